@@ -1,0 +1,313 @@
+//! Blocks of 32 KiB and the two buffers made of them.
+//!
+//! Memory is borrowed from a pool only while it holds bytes, so an idle connection costs no block and a slow
+//! reader's pair costs two. `Buffer` holds what was read and not yet understood; `Output` holds what is to be
+//! written and was not yet taken by the kernel. Both keep bytes strictly in order: they only ever lose bytes at
+//! the front (`consume`) and gain them at the end.
+
+pub const BLOCK: usize = 32 * 1024;
+
+type Block = Box<[u8; BLOCK]>;
+
+/// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
+pub struct Pool {
+    free: Vec<Block>,
+    lent: usize,
+    keep: usize,
+}
+
+impl Pool {
+    pub fn new(keep: usize) -> Pool {
+        Pool { free: Vec::with_capacity(keep), lent: 0, keep }
+    }
+
+    /// Blocks that are in somebody's hands now.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// Unused blocks that stay allocated for the next borrower.
+    pub fn spare(&self) -> usize {
+        self.free.len()
+    }
+
+    fn borrow(&mut self) -> Block {
+        self.lent += 1;
+        self.free.pop().unwrap_or_else(|| {
+            // A boxed array of this size must not pass through the stack: build it as a slice.
+            vec![0u8; BLOCK]
+                .into_boxed_slice()
+                .try_into()
+                .expect("a slice of BLOCK bytes is an array of BLOCK")
+        })
+    }
+
+    fn give_back(&mut self, block: Block) {
+        self.lent -= 1;
+        if self.free.len() < self.keep {
+            self.free.push(block);
+        }
+    }
+}
+
+/// At most one block of bytes, first in first out.
+///
+/// Invariant (`check`): between calls it holds a block exactly while it holds bytes, and
+/// `start < end <= BLOCK` then, `start == end == 0` otherwise.
+#[derive(Default)]
+pub struct Buffer {
+    block: Option<Block>,
+    start: u32,
+    end: u32,
+}
+
+impl Buffer {
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// How many bytes can still be added.
+    pub fn room(&self) -> usize {
+        BLOCK - self.len()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match &self.block {
+            Some(block) => &block[self.start as usize..self.end as usize],
+            None => &[],
+        }
+    }
+
+    /// Lends the free space to `fill`, which says how many bytes it put there. Bytes move to the front of the
+    /// block first where the space behind them has become small. Nothing is called when there is no room.
+    pub fn fill<E>(
+        &mut self,
+        pool: &mut Pool,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        if self.room() == 0 {
+            return Ok(0);
+        }
+        let block = self.block.get_or_insert_with(|| pool.borrow());
+        if self.start > 0 && BLOCK - (self.end as usize) < BLOCK / 2 {
+            block.copy_within(self.start as usize..self.end as usize, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let result = fill(&mut block[self.end as usize..]);
+        if let Ok(n) = result {
+            self.end += n as u32;
+            debug_assert!(self.end as usize <= BLOCK);
+        }
+        self.settle(pool);
+        result
+    }
+
+    /// Adds as much of `bytes` as fits and says how much that was.
+    pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let take = bytes.len().min(self.room());
+        if take == 0 {
+            return 0;
+        }
+        let block = self.block.get_or_insert_with(|| pool.borrow());
+        if BLOCK - (self.end as usize) < take {
+            block.copy_within(self.start as usize..self.end as usize, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        block[self.end as usize..self.end as usize + take].copy_from_slice(&bytes[..take]);
+        self.end += take as u32;
+        take
+    }
+
+    /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
+    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+        assert!(n <= self.len(), "consumed more than there is");
+        self.start += n as u32;
+        self.settle(pool);
+    }
+
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.consume(pool, self.len());
+    }
+
+    fn settle(&mut self, pool: &mut Pool) {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            if let Some(block) = self.block.take() {
+                pool.give_back(block);
+            }
+        }
+    }
+
+    /// The invariant, for tests and simulations.
+    pub fn check(&self) -> bool {
+        match self.block {
+            Some(_) => self.start < self.end && self.end as usize <= BLOCK,
+            None => self.start == 0 && self.end == 0,
+        }
+    }
+}
+
+/// Bytes on their way out: one block, and behind it a rarely used overflow for what must not be split up by
+/// back-pressure (a head that a script made larger than a block, an answer with a large body).
+///
+/// `room` is zero while anything is in the overflow, so bodies wait until it is gone.
+#[derive(Default)]
+pub struct Output {
+    block: Buffer,
+    overflow: Option<Box<Overflow>>,
+}
+
+#[derive(Default)]
+struct Overflow {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Output {
+    pub fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.block.len() + self.overflow.as_ref().map_or(0, |o| o.bytes.len() - o.start)
+    }
+
+    /// How many body bytes may be added now.
+    pub fn room(&self) -> usize {
+        if self.overflow.is_some() { 0 } else { self.block.room() }
+    }
+
+    /// What is to be written first.
+    pub fn bytes(&self) -> &[u8] {
+        self.block.bytes()
+    }
+
+    /// Adds all of `bytes`, in the overflow if they do not fit.
+    pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
+        let taken = if self.overflow.is_some() { 0 } else { self.block.push(pool, bytes) };
+        if taken < bytes.len() {
+            self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
+        }
+    }
+
+    /// Drops `n` written bytes and refills the block from the overflow.
+    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+        self.block.consume(pool, n);
+        if let Some(overflow) = &mut self.overflow {
+            overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
+            if overflow.start == overflow.bytes.len() {
+                self.overflow = None;
+            }
+        }
+    }
+
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.overflow = None;
+        self.block.clear(pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(buffer: &mut Buffer, pool: &mut Pool, bytes: &[u8]) -> usize {
+        buffer
+            .fill(pool, |space| {
+                let n = bytes.len().min(space.len());
+                space[..n].copy_from_slice(&bytes[..n]);
+                Ok::<_, ()>(n)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_buffer_holds_a_block_only_while_it_holds_bytes() {
+        let mut pool = Pool::new(4);
+        let mut buffer = Buffer::default();
+        assert!(buffer.check());
+        assert_eq!(pool.lent(), 0);
+        put(&mut buffer, &mut pool, b"abc");
+        assert_eq!((buffer.bytes(), pool.lent(), buffer.check()), (&b"abc"[..], 1, true));
+        buffer.consume(&mut pool, 2);
+        assert_eq!(buffer.bytes(), b"c");
+        buffer.consume(&mut pool, 1);
+        assert_eq!((pool.lent(), pool.spare(), buffer.check()), (0, 1, true));
+    }
+
+    #[test]
+    fn a_fill_that_reads_nothing_gives_the_block_back() {
+        let mut pool = Pool::new(4);
+        let mut buffer = Buffer::default();
+        assert_eq!(buffer.fill(&mut pool, |_| Err::<usize, _>("would block")), Err("would block"));
+        assert_eq!(pool.lent(), 0);
+        assert_eq!(buffer.fill(&mut pool, |_| Ok::<_, ()>(0)), Ok(0));
+        assert_eq!((pool.lent(), buffer.check()), (0, true));
+    }
+
+    #[test]
+    fn bytes_stay_in_order_whatever_the_sizes_of_fills_and_consumes() {
+        let mut pool = Pool::new(1);
+        let mut buffer = Buffer::default();
+        let (mut next_in, mut next_out) = (0u64, 0u64);
+        for round in 0..20_000u64 {
+            let want = (round * 7919 % 9000) as usize;
+            let bytes: Vec<u8> = (next_in..next_in + want as u64).map(|i| (i % 251) as u8).collect();
+            next_in += if round % 2 == 0 {
+                put(&mut buffer, &mut pool, &bytes)
+            } else {
+                buffer.push(&mut pool, &bytes)
+            } as u64;
+            let take = ((round * 104_729 % 9001) as usize).min(buffer.len());
+            for (i, byte) in buffer.bytes()[..take].iter().enumerate() {
+                assert_eq!(*byte, ((next_out + i as u64) % 251) as u8);
+            }
+            buffer.consume(&mut pool, take);
+            next_out += take as u64;
+            assert!(buffer.check());
+        }
+        assert!(next_out > 10_000_000);
+    }
+
+    #[test]
+    fn output_overflows_in_order_and_reports_no_room_until_it_is_gone() {
+        let mut pool = Pool::new(1);
+        let mut out = Output::default();
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 253) as u8).collect();
+        out.push(&mut pool, &bytes[..50_000]);
+        out.push(&mut pool, &bytes[50_000..]);
+        assert_eq!((out.len(), out.room(), pool.lent()), (100_000, 0, 1));
+        let mut seen = Vec::new();
+        while !out.is_empty() {
+            let n = out.bytes().len().min(777);
+            seen.extend_from_slice(&out.bytes()[..n]);
+            out.consume(&mut pool, n);
+        }
+        assert!(seen == bytes);
+        assert_eq!((out.room(), pool.lent(), out.len()), (BLOCK, 0, 0));
+    }
+
+    #[test]
+    fn the_pool_keeps_no_more_than_it_may() {
+        let mut pool = Pool::new(2);
+        let mut buffers: Vec<Buffer> = (0..5).map(|_| Buffer::default()).collect();
+        for buffer in &mut buffers {
+            buffer.push(&mut pool, b"x");
+        }
+        assert_eq!(pool.lent(), 5);
+        for buffer in &mut buffers {
+            buffer.clear(&mut pool);
+        }
+        assert_eq!((pool.lent(), pool.spare()), (0, 2));
+    }
+}

@@ -1,0 +1,3 @@
+//! Floor 1: plain data structures on `std` alone. Nothing here knows HTTP, sockets or configuration.
+
+pub mod buffer;

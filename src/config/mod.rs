@@ -1,0 +1,111 @@
+//! Floor 2: what the operator said, typed and checked. Nothing is left to interpret here: addresses are
+//! resolved, times are durations, pools are indices. The script floor builds it; everything else reads it.
+
+mod address;
+mod timeouts;
+
+pub use address::Address;
+pub use timeouts::{PoolTimeouts, Timeouts};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Index of a pool in `Config::pools`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct PoolId(pub u32);
+
+/// Index of a server in `Pool::servers`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct ServerId(pub u32);
+
+/// A whole configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    pub listeners: Vec<Listener>,
+    pub pools: Vec<Pool>,
+    pub settings: Settings,
+    /// The three globals of the original program were used instead of `rsp.*`; holds `listenPort` as written.
+    pub classic: Option<String>,
+    /// The script set `rsp.on_request`.
+    pub on_request: bool,
+    /// The script set `rsp.on_response`.
+    pub on_response: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    pub address: Address,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pool {
+    pub name: String,
+    pub servers: Vec<Server>,
+    pub balance: Balance,
+    pub timeouts: PoolTimeouts,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// As given, or the address as written.
+    pub name: String,
+    pub address: Address,
+    /// The address as written in the config: log lines, and `Host` where the client sent none.
+    pub written: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Balance {
+    RoundRobin,
+    /// The Lua function given for this pool.
+    Function,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Connections of clients at one time.
+    pub max_connections: usize,
+    pub access_log: Option<AccessLog>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted: Vec<ipnet::IpNet>,
+    /// Where requests go whose script failed.
+    pub fallback: Option<PoolId>,
+    pub drain_timeout: Duration,
+    /// Pseudonym for `Via`; none is added without it.
+    pub via: Option<String>,
+    pub timeouts: Timeouts,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_connections: 10_000,
+            access_log: None,
+            trusted: Vec::new(),
+            fallback: None,
+            drain_timeout: Duration::from_secs(30),
+            via: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessLog {
+    pub target: LogTarget,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogTarget {
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Apache's and nginx's combined log format, exactly.
+    Combined,
+    /// Ours: adds pool, server, times and the reason of the end.
+    Rsp,
+}

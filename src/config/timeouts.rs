@@ -1,0 +1,55 @@
+//! Every wait of the data path and its default. None can be switched off: a peer that stops must not hold a
+//! slot for ever.
+
+use std::time::Duration;
+
+/// The client's side, and what applies to all pools: `rsp.settings { timeouts = { … } }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// The whole request head, from its first byte (`head`).
+    pub head: Duration,
+    /// Between two reads of a request body (`body`).
+    pub body: Duration,
+    /// A client connection without a request (`idle`).
+    pub idle: Duration,
+    /// A client that does not take what we write (`write`).
+    pub write: Duration,
+    /// A tunnel without a byte in either direction (`tunnel`).
+    pub tunnel: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The backends' side: `rsp.pool { timeouts = { … } }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolTimeouts {
+    /// Until a connection is established (`connect`).
+    pub connect: Duration,
+    /// From the request's end (or the last byte the server took) to the first byte of its response (`response`).
+    pub response: Duration,
+    /// Between two reads of a response (`gap`).
+    pub gap: Duration,
+    /// A connection kept for the next request (`idle`).
+    pub idle: Duration,
+}
+
+impl Default for PoolTimeouts {
+    fn default() -> PoolTimeouts {
+        PoolTimeouts {
+            connect: Duration::from_secs(3),
+            response: Duration::from_secs(60),
+            gap: Duration::from_secs(60),
+            idle: Duration::from_secs(4),
+        }
+    }
+}

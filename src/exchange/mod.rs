@@ -1,0 +1,3 @@
+//! Floor 4: one request and its response, pure. (Being written.)
+
+pub mod record;

@@ -1,0 +1,293 @@
+//! What the access log knows about one request: fixed numbers, and texts behind them, in one flat run of bytes
+//! that a worker can append to a batch without allocating, and that the log thread turns into a line.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How a request ended and by whom; the last column of the `rsp` log format. (haproxy's termination states are
+/// the model.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum End {
+    /// Request and response went through whole.
+    #[default]
+    Complete,
+    /// rsp answered because the script said so.
+    Answered,
+    /// The client's request was refused (400, 414, 431, 501, 505).
+    BadRequest,
+    /// The client left before its request was whole.
+    ClientCutRequest,
+    /// The client left before it had the whole response.
+    ClientCutResponse,
+    /// A timeout on the client's side: head, body, write.
+    ClientHeadTimeout,
+    ClientBodyTimeout,
+    ClientWriteTimeout,
+    /// The script failed or ran over its budget.
+    ScriptFailed,
+    /// No server could be used.
+    NoServer,
+    /// Every server that was tried refused the connection.
+    ServerRefused,
+    ServerConnectTimeout,
+    /// No first byte in time.
+    ServerResponseTimeout,
+    /// A response stopped in the middle for too long.
+    ServerGapTimeout,
+    /// The server closed or reset before its response began.
+    ServerClosed,
+    /// The server's response was malformed.
+    ServerBadResponse,
+    /// The server's response stopped before its end.
+    ServerCutResponse,
+    /// A tunnel had no byte for too long.
+    TunnelTimeout,
+    /// rsp was told to stop and did not wait longer.
+    Stopped,
+    /// A fault of rsp itself.
+    Internal,
+}
+
+impl End {
+    pub const ALL: [End; 20] = [
+        End::Complete,
+        End::Answered,
+        End::BadRequest,
+        End::ClientCutRequest,
+        End::ClientCutResponse,
+        End::ClientHeadTimeout,
+        End::ClientBodyTimeout,
+        End::ClientWriteTimeout,
+        End::ScriptFailed,
+        End::NoServer,
+        End::ServerRefused,
+        End::ServerConnectTimeout,
+        End::ServerResponseTimeout,
+        End::ServerGapTimeout,
+        End::ServerClosed,
+        End::ServerBadResponse,
+        End::ServerCutResponse,
+        End::TunnelTimeout,
+        End::Stopped,
+        End::Internal,
+    ];
+
+    /// The word the log shows: side, then what.
+    pub fn text(self) -> &'static str {
+        match self {
+            End::Complete => "complete",
+            End::Answered => "answered",
+            End::BadRequest => "client-bad-request",
+            End::ClientCutRequest => "client-cut-request",
+            End::ClientCutResponse => "client-cut-response",
+            End::ClientHeadTimeout => "client-head-timeout",
+            End::ClientBodyTimeout => "client-body-timeout",
+            End::ClientWriteTimeout => "client-write-timeout",
+            End::ScriptFailed => "script-failed",
+            End::NoServer => "no-server",
+            End::ServerRefused => "server-refused",
+            End::ServerConnectTimeout => "server-connect-timeout",
+            End::ServerResponseTimeout => "server-response-timeout",
+            End::ServerGapTimeout => "server-gap-timeout",
+            End::ServerClosed => "server-closed",
+            End::ServerBadResponse => "server-bad-response",
+            End::ServerCutResponse => "server-cut-response",
+            End::TunnelTimeout => "tunnel-timeout",
+            End::Stopped => "stopped",
+            End::Internal => "internal",
+        }
+    }
+}
+
+/// The fixed part. Times are microseconds of the worker's monotonic clock; `NEVER` where the step was not reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// First byte of the request head.
+    pub start: u64,
+    /// From `start` to: connection to the server had, first byte of the response, end.
+    pub connected: u32,
+    pub first_byte: u32,
+    pub end: u32,
+}
+
+pub const NEVER: u32 = u32::MAX;
+
+impl Default for Times {
+    fn default() -> Times {
+        Times { start: 0, connected: NEVER, first_byte: NEVER, end: 0 }
+    }
+}
+
+/// One line of the access log before it is a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    pub client: Option<IpAddr>,
+    pub client_port: u16,
+    /// 0 if no response was begun.
+    pub status: u16,
+    pub end: End,
+    /// 10 or 11; 0 if unknown.
+    pub version: u8,
+    /// Servers tried after the first.
+    pub retries: u8,
+    pub times: Times,
+    /// Body bytes sent to the client (as combined's %b: without the head).
+    pub sent: u64,
+    /// Body bytes received from the client.
+    pub received: u64,
+    /// Empty where unknown.
+    pub method: &'a [u8],
+    pub target: &'a [u8],
+    pub host: &'a [u8],
+    pub referer: &'a [u8],
+    pub user_agent: &'a [u8],
+    pub pool: &'a [u8],
+    pub server: &'a [u8],
+    pub id: &'a [u8],
+}
+
+const TEXTS: usize = 8;
+/// A text longer than this is cut in the log.
+const TEXT_MAX: usize = u16::MAX as usize;
+
+impl<'a> Record<'a> {
+    fn texts(&self) -> [&'a [u8]; TEXTS] {
+        [self.method, self.target, self.host, self.referer, self.user_agent, self.pool, self.server, self.id]
+    }
+
+    /// Appends the record to a batch.
+    pub fn write(&self, batch: &mut Vec<u8>) {
+        let (kind, octets) = match self.client {
+            None => (0u8, [0u8; 16]),
+            Some(IpAddr::V4(ip)) => (4, ip.to_ipv6_mapped().octets()),
+            Some(IpAddr::V6(ip)) => (6, ip.octets()),
+        };
+        batch.push(kind);
+        batch.extend_from_slice(&octets);
+        batch.extend_from_slice(&self.client_port.to_le_bytes());
+        batch.extend_from_slice(&self.status.to_le_bytes());
+        batch.extend_from_slice(&[self.end as u8, self.version, self.retries]);
+        batch.extend_from_slice(&self.times.start.to_le_bytes());
+        batch.extend_from_slice(&self.times.connected.to_le_bytes());
+        batch.extend_from_slice(&self.times.first_byte.to_le_bytes());
+        batch.extend_from_slice(&self.times.end.to_le_bytes());
+        batch.extend_from_slice(&self.sent.to_le_bytes());
+        batch.extend_from_slice(&self.received.to_le_bytes());
+        for text in self.texts() {
+            let text = &text[..text.len().min(TEXT_MAX)];
+            batch.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            batch.extend_from_slice(text);
+        }
+    }
+
+    /// Takes the first record off a batch; `None` when the batch is empty or does not hold a whole record.
+    pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
+        let mut rest = *batch;
+        let kind = take::<1>(&mut rest)?[0];
+        let octets = take::<16>(&mut rest)?;
+        let client = match kind {
+            4 => Some(IpAddr::V4(Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))),
+            6 => Some(IpAddr::V6(Ipv6Addr::from(octets))),
+            _ => None,
+        };
+        let client_port = u16::from_le_bytes(take(&mut rest)?);
+        let status = u16::from_le_bytes(take(&mut rest)?);
+        let [end, version, retries] = take::<3>(&mut rest)?;
+        let times = Times {
+            start: u64::from_le_bytes(take(&mut rest)?),
+            connected: u32::from_le_bytes(take(&mut rest)?),
+            first_byte: u32::from_le_bytes(take(&mut rest)?),
+            end: u32::from_le_bytes(take(&mut rest)?),
+        };
+        let sent = u64::from_le_bytes(take(&mut rest)?);
+        let received = u64::from_le_bytes(take(&mut rest)?);
+        let mut texts: [&[u8]; TEXTS] = [&[]; TEXTS];
+        for text in &mut texts {
+            let len = u16::from_le_bytes(take(&mut rest)?) as usize;
+            let (this, after) = rest.split_at_checked(len)?;
+            (*text, rest) = (this, after);
+        }
+        let [method, target, host, referer, user_agent, pool, server, id] = texts;
+        *batch = rest;
+        Some(Record {
+            client,
+            client_port,
+            status,
+            end: *End::ALL.get(end as usize)?,
+            version,
+            retries,
+            times,
+            sent,
+            received,
+            method,
+            target,
+            host,
+            referer,
+            user_agent,
+            pool,
+            server,
+            id,
+        })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(target: &[u8]) -> Record<'_> {
+        Record {
+            client: Some("10.1.2.3".parse().unwrap()),
+            client_port: 4711,
+            status: 200,
+            end: End::Complete,
+            version: 11,
+            retries: 1,
+            times: Times { start: 5, connected: 6, first_byte: NEVER, end: 8 },
+            sent: 9,
+            received: 10,
+            method: b"GET",
+            target,
+            host: b"h",
+            referer: b"",
+            user_agent: b"curl",
+            pool: b"web",
+            server: b"127.0.0.1:83",
+            id: b"x",
+        }
+    }
+
+    #[test]
+    fn records_come_off_a_batch_as_they_were_written() {
+        let mut batch = Vec::new();
+        let second = Record { client: Some("::1".parse().unwrap()), end: End::Internal, ..record(b"/2") };
+        let third = Record { client: None, ..record(b"") };
+        for r in [record(b"/1"), second, third] {
+            r.write(&mut batch);
+        }
+        let mut rest = &batch[..];
+        assert_eq!(Record::read(&mut rest), Some(record(b"/1")));
+        assert_eq!(Record::read(&mut rest), Some(second));
+        assert_eq!(Record::read(&mut rest), Some(third));
+        assert_eq!(Record::read(&mut rest), None);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_cut_batch_gives_no_record_and_every_end_has_its_place() {
+        let mut batch = Vec::new();
+        record(b"/").write(&mut batch);
+        for cut in 0..batch.len() {
+            assert_eq!(Record::read(&mut &batch[..cut]), None);
+        }
+        for (i, end) in End::ALL.iter().enumerate() {
+            assert_eq!(*end as usize, i);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be wrong with a message, by name. A fault is found by a codec; which side sent the message decides
+//! what it means (400 to a client, 502 about a server), so that is said elsewhere (exchange/failure).
+
+use std::fmt;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Start line that is not one (RFC 9112 sections 3 and 4).
+    StartLine,
+    /// Request target that is empty, not of an allowed form, or has bytes that no target may have.
+    Target,
+    /// Target longer than the head limit by itself: 414.
+    TargetTooLong,
+    /// HTTP version that is not 1.0 or 1.1: 505.
+    Version,
+    /// Field line against the grammar: name not a token, space before the colon, control byte, obs-fold.
+    FieldLine,
+    /// A bare LF or a bare CR where CRLF must stand.
+    LineEnd,
+    /// Head larger than the limit: 431.
+    HeadTooLarge,
+    /// More fields than the limit: 431.
+    TooManyFields,
+    /// Missing (in HTTP/1.1), repeated or malformed Host.
+    Host,
+    /// Content-Length that is malformed, repeated, or too large for 64 bits.
+    ContentLength,
+    /// Both Content-Length and Transfer-Encoding.
+    TwoLengths,
+    /// Transfer-Encoding whose last coding is not exactly one `chunked`, or in HTTP/1.0.
+    TransferEncoding,
+    /// A transfer coding we do not know: 501.
+    UnknownCoding,
+    /// Chunk size line or chunk end against the grammar (RFC 9112 section 7.1).
+    Chunk,
+    /// Trailer section against the grammar or over its limit.
+    Trailers,
+    /// A status code that is not three digits from 100 to 599, or a 101 nobody asked for.
+    Status,
+    /// The connection ended inside a head.
+    CutHead,
+    /// The connection ended inside a body.
+    CutBody,
+}
+
+impl Fault {
+    /// One short phrase for an answer's text and for the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Fault::StartLine => "malformed start line",
+            Fault::Target => "malformed request target",
+            Fault::TargetTooLong => "request target too long",
+            Fault::Version => "unsupported HTTP version",
+            Fault::FieldLine => "malformed header field",
+            Fault::LineEnd => "line does not end with CR LF",
+            Fault::HeadTooLarge => "header section too large",
+            Fault::TooManyFields => "too many header fields",
+            Fault::Host => "missing, repeated or malformed Host",
+            Fault::ContentLength => "malformed Content-Length",
+            Fault::TwoLengths => "both Content-Length and Transfer-Encoding",
+            Fault::TransferEncoding => "malformed Transfer-Encoding",
+            Fault::UnknownCoding => "unknown transfer coding",
+            Fault::Chunk => "malformed chunk",
+            Fault::Trailers => "malformed trailer section",
+            Fault::Status => "malformed status",
+            Fault::CutHead => "connection closed inside the header section",
+            Fault::CutBody => "connection closed inside the body",
+        }
+    }
+
+    /// The status a client gets whose request has this fault.
+    pub fn request_status(self) -> u16 {
+        match self {
+            Fault::TargetTooLong => 414,
+            Fault::HeadTooLarge | Fault::TooManyFields => 431,
+            Fault::UnknownCoding => 501,
+            Fault::Version => 505,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}

@@ -1,0 +1,153 @@
+//! Request and response heads: the parsed start line over a `Fields` storage.
+//!
+//! A head is reused from message to message: a codec overwrites all of it, so nothing is allocated once the
+//! storage has grown to the size of usual heads.
+
+use super::{Fields, Framing, Name, Span};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+}
+
+/// The methods whose meaning rsp needs; others pass as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Method {
+    #[default]
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Trace,
+    Connect,
+    Other,
+}
+
+impl Method {
+    pub fn of(text: &[u8]) -> Method {
+        match text {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        !matches!(self, Method::Post | Method::Connect | Method::Other)
+    }
+}
+
+/// A request's start line, fields and what was decided about its body.
+#[derive(Default, Clone, Debug)]
+pub struct RequestHead {
+    pub fields: Fields,
+    pub method: Method,
+    pub method_text: Span,
+    /// As the client sent it, or in origin form if it came in absolute form.
+    pub target: Span,
+    pub version: Version,
+    pub framing: Framing,
+    /// The client wants the connection kept after this message.
+    pub keep_alive: bool,
+    /// `Upgrade: websocket` asked for with `Connection: upgrade`.
+    pub upgrade: bool,
+}
+
+impl RequestHead {
+    pub fn method_text(&self) -> &[u8] {
+        self.fields.text(self.method_text)
+    }
+
+    pub fn target(&self) -> &[u8] {
+        self.fields.text(self.target)
+    }
+
+    /// The target up to `?`.
+    pub fn path(&self) -> &[u8] {
+        let target = self.target();
+        memchr::memchr(b'?', target).map_or(target, |at| &target[..at])
+    }
+
+    /// What follows the first `?` of the target.
+    pub fn query(&self) -> Option<&[u8]> {
+        let target = self.target();
+        memchr::memchr(b'?', target).map(|at| &target[at + 1..])
+    }
+
+    /// The host the client asked for, without port, in the case it came.
+    pub fn host(&self) -> &[u8] {
+        host_of(self.fields.get(Name::Host).unwrap_or_default())
+    }
+}
+
+/// `host[:port]` without the port; an IPv6 literal keeps its brackets.
+fn host_of(authority: &[u8]) -> &[u8] {
+    if authority.first() == Some(&b'[') {
+        return memchr::memchr(b']', authority).map_or(authority, |at| &authority[..=at]);
+    }
+    memchr::memchr(b':', authority).map_or(authority, |at| &authority[..at])
+}
+
+/// A response's status line, fields and what was decided about its body.
+#[derive(Default, Clone, Debug)]
+pub struct ResponseHead {
+    pub fields: Fields,
+    pub status: u16,
+    pub reason: Span,
+    pub version: Version,
+    pub framing: Framing,
+    /// The server keeps the connection after this message.
+    pub keep_alive: bool,
+}
+
+impl ResponseHead {
+    pub fn reason(&self) -> &[u8] {
+        self.fields.text(self.reason)
+    }
+
+    /// 100 to 199 but not 101: another head follows.
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_loses_its_port_and_an_ipv6_literal_keeps_its_brackets() {
+        for (authority, host) in [
+            ("example.com:8080", "example.com"),
+            ("example.com", "example.com"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(authority.as_bytes()), host.as_bytes());
+        }
+    }
+
+    #[test]
+    fn path_and_query_split_at_the_first_question_mark() {
+        let mut head = RequestHead::default();
+        for (target, path, query) in
+            [("/a?b?c", "/a", Some("b?c")), ("/a", "/a", None), ("/?", "/", Some("")), ("*", "*", None)]
+        {
+            head.target = head.fields.store(target.as_bytes());
+            assert_eq!(head.path(), path.as_bytes());
+            assert_eq!(head.query(), query.map(str::as_bytes));
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Floor 2: the words that every protocol of HTTP shares. A codec (HTTP/1 today) translates bytes into these
+//! and back; the exchange and the script speak only these.
+
+mod codec;
+mod fault;
+mod fields;
+mod head;
+
+pub use codec::{Decoded, Event, Framing, Persistence, Sink, StreamId};
+pub use fault::Fault;
+pub use fields::{Field, Fields, Name, Span};
+pub use head::{Method, RequestHead, ResponseHead, Version};
