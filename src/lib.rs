@@ -3,5 +3,6 @@
 pub mod base;
 pub mod config;
 pub mod exchange;
+pub mod h1;
 pub mod http;
 pub mod script;
