@@ -186,7 +186,9 @@ fn response_fault(error: Error, raw: &[u8]) -> Fault {
         Error::TooManyHeaders => Fault::TooManyFields,
         Error::HeaderName | Error::HeaderValue => Fault::FieldLine,
         Error::Status if line.get(..9).is_some_and(|start| start.ends_with(b" ")) => Fault::Status,
-        Error::Version if line.get(..8).is_some_and(is_version) => Fault::Version,
+        Error::Version if line.get(..8).is_some_and(is_version) && line.get(8) == Some(&b' ') => {
+            Fault::Version
+        }
         _ => Fault::StartLine,
     }
 }

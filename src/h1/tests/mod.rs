@@ -1,0 +1,9 @@
+//! The codec's tests: cases as tables, each fed in every way bytes can arrive.
+
+mod bounds;
+mod encoding;
+mod feed;
+mod grammar;
+mod requests;
+mod responses;
+mod round_trip;

@@ -1,0 +1,128 @@
+//! What a sender may make us keep: each bound is kept exactly, however the bytes arrive.
+
+use super::feed::{Codec, EVERY_APPETITE, Feed, Seen};
+use crate::h1::{Client, Server, limits};
+use crate::http::*;
+
+/// The case whole and in parts of a prime number of bytes: it is too long for every split.
+fn in_large_parts(codec: impl Fn() -> Codec, bytes: &[u8]) -> String {
+    let mut lines = [bytes.len().max(1), 4093, 257, 1].map(|size| {
+        let mut feed = Feed::new(codec(), EVERY_APPETITE[0]);
+        bytes.chunks(size).for_each(|part| feed.push(part, false));
+        let line = feed.line();
+        // Only what was decided matters here, not kilobytes of text.
+        if let Some(Seen::Fault(fault)) = feed.seen.last() { format!("{fault:?}") } else { end_of(&line) }
+    });
+    lines.sort();
+    assert_eq!(lines.first(), lines.last(), "parts of another size gave another result");
+    lines[0].clone()
+}
+
+fn end_of(line: &str) -> String {
+    line.rsplit(" | ").next().unwrap_or_default().to_string()
+}
+
+fn padded(start: &str, end: &str, len: usize) -> Vec<u8> {
+    format!("{start}{}{end}", "x".repeat(len - start.len() - end.len())).into_bytes()
+}
+
+#[test]
+fn a_request_head_may_fill_its_limit() {
+    let (start, end) = ("GET / HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n");
+    let fits = padded(start, end, limits::REQUEST_HEAD);
+    assert_eq!(in_large_parts(Codec::server, &fits), "end");
+    let over = padded(start, end, limits::REQUEST_HEAD + 1);
+    assert_eq!(in_large_parts(Codec::server, &over), "HeadTooLarge");
+    assert_eq!(in_large_parts(Codec::server, &over[..limits::REQUEST_HEAD]), "HeadTooLarge");
+}
+
+#[test]
+fn a_target_that_fills_the_head_is_too_long_by_itself() {
+    let (start, end) = ("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD)), "end");
+    assert_eq!(in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD + 1)), "HeadTooLarge");
+    assert_eq!(
+        in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD + 90)),
+        "TargetTooLong"
+    );
+}
+
+#[test]
+fn a_response_head_may_fill_a_block() {
+    let (start, end) = ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "\r\n\r\n");
+    let answer = || Codec::client("GET");
+    assert_eq!(in_large_parts(answer, &padded(start, end, limits::RESPONSE_HEAD)), "end");
+    let full = padded(start, end, limits::RESPONSE_HEAD + 1);
+    assert_eq!(in_large_parts(answer, &full[..limits::RESPONSE_HEAD]), "HeadTooLarge");
+    assert_eq!(in_large_parts(answer, &padded("HTTP/1.1 200 ", end, 40_000)), "HeadTooLarge");
+}
+
+#[test]
+fn a_head_has_a_hundred_fields_at_most() {
+    let request = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n - 1));
+    assert_eq!(in_large_parts(Codec::server, request(limits::FIELDS).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, request(limits::FIELDS + 1).as_bytes()), "TooManyFields");
+    let response = |n: usize| format!("HTTP/1.1 204 No\r\n{}\r\n", "X: y\r\n".repeat(n));
+    assert_eq!(in_large_parts(|| Codec::client("GET"), response(limits::FIELDS).as_bytes()), "end");
+    assert_eq!(
+        in_large_parts(|| Codec::client("GET"), response(limits::FIELDS + 1).as_bytes()),
+        "TooManyFields"
+    );
+}
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_trailer_section_may_fill_its_limit() {
+    let after_head = |len: usize| {
+        let section = padded("X: ", "\r\n\r\n", len);
+        [CHUNKED.as_bytes(), b"0\r\n", &section].concat()
+    };
+    assert_eq!(in_large_parts(Codec::server, &after_head(limits::TRAILERS)), "end");
+    assert_eq!(in_large_parts(Codec::server, &after_head(limits::TRAILERS + 1)), "Trailers");
+    let fields = |n: usize| format!("{CHUNKED}0\r\n{}\r\n", "X: y\r\n".repeat(n));
+    assert_eq!(in_large_parts(Codec::server, fields(limits::FIELDS).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, fields(limits::FIELDS + 1).as_bytes()), "Trailers");
+}
+
+#[test]
+fn chunk_extensions_are_bounded_by_line_and_by_message() {
+    let chunk = |extension: usize| format!("1;{}\r\nx\r\n", "e".repeat(extension - 1));
+    let one = |extension: usize| format!("{CHUNKED}{}0\r\n\r\n", chunk(extension));
+    assert_eq!(in_large_parts(Codec::server, one(limits::CHUNK_LINE - 2).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, one(limits::CHUNK_LINE - 1).as_bytes()), "Chunk");
+    let endless = format!("{CHUNKED}1;{}", "e".repeat(5000));
+    assert_eq!(in_large_parts(Codec::server, endless.as_bytes()), "Chunk");
+    let many = |n: usize| format!("{CHUNKED}{}0\r\n\r\n", chunk(64).repeat(n));
+    assert_eq!(in_large_parts(Codec::server, many(limits::EXTENSIONS / 64).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, many(limits::EXTENSIONS / 64 + 1).as_bytes()), "Chunk");
+}
+
+#[test]
+fn a_long_body_of_small_chunks_passes() {
+    let bytes = format!("{CHUNKED}{}0\r\n\r\n", "1\r\nx\r\n".repeat(20_000));
+    assert_eq!(in_large_parts(Codec::server, bytes.as_bytes()), "end");
+}
+
+#[test]
+fn an_idle_connection_costs_a_codec_of_a_few_words() {
+    assert!(size_of::<Server>() <= 32, "{}", size_of::<Server>());
+    assert!(size_of::<Client>() <= 40, "{}", size_of::<Client>());
+}
+
+#[test]
+fn a_finished_message_holds_back_what_follows_until_it_is_answered() {
+    let (mut server, mut head, mut trailers) = (Server::default(), RequestHead::default(), Fields::default());
+    let input = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(server.is_between_messages());
+    assert_eq!(server.decode(b"GE", false, 9, &mut head, &mut trailers), Ok(None));
+    assert!(!server.is_between_messages());
+    let first = server.decode(input, false, 9, &mut head, &mut trailers).unwrap().unwrap();
+    assert_eq!((first.consumed, first.end, server.is_between_messages()), (input.len(), true, false));
+    for eof in [false, true] {
+        assert_eq!(server.decode(input, eof, 9, &mut head, &mut trailers), Ok(None));
+    }
+    server.next_message();
+    assert!(server.is_between_messages());
+    assert_eq!(server.decode(input, false, 9, &mut head, &mut trailers), Ok(Some(first)));
+}
