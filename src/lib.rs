@@ -4,6 +4,7 @@ pub mod balance;
 pub mod base;
 pub mod config;
 pub mod exchange;
+pub mod h1;
 pub mod http;
 pub mod net;
 pub mod route;
