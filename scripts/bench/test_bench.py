@@ -3,12 +3,12 @@
     python3 -m unittest discover -s scripts/bench -t scripts
 """
 
-import os
 import sys
 import threading
 import time
 import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 from . import table
 from .running import CannotStart, House, free_ports
@@ -76,6 +76,13 @@ class Checks(unittest.TestCase):
             answers(SCENARIOS["small"], free_ports(1)[0])
 
 
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 CHILD = """import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:
@@ -97,8 +104,7 @@ class Processes(unittest.TestCase):
             self.assertEqual(len(family), 2)
             self.assertGreaterEqual(running.cpu_ns(), 200_000_000)
         self.assertFalse(house.dir.exists())
-        alive = [p for p in family if os.path.exists(f"/proc/{p}") and " Z " not in open(f"/proc/{p}/stat").read()]
-        self.assertEqual(alive, [])
+        self.assertEqual([p for p in family if lives(p)], [])
 
     def test_a_program_that_ends_at_once_is_named_with_its_words(self):
         with House() as house:
