@@ -9,3 +9,4 @@ pub mod http;
 pub mod net;
 pub mod route;
 pub mod script;
+pub mod worker;

@@ -13,17 +13,21 @@ pub struct Pause {
 }
 
 impl Pause {
-    pub fn failed(&mut self, now: u64) {
+    /// Begins or prolongs the pause. True if the server was fine until now.
+    pub fn failed(&mut self, now: u64) -> bool {
         // Requests that were under way when the server went down all fail at once; that is one failure.
         if now < self.until {
-            return;
+            return false;
         }
+        let was_fine = self.length == 0;
         self.length = (self.length * 2).clamp(FIRST, LONGEST);
         self.until = now + self.length;
+        was_fine
     }
 
-    pub fn succeeded(&mut self) {
-        *self = Pause::default();
+    /// Forgets the failures. True if there were any.
+    pub fn succeeded(&mut self) -> bool {
+        std::mem::take(&mut self.length) > 0 && std::mem::take(&mut self.until) > 0
     }
 
     pub fn is_over(&self, now: u64) -> bool {
@@ -46,8 +50,9 @@ mod tests {
             now += expected * 1000;
             assert!(pause.is_over(now));
         }
-        pause.failed(now);
-        pause.succeeded();
+        assert!(!pause.failed(now), "not news");
+        assert!(pause.succeeded() && !pause.succeeded());
         assert!(pause.is_over(now));
+        assert!(pause.failed(now), "news again");
     }
 }
