@@ -23,7 +23,8 @@ impl IdleConnections {
 
     /// The most recently used one, if it is idle for less than `max_age` microseconds.
     pub fn take(&mut self, now: u64, max_age: u64) -> Option<Idle> {
-        self.list.pop_back_if(|idle| now.saturating_sub(idle.since) < max_age)
+        let fresh = self.list.back().is_some_and(|idle| now.saturating_sub(idle.since) < max_age);
+        if fresh { self.list.pop_back() } else { None }
     }
 
     /// Forgets one that closed. The oldest are looked at first: they are the ones that time out.

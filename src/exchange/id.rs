@@ -46,7 +46,7 @@ impl Ids {
         Ids { prefix: hex(random()), next: random() }
     }
 
-    pub fn next(&mut self) -> Id {
+    pub fn make(&mut self) -> Id {
         self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bytes = [0; Id::MAX];
         bytes[..16].copy_from_slice(&self.prefix);
@@ -85,7 +85,7 @@ mod tests {
     fn ids_are_32_hexadecimal_digits_and_all_different() {
         let (mut a, mut b) = (Ids::new(), Ids::new());
         let seen: HashSet<Vec<u8>> =
-            (0..1000).flat_map(|_| [a.next(), b.next()]).map(|id| id.as_bytes().to_vec()).collect();
+            (0..1000).flat_map(|_| [a.make(), b.make()]).map(|id| id.as_bytes().to_vec()).collect();
         assert_eq!(seen.len(), 2000);
         assert!(seen.iter().all(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)));
         assert_eq!(hex(0x0123_4567_89ab_cdef), *b"0123456789abcdef");

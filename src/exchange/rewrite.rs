@@ -130,7 +130,7 @@ fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
     if let Some(given) = fields.get(Name::XRequestId) {
         return Id::of(given);
     }
-    let id = ids.next();
+    let id = ids.make();
     fields.append(b"X-Request-ID", id.as_bytes());
     id
 }
