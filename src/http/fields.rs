@@ -210,11 +210,12 @@ impl Fields {
         Span::new(start, self.bytes.len())
     }
 
-    /// Adds a field at the end. `name` and `value` must be valid (no CR, LF, NUL): callers check input.
+    /// Adds a field at the end. `name` and `value` must be valid (no CR, LF, NUL): callers check input. It is stored
+    /// as it goes out in HTTP/1, so that an encoder can copy fields that stand together in one piece.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let name = self.store(name);
-        let value = self.store(value);
-        self.push_span(name, value);
+        let line = self.store_all(&[name, b": ", value, b"\r\n"]);
+        let (start, end) = (line.start as usize, line.end as usize);
+        self.push_span(Span::new(start, start + name.len()), Span::new(end - 2 - value.len(), end - 2));
     }
 
     /// Adds a field at the front.

@@ -78,14 +78,35 @@ fn changed_and_added_fields_are_written_in_their_place() {
 }
 
 #[test]
-fn values_that_happen_to_stand_two_bytes_behind_their_name_are_not_mistaken_for_a_line() {
+fn what_only_looks_like_a_field_line_is_not_copied_as_one() {
+    for (between, after) in [("ab", "\r\n"), (": ", "; more")] {
+        let mut head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let name = head.fields.store(b"X");
+        head.fields.store(between.as_bytes());
+        let value = head.fields.store(b"new");
+        head.fields.push_span(name, value);
+        head.fields.store(after.as_bytes());
+        assert_eq!(sent(&head, Persistence::Keep), "GET / HTTP/1.1\r\nHost: a\r\nX: new\r\n\r\n");
+    }
+}
+
+#[test]
+fn added_fields_go_out_in_one_piece() {
     let mut head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let name = head.fields.store(b"X");
-    head.fields.store(b"ab");
-    let value = head.fields.store(b"new");
-    head.fields.push_span(name, value);
-    head.fields.store(b"\r\n");
-    assert_eq!(sent(&head, Persistence::Keep), "GET / HTTP/1.1\r\nHost: a\r\nX: new\r\n\r\n");
+    head.fields.append(b"X", b"1");
+    head.fields.append(b"Y", b"");
+    let mut out = Pieces::default();
+    Client::default().encode_head(&head, Persistence::Keep, &mut out);
+    assert_eq!(text(&out.0.concat()), "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: \r\n\r\n");
+    assert_eq!(out.0.len(), 3, "the head as it came, what was added, and the end");
+}
+
+#[test]
+fn the_length_is_said_once_however_often_it_stood_there() {
+    let mut head = request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    head.fields.append(b"Content-Length", b"6");
+    head.fields.append(b"Transfer-Encoding", b"chunked");
+    assert_eq!(sent(&head, Persistence::Keep), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
 }
 
 #[test]
