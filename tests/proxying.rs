@@ -340,17 +340,22 @@ fn a_response_cut_short_looks_cut_short_in_chunks() {
 
 #[test]
 fn a_response_that_ends_with_a_reset_does_not_end_cleanly() {
-    let origin = Origin::run(|visit| {
+    // The reset must not overtake the bytes: it waits until the client has them.
+    let received = Gate::new();
+    let gate = received.clone();
+    let origin = Origin::run(move |visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\n\r\nonly this");
-        // The reset must not overtake the bytes: it waits until rsp has passed them on.
-        std::thread::sleep(std::time::Duration::from_millis(150));
+        gate.wait();
         visit.reset();
     });
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
     client.send("GET / HTTP/1.0\r\n\r\n");
-    let error = client.try_response().expect_err("a reset where only the end of the connection ends a body");
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.wire.read_exactly(9).unwrap(), b"only this");
+    received.open();
+    let error = client.wire.read_some(&mut [0; 8]).expect_err("a reset where only the end of the connection ends a body");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 

@@ -28,5 +28,5 @@ pub use origin::{FullListener, Origin, RefusingAddress, Visit};
 pub use proc::{descriptors, memory_kib, send_signal};
 pub use programs::{Haproxy, Nginx, Program, Varnish, free_port, have};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, run, run_with_input, rsp_command};
-pub use wait::{DEADLINE, until, within};
+pub use wait::{DEADLINE, Gate, until, within};
 pub use wire::Wire;

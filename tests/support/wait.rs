@@ -1,5 +1,7 @@
 //! Waiting without luck: ask again until the answer is yes, and say what was waited for when it never is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Long enough for a busy machine; reaching it means something hangs.
@@ -21,5 +23,27 @@ pub fn within(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What one side of a test waits for until the other says so.
+#[derive(Clone)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate(Arc::new(AtomicBool::new(false)))
+    }
+
+    pub fn open(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn wait(&self) {
+        until("the other side of the test is ready", || self.is_open());
     }
 }
