@@ -14,8 +14,7 @@ const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\
 /// An origin that accepts every upgrade and then does as the script says.
 fn upgrading(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
     Origin::run(move |visit| {
-        while let Some(_head) = visit.head() {
-            visit.send(ACCEPTED);
+        if visit.head().is_some() && visit.send(ACCEPTED) {
             script(visit);
         }
     })
