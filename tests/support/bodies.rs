@@ -1,0 +1,98 @@
+//! A proper little origin for bodies of any size: `/length/SIZE/SEED`, `/chunked/SIZE/SEED` and
+//! `/close/SIZE/SEED` serve a seed's content in that framing; any upload is answered with its size and
+//! SHA-256. Nothing is held in memory, so 64 MiB bodies cost nothing.
+
+use std::io::Read;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::content::{Content, hex};
+use super::message::{Framing, Head, request_framing};
+use super::origin::{Origin, Visit};
+
+/// How the origin takes uploads.
+#[derive(Clone, Copy, Default)]
+pub struct Uploads {
+    /// Waits this long after each of the first `slow_pieces` pieces it reads.
+    pub pause: Duration,
+    pub slow_pieces: usize,
+    /// Shrinks the origin's receive buffer so that the kernel takes little on its behalf.
+    pub small_buffer: bool,
+}
+
+pub fn bodies(uploads: Uploads) -> Origin {
+    Origin::run(move |visit| {
+        if uploads.small_buffer {
+            let _ = visit.wire.socket.set_recv_buffer_size(4096);
+        }
+        while let Some(head) = visit.head() {
+            if serve(visit, &head, uploads).is_none() {
+                return;
+            }
+        }
+    })
+}
+
+/// `None` when the connection is to be closed.
+fn serve(visit: &mut Visit, head: &Head, uploads: Uploads) -> Option<()> {
+    match request_framing(head) {
+        Framing::None => download(visit, head.target()),
+        framing => upload(visit, framing, uploads),
+    }
+}
+
+fn upload(visit: &mut Visit, framing: Framing, uploads: Uploads) -> Option<()> {
+    let (mut hash, mut size, mut pieces) = (Sha256::new(), 0, 0);
+    let mut take = |bytes: &[u8]| {
+        hash.update(bytes);
+        size += bytes.len();
+        pieces += 1;
+        if pieces <= uploads.slow_pieces {
+            std::thread::sleep(uploads.pause);
+        }
+    };
+    visit.wire.body(framing, &mut take).ok()?;
+    let text = format!("{size} {}", hex(&hash.finalize()));
+    visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())).then_some(())
+}
+
+fn download(visit: &mut Visit, target: &str) -> Option<()> {
+    let parts: Vec<&str> = target.split('/').skip(1).collect();
+    let [framing, size, seed] = parts[..] else {
+        return visit.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").then_some(());
+    };
+    let (size, seed) = (size.parse().ok()?, seed.parse().ok()?);
+    let mut content = Content::new(seed, size);
+    match framing {
+        "length" => {
+            visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n")).then_some(())?;
+            pour(visit, &mut content, false)
+        }
+        "chunked" => {
+            visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").then_some(())?;
+            pour(visit, &mut content, true)?;
+            visit.send("0\r\n\r\n").then_some(())
+        }
+        _ => {
+            visit.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").then_some(())?;
+            pour(visit, &mut content, false)?;
+            None
+        }
+    }
+}
+
+fn pour(visit: &mut Visit, content: &mut Content, chunked: bool) -> Option<()> {
+    let mut piece = vec![0; 50_000];
+    loop {
+        let size = content.read(&mut piece).ok()?;
+        if size == 0 {
+            return Some(());
+        }
+        let sent = match chunked {
+            false => visit.send(&piece[..size]),
+            true => visit.send([format!("{size:x}\r\n").as_bytes(), &piece[..size], b"\r\n"].concat()),
+        };
+        sent.then_some(())?;
+    }
+}

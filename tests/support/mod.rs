@@ -1,0 +1,32 @@
+//! What the end-to-end tests stand on: a running rsp, origins that misbehave on demand, clients that read
+//! slowly, and the real programs rsp has to live with.
+//!
+//! Everything binds a port the kernel chose, lives in its own directory, ends when it is dropped, and waits
+//! by asking again until a deadline that only guards against hanging.
+
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod bodies;
+mod client;
+mod content;
+mod directory;
+mod message;
+mod origin;
+mod proc;
+mod programs;
+mod rsp;
+mod wait;
+mod wire;
+
+pub use bodies::{Uploads, bodies};
+pub use client::{Client, get};
+pub use content::{Content, content_bytes, content_hash, hash_of, hex};
+pub use directory::Directory;
+pub use message::{Framing, Head, Message, response_framing};
+pub use origin::{FullListener, Origin, RefusingAddress, Visit};
+pub use proc::{descriptors, memory_kib, send_signal};
+pub use programs::{Haproxy, Nginx, Program, Varnish, free_port, have};
+pub use rsp::{Finished, Rsp, balanced, on_any_port, run, run_with_input, rsp_command};
+pub use wait::{DEADLINE, Gate, until, within};
+pub use wire::Wire;

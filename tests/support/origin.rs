@@ -1,0 +1,250 @@
+//! Origins: servers in threads that do exactly what a test scripts, and remember what reached them.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::client::socket_address;
+use super::message::{Head, Message, request_framing};
+use super::wait::until;
+use super::wire::Wire;
+
+/// A running origin; it ends, with all its connections, when dropped.
+pub struct Origin {
+    /// As rsp's config writes it: `ip:port` or `unix:path`.
+    pub address: String,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    connections: AtomicUsize,
+    heads: AtomicUsize,
+    requests: Mutex<Vec<Message>>,
+    open: Mutex<HashMap<usize, Socket>>,
+}
+
+/// One connection as the script of an origin sees it.
+pub struct Visit {
+    pub wire: Wire,
+    /// 1 for the origin's first connection.
+    pub number: usize,
+    seen: Arc<Seen>,
+}
+
+impl Origin {
+    /// Runs `script` for every connection, each in its own thread.
+    pub fn run(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
+        Origin::run_at("127.0.0.1:0", script)
+    }
+
+    /// The same at a given address: one that was refused before, or a unix socket.
+    pub fn run_at(address: &str, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
+        let listener = listen(address, 1024);
+        let address = match listener.local_addr().ok().and_then(|a| a.as_socket()) {
+            Some(bound) => bound.to_string(),
+            None => address.to_string(),
+        };
+        let seen = Arc::new(Seen::default());
+        let shared = seen.clone();
+        std::thread::spawn(move || accept_all(listener, shared, Arc::new(script)));
+        Origin { address, seen }
+    }
+
+    /// Answers every request with the same bytes.
+    pub fn answering(bytes: impl AsRef<[u8]>) -> Origin {
+        let bytes = bytes.as_ref().to_vec();
+        Origin::run(move |visit| while visit.request().is_some() && visit.send(&bytes) {})
+    }
+
+    /// Answers every request with its name, so that a test sees who was chosen.
+    pub fn named(name: &str) -> Origin {
+        Origin::named_at("127.0.0.1:0", name)
+    }
+
+    pub fn named_at(address: &str, name: &str) -> Origin {
+        let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        Origin::run_at(address, move |visit| while visit.request().is_some() && visit.send(&bytes) {})
+    }
+
+    /// Answers 200 with the request's body.
+    pub fn echo() -> Origin {
+        Origin::run(|visit| {
+            while let Some(request) = visit.request() {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.len());
+                if !visit.send([head.as_bytes(), &request.body].concat()) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// The whole requests that came, in the order they were complete.
+    pub fn requests(&self) -> Vec<Message> {
+        lock(&self.seen.requests).clone()
+    }
+
+    pub fn request_count(&self) -> usize {
+        lock(&self.seen.requests).len()
+    }
+
+    /// Request heads that came, whether or not the script read the body.
+    pub fn head_count(&self) -> usize {
+        self.seen.heads.load(Ordering::SeqCst)
+    }
+
+    /// The last whole request.
+    pub fn last(&self) -> Message {
+        lock(&self.seen.requests).last().cloned().expect("a request reached the origin")
+    }
+
+    /// Connections accepted so far.
+    pub fn connection_count(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections whose script still runs.
+    pub fn open_count(&self) -> usize {
+        lock(&self.seen.open).len()
+    }
+
+    pub fn wait_for_requests(&self, count: usize) {
+        until(&format!("{count} requests reached the origin"), || self.request_count() >= count);
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.seen.stop.store(true, Ordering::SeqCst);
+        for socket in lock(&self.seen.open).values() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        // Wakes the accepting thread, which then closes the listener.
+        if let Ok((domain, target)) = socket_address(&self.address)
+            && let Ok(socket) = Socket::new(domain, Type::STREAM, None)
+        {
+            let _ = socket.connect(&target);
+        }
+        if let Some(path) = self.address.strip_prefix("unix:") {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn listen(address: &str, backlog: i32) -> Socket {
+    let (domain, target) = socket_address(address).expect("an address");
+    let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
+    if domain != Domain::UNIX {
+        socket.set_reuse_address(true).expect("reusing an address");
+    }
+    socket.bind(&target).unwrap_or_else(|error| panic!("an origin cannot bind {address}: {error}"));
+    socket.listen(backlog).expect("listening");
+    socket
+}
+
+fn accept_all(listener: Socket, seen: Arc<Seen>, script: Arc<dyn Fn(&mut Visit) + Send + Sync>) {
+    while let Ok((socket, _)) = listener.accept() {
+        if seen.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        let number = seen.connections.fetch_add(1, Ordering::SeqCst) + 1;
+        lock(&seen.open).insert(number, socket.try_clone().expect("a descriptor"));
+        let (seen, script) = (seen.clone(), script.clone());
+        std::thread::spawn(move || {
+            let mut visit = Visit { wire: Wire::new(socket), number, seen: seen.clone() };
+            script(&mut visit);
+            // The clone goes first: closing (or resetting) happens with the last descriptor.
+            lock(&seen.open).remove(&number);
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Visit {
+    /// The next whole request; `None` when the connection ended.
+    pub fn request(&mut self) -> Option<Message> {
+        let head = self.head()?;
+        let framing = request_framing(&head);
+        let mut body = Vec::new();
+        let trailers = self.wire.body(framing, &mut |bytes| body.extend_from_slice(bytes)).ok()?;
+        let message = Message { head, framing, body, trailers };
+        lock(&self.seen.requests).push(message.clone());
+        Some(message)
+    }
+
+    /// The next head, leaving the body unread.
+    pub fn head(&mut self) -> Option<Head> {
+        let head = self.wire.head().ok()??;
+        self.seen.heads.fetch_add(1, Ordering::SeqCst);
+        Some(head)
+    }
+
+    /// Whether the peer still took it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.wire.send(bytes).is_ok()
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(&mut self) {
+        self.wire.reset_on_close();
+    }
+
+    /// Waits until rsp closed its end.
+    pub fn wait_for_end(&mut self) {
+        while matches!(self.wire.read_some(&mut [0; 4096]), Ok(n) if n > 0) {}
+    }
+}
+
+/// An address that refuses connections and cannot be taken by anybody else meanwhile: bound, not listening.
+pub struct RefusingAddress {
+    pub address: String,
+    _socket: Socket,
+}
+
+impl RefusingAddress {
+    pub fn new() -> RefusingAddress {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("reusing an address");
+        let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+        socket.bind(&any.into()).expect("a port");
+        let address = socket.local_addr().ok().and_then(|a| a.as_socket()).expect("an address").to_string();
+        RefusingAddress { address, _socket: socket }
+    }
+}
+
+/// An address whose connections are never completed: its queue is full, so the kernel drops what knocks.
+pub struct FullListener {
+    pub address: String,
+    _listener: Socket,
+    _fillers: Vec<Socket>,
+}
+
+impl FullListener {
+    pub fn new() -> FullListener {
+        let listener = listen("127.0.0.1:0", 0);
+        let address = listener.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+        let fillers = (0..4).map(|_| knock(&address.into())).collect();
+        FullListener { address: address.to_string(), _listener: listener, _fillers: fillers }
+    }
+}
+
+fn knock(target: &SockAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_nonblocking(true).expect("nonblocking");
+    let _ = socket.connect(target);
+    socket
+}
+
+/// A port that was free a moment ago, for programs that cannot choose one themselves.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}

@@ -1,0 +1,225 @@
+//! A running rsp: started on a config text, asked for the port it took, ended when dropped.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::directory::Directory;
+use super::proc::send_signal;
+use super::wait::{DEADLINE, until};
+
+pub struct Rsp {
+    child: Child,
+    pub directory: Directory,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    addresses: Vec<String>,
+}
+
+/// `rsp.listen` on a port that the kernel chooses, followed by the rest of the config.
+pub fn on_any_port(rest: &str) -> String {
+    format!("rsp.listen \"127.0.0.1:0\"\n{rest}\n")
+}
+
+/// A config with one pool of these servers.
+pub fn balanced(servers: &[&str]) -> String {
+    let list: Vec<String> = servers.iter().map(|server| format!("{server:?}")).collect();
+    on_any_port(&format!("rsp.pool {{ servers = {{ {} }} }}", list.join(", ")))
+}
+
+/// The program under test.
+pub fn rsp_command() -> Command {
+    Command::new(std::env::var("RSP_TEST_BIN").unwrap_or(env!("CARGO_BIN_EXE_rsp").into()))
+}
+
+impl Rsp {
+    /// Runs a config with one listener.
+    pub fn start(config: &str) -> Rsp {
+        Rsp::start_in(Directory::new(), config)
+    }
+
+    /// One pool of these servers, round robin, no script.
+    pub fn over(servers: &[&str]) -> Rsp {
+        Rsp::start(&balanced(servers))
+    }
+
+    /// The same in a directory that already holds what the config needs.
+    pub fn start_in(directory: Directory, config: &str) -> Rsp {
+        let path = directory.write("rsp.lua", config);
+        let listeners = config.matches("rsp.listen").count().max(1);
+        let mut command = rsp_command();
+        command.arg(path);
+        Rsp::spawn(directory, command, listeners)
+    }
+
+    /// Any command line that ends in listening.
+    pub fn spawn(directory: Directory, mut command: Command, listeners: usize) -> Rsp {
+        command.current_dir(directory.path()).stdin(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("rsp starts");
+        let stderr = gather(child.stderr.take());
+        let stdout = gather(child.stdout.take());
+        let mut rsp = Rsp { child, directory, stderr, stdout, addresses: Vec::new() };
+        rsp.wait_until_listening(listeners);
+        rsp
+    }
+
+    fn wait_until_listening(&mut self, listeners: usize) {
+        let start = Instant::now();
+        while self.addresses.len() < listeners {
+            self.addresses = addresses_in(&self.log());
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "rsp ended ({ended:?}) instead of listening; it said:\n{}", self.log());
+            assert!(start.elapsed() < DEADLINE, "rsp never listened; it said:\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Where the first listener really listens, in the form a client dials.
+    pub fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything on stderr so far.
+    pub fn log(&self) -> String {
+        text_of(&self.stderr)
+    }
+
+    /// Everything on stdout so far.
+    pub fn output(&self) -> String {
+        text_of(&self.stdout)
+    }
+
+    pub fn wait_for_log(&self, words: &str) {
+        until(&format!("the log says {words:?}"), || self.log().contains(words));
+    }
+
+    pub fn wait_for_output(&self, words: &str) {
+        until(&format!("stdout says {words:?}"), || self.output().contains(words));
+    }
+
+    pub fn signal(&self, signal: i32) {
+        send_signal(self.pid(), signal);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("rsp ended", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("a status")
+    }
+
+    /// SIGTERM, and the clean exit that has to follow.
+    pub fn stop(mut self) {
+        self.signal(libc::SIGTERM);
+        let status = self.wait_for_exit();
+        assert_eq!(status.code(), Some(0), "SIGTERM did not end it cleanly");
+    }
+
+    /// Closes the reading end of its stdout.
+    pub fn is_quiet(&self) -> bool {
+        self.output().is_empty()
+    }
+}
+
+impl Drop for Rsp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- what rsp said on stderr\n{}", self.log());
+        }
+    }
+}
+
+/// What a thread reads from a pipe, as it comes.
+fn gather(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<u8>>> {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let (shared, mut pipe) = (bytes.clone(), pipe.expect("a pipe"));
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(size) = pipe.read(&mut piece) {
+            if size == 0 {
+                return;
+            }
+            shared.lock().expect("no panic").extend_from_slice(&piece[..size]);
+        }
+    });
+    bytes
+}
+
+fn text_of(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().expect("no panic")).into_owned()
+}
+
+/// The addresses of `Listening on ADDR` lines (and the classic `Listening on port N.`), whole lines only.
+fn addresses_in(log: &str) -> Vec<String> {
+    let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+    let said = whole.lines().filter_map(|line| line.split_once("Listening on ")).map(|(_, rest)| rest.trim());
+    said.map(|rest| match rest.strip_prefix("port ") {
+        Some(port) => format!("127.0.0.1:{}", port.trim_end_matches('.')),
+        None => rest.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"),
+    })
+    .collect()
+}
+
+/// A command that ran to its end.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Both outputs.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs rsp with these arguments in a directory, expecting it to end by itself.
+pub fn run(directory: &Path, arguments: &[&str]) -> Finished {
+    let mut command = rsp_command();
+    command.args(arguments).current_dir(directory);
+    run_with_input(command, b"")
+}
+
+/// Runs any command to its end, or kills it at the deadline and fails.
+pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let stdout = gather(child.stdout.take());
+    let stderr = gather(child.stderr.take());
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let start = Instant::now();
+    let code = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status.code();
+        }
+        if start.elapsed() > DEADLINE * 8 {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{command:?} did not end; it said:\n{}{}", text_of(&stdout), text_of(&stderr));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    // The pipes are read to their end by threads; both ended with the child, so they are done in a moment.
+    until("the output was read", || Arc::strong_count(&stdout) == 1 && Arc::strong_count(&stderr) == 1);
+    Finished { code, stdout: text_of(&stdout), stderr: text_of(&stderr) }
+}

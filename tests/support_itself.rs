@@ -1,0 +1,53 @@
+//! The harness under test: an origin and a client that disagree would make every other test worthless.
+
+mod support;
+
+use support::*;
+
+#[test]
+fn the_little_origin_and_the_client_agree_on_every_framing() {
+    let origin = bodies(Uploads::default());
+    for framing in ["length", "chunked", "close"] {
+        let answer = get(&origin.address, &format!("/{framing}/300000/7"));
+        assert_eq!(hash_of(&answer.body), content_hash(7, 300_000));
+    }
+}
+
+#[test]
+fn a_refusing_address_refuses_and_a_full_listener_never_answers() {
+    let refusing = RefusingAddress::new();
+    let error = Client::try_connect(&refusing.address, None).err().expect("refused");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+
+    let full = FullListener::new();
+    let address: std::net::SocketAddr = full.address.parse().unwrap();
+    let error = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(300));
+    assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_dropped_origin_refuses_and_can_come_back_at_its_address() {
+    let origin = Origin::named("first");
+    let address = origin.address.clone();
+    assert_eq!(get(&address, "/").text(), "first");
+    drop(origin);
+    until("the origin is gone", || Client::try_connect(&address, None).is_err());
+    let again = Origin::named_at(&address, "second");
+    assert_eq!(get(&again.address, "/").text(), "second");
+}
+
+#[test]
+fn real_servers_start_and_serve() {
+    if !have(&["nginx", "varnishd", "haproxy"]) {
+        return;
+    }
+    let nginx = Nginx::start();
+    let varnish = Varnish::start(nginx.address());
+    let haproxy = Haproxy::start(varnish.address());
+    let answer = get(haproxy.address(), "/small");
+    assert_eq!(answer.text(), "hello from nginx\n");
+    assert_eq!(answer.get("x-through"), Some("haproxy"));
+    assert!(answer.get("x-varnish").is_some());
+    assert_eq!(nginx.request_count(), 1);
+    until("Varnish counted the request", || varnish.counter("MAIN.client_req") >= 1);
+}

@@ -1,0 +1,200 @@
+//! Every wait has an end, with the status and the silence the contract gives it, and none of them hits what is
+//! merely slow.
+
+mod support;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use support::*;
+
+fn with_settings(origin: &Origin, timeouts: &str) -> Rsp {
+    let config = format!("{}rsp.settings {{ timeouts = {{ {timeouts} }} }}", balanced(&[&origin.address]));
+    Rsp::start(&config)
+}
+
+fn with_pool(origin: &str, timeouts: &str) -> Rsp {
+    Rsp::start(&on_any_port(&format!("rsp.pool {{ servers = {{ {origin:?} }}, timeouts = {{ {timeouts} }} }}")))
+}
+
+#[test]
+fn a_head_that_stays_incomplete_is_answered_408() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin, "head = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    let answer = client.send("GET / HTTP/1.1\r\nHost: a\r\n").response();
+    assert_eq!(answer.status(), 408);
+    client.expect_end();
+    assert_eq!(origin.connection_count(), 0);
+}
+
+#[test]
+fn a_head_that_drips_is_answered_408_because_the_whole_head_has_one_deadline() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin, "head = \"600ms\"");
+    let mut client = Client::connect(rsp.address());
+    client.send("GET / HTTP/1.1\r\nX-Long: ");
+    let start = Instant::now();
+    while client.wire.send("y").is_ok() && start.elapsed() < DEADLINE {
+        if client.stays_open(Duration::from_millis(50)) {
+            continue;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "the deadline moved with every byte");
+        return;
+    }
+    panic!("the connection was never ended");
+}
+
+#[test]
+fn a_client_that_sends_nothing_is_closed_without_a_word() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin, "head = \"300ms\", idle = \"300ms\"");
+    Client::connect(rsp.address()).expect_end();
+}
+
+#[test]
+fn a_request_body_that_stops_is_answered_408_and_the_connection_closed() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin, "body = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly the beginning");
+    assert_eq!(client.response().status(), 408);
+    client.expect_end();
+    until("the origin's connection ended", || origin.open_count() == 0);
+    assert_eq!(origin.request_count(), 0);
+}
+
+#[test]
+fn a_request_body_that_is_merely_slow_arrives() {
+    let origin = Origin::echo();
+    let rsp = with_settings(&origin, "body = \"2s\", head = \"1s\"");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n");
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.send("x");
+    }
+    assert_eq!(client.response().text(), "x".repeat(30));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up_with_504() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.wait_for_end();
+    });
+    let rsp = with_pool(&origin.address, "response = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    let answer = client.get("/");
+    assert_eq!(answer.status(), 504);
+    until("the origin's connection ended", || origin.open_count() == 0);
+    assert_eq!(origin.request_count(), 1, "a request that a server has is not tried again");
+}
+
+#[test]
+fn the_wait_for_an_answer_starts_after_the_upload() {
+    let origin = Origin::echo();
+    let rsp = with_pool(&origin.address, "response = \"700ms\"");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\n");
+    for _ in 0..15 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.send("x");
+    }
+    assert_eq!(client.response().text(), "x".repeat(15));
+}
+
+#[test]
+fn a_response_that_stops_is_cut_visibly() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly the beginning");
+        visit.wait_for_end();
+    });
+    let rsp = with_pool(&origin.address, "gap = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    let error = client.ask("/").try_response().expect_err("a cut");
+    assert!(error.kind() != std::io::ErrorKind::WouldBlock, "it hangs: {error}");
+    until("the origin's connection ended", || origin.open_count() == 0);
+}
+
+#[test]
+fn a_response_that_is_merely_slow_arrives() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n");
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(100));
+            visit.send("x");
+        }
+    });
+    let rsp = with_pool(&origin.address, "gap = \"1500ms\", response = \"1500ms\"");
+    assert_eq!(get(rsp.address(), "/").text(), "x".repeat(20));
+}
+
+#[test]
+fn the_gap_does_not_count_while_the_client_is_the_slow_one() {
+    let origin = bodies(Uploads::default());
+    let rsp = with_pool(&origin.address, "gap = \"300ms\", response = \"5s\"");
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/length/8000000/9");
+    let head = client.head();
+    assert_eq!(head.status(), 200);
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut body = Vec::new();
+    client.wire.body(Framing::Exact(8_000_000), &mut |bytes| body.extend_from_slice(bytes)).expect("a whole body");
+    assert_eq!(hash_of(&body), content_hash(9, 8_000_000));
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_given_up() {
+    let origin = bodies(Uploads::default());
+    let rsp = with_settings(&origin, "write = \"400ms\"");
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/length/50000000/9");
+    until("the request reached the origin", || origin.head_count() == 1);
+    until("the origin's connection ended", || origin.open_count() == 0);
+    let mut rest = Vec::new();
+    let cut = client.wire.socket.read_to_end(&mut rest);
+    assert!(cut.is_err() || rest.len() < 50_000_000, "the body cannot be whole");
+}
+
+#[test]
+fn a_client_that_takes_little_now_and_then_is_not_given_up() {
+    let origin = bodies(Uploads::default());
+    let rsp = with_settings(&origin, "write = \"1s\"");
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/length/6000000/4");
+    client.head();
+    let mut body = Vec::new();
+    for _ in 0..25 {
+        std::thread::sleep(Duration::from_millis(100));
+        body.extend(client.wire.read_exactly(20_000).expect("the next piece"));
+    }
+    let left = 6_000_000 - body.len() as u64;
+    client.wire.body(Framing::Exact(left), &mut |bytes| body.extend_from_slice(bytes)).expect("the rest");
+    assert_eq!(hash_of(&body), content_hash(4, 6_000_000));
+}
+
+#[test]
+fn one_timeout_does_not_touch_other_requests() {
+    let origin = Origin::run(|visit| {
+        while let Some(request) = visit.request() {
+            if request.head.target() == "/stuck" {
+                return visit.wait_for_end();
+            }
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let rsp = with_pool(&origin.address, "response = \"500ms\"");
+    let mut stuck: Vec<Client> = (0..10).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut stuck {
+        client.ask("/stuck");
+    }
+    for _ in 0..50 {
+        assert_eq!(get(rsp.address(), "/").text(), "ok");
+    }
+    for client in &mut stuck {
+        assert_eq!(client.response().status(), 504);
+    }
+}
