@@ -29,9 +29,11 @@ fn pairs(head: &Head, prefix: &str) -> Vec<String> {
 
 #[test]
 fn order_and_case_of_request_fields_are_kept() {
-    let head = received("", "hOSt: Example.COM:8080\r\nX-b: 1\r\nx-A: 2\r\nX-B: 3\r\nACCEPT: */*\r\nX-c:4\r\n");
+    let head =
+        received("", "hOSt: Example.COM:8080\r\nX-b: 1\r\nx-A: 2\r\nX-B: 3\r\nACCEPT: */*\r\nX-c:4\r\n");
     assert_eq!(pairs(&head, "x-"), {
-        let mut expected = vec!["X-b: 1", "x-A: 2", "X-B: 3", "X-c: 4"].into_iter().map(String::from).collect::<Vec<_>>();
+        let mut expected =
+            vec!["X-b: 1", "x-A: 2", "X-B: 3", "X-c: 4"].into_iter().map(String::from).collect::<Vec<_>>();
         expected.extend(pairs(&head, "x-forwarded").into_iter().chain(pairs(&head, "x-request")));
         expected
     });
@@ -41,7 +43,10 @@ fn order_and_case_of_request_fields_are_kept() {
 
 #[test]
 fn order_and_case_of_response_fields_are_kept() {
-    let head = answered("", "Set-Cookie: a=1\r\nx-One: 1\r\nset-cookie: b=2\r\nX-TWO: 2\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    let head = answered(
+        "",
+        "Set-Cookie: a=1\r\nx-One: 1\r\nset-cookie: b=2\r\nX-TWO: 2\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n",
+    );
     let names: Vec<&str> = head.names().into_iter().take(4).collect();
     assert_eq!(names, ["Set-Cookie", "x-One", "set-cookie", "X-TWO"]);
     assert_eq!(head.all("set-cookie"), ["a=1", "b=2"]);
@@ -84,7 +89,8 @@ fn hop_by_hop_fields_of_a_response_are_removed() {
 
 #[test]
 fn fields_that_connection_may_not_name_stay() {
-    let head = received("", "Host: a\r\nConnection: close, Host, Authorization\r\nAuthorization: Basic x\r\n");
+    let head =
+        received("", "Host: a\r\nConnection: close, Host, Authorization\r\nAuthorization: Basic x\r\n");
     assert_eq!(head.all("host"), ["a"], "Host is not hop-by-hop, whatever Connection says");
 }
 
@@ -128,7 +134,8 @@ fn a_trusted_client_that_says_nothing_gets_the_forwarding_fields_written() {
 
 #[test]
 fn a_client_outside_the_trusted_networks_is_not_believed() {
-    let head = received("rsp.settings { trusted = { \"10.0.0.0/8\" } }", "Host: a\r\nX-Forwarded-For: 6.6.6.6\r\n");
+    let head =
+        received("rsp.settings { trusted = { \"10.0.0.0/8\" } }", "Host: a\r\nX-Forwarded-For: 6.6.6.6\r\n");
     assert_eq!(head.all("x-forwarded-for"), ["127.0.0.1"]);
 }
 

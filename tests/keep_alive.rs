@@ -66,7 +66,10 @@ fn pipelined_requests_with_bodies_keep_their_bounds() {
     for number in 0..20 {
         let body = format!("GET /{number} HTTP/1.1 is only a body");
         all += &format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        all += &format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        all += &format!(
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        );
     }
     client.send(all);
     for number in 0..40 {
@@ -150,7 +153,8 @@ fn an_http_1_0_client_that_asks_for_it_is_kept_and_told_so() {
 fn bytes_that_a_server_sends_unasked_are_never_a_response() {
     let origin = Origin::run(|visit| {
         while visit.request().is_some() {
-            let more = if visit.number == 1 { "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil" } else { "" };
+            let more =
+                if visit.number == 1 { "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil" } else { "" };
             visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood{more}"));
         }
     });
@@ -174,7 +178,8 @@ fn empty_lines_before_a_request_are_passed_over() {
 #[test]
 fn an_idle_backend_connection_is_closed_when_its_time_is_over() {
     let origin = Origin::named("ok");
-    let config = format!("rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ idle = \"200ms\" }} }}", origin.address);
+    let config =
+        format!("rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ idle = \"200ms\" }} }}", origin.address);
     let rsp = Rsp::start(&on_any_port(&config));
     assert_eq!(get(rsp.address(), "/").text(), "ok");
     until("the idle connection was closed", || origin.open_count() == 0);
@@ -185,7 +190,8 @@ fn an_idle_backend_connection_is_closed_when_its_time_is_over() {
 #[test]
 fn an_idle_client_is_closed_when_its_time_is_over_and_not_before() {
     let origin = Origin::named("ok");
-    let config = format!("{}rsp.settings {{ timeouts = {{ idle = \"400ms\" }} }}", balanced(&[&origin.address]));
+    let config =
+        format!("{}rsp.settings {{ timeouts = {{ idle = \"400ms\" }} }}", balanced(&[&origin.address]));
     let rsp = Rsp::start(&config);
     let mut client = Client::connect(rsp.address());
     assert_eq!(client.get("/").text(), "ok");

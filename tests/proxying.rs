@@ -173,7 +173,9 @@ fn responses_204_and_304_have_no_body_and_the_connection_goes_on() {
         while let Some(request) = visit.request() {
             match request.head.target() {
                 "/204" => visit.send("HTTP/1.1 204 No Content\r\n\r\n"),
-                "/304" => visit.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"e\"\r\n\r\n"),
+                "/304" => {
+                    visit.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"e\"\r\n\r\n")
+                }
                 _ => visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
             };
         }
@@ -355,7 +357,10 @@ fn a_response_that_ends_with_a_reset_does_not_end_cleanly() {
     assert_eq!(client.head().status(), 200);
     assert_eq!(client.wire.read_exactly(9).unwrap(), b"only this");
     received.open();
-    let error = client.wire.read_some(&mut [0; 8]).expect_err("a reset where only the end of the connection ends a body");
+    let error = client
+        .wire
+        .read_some(&mut [0; 8])
+        .expect_err("a reset where only the end of the connection ends a body");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 

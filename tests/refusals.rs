@@ -61,7 +61,10 @@ fn a_malformed_field_is_400() {
 
 #[test]
 fn two_readings_of_a_bodys_length_are_400() {
-    refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400);
+    refused(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    );
     refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400);
     refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", 400);
     refused("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc", 400);
@@ -127,7 +130,8 @@ fn a_malformed_chunk_ends_the_request_visibly_on_both_sides() {
     let origin = Origin::named("never");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnot a size\r\n");
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\nnot a size\r\n");
     match client.try_response() {
         Ok(answer) => assert_eq!(answer.status(), 400),
         Err(error) => assert!(error.kind() != std::io::ErrorKind::WouldBlock, "it hangs: {error}"),
@@ -146,7 +150,9 @@ fn an_answer_that_is_not_http_is_502() {
 #[test]
 fn an_answer_with_two_lengths_is_502() {
     bad_gateway("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd");
-    bad_gateway("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    bad_gateway(
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn when_all_refuse_the_answer_is_502_and_the_clients_connection_goes_on() {
 #[test]
 fn a_connection_that_cannot_be_made_in_time_goes_to_the_next_server() {
     let (full, origin) = (FullListener::new(), Origin::named("alive"));
-    let rsp = Rsp::start(&in_order(&[&full.address, &origin.address], ", timeouts = { connect = \"300ms\" }"));
+    let rsp =
+        Rsp::start(&in_order(&[&full.address, &origin.address], ", timeouts = { connect = \"300ms\" }"));
     assert_eq!(get(rsp.address(), "/").text(), "alive");
 }
 

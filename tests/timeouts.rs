@@ -14,7 +14,9 @@ fn with_settings(origin: &Origin, timeouts: &str) -> Rsp {
 }
 
 fn with_pool(origin: &str, timeouts: &str) -> Rsp {
-    Rsp::start(&on_any_port(&format!("rsp.pool {{ servers = {{ {origin:?} }}, timeouts = {{ {timeouts} }} }}")))
+    Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ servers = {{ {origin:?} }}, timeouts = {{ {timeouts} }} }}"
+    )))
 }
 
 #[test]
@@ -142,7 +144,10 @@ fn the_gap_does_not_count_while_the_client_is_the_slow_one() {
     assert_eq!(head.status(), 200);
     std::thread::sleep(Duration::from_millis(1500));
     let mut body = Vec::new();
-    client.wire.body(Framing::Exact(8_000_000), &mut |bytes| body.extend_from_slice(bytes)).expect("a whole body");
+    client
+        .wire
+        .body(Framing::Exact(8_000_000), &mut |bytes| body.extend_from_slice(bytes))
+        .expect("a whole body");
     assert_eq!(hash_of(&body), content_hash(9, 8_000_000));
 }
 

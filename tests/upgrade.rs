@@ -207,7 +207,8 @@ fn eight_mebibytes_cross_in_both_directions_at_once() {
 #[test]
 fn a_quiet_tunnel_is_closed_when_its_time_is_over() {
     let origin = upgrading(echo);
-    let config = format!("{}rsp.settings {{ timeouts = {{ tunnel = \"300ms\" }} }}", balanced(&[&origin.address]));
+    let config =
+        format!("{}rsp.settings {{ timeouts = {{ tunnel = \"300ms\" }} }}", balanced(&[&origin.address]));
     let rsp = Rsp::start(&config);
     let mut client = upgraded(&rsp);
     client.expect_end();

@@ -68,10 +68,10 @@ fn remove_nominated(fields: &mut Fields) {
     let mut nominated: Vec<Vec<u8>> = Vec::new();
     for (tag, _, value) in fields.iter() {
         if tag == Name::Connection {
-            nominated.extend(value.split(|b| *b == b',').map(|t| t.trim_ascii().to_vec()));
+            let tokens = value.split(|b| *b == b',').map(|t| t.trim_ascii());
+            nominated.extend(tokens.filter(|t| !is_usual(t)).map(|t| t.to_vec()));
         }
     }
-    nominated.retain(|t| !t.is_empty() && !t.eq_ignore_ascii_case(b"close"));
     if nominated.is_empty() {
         return;
     }
@@ -79,6 +79,12 @@ fn remove_nominated(fields: &mut Fields) {
         let kept = tag.is_read_only() || matches!(tag, Name::Host | Name::Expect | Name::Cookie);
         !kept && nominated.iter().any(|n| n.eq_ignore_ascii_case(name))
     });
+}
+
+/// What `Connection` nearly always says: options that name no field, or one that goes anyway.
+fn is_usual(token: &[u8]) -> bool {
+    let usual: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b""];
+    usual.iter().any(|u| token.eq_ignore_ascii_case(u))
 }
 
 /// What only a trusted peer may say about where a request came from.

@@ -22,12 +22,14 @@ pub fn get(address: &str, path: &str) -> Message {
 impl Client {
     /// `address` is `ip:port` or `unix:path`.
     pub fn connect(address: &str) -> Client {
-        Client::try_connect(address, None).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+        Client::try_connect(address, None)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     /// A client whose kernel takes next to nothing on its behalf.
     pub fn connect_with_small_buffer(address: &str) -> Client {
-        Client::try_connect(address, Some(4096)).unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
+        Client::try_connect(address, Some(4096))
+            .unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
     }
 
     pub fn try_connect(address: &str, receive_buffer: Option<usize>) -> io::Result<Client> {
@@ -59,7 +61,8 @@ impl Client {
 
     pub fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Message {
         let body = body.as_ref();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: example.com\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: example.com\r\nContent-Length: {}\r\n\r\n", body.len());
         self.send(head).send(body).response()
     }
 
@@ -114,6 +117,7 @@ pub fn socket_address(address: &str) -> io::Result<(Domain, SockAddr)> {
     if let Some(path) = address.strip_prefix("unix:") {
         return Ok((Domain::UNIX, SockAddr::unix(path)?));
     }
-    let address: SocketAddr = address.parse().map_err(|_| io::Error::new(ErrorKind::InvalidInput, address))?;
+    let address: SocketAddr =
+        address.parse().map_err(|_| io::Error::new(ErrorKind::InvalidInput, address))?;
     Ok((Domain::for_address(address), address.into()))
 }

@@ -27,6 +27,6 @@ pub use message::{Framing, Head, Message, response_framing};
 pub use origin::{FullListener, Origin, RefusingAddress, Visit};
 pub use proc::{descriptors, memory_kib, send_signal};
 pub use programs::{Haproxy, Nginx, Program, Varnish, free_port, have};
-pub use rsp::{Finished, Rsp, balanced, on_any_port, run, run_with_input, rsp_command};
+pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
 pub use wait::{DEADLINE, Gate, until, within};
 pub use wire::Wire;

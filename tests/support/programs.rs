@@ -177,7 +177,10 @@ impl Varnish {
             .output()
             .expect("varnishstat runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no {name}: {text}"))
+        text.split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("no {name}: {text}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Waiting without luck: ask again until the answer is yes, and say what was waited for when it never is.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Long enough for a busy machine; reaching it means something hangs.

@@ -110,7 +110,11 @@ impl Wire {
     }
 
     /// Hands a body to `sink` piece by piece; the trailers are the result.
-    pub fn body(&mut self, framing: Framing, sink: &mut dyn FnMut(&[u8])) -> io::Result<Vec<(String, String)>> {
+    pub fn body(
+        &mut self,
+        framing: Framing,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Vec<(String, String)>> {
         match framing {
             Framing::None => {}
             Framing::Exact(size) => self.exact(size, sink)?,
@@ -148,8 +152,9 @@ impl Wire {
         loop {
             let line = self.line()?;
             let digits = line.split(';').next().unwrap_or_default().trim();
-            let size = u64::from_str_radix(digits, 16)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("not a chunk size: {line:?}")))?;
+            let size = u64::from_str_radix(digits, 16).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("not a chunk size: {line:?}"))
+            })?;
             if size == 0 {
                 return self.trailers();
             }
