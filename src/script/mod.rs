@@ -1,14 +1,31 @@
-//! Floor 4: Lua. Loads the config script into a typed `Config`, and runs the handlers it set on every request
-//! within a budget of CPU time and memory. INTERFACE STUB: the bodies are being written.
+//! Floor 4: Lua. Loads the config script into a typed `Config` (`load`, `source`), and runs the handlers it set
+//! on every request within a budget of CPU time and memory.
+//!
+//! `vm` makes the sandbox, `run` is one request's way through a handler, `hot` is the one file that speaks to
+//! Lua's C interface; `request`, `answer` and `budget` say in safe code what scripts may read, change and spend.
+
+mod answer;
+mod budget;
+mod directory;
+mod failure;
+mod hot;
+mod load;
+mod nearest;
+mod request;
+mod run;
+mod source;
+mod vm;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
-use std::path::Path;
 
-use crate::config::{Config, PoolId, ServerId};
-use crate::http::{RequestHead, ResponseHead};
+use crate::config::{PoolId, ServerId};
 
-/// One Lua VM with the handlers of one config.
-pub struct Script {}
+pub use load::load;
+pub use run::Script;
+pub use source::Source;
 
 /// What `on_request` decided.
 #[derive(Debug, PartialEq)]
@@ -49,58 +66,3 @@ pub struct LoadError(pub String);
 /// A handler that failed or ran over its budget: one line with file:line for the log.
 #[derive(Debug)]
 pub struct ScriptError(pub String);
-
-/// Where a config comes from, with every file it reads (itself and the modules it requires) read once and kept,
-/// so that each worker's VM runs the same bytes. Plain data: it can be sent to another thread.
-#[derive(Clone, Debug)]
-pub struct Source {}
-
-impl Source {
-    /// A config file; nothing is read before `load`.
-    pub fn file(_path: &Path) -> Source {
-        Source {}
-    }
-
-    /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
-    pub fn embedded(_listen: &[String], _backends: &[String]) -> Source {
-        Source {}
-    }
-}
-
-/// Runs the config and says what it set. The files read are kept in `source`: a second load of the same source
-/// runs the same bytes.
-pub fn load(_source: &mut Source) -> Result<(Config, Script), LoadError> {
-    Err(LoadError("not written yet".into()))
-}
-
-impl Script {
-    pub fn on_request(
-        &mut self,
-        _head: &mut RequestHead,
-        _client: Client<'_>,
-    ) -> Result<Verdict, ScriptError> {
-        Err(ScriptError("not written yet".into()))
-    }
-
-    pub fn on_response(
-        &mut self,
-        _request: &mut RequestHead,
-        _client: Client<'_>,
-        _response: &mut ResponseHead,
-    ) -> Result<(), ScriptError> {
-        Err(ScriptError("not written yet".into()))
-    }
-
-    /// Calls the pool's `balance` function. `candidates` are the servers that may be picked, in the pool's order;
-    /// `in_flight[i]` is the number of requests server `i` of the pool has now.
-    pub fn balance(
-        &mut self,
-        _pool: PoolId,
-        _request: &mut RequestHead,
-        _client: Client<'_>,
-        _candidates: &[ServerId],
-        _in_flight: &[u32],
-    ) -> Result<ServerId, ScriptError> {
-        Err(ScriptError("not written yet".into()))
-    }
-}

@@ -1,0 +1,151 @@
+//! Answers made by scripts. `rsp.respond` and `rsp.redirect` check everything when they are called, so that a
+//! mistake is reported with the script's line. The result lives in Lua as flat bytes (`encode`): a script may
+//! make an answer once and return it a million times, and Lua's collector needs no help to free it.
+
+use super::Answer;
+use super::directory::quoted;
+use super::nearest;
+use super::request::{check_name, check_value};
+
+/// An answer being put together from the table given to `rsp.respond`.
+#[derive(Default)]
+pub struct Draft {
+    status: Option<u16>,
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+/// The keys of `rsp.respond`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Key {
+    Status,
+    Headers,
+    Body,
+}
+
+const KEYS: [&str; 3] = ["status", "headers", "body"];
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+impl Key {
+    pub fn of(key: &[u8]) -> Result<Key, String> {
+        match key {
+            b"status" => Ok(Key::Status),
+            b"headers" => Ok(Key::Headers),
+            b"body" => Ok(Key::Body),
+            _ => {
+                let hint = nearest::hint(key, KEYS.iter().copied());
+                Err(format!("rsp.respond: unknown key {}, {hint}", quoted(key)))
+            }
+        }
+    }
+}
+
+impl Draft {
+    pub fn set_status(&mut self, status: Option<i64>) -> Result<(), String> {
+        match status {
+            Some(status @ 200..=599) => self.status = Some(status as u16),
+            Some(other) => return Err(format!("{NEEDS_STATUS}, got {other}")),
+            None => return Err(NEEDS_STATUS.to_string()),
+        }
+        Ok(())
+    }
+
+    pub fn add_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
+        let at = |wrong| format!("rsp.respond: headers[{}]: {wrong}", quoted(name));
+        check_name(name).map_err(at)?;
+        check_value(value).map_err(at)?;
+        self.headers.push((name.to_vec(), value.to_vec()));
+        Ok(())
+    }
+
+    pub fn set_body(&mut self, body: &[u8]) {
+        self.body = body.to_vec();
+    }
+
+    /// The finished answer. Lua tables have no order, so the headers are put in order of their names: the same
+    /// script gives the same bytes every time.
+    pub fn finish(&mut self) -> Result<Answer, String> {
+        let mut draft = std::mem::take(self);
+        let Some(status) = draft.status else { return Err(NEEDS_STATUS.to_string()) };
+        if matches!(status, 204 | 304) && !draft.body.is_empty() {
+            return Err(format!("rsp.respond: an answer with status {status} has no body"));
+        }
+        draft.headers.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Answer { status, headers: draft.headers, body: draft.body })
+    }
+}
+
+const NEEDS_STATUS: &str = "rsp.respond: status: expected an integer from 200 to 599";
+
+/// What `rsp.redirect(url, status)` gives.
+pub fn redirect(url: &[u8], status: Option<i64>) -> Result<Answer, String> {
+    let wanted = status.unwrap_or(302);
+    let Some(status) = REDIRECTS.into_iter().find(|s| i64::from(*s) == wanted) else {
+        return Err(format!("rsp.redirect: status: expected 301, 302, 303, 307 or 308, got {wanted}"));
+    };
+    if url.is_empty() || url.iter().any(u8::is_ascii_control) {
+        return Err(format!("rsp.redirect: expected a url without control bytes, got {}", quoted(url)));
+    }
+    let headers =
+        vec![(b"Content-Type".to_vec(), b"text/plain".to_vec()), (b"Location".to_vec(), url.to_vec())];
+    Ok(Answer { status, headers, body: [b"See ", url, b"\n"].concat() })
+}
+
+/// Status, number of headers, and every text behind its length.
+pub fn encode(answer: &Answer, out: &mut Vec<u8>) {
+    let number = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
+    out.clear();
+    number(out, answer.status.into());
+    number(out, answer.headers.len());
+    let texts = answer.headers.iter().flat_map(|(name, value)| [name, value]).chain([&answer.body]);
+    for text in texts {
+        number(out, text.len());
+        out.extend_from_slice(text);
+    }
+}
+
+/// The reverse of `encode`.
+pub fn decode(mut bytes: &[u8]) -> Option<Answer> {
+    let bytes = &mut bytes;
+    let status = u16::try_from(number(bytes)?).ok()?;
+    let count = number(bytes)?;
+    let mut headers = Vec::new();
+    for _ in 0..count {
+        headers.push((text(bytes)?, text(bytes)?));
+    }
+    Some(Answer { status, headers, body: text(bytes)? })
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*first))
+}
+
+fn text(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    let len = usize::try_from(number(bytes)?).ok()?;
+    let (first, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(first.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_back_from_its_bytes_and_cut_bytes_give_none() {
+        let header = |n: &str, v: &str| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
+        let answer = || Answer {
+            status: 405,
+            headers: vec![header("Allow", "GET"), header("X", "")],
+            body: b"no\n".to_vec(),
+        };
+        let mut bytes = Vec::new();
+        encode(&answer(), &mut bytes);
+        assert_eq!(decode(&bytes), Some(answer()));
+        for cut in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..cut]), None);
+        }
+    }
+}

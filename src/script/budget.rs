@@ -1,0 +1,99 @@
+//! What a script may spend: CPU time in one call, and memory.
+//!
+//! The count hook (hot.rs) asks every so many VM instructions. The first time it asks in a call only starts the
+//! clock, so a call that ends before that costs no system call. Once the budget is spent it stays spent until
+//! the call ends, so a `pcall` in the script cannot turn the failure into another round.
+
+use std::time::Duration;
+
+/// One handler call on the data path.
+pub const CALL: Duration = Duration::from_millis(10);
+
+/// Running the config file with its modules.
+pub const CONFIG: Duration = Duration::from_secs(5);
+
+/// What a VM may keep: generous for tables of routes, small beside what a proxy's connections need.
+pub const MEMORY: usize = 64 * 1024 * 1024;
+
+/// VM instructions between two looks at the clock: about 0.1 ms of work.
+pub const INSTRUCTIONS: i32 = 10_000;
+
+/// What is left of a call's time. Times are of the thread's CPU clock.
+#[derive(Default)]
+pub struct Budget {
+    limit: Option<Duration>,
+    started: Option<Duration>,
+    spent: bool,
+}
+
+impl Budget {
+    pub fn begin(&mut self, limit: Duration) {
+        *self = Budget { limit: Some(limit), started: None, spent: false };
+    }
+
+    /// Ends the call and says whether it had run over.
+    pub fn end(&mut self) -> bool {
+        std::mem::take(self).spent
+    }
+
+    /// Whether the call has to stop; `now` is asked only while that is open.
+    pub fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
+        let Some(limit) = self.limit else { return false };
+        if !self.spent {
+            let now = now();
+            let started = *self.started.get_or_insert(now);
+            self.spent = now.saturating_sub(started) > limit;
+        }
+        self.spent
+    }
+
+    pub fn was_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// What the script's author reads.
+    pub fn text(&self) -> String {
+        let limit = self.limit.unwrap_or_default();
+        let (number, unit) =
+            if limit.as_secs() > 0 { (limit.as_secs() as u128, "s") } else { (limit.as_millis(), "ms") };
+        format!("ran longer than {number} {unit} of CPU time")
+    }
+}
+
+/// What the script's author reads when Lua says only "not enough memory".
+pub fn memory_text() -> String {
+    format!("not enough memory: a script may use {} MiB", MEMORY / (1024 * 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> impl FnOnce() -> Duration {
+        move || Duration::from_millis(n)
+    }
+
+    #[test]
+    fn the_first_look_starts_the_clock_and_a_spent_budget_stays_spent_until_the_end() {
+        let mut budget = Budget::default();
+        assert!(!budget.is_spent(|| panic!("no clock outside a call")));
+        budget.begin(CALL);
+        assert!(!budget.is_spent(ms(1000)));
+        assert!(!budget.is_spent(ms(1010)));
+        assert!(budget.is_spent(ms(1011)));
+        assert!(budget.is_spent(|| panic!("the clock is not asked again")));
+        assert!(budget.end());
+        budget.begin(CALL);
+        assert!(!budget.is_spent(ms(2000)));
+        assert!(!budget.end());
+    }
+
+    #[test]
+    fn the_text_names_the_limit() {
+        let mut budget = Budget::default();
+        budget.begin(CALL);
+        assert_eq!(budget.text(), "ran longer than 10 ms of CPU time");
+        budget.begin(CONFIG);
+        assert_eq!(budget.text(), "ran longer than 5 s of CPU time");
+    }
+}

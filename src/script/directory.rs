@@ -1,0 +1,89 @@
+//! The names of pools and servers as scripts use them: what a value that a handler returned stands for.
+
+use std::ffi::c_void;
+
+use super::nearest;
+use crate::config::{Config, PoolId, ServerId};
+
+#[derive(Default)]
+pub struct Directory {
+    pools: Vec<PoolNames>,
+    by_name: Vec<(String, PoolId)>,
+    by_identity: Vec<(*const c_void, PoolId)>,
+}
+
+struct PoolNames {
+    name: String,
+    servers: Vec<ServerNames>,
+}
+
+pub struct ServerNames {
+    pub name: String,
+    /// As written in the config.
+    pub address: String,
+}
+
+impl Directory {
+    /// `identities[i]` is the address of the Lua value that `rsp.pool` gave for pool `i`; the values must be
+    /// kept alive as long as this is used.
+    pub fn new(config: &Config, identities: &[*const c_void]) -> Directory {
+        let ids = || (0..).map(PoolId);
+        let mut by_name: Vec<_> = config.pools.iter().map(|p| p.name.clone()).zip(ids()).collect();
+        let mut by_identity: Vec<_> = identities.iter().copied().zip(ids()).collect();
+        by_name.sort_by(|(a, _): &(String, PoolId), (b, _)| a.cmp(b));
+        by_identity.sort_by_key(|(identity, _)| *identity);
+        Directory { pools: config.pools.iter().map(PoolNames::new).collect(), by_name, by_identity }
+    }
+
+    pub fn pools(&self) -> usize {
+        self.pools.len()
+    }
+
+    pub fn servers(&self, pool: PoolId) -> &[ServerNames] {
+        self.pools.get(pool.0 as usize).map_or(&[], |p| &p.servers)
+    }
+
+    pub fn pool_name(&self, pool: PoolId) -> &str {
+        self.pools.get(pool.0 as usize).map_or("", |p| &p.name)
+    }
+
+    pub fn pool_of(&self, identity: *const c_void) -> Option<PoolId> {
+        let at = self.by_identity.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
+        Some(self.by_identity[at].1)
+    }
+
+    pub fn pool_named(&self, name: &[u8]) -> Result<PoolId, String> {
+        match self.by_name.binary_search_by(|(known, _)| known.as_bytes().cmp(name)) {
+            Ok(at) => Ok(self.by_name[at].1),
+            Err(_) => Err(format!("no pool is named {}, {}", quoted(name), self.pool_hint(name))),
+        }
+    }
+
+    fn pool_hint(&self, name: &[u8]) -> String {
+        nearest::hint(name, self.pools.iter().map(|p| p.name.as_str()))
+    }
+
+    /// A server by its name or its address.
+    pub fn server_named(&self, pool: PoolId, name: &[u8]) -> Result<ServerId, String> {
+        let servers = self.servers(pool);
+        let named = servers.iter().position(|s| s.name.as_bytes() == name);
+        let found = named.or_else(|| servers.iter().position(|s| s.address.as_bytes() == name));
+        found.map(|at| ServerId(at as u32)).ok_or_else(|| {
+            let hint = nearest::hint(name, servers.iter().map(|s| s.name.as_str()));
+            format!("pool \"{}\" has no server {}, {hint}", self.pool_name(pool), quoted(name))
+        })
+    }
+}
+
+impl PoolNames {
+    fn new(pool: &crate::config::Pool) -> PoolNames {
+        let server =
+            |s: &crate::config::Server| ServerNames { name: s.name.clone(), address: s.written.clone() };
+        PoolNames { name: pool.name.clone(), servers: pool.servers.iter().map(server).collect() }
+    }
+}
+
+/// A script's text in a message.
+pub fn quoted(text: &[u8]) -> String {
+    format!("\"{}\"", text[..text.len().min(100)].escape_ascii())
+}

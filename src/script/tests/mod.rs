@@ -1,0 +1,114 @@
+//! Scripts at work without the loader: a chunk defines the globals `on_request`, `on_response` and `balance`,
+//! and finds the pools as `web` (servers a, b, c) and `api` (server d), or `web` alone.
+
+mod balance;
+mod headers;
+mod limits;
+mod request;
+mod sandbox;
+mod verdicts;
+
+use mlua::{Function, Lua, Value};
+
+use super::vm::{Handlers, Vm};
+use super::{Client, Script, ScriptError, Verdict};
+use crate::config::{Address, Balance, Config, Pool, PoolId, PoolTimeouts, Server, ServerId, Settings};
+use crate::http::{Method, RequestHead, ResponseHead};
+
+fn server(name: &str, written: &str) -> Server {
+    Server { name: name.into(), address: Address::Ip(written.parse().unwrap()), written: written.into() }
+}
+
+fn pool(name: &str, servers: Vec<Server>) -> Pool {
+    Pool { name: name.into(), servers, balance: Balance::Function, timeouts: PoolTimeouts::default() }
+}
+
+fn config(pools: usize, on_request: bool, on_response: bool) -> Config {
+    let web = vec![server("a", "10.0.0.1:80"), server("b", "10.0.0.2:80"), server("c", "10.0.0.3:80")];
+    let mut all = vec![pool("web", web), pool("api", vec![server("d", "10.0.0.4:80")])];
+    all.truncate(pools);
+    Config {
+        listeners: vec![],
+        pools: all,
+        settings: Settings::default(),
+        classic: None,
+        on_request,
+        on_response,
+    }
+}
+
+fn function(lua: &Lua, name: &str) -> Option<Function> {
+    lua.globals().get(name).unwrap()
+}
+
+fn script_with(pools: usize, source: &str) -> Script {
+    let vm = Vm::new().unwrap();
+    let lua = vm.lua().clone();
+    let tables: Vec<Value> = (0..pools).map(|_| Value::Table(lua.create_table().unwrap())).collect();
+    for (name, table) in ["web", "api"].into_iter().zip(&tables) {
+        lua.globals().set(name, table).unwrap();
+    }
+    vm.run_config(&lua.load(source).set_name("@site.lua").into_function().unwrap()).unwrap();
+    let (on_request, on_response) = (function(&lua, "on_request"), function(&lua, "on_response"));
+    let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
+    let config = config(pools, on_request.is_some(), on_response.is_some());
+    Script::new(vm, Handlers { on_request, on_response, balance, pools: tables }, &config).unwrap()
+}
+
+/// A script with both pools.
+fn script(source: &str) -> Script {
+    script_with(2, source)
+}
+
+fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHead {
+    let mut head = RequestHead { method: Method::of(method.as_bytes()), ..RequestHead::default() };
+    head.method_text = head.fields.store(method.as_bytes());
+    head.target = head.fields.store(target.as_bytes());
+    for (name, value) in fields {
+        head.fields.append(name.as_bytes(), value.as_bytes());
+    }
+    head
+}
+
+fn client() -> Client<'static> {
+    Client { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1" }
+}
+
+/// A request for `http://Example.COM:8080/static/a%20b?x=1`.
+fn usual() -> RequestHead {
+    let cookie = ("Cookie", "canary=1; theme=\"dark\"");
+    head(
+        "GET",
+        "/static/a%20b?x=1",
+        &[("Host", "Example.COM:8080"), cookie, ("X-Twice", "1"), ("x-twice", "2")],
+    )
+}
+
+fn run(script: &mut Script, head: &mut RequestHead) -> Result<Verdict, String> {
+    script.on_request(head, client()).map_err(|ScriptError(line)| line)
+}
+
+/// Runs `on_request` with this body on the usual request.
+fn outcome(body: &str) -> Result<Verdict, String> {
+    run(&mut script(&format!("function on_request(req)\n{body}\nend")), &mut usual())
+}
+
+/// What an expression is, as text.
+fn value(expression: &str) -> Result<String, String> {
+    value_of(expression, &mut usual())
+}
+
+fn value_of(expression: &str, head: &mut RequestHead) -> Result<String, String> {
+    let body = format!("return rsp.respond {{ status = 200, body = tostring({expression}) }}");
+    match run(&mut script(&format!("function on_request(req) {body} end")), head)? {
+        Verdict::Answer(answer) => Ok(String::from_utf8(answer.body).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(result: Result<Verdict, String>, message: &str) {
+    assert_eq!(result.unwrap_err(), message);
+}
+
+const WEB: PoolId = PoolId(0);
+const API: PoolId = PoolId(1);

@@ -1,0 +1,137 @@
+//! What scripts read from a request.
+
+use super::*;
+
+fn is(expression: &str, expected: &str) {
+    assert_eq!(value(expression).as_deref(), Ok(expected), "{expression}");
+}
+
+#[test]
+fn every_field_of_a_request_is_readable() {
+    is("req.method", "GET");
+    is("req.target", "/static/a%20b?x=1");
+    is("req.path", "/static/a%20b");
+    is("req.query", "x=1");
+    is("req.host", "example.com");
+    is("req.scheme", "http");
+    is("req.version", "1.1");
+    is("req.client_ip", "10.9.8.7");
+    is("req.client_port", "4711");
+    is("math.type(req.client_port)", "integer");
+    is("req.id", "id-1");
+    is("req", "request");
+    is("req.headers", "headers");
+    is("req.headers == req.headers", "true");
+    is("getmetatable(req)", "request");
+    assert_eq!(value_of("req.query", &mut head("GET", "/", &[])).as_deref(), Ok("nil"));
+    assert_eq!(value_of("req.host", &mut head("GET", "/", &[])).as_deref(), Ok(""));
+}
+
+#[test]
+fn a_client_on_a_unix_socket_has_no_address() {
+    let source = "function on_request(r) return rsp.redirect('/' .. r.client_ip .. r.client_port) end";
+    let client = Client { address: None, ..client() };
+    let Ok(Verdict::Answer(answer)) = script(source).on_request(&mut usual(), client) else { panic!() };
+    assert_eq!(answer.body, b"See /unix:0\n");
+}
+
+#[test]
+fn headers_are_read_without_regard_to_case_and_the_first_value_counts() {
+    is("req.headers['HOST']", "Example.COM:8080");
+    is("req.headers['X-TWICE']", "1");
+    is("req.headers['absent']", "nil");
+}
+
+#[test]
+fn cookies_are_found_in_all_cookie_fields_and_their_names_have_a_case() {
+    is("req.cookies.canary", "1");
+    is("req.cookies.theme", "\"dark\"");
+    is("req.cookies.Canary", "nil");
+    let mut two = head("GET", "/", &[("Cookie", "a=1;b = 2 ; ;c"), ("cookie", "d=x=y; a=9")]);
+    let expression = "req.cookies.a .. req.cookies.b .. tostring(req.cookies.c) .. req.cookies.d";
+    assert_eq!(value_of(expression, &mut two).as_deref(), Ok("12nilx=y"));
+}
+
+#[test]
+fn args_are_decoded_and_the_first_value_counts() {
+    let mut head = head("GET", "/?a=1&a=2&&b+c=%41%2b+%zz%4&d&%65=f=g&=h", &[]);
+    for (expression, expected) in [
+        ("req.args.a", "1"),
+        ("req.args['b c']", "A+ %zz%4"),
+        ("req.args.d", ""),
+        ("req.args.e", "f=g"),
+        ("req.args['']", "h"),
+        ("req.args.absent", "nil"),
+    ] {
+        assert_eq!(value_of(expression, &mut head).as_deref(), Ok(expected), "{expression}");
+    }
+    assert_eq!(value_of("req.args.a", &mut super::head("GET", "/", &[])).as_deref(), Ok("nil"));
+}
+
+#[test]
+fn pairs_lists_headers_cookies_and_args_and_allows_changes_meanwhile() {
+    let source = "function on_request(req)\n\
+                  local t = {}\n\
+                  for k, v in pairs(req.headers) do t[#t + 1] = k .. '=' .. v req.headers[k] = nil end\n\
+                  for k, v in pairs(req.headers) do t[#t + 1] = 'left over ' .. k end\n\
+                  for k, v in pairs(req.args) do t[#t + 1] = k .. '=' .. v end\n\
+                  return rsp.respond { status = 200, body = table.concat(t, '|') } end";
+    let fields = [("Host", "h"), ("A", "1"), ("a", "2"), ("Cookie", "c=d")];
+    let Ok(Verdict::Answer(answer)) = run(&mut script(source), &mut head("GET", "/?x=%20&x=2", &fields))
+    else {
+        panic!()
+    };
+    assert_eq!(String::from_utf8_lossy(&answer.body), "Host=h|A=1|a=2|Cookie=c=d|x= |x=2");
+    is(
+        "(function() local s = '' for k, v in pairs(req.cookies) do s = s .. k .. v end return s end)()",
+        "canary1theme\"dark\"",
+    );
+    refused(outcome("pairs(req)"), "site.lua:2: pairs: a request has no list of fields");
+}
+
+#[test]
+fn an_iterator_of_pairs_cannot_be_made_to_read_anything_else() {
+    is("(function() local f = pairs(req.cookies) f(req, 5) f({}, 'x') return f() end)()", "nil");
+}
+
+#[test]
+fn an_unknown_field_is_an_error_that_names_the_nearest() {
+    refused(outcome("local x = req.hots"), "site.lua:2: req.hots: no such field, did you mean \"host\"?");
+    refused(
+        outcome("local x = req.uri or req.url"),
+        "site.lua:2: req.uri: no such field, known are method, \
+        target, path, query, host, scheme, version, client_ip, client_port, id, headers, cookies, args",
+    );
+    refused(outcome("local x = req[1]"), "site.lua:2: expected a name (a string) in the index");
+}
+
+#[test]
+fn a_request_kept_past_its_end_raises() {
+    let source = "function on_request(req)\n\
+                  if kept then local x = kept.host end\n\
+                  kept = req return web end";
+    let mut script = script(source);
+    assert!(run(&mut script, &mut usual()).is_ok());
+    let message = "site.lua:2: this request has ended: copy what you need while its handler runs";
+    for _ in 0..3 {
+        refused(run(&mut script, &mut usual()), message);
+    }
+}
+
+#[test]
+fn parts_of_a_request_kept_past_its_end_raise_when_read_written_or_listed() {
+    for (part, uses) in [
+        ("headers", "local x = kept.a"),
+        ("headers", "kept.a = 'x'"),
+        ("headers", "for k in pairs(kept) do end"),
+        ("cookies", "local x = kept.a"),
+        ("args", "local x = kept.a"),
+    ] {
+        let source =
+            format!("function on_request(req)\nif kept then {uses} end\nkept = req.{part} return web end");
+        let mut script = script(&source);
+        assert!(run(&mut script, &mut usual()).is_ok());
+        let message = "site.lua:2: this request has ended: copy what you need while its handler runs";
+        refused(run(&mut script, &mut usual()), message);
+    }
+}

@@ -1,0 +1,82 @@
+//! What the standard library offers to scripts, and what it does not.
+
+use super::*;
+
+#[test]
+fn nothing_reaches_outside() {
+    for name in [
+        "io",
+        "package",
+        "debug",
+        "dofile",
+        "loadfile",
+        "warn",
+        "string.dump",
+        "os.execute",
+        "os.exit",
+        "os.remove",
+        "os.rename",
+        "os.tmpname",
+        "os.getenv",
+        "os.setlocale",
+    ] {
+        assert_eq!(value(name).as_deref(), Ok("nil"), "{name}");
+    }
+}
+
+#[test]
+fn the_useful_rest_is_there() {
+    for expression in [
+        "type(os.time()) == 'number'",
+        "type(os.clock()) == 'number'",
+        "type(os.date()) == 'string'",
+        "utf8.len('ä') == 1",
+        "math.floor(1.5) == 1",
+        "table.concat({ 1, 2 }) == '12'",
+        "('a'):upper() == 'A'",
+        "select('#', coroutine.wrap(function() coroutine.yield() end)()) == 0",
+        "type(collectgarbage('count')) == 'number'",
+        "load('return 7')() == 7",
+        "load('return x', 'n', 't', { x = 8 })() == 8",
+        "load('return x', 'n', 'b', {})() == nil",
+        "select(2, xpcall(error, function(e) return e .. '!' end, 'x')) == 'x!'",
+        "select('#', xpcall(function(...) return ... end, print, 1, nil, nil)) == 4",
+        "select(2, xpcall(error, error, 'x')) == 'x'",
+        "getmetatable(setmetatable({}, { __metatable = 'locked' })) == 'locked'",
+        "not pcall(setmetatable, setmetatable({}, { __metatable = 1 }), {})",
+    ] {
+        assert_eq!(value(expression).as_deref(), Ok("true"), "{expression}");
+    }
+}
+
+#[test]
+fn bytecode_is_not_loaded_and_the_collector_not_played_with() {
+    assert_eq!(value("load('\\27Lua')").as_deref(), Ok("nil"));
+    let message = value("select(2, load('\\27Lua', 'x', 'b'))").unwrap();
+    assert!(message.contains("attempt to load a binary chunk"), "{message}");
+    refused(outcome("collectgarbage('stop')"), "site.lua:2: collectgarbage: only \"count\" is available");
+    refused(outcome("collectgarbage()"), "site.lua:2: collectgarbage: only \"count\" is available");
+}
+
+#[test]
+fn a_wrong_call_of_setmetatable_says_so_at_its_line() {
+    let told = outcome("setmetatable(5, {})").unwrap_err();
+    assert!(told.starts_with("site.lua:2: bad argument #1 to 'setmetatable'"), "{told}");
+    let told = outcome("setmetatable({}, 5)").unwrap_err();
+    assert!(told.starts_with("site.lua:2: bad argument #2 to 'setmetatable'"), "{told}");
+}
+
+#[test]
+fn print_takes_anything() {
+    assert_eq!(outcome("print() print(1, nil, {}, req, 'a\\nb\\0') return web"), Ok(Verdict::Pool(WEB)));
+}
+
+#[test]
+fn the_handlers_thread_cannot_be_resumed_or_closed_by_the_script() {
+    let body = "local main = coroutine.running()\n\
+                assert(not coroutine.isyieldable() and not pcall(coroutine.yield))\n\
+                assert(not pcall(coroutine.close, main) and not coroutine.resume(main))\n\
+                coroutine.wrap(function() assert(not pcall(coroutine.close, main) and not coroutine.resume(main)) end)()\n\
+                return web";
+    assert_eq!(outcome(body), Ok(Verdict::Pool(WEB)));
+}
