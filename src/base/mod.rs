@@ -1,3 +1,4 @@
 //! Floor 1: plain data structures on `std` alone. Nothing here knows HTTP, sockets or configuration.
 
+pub mod batch;
 pub mod buffer;
