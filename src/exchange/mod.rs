@@ -1,3 +1,15 @@
-//! Floor 4: one request and its response, pure. (Being written.)
+//! Floor 4: one request and its response, pure. Heads come in and go out changed, failures become decisions,
+//! and at the end stands a record. Nothing here names a wire protocol, a socket or a clock.
 
+mod answer;
+mod failure;
+mod id;
+mod pair;
 pub mod record;
+mod rewrite;
+
+pub use answer::{plain, reason_phrase, scripted};
+pub use failure::{Failure, Side};
+pub use id::{Id, Ids};
+pub use pair::{Exchange, Next, RequestHalf, ResponseHalf, ResponseStep};
+pub use rewrite::{Inbound, request as rewrite_request, response as rewrite_response};

@@ -1,0 +1,117 @@
+"""The comparison's own arithmetic and bookkeeping, under test: a wrong scale weighs everything wrong.
+
+    python3 -m unittest discover -s scripts/bench -t scripts
+"""
+
+import sys
+import threading
+import time
+import unittest
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from . import table
+from .running import CannotStart, House, free_ports
+from .scenarios import SCENARIOS, answers
+from .subjects import SMALL
+
+
+def rounds(*cpu, errors=None):
+    return [{"cpu_us": c, "per_second": 100 / c, "p50_us": 1, "p99_us": 2, "errors": errors or {}} for c in cpu]
+
+
+class Tables(unittest.TestCase):
+    def test_the_best_round_counts_and_a_ratio_is_of_the_best(self):
+        results = {"rsp": rounds(8, 10, 5), "haproxy": rounds(20, 10, 40)}
+        self.assertEqual(table.best(results["rsp"], "cpu_us"), 5)
+        self.assertEqual(table.best(results["rsp"], "per_second"), 20)
+        self.assertEqual(table.middle(results["rsp"], "cpu_us"), 8)
+        self.assertEqual(table.spread(results["rsp"], "cpu_us"), 62.5)
+        self.assertIsNone(table.spread(rounds(1), "cpu_us"))
+        self.assertEqual(table.ratio(results, "rsp", "haproxy"), 0.5)
+        self.assertIsNone(table.ratio(results, "rsp", "nginx"))
+
+    def test_errors_are_added_up_and_shown(self):
+        results = {"rsp": rounds(1, 2, errors={"status": 3})}
+        self.assertEqual(table.errors(results["rsp"]), {"status": 6})
+        self.assertIn("ERRORS rsp: {'status': 6}", table.scenario_table("t", {"rsp": "rsp"}, results))
+
+
+class Origin(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.count += 1
+        self.send_response(200)
+        self.send_header("X-Origin", self.server.names[self.server.count % len(self.server.names)])
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Checks(unittest.TestCase):
+    def ask(self, body, names):
+        server = HTTPServer(("127.0.0.1", 0), Origin)
+        server.count, server.body, server.names = 0, body, names
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            answers(SCENARIOS["small"], server.server_port)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def test_the_right_body_from_two_origins_is_accepted(self):
+        self.ask(SMALL.encode(), ["a", "b"])
+
+    def test_a_short_body_is_not_measured(self):
+        with self.assertRaisesRegex(CannotStart, "127 bytes instead of 128"):
+            self.ask(SMALL[:-1].encode(), ["a", "b"])
+
+    def test_a_proxy_that_uses_one_origin_is_not_measured(self):
+        with self.assertRaisesRegex(CannotStart, "two origins"):
+            self.ask(SMALL.encode(), ["a"])
+
+    def test_nobody_listening_is_said(self):
+        with self.assertRaisesRegex(CannotStart, "does not answer"):
+            answers(SCENARIOS["small"], free_ports(1)[0])
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+CHILD = """import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    begun = time.process_time()
+    while time.process_time() - begun < 0.2: pass
+    print("burnt", flush=True)
+time.sleep(60)
+"""
+
+
+class Processes(unittest.TestCase):
+    def test_the_cpu_of_children_counts_and_nothing_stays_behind(self):
+        with House() as house:
+            running = house.start("stubborn", [sys.executable, "-c", CHILD])
+            deadline = time.monotonic() + 20
+            while "burnt" not in running.said() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            family = running.pids()
+            self.assertEqual(len(family), 2)
+            self.assertGreaterEqual(running.cpu_ns(), 200_000_000)
+        self.assertFalse(house.dir.exists())
+        self.assertEqual([p for p in family if lives(p)], [])
+
+    def test_a_program_that_ends_at_once_is_named_with_its_words(self):
+        with House() as house:
+            running = house.start("mute", [sys.executable, "-c", "import sys; sys.exit('no such port')"])
+            with self.assertRaisesRegex(CannotStart, "mute ended with 1: no such port"):
+                running.wait_for(1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,10 @@
+//! Floor 4: which server. Pools and their servers as one worker sees them: requests in flight, connections kept
+//! for the next request, and how long a server that refused is left alone. No sockets: connections are numbers
+//! the worker gave us.
+
+mod idle;
+mod pause;
+mod pools;
+
+pub use idle::{Idle, IdleConnections};
+pub use pools::{Pools, ServerState, Tried};

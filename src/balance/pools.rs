@@ -1,0 +1,189 @@
+//! The state of every pool, and round robin over it.
+
+use super::idle::IdleConnections;
+use super::pause::Pause;
+use crate::config::{Config, PoolId, ServerId};
+
+/// Servers that already failed for one request. A request tries three at most.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Tried {
+    servers: [Option<ServerId>; Tried::MAX],
+}
+
+impl Tried {
+    /// The first server and up to two others.
+    pub const MAX: usize = 3;
+
+    pub fn add(&mut self, server: ServerId) {
+        if let Some(place) = self.servers.iter_mut().find(|s| s.is_none()) {
+            *place = Some(server);
+        }
+    }
+
+    pub fn has(&self, server: ServerId) -> bool {
+        self.servers.contains(&Some(server))
+    }
+
+    pub fn len(&self) -> usize {
+        self.servers.iter().flatten().count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.len() == Tried::MAX
+    }
+}
+
+#[derive(Default)]
+pub struct ServerState {
+    pub idle: IdleConnections,
+    pub pause: Pause,
+}
+
+struct PoolState {
+    servers: Vec<ServerState>,
+    /// Requests each server has now; apart from the rest because scripts are handed the whole slice.
+    in_flight: Vec<u32>,
+    /// Where round robin goes on.
+    next: usize,
+    /// The answer of the last `candidates`, kept to be filled again.
+    candidates: Vec<ServerId>,
+}
+
+pub struct Pools {
+    pools: Vec<PoolState>,
+}
+
+impl Pools {
+    pub fn new(config: &Config) -> Pools {
+        let pools = config.pools.iter().map(|pool| PoolState {
+            servers: pool.servers.iter().map(|_| ServerState::default()).collect(),
+            in_flight: vec![0; pool.servers.len()],
+            next: 0,
+            candidates: Vec::new(),
+        });
+        Pools { pools: pools.collect() }
+    }
+
+    /// The next server in turn that has not failed for this request; one that pauses only if no other is left.
+    pub fn round_robin(&mut self, pool: PoolId, tried: &Tried, now: u64) -> Option<ServerId> {
+        let pool = &mut self.pools[pool.0 as usize];
+        let count = pool.servers.len();
+        let mut second_choice = None;
+        for step in 0..count {
+            let mut at = pool.next + step;
+            if at >= count {
+                at -= count;
+            }
+            let server = ServerId(at as u32);
+            if tried.has(server) {
+                continue;
+            }
+            if pool.servers[at].pause.is_over(now) {
+                pool.next = if at + 1 == count { 0 } else { at + 1 };
+                return Some(server);
+            }
+            second_choice = second_choice.or(Some(server));
+        }
+        if let Some(server) = second_choice {
+            pool.next = (server.0 as usize + 1) % count;
+        }
+        second_choice
+    }
+
+    /// The servers a `balance` function may choose from, in the pool's order, and the requests every server of
+    /// the pool has now. The same preference as in `round_robin`.
+    pub fn candidates(&mut self, pool: PoolId, tried: &Tried, now: u64) -> (&[ServerId], &[u32]) {
+        let pool = &mut self.pools[pool.0 as usize];
+        let (servers, candidates) = (&pool.servers, &mut pool.candidates);
+        let mut fill = |paused_too: bool| {
+            let all = (0..servers.len() as u32).map(ServerId);
+            let usable = |s: &ServerId| paused_too || servers[s.0 as usize].pause.is_over(now);
+            candidates.clear();
+            candidates.extend(all.filter(|s| !tried.has(*s) && usable(s)));
+            !candidates.is_empty()
+        };
+        if !fill(false) {
+            fill(true);
+        }
+        (&pool.candidates, &pool.in_flight)
+    }
+
+    pub fn server(&mut self, pool: PoolId, server: ServerId) -> &mut ServerState {
+        &mut self.pools[pool.0 as usize].servers[server.0 as usize]
+    }
+
+    pub fn request_begins(&mut self, pool: PoolId, server: ServerId) {
+        self.pools[pool.0 as usize].in_flight[server.0 as usize] += 1;
+    }
+
+    pub fn request_ends(&mut self, pool: PoolId, server: ServerId) {
+        let count = &mut self.pools[pool.0 as usize].in_flight[server.0 as usize];
+        debug_assert!(*count > 0);
+        *count = count.saturating_sub(1);
+    }
+
+    pub fn in_flight(&self, pool: PoolId, server: ServerId) -> u32 {
+        self.pools[pool.0 as usize].in_flight[server.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOL: PoolId = PoolId(0);
+
+    fn pools(servers: usize) -> Pools {
+        let servers = (0..servers).map(|_| ServerState::default()).collect::<Vec<_>>();
+        let in_flight = vec![0; servers.len()];
+        Pools { pools: vec![PoolState { servers, in_flight, next: 0, candidates: Vec::new() }] }
+    }
+
+    fn picks(pools: &mut Pools, tried: &Tried, now: u64, count: usize) -> Vec<u32> {
+        (0..count).map(|_| pools.round_robin(POOL, tried, now).map_or(99, |s| s.0)).collect()
+    }
+
+    #[test]
+    fn round_robin_strictly_alternates() {
+        assert_eq!(picks(&mut pools(3), &Tried::default(), 0, 7), [0, 1, 2, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_server_that_refused_is_passed_over_while_it_pauses_and_tried_when_no_other_is_left() {
+        let mut pools = pools(2);
+        pools.server(POOL, ServerId(0)).pause.failed(0);
+        assert_eq!(picks(&mut pools, &Tried::default(), 1, 3), [1, 1, 1]);
+        let mut tried = Tried::default();
+        tried.add(ServerId(1));
+        assert_eq!(picks(&mut pools, &tried, 1, 1), [0]);
+        tried.add(ServerId(0));
+        assert_eq!(picks(&mut pools, &tried, 1, 1), [99]);
+        assert_eq!(picks(&mut pools, &Tried::default(), 200_000, 2), [1, 0]);
+    }
+
+    #[test]
+    fn candidates_follow_the_same_preference_in_the_pools_order() {
+        let mut pools = pools(3);
+        pools.server(POOL, ServerId(1)).pause.failed(0);
+        pools.request_begins(POOL, ServerId(2));
+        let mut tried = Tried::default();
+        assert_eq!(pools.candidates(POOL, &tried, 1), (&[ServerId(0), ServerId(2)][..], &[0, 0, 1][..]));
+        tried.add(ServerId(0));
+        tried.add(ServerId(2));
+        assert_eq!(pools.candidates(POOL, &tried, 1).0, [ServerId(1)]);
+    }
+
+    #[test]
+    fn a_request_tries_three_servers_at_most() {
+        let mut tried = Tried::default();
+        for server in 0..5 {
+            assert_eq!(tried.is_full(), server >= 3);
+            tried.add(ServerId(server));
+        }
+        assert!(tried.has(ServerId(2)) && !tried.has(ServerId(3)));
+    }
+}

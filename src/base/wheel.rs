@@ -1,0 +1,206 @@
+//! Deadlines of many connections without a system call or a sorted structure.
+//!
+//! A hashed wheel: `SLOTS` lists of `TICK` each, one entry a key, linked through an array that is indexed by the
+//! key. Re-arming is lazy: a deadline that moves into the future leaves the entry where it is; when the entry
+//! comes up early its owner looks at its real deadline and arms it again. So a busy connection, whose deadline
+//! moves with every message, touches the wheel once in its shortest timeout.
+
+/// Microseconds a slot covers. Nothing fires early; it may fire this much late.
+const TICK: u64 = 16_384;
+const SLOTS: usize = 4096;
+/// How far ahead an entry can be put; further deadlines come up here and are armed again.
+const HORIZON: u64 = SLOTS as u64 - 1;
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Node {
+    next: u32,
+    prev: u32,
+    /// The tick it is armed for; `UNARMED` when it is in no list.
+    tick: u64,
+}
+
+const UNARMED: u64 = u64::MAX;
+
+pub struct Wheel {
+    first: Vec<u32>,
+    /// One bit a slot that has entries.
+    occupied: Vec<u64>,
+    nodes: Vec<Node>,
+    /// Every tick before this one has been looked at.
+    tick: u64,
+}
+
+impl Wheel {
+    /// `now` in microseconds of whatever clock the owner uses.
+    pub fn new(now: u64) -> Wheel {
+        Wheel { first: vec![NONE; SLOTS], occupied: vec![0; SLOTS / 64], nodes: Vec::new(), tick: now / TICK }
+    }
+
+    /// Makes `key` come up at `at` or earlier. An entry that is armed for an earlier time stays there.
+    pub fn arm(&mut self, key: u32, at: u64) {
+        let key = key as usize;
+        if key >= self.nodes.len() {
+            self.nodes.resize(key + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
+        }
+        let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
+        if self.nodes[key].tick <= tick {
+            return;
+        }
+        self.unlink(key);
+        self.link(key, tick);
+    }
+
+    pub fn disarm(&mut self, key: u32) {
+        if (key as usize) < self.nodes.len() {
+            self.unlink(key as usize);
+        }
+    }
+
+    /// Takes the next key whose time has come.
+    pub fn pop(&mut self, now: u64) -> Option<u32> {
+        let until = now / TICK;
+        while self.tick <= until {
+            let slot = (self.tick % SLOTS as u64) as usize;
+            let key = self.first[slot];
+            if key != NONE {
+                self.unlink(key as usize);
+                return Some(key);
+            }
+            // Jump to the next slot in use, or to now.
+            self.tick = self.next_tick().map_or(until + 1, |next| next.min(until + 1)).max(self.tick + 1);
+        }
+        None
+    }
+
+    /// When `pop` may next have something, in microseconds.
+    pub fn next(&self) -> Option<u64> {
+        self.next_tick().map(|tick| tick * TICK)
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        let start = (self.tick % SLOTS as u64) as usize;
+        let words = self.occupied.len();
+        for i in 0..=words {
+            let word = (start / 64 + i) % words;
+            let mut bits = self.occupied[word];
+            if i == 0 {
+                bits &= !0 << (start % 64);
+            } else if i == words {
+                bits &= (1u64 << (start % 64)) - 1;
+            }
+            if bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                return Some(self.tick + ((slot + SLOTS - start) % SLOTS) as u64);
+            }
+        }
+        None
+    }
+
+    fn link(&mut self, key: usize, tick: u64) {
+        let slot = (tick % SLOTS as u64) as usize;
+        let next = self.first[slot];
+        if next != NONE {
+            self.nodes[next as usize].prev = key as u32;
+        }
+        self.first[slot] = key as u32;
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.nodes[key] = Node { next, prev: NONE, tick };
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let Node { next, prev, tick } = self.nodes[key];
+        if tick == UNARMED {
+            return;
+        }
+        self.nodes[key].tick = UNARMED;
+        if next != NONE {
+            self.nodes[next as usize].prev = prev;
+        }
+        if prev != NONE {
+            self.nodes[prev as usize].next = next;
+            return;
+        }
+        let slot = (tick % SLOTS as u64) as usize;
+        self.first[slot] = next;
+        if next == NONE {
+            self.occupied[slot / 64] &= !(1 << (slot % 64));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn an_entry_comes_up_once_not_early_and_at_most_a_tick_late() {
+        for at in [0, 1, TICK - 1, TICK, SECOND, 59 * SECOND] {
+            let mut wheel = Wheel::new(0);
+            wheel.arm(3, at);
+            let due = wheel.next().unwrap();
+            assert!(due >= at && due <= at + TICK, "{at} {due}");
+            assert_eq!(wheel.pop(due - 1), None);
+            assert_eq!(wheel.pop(due), Some(3));
+            assert_eq!(wheel.pop(due + 100 * SECOND), None);
+            assert_eq!(wheel.next(), None);
+        }
+    }
+
+    #[test]
+    fn a_later_deadline_leaves_the_entry_and_an_earlier_one_moves_it() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm(0, 2 * SECOND);
+        wheel.arm(0, 5 * SECOND);
+        assert_eq!(wheel.next().unwrap() / SECOND, 2);
+        wheel.arm(0, SECOND);
+        assert_eq!(wheel.next().unwrap() / SECOND, 1);
+        wheel.disarm(0);
+        assert_eq!(wheel.pop(9 * SECOND), None);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_horizon_comes_up_within_it() {
+        let mut wheel = Wheel::new(7 * SECOND);
+        wheel.arm(1, 4000 * SECOND);
+        let due = wheel.next().unwrap();
+        assert!(due > 60 * SECOND && due < 80 * SECOND);
+        assert_eq!(wheel.pop(due), Some(1));
+    }
+
+    #[test]
+    fn many_entries_armed_moved_and_removed_agree_with_a_plain_table() {
+        let mut wheel = Wheel::new(0);
+        let mut model: HashMap<u32, u64> = HashMap::new();
+        let (mut now, mut seed) = (0u64, 1u64);
+        for _ in 0..50_000 {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let key = (seed >> 33) as u32 % 97;
+            match (seed >> 60) % 4 {
+                0 => {
+                    wheel.disarm(key);
+                    model.remove(&key);
+                }
+                1 | 2 => {
+                    let at = now + (seed >> 20) % (90 * SECOND);
+                    wheel.arm(key, at);
+                    let tick = (at / TICK + 1).min(now / TICK + 1 + HORIZON);
+                    let entry = model.entry(key).or_insert(u64::MAX);
+                    *entry = tick.min(*entry);
+                }
+                _ => {
+                    now += (seed >> 40) % (SECOND / 4);
+                    while let Some(key) = wheel.pop(now) {
+                        let tick = model.remove(&key).expect("armed");
+                        assert!(tick <= now / TICK + 1);
+                    }
+                    assert!(model.values().all(|tick| *tick > now / TICK), "something due was left");
+                }
+            }
+        }
+    }
+}

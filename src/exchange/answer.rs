@@ -1,0 +1,117 @@
+//! Responses that rsp writes itself: a failure told to the client in two short lines, and what a script
+//! answered.
+
+use crate::http::{Framing, Name, ResponseHead, Version};
+
+/// Fills `head` for a plain answer and gives its body.
+pub fn plain(head: &mut ResponseHead, status: u16, text: &str, date: &[u8]) -> Vec<u8> {
+    let body = format!("{status} {}\n{text}\n", reason_phrase(status)).into_bytes();
+    start(head, status, body.len());
+    head.fields.append(b"Content-Type", b"text/plain");
+    head.fields.append(b"Date", date);
+    body
+}
+
+/// Fills `head` for what the script answered. A status that has no body gets none.
+pub fn scripted(
+    head: &mut ResponseHead,
+    status: u16,
+    fields: &[(Vec<u8>, Vec<u8>)],
+    length: usize,
+    date: &[u8],
+) {
+    start(head, status, length);
+    for (name, value) in fields {
+        head.fields.append(name, value);
+    }
+    if !head.fields.has(Name::Date) {
+        head.fields.append(b"Date", date);
+    }
+    if matches!(status, 204 | 304) {
+        head.framing = Framing::None;
+    }
+}
+
+fn start(head: &mut ResponseHead, status: u16, length: usize) {
+    head.fields.clear();
+    head.status = status;
+    head.reason = head.fields.store(reason_phrase(status).as_bytes());
+    head.version = Version::Http11;
+    head.framing = Framing::Exact(length as u64);
+    head.keep_alive = true;
+}
+
+/// The registered phrase (IANA HTTP Status Code Registry), empty for others: it is optional (RFC 9112 section 4).
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        418 => "I'm a Teapot",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_answer_says_status_and_reason_in_two_lines() {
+        let mut head = ResponseHead::default();
+        let body = plain(&mut head, 502, "no server accepted the connection", b"now");
+        assert_eq!(body, b"502 Bad Gateway\nno server accepted the connection\n");
+        assert_eq!(
+            (head.status, head.reason(), head.framing),
+            (502, &b"Bad Gateway"[..], Framing::Exact(50))
+        );
+        assert_eq!(format!("{:?}", head.fields), r#"{"Content-Type": "text/plain", "Date": "now"}"#);
+    }
+
+    #[test]
+    fn a_scripted_answer_keeps_its_own_date_and_a_204_has_no_body() {
+        let mut head = ResponseHead::default();
+        let headers = vec![(b"date".to_vec(), b"mine".to_vec())];
+        scripted(&mut head, 204, &headers, 0, b"now");
+        assert_eq!(format!("{:?}", head.fields), r#"{"date": "mine"}"#);
+        assert_eq!(head.framing, Framing::None);
+    }
+}

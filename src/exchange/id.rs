@@ -1,0 +1,93 @@
+//! Request ids: 32 hexadecimal digits, unlike any other request's of this or another process. They name a
+//! request in logs; they are no secret.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+/// An id as it stands in `X-Request-ID`. One that a trusted peer sent is kept up to `Id::MAX` bytes.
+#[derive(Clone, Copy)]
+pub struct Id {
+    bytes: [u8; Id::MAX],
+    len: u8,
+}
+
+impl Id {
+    pub const MAX: usize = 64;
+
+    pub fn of(text: &[u8]) -> Id {
+        let len = text.len().min(Id::MAX);
+        let mut bytes = [0; Id::MAX];
+        bytes[..len].copy_from_slice(&text[..len]);
+        Id { bytes, len: len as u8 }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl Default for Id {
+    fn default() -> Id {
+        Id::of(b"")
+    }
+}
+
+/// Where new ids come from.
+pub struct Ids {
+    /// 16 random digits of this worker.
+    prefix: [u8; 16],
+    next: u64,
+}
+
+impl Ids {
+    pub fn new() -> Ids {
+        // The standard library's hash keys are the operating system's randomness.
+        let random = || RandomState::new().build_hasher().finish();
+        Ids { prefix: hex(random()), next: random() }
+    }
+
+    pub fn make(&mut self) -> Id {
+        self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bytes = [0; Id::MAX];
+        bytes[..16].copy_from_slice(&self.prefix);
+        bytes[16..32].copy_from_slice(&hex(mix(self.next)));
+        Id { bytes, len: 32 }
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Ids {
+        Ids::new()
+    }
+}
+
+/// splitmix64's finalizer: a bijection, so ids of one worker never repeat within 2^64.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+fn hex(x: u64) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (i, digit) in out.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(x >> (60 - 4 * i)) as usize & 15];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_are_32_hexadecimal_digits_and_all_different() {
+        let (mut a, mut b) = (Ids::new(), Ids::new());
+        let seen: HashSet<Vec<u8>> =
+            (0..1000).flat_map(|_| [a.make(), b.make()]).map(|id| id.as_bytes().to_vec()).collect();
+        assert_eq!(seen.len(), 2000);
+        assert!(seen.iter().all(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)));
+        assert_eq!(hex(0x0123_4567_89ab_cdef), *b"0123456789abcdef");
+    }
+}

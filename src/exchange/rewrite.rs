@@ -1,0 +1,290 @@
+//! What proxying changes in a head: fields that belong to one hop go, what the next hop must know is added.
+//!
+//! The request is rewritten before the script sees it, so that what the script reads (and changes) is what is
+//! forwarded, and nothing a stranger claimed about itself is believed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::id::{Id, Ids};
+use crate::http::{Fields, Name, RequestHead, ResponseHead};
+
+/// What is known of a request besides its head.
+pub struct Inbound<'a> {
+    /// `None` on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The client's address is one whose forwarding fields are believed.
+    pub trusted: bool,
+    pub scheme: &'a [u8],
+    /// Pseudonym for `Via`, if one is to be added.
+    pub via: Option<&'a [u8]>,
+}
+
+/// Rewrites a request's fields and says its id.
+pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> Id {
+    let kept_upgrade = head.upgrade;
+    remove_hop_by_hop(&mut head.fields, kept_upgrade);
+    if !inbound.trusted {
+        remove_claims(&mut head.fields);
+    }
+    add_client(&mut head.fields, inbound.client);
+    if !head.fields.has(Name::XForwardedProto) {
+        head.fields.append(b"X-Forwarded-Proto", inbound.scheme);
+    }
+    add_host(&mut head.fields);
+    if let Some(name) = inbound.via {
+        let value = head.fields.store_all(&[b"1.1 ", name]);
+        let name = head.fields.store(b"Via");
+        head.fields.push_span(name, value);
+    }
+    add_id(&mut head.fields, ids)
+}
+
+/// Rewrites a final response's fields.
+pub fn response(head: &mut ResponseHead, date: &[u8]) {
+    remove_hop_by_hop(&mut head.fields, head.status == 101);
+    if !head.fields.has(Name::Date) {
+        head.fields.append(b"Date", date);
+    }
+}
+
+/// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
+fn remove_hop_by_hop(fields: &mut Fields, keep_upgrade: bool) {
+    if fields.has(Name::Connection) {
+        remove_nominated(fields);
+    }
+    let hop = |tag: Name| match tag {
+        Name::KeepAlive | Name::ProxyConnection | Name::Te => true,
+        Name::Upgrade => !keep_upgrade,
+        _ => false,
+    };
+    if fields.list().iter().any(|f| hop(f.tag)) {
+        fields.remove_where(|tag, _| hop(tag));
+    }
+}
+
+/// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
+/// the sender's to remove.
+fn remove_nominated(fields: &mut Fields) {
+    let mut nominated: Vec<Vec<u8>> = Vec::new();
+    for (tag, _, value) in fields.iter() {
+        if tag == Name::Connection {
+            nominated.extend(value.split(|b| *b == b',').map(|t| t.trim_ascii().to_vec()));
+        }
+    }
+    nominated.retain(|t| !t.is_empty() && !t.eq_ignore_ascii_case(b"close"));
+    if nominated.is_empty() {
+        return;
+    }
+    fields.remove_where(|tag, name| {
+        let kept = tag.is_read_only() || matches!(tag, Name::Host | Name::Expect | Name::Cookie);
+        !kept && nominated.iter().any(|n| n.eq_ignore_ascii_case(name))
+    });
+}
+
+/// What only a trusted peer may say about where a request came from.
+fn remove_claims(fields: &mut Fields) {
+    let claim = |tag: Name| {
+        matches!(
+            tag,
+            Name::Forwarded
+                | Name::XForwardedFor
+                | Name::XForwardedHost
+                | Name::XForwardedProto
+                | Name::XRequestId
+        )
+    };
+    if fields.list().iter().any(|f| claim(f.tag)) {
+        fields.remove_where(|tag, _| claim(tag));
+    }
+}
+
+fn add_client(fields: &mut Fields, client: Option<SocketAddr>) {
+    let Some(client) = client else { return };
+    let mut text = IpText::default();
+    let ip = text.write(client.ip());
+    let Some(_) = fields.get(Name::XForwardedFor) else {
+        return fields.append(b"X-Forwarded-For", ip);
+    };
+    let mut chain = Vec::new();
+    for (_, _, value) in fields.iter().filter(|(tag, ..)| *tag == Name::XForwardedFor) {
+        chain.extend_from_slice(value);
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(ip);
+    fields.set(b"X-Forwarded-For", &chain);
+}
+
+fn add_host(fields: &mut Fields) {
+    if fields.has(Name::XForwardedHost) {
+        return;
+    }
+    let host = fields.list().iter().find(|f| f.tag == Name::Host).map(|f| f.value);
+    if let Some(value) = host {
+        // Both fields point at the same bytes.
+        let name = fields.store(b"X-Forwarded-Host");
+        fields.push_span(name, value);
+    }
+}
+
+fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
+    if let Some(given) = fields.get(Name::XRequestId) {
+        return Id::of(given);
+    }
+    let id = ids.make();
+    fields.append(b"X-Request-ID", id.as_bytes());
+    id
+}
+
+/// An address as text, without allocating.
+#[derive(Default)]
+struct IpText {
+    bytes: Vec<u8>,
+    v4: [u8; 15],
+}
+
+impl IpText {
+    fn write(&mut self, ip: IpAddr) -> &[u8] {
+        let IpAddr::V4(ip) = ip.to_canonical() else {
+            self.bytes = ip.to_string().into_bytes();
+            return &self.bytes;
+        };
+        let mut at = 0;
+        let mut put = |byte: u8| {
+            self.v4[at] = byte;
+            at += 1;
+        };
+        for (i, octet) in ip.octets().into_iter().enumerate() {
+            if i > 0 {
+                put(b'.');
+            }
+            if octet >= 100 {
+                put(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                put(b'0' + octet / 10 % 10);
+            }
+            put(b'0' + octet % 10);
+        }
+        &self.v4[..at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::default();
+        for (name, value) in fields {
+            head.fields.append(name.as_bytes(), value.as_bytes());
+        }
+        head
+    }
+
+    fn rewritten(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
+        let mut head = head(fields);
+        let client = Some("192.0.2.7:4711".parse().unwrap());
+        let id =
+            request(&mut head, &Inbound { client, trusted, scheme: b"http", via: None }, &mut Ids::new());
+        assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
+        let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
+        let shown = head.fields.iter().map(|(_, n, v)| format!("{}: {}", text(n), text(v)));
+        shown.map(|l| if l.ends_with(&text(id.as_bytes())) { "X-Request-ID: ID".into() } else { l }).collect()
+    }
+
+    #[test]
+    fn a_strangers_claims_are_removed_and_written_anew() {
+        let fields = [
+            ("Host", "a.example"),
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("X-Forwarded-Host", "evil"),
+            ("Forwarded", "for=6.6.6.6"),
+            ("X-Request-ID", "mine"),
+            ("traceparent", "00-1"),
+        ];
+        assert_eq!(
+            rewritten(&fields, false),
+            [
+                "Host: a.example",
+                "traceparent: 00-1",
+                "X-Forwarded-For: 192.0.2.7",
+                "X-Forwarded-Proto: http",
+                "X-Forwarded-Host: a.example",
+                "X-Request-ID: ID"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trusted_peers_claims_are_kept_and_its_address_appended() {
+        let fields = [
+            ("Host", "a"),
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("X-Forwarded-For", "2.2.2.2"),
+            ("X-Forwarded-Proto", "https"),
+            ("Forwarded", "for=1.1.1.1"),
+            ("X-Forwarded-Host", "b"),
+        ];
+        assert_eq!(
+            rewritten(&fields, true),
+            [
+                "Host: a",
+                "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 192.0.2.7",
+                "X-Forwarded-Proto: https",
+                "Forwarded: for=1.1.1.1",
+                "X-Forwarded-Host: b",
+                "X-Request-ID: ID"
+            ]
+        );
+        let mut head = head(&[("X-Request-ID", "theirs")]);
+        let inbound = Inbound { client: None, trusted: true, scheme: b"http", via: Some(b"edge") };
+        assert_eq!(request(&mut head, &inbound, &mut Ids::new()).as_bytes(), b"theirs");
+        assert_eq!(head.fields.get(Name::Via), Some(&b"1.1 edge"[..]));
+        assert!(!head.fields.has(Name::XForwardedFor), "a Unix socket has no address");
+    }
+
+    #[test]
+    fn fields_of_one_hop_go_and_connection_cannot_remove_what_routes_or_frames() {
+        let fields = [
+            ("Host", "a"),
+            ("Connection", "close, X-Hop, Host, content-length, X-Forwarded-For"),
+            ("X-Hop", "1"),
+            ("Content-Length", "0"),
+            ("Keep-Alive", "5"),
+            ("TE", "trailers"),
+            ("Upgrade", "h2c"),
+            ("Proxy-Connection", "x"),
+            ("Accept", "y"),
+        ];
+        assert_eq!(
+            rewritten(&fields, true)[..5],
+            [
+                "Host: a",
+                "Connection: close, X-Hop, Host, content-length, X-Forwarded-For",
+                "Content-Length: 0",
+                "Accept: y",
+                "X-Forwarded-For: 192.0.2.7"
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for ip in ["0.0.0.0", "127.0.0.1", "255.255.255.255", "10.100.9.99", "::1", "2001:db8::7"] {
+            let mut text = IpText::default();
+            assert_eq!(text.write(ip.parse().unwrap()), ip.as_bytes());
+        }
+        assert_eq!(IpText::default().write("::ffff:1.2.3.4".parse().unwrap()), b"1.2.3.4");
+    }
+
+    #[test]
+    fn a_response_gains_a_date_only_where_it_has_none() {
+        let mut head = ResponseHead::default();
+        head.fields.append(b"Keep-Alive", b"timeout=5");
+        response(&mut head, b"now");
+        assert_eq!(format!("{:?}", head.fields), r#"{"Date": "now"}"#);
+        response(&mut head, b"later");
+        assert_eq!(head.fields.get(Name::Date), Some(&b"now"[..]));
+    }
+}

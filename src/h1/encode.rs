@@ -1,0 +1,276 @@
+//! Heads, frames and trailers as bytes.
+//!
+//! Fields go out in their order and byte for byte, except those that frame the message or concern the
+//! connection: rsp writes these itself, from what it decided. Most fields stand in the head's storage exactly
+//! as they are to be written, so runs of them are copied in one piece.
+
+use super::trailers;
+use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
+
+/// What becomes of the connection behind an encoded message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// The message is complete by its own framing.
+    Reusable,
+    /// Only the close of the connection ends it, or shows that it was cut.
+    MustClose,
+}
+
+/// What stands before and after a piece of body.
+#[derive(Clone, Copy, Default)]
+pub struct Frame {
+    digits: [u8; 18],
+    start: u8,
+    chunked: bool,
+}
+
+impl Frame {
+    fn chunk(len: usize) -> Frame {
+        let mut digits = *b"0000000000000000\r\n";
+        let mut start = 16;
+        let mut rest = len;
+        while rest > 0 {
+            start -= 1;
+            digits[start] = b"0123456789abcdef"[rest & 15];
+            rest >>= 4;
+        }
+        Frame { digits, start: start as u8, chunked: true }
+    }
+
+    pub fn before(&self) -> &[u8] {
+        if self.chunked { &self.digits[self.start as usize..] } else { b"" }
+    }
+
+    pub fn after(&self) -> &'static [u8] {
+        if self.chunked { b"\r\n" } else { b"" }
+    }
+}
+
+/// The framing of the message that is being written. `Exact` counts down.
+#[derive(Default)]
+pub(super) struct Writing(Framing);
+
+impl Writing {
+    pub(super) fn start(framing: Framing) -> Writing {
+        Writing(framing)
+    }
+
+    pub(super) fn frame(&mut self, len: usize) -> Frame {
+        match &mut self.0 {
+            // A chunk of no bytes would be the last one.
+            Framing::Chunked if len > 0 => return Frame::chunk(len),
+            Framing::Exact(left) => {
+                debug_assert!(len as u64 <= *left, "more body than the head said");
+                *left = left.saturating_sub(len as u64);
+            }
+            framing => debug_assert!(len == 0 || *framing != Framing::None, "a body where none may be"),
+        }
+        Frame::default()
+    }
+
+    pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        match self.0 {
+            Framing::None | Framing::Exact(0) => After::Reusable,
+            Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel => After::MustClose,
+            Framing::Chunked => {
+                last_chunk(trailers, out);
+                self.0 = Framing::None;
+                After::Reusable
+            }
+        }
+    }
+}
+
+fn last_chunk(trailers: Option<&Fields>, out: &mut impl Sink) {
+    out.put(b"0\r\n");
+    if let Some(fields) = trailers {
+        let mut run = Run::new(fields, out);
+        for field in fields.list() {
+            if trailers::passes(field.tag, fields.text(field.name)) {
+                run.field(field);
+            }
+        }
+        run.flush();
+    }
+    out.put(b"\r\n");
+}
+
+/// What a head says about the length of its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Length {
+    Unsaid,
+    /// The Content-Length field that came, if one did: there it describes a body that is not sent.
+    AsItCame,
+    Exact(u64),
+    Chunked,
+}
+
+impl From<Framing> for Length {
+    fn from(framing: Framing) -> Length {
+        match framing {
+            Framing::Exact(n) => Length::Exact(n),
+            Framing::Chunked => Length::Chunked,
+            Framing::None | Framing::UntilClose | Framing::Tunnel => Length::Unsaid,
+        }
+    }
+}
+
+pub(super) fn request_head(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
+    let mut run = Run::new(&head.fields, out);
+    run.request_line(head.method_text, head.target);
+    run.fields(Length::from(head.framing));
+    run.finish(persistence);
+}
+
+pub(super) fn response_head(
+    head: &ResponseHead,
+    length: Length,
+    persistence: Persistence,
+    out: &mut impl Sink,
+) {
+    let mut run = Run::new(&head.fields, out);
+    run.status_line(head.status, head.reason);
+    run.fields(length);
+    run.finish(persistence);
+}
+
+/// Bytes of the storage that are to be written as they stand and have not been yet.
+struct Run<'a, S> {
+    fields: &'a Fields,
+    bytes: &'a [u8],
+    start: usize,
+    end: usize,
+    out: &'a mut S,
+}
+
+impl<'a, S: Sink> Run<'a, S> {
+    fn new(fields: &'a Fields, out: &'a mut S) -> Run<'a, S> {
+        Run { fields, bytes: fields.bytes(), start: 0, end: 0, out }
+    }
+
+    fn extend(&mut self, start: usize, end: usize) {
+        if start != self.end {
+            self.flush();
+            self.start = start;
+        }
+        self.end = end;
+    }
+
+    fn flush(&mut self) {
+        if self.start < self.end {
+            self.out.put(&self.bytes[self.start..self.end]);
+        }
+        self.start = self.end;
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.out.put(bytes);
+    }
+
+    /// Whether `text` stands in the storage at `at`.
+    fn has(&self, at: u32, text: &[u8]) -> bool {
+        self.bytes.get(at as usize..).is_some_and(|rest| rest.starts_with(text))
+    }
+
+    fn request_line(&mut self, method: Span, target: Span) {
+        const VERSION: &[u8] = b" HTTP/1.1\r\n";
+        if target.start == method.end + 1 && self.has(method.end, b" ") && self.has(target.end, VERSION) {
+            return self.extend(method.start as usize, target.end as usize + VERSION.len());
+        }
+        for piece in [self.fields.text(method), b" ", self.fields.text(target), VERSION] {
+            self.put(piece);
+        }
+    }
+
+    fn status_line(&mut self, status: u16, reason: Span) {
+        let digit = |n: u16| b'0' + (n % 10) as u8;
+        let mut line = *b"HTTP/1.1 000 ";
+        line[9..12].copy_from_slice(&[digit(status / 100), digit(status / 10), digit(status)]);
+        self.put(&line);
+        if self.has(reason.end, b"\r\n") {
+            return self.extend(reason.start as usize, reason.end as usize + 2);
+        }
+        self.put(self.fields.text(reason));
+        self.put(b"\r\n");
+    }
+
+    /// All fields, and the length in the place of the first field that spoke of one, else behind them.
+    fn fields(&mut self, length: Length) {
+        let fields = self.fields;
+        let mut said = false;
+        for field in fields.list() {
+            match field.tag {
+                Name::Connection => {}
+                Name::ContentLength | Name::TransferEncoding => {
+                    said |= !said && self.length(length, Some(field))
+                }
+                _ => self.field(field),
+            }
+        }
+        if !said {
+            self.length(length, None);
+        }
+    }
+
+    /// Writes the length where `field` stood. Says whether that settles it: what is to stay as it came waits for
+    /// a Content-Length.
+    fn length(&mut self, length: Length, field: Option<&Field>) -> bool {
+        let came = field.filter(|field| field.tag == Name::ContentLength);
+        match (length, came) {
+            (Length::Unsaid, _) => {}
+            (Length::AsItCame, Some(field)) => self.field(field),
+            (Length::AsItCame, None) => return false,
+            (Length::Exact(n), came) => self.content_length(n, came),
+            (Length::Chunked, _) => self.put(b"Transfer-Encoding: chunked\r\n"),
+        }
+        true
+    }
+
+    fn content_length(&mut self, n: u64, came: Option<&Field>) {
+        let mut digits = [0; 20];
+        let digits = decimal(n, &mut digits);
+        match came {
+            Some(field) if self.fields.text(field.value) == digits => self.field(field),
+            Some(field) => self.line(self.fields.text(field.name), digits),
+            None => self.line(b"Content-Length", digits),
+        }
+    }
+
+    fn field(&mut self, field: &Field) {
+        let (name, value) = (field.name, field.value);
+        if value.start == name.end + 2 && self.has(name.end, b": ") && self.has(value.end, b"\r\n") {
+            self.extend(name.start as usize, value.end as usize + 2);
+        } else {
+            self.line(self.fields.text(name), self.fields.text(value));
+        }
+    }
+
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        for piece in [name, b": ", value, b"\r\n"] {
+            self.put(piece);
+        }
+    }
+
+    fn finish(&mut self, persistence: Persistence) {
+        self.put(match persistence {
+            Persistence::Keep => b"\r\n",
+            Persistence::KeepExplicit => b"Connection: keep-alive\r\n\r\n",
+            Persistence::Close => b"Connection: close\r\n\r\n",
+            Persistence::Upgrade => b"Connection: upgrade\r\n\r\n",
+        });
+    }
+}
+
+fn decimal(n: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    let mut rest = n;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &digits[start..];
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How the end of a body is known: RFC 9112 section 6.3, as one table for requests and one for responses.
+//!
+//! The fields are first boiled down to two facts, the length and the coding, without judging them together;
+//! the tables then read from the top, and the first row that fits decides. This is where smuggling happens
+//! elsewhere, so each fact has exactly one reading and the rows leave nothing over.
+
+use super::grammar::{is_token, list};
+use crate::http::{Fault, Framing, Version};
+
+/// What Content-Length and Transfer-Encoding say.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Lengths {
+    length: Option<u64>,
+    coding: Coding,
+}
+
+/// All Transfer-Encoding fields of a head, read as one list.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Coding {
+    #[default]
+    Absent,
+    /// Exactly `chunked`.
+    Chunked,
+    /// Something rsp does not know, and nothing behind it yet.
+    Unknown,
+    /// Something rsp does not know, then `chunked`.
+    UnknownChunked,
+    /// No list, or something behind `chunked`.
+    Malformed,
+}
+
+impl Coding {
+    /// The list with one more element.
+    fn then(self, element: &[u8]) -> Coding {
+        use Coding::*;
+        let is_chunked = element.eq_ignore_ascii_case(b"chunked");
+        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        match self {
+            Absent if is_chunked => Chunked,
+            Unknown if is_chunked => UnknownChunked,
+            Absent | Unknown if is_token(name) && !name.eq_ignore_ascii_case(b"chunked") => Unknown,
+            _ => Malformed,
+        }
+    }
+}
+
+impl Lengths {
+    /// Digits only, in 64 bits, and only once: a second field is refused even if it says the same.
+    pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        if self.length.is_some() {
+            return Err(Fault::ContentLength);
+        }
+        self.length = Some(number(value).ok_or(Fault::ContentLength)?);
+        Ok(())
+    }
+
+    pub(super) fn note_transfer_encoding(&mut self, value: &[u8]) {
+        self.coding = list(value).fold(self.coding, Coding::then);
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// A request without a length has no body.
+pub(super) fn of_request(version: Version, lengths: Lengths) -> Result<Framing, Fault> {
+    match (lengths.coding, lengths.length, version) {
+        (Coding::Absent, None, _) => Ok(Framing::None),
+        (Coding::Absent, Some(n), _) => Ok(Framing::Exact(n)),
+        (_, _, Version::Http10) => Err(Fault::TransferEncoding),
+        (_, Some(_), _) => Err(Fault::TwoLengths),
+        (Coding::Chunked, None, _) => Ok(Framing::Chunked),
+        (Coding::UnknownChunked, None, _) => Err(Fault::UnknownCoding),
+        (Coding::Unknown | Coding::Malformed, None, _) => Err(Fault::TransferEncoding),
+    }
+}
+
+/// A response without a length ends with its connection. `bodiless`: the answer to HEAD, or a status that has
+/// no body whatever its fields say.
+pub(super) fn of_response(version: Version, bodiless: bool, lengths: Lengths) -> Result<Framing, Fault> {
+    match (lengths.coding, lengths.length, version) {
+        (
+            Coding::Chunked | Coding::Unknown | Coding::UnknownChunked | Coding::Malformed,
+            _,
+            Version::Http10,
+        ) => Err(Fault::TransferEncoding),
+        _ if bodiless => Ok(Framing::None),
+        (Coding::Absent, None, _) => Ok(Framing::UntilClose),
+        (Coding::Absent, Some(n), _) => Ok(Framing::Exact(n)),
+        (_, Some(_), _) => Err(Fault::TwoLengths),
+        (Coding::Chunked, None, _) => Ok(Framing::Chunked),
+        (Coding::UnknownChunked, None, _) => Err(Fault::UnknownCoding),
+        (Coding::Unknown | Coding::Malformed, None, _) => Err(Fault::TransferEncoding),
+    }
+}
+
+/// Statuses that never have a body (RFC 9110 section 6.4.1).
+pub(super) fn is_bodiless(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_digits_that_fit_in_64_bits() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0010", Some(10)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999999999999999999", None),
+            ("", None),
+            ("+5", None),
+            ("-5", None),
+            ("5 ", None),
+            ("5 5", None),
+            ("5,5", None),
+            ("5, 5", None),
+            ("0x10", None),
+            ("1e3", None),
+            ("5.0", None),
+            ("\u{665}", None),
+        ] {
+            assert_eq!(number(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_codings_of_all_fields_are_one_list() {
+        use Coding::*;
+        for (fields, expected) in [
+            (&["chunked"][..], Chunked),
+            (&["CHUNKED"], Chunked),
+            (&["gzip, chunked"], UnknownChunked),
+            (&["gzip", "chunked"], UnknownChunked),
+            (&["gzip;level=\"9\" , br,chunked"], UnknownChunked),
+            (&["gzip"], Unknown),
+            (&["identity"], Unknown),
+            (&["xchunked"], Unknown),
+            (&["chunked, chunked"], Malformed),
+            (&["chunked", "chunked"], Malformed),
+            (&["chunked, gzip"], Malformed),
+            (&["chunked", "identity"], Malformed),
+            (&["gzip, chunked, gzip, chunked"], Malformed),
+            (&[""], Malformed),
+            (&["", "chunked"], Malformed),
+            (&["chunked,"], Malformed),
+            (&[",chunked"], Malformed),
+            (&["chunked;q=1"], Malformed),
+            (&["gzip, chunked;q=1"], Malformed),
+            (&["\"chunked\""], Malformed),
+            (&["chunked gzip"], Malformed),
+            (&["chu nked"], Malformed),
+        ] {
+            let mut lengths = Lengths::default();
+            for field in fields {
+                lengths.note_transfer_encoding(field.as_bytes());
+            }
+            assert_eq!(lengths.coding, expected, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Floor 3: the HTTP/1 wire format, without sockets and without a clock.
+//!
+//! Two codecs stand over the same parts. Each is handed the unread bytes of its connection and says what they
+//! begin with; each writes heads and frames into a `Sink`. They are strict (RFC 9110, RFC 9112): what has two
+//! readings is refused, and what is written is framed anew from what was understood.
+//!
+//! ```text
+//!                Server: faces a client                         Client: faces a server
+//!            decode requests  | encode responses            encode requests | decode responses
+//!            -----------------+-----------------            ----------------+------------------
+//!            Head (scan,      | encode_interim*             encode_head     | Head, after any number
+//!             |    parse,     | encode_head                     |           |  |    of interim heads
+//!             |    framing)   |     |                       frame_body*     |  |
+//!            Body or tunnel   | frame_body*                     |           | Body, until close, tunnel
+//!             |               |     |                       encode_end      |  |
+//!            Done             | encode_end                      |           | Done
+//!             |               |     |                           |           |  |
+//!             +-- next_message -----+                           +-- next_message
+//! ```
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | scan | where a head ends, resumed where the last look stopped |
+//! | head | the grammar of a whole head, into spans |
+//! | target | the four forms of a request target, and what a host may look like |
+//! | options | what Connection, Upgrade and the version say about the connection |
+//! | framing | RFC 9112 section 6.3 as one table for requests and one for responses |
+//! | reading, body, chunked | the state between two calls of `decode` |
+//! | encode, trailers | heads, frames and trailers as bytes |
+//! | server, client | the two codecs |
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod chunked;
+mod client;
+mod encode;
+mod framing;
+mod grammar;
+mod head;
+mod options;
+mod reading;
+mod scan;
+mod server;
+mod target;
+mod trailers;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::Client;
+pub use encode::{After, Frame};
+pub use server::{RequestFacts, Server};
+
+/// What a sender may make us keep at most.
+pub mod limits {
+    /// Bytes of a request head.
+    pub const REQUEST_HEAD: usize = 16 * 1024;
+    /// Bytes of a response head: a whole block.
+    pub const RESPONSE_HEAD: usize = crate::base::buffer::BLOCK;
+    /// Fields of a head or of a trailer section.
+    pub const FIELDS: usize = 100;
+    /// Bytes of a trailer section.
+    pub const TRAILERS: usize = 8 * 1024;
+    /// Bytes of one chunk-size line behind its digits.
+    pub const CHUNK_LINE: usize = 1024;
+    /// Bytes of all chunk extensions of one message: they cost work and carry nothing.
+    pub const EXTENSIONS: usize = 16 * 1024;
+}

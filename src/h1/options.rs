@@ -1,0 +1,42 @@
+//! What a head says about its connection: the options in Connection, and a wish to upgrade.
+
+use super::grammar::list;
+use crate::http::Version;
+
+#[derive(Default)]
+pub(super) struct Options {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    /// How many Upgrade fields there were, and whether the last one said `websocket` alone.
+    protocols: u8,
+    websocket: bool,
+}
+
+impl Options {
+    pub(super) fn note_connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            match option.len() {
+                5 => self.close |= option.eq_ignore_ascii_case(b"close"),
+                7 => self.upgrade |= option.eq_ignore_ascii_case(b"upgrade"),
+                10 => self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive"),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn note_upgrade(&mut self, value: &[u8]) {
+        self.protocols = self.protocols.saturating_add(1);
+        self.websocket = value.eq_ignore_ascii_case(b"websocket");
+    }
+
+    /// RFC 9112 section 9.3: `close` wins, 1.1 stays open, 1.0 stays open if it asks for it.
+    pub(super) fn keeps_alive(&self, version: Version) -> bool {
+        !self.close && (version == Version::Http11 || self.keep_alive)
+    }
+
+    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8).
+    pub(super) fn wants_websocket(&self, version: Version) -> bool {
+        self.upgrade && self.websocket && self.protocols == 1 && version == Version::Http11
+    }
+}

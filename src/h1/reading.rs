@@ -1,0 +1,63 @@
+//! What a codec remembers between two calls of `decode`.
+//!
+//! ```text
+//!   Head --whole head--> Body --last byte--> Done --next_message--> Head
+//!     '---no body----------------------------^
+//! ```
+
+use super::body::Body;
+use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// Waiting for a head, `scanned` bytes of which have been looked at. `begun`: something that belongs to it
+    /// came before (an empty line before a request, an interim response).
+    Head {
+        scanned: u32,
+        begun: bool,
+    },
+    Body(Body),
+    /// The message is over; what follows waits.
+    Done,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading::Head { scanned: 0, begun: false }
+    }
+}
+
+impl Reading {
+    pub(super) const TUNNEL: Reading = Reading::Body(Body::Rest);
+
+    /// What comes after a head whose body is framed like this.
+    fn after_head(framing: Framing) -> Reading {
+        Body::of(framing).map_or(Reading::Done, Reading::Body)
+    }
+
+    /// The step of a head of `len` bytes whose body is framed like this.
+    pub(super) fn take_head(&mut self, len: usize, framing: Framing) -> Decoded {
+        *self = Reading::after_head(framing);
+        head(len, *self == Reading::Done)
+    }
+
+    /// The step of whatever is not a head.
+    pub(super) fn step_body(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault> {
+        let Reading::Body(body) = self else { return Ok(None) };
+        let decoded = body.step(input, eof, limit, trailers)?;
+        if decoded.as_ref().is_some_and(|decoded| decoded.end) {
+            *self = Reading::Done;
+        }
+        Ok(decoded)
+    }
+}
+
+pub(super) fn head(consumed: usize, end: bool) -> Decoded {
+    Decoded { stream: StreamId::ONLY, consumed, event: Event::Head, end }
+}

@@ -1,0 +1,84 @@
+//! Finds where a head (or a trailer section) ends.
+//!
+//! The field parser starts over each time it is called and takes a bare LF for a line end; this scan does
+//! neither. It remembers one offset between calls, looks at every byte once, and hands the parser only whole
+//! heads whose lines all end in CR LF.
+
+use crate::http::Fault;
+
+/// Where the section that `input` begins with ends: behind its empty line. An empty line at the very front is
+/// a section of two bytes. `scanned` is what earlier calls have looked at; `limit` is how many bytes a section
+/// may have.
+pub(super) fn section_end(input: &[u8], scanned: &mut u32, limit: usize) -> Result<Option<usize>, Fault> {
+    let seen = &input[..input.len().min(limit)];
+    let from = (*scanned as usize).min(seen.len());
+    for at in memchr::memchr_iter(b'\n', &seen[from..]) {
+        let end = from + at + 1;
+        match &seen[end.saturating_sub(3)..end] {
+            b"\n\r\n" | b"\r\n" => return Ok(Some(end)),
+            [_, b'\r', b'\n'] => {}
+            _ => return Err(Fault::LineEnd),
+        }
+    }
+    if seen.len() == limit {
+        return Err(Fault::HeadTooLarge);
+    }
+    *scanned = seen.len() as u32;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The result when the bytes arrive in two parts.
+    fn scan(bytes: &[u8], split: usize, limit: usize) -> Result<Option<usize>, Fault> {
+        let mut scanned = 0;
+        match section_end(&bytes[..split], &mut scanned, limit) {
+            Ok(None) => section_end(bytes, &mut scanned, limit),
+            decided => decided,
+        }
+    }
+
+    #[test]
+    fn the_end_is_behind_the_first_empty_line_at_every_split() {
+        for (bytes, expected) in [
+            (&b"A\r\n\r\nB\r\n\r\n"[..], Ok(Some(5))),
+            (b"A\r\nB: c\r\n\r\n", Ok(Some(11))),
+            (b"\r\nGET", Ok(Some(2))),
+            (b"A\r\nB\r\n", Ok(None)),
+            (b"A\nB\r\n\r\n", Err(Fault::LineEnd)),
+            (b"\nB\r\n\r\n", Err(Fault::LineEnd)),
+            (b"A\r\n\n", Err(Fault::LineEnd)),
+            (b"A\r\nB\n\r\n", Err(Fault::LineEnd)),
+            (b"A\r\n\rB\r\n\r\n", Ok(Some(9))),
+        ] {
+            for split in 0..=bytes.len() {
+                assert_eq!(
+                    scan(bytes, split, 100),
+                    expected,
+                    "{:?} at {split}",
+                    String::from_utf8_lossy(bytes)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_section_may_fill_its_limit_and_not_more() {
+        let bytes = b"A\r\nB: c\r\n\r\n";
+        for split in 0..=bytes.len() {
+            assert_eq!(scan(bytes, split, bytes.len()), Ok(Some(bytes.len())));
+            assert_eq!(scan(bytes, split, bytes.len() - 1), Err(Fault::HeadTooLarge));
+        }
+    }
+
+    #[test]
+    fn no_byte_is_looked_at_twice() {
+        let mut scanned = 0;
+        assert_eq!(section_end(b"A\r\nB", &mut scanned, 100), Ok(None));
+        assert_eq!(scanned, 4);
+        // A bare LF put where the scan has been already is not noticed: it does not go back.
+        assert_eq!(section_end(b"\n\r\nB: c\r\n\r\n", &mut scanned, 100), Ok(Some(11)));
+    }
+}

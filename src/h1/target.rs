@@ -1,0 +1,199 @@
+//! The four forms of a request target (RFC 9112 section 3.2), and what a host may look like.
+//!
+//! What goes on is the origin form: the authority of an absolute form takes the place of Host, so that two
+//! names of the same request cannot differ behind rsp.
+
+use std::ops::Range;
+
+use super::grammar::REG_NAME;
+use crate::http::{Fault, Method};
+
+/// What a target means; the ranges are of the target.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// Origin form, `*` or the authority of CONNECT: goes on as it is.
+    AsItIs,
+    /// Absolute form: its authority becomes Host, and what follows the authority the target.
+    Absolute { authority: Range<usize>, path: Range<usize> },
+}
+
+pub(super) fn form(method: Method, target: &[u8]) -> Result<Form, Fault> {
+    if !target.is_ascii() || memchr::memchr(b'#', target).is_some() {
+        return Err(Fault::Target);
+    }
+    match (method, target) {
+        (Method::Connect, _) => require(is_host_and_port(target), Form::AsItIs),
+        (_, [b'/', ..]) => Ok(Form::AsItIs),
+        (Method::Options, b"*") => Ok(Form::AsItIs),
+        _ => absolute(target),
+    }
+}
+
+fn require(condition: bool, form: Form) -> Result<Form, Fault> {
+    if condition { Ok(form) } else { Err(Fault::Target) }
+}
+
+fn absolute(target: &[u8]) -> Result<Form, Fault> {
+    let start = scheme_len(target).ok_or(Fault::Target)?;
+    let end = memchr::memchr2(b'/', b'?', &target[start..]).map_or(target.len(), |at| start + at);
+    let authority = &target[start..end];
+    let form = Form::Absolute { authority: start..end, path: end..target.len() };
+    require(!authority.is_empty() && is_authority(authority), form)
+}
+
+fn scheme_len(target: &[u8]) -> Option<usize> {
+    [&b"http://"[..], b"https://"]
+        .iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .map(|scheme| scheme.len())
+}
+
+/// What a Host field may say: `uri-host [":" port]`, or nothing at all.
+pub(super) fn is_authority(text: &[u8]) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let (host, port) = split_port(text);
+    is_host(host) && port.is_none_or(is_port)
+}
+
+fn is_host_and_port(text: &[u8]) -> bool {
+    let (host, port) = split_port(text);
+    is_host(host) && port.is_some_and(|port| !port.is_empty() && is_port(port))
+}
+
+/// At the first colon that is not inside the brackets of an IP literal.
+fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let literal = if text.first() == Some(&b'[') { memchr::memchr(b']', text).unwrap_or(0) } else { 0 };
+    match memchr::memchr(b':', &text[literal..]) {
+        Some(at) => (&text[..literal + at], Some(&text[literal + at + 1..])),
+        None => (text, None),
+    }
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    digits.len() <= 5
+        && digits.iter().all(u8::is_ascii_digit)
+        && digits.iter().fold(0u32, |n, digit| n * 10 + u32::from(digit - b'0')) <= 65535
+}
+
+fn is_host(host: &[u8]) -> bool {
+    match host {
+        [] => false,
+        [b'[', literal @ .., b']'] => is_ipv6(literal),
+        _ => is_reg_name(host),
+    }
+}
+
+/// Only the characters are checked: which address it is matters to nobody here.
+fn is_ipv6(literal: &[u8]) -> bool {
+    literal.len() >= 2
+        && literal.contains(&b':')
+        && literal.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+}
+
+fn is_reg_name(name: &[u8]) -> bool {
+    if REG_NAME.has_all(name) {
+        return true;
+    }
+    let mut rest = name;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (byte, after) if REG_NAME.has(*byte) => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_a_literal_with_perhaps_a_port() {
+        for good in [
+            "",
+            "a",
+            "a.b-c_d",
+            "a:80",
+            "a:",
+            "a:65535",
+            "1.2.3.4:1",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:1.2.3.4]",
+            "%41b",
+        ] {
+            assert!(is_authority(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            ":80",
+            "a:b",
+            "a:65536",
+            "a:123456",
+            "a:80:80",
+            "a b",
+            "a/b",
+            "a@b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "[::1",
+            "::1",
+            "[]",
+            "[::1]x",
+            "[::1]80",
+            "[v1.x]",
+            "[fe80::1%25eth0]",
+            "%4",
+            "%zz",
+            "a\u{e4}",
+            "a\tb",
+            "<a>",
+            "a\"",
+            "]",
+        ] {
+            assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_form_is_taken_only_where_it_belongs() {
+        use Method::*;
+        for (method, target, good) in [
+            (Get, "/", true),
+            (Get, "//x/..%2f?a=b&c", true),
+            (Get, "*", false),
+            (Options, "*", true),
+            (Options, "**", false),
+            (Get, "a", false),
+            (Get, "a:80", false),
+            (Get, "ftp://a/", false),
+            (Get, "http:/a", false),
+            (Get, "http://", false),
+            (Get, "http:///a", false),
+            (Get, "http://u@a/", false),
+            (Get, "http://a:b/", false),
+            (Get, "HTTPS://a", true),
+            (Get, "/a#b", false),
+            (Get, "/\u{e4}", false),
+            (Connect, "a:80", true),
+            (Connect, "[::1]:80", true),
+            (Connect, "a:", false),
+            (Connect, "a", false),
+            (Connect, "/", false),
+            (Connect, "http://a/", false),
+        ] {
+            assert_eq!(form(method, target.as_bytes()).is_ok(), good, "{method:?} {target}");
+        }
+        let parts = |target: &'static str| match form(Get, target.as_bytes()) {
+            Ok(Form::Absolute { authority, path }) => (&target[authority], &target[path]),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parts("http://a:1/b?c"), ("a:1", "/b?c"));
+        assert_eq!(parts("https://a?c/d"), ("a", "?c/d"));
+        assert_eq!(parts("http://a"), ("a", ""));
+    }
+}

@@ -1,0 +1,12 @@
+//! Floor 3: the kernel. Sockets as the worker uses them, behind two small traits so that a simulation can stand
+//! in for them, and the few system calls that std does not offer.
+
+mod limits;
+mod listener;
+mod stream;
+mod transport;
+
+pub use limits::raise_descriptor_limit;
+pub use listener::{Accepted, Listener, bind};
+pub use stream::{Kernel, Stream};
+pub use transport::{Network, Transport};

@@ -1,0 +1,102 @@
+//! TCP and Unix sockets as `Transport`s, and the real network.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use super::{Network, Transport};
+use crate::config::Address;
+
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Calls a method of whichever socket it is.
+macro_rules! either {
+    ($stream:expr, $s:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($s) => $call,
+            Stream::Unix($s) => $call,
+        }
+    };
+}
+
+impl Transport for Stream {
+    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        either!(self, s => s.read(space))
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, s => s.write(bytes))
+    }
+
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, s => s.write_vectored(parts))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        either!(self, s => s.shutdown(Shutdown::Write))
+    }
+
+    fn connect_result(&mut self) -> io::Result<()> {
+        match either!(self, s => s.take_error())? {
+            Some(error) => Err(error),
+            // Writable without an error can still be too early (mio's documentation): the peer's name decides.
+            None => match self {
+                Stream::Tcp(s) => s.peer_addr().map(|_| ()),
+                Stream::Unix(s) => s.peer_addr().map(|_| ()),
+            },
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        // Failing leaves a plain close, which for a broken socket is all there is.
+        let _ = either!(self, s => SockRef::from(&*s).set_linger(Some(Duration::ZERO)));
+    }
+
+    fn short_recv_is_empty(&self) -> bool {
+        matches!(self, Stream::Tcp(_))
+    }
+}
+
+/// The real network of one worker's loop.
+pub struct Kernel {
+    registry: Registry,
+}
+
+impl Kernel {
+    pub fn new(registry: Registry) -> Kernel {
+        Kernel { registry }
+    }
+
+    fn register(&self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        let (token, both) = (Token(token as usize), Interest::READABLE | Interest::WRITABLE);
+        either!(stream, s => self.registry.register(s, token, both))
+    }
+}
+
+impl Network for Kernel {
+    type Stream = Stream;
+
+    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Stream> {
+        let mut stream = match address {
+            Address::Ip(address) => {
+                let stream = TcpStream::connect(*address)?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        };
+        self.register(&mut stream, token)?;
+        Ok(stream)
+    }
+
+    fn watch(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        self.register(stream, token)
+    }
+}

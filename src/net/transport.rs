@@ -1,0 +1,31 @@
+//! What the data path asks of a connection and of the network, and nothing more. `Stream` and `Kernel` answer
+//! with system calls; tests answer from memory. A byte filter such as TLS is another `Transport` over one.
+
+use std::io::{self, IoSlice};
+
+use crate::config::Address;
+
+/// One connection. No call blocks; `WouldBlock` means: not now, and readiness will be reported.
+pub trait Transport {
+    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize>;
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Several pieces as one message.
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Our end of what we send; reading goes on.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+    /// Asked once a connect was reported writable: did it succeed?
+    fn connect_result(&mut self) -> io::Result<()>;
+    /// Makes the close that follows visible as a reset, where a clean end would look like a whole message.
+    fn reset_on_close(&mut self);
+    /// Whether a `recv` that returned less than there was space for has emptied the socket.
+    fn short_recv_is_empty(&self) -> bool;
+}
+
+/// Where new connections come from and readiness is asked for.
+pub trait Network {
+    type Stream: Transport;
+    /// Begins a connection whose readiness is reported under `token`.
+    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Self::Stream>;
+    /// Asks for readiness of an accepted connection under `token`, both directions, once and for all.
+    fn watch(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
+}

@@ -1,0 +1,192 @@
+//! One connection of either side: the socket, what was read and not understood, what is to be written, and what
+//! epoll said about it.
+//!
+//! Readiness is edge-triggered and remembered here: an event only sets a flag; `WouldBlock` clears it; a short
+//! `recv` clears it too, but not once the peer's close was seen, since data and FIN can come as one edge.
+//! What is wanted is never stored: there is something to write while `output` holds bytes, and something may be
+//! read while `input` has room.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use crate::base::buffer::{Buffer, Output, Pool};
+use crate::http::Sink;
+use crate::net::Transport;
+
+/// The most that framing adds around one piece of a body (a chunk's size line and its end).
+pub const FRAME_MAX: usize = 24;
+
+/// Body pieces from this size on go to the socket from where they were read; smaller ones are copied behind the
+/// head, so that one write takes both.
+const DIRECT_MIN: usize = 4096;
+
+/// Our end of what we send: asked for by a half-closed tunnel, done once the output is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WriteEnd {
+    #[default]
+    Open,
+    Wanted,
+    Done,
+}
+
+pub struct Connection<S, R> {
+    pub stream: S,
+    /// What it is for: a client's side or a backend's.
+    pub role: R,
+    pub input: Buffer,
+    pub output: Output,
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer's close was reported: read until 0 or an error.
+    pub read_closed: bool,
+    /// 0 was read.
+    pub eof: bool,
+    /// Both directions are gone (EPOLLHUP or an error).
+    pub hung_up: bool,
+    pub write_end: WriteEnd,
+    /// It stands in the turn queue.
+    pub queued: bool,
+    /// When bytes last came in, and last went out (or began to wait for the kernel). Microseconds.
+    pub read_at: u64,
+    pub write_at: u64,
+}
+
+impl<S: Transport, R> Connection<S, R> {
+    pub fn new(stream: S, role: R, writable: bool, now: u64) -> Connection<S, R> {
+        Connection {
+            stream,
+            role,
+            input: Buffer::default(),
+            output: Output::default(),
+            readable: false,
+            writable,
+            read_closed: false,
+            eof: false,
+            hung_up: false,
+            write_end: WriteEnd::Open,
+            queued: false,
+            read_at: now,
+            write_at: now,
+        }
+    }
+
+    /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
+    pub fn fill(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
+        if !self.readable || self.eof || self.input.room() == 0 {
+            return Ok(false);
+        }
+        let (stream, mut space) = (&mut self.stream, 0);
+        let received = self.input.fill(blocks, |free| {
+            space = free.len();
+            stream.recv(free)
+        });
+        match received {
+            Ok(0) => {
+                self.eof = true;
+                self.readable = false;
+                Ok(true)
+            }
+            Ok(n) => {
+                if n < space && !self.read_closed && self.stream.short_recv_is_empty() {
+                    self.readable = false;
+                }
+                self.read_at = now;
+                Ok(true)
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(false)
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(e) => {
+                self.readable = false;
+                Err(e)
+            }
+        }
+    }
+
+    /// Writes what is there until the kernel takes no more. True if it took anything.
+    pub fn flush(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
+        let mut moved = false;
+        while self.writable && !self.output.is_empty() {
+            let sent = self.stream.send(self.output.bytes());
+            match self.sent(sent, now)? {
+                0 => break,
+                n => {
+                    self.output.consume(blocks, n);
+                    moved = true;
+                }
+            }
+        }
+        if self.write_end == WriteEnd::Wanted && self.output.is_empty() {
+            self.write_end = WriteEnd::Done;
+            moved = true;
+            // A peer that is gone already makes this fail; reading will say so.
+            let _ = self.stream.shutdown_write();
+        }
+        Ok(moved)
+    }
+
+    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy. The caller has
+    /// made sure of room for all of it, so what the kernel does not take now is kept.
+    pub fn send_body(
+        &mut self,
+        blocks: &mut Pool,
+        [before, body, after]: [&[u8]; 3],
+        now: u64,
+    ) -> io::Result<()> {
+        debug_assert!(self.output.room() >= before.len() + body.len() + after.len());
+        let mut taken = 0;
+        if body.len() >= DIRECT_MIN && self.writable {
+            let waiting = self.output.bytes();
+            let parts = [waiting, before, body, after];
+            let sent = self.stream.send_parts(&parts.map(IoSlice::new));
+            let waiting = waiting.len();
+            let n = self.sent(sent, now)?;
+            self.output.consume(blocks, n.min(waiting));
+            taken = n - n.min(waiting);
+        }
+        for part in [before, body, after] {
+            let gone = taken.min(part.len());
+            taken -= gone;
+            self.output.push(blocks, &part[gone..]);
+        }
+        Ok(())
+    }
+
+    /// Makes 0 of "not now" and remembers since when the kernel takes nothing.
+    fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
+        match sent {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                self.write_at = now;
+                Ok(n)
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                // The wait for the kernel begins now.
+                self.write_at = now;
+                Ok(0)
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives every block back before the connection goes.
+    pub fn discard(&mut self, blocks: &mut Pool) {
+        self.input.clear(blocks);
+        self.output.clear(blocks);
+    }
+}
+
+/// Lets a codec write into a connection's output.
+pub struct OutputSink<'a> {
+    pub output: &'a mut Output,
+    pub blocks: &'a mut Pool,
+}
+
+impl Sink for OutputSink<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.output.push(self.blocks, bytes);
+    }
+}

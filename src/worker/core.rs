@@ -1,0 +1,303 @@
+//! The worker's state and what happens to it, generic over the network: the event loop drives it with epoll and
+//! the real clock, a simulation with connections in memory and a clock of its own.
+//!
+//! ```text
+//!   accepted ─┐                       ┌─► between messages: read a head ─► start (start.rs)
+//!   ready ────┼─► queue ─► turn ──────┼─► under way: pump (pump.rs) ─► dial, release, finish, fail
+//!   expired ──┘                       └─► lingering: read and drop
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::connection::Connection;
+use super::pump::{self, Outcome, Tools};
+use super::sides::{Backend, BackendState, Client, ClientSide, Lane};
+use super::table::{Side, Table, Token};
+use crate::base::batch;
+use crate::base::buffer::Pool;
+use crate::base::wheel::Wheel;
+use crate::config::Config;
+use crate::exchange::{Failure, Ids};
+use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::net::Network;
+use crate::route::Router;
+use crate::script::Script;
+
+/// Unused blocks that stay allocated.
+const SPARE_BLOCKS: usize = 256;
+/// Requests of one client before others get their turn.
+const REQUESTS_A_TURN: usize = 16;
+
+/// What epoll said about a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ready {
+    pub readable: bool,
+    pub writable: bool,
+    pub read_closed: bool,
+    pub hung_up: bool,
+}
+
+pub struct Core<N: Network> {
+    pub network: N,
+    pub(super) clients: Table<Client<N::Stream>>,
+    pub(super) backends: Table<Backend<N::Stream>>,
+    pub(super) lanes: Slab<Lane>,
+    pub(super) blocks: Pool,
+    pub(super) router: Router,
+    pub(super) wheel: Wheel,
+    pub(super) ids: Ids,
+    pub(super) scratch: Scratch,
+    pub(super) access: Option<batch::Sender>,
+    /// Connections whose turn it is.
+    queue: Vec<(Side, u32)>,
+    turning: Vec<(Side, u32)>,
+    pub(super) now: u64,
+    pub(super) date: Vec<u8>,
+    pub(super) draining: bool,
+}
+
+/// Storage that one step uses and the next step uses again.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub request: RequestHead,
+    pub response: ResponseHead,
+    pub trailers: Fields,
+    /// Heads of exchanges that ended, for the next ones.
+    pub spare: Vec<RequestHead>,
+}
+
+/// What a client's turn does next.
+pub(super) enum Step {
+    /// Look at the same client again: something changed.
+    Again,
+    /// Nothing to do until an event or a timer.
+    Wait,
+    /// The client's connection is gone.
+    Gone,
+}
+
+impl<N: Network> Core<N> {
+    pub fn new(
+        network: N,
+        config: Arc<Config>,
+        script: Script,
+        access: Option<batch::Sender>,
+        now: u64,
+    ) -> Core<N> {
+        Core {
+            network,
+            clients: Table::new(Side::Client),
+            backends: Table::new(Side::Backend),
+            lanes: Slab::new(),
+            blocks: Pool::new(SPARE_BLOCKS),
+            router: Router::new(config, script),
+            wheel: Wheel::new(now),
+            ids: Ids::new(),
+            scratch: Scratch::default(),
+            access,
+            queue: Vec::new(),
+            turning: Vec::new(),
+            now,
+            date: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// The one clock reading of this turn, in microseconds, and the date it shows.
+    pub fn set_clock(&mut self, now: u64, date: &[u8]) {
+        self.now = now;
+        if self.date != date {
+            self.date.clear();
+            self.date.extend_from_slice(date);
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.router.config
+    }
+
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Takes a connection that was accepted.
+    pub fn accepted(&mut self, mut stream: N::Stream, peer: Option<std::net::SocketAddr>) {
+        let token = self.clients.next_token();
+        if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
+            log::error!("cannot watch a new connection: {error}");
+            return;
+        }
+        let key = self.clients.insert(Connection::new(stream, ClientSide::new(peer), true, self.now));
+        self.arm_client(key);
+    }
+
+    /// Marks what an event says; the turn comes later. Events of connections that are gone are ignored.
+    pub fn ready(&mut self, token: u64, ready: Ready) {
+        let token = Token::from_bits(token);
+        let queued = match token.side {
+            Side::Client => self.clients.by_token(token).map(|c| mark(c, ready)),
+            Side::Backend => self.backends.by_token(token).map(|b| mark(b, ready)),
+        };
+        if queued == Some(false) {
+            self.queue.push((token.side, token.key));
+        }
+    }
+
+    pub(super) fn queue_client(&mut self, key: u32) {
+        if let Some(client) = self.clients.get_mut(key)
+            && !std::mem::replace(&mut client.queued, true)
+        {
+            self.queue.push((Side::Client, key));
+        }
+    }
+
+    pub fn has_turns(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Gives every connection in the queue its turn. Those that queue themselves again come next time.
+    pub fn turns(&mut self) {
+        let mut turning = std::mem::take(&mut self.turning);
+        std::mem::swap(&mut turning, &mut self.queue);
+        for (side, key) in turning.drain(..) {
+            let client = match side {
+                Side::Client => match self.clients.get_mut(key) {
+                    Some(client) => {
+                        client.queued = false;
+                        Some(key)
+                    }
+                    None => None,
+                },
+                Side::Backend => self.backend_event(key),
+            };
+            if let Some(client) = client {
+                self.guarded_turn(client);
+            }
+        }
+        self.turning = turning;
+    }
+
+    /// An event of a backend is its client's turn; an idle one has nothing to say and goes.
+    fn backend_event(&mut self, key: u32) -> Option<u32> {
+        let backend = self.backends.get_mut(key)?;
+        backend.queued = false;
+        match (backend.role.state, backend.role.lane) {
+            (BackendState::Idle, _) | (_, None) => {
+                if backend.readable || backend.read_closed || backend.hung_up {
+                    self.close_backend(key);
+                }
+                None
+            }
+            (_, Some(lane)) => Some(self.lanes.get(lane as usize)?.client),
+        }
+    }
+
+    /// A fault of ours ends one pair, not the process.
+    fn guarded_turn(&mut self, client: u32) {
+        if catch_unwind(AssertUnwindSafe(|| self.client_turn(client))).is_err() {
+            log::error!("internal fault while serving a client: its connection is closed");
+            self.abandon(client);
+        }
+    }
+
+    fn client_turn(&mut self, key: u32) {
+        for _ in 0..REQUESTS_A_TURN {
+            let Some(client) = self.clients.get(key) else { return };
+            let step = match (client.role.lane, client.role.lingering) {
+                (Some(lane), _) => self.lane_turn(key, lane),
+                (None, Some(_)) => self.linger(key),
+                (None, None) => self.between_messages(key),
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return self.arm_pair(key),
+                Step::Gone => return,
+            }
+        }
+        self.queue_client(key);
+        self.arm_pair(key);
+    }
+
+    fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
+        if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
+            return self.fail(lane, Failure::CLIENT_GONE);
+        }
+        if let Some(failure) = self.finish_connect(lane) {
+            return self.fail(lane, failure);
+        }
+        match self.pump(key, lane) {
+            Outcome::Wait => Step::Wait,
+            Outcome::Again => {
+                self.queue_client(key);
+                Step::Wait
+            }
+            Outcome::ReleaseBackend => {
+                self.release_backend(lane);
+                Step::Again
+            }
+            Outcome::Finished => self.finish(lane),
+            Outcome::Failed(failure) => self.fail(lane, failure),
+        }
+    }
+
+    fn pump(&mut self, key: u32, lane: u32) -> Outcome {
+        let lane = &mut self.lanes[lane as usize];
+        let client = &mut self.clients[key];
+        let backend = lane.backend.map(|b| &mut self.backends[b]);
+        let tools = &mut Tools {
+            blocks: &mut self.blocks,
+            router: &mut self.router,
+            response: &mut self.scratch.response,
+            trailers: &mut self.scratch.trailers,
+            date: &self.date,
+            now: self.now,
+            draining: self.draining,
+        };
+        pump::turn(client, backend, lane, tools)
+    }
+
+    /// Access records wait to be sent.
+    pub fn access_waits(&self) -> bool {
+        self.access.as_ref().is_some_and(|a| !a.is_empty())
+    }
+
+    pub fn access_is_full(&self) -> bool {
+        self.access.as_ref().is_some_and(|a| a.len() >= a.batch_size() / 2)
+    }
+
+    pub fn flush_access(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.send();
+        }
+    }
+
+    /// Gives descriptors back that are only kept to be fast.
+    pub fn close_idle_backends(&mut self) {
+        for key in self.backends.keys() {
+            if self.backends[key].role.state == BackendState::Idle {
+                self.close_backend(key);
+            }
+        }
+    }
+
+    /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
+    pub fn blocks(&self) -> (usize, usize) {
+        (self.blocks.lent(), self.blocks.spare())
+    }
+
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.clients.len(), self.backends.len(), self.lanes.len())
+    }
+}
+
+/// Remembers readiness; says whether the connection stood in the queue already.
+fn mark<S, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
+    connection.readable |= ready.readable || ready.read_closed || ready.hung_up;
+    connection.writable |= ready.writable || ready.hung_up;
+    connection.read_closed |= ready.read_closed || ready.hung_up;
+    connection.hung_up |= ready.hung_up;
+    std::mem::replace(&mut connection.queued, true)
+}

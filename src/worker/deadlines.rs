@@ -1,0 +1,178 @@
+//! Every connection's deadline and its reason, derived from the state it is in: there is nothing to arm or to
+//! forget when a state changes. The wheel is told after each turn, and asks here again when it fires.
+
+use std::time::Duration;
+
+use super::core::{Core, Step};
+use super::sides::BackendState;
+use super::table::{Side, Token};
+use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::net::Network;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    /// Ends the exchange with this failure.
+    Fail(Failure),
+    /// Part of a head came, the rest did not.
+    Head,
+    /// Nobody waits for anything: close without a word.
+    Silent,
+}
+
+fn after(since: u64, wait: Duration) -> u64 {
+    since.saturating_add(wait.as_micros() as u64)
+}
+
+impl<N: Network> Core<N> {
+    fn client_deadline(&self, key: u32) -> Option<(u64, Reason)> {
+        let client = self.clients.get(key)?;
+        let timeouts = &self.router.config.settings.timeouts;
+        if let Some(lingering) = client.role.lingering {
+            return Some((lingering.until, Reason::Silent));
+        }
+        let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
+            return Some(match (client.role.head_since, client.role.served) {
+                (Some(since), _) => (after(since, timeouts.head), Reason::Head),
+                (None, 0) => (after(client.read_at, timeouts.head), Reason::Silent),
+                (None, _) => (after(client.read_at, timeouts.idle), Reason::Silent),
+            });
+        };
+        let x = &lane.exchange;
+        if x.tunnel {
+            let backend = lane.backend.and_then(|b| self.backends.get(b));
+            let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
+            return Some((after(last, timeouts.tunnel), Reason::Fail(Failure::TUNNEL_TIMEOUT)));
+        }
+        if !client.output.is_empty() {
+            return Some((after(client.write_at, timeouts.write), Reason::Fail(Failure::WRITE_TIMEOUT)));
+        }
+        (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
+            let since = client.read_at.max(x.times.start);
+            (after(since, timeouts.body), Reason::Fail(Failure::BODY_TIMEOUT))
+        })
+    }
+
+    /// The server could take more of the request's body: the client is the one everybody waits for.
+    fn waits_for_body(&self, backend: Option<u32>) -> bool {
+        backend.and_then(|b| self.backends.get(b)).is_some_and(|b| {
+            b.role.state == BackendState::Busy && b.output.is_empty() && !b.role.write_failed
+        })
+    }
+
+    fn backend_deadline(&self, key: u32) -> Option<(u64, Reason)> {
+        let backend = self.backends.get(key)?;
+        let timeouts = &self.router.config.pools[backend.role.pool.0 as usize].timeouts;
+        match backend.role.state {
+            BackendState::Idle => return Some((after(backend.role.since, timeouts.idle), Reason::Silent)),
+            BackendState::Connecting => {
+                let reason = Reason::Fail(Failure::CONNECT_TIMEOUT);
+                return Some((after(backend.role.since, timeouts.connect), reason));
+            }
+            BackendState::Busy => {}
+        }
+        let lane = backend.role.lane.and_then(|l| self.lanes.get(l as usize))?;
+        let x = &lane.exchange;
+        match x.response {
+            _ if x.tunnel => None,
+            ResponseHalf::Waiting => {
+                let sent = x.request == RequestHalf::Done || !backend.output.is_empty();
+                // A request whose body has yet to come waits for the client, not for the server.
+                sent.then(|| {
+                    let last = backend.write_at.max(backend.role.since).max(backend.read_at);
+                    (after(last, timeouts.response), Reason::Fail(Failure::RESPONSE_TIMEOUT))
+                })
+            }
+            ResponseHalf::Body => {
+                let client = self.clients.get(lane.client)?;
+                // While the client does not take what there is, we are not reading.
+                client.output.is_empty().then(|| {
+                    let last = backend.read_at.max(client.write_at);
+                    (after(last, timeouts.gap), Reason::Fail(Failure::GAP_TIMEOUT))
+                })
+            }
+            ResponseHalf::Done => None,
+        }
+    }
+
+    pub(super) fn arm_client(&mut self, key: u32) {
+        if let Some((at, _)) = self.client_deadline(key) {
+            self.wheel.arm(Token::timer_of(Side::Client, key), at);
+        }
+    }
+
+    pub(super) fn arm_backend(&mut self, key: u32) {
+        if let Some((at, _)) = self.backend_deadline(key) {
+            self.wheel.arm(Token::timer_of(Side::Backend, key), at);
+        }
+    }
+
+    /// After a turn: both connections of a client's pair.
+    pub(super) fn arm_pair(&mut self, key: u32) {
+        self.arm_client(key);
+        let lane = self.clients.get(key).and_then(|c| c.role.lane);
+        if let Some(backend) = lane.and_then(|l| self.lanes.get(l as usize)).and_then(|l| l.backend) {
+            self.arm_backend(backend);
+        }
+    }
+
+    /// When the next timer may fire, in microseconds.
+    pub fn next_timer(&self) -> Option<u64> {
+        self.wheel.next()
+    }
+
+    /// Acts on every deadline that has passed.
+    pub fn expire(&mut self) {
+        while let Some(timer) = self.wheel.pop(self.now) {
+            let key = timer >> 1;
+            if timer & 1 == 1 { self.backend_timer(key) } else { self.client_timer(key) }
+        }
+    }
+
+    fn client_timer(&mut self, key: u32) {
+        let Some((at, reason)) = self.client_deadline(key) else { return };
+        if at > self.now {
+            return self.arm_client(key);
+        }
+        let step = match reason {
+            Reason::Silent => self.close_client(key),
+            Reason::Head => self.refuse_late(key),
+            Reason::Fail(failure) => self.fail_client(key, failure),
+        };
+        self.go_on(key, step);
+    }
+
+    fn backend_timer(&mut self, key: u32) {
+        let Some((at, reason)) = self.backend_deadline(key) else { return };
+        if at > self.now {
+            return self.arm_backend(key);
+        }
+        let lane = self.backends.get(key).and_then(|b| b.role.lane);
+        let client = lane.and_then(|l| self.lanes.get(l as usize)).map(|l| l.client);
+        match (reason, lane, client) {
+            (Reason::Fail(failure), Some(lane), Some(client)) => {
+                if failure.is_connect_failure() {
+                    self.note_pause(lane, failure.text);
+                }
+                let step = self.fail(lane, failure);
+                self.go_on(client, step);
+            }
+            _ => self.close_backend(key),
+        }
+    }
+
+    fn fail_client(&mut self, key: u32, failure: Failure) -> Step {
+        match self.clients.get(key).and_then(|c| c.role.lane) {
+            Some(lane) => self.fail(lane, failure),
+            None => self.close_client(key),
+        }
+    }
+
+    /// What a timer began goes on in the client's turn.
+    fn go_on(&mut self, key: u32, step: Step) {
+        if !matches!(step, Step::Gone) {
+            self.queue_client(key);
+            self.arm_pair(key);
+        }
+    }
+}

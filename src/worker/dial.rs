@@ -1,0 +1,254 @@
+//! Getting a connection to a server for an exchange: one that is idle, or a new one; the next server if this one
+//! refuses; and giving it back when the server has done its part.
+
+use std::io;
+
+use super::connection::{Connection, OutputSink};
+use super::core::{Core, Step};
+use super::sides::{BackendSide, BackendState};
+use super::table::{Side, Token};
+use crate::balance::Idle;
+use crate::config::{PoolId, ServerId};
+use crate::exchange::{Failure, RequestHalf};
+use crate::h1;
+use crate::http::{Name, Persistence};
+use crate::net::{Network, Transport};
+use crate::route::NoServer;
+use crate::script;
+
+/// Requests that must not be done twice reuse only connections idle for less than this: an older one may be
+/// about to be closed by the server.
+const SAFE_IDLE: u64 = 1_000_000;
+
+impl<N: Network> Core<N> {
+    /// Picks a server and gets a connection to it.
+    pub(super) fn dial(&mut self, lane: u32) -> Step {
+        loop {
+            let (pool, server) = match self.pick(lane) {
+                Ok(place) => place,
+                Err(failure) => return self.answer_failure(lane, failure),
+            };
+            if let Some(backend) = self.take_idle(lane, pool, server) {
+                self.attach(lane, backend, true);
+                return Step::Again;
+            }
+            match self.connect(pool, server) {
+                Ok(backend) => {
+                    self.attach(lane, backend, false);
+                    return Step::Wait;
+                }
+                Err(error) => self.note_refusal(lane, Failure::of_connect(&error), &error),
+            }
+        }
+    }
+
+    /// A new connection to the server that was chosen before.
+    pub(super) fn dial_fresh(&mut self, lane: u32) -> Step {
+        let place = &self.lanes[lane as usize];
+        let (Some(route), Some(server)) = (place.route, place.server) else { return self.dial(lane) };
+        match self.connect(route.pool, server) {
+            Ok(backend) => {
+                self.attach(lane, backend, false);
+                Step::Wait
+            }
+            Err(error) => {
+                self.note_refusal(lane, Failure::of_connect(&error), &error);
+                self.dial(lane)
+            }
+        }
+    }
+
+    fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {
+        let lane = &mut self.lanes[lane as usize];
+        let Some(route) = lane.route else { return Err(Failure::INTERNAL) };
+        let refused = lane.last_failure.unwrap_or(Failure::NO_SERVER);
+        if lane.tried.is_full() {
+            return Err(refused);
+        }
+        let x = &mut lane.exchange;
+        let address = self.clients[lane.client].role.peer;
+        let about = script::Client { address, scheme: "http", id: x.id.as_bytes() };
+        match self.router.pick(route, &lane.tried, &mut x.head, about, self.now) {
+            Ok(server) => {
+                lane.server = Some(server);
+                x.retries = lane.tries;
+                lane.tries = lane.tries.saturating_add(1);
+                Ok((route.pool, server))
+            }
+            Err(NoServer::None) => Err(refused),
+            Err(NoServer::Script(error)) => {
+                log::error!("balance: {}", error.0);
+                Err(Failure::SCRIPT)
+            }
+        }
+    }
+
+    fn take_idle(&mut self, lane: u32, pool: PoolId, server: ServerId) -> Option<u32> {
+        let method = self.lanes[lane as usize].exchange.head.method;
+        let max_age = if method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
+        while let Some(idle) = self.router.pools.server(pool, server).idle.take(self.now, max_age) {
+            let backend = &mut self.backends[idle.connection];
+            backend.role.state = BackendState::Busy;
+            if !(backend.readable || backend.read_closed || backend.hung_up) {
+                return Some(idle.connection);
+            }
+            self.close_backend(idle.connection);
+        }
+        None
+    }
+
+    fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
+        let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
+        let token = self.backends.next_token();
+        let stream = self.network.connect(address, token.to_bits())?;
+        let role = BackendSide {
+            codec: h1::Client::default(),
+            pool,
+            server,
+            state: BackendState::Connecting,
+            lane: None,
+            since: self.now,
+            wrote: false,
+            keep_alive: false,
+            write_failed: false,
+        };
+        Ok(self.backends.insert(Connection::new(stream, role, false, self.now)))
+    }
+
+    /// Joins a backend to a lane and writes the request head into its output.
+    fn attach(&mut self, lane: u32, backend: u32, reused: bool) {
+        let key = lane;
+        let lane = &mut self.lanes[lane as usize];
+        lane.backend = Some(backend);
+        let x = &mut lane.exchange;
+        x.reused = reused;
+        let backend = &mut self.backends[backend];
+        let role = &mut backend.role;
+        role.lane = Some(key);
+        role.since = self.now;
+        role.wrote = false;
+        role.keep_alive = false;
+        self.router.pools.request_begins(role.pool, role.server);
+        if !x.head.fields.has(Name::Host) {
+            let server = &self.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
+            x.head.fields.prepend(b"Host", host_of(&server.written).as_bytes());
+        }
+        if reused {
+            x.times.connected = x.elapsed(self.now);
+            role.codec.next_message();
+        }
+        let persistence = if x.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
+        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.blocks };
+        role.codec.encode_head(&x.head, persistence, out);
+    }
+
+    /// Looks whether a connection that is being made is there. Gives the failure if it is not to be.
+    pub(super) fn finish_connect(&mut self, lane: u32) -> Option<Failure> {
+        let place = &mut self.lanes[lane as usize];
+        let backend = &mut self.backends[place.backend?];
+        if backend.role.state != BackendState::Connecting || !backend.writable {
+            return None;
+        }
+        match backend.stream.connect_result() {
+            Ok(()) => {
+                backend.role.state = BackendState::Busy;
+                backend.role.since = self.now;
+                place.exchange.times.connected = place.exchange.elapsed(self.now);
+                let (pool, server) = (backend.role.pool, backend.role.server);
+                if self.router.pools.server(pool, server).pause.succeeded() {
+                    log::info!("server {} accepts connections again", self.server_name(pool, server));
+                }
+                None
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => {
+                backend.writable = false;
+                None
+            }
+            Err(error) => {
+                let failure = Failure::of_connect(&error);
+                self.note_pause(lane, &error.to_string());
+                Some(failure)
+            }
+        }
+    }
+
+    fn note_refusal(&mut self, lane: u32, failure: Failure, error: &io::Error) {
+        self.note_pause(lane, &error.to_string());
+        self.note_tried(lane, failure);
+    }
+
+    pub(super) fn note_tried(&mut self, lane: u32, failure: Failure) {
+        let lane = &mut self.lanes[lane as usize];
+        lane.last_failure = Some(failure);
+        if let Some(server) = lane.server {
+            lane.tried.add(server);
+        }
+    }
+
+    /// Leaves the lane's server alone for a while; says so when that is news.
+    pub(super) fn note_pause(&mut self, lane: u32, why: &str) {
+        let lane = &self.lanes[lane as usize];
+        let (Some(route), Some(server)) = (lane.route, lane.server) else { return };
+        if self.router.pools.server(route.pool, server).pause.failed(self.now) {
+            log::warn!("server {} does not accept connections: {why}", self.server_name(route.pool, server));
+        }
+    }
+
+    fn server_name(&self, pool: PoolId, server: ServerId) -> String {
+        let pool = &self.router.config.pools[pool.0 as usize];
+        format!("{}/{}", pool.name, pool.servers[server.0 as usize].name)
+    }
+
+    /// The server has done its part: its connection is kept for the next request if it is fit for one.
+    pub(super) fn release_backend(&mut self, lane: u32) {
+        let lane = &mut self.lanes[lane as usize];
+        let Some(key) = lane.backend.take() else { return };
+        let backend = &mut self.backends[key];
+        if backend.readable && !backend.read_closed {
+            // The last read filled its space to the brim: is there really more?
+            let _ = backend.fill(&mut self.blocks, self.now);
+        }
+        let role = &mut backend.role;
+        self.router.pools.request_ends(role.pool, role.server);
+        role.lane = None;
+        let clean = lane.exchange.request == RequestHalf::Done
+            && role.keep_alive
+            && !(lane.exchange.tunnel || self.draining || role.write_failed)
+            && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
+            && backend.input.is_empty()
+            && backend.output.is_empty();
+        if !clean {
+            return self.close_backend(key);
+        }
+        role.state = BackendState::Idle;
+        role.since = self.now;
+        let idle = Idle { connection: key, since: self.now };
+        self.router.pools.server(role.pool, role.server).idle.put(idle);
+        self.arm_backend(key);
+    }
+
+    /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
+    pub(super) fn drop_backend(&mut self, lane: u32) -> bool {
+        let Some(key) = self.lanes[lane as usize].backend.take() else { return false };
+        let role = &mut self.backends[key].role;
+        role.lane = None;
+        let wrote = role.wrote;
+        self.router.pools.request_ends(role.pool, role.server);
+        self.close_backend(key);
+        wrote
+    }
+
+    pub(super) fn close_backend(&mut self, key: u32) {
+        let Some(mut backend) = self.backends.remove(key) else { return };
+        backend.discard(&mut self.blocks);
+        self.wheel.disarm(Token::timer_of(Side::Backend, key));
+        if backend.role.state == BackendState::Idle {
+            self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+        }
+    }
+}
+
+/// The value of `Host` for a client that sent none: the server as the config names it.
+fn host_of(written: &str) -> &str {
+    if written.starts_with("unix:") { "localhost" } else { written }
+}

@@ -1,0 +1,31 @@
+//! Stopping without dropping anybody: connections without a request close at once, requests that run are
+//! finished and their connections closed behind them, and what is left when the time is up is cut.
+
+use super::core::Core;
+use crate::exchange::Failure;
+use crate::net::Network;
+
+impl<N: Network> Core<N> {
+    /// No request begins after this but those whose head has begun to arrive.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for key in self.clients.keys() {
+            self.queue_client(key);
+        }
+    }
+
+    /// Everybody is gone.
+    pub fn is_drained(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Cuts what is left.
+    pub fn stop(&mut self) {
+        for key in self.clients.keys() {
+            match self.clients.get(key).and_then(|c| c.role.lane) {
+                Some(lane) => _ = self.cut(lane, Failure::STOPPED),
+                None => _ = self.close_client(key),
+            }
+        }
+    }
+}

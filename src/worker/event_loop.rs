@@ -1,0 +1,246 @@
+//! The edge: epoll, the clock, new connections, and what the control thread says. Everything that happens is
+//! handed to the core; nothing here knows HTTP.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
+
+use super::Command;
+use super::core::{Core, Ready};
+use crate::base::batch;
+use crate::config::Config;
+use crate::net::{Kernel, Listener};
+use crate::script::Script;
+
+const WAKER: u64 = u64::MAX;
+/// Listeners count down from here; connections' generations never come near.
+const FIRST_LISTENER: u64 = u64::MAX - 1;
+
+const EVENTS: usize = 1024;
+/// Connections accepted before those that are there get their turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// After a failed accept (no descriptors left, say) this long nobody tries.
+const ACCEPT_PAUSE: u64 = 100_000;
+/// Access records wait at most this long for company.
+const ACCESS_DELAY: u64 = 20_000;
+
+pub(super) struct EventLoop {
+    poll: Poll,
+    events: Events,
+    core: Core<Kernel>,
+    listeners: Vec<Accepting>,
+    command: Arc<AtomicU8>,
+    zero: Instant,
+    date: Date,
+    /// No accept before this.
+    accept_after: u64,
+    /// The last batch of access records went at.
+    access_sent: u64,
+    /// When draining must be over.
+    drain_until: Option<u64>,
+    said_full: bool,
+}
+
+struct Accepting {
+    listener: Listener,
+    ready: bool,
+}
+
+impl EventLoop {
+    pub fn new(
+        config: Arc<Config>,
+        script: Script,
+        listeners: Vec<Listener>,
+        access: Option<batch::Sender>,
+        zero: Instant,
+        command: Arc<AtomicU8>,
+    ) -> io::Result<(EventLoop, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(WAKER as usize))?;
+        let mut accepting = Vec::new();
+        for (i, mut listener) in listeners.into_iter().enumerate() {
+            listener.watch(poll.registry(), FIRST_LISTENER - i as u64)?;
+            accepting.push(Accepting { listener, ready: false });
+        }
+        let kernel = Kernel::new(poll.registry().try_clone()?);
+        let now = zero.elapsed().as_micros() as u64;
+        let event_loop = EventLoop {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            core: Core::new(kernel, config, script, access, now),
+            listeners: accepting,
+            command,
+            zero,
+            date: Date::default(),
+            accept_after: 0,
+            access_sent: 0,
+            drain_until: None,
+            said_full: false,
+        };
+        Ok((event_loop, waker))
+    }
+
+    /// Runs until told to stop, or told to drain and everybody is gone.
+    pub fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.wait()?;
+            let now = self.zero.elapsed().as_micros() as u64;
+            self.core.set_clock(now, self.date.at(now));
+            self.mark();
+            self.accept(now);
+            self.core.turns();
+            self.core.expire();
+            self.send_access(now);
+            if self.is_over(now) {
+                self.core.stop();
+                self.core.flush_access();
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Until the first of: a turn that waits, a timer, access records to be sent, accepting again.
+    fn timeout(&self) -> Option<Duration> {
+        if self.core.has_turns() || self.can_accept(u64::MAX) && self.accept_after == 0 {
+            return Some(Duration::ZERO);
+        }
+        let accept_again = self.can_accept(u64::MAX).then_some(self.accept_after);
+        let access = self.core.access_waits().then_some(self.access_sent + ACCESS_DELAY);
+        let first = [self.core.next_timer(), accept_again, access, self.drain_until];
+        let first = first.into_iter().flatten().min()?;
+        let now = self.zero.elapsed().as_micros() as u64;
+        // epoll counts milliseconds; mio rounds up, so a timer is due when we wake.
+        Some(Duration::from_micros(first.saturating_sub(now)))
+    }
+
+    /// Hands every event's readiness to whom it belongs.
+    fn mark(&mut self) {
+        for event in &self.events {
+            let token = event.token().0 as u64;
+            if token == WAKER {
+                continue;
+            }
+            let listener = (FIRST_LISTENER - token) as usize;
+            match self.listeners.get_mut(listener) {
+                Some(accepting) => accepting.ready = true,
+                None => self.core.ready(token, readiness(event)),
+            }
+        }
+    }
+
+    fn can_accept(&self, now: u64) -> bool {
+        now >= self.accept_after
+            && self.listeners.iter().any(|l| l.ready)
+            && self.core.client_count() < self.core.config().settings.max_connections
+    }
+
+    /// Takes new connections while there is room for them; those there is no room for wait in the kernel.
+    fn accept(&mut self, now: u64) {
+        if !self.can_accept(now) {
+            return;
+        }
+        self.accept_after = 0;
+        let room = self.core.config().settings.max_connections - self.core.client_count();
+        let mut left = room.min(ACCEPTS_A_TURN);
+        for at in 0..self.listeners.len() {
+            while left > 0 && self.listeners[at].ready && self.accept_after <= now {
+                left -= 1;
+                self.accept_one(at, now);
+            }
+        }
+        let full = self.core.client_count() >= self.core.config().settings.max_connections;
+        if full && !std::mem::replace(&mut self.said_full, true) {
+            let most = self.core.config().settings.max_connections;
+            log::warn!("{most} connections (max_connections): new ones wait until others end");
+        }
+    }
+
+    fn accept_one(&mut self, at: usize, now: u64) {
+        match self.listeners[at].listener.accept() {
+            Ok(accepted) => self.core.accepted(accepted.stream, accepted.peer),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
+            // The client left while it waited.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(error) => {
+                log::error!("cannot accept a connection: {error}");
+                self.accept_after = now + ACCEPT_PAUSE;
+                // Stays ready: it is tried again after the pause.
+                self.core.close_idle_backends();
+            }
+        }
+    }
+
+    fn send_access(&mut self, now: u64) {
+        if self.core.access_is_full() || now >= self.access_sent + ACCESS_DELAY {
+            self.core.flush_access();
+            self.access_sent = now;
+        }
+    }
+
+    /// Follows what the control thread says; true when the loop shall end.
+    fn is_over(&mut self, now: u64) -> bool {
+        let command = self.command.load(Ordering::SeqCst);
+        if command >= Command::Stop as u8 {
+            return true;
+        }
+        if command < Command::Drain as u8 {
+            return false;
+        }
+        match self.drain_until {
+            None => {
+                self.listeners.clear();
+                self.core.drain();
+                let most = self.core.config().settings.drain_timeout;
+                self.drain_until = Some(now + most.as_micros() as u64);
+                self.core.is_drained()
+            }
+            Some(until) if now >= until => {
+                log::warn!("{} connections are cut: drain_timeout is over", self.core.client_count());
+                true
+            }
+            Some(_) => self.core.is_drained(),
+        }
+    }
+}
+
+fn readiness(event: &Event) -> Ready {
+    Ready {
+        readable: event.is_readable(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed(),
+        hung_up: event.is_error() || event.is_read_closed() && event.is_write_closed(),
+    }
+}
+
+/// The `Date` field's text, made once a second.
+#[derive(Default)]
+struct Date {
+    text: String,
+    second: u64,
+}
+
+impl Date {
+    fn at(&mut self, now: u64) -> &[u8] {
+        let second = now / 1_000_000 + 1;
+        if second != self.second {
+            self.second = second;
+            self.text = httpdate::fmt_http_date(SystemTime::now());
+        }
+        self.text.as_bytes()
+    }
+}

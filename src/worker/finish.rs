@@ -1,0 +1,168 @@
+//! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
+
+use super::core::{Core, Step};
+use super::sides::{Lane, Lingering};
+use crate::exchange::record::{End, Record};
+use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, plain, scripted};
+use crate::h1::RequestFacts;
+use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
+use crate::net::{Network, Transport};
+use crate::script::Answer;
+
+/// How long, and for how many bytes, a client that was answered may go on sending.
+const LINGER: u64 = 2_000_000;
+const LINGER_BYTES: u64 = 16 * 1024 * 1024;
+
+impl<N: Network> Core<N> {
+    /// Something went wrong: try again, tell the client, or cut.
+    pub(super) fn fail(&mut self, lane: u32, failure: Failure) -> Step {
+        let wrote = self.drop_backend(lane);
+        match self.lanes[lane as usize].exchange.failed(failure, wrote) {
+            Next::Fresh => self.dial_fresh(lane),
+            Next::Another => {
+                self.note_tried(lane, failure);
+                self.dial(lane)
+            }
+            Next::Answer => self.answer_failure(lane, failure),
+            Next::Cut => self.cut(lane, failure),
+        }
+    }
+
+    /// Tells the client what went wrong.
+    pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure) -> Step {
+        self.lanes[lane as usize].exchange.end = failure.end;
+        if failure.end == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body {
+            self.lanes[lane as usize].exchange.close_client = true;
+        }
+        let body = plain(&mut self.scratch.response, failure.status, failure.text, &self.date);
+        self.answer(lane, &body)
+    }
+
+    /// Sends what the script answered.
+    pub(super) fn answer_scripted(&mut self, lane: u32, answer: &Answer) -> Step {
+        let x = &mut self.lanes[lane as usize].exchange;
+        x.end = End::Answered;
+        x.close_client |= x.request == RequestHalf::Body;
+        let (fields, length) = (&answer.headers, answer.body.len());
+        scripted(&mut self.scratch.response, answer.status, fields, length, &self.date);
+        self.answer(lane, &answer.body)
+    }
+
+    /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
+    fn answer(&mut self, lane: u32, body: &[u8]) -> Step {
+        let draining = self.draining;
+        let Lane { exchange: x, client, .. } = &mut self.lanes[lane as usize];
+        let key = *client;
+        x.status = self.scratch.response.status;
+        x.begun = true;
+        x.response = ResponseHalf::Done;
+        let is_head = x.head.method == Method::Head;
+        let facts = RequestFacts { version: x.head.version, is_head };
+        let persistence = x.persistence(draining);
+        let has_body = !is_head && self.scratch.response.framing != Framing::None;
+        if has_body {
+            x.sent += body.len() as u64;
+        }
+        let head = std::mem::take(&mut self.scratch.response);
+        let (codec, mut out) = self.sink(key);
+        let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
+        if has_body {
+            out.put(body);
+        }
+        codec.encode_end(None, &mut out);
+        self.scratch.response = head;
+        self.lanes[lane as usize].exchange.close_client |= persistence == Persistence::Close;
+        Step::Again
+    }
+
+    /// Everything is written: the record, and the client's next request or its end.
+    pub(super) fn finish(&mut self, lane: u32) -> Step {
+        self.release_backend(lane);
+        let lane = self.lanes.remove(lane as usize);
+        self.record(&lane);
+        let Lane { exchange: x, client: key, .. } = lane;
+        let draining = self.draining;
+        let client = &mut self.clients[key];
+        client.role.lane = None;
+        client.role.served += 1;
+        client.role.codec.next_message();
+        client.read_at = self.now;
+        let unread = x.request == RequestHalf::Body || !client.input.is_empty() || client.readable;
+        let close = x.close_client || x.request == RequestHalf::Body || draining;
+        self.recycle(x.head);
+        if !close {
+            return Step::Again;
+        }
+        if x.tunnel || !unread {
+            return self.close_client(key);
+        }
+        let client = &mut self.clients[key];
+        let _ = client.stream.shutdown_write();
+        client.role.lingering = Some(Lingering { until: self.now + LINGER, left: LINGER_BYTES });
+        Step::Again
+    }
+
+    /// Ends both sides so that what was cut short looks cut short.
+    pub(super) fn cut(&mut self, lane: u32, failure: Failure) -> Step {
+        self.drop_backend(lane);
+        let mut lane = self.lanes.remove(lane as usize);
+        lane.exchange.end = failure.end;
+        self.record(&lane);
+        let Lane { exchange: x, client: key, .. } = lane;
+        self.clients[key].role.lane = None;
+        self.recycle(x.head);
+        // Where only the connection's end marks the body's end, a clean end would be a lie.
+        if x.begun { self.reset_client(key) } else { self.close_client(key) }
+    }
+
+    /// After a fault of ours: whatever is left of a pair goes.
+    pub(super) fn abandon(&mut self, key: u32) {
+        let lane = self.clients.get(key).and_then(|c| c.role.lane);
+        if let Some(lane) = lane.filter(|l| self.lanes.contains(*l as usize)) {
+            self.cut(lane, Failure::INTERNAL);
+        }
+        self.close_client(key);
+    }
+
+    fn record(&mut self, lane: &Lane) {
+        let Some(access) = &mut self.access else { return };
+        let x = &lane.exchange;
+        let mut times = x.times;
+        times.end = x.elapsed(self.now);
+        let config = &self.router.config;
+        let pool = lane.route.map(|r| &config.pools[r.pool.0 as usize]);
+        let server = pool.zip(lane.server).map(|(pool, server)| &pool.servers[server.0 as usize]);
+        let peer = self.clients.get(lane.client).and_then(|c| c.role.peer);
+        let text = |tag| x.head.fields.get(tag).unwrap_or_default();
+        let record = Record {
+            client: peer.map(|p| p.ip().to_canonical()),
+            client_port: peer.map_or(0, |p| p.port()),
+            status: x.status,
+            end: x.end,
+            version: version_of(x),
+            retries: x.retries,
+            times,
+            sent: x.sent,
+            received: x.received,
+            method: x.head.method_text(),
+            target: x.head.target(),
+            host: text(Name::Host),
+            referer: text(Name::Referer),
+            user_agent: text(Name::UserAgent),
+            pool: pool.map_or(b"", |p| p.name.as_bytes()),
+            server: server.map_or(b"", |s| s.name.as_bytes()),
+            id: x.id.as_bytes(),
+        };
+        record.write(access.buffer());
+        access.note();
+    }
+}
+
+/// 0 where no request could be read.
+fn version_of(x: &Exchange) -> u8 {
+    match (x.head.method_text.is_empty(), x.head.version) {
+        (true, _) => 0,
+        (false, Version::Http10) => 10,
+        (false, Version::Http11) => 11,
+    }
+}

@@ -1,0 +1,154 @@
+//! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that sees
+//! sockets and protocol together.
+//!
+//! - `event_loop` epoll, the clock, accepting, commands from the control thread: the edge
+//! - `core`       the state and whose turn it is, generic over the network
+//! - `start`      from bytes to an exchange
+//! - `dial`       a connection to a server, and giving it back
+//! - `pump`       moves a pair's bytes
+//! - `finish`     every end, and its record
+//! - `deadlines`  every wait, derived from the state
+//! - `drain`      stopping without dropping anybody
+//! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
+
+mod connection;
+mod core;
+mod deadlines;
+mod dial;
+mod drain;
+mod event_loop;
+mod finish;
+mod pump;
+mod sides;
+mod start;
+mod table;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use mio::Waker;
+
+pub use self::core::{Core, Ready};
+
+use crate::base::batch;
+use crate::config::Config;
+use crate::net::Listener;
+use crate::script::{self, Source};
+use event_loop::EventLoop;
+
+/// What a worker is started with. Listeners are bound already; the config is the one the control thread loaded.
+pub struct Setup {
+    pub config: Arc<Config>,
+    pub source: Source,
+    pub listeners: Vec<Listener>,
+    /// Where access records go, if there is an access log.
+    pub access: Option<batch::Sender>,
+    /// Zero of the worker's clock.
+    pub zero: Instant,
+}
+
+/// What the control thread can tell a running worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+#[repr(u8)]
+pub(crate) enum Command {
+    Run = 0,
+    Drain = 1,
+    Stop = 2,
+}
+
+pub struct Handle {
+    command: Arc<AtomicU8>,
+    waker: Waker,
+    thread: JoinHandle<Outcome>,
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Finished,
+    /// A fault of ours or of the kernel that no single connection could be blamed for.
+    Panicked(String),
+}
+
+/// Starts a worker's thread and waits until it is ready. `on_exit` is called on that thread when it ends.
+pub fn start(setup: Setup, on_exit: impl FnOnce() + Send + 'static) -> Result<Handle, String> {
+    let command = Arc::new(AtomicU8::new(Command::Run as u8));
+    let (ready, is_ready) = mpsc::channel();
+    let for_worker = command.clone();
+    let thread = thread::Builder::new()
+        .name("worker".into())
+        .spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(setup, for_worker, &ready)));
+            on_exit();
+            outcome.unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+        })
+        .map_err(|e| format!("cannot start a worker thread: {e}"))?;
+    match is_ready.recv() {
+        Ok(Ok(waker)) => Ok(Handle { command, waker, thread }),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err("the worker thread ended before it was ready".into()),
+    }
+}
+
+fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Waker, String>>) -> Outcome {
+    let mut event_loop = match prepare(setup, command) {
+        Ok((event_loop, waker)) => {
+            let _ = ready.send(Ok(waker));
+            event_loop
+        }
+        Err(why) => {
+            let _ = ready.send(Err(why));
+            return Outcome::Finished;
+        }
+    };
+    match event_loop.run() {
+        Ok(()) => Outcome::Finished,
+        Err(error) => Outcome::Panicked(format!("the event loop failed: {error}")),
+    }
+}
+
+/// Loads this worker's own VM from the same bytes and makes sure that it says the same.
+fn prepare(setup: Setup, command: Arc<AtomicU8>) -> Result<(EventLoop, Waker), String> {
+    let Setup { config, mut source, listeners, access, zero } = setup;
+    let (own, script) = script::load(&mut source).map_err(|e| e.0)?;
+    if own.pools != config.pools || own.listeners != config.listeners {
+        return Err("the config does not say the same when it is run a second time: \
+                    it must not depend on time, randomness or state outside"
+            .into());
+    }
+    EventLoop::new(config, script, listeners, access, zero, command)
+        .map_err(|e: io::Error| format!("cannot set up the event loop: {e}"))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic").to_string()
+}
+
+impl Handle {
+    /// Finish what runs, then end.
+    pub fn drain(&self) {
+        self.tell(Command::Drain);
+    }
+
+    /// End now.
+    pub fn stop(&self) {
+        self.tell(Command::Stop);
+    }
+
+    fn tell(&self, command: Command) {
+        self.command.fetch_max(command as u8, Ordering::SeqCst);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake the worker: {error}");
+        }
+    }
+
+    pub fn join(self) -> Outcome {
+        self.thread.join().unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+    }
+}

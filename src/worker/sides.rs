@@ -1,0 +1,102 @@
+//! What a connection is for, on each side, and the lane that joins a client to a backend for one exchange.
+
+use std::net::SocketAddr;
+
+use super::connection::Connection;
+use crate::balance::Tried;
+use crate::config::{PoolId, ServerId};
+use crate::exchange::{Exchange, Failure};
+use crate::h1;
+use crate::route::Route;
+
+pub type Client<S> = Connection<S, ClientSide>;
+pub type Backend<S> = Connection<S, BackendSide>;
+
+pub struct ClientSide {
+    pub codec: h1::Server,
+    /// `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The exchange that is under way. HTTP/1 has one at a time.
+    pub lane: Option<u32>,
+    /// When the head that is being read began.
+    pub head_since: Option<u64>,
+    /// Requests answered so far on this connection.
+    pub served: u32,
+    /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
+    /// lost to a reset (RFC 9112 section 9.6).
+    pub lingering: Option<Lingering>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Lingering {
+    pub until: u64,
+    /// Bytes we are still willing to read and drop.
+    pub left: u64,
+}
+
+impl ClientSide {
+    pub fn new(peer: Option<SocketAddr>) -> ClientSide {
+        ClientSide {
+            codec: h1::Server::default(),
+            peer,
+            lane: None,
+            head_since: None,
+            served: 0,
+            lingering: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BackendState {
+    Connecting,
+    Busy,
+    /// Waits for its next request.
+    Idle,
+}
+
+pub struct BackendSide {
+    pub codec: h1::Client,
+    pub pool: PoolId,
+    pub server: ServerId,
+    pub state: BackendState,
+    pub lane: Option<u32>,
+    /// When it reached its state.
+    pub since: u64,
+    /// Bytes of the present request went to the socket.
+    pub wrote: bool,
+    /// The server keeps the connection after its present response.
+    pub keep_alive: bool,
+    /// Writing failed: the response, if there is one, is still worth reading.
+    pub write_failed: bool,
+}
+
+/// One exchange with its two connections and what was tried for it.
+pub struct Lane {
+    pub exchange: Exchange,
+    pub client: u32,
+    pub backend: Option<u32>,
+    pub route: Option<Route>,
+    /// Chosen for the present try.
+    pub server: Option<ServerId>,
+    pub tried: Tried,
+    /// Connections that were tried.
+    pub tries: u8,
+    /// Why the last try failed.
+    pub last_failure: Option<Failure>,
+}
+
+impl Lane {
+    pub fn new(exchange: Exchange, client: u32) -> Lane {
+        Lane {
+            exchange,
+            client,
+            backend: None,
+            route: None,
+            server: None,
+            tried: Tried::default(),
+            tries: 0,
+            last_failure: None,
+        }
+    }
+}

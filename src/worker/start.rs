@@ -1,0 +1,172 @@
+//! From a client's bytes to an exchange: reads a head, asks the router, and dials or answers.
+
+use super::connection::OutputSink;
+use super::core::{Core, Step};
+use super::sides::Lane;
+use crate::exchange::{Exchange, Failure, Inbound, RequestHalf, rewrite_request};
+use crate::http::{Event, Fault, RequestHead};
+use crate::net::{Network, Transport};
+use crate::route::Decision;
+use crate::script;
+
+/// A head whose storage grew beyond this is not kept for the next request.
+const SPARE_HEAD_BYTES: usize = 8 * 1024;
+const SPARE_HEADS: usize = 64;
+
+impl<N: Network> Core<N> {
+    /// A client without an exchange: is there a head?
+    pub(super) fn between_messages(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.hung_up {
+            return self.close_client(key);
+        }
+        if client.input.is_empty() && !client.eof {
+            match client.fill(&mut self.blocks, self.now) {
+                Ok(true) => {}
+                Ok(false) if self.draining => return self.close_client(key),
+                Ok(false) => return Step::Wait,
+                Err(_) => return self.close_client(key),
+            }
+        }
+        if !client.input.is_empty() {
+            client.role.head_since.get_or_insert(self.now);
+        }
+        let (bytes, eof) = (client.input.bytes(), client.eof);
+        let scratch = &mut self.scratch;
+        let decoded = client.role.codec.decode(bytes, eof, 0, &mut scratch.request, &mut scratch.trailers);
+        match decoded {
+            Ok(Some(step)) => {
+                client.input.consume(&mut self.blocks, step.consumed);
+                // An empty line before a request is passed over.
+                if step.event == Event::Head { self.start(key, step.end) } else { Step::Again }
+            }
+            Ok(None) => self.more_of_head(key),
+            Err(Fault::CutHead) => self.close_client(key),
+            Err(fault) => self.refuse(key, fault),
+        }
+    }
+
+    /// No whole head yet: read on if there is something, or wait for it.
+    fn more_of_head(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.eof {
+            return self.close_client(key);
+        }
+        match client.fill(&mut self.blocks, self.now) {
+            Ok(true) => Step::Again,
+            Ok(false) => Step::Wait,
+            Err(_) => self.close_client(key),
+        }
+    }
+
+    /// A request head stands in the scratch storage.
+    fn start(&mut self, key: u32, whole: bool) -> Step {
+        let head = std::mem::replace(&mut self.scratch.request, self.scratch.spare.pop().unwrap_or_default());
+        let lane = self.open_lane(key, head, whole);
+        let client = &self.clients[key];
+        let peer = client.role.peer;
+        let x = &mut self.lanes[lane as usize].exchange;
+        let settings = &self.router.config.settings;
+        let trusted = peer.is_some_and(|p| {
+            let ip = p.ip().to_canonical();
+            settings.trusted.iter().any(|net| net.contains(&ip))
+        });
+        let via = settings.via.as_ref().map(String::as_bytes);
+        let inbound = Inbound { client: peer, trusted, scheme: b"http", via };
+        x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
+        let about = script::Client { address: peer, scheme: "http", id: x.id.as_bytes() };
+        match self.router.decide(&mut x.head, about) {
+            Decision::Forward(route) => {
+                self.lanes[lane as usize].route = Some(route);
+                self.dial(lane)
+            }
+            Decision::Answer(answer) => self.answer_scripted(lane, &answer),
+            Decision::Failed(error) => {
+                log::error!("on_request: {}", error.0);
+                self.fail(lane, Failure::SCRIPT)
+            }
+            Decision::Fallback(route, error) => {
+                let pool = &self.router.config.pools[route.pool.0 as usize].name;
+                log::error!("on_request: {} (the fallback pool {pool} takes the request)", error.0);
+                self.lanes[lane as usize].route = Some(route);
+                self.dial(lane)
+            }
+        }
+    }
+
+    /// A head that cannot be read still gets an answer and a line in the log.
+    fn refuse(&mut self, key: u32, fault: Fault) -> Step {
+        let lane = self.open_lane(key, RequestHead::default(), true);
+        let x = &mut self.lanes[lane as usize].exchange;
+        x.close_client = true;
+        x.request = RequestHalf::Body;
+        self.fail(lane, Failure::of_request(fault))
+    }
+
+    /// The head did not arrive in time.
+    pub(super) fn refuse_late(&mut self, key: u32) -> Step {
+        let lane = self.open_lane(key, RequestHead::default(), true);
+        let x = &mut self.lanes[lane as usize].exchange;
+        x.close_client = true;
+        x.request = RequestHalf::Body;
+        self.fail(lane, Failure::HEAD_TIMEOUT)
+    }
+
+    fn open_lane(&mut self, key: u32, head: RequestHead, whole: bool) -> u32 {
+        let role = &mut self.clients[key].role;
+        let start = role.head_since.take().unwrap_or(self.now);
+        let lane = self.lanes.insert(Lane::new(Exchange::new(head, whole, start), key)) as u32;
+        role.lane = Some(lane);
+        lane
+    }
+
+    /// Keeps the storage of a head for a later request, unless it grew large.
+    pub(super) fn recycle(&mut self, mut head: RequestHead) {
+        if head.fields.footprint() <= SPARE_HEAD_BYTES && self.scratch.spare.len() < SPARE_HEADS {
+            head.fields.clear();
+            self.scratch.spare.push(head);
+        }
+    }
+
+    /// A client that was answered and may still be sending: what comes is dropped, within bounds.
+    pub(super) fn linger(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        loop {
+            let dropped = client.input.len() as u64;
+            client.input.clear(&mut self.blocks);
+            let Some(lingering) = &mut client.role.lingering else { return Step::Wait };
+            if client.eof || dropped > lingering.left {
+                return self.close_client(key);
+            }
+            lingering.left -= dropped;
+            match client.fill(&mut self.blocks, self.now) {
+                Ok(true) => {}
+                Ok(false) => return Step::Wait,
+                Err(_) => return self.close_client(key),
+            }
+        }
+    }
+
+    pub(super) fn sink(&mut self, key: u32) -> (&mut crate::h1::Server, OutputSink<'_>) {
+        let client = &mut self.clients[key];
+        let out = OutputSink { output: &mut client.output, blocks: &mut self.blocks };
+        (&mut client.role.codec, out)
+    }
+
+    /// Closes a client's connection that has no exchange.
+    pub(super) fn close_client(&mut self, key: u32) -> Step {
+        if let Some(mut client) = self.clients.remove(key) {
+            client.discard(&mut self.blocks);
+            self.wheel.disarm(super::table::Token::timer_of(super::table::Side::Client, key));
+        }
+        Step::Gone
+    }
+
+    /// Closes it so that the client sees a reset, not an end.
+    pub(super) fn reset_client(&mut self, key: u32) -> Step {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.stream.reset_on_close();
+        }
+        self.close_client(key)
+    }
+}
