@@ -44,7 +44,9 @@
 
 pub mod balance;
 pub mod base;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod exchange;
 pub mod h1;
 pub mod http;

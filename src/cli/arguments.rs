@@ -1,0 +1,257 @@
+//! Arguments → a typed command, or the line that says what was wrong with them. The grammar is small and has
+//! neighbours with other habits: haproxy's `-c` checks, nginx's `-c` names the config and `-t` checks. Where a
+//! habit would do something else here, it is refused with a hint.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short, Value};
+
+use super::hint;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    Run(PathBuf),
+    /// No file: the embedded config over these addresses.
+    Balance {
+        listen: Vec<String>,
+        backends: Vec<String>,
+    },
+    Demo {
+        listen: Option<String>,
+    },
+    Check(PathBuf),
+    Types,
+    Version,
+    Build,
+    Help,
+}
+
+/// What was wrong with the arguments: exit code 2.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage(pub String);
+
+const COMMANDS: [&str; 9] = ["run", "check", "demo", "types", "explain", "test", "replay", "ctl", "top"];
+/// Commands of the contract that come later.
+const LATER: [&str; 5] = ["explain", "test", "replay", "ctl", "top"];
+const OPTIONS: [&str; 4] = ["listen", "backend", "help", "version"];
+
+pub const SHORT: &str = "\
+usage: rsp CONFIG.lua                          run with a config file
+       rsp --listen ADDR --backend ADDR …      run without one
+       rsp demo                                see it work, no config and no servers needed
+       rsp --help                              everything else";
+
+/// What was given, before it is known to make sense together.
+#[derive(Default)]
+struct Given {
+    command: Option<String>,
+    config: Option<PathBuf>,
+    listen: Vec<String>,
+    backends: Vec<String>,
+    check: bool,
+}
+
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut given = Given::default();
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('v') | Long("version") => return Ok(Command::Version),
+            Short('V') => return Ok(Command::Build),
+            Short('t') => given.check = true,
+            Short('c') => return Err(dash_c()),
+            Long("listen") => given.listen.push(text(parser.value().map_err(wrong)?)?),
+            Long("backend") => given.backends.push(text(parser.value().map_err(wrong)?)?),
+            Long(name) => return Err(unknown_option(name)),
+            Short(letter) => {
+                return Err(Usage(format!("rsp: unknown option -{letter} (rsp --help lists them)")));
+            }
+            Value(word) => given.word(word)?,
+        }
+    }
+    given.command()
+}
+
+impl Given {
+    /// The first word is a command or a config, the second the config of the command.
+    fn word(&mut self, word: OsString) -> Result<(), Usage> {
+        let first = self.command.is_none() && self.config.is_none();
+        if let Some(name) = word.to_str().filter(|name| first && COMMANDS.contains(name)) {
+            if LATER.contains(&name) {
+                return Err(Usage(format!("rsp {name}: not supported by this version")));
+            }
+            self.command = Some(name.to_string());
+            return Ok(());
+        }
+        match self.config.replace(PathBuf::from(&word)) {
+            Some(before) => Err(one_too_many(before.as_os_str(), &word)),
+            None => Ok(()),
+        }
+    }
+
+    fn command(self) -> Result<Command, Usage> {
+        match self.command.as_deref() {
+            Some("demo") => self.demo(),
+            Some("types") => self.types(),
+            Some("check") => self.checked("check"),
+            _ if self.check => self.checked("-t"),
+            _ => self.run(),
+        }
+    }
+
+    fn demo(mut self) -> Result<Command, Usage> {
+        if self.config.is_some() || self.check || !self.backends.is_empty() || self.listen.len() > 1 {
+            return Err(Usage("usage: rsp demo [--listen ADDR]".into()));
+        }
+        Ok(Command::Demo { listen: self.listen.pop() })
+    }
+
+    fn types(self) -> Result<Command, Usage> {
+        if self.config.is_some() || self.check || self.has_addresses() {
+            return Err(Usage("usage: rsp types".into()));
+        }
+        Ok(Command::Types)
+    }
+
+    fn checked(self, spelling: &str) -> Result<Command, Usage> {
+        match self.config {
+            Some(config) if self.listen.is_empty() && self.backends.is_empty() => Ok(Command::Check(config)),
+            _ => Err(Usage(format!("usage: rsp {spelling} CONFIG.lua"))),
+        }
+    }
+
+    fn run(self) -> Result<Command, Usage> {
+        let addresses = self.has_addresses();
+        match self.config {
+            Some(_) if addresses => Err(Usage(
+                "rsp: --listen and --backend run without a config file; with one, rsp.listen and rsp.pool say it".into(),
+            )),
+            Some(config) => Ok(Command::Run(config)),
+            None if !addresses && self.command.is_some() => Err(Usage("usage: rsp run CONFIG.lua".into())),
+            None if !addresses => Err(Usage(SHORT.into())),
+            None => balance(self.listen, self.backends),
+        }
+    }
+
+    fn has_addresses(&self) -> bool {
+        !self.listen.is_empty() || !self.backends.is_empty()
+    }
+}
+
+fn balance(listen: Vec<String>, backends: Vec<String>) -> Result<Command, Usage> {
+    if listen.is_empty() {
+        return Err(Usage("rsp: --backend needs --listen ADDR, for example --listen 127.0.0.1:8080".into()));
+    }
+    if backends.is_empty() {
+        return Err(Usage("rsp: --listen needs --backend ADDR, for example --backend 127.0.0.1:83".into()));
+    }
+    Ok(Command::Balance { listen, backends })
+}
+
+fn dash_c() -> Usage {
+    Usage(
+        "rsp: there is no -c: `rsp CONFIG.lua` runs a config, `rsp check CONFIG.lua` (or -t) checks it"
+            .into(),
+    )
+}
+
+fn unknown_option(name: &str) -> Usage {
+    let nearest = hint::nearest(name, &OPTIONS).map(|option| format!("; did you mean --{option}?"));
+    Usage(format!("rsp: unknown option --{name}{}", nearest.as_deref().unwrap_or(" (rsp --help lists them)")))
+}
+
+fn one_too_many(first: &OsStr, second: &OsStr) -> Usage {
+    let (first, second) = (first.to_string_lossy(), second.to_string_lossy());
+    match hint::nearest(&first, &COMMANDS) {
+        Some(command) => Usage(format!("rsp: unknown command {first}; did you mean rsp {command}?")),
+        None => Usage(format!("rsp: unexpected argument {second} after {first} (rsp --help)")),
+    }
+}
+
+fn text(value: OsString) -> Result<String, Usage> {
+    value.into_string().map_err(|value| Usage(format!("rsp: not an address: {}", value.to_string_lossy())))
+}
+
+fn wrong(error: lexopt::Error) -> Usage {
+    Usage(format!("rsp: {error} (rsp --help)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, Usage> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn balance(listen: &[&str], backends: &[&str]) -> Command {
+        let owned = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
+        Command::Balance { listen: owned(listen), backends: owned(backends) }
+    }
+
+    #[test]
+    fn arguments_become_commands() {
+        for (line, command) in [
+            ("site.lua", Command::Run("site.lua".into())),
+            ("run site.lua", Command::Run("site.lua".into())),
+            ("run run", Command::Run("run".into())),
+            ("./run", Command::Run("./run".into())),
+            ("-- -odd.lua", Command::Run("-odd.lua".into())),
+            ("check site.lua", Command::Check("site.lua".into())),
+            ("-t site.lua", Command::Check("site.lua".into())),
+            ("site.lua -t", Command::Check("site.lua".into())),
+            ("run site.lua -t", Command::Check("site.lua".into())),
+            ("check -t site.lua", Command::Check("site.lua".into())),
+            ("--listen :80 --backend a:1 --backend b:2", balance(&[":80"], &["a:1", "b:2"])),
+            ("run --listen=:80 --listen :81 --backend=a:1", balance(&[":80", ":81"], &["a:1"])),
+            ("demo", Command::Demo { listen: None }),
+            ("demo --listen 127.0.0.1:0", Command::Demo { listen: Some("127.0.0.1:0".into()) }),
+            ("--listen 127.0.0.1:0 demo", Command::Demo { listen: Some("127.0.0.1:0".into()) }),
+            ("types", Command::Types),
+            ("-v", Command::Version),
+            ("--version", Command::Version),
+            ("-V", Command::Build),
+            ("--help", Command::Help),
+            ("-h", Command::Help),
+            ("check --help", Command::Help),
+        ] {
+            assert_eq!(parsed(line), Ok(command), "rsp {line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_line_that_helps() {
+        for (line, wanted) in [
+            ("", "usage: rsp CONFIG.lua"),
+            ("run", "usage: rsp run CONFIG.lua"),
+            ("check", "usage: rsp check CONFIG.lua"),
+            ("-t", "usage: rsp -t CONFIG.lua"),
+            ("check site.lua --listen :80", "usage: rsp check CONFIG.lua"),
+            ("-c site.lua", "`rsp CONFIG.lua` runs a config, `rsp check CONFIG.lua` (or -t) checks it"),
+            ("--listen :80", "--listen needs --backend ADDR"),
+            ("--backend :80", "--backend needs --listen ADDR"),
+            ("--listen", "missing argument for option '--listen'"),
+            ("--listne :80", "unknown option --listne; did you mean --listen?"),
+            ("--backends a:1", "did you mean --backend?"),
+            ("--quux", "unknown option --quux (rsp --help lists them)"),
+            ("-x", "unknown option -x"),
+            ("chekc site.lua", "unknown command chekc; did you mean rsp check?"),
+            ("a.lua b.lua", "unexpected argument b.lua after a.lua"),
+            ("site.lua check", "unexpected argument check after site.lua"),
+            ("site.lua --listen :80", "--listen and --backend run without a config file"),
+            ("demo site.lua", "usage: rsp demo [--listen ADDR]"),
+            ("demo --backend a:1", "usage: rsp demo [--listen ADDR]"),
+            ("types x", "usage: rsp types"),
+            ("explain site.lua GET /", "rsp explain: not supported by this version"),
+            ("test site.lua", "rsp test: not supported by this version"),
+            ("replay a b c", "rsp replay: not supported by this version"),
+            ("ctl sock", "rsp ctl: not supported by this version"),
+            ("top sock", "rsp top: not supported by this version"),
+        ] {
+            let Err(Usage(text)) = parsed(line) else { panic!("rsp {line} was accepted") };
+            assert!(text.contains(wanted), "rsp {line}: {text}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Floor 6: the command line. Arguments become a typed command, a command becomes an exit code; one file a
+//! command. What a command does lives on the floors below: this is only how a person asks for it.
+
+mod arguments;
+mod check;
+mod demo;
+mod help;
+mod hint;
+mod run;
+mod types;
+mod version;
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use arguments::{Command, Usage};
+
+/// How the program ends; part of the contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Fine = 0,
+    /// A bad config, a failed check, a machine that does not allow what the config asks for.
+    Failed = 1,
+    BadUsage = 2,
+    /// A fault of rsp itself.
+    Fault = 70,
+}
+
+pub fn main() -> ExitCode {
+    // std would exit with 101 after a panic; the contract says 70.
+    let exit = catch_unwind(AssertUnwindSafe(|| match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(command) => obey(command),
+        Err(Usage(line)) => {
+            complain(&line);
+            Exit::BadUsage
+        }
+    }));
+    ExitCode::from(exit.unwrap_or(Exit::Fault) as u8)
+}
+
+fn obey(command: Command) -> Exit {
+    match command {
+        Command::Run(config) => run::config(&config),
+        Command::Balance { listen, backends } => run::balance(&listen, &backends),
+        Command::Demo { listen } => demo::run(listen.as_deref()),
+        Command::Check(config) => check::run(&config),
+        Command::Types => types::run(),
+        Command::Version => version::short(),
+        Command::Build => version::long(),
+        Command::Help => help::run(),
+    }
+}
+
+/// Output that was asked for. A reader that left early (`rsp --help | head -1`) is no failure.
+fn say(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(&format!("rsp: cannot write to stdout: {error}"));
+            Exit::Failed
+        }
+        _ => Exit::Fine,
+    }
+}
+
+/// A line for the person at the terminal; nothing can be done where there is none.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,7 @@
+//! `rsp types`: the LuaLS definitions of this very version, for an editor that checks and completes configs.
+
+use super::{Exit, say};
+
+pub fn run() -> Exit {
+    say(include_str!("../../lua/types/rsp.lua"))
+}

@@ -1,0 +1,216 @@
+//! The access log's thread: takes batches of records off the worker's queue, makes lines of them and writes each
+//! batch at once. It waits for the disk or the terminal so that nobody else has to; what the queue cannot hold
+//! meanwhile is dropped there and counted, and the count is reported on the error log.
+//!
+//! ```text
+//! worker ─ records ─► queue ─ batch ─► line … line ─ one write ─► stdout or file
+//! ```
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::base::batch::{self, Nudge, Receiver, Sender};
+use crate::config::LogTarget;
+use crate::control::clock::Clock;
+use crate::control::lines::Line;
+use crate::control::losses::Losses;
+use crate::control::output::Output;
+use crate::exchange::record::Record;
+
+/// 64 batches of 32 KiB: some ten thousand lines wait before any is dropped.
+const DEPTH: usize = 64;
+const BATCH_SIZE: usize = 32 * 1024;
+
+/// The running access log, in the control thread's hands.
+pub struct AccessLog {
+    nudge: Nudge,
+    reopen: Arc<AtomicBool>,
+    ended: mpsc::Receiver<()>,
+}
+
+/// Opens the log and starts its thread. The sender is for the worker.
+pub fn start(target: &LogTarget, line: Line, clock: Clock) -> io::Result<(Sender, AccessLog)> {
+    let output = Output::open(target)?;
+    let (sender, mut receiver) = batch::queue(DEPTH, BATCH_SIZE);
+    let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
+    let reopen = Arc::new(AtomicBool::new(false));
+    let (ends, ended) = mpsc::channel::<()>();
+    let writer = Writer {
+        receiver,
+        output,
+        line,
+        clock,
+        reopen: reopen.clone(),
+        losses: Losses::default(),
+        lines: Vec::new(),
+    };
+    thread::Builder::new().name("access-log".into()).spawn(move || {
+        writer.run();
+        drop(ends);
+    })?;
+    Ok((sender, AccessLog { nudge, reopen, ended }))
+}
+
+impl AccessLog {
+    /// Reopens the file, after the batches that came before.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        self.nudge.nudge();
+    }
+
+    /// Waits until all that was sent is written. The worker must have ended, since its sender keeps the queue
+    /// open. False if that took longer than `wait`.
+    pub fn close(self, wait: Duration) -> bool {
+        drop(self.nudge);
+        self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+struct Writer {
+    receiver: Receiver,
+    output: Output,
+    line: Line,
+    clock: Clock,
+    reopen: Arc<AtomicBool>,
+    losses: Losses,
+    /// The text of one batch, kept for the next.
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Ok(batch) = self.next() {
+            if let Some(batch) = batch {
+                self.write(&batch);
+                self.receiver.recycle(batch);
+            }
+            if self.reopen.swap(false, Ordering::Acquire) {
+                self.output.reopen();
+            }
+            let lost = self.losses.due(self.receiver.dropped(), Instant::now());
+            self.report(lost);
+        }
+        let lost = self.losses.rest(self.receiver.dropped());
+        self.report(lost);
+    }
+
+    /// The next batch, or nothing when a report of losses is due first; an error once the queue is closed.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, RecvTimeoutError> {
+        let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
+            return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
+        };
+        match self.receiver.recv_timeout(wait) {
+            Ok(batch) => Ok(Some(batch)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(closed) => Err(closed),
+        }
+    }
+
+    fn write(&mut self, mut batch: &[u8]) {
+        let (zero, mut count) = (self.clock.wall_at_zero(), 0);
+        while let Some(record) = Record::read(&mut batch) {
+            (self.line)(&record, zero + record.times.start, &mut self.lines);
+            count += 1;
+        }
+        if count > 0 {
+            self.output.write(&mut self.lines, count);
+        }
+        self.lines.clear();
+        self.lines.shrink_to(8 * BATCH_SIZE);
+    }
+
+    fn report(&self, lost: Option<u64>) {
+        if let Some(lost) = lost {
+            log::warn!("access log: {lost} lines were lost, it could not be written fast enough");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::record::{End, Times};
+
+    fn send(sender: &mut Sender, target: &str) {
+        let record = Record {
+            client: None,
+            client_port: 0,
+            status: 200,
+            end: End::Complete,
+            version: 11,
+            retries: 0,
+            times: Times::default(),
+            sent: 0,
+            received: 0,
+            method: b"GET",
+            target: target.as_bytes(),
+            host: b"",
+            referer: b"",
+            user_agent: b"",
+            pool: b"",
+            server: b"",
+            id: b"",
+        };
+        record.write(sender.buffer());
+        sender.note();
+        sender.send();
+    }
+
+    fn targets_only() -> Line {
+        Box::new(|record, _, out| {
+            out.extend_from_slice(record.target);
+            out.push(b'\n');
+        })
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what} did not come about");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn records_become_lines_of_the_file_that_has_the_name_and_closing_waits_for_them() {
+        let folder = std::env::temp_dir().join(format!("rsp-access-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, old) = (folder.join("log"), folder.join("log.1"));
+        let clock = Clock { zero: Instant::now() };
+        let (mut sender, log) = start(&LogTarget::File(path.clone()), targets_only(), clock).unwrap();
+        send(&mut sender, "/1");
+        until("the first line", || std::fs::read(&path).unwrap() == b"/1\n");
+        std::fs::rename(&path, &old).unwrap();
+        log.reopen();
+        until("a new file", || path.exists());
+        for i in 2..2_000 {
+            send(&mut sender, &format!("/{i}"));
+        }
+        let dropped = sender.dropped();
+        drop(sender);
+        assert!(log.close(Duration::from_secs(10)));
+        let lines = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(lines.lines().count() as u64 + dropped.load(Ordering::Relaxed), 1_998);
+        assert!(lines.starts_with("/2\n"));
+        assert_eq!(std::fs::read(&old).unwrap(), b"/1\n");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn closing_does_not_wait_for_ever() {
+        let clock = Clock { zero: Instant::now() };
+        let (sender, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock).unwrap();
+        assert!(!log.close(Duration::from_millis(20)), "the sender is still there");
+        drop(sender);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_an_error_before_anything_runs() {
+        let clock = Clock { zero: Instant::now() };
+        assert!(start(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! The error log: the `log` facade, on standard error, through a bounded queue and a thread of its own, so that a
+//! terminal that was stopped or a pipe that nobody reads never holds up the data path. Lines that find the queue
+//! full are dropped and counted. `RSP_LOG` sets levels (`debug`, `warn`, `rsp::worker=trace`); the default is info.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::base::batch::{self, Nudge, Receiver, Sender};
+use crate::control::clock::{self, Stamp};
+use crate::control::escape;
+use crate::control::losses::Losses;
+
+const DEPTH: usize = 1024;
+const LINE: usize = 256;
+
+/// How long the end of the program waits for the last lines.
+pub const FLUSH: Duration = Duration::from_secs(1);
+
+/// Keeps the error log running; to be dropped before the program ends.
+pub struct ErrorLog {
+    nudge: Nudge,
+    closing: Arc<AtomicBool>,
+    ended: mpsc::Receiver<()>,
+}
+
+/// Starts the log. Panics are logged there too, on one line.
+pub fn start(default_level: &str) -> io::Result<ErrorLog> {
+    let (sender, mut receiver) = batch::queue(DEPTH, LINE);
+    let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
+    let closing = Arc::new(AtomicBool::new(false));
+    let (ends, ended) = mpsc::channel::<()>();
+    let writer = Writer { receiver, closing: closing.clone(), losses: Losses::default(), to: io::stderr() };
+    thread::Builder::new().name("error-log".into()).spawn(move || {
+        writer.run();
+        drop(ends);
+    })?;
+    // Only a second start in one process finds a logger installed already: the first one goes on then.
+    let _ = builder(default_level, sender).try_init();
+    std::panic::set_hook(Box::new(|info| log::error!("internal fault: {}", one_line(info))));
+    Ok(ErrorLog { nudge, closing, ended })
+}
+
+/// Writes what was logged so far, in bounded time; also when a panic unwinds through the control thread.
+impl Drop for ErrorLog {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Release);
+        self.nudge.nudge();
+        let _ = self.ended.recv_timeout(FLUSH);
+    }
+}
+
+fn builder(default_level: &str, sender: Sender) -> env_logger::Builder {
+    let environment = env_logger::Env::new().filter_or("RSP_LOG", default_level);
+    let mut builder = env_logger::Builder::from_env(environment);
+    builder.target(env_logger::Target::Pipe(Box::new(Inlet(sender))));
+    builder.format(|out, record| {
+        let mut line = Vec::with_capacity(LINE);
+        write_line(&mut line, clock::wall_micros(), record);
+        out.write_all(&line)
+    });
+    builder
+}
+
+/// `2000-10-10T13:55:36.123Z INFO Listening on 0.0.0.0:80`; below info also who says it.
+fn write_line(line: &mut Vec<u8>, micros: u64, record: &log::Record<'_>) {
+    let millis = micros / 1000 % 1000;
+    let (mut stamp, level) = (Stamp::default(), record.level());
+    line.extend_from_slice(format!("{}.{millis:03}Z {level} ", stamp.iso(micros)).as_bytes());
+    if level > log::Level::Info {
+        line.extend_from_slice(format!("{}: ", record.target()).as_bytes());
+    }
+    escape::message(&record.args().to_string(), line);
+    line.push(b'\n');
+}
+
+/// std prints a panic on two lines: where, and what.
+fn one_line(info: &impl fmt::Display) -> String {
+    info.to_string().replacen(":\n", ": ", 1)
+}
+
+/// The logger's end: it writes one whole line at a time.
+struct Inlet(Sender);
+
+impl Write for Inlet {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.buffer().extend_from_slice(line);
+        self.0.note();
+        self.0.send();
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer<W> {
+    receiver: Receiver,
+    closing: Arc<AtomicBool>,
+    losses: Losses,
+    to: W,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self) {
+        while let Ok(line) = self.next() {
+            if let Some(line) = line {
+                self.put(&line);
+                self.receiver.recycle(line);
+            }
+            let lost = self.losses.due(self.receiver.dropped(), Instant::now());
+            self.report(lost);
+            if self.closing.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        while let Some(line) = self.receiver.try_recv() {
+            self.put(&line);
+        }
+        let lost = self.losses.rest(self.receiver.dropped());
+        self.report(lost);
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, RecvTimeoutError> {
+        let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
+            return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
+        };
+        match self.receiver.recv_timeout(wait) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(closed) => Err(closed),
+        }
+    }
+
+    /// Where standard error is gone there is nobody left to tell.
+    fn put(&mut self, line: &[u8]) {
+        let _ = self.to.write_all(line);
+    }
+
+    /// Written directly: the queue is what was too small.
+    fn report(&mut self, lost: Option<u64>) {
+        let Some(lost) = lost else { return };
+        let mut line = Vec::new();
+        let message = format_args!("{lost} lines of this log were lost, it could not be written fast enough");
+        let record = log::Record::builder().level(log::Level::Warn).args(message).build();
+        write_line(&mut line, clock::wall_micros(), &record);
+        self.put(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A standard error whose reader holds it up until told otherwise.
+    #[derive(Clone, Default)]
+    struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(level: log::Level, message: &str) -> String {
+        let mut line = Vec::new();
+        let args = format_args!("{message}").to_string();
+        let args = format_args!("{args}");
+        let record = log::Record::builder().level(level).target("rsp::worker").args(args).build();
+        write_line(&mut line, 971_186_136_045_999, &record);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_line_says_when_how_bad_and_what_and_stays_one_line() {
+        assert_eq!(
+            line(log::Level::Info, "Listening on 0.0.0.0:80"),
+            "2000-10-10T13:55:36.045Z INFO Listening on 0.0.0.0:80\n"
+        );
+        assert_eq!(
+            line(log::Level::Debug, "a\r\nb"),
+            "2000-10-10T13:55:36.045Z DEBUG rsp::worker: a\\x0D\\x0Ab\n"
+        );
+    }
+
+    #[test]
+    fn a_log_that_is_held_up_drops_lines_counts_them_and_says_so() {
+        let (sender, mut receiver) = batch::queue(2, 16);
+        let (nudge, closing) = (receiver.nudge().unwrap(), Arc::new(AtomicBool::new(false)));
+        let terminal = Terminal::default();
+        let held_up = terminal.0.lock().unwrap();
+        let writer =
+            Writer { receiver, closing: closing.clone(), losses: Losses::default(), to: terminal.clone() };
+        let running = thread::spawn(move || writer.run());
+        let mut inlet = Inlet(sender);
+        for i in 0..100 {
+            inlet.write_all(format!("line {i}\n").as_bytes()).unwrap();
+        }
+        drop(held_up);
+        closing.store(true, Ordering::Release);
+        nudge.nudge();
+        running.join().unwrap();
+        let text = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
+        let kept = text.lines().filter(|line| line.starts_with("line ")).count();
+        assert!((2..=3).contains(&kept), "{text}");
+        let lost: usize = text
+            .lines()
+            .filter_map(|line| line.split_once(" WARN ")?.1.split(' ').next()?.parse::<usize>().ok())
+            .sum();
+        assert_eq!(kept + lost, 100, "{text}");
+    }
+}

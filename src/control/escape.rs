@@ -1,0 +1,76 @@
+//! What clients send, made safe for a line of a log: no byte of theirs can end a line, close a quote or reach a
+//! terminal as a control sequence. The spelling is nginx's (`\x22`), so its tools read our lines.
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// For a text between double quotes: `"`, `\`, control bytes and everything from 0x7f on become `\xHH`.
+pub fn quoted(text: &[u8], out: &mut Vec<u8>) {
+    escape(text, out, |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
+}
+
+/// For a bare word: spaces too.
+pub fn word(text: &[u8], out: &mut Vec<u8>) {
+    escape(text, out, |byte| !(0x21..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
+}
+
+/// For a message of ours that may quote others: only what is no printable text; UTF-8 stays.
+pub fn message(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
+        if c.is_control() {
+            escape(c.encode_utf8(&mut [0; 4]).as_bytes(), out, |_| true);
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+/// Runs of harmless bytes, the usual case, are copied whole.
+fn escape(mut text: &[u8], out: &mut Vec<u8>, harmful: impl Fn(u8) -> bool) {
+    while let Some(at) = text.iter().position(|byte| harmful(*byte)) {
+        let byte = text[at];
+        out.extend_from_slice(&text[..at]);
+        out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        text = &text[at + 1..];
+    }
+    out.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(escape: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        escape(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn quoted_text_escapes_as_nginx_does() {
+        for (given, wanted) in [
+            (&b"/plain?a=b c"[..], "/plain?a=b c"),
+            (b"a\"b\\c", "a\\x22b\\x5Cc"),
+            (b"\r\n\t\0\x1b[31m", "\\x0D\\x0A\\x09\\x00\\x1B[31m"),
+            (b"\x7e\x7f\x80\xff", "~\\x7F\\x80\\xFF"),
+            ("é".as_bytes(), "\\xC3\\xA9"),
+            (b"", ""),
+        ] {
+            assert_eq!(text(|out| quoted(given, out)), wanted);
+        }
+    }
+
+    #[test]
+    fn no_byte_survives_that_could_end_a_line_or_a_word() {
+        let all: Vec<u8> = (0..=255).collect();
+        let line = text(|out| quoted(&all, out));
+        assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"'));
+        assert!(!text(|out| word(&all, out)).contains(' '));
+    }
+
+    #[test]
+    fn messages_keep_their_letters_but_stay_on_one_line() {
+        assert_eq!(text(|out| message("site.lua:4: \"größer\"\nnext\u{9b}1m", out)), {
+            "site.lua:4: \"größer\"\\x0Anext\\xC2\\x9B1m"
+        });
+    }
+}

@@ -1,0 +1,224 @@
+//! The lines of the access log, made from fixed records on the log's own thread.
+//!
+//! `combined` is exactly Apache's and nginx's, so that every existing tool reads it. `rsp` is for the operator
+//! who asks where the time went: words of `key=value`, greppable, with the pool, the server, three times and the
+//! reason of the end.
+
+use std::io::Write;
+
+use crate::config::LogFormat;
+use crate::control::clock::Stamp;
+use crate::control::escape;
+use crate::exchange::record::{NEVER, Record};
+
+/// Appends the line for a record whose request began at that wall time (microseconds since 1970).
+pub type Line = Box<dyn FnMut(&Record<'_>, u64, &mut Vec<u8>) + Send>;
+
+pub fn line(format: LogFormat) -> Line {
+    let mut stamp = Stamp::default();
+    match format {
+        LogFormat::Combined => Box::new(move |record, start, out| combined(record, start, &mut stamp, out)),
+        LogFormat::Rsp => Box::new(move |record, start, out| rsp(record, start, &mut stamp, out)),
+    }
+}
+
+/// `10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] "GET /x HTTP/1.1" 200 2326 "referer" "agent"`
+fn combined(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
+    ip(record, out);
+    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(stamp.clf(start).as_bytes());
+    out.extend_from_slice(b"] \"");
+    request(record, out);
+    match record.version {
+        10 => out.extend_from_slice(b" HTTP/1.0"),
+        11 => out.extend_from_slice(b" HTTP/1.1"),
+        _ => {}
+    }
+    put(out, format_args!("\" {:03} {} \"", record.status, record.sent));
+    quoted_or_dash(record.referer, out);
+    out.extend_from_slice(b"\" \"");
+    quoted_or_dash(record.user_agent, out);
+    out.extend_from_slice(b"\"\n");
+}
+
+fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
+    let micros = start % 1_000_000;
+    put(out, format_args!("time={}.{micros:06}Z client=", stamp.iso(start)));
+    client(record, out);
+    out.extend_from_slice(b" request=\"");
+    request(record, out);
+    out.extend_from_slice(b"\" host=");
+    word_or_dash(record.host, out);
+    match record.status {
+        0 => out.extend_from_slice(b" status=-"),
+        status => put(out, format_args!(" status={status}")),
+    }
+    put(out, format_args!(" sent={} received={} pool=", record.sent, record.received));
+    word_or_dash(record.pool, out);
+    out.extend_from_slice(b" server=");
+    word_or_dash(record.server, out);
+    let times = record.times;
+    for (key, time) in [("connect", times.connected), ("first", times.first_byte), ("total", times.end)] {
+        put(out, format_args!(" {key}="));
+        milliseconds(time, out);
+    }
+    put(out, format_args!(" retries={} id=", record.retries));
+    word_or_dash(record.id, out);
+    put(out, format_args!(" end={}\n", record.end.text()));
+}
+
+/// Writing to memory cannot fail.
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+/// Only a client on a unix socket has no address.
+fn ip(record: &Record<'_>, out: &mut Vec<u8>) {
+    match record.client {
+        Some(ip) => put(out, format_args!("{ip}")),
+        None => out.extend_from_slice(b"unix:"),
+    }
+}
+
+fn client(record: &Record<'_>, out: &mut Vec<u8>) {
+    match record.client {
+        Some(ip) => put(out, format_args!("{}", std::net::SocketAddr::new(ip, record.client_port))),
+        None => out.extend_from_slice(b"unix:"),
+    }
+}
+
+/// `GET /x`, or `-` for a request that could not be read that far.
+fn request(record: &Record<'_>, out: &mut Vec<u8>) {
+    if record.method.is_empty() || record.target.is_empty() {
+        return out.push(b'-');
+    }
+    escape::quoted(record.method, out);
+    out.push(b' ');
+    escape::quoted(record.target, out);
+}
+
+fn quoted_or_dash(text: &[u8], out: &mut Vec<u8>) {
+    escape::quoted(if text.is_empty() { b"-" } else { text }, out);
+}
+
+fn word_or_dash(text: &[u8], out: &mut Vec<u8>) {
+    escape::word(if text.is_empty() { b"-" } else { text }, out);
+}
+
+/// Three places: microseconds.
+fn milliseconds(micros: u32, out: &mut Vec<u8>) {
+    match micros {
+        NEVER => out.push(b'-'),
+        _ => put(out, format_args!("{}.{:03}", micros / 1000, micros % 1000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::record::{End, Times};
+
+    const START: u64 = 971_186_136_000_123;
+
+    fn record() -> Record<'static> {
+        Record {
+            client: Some("10.1.2.3".parse().unwrap()),
+            client_port: 4711,
+            status: 200,
+            end: End::Complete,
+            version: 11,
+            retries: 0,
+            times: Times { start: 5, connected: 210, first_byte: 1_042, end: 12_003_456 },
+            sent: 2326,
+            received: 17,
+            method: b"GET",
+            target: b"/x?y=1",
+            host: b"www.example.com",
+            referer: b"http://a/",
+            user_agent: b"curl/8 (\"me\")",
+            pool: b"web",
+            server: b"127.0.0.1:83",
+            id: b"0123abcd",
+        }
+    }
+
+    fn unread() -> Record<'static> {
+        Record {
+            status: 400,
+            end: End::BadRequest,
+            version: 0,
+            times: Times { end: 7, ..Times::default() },
+            sent: 0,
+            received: 0,
+            method: b"",
+            target: b"",
+            host: b"",
+            referer: b"",
+            user_agent: b"",
+            pool: b"",
+            server: b"",
+            id: b"",
+            ..record()
+        }
+    }
+
+    fn text(format: LogFormat, record: Record<'_>) -> String {
+        let mut out = Vec::new();
+        line(format)(&record, START, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn combined_is_what_apache_and_nginx_write() {
+        let combined = |record| text(LogFormat::Combined, record);
+        assert_eq!(
+            combined(record()),
+            "10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] \"GET /x?y=1 HTTP/1.1\" 200 2326 \
+             \"http://a/\" \"curl/8 (\\x22me\\x22)\"\n"
+        );
+        assert_eq!(
+            combined(Record { client: Some("2001:db8::1".parse().unwrap()), version: 10, ..record() }),
+            "2001:db8::1 - - [10/Oct/2000:13:55:36 +0000] \"GET /x?y=1 HTTP/1.0\" 200 2326 \
+             \"http://a/\" \"curl/8 (\\x22me\\x22)\"\n"
+        );
+    }
+
+    #[test]
+    fn combined_logs_a_dash_for_what_is_unknown() {
+        let combined = |record| text(LogFormat::Combined, record);
+        assert_eq!(combined(unread()), "10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] \"-\" 400 0 \"-\" \"-\"\n");
+        assert_eq!(
+            combined(Record { client: None, status: 0, ..unread() }),
+            "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" 000 0 \"-\" \"-\"\n"
+        );
+    }
+
+    #[test]
+    fn rsp_adds_where_it_went_how_long_it_took_and_how_it_ended() {
+        assert_eq!(
+            text(LogFormat::Rsp, record()),
+            "time=2000-10-10T13:55:36.000123Z client=10.1.2.3:4711 request=\"GET /x?y=1\" host=www.example.com \
+             status=200 sent=2326 received=17 pool=web server=127.0.0.1:83 connect=0.210 first=1.042 \
+             total=12003.456 retries=0 id=0123abcd end=complete\n"
+        );
+        let failed =
+            Record { client: Some("::1".parse().unwrap()), pool: b"my pool", retries: 2, ..unread() };
+        assert_eq!(
+            text(LogFormat::Rsp, Record { status: 0, ..failed }),
+            "time=2000-10-10T13:55:36.000123Z client=[::1]:4711 request=\"-\" host=- status=- sent=0 received=0 \
+             pool=my\\x20pool server=- connect=- first=- total=0.007 retries=2 id=- end=client-bad-request\n"
+        );
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line() {
+        let evil =
+            Record { target: b"/\" 200 1\n6.6.6.6", user_agent: b"\n\"", host: b"a end=x", ..record() };
+        for format in [LogFormat::Combined, LogFormat::Rsp] {
+            let line = text(format, evil);
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            assert!(line.contains("\"GET /\\x22 200 1\\x0A6.6.6.6"), "{line}");
+        }
+        assert!(text(LogFormat::Rsp, evil).contains(" host=a\\x20end=x "));
+    }
+}

@@ -1,0 +1,44 @@
+//! Signals as values: a small thread waits for them and sends them on, so that the control thread waits in one
+//! place for everything. The meanings are nginx's, except that TERM is graceful.
+
+use std::io;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// TERM, INT, QUIT: finish what runs, at once when repeated.
+    Stop,
+    /// HUP.
+    Reload,
+    /// USR1.
+    Reopen,
+    /// USR2.
+    Upgrade,
+}
+
+fn meaning(number: i32) -> Option<Signal> {
+    match number {
+        SIGTERM | SIGINT | SIGQUIT => Some(Signal::Stop),
+        SIGHUP => Some(Signal::Reload),
+        SIGUSR1 => Some(Signal::Reopen),
+        SIGUSR2 => Some(Signal::Upgrade),
+        _ => None,
+    }
+}
+
+/// Catches the signals from now on and sends each as an event.
+pub fn forward<E: From<Signal> + Send + 'static>(to: Sender<E>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever().filter_map(meaning) {
+            if to.send(signal.into()).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(())
+}
