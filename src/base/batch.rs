@@ -1,0 +1,239 @@
+//! A bounded queue of byte batches from one producer to one consumer that never holds the producer up.
+//!
+//! The producer (a worker, or whoever writes to the error log) fills a buffer and hands it over whole; a queue
+//! that is full costs it the batch, not time, and the loss is counted in records. Emptied buffers travel back on
+//! a second channel, so that in the steady state nothing is allocated. A `Nudge` wakes the consumer without a
+//! batch, when it shall look at something else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver as Inlet, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::Duration;
+
+/// At most `depth` batches wait; a buffer starts with room for `batch_size` bytes and may grow.
+pub fn queue(depth: usize, batch_size: usize) -> (Sender, Receiver) {
+    let (full, filled) = mpsc::sync_channel(depth);
+    // One in the producer's hands and one in the consumer's besides those that wait.
+    let (emptied, empty) = mpsc::sync_channel(depth + 2);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let buffer = Vec::with_capacity(batch_size);
+    let nudge = Nudge { full: full.clone() };
+    let sender = Sender { full, empty, buffer, records: 0, batch_size, dropped: dropped.clone() };
+    (sender, Receiver { filled, emptied, nudge: Some(nudge), batch_size, dropped })
+}
+
+/// The producer's end.
+pub struct Sender {
+    full: SyncSender<Vec<u8>>,
+    empty: Inlet<Vec<u8>>,
+    buffer: Vec<u8>,
+    records: u64,
+    batch_size: usize,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sender {
+    /// Where the next record is appended; say `note` after each.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Bytes that were not sent yet.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Bytes after which a batch is worth sending.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Counts one record in the buffer.
+    pub fn note(&mut self) {
+        self.records += 1;
+    }
+
+    /// Hands the buffer over without waiting. False if the queue was full (or the consumer gone): the batch is
+    /// lost then, and its records are counted as dropped.
+    pub fn send(&mut self) -> bool {
+        if self.buffer.is_empty() {
+            return true;
+        }
+        let records = std::mem::take(&mut self.records);
+        let batch = std::mem::take(&mut self.buffer);
+        match self.full.try_send(batch) {
+            Ok(()) => {
+                let fresh = || Vec::with_capacity(self.batch_size);
+                self.buffer = self.empty.try_recv().unwrap_or_else(|_| fresh());
+                true
+            }
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
+                self.buffer = batch;
+                self.buffer.clear();
+                self.dropped.fetch_add(records, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Records lost so far; shared with the receiver.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
+    }
+}
+
+/// A worker that ends hands over what it has.
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.send();
+    }
+}
+
+/// The consumer's end.
+pub struct Receiver {
+    filled: Inlet<Vec<u8>>,
+    emptied: SyncSender<Vec<u8>>,
+    nudge: Option<Nudge>,
+    batch_size: usize,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Receiver {
+    /// The means to wake this receiver; to be taken once, before waiting. The queue counts as closed when the
+    /// sender and the nudge are both gone.
+    pub fn nudge(&mut self) -> Option<Nudge> {
+        self.nudge.take()
+    }
+
+    /// The next batch, empty if it was only a nudge; `None` once the queue is closed and drained.
+    pub fn recv(&mut self) -> Option<Vec<u8>> {
+        self.nudge = None;
+        self.filled.recv().ok()
+    }
+
+    pub fn recv_timeout(&mut self, wait: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+        self.nudge = None;
+        self.filled.recv_timeout(wait)
+    }
+
+    /// What waits already; `None` if nothing does.
+    pub fn try_recv(&mut self) -> Option<Vec<u8>> {
+        self.filled.try_recv().ok()
+    }
+
+    /// Gives a batch back for the next records. One that grew far beyond the usual is freed instead.
+    pub fn recycle(&mut self, mut batch: Vec<u8>) {
+        if (self.batch_size..=4 * self.batch_size).contains(&batch.capacity()) {
+            batch.clear();
+            // Refused only when the producer is gone.
+            let _ = self.emptied.try_send(batch);
+        }
+    }
+
+    /// Records lost so far because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Wakes the receiver.
+#[derive(Clone)]
+pub struct Nudge {
+    full: SyncSender<Vec<u8>>,
+}
+
+impl Nudge {
+    /// A full queue needs no nudge: its receiver has something to wake up for.
+    pub fn nudge(&self) {
+        let _ = self.full.try_send(Vec::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(sender: &mut Sender, records: &[&str]) -> bool {
+        for record in records {
+            sender.buffer().extend_from_slice(record.as_bytes());
+            sender.note();
+        }
+        sender.send()
+    }
+
+    #[test]
+    fn batches_arrive_in_order_and_the_queue_ends_with_its_sender() {
+        let (mut sender, mut receiver) = queue(4, 64);
+        assert!(put(&mut sender, &["a", "b"]));
+        assert!(put(&mut sender, &["c"]));
+        sender.buffer().extend_from_slice(b"last");
+        drop(sender);
+        assert_eq!(receiver.recv().as_deref(), Some(&b"ab"[..]));
+        assert_eq!(receiver.recv().as_deref(), Some(&b"c"[..]));
+        assert_eq!(receiver.recv().as_deref(), Some(&b"last"[..]));
+        assert_eq!(receiver.recv(), None);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_batch_and_counts_its_records() {
+        let (mut sender, mut receiver) = queue(1, 64);
+        assert!(put(&mut sender, &["a"]));
+        assert!(!put(&mut sender, &["b", "c", "d"]));
+        assert_eq!((sender.len(), receiver.dropped()), (0, 3));
+        assert_eq!(receiver.recv().as_deref(), Some(&b"a"[..]));
+        assert!(put(&mut sender, &["e"]));
+        assert_eq!(receiver.recv().as_deref(), Some(&b"e"[..]));
+        assert_eq!(sender.dropped().load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn nothing_is_sent_for_an_empty_buffer() {
+        let (mut sender, mut receiver) = queue(1, 64);
+        assert!(sender.send() && sender.send());
+        assert_eq!(receiver.try_recv(), None);
+    }
+
+    #[test]
+    fn buffers_are_recycled_and_only_those_of_the_usual_size() {
+        let (mut sender, mut receiver) = queue(2, 64);
+        put(&mut sender, &["a"]);
+        let batch = receiver.recv().unwrap();
+        let address = batch.as_ptr();
+        receiver.recycle(batch);
+        put(&mut sender, &["b"]);
+        assert_eq!(sender.buffer().as_ptr(), address);
+        put(&mut sender, &["x".repeat(1000).as_str()]);
+        receiver.recv().unwrap();
+        let large = receiver.recv().unwrap();
+        assert!(large.capacity() >= 1000);
+        receiver.recycle(large);
+        put(&mut sender, &["c"]);
+        assert!(sender.buffer().capacity() < 1000);
+    }
+
+    #[test]
+    fn a_nudge_wakes_a_waiting_receiver_and_keeps_the_queue_open() {
+        let (sender, mut receiver) = queue(2, 64);
+        let nudge = receiver.nudge().unwrap();
+        drop(sender);
+        let waiting = std::thread::spawn(move || (receiver.recv(), receiver));
+        nudge.nudge();
+        let (woken, mut receiver) = waiting.join().unwrap();
+        assert_eq!(woken, Some(Vec::new()));
+        assert!(receiver.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout));
+        drop(nudge);
+        assert_eq!(receiver.recv(), None);
+    }
+
+    #[test]
+    fn a_producer_whose_consumer_is_gone_goes_on() {
+        let (mut sender, receiver) = queue(2, 64);
+        drop(receiver);
+        assert!(!put(&mut sender, &["a"]));
+        assert_eq!(sender.dropped().load(Ordering::Relaxed), 1);
+    }
+}
