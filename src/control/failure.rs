@@ -58,6 +58,9 @@ fn hint(address: &Address, error: &io::Error) -> String {
         (Address::Unix(_), ErrorKind::AddrInUse) => {
             " (another program listens there: ss -lxp shows which)".into()
         }
+        (Address::Unix(_), ErrorKind::AlreadyExists) => {
+            " (there is a file of that name that is no socket)".into()
+        }
         (Address::Unix(_), ErrorKind::NotFound) => " (the directory does not exist)".into(),
         (Address::Unix(_), ErrorKind::PermissionDenied) => {
             " (this user may not write to the directory)".into()

@@ -48,7 +48,8 @@ fn start(listen: &str, origins: &[Origin]) -> Start {
     let colours = colours();
     let shown = names.clone();
     Start {
-        level: "warn",
+        // The lines tell what happens; only faults are worth a second voice.
+        level: "error",
         lines: Some(lines::line(names, colours)),
         drain: Some(DRAIN),
         ready: Box::new(move |addresses| {
