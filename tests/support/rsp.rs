@@ -55,11 +55,35 @@ impl Rsp {
     }
 
     /// Any command line that ends in listening.
-    pub fn spawn(directory: Directory, mut command: Command, listeners: usize) -> Rsp {
+    pub fn spawn(directory: Directory, command: Command, listeners: usize) -> Rsp {
+        Rsp::spawn_reading(directory, command, listeners, true)
+    }
+
+    /// A command line that says on either output where it listens, in whatever words: `rsp demo`.
+    pub fn spawn_somewhere(directory: Directory, command: Command) -> Rsp {
+        let mut rsp = Rsp::spawn_reading(directory, command, 0, true);
+        until("it says where it listens", || {
+            let said = format!("{}{}", rsp.log(), rsp.output());
+            rsp.addresses = said.split("http://").skip(1).filter_map(address_at_start).collect();
+            !rsp.addresses.is_empty()
+        });
+        rsp
+    }
+
+    /// Runs a config whose stdout is a pipe that nobody reads any more.
+    pub fn start_without_reader(config: &str) -> Rsp {
+        let directory = Directory::new();
+        let mut command = rsp_command();
+        command.arg(directory.write("rsp.lua", config));
+        Rsp::spawn_reading(directory, command, 1, false)
+    }
+
+    fn spawn_reading(directory: Directory, mut command: Command, listeners: usize, read: bool) -> Rsp {
         command.current_dir(directory.path()).stdin(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("rsp starts");
         let stderr = gather(child.stderr.take());
-        let stdout = gather(child.stdout.take());
+        let stdout = child.stdout.take().filter(|_| read);
+        let stdout = stdout.map_or_else(Arc::default, |pipe| gather(Some(pipe)));
         let mut rsp = Rsp { child, directory, stderr, stdout, addresses: Vec::new() };
         rsp.wait_until_listening(listeners);
         rsp
@@ -131,10 +155,6 @@ impl Rsp {
         assert_eq!(status.code(), Some(0), "SIGTERM did not end it cleanly");
     }
 
-    /// Closes the reading end of its stdout.
-    pub fn is_quiet(&self) -> bool {
-        self.output().is_empty()
-    }
 }
 
 impl Drop for Rsp {
@@ -176,6 +196,12 @@ fn addresses_in(log: &str) -> Vec<String> {
         None => rest.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"),
     })
     .collect()
+}
+
+/// `127.0.0.1:8080/ …` → `127.0.0.1:8080`, once the number is certainly whole.
+fn address_at_start(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+    text[..end].parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
 }
 
 /// A command that ran to its end.

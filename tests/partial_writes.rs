@@ -1,0 +1,239 @@
+//! The heart of the original: what the kernel does not take now is sent later, in order, without a byte lost,
+//! while everybody else is served at full speed.
+
+mod support;
+
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use support::*;
+
+const SIZE: u64 = 64 << 20;
+
+/// These tests look at times and memory: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Takes 1 KiB every few milliseconds for the first `slow` pieces, then the rest as fast as it comes.
+fn read_slowly(client: &mut Client, framing: Framing, slow: usize) -> String {
+    let (mut hash, mut pieces) = (Sha256::new(), 0);
+    let mut left = SIZE;
+    if framing == Framing::Exact(SIZE) {
+        while pieces < slow {
+            let piece = client.wire.read_exactly(1024).expect("the next KiB");
+            hash.update(&piece);
+            left -= 1024;
+            pieces += 1;
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        client.wire.body(Framing::Exact(left), &mut |bytes| hash.update(bytes)).expect("the rest");
+        return hex(&hash.finalize());
+    }
+    // Chunked: the pauses are between pieces of whatever size the kernel had.
+    let sink = &mut |bytes: &[u8]| {
+        hash.update(bytes);
+        pieces += 1;
+        if pieces < slow {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    };
+    client.wire.body(framing, sink).expect("a whole body");
+    hex(&hash.finalize())
+}
+
+/// Many quick requests while `busy` runs; returns how many were made and the slowest.
+fn quick_requests_meanwhile(address: &str, busy: &Gate) -> (usize, Duration) {
+    let (mut count, mut slowest) = (0, Duration::ZERO);
+    let mut client = Client::connect(address);
+    while !busy.is_open() {
+        let start = Instant::now();
+        let answer = client.get(&format!("/length/20000/{count}"));
+        assert_eq!(hash_of(&answer.body), content_hash(count as u64, 20_000));
+        slowest = slowest.max(start.elapsed());
+        count += 1;
+    }
+    (count, slowest)
+}
+
+fn a_slow_download(framing: &str) {
+    let _alone = alone();
+    let origin = bodies(Uploads::default());
+    let rsp = Rsp::over(&[&origin.address]);
+    let done = Gate::new();
+    let (address, over) = (rsp.address().to_string(), done.clone());
+    let others = std::thread::spawn(move || quick_requests_meanwhile(&address, &over));
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask(&format!("/{framing}/{SIZE}/64"));
+    let framing = response_framing(&client.head(), "GET");
+    let hash = read_slowly(&mut client, framing, 1000);
+    done.open();
+    let (count, slowest) = others.join().unwrap();
+    assert_eq!(hash, content_hash(64, SIZE));
+    assert!(count > 200, "only {count} other requests went through beside it");
+    assert!(slowest < Duration::from_secs(5), "another client waited {slowest:?}");
+}
+
+#[test]
+fn a_slow_reader_gets_64_mebibytes_whole_while_others_run_at_full_speed() {
+    a_slow_download("length");
+}
+
+#[test]
+fn a_slow_reader_gets_64_chunked_mebibytes_whole_while_others_run_at_full_speed() {
+    a_slow_download("chunked");
+}
+
+#[test]
+fn a_slow_reader_gets_64_mebibytes_that_end_with_the_connection_whole() {
+    let _alone = alone();
+    let origin = bodies(Uploads::default());
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask(&format!("/close/{SIZE}/65"));
+    let framing = response_framing(&client.head(), "GET");
+    assert_eq!(read_slowly(&mut client, framing, 300), content_hash(65, SIZE));
+}
+
+/// Sends a body of `SIZE` bytes; `pause` after each of the first `slow` pieces.
+fn upload(client: &mut Client, seed: u64, chunked: bool, slow: usize) -> String {
+    let framing =
+        if chunked { "Transfer-Encoding: chunked".to_string() } else { format!("Content-Length: {SIZE}") };
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+    let (mut content, mut pieces) = (Content::new(seed, SIZE), 0);
+    let mut piece = vec![0; 40_000];
+    loop {
+        let room = if pieces < slow { 1024 } else { piece.len() };
+        let size = content.read(&mut piece[..room]).unwrap();
+        match (chunked, size) {
+            (_, 0) => break,
+            (false, _) => client.send(&piece[..size]),
+            (true, _) => client.send([format!("{size:x}\r\n").as_bytes(), &piece[..size], b"\r\n"].concat()),
+        };
+        pieces += 1;
+        if pieces < slow {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+    if chunked {
+        client.send("0\r\n\r\n");
+    }
+    client.response().text()
+}
+
+#[test]
+fn a_fast_upload_reaches_a_slow_server_whole_while_others_run_at_full_speed() {
+    let _alone = alone();
+    let slow =
+        bodies(Uploads { pause: Duration::from_millis(3), slow_pieces: 1000, small_buffer: true });
+    let fast = bodies(Uploads::default());
+    let config = format!(
+        "local slow = rsp.pool {{ name = 'slow', servers = {{ {:?} }} }}
+         local fast = rsp.pool {{ name = 'fast', servers = {{ {:?} }} }}
+         rsp.on_request(function(req) if req.method == 'POST' then return slow end return fast end)",
+        slow.address, fast.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    let done = Gate::new();
+    let (address, over) = (rsp.address().to_string(), done.clone());
+    let others = std::thread::spawn(move || quick_requests_meanwhile(&address, &over));
+    for chunked in [false, true] {
+        let said = upload(&mut Client::connect(rsp.address()), 66, chunked, 0);
+        assert_eq!(said, format!("{SIZE} {}", content_hash(66, SIZE)));
+    }
+    done.open();
+    let (count, slowest) = others.join().unwrap();
+    assert!(count > 200, "only {count} other requests went through beside it");
+    assert!(slowest < Duration::from_secs(5), "another client waited {slowest:?}");
+}
+
+#[test]
+fn a_slow_writer_delivers_64_mebibytes_whole() {
+    let _alone = alone();
+    let origin = bodies(Uploads::default());
+    let rsp = Rsp::over(&[&origin.address]);
+    for chunked in [false, true] {
+        let said = upload(&mut Client::connect(rsp.address()), 67, chunked, 500);
+        assert_eq!(said, format!("{SIZE} {}", content_hash(67, SIZE)));
+    }
+}
+
+/// An origin that counts how much of an endless body was taken from it.
+fn pouring() -> (Origin, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    let origin = Origin::run(move |visit| {
+        let _ = visit.wire.socket.set_send_buffer_size(16 << 10);
+        visit.request();
+        visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+        let piece = vec![b'x'; 4096];
+        while visit.send(&piece) {
+            counter.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+    });
+    (origin, sent)
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_server_too_and_costs_little_memory() {
+    let _alone = alone();
+    let (origin, sent) = pouring();
+    let rsp = Rsp::over(&[&origin.address]);
+    assert!(rsp.pid() > 0);
+    let before = memory_kib(rsp.pid());
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/").head();
+    let mut seen = 0;
+    until("nothing moves any more", || {
+        let last = std::mem::replace(&mut seen, sent.load(Ordering::SeqCst));
+        std::thread::sleep(Duration::from_millis(300));
+        seen > 0 && last == seen && seen == sent.load(Ordering::SeqCst)
+    });
+    // What the kernel holds in its four buffers, and what rsp holds: not a sizeable part of 64 MiB.
+    assert!(seen < 12 << 20, "{seen} bytes were taken from the server for a client that does not read");
+    let grown = memory_kib(rsp.pid()).saturating_sub(before);
+    assert!(grown < 1024, "grew by {grown} KiB for one client that does not read");
+}
+
+#[test]
+fn a_reader_that_pauses_at_every_point_gets_everything() {
+    let _alone = alone();
+    let origin = bodies(Uploads::default());
+    let rsp = Rsp::over(&[&origin.address]);
+    for (number, pause_at) in [0, 1, 4095, 4096, 32_767, 32_768, 65_536, 200_000, 1_999_999].into_iter().enumerate() {
+        let framing = ["length", "chunked"][number % 2];
+        let mut client = Client::connect_with_small_buffer(rsp.address());
+        client.ask(&format!("/{framing}/2000000/{number}"));
+        let head = client.head();
+        let (mut body, mut paused) = (Vec::new(), false);
+        let sink = &mut |bytes: &[u8]| {
+            body.extend_from_slice(bytes);
+            if !paused && body.len() >= pause_at {
+                paused = true;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        client.wire.body(response_framing(&head, "GET"), sink).expect("a whole body");
+        assert_eq!(hash_of(&body), content_hash(number as u64, 2_000_000));
+    }
+}
+
+#[test]
+fn a_server_that_dribbles_single_bytes_loses_none() {
+    let _alone = alone();
+    let body = content_bytes(5, 1500);
+    let expected = body.clone();
+    let origin = Origin::run(move |visit| {
+        visit.request();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        for byte in head.as_bytes().iter().chain(&body) {
+            visit.send([*byte]);
+        }
+    });
+    let rsp = Rsp::over(&[&origin.address]);
+    assert_eq!(hash_of(&get(rsp.address(), "/").body), hash_of(&expected));
+}
