@@ -1,14 +1,23 @@
 //! Floor 4: Lua. Loads the config script into a typed `Config`, and runs the handlers it set on every request
 //! within a budget of CPU time and memory. INTERFACE STUB: the bodies are being written.
 
+mod load;
+mod source;
+mod vm;
+
+pub use load::{TYPES, load};
+pub use source::Source;
+
 use std::net::SocketAddr;
-use std::path::Path;
 
 use crate::config::{Config, PoolId, ServerId};
 use crate::http::{RequestHead, ResponseHead};
 
 /// One Lua VM with the handlers of one config.
-pub struct Script {}
+pub struct Script {
+    vm: vm::Vm,
+    handlers: Handlers,
+}
 
 /// What `on_request` decided.
 #[derive(Debug, PartialEq)]
@@ -50,30 +59,25 @@ pub struct LoadError(pub String);
 #[derive(Debug)]
 pub struct ScriptError(pub String);
 
-/// Where a config comes from, with every file it reads (itself and the modules it requires) read once and kept,
-/// so that each worker's VM runs the same bytes. Plain data: it can be sent to another thread.
-#[derive(Clone, Debug)]
-pub struct Source {}
-
-impl Source {
-    /// A config file; nothing is read before `load`.
-    pub fn file(_path: &Path) -> Source {
-        Source {}
-    }
-
-    /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
-    pub fn embedded(_listen: &[String], _backends: &[String]) -> Source {
-        Source {}
-    }
+/// What the config script set: the handlers, and the values `rsp.pool` returned, in the pools' order.
+struct Handlers {
+    pub on_request: Option<mlua::Function>,
+    pub on_response: Option<mlua::Function>,
+    pub balance: Vec<Option<mlua::Function>>,
+    pub pools: Vec<mlua::Value>,
 }
 
-/// Runs the config and says what it set. The files read are kept in `source`: a second load of the same source
-/// runs the same bytes.
-pub fn load(_source: &mut Source) -> Result<(Config, Script), LoadError> {
-    Err(LoadError("not written yet".into()))
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl Script {
+    fn new(vm: vm::Vm, handlers: Handlers, _config: &Config) -> mlua::Result<Script> {
+        Ok(Script { vm, handlers })
+    }
+
     pub fn on_request(
         &mut self,
         _head: &mut RequestHead,
