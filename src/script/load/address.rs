@@ -21,6 +21,7 @@ pub(super) enum Side {
 /// on the command line.
 #[derive(PartialEq, Debug)]
 pub(super) struct Bad {
+    /// Empty where the text itself says it.
     what: String,
     hint: String,
 }
@@ -31,12 +32,18 @@ impl Bad {
     }
 
     pub(super) fn in_config(&self, text: &str) -> Wrong {
-        Wrong::new(format!("{} in {}{}", self.what, quoted(text), self.hint))
+        match self.what.as_str() {
+            "" => Wrong::new(format!("{}{}", quoted(text), self.hint)),
+            what => Wrong::new(format!("{what} in {}{}", quoted(text), self.hint)),
+        }
     }
 
     pub(super) fn on_command_line(&self, option: &str, text: &str) -> String {
         let text = if text.is_empty() { "\"\"" } else { text };
-        format!("{option} {text}: {}{}", self.what, self.hint)
+        match self.what.as_str() {
+            "" => format!("{option} {text}{}", self.hint),
+            what => format!("{option} {text}: {what}{}", self.hint),
+        }
     }
 }
 
@@ -71,7 +78,7 @@ fn parse(text: &str, side: Side) -> Result<Written<'_>, Bad> {
         return unix(path);
     }
     if side == Side::Listener && text.starts_with("systemd:") {
-        return Err(Bad { what: "systemd:".into(), hint: format!(": {LATER}") });
+        return Err(Bad { what: String::new(), hint: format!(": {LATER}") });
     }
     if text.contains("://") {
         return Err(Bad::new("URL scheme", FORMS));
@@ -229,7 +236,7 @@ mod tests {
         );
         assert_eq!(
             error("systemd:web", Side::Listener),
-            "listen: systemd: in \"systemd:web\": not supported by this version"
+            "listen: \"systemd:web\": not supported by this version"
         );
         assert!(error("systemd:web", Side::Server).starts_with("listen: bad port in"));
     }

@@ -106,3 +106,8 @@ fn unknown(lua: &Lua, (rsp, key): (Table, Value)) -> mlua::Result<()> {
     let place = Place::of_call(lua).map(|place| format!("{place}: ")).unwrap_or_default();
     Err(Error::runtime(format!("{place}rsp.{}: unknown, {hint}", super::place::flat(key))))
 }
+
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CALLS.iter().map(|(name, _)| *name)
+}

@@ -93,6 +93,7 @@ impl<T> Keys<T> {
     fn list(&self) -> String {
         let names: Vec<&str> = self.taken().collect();
         match names[..] {
+            [] => "one address".to_owned(),
             [only] => only.to_owned(),
             _ => format!("one of {}", names.join(", ")),
         }

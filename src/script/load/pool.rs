@@ -1,6 +1,8 @@
 //! `rsp.pool { … }`: servers, how one of them is picked, and how long to wait for them. Returns an object whose
 //! identity is the pool: handlers return it, and read its `name`.
 
+use std::collections::HashMap;
+
 use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::source::Source;
@@ -143,9 +145,11 @@ fn unused_name(given: Option<String>, draft: &Draft) -> Read<String> {
 
 fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<Server>> {
     let mut servers: Vec<Server> = Vec::with_capacity(written.len());
-    for (index, server) in written.into_iter().enumerate() {
-        let server = resolve_server(server, source).and_then(|server| unused_server(server, &servers));
-        servers.push(server.map_err(|wrong| wrong.item(index + 1))?);
+    let mut numbers = HashMap::new();
+    for (number, server) in (1..).zip(written) {
+        let server =
+            resolve_server(server, source).and_then(|server| unused_server(server, number, &mut numbers));
+        servers.push(server.map_err(|wrong| wrong.item(number))?);
     }
     match servers.is_empty() {
         true => Err(Wrong::new("no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }")),
@@ -159,14 +163,13 @@ fn resolve_server(written: WrittenServer, source: &mut Source) -> Read<Server> {
     Ok(Server { name: name.unwrap_or_else(|| written.clone()), address, written })
 }
 
-fn unused_server(server: Server, others: &[Server]) -> Read<Server> {
-    match others.iter().position(|other| other.name == server.name) {
+fn unused_server(server: Server, number: usize, numbers: &mut HashMap<String, usize>) -> Read<Server> {
+    match numbers.insert(server.name.clone(), number) {
         None => Ok(server),
-        Some(other) => Err(Wrong::new(format!(
-            "server {} has the name {} too, expected a name of its own",
-            other + 1,
-            quoted(&server.name)
-        ))),
+        Some(other) => {
+            let name = quoted(&server.name);
+            Err(Wrong::new(format!("server {other} has the name {name} too, expected a name of its own")))
+        }
     }
 }
 
