@@ -3,5 +3,5 @@
 use super::{Exit, say};
 
 pub fn run() -> Exit {
-    say(include_str!("../../lua/types/rsp.lua"))
+    say(crate::script::TYPES)
 }

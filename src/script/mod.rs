@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 
 use crate::config::{PoolId, ServerId};
 
-pub use load::load;
+pub use load::{TYPES, load};
 pub use run::Script;
 pub use source::Source;
 

@@ -1,20 +1,125 @@
-//! Placeholder of the config's source, which is written beside this.
+//! Where a config comes from. Everything it takes from outside is taken once and kept: the files it reads (itself
+//! and the modules it requires, also those that were looked for and not found) and the addresses its host names
+//! resolved to. So a worker that runs the same `Source` again runs the same bytes and must arrive at the same
+//! `Config`, whatever happened on disk or in DNS since.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Where a config comes from, with every file it reads (itself and the modules it requires) read once and kept,
-/// so that each worker's VM runs the same bytes. Plain data: it can be sent to another thread.
+/// A config and the files it reads, each read once. Plain data: it can be sent to another thread.
 #[derive(Clone, Debug)]
-pub struct Source {}
+pub struct Source {
+    entry: Entry,
+    files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
+    hosts: BTreeMap<(String, u16), SocketAddr>,
+}
+
+/// What is run first.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    File(PathBuf),
+    /// `--listen` and `--backend` on the command line.
+    Arguments {
+        listens: Vec<String>,
+        backends: Vec<String>,
+    },
+}
 
 impl Source {
     /// A config file; nothing is read before `load`.
-    pub fn file(_path: &Path) -> Source {
-        Source {}
+    pub fn file(path: &Path) -> Source {
+        Source::of(Entry::File(path.to_owned()))
     }
 
     /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
-    pub fn embedded(_listen: &[String], _backends: &[String]) -> Source {
-        Source {}
+    pub fn embedded(listen: &[String], backends: &[String]) -> Source {
+        Source::of(Entry::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
+    }
+
+    fn of(entry: Entry) -> Source {
+        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new() }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The bytes of a file, or why it cannot be opened in the system's words.
+    pub(super) fn read(&mut self, path: &Path) -> Result<Arc<[u8]>, String> {
+        if let Some(known) = self.files.get(path) {
+            return known.clone();
+        }
+        let read = std::fs::read(path).map(Arc::from).map_err(|error| reason(&error));
+        self.files.insert(path.to_owned(), read.clone());
+        read
+    }
+
+    /// The address of a host name; IPv4 first, since a server that listens on both is rarer than one that listens
+    /// on IPv4 alone. Blocks on DNS: only the control thread may load a config for the first time.
+    pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
+        if let Some(known) = self.hosts.get(&(host.to_owned(), port)) {
+            return Ok(*known);
+        }
+        let found: Vec<SocketAddr> =
+            (host, port).to_socket_addrs().map_err(|error| reason(&error))?.collect();
+        let address = found.iter().find(|address| address.is_ipv4()).or(found.first());
+        let address = *address.ok_or("it has no address")?;
+        self.hosts.insert((host.to_owned(), port), address);
+        Ok(address)
+    }
+}
+
+/// `No such file or directory` for what std shows as `No such file or directory (os error 2)`.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.split(" (os error").next().unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_can_go_to_another_thread() {
+        fn plain<T: Send + Sync + Clone + 'static>(_: &T) {}
+        plain(&Source::file(Path::new("site.lua")));
+    }
+
+    #[test]
+    fn a_file_is_read_once_and_a_missing_one_stays_missing() {
+        let dir = std::env::temp_dir().join(format!("rsp-source-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (there, absent) = (dir.join("there"), dir.join("absent"));
+        std::fs::write(&there, "one").unwrap();
+        let mut source = Source::file(&there);
+        assert_eq!(&*source.read(&there).unwrap(), b"one");
+        assert_eq!(source.read(&absent).unwrap_err(), "No such file or directory");
+        std::fs::write(&there, "two").unwrap();
+        std::fs::write(&absent, "two").unwrap();
+        let mut copy = source.clone();
+        assert_eq!(&*copy.read(&there).unwrap(), b"one");
+        assert_eq!(copy.read(&absent).unwrap_err(), "No such file or directory");
+        assert_eq!(source.read(&dir).unwrap_err(), "Is a directory");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn localhost_resolves_to_ipv4_and_a_resolved_name_is_kept() {
+        let mut source = Source::file(Path::new("site.lua"));
+        let first = source.resolve("localhost", 8080).unwrap();
+        assert_eq!(first, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(source.hosts.len(), 1);
+        assert_eq!(source.resolve("localhost", 8080), Ok(first));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_refused_by_the_resolver() {
+        // A label of more than 63 bytes is refused before anything is asked of the network.
+        let error = Source::file(Path::new("x")).resolve(&"a".repeat(64), 80).unwrap_err();
+        assert!(!error.contains("os error") && !error.contains("failed to lookup"), "{error}");
     }
 }

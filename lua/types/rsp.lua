@@ -1,0 +1,133 @@
+---@meta rsp
+-- Definitions of what an rsp config may say, for the Lua language server: rsp types > rsp.lua, and name that file
+-- in the editor's `workspace.library`. They are those of the very version that printed them.
+
+---A time: "500ms", "5s", "2m", "1h", or a number of seconds; from 1ms to 24h.
+---@alias rsp.Time string|number
+
+---An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" (resolved when the config is loaded) or "unix:/run/app.sock".
+---@alias rsp.Address string
+
+---@class rsp
+rsp = {}
+
+---Where to accept clients. Call it once for each address. Port 0 is any free one; "[::]:80" is IPv6 only.
+---@param listener rsp.Address|rsp.Listener
+function rsp.listen(listener) end
+
+---@class rsp.Listener
+---@field [1] rsp.Address
+
+---A group of servers that can stand in for each other.
+---@param pool rsp.PoolOptions
+---@return rsp.Pool
+function rsp.pool(pool) end
+
+---@class rsp.PoolOptions
+---@field name? string its identity in logs; "pool1", "pool2" … in order without it
+---@field servers (rsp.Address|rsp.ServerOptions)[] at least one
+---@field balance? "round_robin"|rsp.Balance which server is next; "round_robin" without it
+---@field timeouts? rsp.PoolTimeouts
+
+---@class rsp.ServerOptions
+---@field [1] rsp.Address
+---@field name? string its identity in logs and for handlers; the address without it
+
+---How long to wait for the servers of a pool.
+---@class rsp.PoolTimeouts
+---@field connect? rsp.Time until a connection is there: 3s
+---@field response? rsp.Time until the first byte of a response: 60s
+---@field gap? rsp.Time between two reads of a response: 60s
+---@field idle? rsp.Time a connection kept for the next request: 4s
+
+---Picks one of `servers`. Called again for a retry, without the servers that failed.
+---@alias rsp.Balance fun(req: rsp.Request, servers: rsp.Server[]): rsp.Server
+
+---A pool, as `rsp.pool` returned it.
+---@class rsp.Pool
+---@field name string
+
+---A server that a balance function may pick.
+---@class rsp.Server
+---@field name string
+---@field address string
+---@field in_flight integer requests it has now
+
+---Where a request goes: a pool or its name; a pool and one server of it (or its name); an answer. `nil` takes the
+---only pool.
+---@alias rsp.OnRequest fun(req: rsp.Request): rsp.Pool|string|rsp.Answer|nil, rsp.Server|string|nil
+
+---Called for each request. At most one.
+---@param f rsp.OnRequest
+function rsp.on_request(f) end
+
+---Called for each final response of a server, before it goes to the client. At most one.
+---@param f fun(req: rsp.Request, res: rsp.Response)
+function rsp.on_response(f) end
+
+---A request. It can be used until its handler returns.
+---@class rsp.Request
+---@field method string
+---@field target string as sent: path and query
+---@field path string without the query
+---@field query string? behind the "?"
+---@field host string lower case, without the port
+---@field scheme string "http"
+---@field version string "1.0" or "1.1"
+---@field client_ip string
+---@field client_port integer
+---@field id string as sent in X-Request-ID
+---@field headers table<string, string?> names ignore case; reading gives the first value, assigning replaces all, nil removes
+---@field cookies table<string, string?> read only
+---@field args table<string, string?> the query's arguments, read only
+
+---@class rsp.Response
+---@field status integer
+---@field reason string
+---@field headers table<string, string?> as those of a request
+
+---An answer of rsp's own, made by `rsp.respond` or `rsp.redirect`.
+---@class rsp.Answer
+
+---@class rsp.AnswerOptions
+---@field status? integer 200 without it
+---@field headers? table<string, string>
+---@field body? string
+
+---Answers the request without asking a server: `return rsp.respond { status = 404 }`.
+---@param answer rsp.AnswerOptions
+---@return rsp.Answer
+function rsp.respond(answer) end
+
+---Sends the client elsewhere: `return rsp.redirect("https://example.com" .. req.target)`.
+---@param url string
+---@param status? integer 302 without it
+---@return rsp.Answer
+function rsp.redirect(url, status) end
+
+---Settings of the whole program. At most one call.
+---@param settings rsp.Settings
+function rsp.settings(settings) end
+
+---@class rsp.Settings
+---@field workers? 1
+---@field max_connections? integer client connections at one time: 10000
+---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it
+---@field trusted? string[] networks whose forwarding headers are believed: { "10.0.0.0/8" }
+---@field fallback? rsp.Pool|string where requests go whose handler failed
+---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field via? string the name to add to `Via`; none is added without it
+---@field timeouts? rsp.Timeouts
+
+---@class rsp.AccessLog
+---@field [1]? string the path, or "-" for stdout
+---@field path? string the same
+---@field format? "combined"|"rsp" "combined" without it; "rsp" adds pool, server, times and how it ended
+
+---How long to wait for clients.
+---@class rsp.Timeouts
+---@field head? rsp.Time for a whole request head, from its first byte: 10s
+---@field body? rsp.Time between two reads of a request body: 30s
+---@field idle? rsp.Time for the next request: 60s
+---@field write? rsp.Time for the client to take what is written: 60s
+---@field tunnel? rsp.Time without a byte in either direction of a tunnel: 1h

@@ -1,0 +1,80 @@
+//! The config of the original program: a file that sets the globals `listenPort`, `backendAddress` and
+//! `backendPort`, and nothing of `rsp`.
+
+use mlua::{Lua, Value};
+
+use super::address::{Side, resolve};
+use super::draft::Draft;
+use super::place::Place;
+use super::pool;
+use super::tokens::Tokens;
+use super::wrong::{Read, Wrong, show};
+use crate::config::{Balance, Listener, Pool, PoolTimeouts, Server};
+
+const PORT: &str = "listenPort";
+const BACKEND: &str = "backendAddress";
+const BACKEND_PORT: &str = "backendPort";
+
+/// Takes the classic globals into the draft, if there are any; returns `listenPort` as written.
+pub(super) fn take(lua: &Lua, file: &str, draft: &mut Draft) -> Result<Option<String>, String> {
+    let globals =
+        [PORT, BACKEND, BACKEND_PORT].map(|name| (name, lua.globals().raw_get(name).unwrap_or(Value::Nil)));
+    if globals.iter().all(|(_, value)| value.is_nil()) {
+        return Ok(None);
+    }
+    let taken = read(&globals).and_then(|texts| add(lua, texts, draft));
+    taken.map(Some).map_err(|wrong| {
+        let line =
+            |text| Tokens::of(text).line_of_global(wrong.line("").split(':').next().unwrap_or_default());
+        let line = draft.texts.get(file).and_then(|text| line(text)).unwrap_or(1);
+        format!("{}: {}", Place { file: file.to_owned(), line }, wrong.line("classic config"))
+    })
+}
+
+fn read(globals: &[(&'static str, Value); 3]) -> Read<[String; 3]> {
+    let [port, backend, backend_port] = globals;
+    Ok([one(port, "8000")?, one(backend, "127.0.0.1")?, one(backend_port, "8888")?])
+}
+
+fn one((name, value): &(&'static str, Value), example: &str) -> Read<String> {
+    let expected = format!("a text as in {name} = \"{example}\"");
+    let text = match value {
+        Value::String(text) => text.to_string_lossy(),
+        Value::Integer(number) => number.to_string(),
+        Value::Nil => return Err(Wrong::new(format!("missing, expected {expected}")).key(*name)),
+        other => return Err(Wrong::new(format!("got {}, expected {expected}", show(other))).key(*name)),
+    };
+    if text.is_empty() { Err(Wrong::got(value, &expected).key(*name)) } else { Ok(text) }
+}
+
+fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft) -> Read<String> {
+    check_port(&port, 0).map_err(|wrong| wrong.key(PORT))?;
+    check_port(&backend_port, 1).map_err(|wrong| wrong.key(BACKEND_PORT))?;
+    let listen = format!("0.0.0.0:{port}");
+    let host =
+        if backend.contains(':') { format!("[{}]", backend.trim_matches(['[', ']'])) } else { backend };
+    let written = format!("{host}:{backend_port}");
+    let bad = |text: &str, key: &str, bad: super::address::Bad| bad.in_config(text).key(key);
+    let listener =
+        resolve(&listen, Side::Listener, &mut draft.source).map_err(|error| bad(&listen, PORT, error))?;
+    let server =
+        resolve(&written, Side::Server, &mut draft.source).map_err(|error| bad(&written, BACKEND, error))?;
+    let servers = vec![Server { name: written.clone(), address: server, written }];
+    let pool = Pool {
+        name: "pool1".into(),
+        servers,
+        balance: Balance::RoundRobin,
+        timeouts: PoolTimeouts::default(),
+    };
+    draft.listeners.push(Listener { address: listener });
+    pool::add(lua, pool, None, draft).map_err(|error| Wrong::new(error.to_string()))?;
+    Ok(port)
+}
+
+fn check_port(port: &str, lowest: u16) -> Read<()> {
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits && number >= lowest => Ok(()),
+        _ => Err(Wrong::new(format!("got {}, expected a port from 1 to 65535", super::wrong::quoted(port)))),
+    }
+}

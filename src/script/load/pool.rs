@@ -1,0 +1,189 @@
+//! `rsp.pool { … }`: servers, how one of them is picked, and how long to wait for them. Returns an object whose
+//! identity is the pool: handlers return it, and read its `name`.
+
+use std::collections::HashMap;
+
+use mlua::{Error, Function, Lua, Table, Value};
+
+use super::super::source::Source;
+use super::address::{Side, resolve};
+use super::calls::Call;
+use super::draft::{Draft, DraftPool};
+use super::keys::{Keys, later, list, raw, row, table};
+use super::values::{name, text, time};
+use super::wrong::{Read, Wrong, quoted};
+use crate::config::{Balance, Pool, PoolTimeouts, Server};
+
+/// A pool as written.
+#[derive(Default)]
+pub(super) struct Written {
+    name: Option<String>,
+    servers: Vec<WrittenServer>,
+    balance: Option<Function>,
+    timeouts: PoolTimeouts,
+}
+
+#[derive(Default)]
+pub(super) struct WrittenServer {
+    address: String,
+    name: Option<String>,
+}
+
+pub(super) const KEYS: Keys<Written> = Keys {
+    noun: "pool key",
+    rows: &[
+        row("name", |value, pool| name(value).map(|name| pool.name = Some(name))),
+        row("servers", |value, pool| servers(value).map(|servers| pool.servers = servers)),
+        row("balance", |value, pool| balance(value).map(|balance| pool.balance = balance)),
+        row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
+        later("health"),
+    ],
+    items: 0,
+};
+
+pub(super) const SERVER: Keys<WrittenServer> = Keys {
+    noun: "server key",
+    rows: &[
+        row("name", |value, server| name(value).map(|name| server.name = Some(name))),
+        later("weight"),
+        later("max_connections"),
+        later("backup"),
+    ],
+    items: 1,
+};
+
+pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
+    noun: "timeout of a pool",
+    rows: &[
+        row("connect", |value, all| time(value).map(|time| all.connect = time)),
+        row("response", |value, all| time(value).map(|time| all.response = time)),
+        row("gap", |value, all| time(value).map(|time| all.gap = time)),
+        row("idle", |value, all| time(value).map(|time| all.idle = time)),
+    ],
+    items: 0,
+};
+
+const SERVERS: &str = "a list such as { \"127.0.0.1:8080\" }";
+const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
+
+fn servers(value: &Value) -> Read<Vec<WrittenServer>> {
+    let items = list(value, SERVERS)?;
+    let read = |(index, value): (usize, &Value)| server(value).map_err(|wrong| wrong.item(index + 1));
+    items.iter().enumerate().map(read).collect()
+}
+
+fn server(value: &Value) -> Read<WrittenServer> {
+    let mut server = WrittenServer::default();
+    let Value::Table(table) = value else {
+        server.address = text(value, ADDRESS)?;
+        return Ok(server);
+    };
+    SERVER.read(table, &mut server)?;
+    server.address = text(&raw(table, 1)?, ADDRESS)?;
+    Ok(server)
+}
+
+fn balance(value: &Value) -> Read<Option<Function>> {
+    match value {
+        Value::Function(function) => Ok(Some(function.clone())),
+        Value::String(word) if word.as_bytes() == *b"round_robin" => Ok(None),
+        other => Err(Wrong::got(other, "\"round_robin\" or a function(req, servers)")),
+    }
+}
+
+pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
+    let mut written = Written::default();
+    KEYS.read(table(call.argument, "a table such as { servers = { \"127.0.0.1:8080\" } }")?, &mut written)?;
+    if let Some(balance) = &written.balance {
+        check_maker(balance, draft).map_err(|wrong| wrong.key("balance"))?;
+    }
+    let name = unused_name(written.name, draft)?;
+    let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
+    let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
+    let pool = Pool { name, servers, balance: kind, timeouts: written.timeouts };
+    let object =
+        add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
+    Ok(Value::Table(object))
+}
+
+/// Takes the pool into the draft and makes its object.
+pub(super) fn add(
+    lua: &Lua,
+    pool: Pool,
+    balance: Option<Function>,
+    draft: &mut Draft,
+) -> mlua::Result<Table> {
+    let object = object(lua, &pool.name)?;
+    draft.pools.push(DraftPool { pool, balance, object: object.clone() });
+    Ok(object)
+}
+
+/// `balance = require "rsp.round_robin"` lacks the call that makes the function; it would fail at the first
+/// request, and here it can say how.
+fn check_maker(balance: &Function, draft: &Draft) -> Read<()> {
+    match draft.makers.iter().find(|(maker, _)| maker == balance) {
+        Some((_, call)) => Err(Wrong::new(format!("the module makes the function, expected a call: {call}"))),
+        None => Ok(()),
+    }
+}
+
+fn unused_name(given: Option<String>, draft: &Draft) -> Read<String> {
+    let named = given.is_some();
+    let name = given.unwrap_or_else(|| format!("pool{}", draft.pools.len() + 1));
+    match draft.pools.iter().any(|other| other.pool.name == name) {
+        false => Ok(name),
+        true if named => {
+            Err(Wrong::new(format!("{} is taken, expected a name that no other pool has", quoted(&name)))
+                .key("name"))
+        }
+        true => Err(Wrong::new(format!(
+            "its name would be {}, which is taken, expected a name key",
+            quoted(&name)
+        ))),
+    }
+}
+
+fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<Server>> {
+    let mut servers: Vec<Server> = Vec::with_capacity(written.len());
+    let mut numbers = HashMap::new();
+    for (number, server) in (1..).zip(written) {
+        let server =
+            resolve_server(server, source).and_then(|server| unused_server(server, number, &mut numbers));
+        servers.push(server.map_err(|wrong| wrong.item(number))?);
+    }
+    match servers.is_empty() {
+        true => Err(Wrong::new("no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }")),
+        false => Ok(servers),
+    }
+}
+
+fn resolve_server(written: WrittenServer, source: &mut Source) -> Read<Server> {
+    let WrittenServer { address: written, name } = written;
+    let address = resolve(&written, Side::Server, source).map_err(|bad| bad.in_config(&written))?;
+    Ok(Server { name: name.unwrap_or_else(|| written.clone()), address, written })
+}
+
+fn unused_server(server: Server, number: usize, numbers: &mut HashMap<String, usize>) -> Read<Server> {
+    match numbers.insert(server.name.clone(), number) {
+        None => Ok(server),
+        Some(other) => {
+            let name = quoted(&server.name);
+            Err(Wrong::new(format!("server {other} has the name {name} too, expected a name of its own")))
+        }
+    }
+}
+
+/// A table that can be read and compared but not written: what it says would not be heard.
+fn object(lua: &Lua, name: &str) -> mlua::Result<Table> {
+    let (object, meta, fields) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
+    fields.raw_set("name", name)?;
+    meta.raw_set("__index", fields)?;
+    meta.raw_set("__name", "rsp.pool")?;
+    meta.raw_set("__metatable", false)?;
+    let refuse = |_: &Lua, _: mlua::MultiValue| -> mlua::Result<()> {
+        Err(Error::runtime("a pool cannot be changed after rsp.pool made it"))
+    };
+    meta.raw_set("__newindex", lua.create_function(refuse)?)?;
+    object.set_metatable(Some(meta))?;
+    Ok(object)
+}

@@ -1,0 +1,135 @@
+//! `rsp.settings { … }`: what applies to the whole program.
+
+use mlua::Value;
+
+use super::calls::{Call, set};
+use super::draft::{Draft, Set};
+use super::keys::{Keys, later, list, raw, row, table};
+use super::place::Place;
+use super::values::{network, one_of, text, time, whole};
+use super::wrong::{LATER, Read, Step, Wrong, show};
+use crate::config::{AccessLog, LogFormat, LogTarget, Settings, Timeouts};
+
+#[derive(Default)]
+pub(super) struct Written {
+    settings: Settings,
+    /// Looked up when the script has run: the pool may come later in it.
+    fallback: Option<Value>,
+}
+
+pub(super) const KEYS: Keys<Written> = Keys {
+    noun: "setting",
+    rows: &[
+        row("workers", |value, _| workers(value)),
+        row("max_connections", |value, all| {
+            whole(value, 1..=1_000_000).map(|number| all.settings.max_connections = number as usize)
+        }),
+        row("access_log", |value, all| access_log(value).map(|log| all.settings.access_log = Some(log))),
+        row("trusted", |value, all| trusted(value).map(|networks| all.settings.trusted = networks)),
+        row("fallback", |value, all| {
+            all.fallback = Some(value.clone());
+            Ok(())
+        }),
+        row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
+        row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
+        row("timeouts", |value, all| {
+            TIMEOUTS.read(table(value, "a table of times")?, &mut all.settings.timeouts)
+        }),
+        later("admin"),
+        later("user"),
+    ],
+    items: 0,
+};
+
+pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
+    noun: "timeout of the client's side",
+    rows: &[
+        row("head", |value, all| time(value).map(|time| all.head = time)),
+        row("body", |value, all| time(value).map(|time| all.body = time)),
+        row("idle", |value, all| time(value).map(|time| all.idle = time)),
+        row("write", |value, all| time(value).map(|time| all.write = time)),
+        row("tunnel", |value, all| time(value).map(|time| all.tunnel = time)),
+    ],
+    items: 0,
+};
+
+pub(super) const ACCESS_LOG: Keys<WrittenLog> = Keys {
+    noun: "access_log key",
+    rows: &[
+        row("path", |value, log| text(value, LOG_PATH).map(|path| log.path = Some(path))),
+        row("format", |value, log| one_of(value, FORMATS).map(|format| log.format = Some(format))),
+    ],
+    items: 1,
+};
+
+#[derive(Default)]
+pub(super) struct WrittenLog {
+    path: Option<String>,
+    format: Option<LogFormat>,
+}
+
+const LOG_PATH: &str = "a path or \"-\" for stdout";
+const FORMATS: &[(&str, LogFormat)] = &[("combined", LogFormat::Combined), ("rsp", LogFormat::Rsp)];
+
+pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
+    let mut written = Written::default();
+    KEYS.read(table(call.argument, "a table such as { max_connections = 10000 }")?, &mut written)?;
+    set(&mut draft.settings, written.settings, call.place)?;
+    let place = fallback_place(call.place, draft);
+    draft.fallback = written.fallback.map(|value| Set { value, place });
+    Ok(Value::Nil)
+}
+
+fn fallback_place(place: &Place, draft: &Draft) -> Place {
+    place.of_key(&draft.texts, &[Step::Key("fallback".into())])
+}
+
+fn workers(value: &Value) -> Read<()> {
+    match value {
+        Value::Integer(1) => Ok(()),
+        Value::Integer(2..) => Err(Wrong::new(format!("{} is {LATER}, expected 1", show(value)))),
+        Value::String(word) if word.as_bytes() == *b"auto" => {
+            Err(Wrong::new(format!("\"auto\" is {LATER}, expected 1")))
+        }
+        other => Err(Wrong::got(other, "1")),
+    }
+}
+
+fn trusted(value: &Value) -> Read<Vec<ipnet::IpNet>> {
+    let items = list(value, "a list such as { \"10.0.0.0/8\" }")?;
+    let read = |(index, value): (usize, &Value)| network(value).map_err(|wrong| wrong.item(index + 1));
+    items.iter().enumerate().map(read).collect()
+}
+
+fn access_log(value: &Value) -> Read<AccessLog> {
+    const EXPECTED: &str = "\"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
+    let mut log = WrittenLog::default();
+    match value {
+        Value::Table(table) => {
+            ACCESS_LOG.read(table, &mut log)?;
+            log.path = log_path(&raw(table, 1)?, log.path)?;
+        }
+        other => log.path = Some(text(other, EXPECTED)?),
+    }
+    let path = log.path.unwrap_or_default();
+    let target = if path == "-" { LogTarget::Stdout } else { LogTarget::File(path.into()) };
+    Ok(AccessLog { target, format: log.format.unwrap_or(LogFormat::Combined) })
+}
+
+/// The path stands first or under its key.
+fn log_path(first: &Value, keyed: Option<String>) -> Read<Option<String>> {
+    match (first, keyed) {
+        (Value::Nil, Some(path)) => Ok(Some(path)),
+        (Value::Nil, None) => Err(Wrong::new(format!("no path, expected {LOG_PATH}"))),
+        (_, Some(_)) => Err(Wrong::new("two paths, expected one")),
+        (first, None) => text(first, LOG_PATH).map(Some).map_err(|wrong| wrong.item(1)),
+    }
+}
+
+/// The pseudonym of RFC 9110 section 7.6.3, or a host with its port.
+fn via(value: &Value) -> Read<String> {
+    const EXPECTED: &str = "a name of letters, digits and \"-\", \".\", \"_\", \":\"";
+    let name = text(value, EXPECTED)?;
+    let fits = name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._:".contains(c));
+    if fits { Ok(name) } else { Err(Wrong::got(value, EXPECTED)) }
+}

@@ -1,0 +1,216 @@
+//! Configs that are right, and what they mean.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::draft::{Draft, Loading};
+use super::super::{Source, calls, modules};
+use super::{Files, load, load_text};
+use crate::config::{
+    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PoolId, PoolTimeouts, Settings, Timeouts,
+};
+use crate::script::vm::Vm;
+
+fn ip(text: &str) -> Address {
+    Address::Ip(text.parse().unwrap())
+}
+
+fn settings(text: &str) -> Settings {
+    let prefix =
+        "rsp.listen '127.0.0.1:0' local web = rsp.pool { name = 'web', servers = { '127.0.0.1:1' } } ";
+    load_text(&format!("{prefix} rsp.settings {{ {text} }}")).unwrap().settings
+}
+
+fn names(config: &Config) -> Vec<Vec<&str>> {
+    config.pools.iter().map(|pool| pool.servers.iter().map(|server| server.name.as_str()).collect()).collect()
+}
+
+#[test]
+fn a_small_config_takes_the_defaults() {
+    let config = load_text("rsp.listen '127.0.0.1:0'\nrsp.pool { servers = { '127.0.0.1:83' } }").unwrap();
+    assert_eq!(config.listeners[0].address, ip("127.0.0.1:0"));
+    let pool = &config.pools[0];
+    assert_eq!(
+        (pool.name.as_str(), pool.balance, pool.timeouts),
+        ("pool1", Balance::RoundRobin, PoolTimeouts::default())
+    );
+    assert_eq!(config.settings, Settings::default());
+    assert_eq!((config.classic, config.on_request, config.on_response), (None, false, false));
+}
+
+#[test]
+fn a_config_with_everything_is_taken_whole() {
+    let config = load_text(
+        r#"
+        rsp.listen "0.0.0.0:80"
+        rsp.listen { "[::]:80" }
+        rsp.listen "unix:/run/rsp.sock"
+        rsp.listen "localhost:8080"
+        local web = rsp.pool {
+          servers = { "127.0.0.1:83", { "10.0.0.2:8080", name = "app2" }, "unix:/run/app.sock", "[::1]:8080", "localhost:1" },
+          balance = "round_robin",
+          timeouts = { connect = "500ms", response = 5, gap = "2m", idle = 1.5 },
+        }
+        local api = rsp.pool { name = "api", servers = { "127.0.0.1:84" }, balance = function(req, s) return s[1] end }
+        assert(web.name == "pool1" and api.name == "api" and web ~= api)
+        rsp.pool { servers = { "127.0.0.1:84" } }
+        rsp.on_request(function(req) return web end)
+        rsp.on_response(function(req, res) end)
+        rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8" },
+          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1,
+          timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5 } }
+        "#,
+    )
+    .unwrap();
+    let listeners: Vec<Address> = config.listeners.iter().map(|listener| listener.address.clone()).collect();
+    let unix = |path: &str| Address::Unix(path.into());
+    assert_eq!(listeners, [ip("0.0.0.0:80"), ip("[::]:80"), unix("/run/rsp.sock"), ip("127.0.0.1:8080")]);
+    let servers = ["127.0.0.1:83", "app2", "unix:/run/app.sock", "[::1]:8080", "localhost:1"];
+    assert_eq!(names(&config), [&servers[..], &["127.0.0.1:84"], &["127.0.0.1:84"]]);
+    let web = &config.pools[0];
+    let addresses: Vec<Address> = web.servers.iter().map(|server| server.address.clone()).collect();
+    assert_eq!(
+        addresses,
+        [ip("127.0.0.1:83"), ip("10.0.0.2:8080"), unix("/run/app.sock"), ip("[::1]:8080"), ip("127.0.0.1:1")]
+    );
+    assert_eq!(web.servers[1].written, "10.0.0.2:8080");
+    let ms = Duration::from_millis;
+    let timeouts = PoolTimeouts { connect: ms(500), response: ms(5000), gap: ms(120_000), idle: ms(1500) };
+    assert_eq!(web.timeouts, timeouts);
+    let kinds: Vec<_> = config.pools.iter().map(|pool| (pool.name.as_str(), pool.balance)).collect();
+    assert_eq!(
+        kinds,
+        [("pool1", Balance::RoundRobin), ("api", Balance::Function), ("pool3", Balance::RoundRobin)]
+    );
+    assert!(config.on_request && config.on_response);
+    let log = AccessLog { target: LogTarget::File("/var/log/rsp".into()), format: LogFormat::Rsp };
+    let timeouts =
+        Timeouts { head: ms(1000), body: ms(2000), idle: ms(3000), write: ms(4000), tunnel: ms(5000) };
+    let settings = Settings {
+        max_connections: 500,
+        access_log: Some(log),
+        trusted: vec!["10.0.0.0/8".parse().unwrap()],
+        fallback: Some(PoolId(1)),
+        drain_timeout: Duration::from_secs(3600),
+        via: Some("edge-1".into()),
+        timeouts,
+    };
+    assert_eq!(config.settings, settings);
+}
+
+#[test]
+fn the_access_log_has_three_forms() {
+    let log = |text: &str| settings(text).access_log.map(|log| (log.target, log.format)).unwrap();
+    let file = || LogTarget::File("a.log".into());
+    assert_eq!(log("access_log = '-'"), (LogTarget::Stdout, LogFormat::Combined));
+    assert_eq!(log("access_log = 'a.log'"), (file(), LogFormat::Combined));
+    assert_eq!(log("access_log = { 'a.log' }"), (file(), LogFormat::Combined));
+    assert_eq!(log("access_log = { path = 'a.log', format = 'combined' }"), (file(), LogFormat::Combined));
+    assert_eq!(log("access_log = { '-', format = 'rsp' }"), (LogTarget::Stdout, LogFormat::Rsp));
+}
+
+#[test]
+fn a_fallback_is_a_pool_or_a_name_even_of_a_later_pool() {
+    assert_eq!(settings("fallback = 'web'").fallback, Some(PoolId(0)));
+    assert_eq!(settings("fallback = web").fallback, Some(PoolId(0)));
+    let text = "rsp.settings { fallback = 'b' } rsp.listen '127.0.0.1:0'
+        rsp.pool { name = 'a', servers = { '127.0.0.1:1' } } rsp.pool { name = 'b', servers = { '127.0.0.1:1' } }";
+    assert_eq!(load_text(text).unwrap().settings.fallback, Some(PoolId(1)));
+}
+
+#[test]
+fn a_script_that_answers_everything_needs_no_pool() {
+    let config =
+        load_text("rsp.listen '127.0.0.1:0' rsp.on_request(function() return rsp.respond {} end)").unwrap();
+    assert!(config.pools.is_empty() && config.on_request);
+}
+
+#[test]
+fn classic_globals_are_one_listener_and_one_pool() {
+    let text = "listenPort = '8000'\nbackendAddress = '127.0.0.1'\nbackendPort = '8888'\n";
+    let config = load_text(text).unwrap();
+    assert_eq!(config.classic.as_deref(), Some("8000"));
+    assert_eq!(config.listeners[0].address, ip("0.0.0.0:8000"));
+    assert_eq!(
+        (config.pools[0].name.as_str(), &config.pools[0].servers[0].address),
+        ("pool1", &ip("127.0.0.1:8888"))
+    );
+    let numbers = load_text("listenPort = 8000 backendAddress = 'localhost' backendPort = 8888").unwrap();
+    assert_eq!(numbers.classic.as_deref(), Some("8000"));
+    assert_eq!(numbers.pools[0].servers[0].name, "localhost:8888");
+    let six = load_text("listenPort = 0 backendAddress = '::1' backendPort = 8888").unwrap();
+    assert_eq!(six.pools[0].servers[0].address, ip("[::1]:8888"));
+}
+
+#[test]
+fn globals_of_those_names_mean_nothing_beside_calls_of_rsp() {
+    let text =
+        "listenPort = '0' rsp.listen('127.0.0.1:' .. listenPort) rsp.pool { servers = { '127.0.0.1:1' } }";
+    assert_eq!(load_text(text).unwrap().classic, None);
+}
+
+#[test]
+fn the_command_line_makes_a_config_with_a_balance_function() {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+    let mut source =
+        Source::embedded(&texts(&["127.0.0.1:0", "[::1]:0"]), &texts(&["127.0.0.1:83", "unix:/run/a.sock"]));
+    let config = load(&mut source).unwrap();
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(names(&config), [["127.0.0.1:83", "unix:/run/a.sock"]]);
+    assert_eq!(config.pools[0].balance, Balance::Function);
+}
+
+#[test]
+fn a_mark_of_utf8_and_a_first_line_with_a_hash_are_passed_over() {
+    let files = Files::new(&[]);
+    let body = "rsp.listen '127.0.0.1:0'\nrsp.pool { servers = { '127.0.0.1:1' }, nam = 1 }";
+    files.write("site.lua", format!("\u{feff}#!/usr/bin/env rsp\n{body}").as_bytes());
+    assert_eq!(files.load().unwrap_err(), "site.lua:3: nam: unknown pool key, did you mean name?");
+}
+
+#[test]
+fn the_same_source_makes_the_same_config_whatever_happens_to_the_files() {
+    let files = Files::new(&[
+        ("site.lua", "rsp.listen '127.0.0.1:0' require 'pools'"),
+        ("pools.lua", "rsp.pool { name = 'a', servers = { 'localhost:1' } }"),
+    ]);
+    let mut source = files.source();
+    let first = load(&mut source).unwrap();
+    files.write("pools.lua", b"rsp.pool { name = 'b', servers = { 'localhost:2' } }");
+    files.write("site.lua", b"error 'changed'");
+    let mut copy = source.clone();
+    let second = std::thread::spawn(move || load(&mut copy).unwrap()).join().unwrap();
+    assert_eq!(first, second);
+    assert!(load(&mut files.source()).unwrap_err().ends_with("site.lua:1: changed"));
+}
+
+#[test]
+fn a_refused_call_that_the_script_catches_leaves_nothing_behind() {
+    let text = "rsp.listen '127.0.0.1:0' assert(not pcall(rsp.pool, { name = 'a', servers = {} }))
+        rsp.pool { name = 'a', servers = { '127.0.0.1:1' } }";
+    assert_eq!(load_text(text).unwrap().pools.len(), 1);
+}
+
+#[test]
+fn nothing_can_be_configured_after_the_load() {
+    let vm = Vm::new().unwrap();
+    let loading = Rc::new(Loading::new(Draft::new(Source::embedded(&[], &[]))));
+    calls::install(vm.lua(), &loading).unwrap();
+    modules::install(vm.lua(), &loading).unwrap();
+    vm.lua().load("require 'rsp.round_robin'").exec().unwrap();
+    loading.finish().unwrap();
+    for (call, name) in [
+        ("rsp.listen '127.0.0.1:0'", "rsp.listen"),
+        ("rsp.pool { servers = { '127.0.0.1:1' } }", "rsp.pool"),
+        ("rsp.settings {}", "rsp.settings"),
+        ("rsp.on_request(print)", "rsp.on_request"),
+        ("rsp.on_response(print)", "rsp.on_response"),
+        ("require 'later'", "require \"later\""),
+    ] {
+        let error = vm.lua().load(format!("\n{call}")).set_name("@site.lua").exec().unwrap_err().to_string();
+        let line = format!("site.lua:2: {name}: only while the config is loaded");
+        assert!(error.contains(&line), "{error}");
+    }
+    // What was loaded is still there.
+    vm.lua().load("assert(require 'rsp.round_robin')").exec().unwrap();
+}

@@ -1,0 +1,383 @@
+//! Configs that are wrong, and the one line each of them gets.
+
+use super::super::Source;
+use super::{Files, error, load};
+
+const LISTEN: &str = "rsp.listen '127.0.0.1:0' ";
+const POOL: &str = "rsp.pool { servers = { '127.0.0.1:1' } } ";
+
+/// Each text alone gets `site.lua:` and this message.
+fn all(cases: &[(&str, &str)]) {
+    for (text, message) in cases {
+        assert_eq!(error(text), format!("site.lua:{message}"), "{text}");
+    }
+}
+
+#[test]
+fn listeners() {
+    let address = "expected an address such as \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/rsp.sock\"";
+    all(&[
+        (
+            "rsp.listen '127.0.0.1'",
+            "1: listen: missing port in \"127.0.0.1\", expected HOST:PORT or unix:PATH",
+        ),
+        (
+            "\nrsp.listen { '127.0.0.1' }",
+            "2: listen: missing port in \"127.0.0.1\", expected HOST:PORT or unix:PATH",
+        ),
+        ("rsp.listen()", &format!("1: listen: got nothing (nil), {address}")),
+        ("rsp.listen {}", &format!("1: listen: got nothing (nil), {address}")),
+        ("rsp.listen(80)", &format!("1: listen: got 80, {address}")),
+        ("rsp.listen { '127.0.0.1:0',\n\n tls = {} }", "3: tls: not supported by this version"),
+        (
+            "rsp.listen { '127.0.0.1:0', proxy_protocol = true }",
+            "1: proxy_protocol: not supported by this version",
+        ),
+        ("rsp.listen 'systemd:web'", "1: listen: \"systemd:web\": not supported by this version"),
+        (
+            "rsp.listen { '127.0.0.1:1', '127.0.0.1:2' }",
+            "1: listen[2]: \"127.0.0.1:2\" without a key, expected one address",
+        ),
+        ("rsp.listen('127.0.0.1:1', '127.0.0.1:2')", "1: listen: got 2 arguments, expected one"),
+        ("rsp:listen '127.0.0.1:1'", "1: listen: called with a colon, expected a dot: rsp.listen"),
+        (
+            "rsp.listen '127.0.0.1:1'\nrsp.listen '127.0.0.1:1'",
+            "2: listen: 127.0.0.1:1 is listened on twice, expected one rsp.listen for it",
+        ),
+        ("rsp.lisen '127.0.0.1:1'", "1: rsp.lisen: unknown, did you mean rsp.listen?"),
+        (
+            "rsp.quux()",
+            "1: rsp.quux: unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
+        ),
+    ]);
+}
+
+#[test]
+fn pools() {
+    let list = "expected a list such as { \"127.0.0.1:8080\" }";
+    let address = "expected an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
+    let name = "expected a name without blanks and quotes, at most 128 bytes";
+    all(&[
+        (
+            "rsp.pool()",
+            "1: pool: got nothing (nil), expected a table such as { servers = { \"127.0.0.1:8080\" } }",
+        ),
+        (
+            "rsp.pool '127.0.0.1:1'",
+            "1: pool: got \"127.0.0.1:1\", expected a table such as { servers = { \"127.0.0.1:8080\" } }",
+        ),
+        (
+            "rsp.pool { '127.0.0.1:1' }",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, timeouts",
+        ),
+        (
+            "rsp.pool {}",
+            "1: servers: no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }",
+        ),
+        (
+            "rsp.pool {\n servers = {} }",
+            "2: servers: no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }",
+        ),
+        ("rsp.pool { servers = '127.0.0.1:1' }", &format!("1: servers: got \"127.0.0.1:1\", {list}")),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1', web = 'x' } }",
+            &format!("1: servers.web: a named key in a list, {list}"),
+        ),
+        (
+            "rsp.pool { servers = {\n '127.0.0.1:1',\n '127.0.0.1' } }",
+            "3: servers[2]: missing port in \"127.0.0.1\", expected HOST:PORT or unix:PATH",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:0' } }",
+            "1: servers[1]: bad port in \"127.0.0.1:0\", expected a port from 1 to 65535",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:65536' } }",
+            "1: servers[1]: bad port in \"127.0.0.1:65536\", expected a port from 1 to 65535",
+        ),
+        ("rsp.pool { servers = { 8080 } }", &format!("1: servers[1]: got 8080, {address}")),
+        (
+            "rsp.pool { servers = { { name = 'a' } } }",
+            &format!("1: servers[1]: got nothing (nil), {address}"),
+        ),
+        (
+            "rsp.pool { servers = {\n { '127.0.0.1:1',\n weight = 2 } } }",
+            "3: servers[1].weight: not supported by this version",
+        ),
+        (
+            "rsp.pool { servers = { { '127.0.0.1:1', max_connections = 2 } } }",
+            "1: servers[1].max_connections: not supported by this version",
+        ),
+        (
+            "rsp.pool { servers = { { '127.0.0.1:1', backup = true } } }",
+            "1: servers[1].backup: not supported by this version",
+        ),
+        (
+            "rsp.pool { servers = { { '127.0.0.1:1', nmae = 'a' } } }",
+            "1: servers[1].nmae: unknown server key, did you mean name?",
+        ),
+        (
+            "rsp.pool { servers = { { '127.0.0.1:1', colour = 1 } } }",
+            "1: servers[1].colour: unknown server key, expected name",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1', '127.0.0.1:1' } }",
+            "1: servers[2]: server 1 has the name \"127.0.0.1:1\" too, expected a name of its own",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1', { '127.0.0.1:2', name = '127.0.0.1:1' } } }",
+            "1: servers[2]: server 1 has the name \"127.0.0.1:1\" too, expected a name of its own",
+        ),
+        ("rsp.pool { name = 'a b', servers = { '127.0.0.1:1' } }", &format!("1: name: got \"a b\", {name}")),
+        ("rsp.pool { name = '', servers = { '127.0.0.1:1' } }", &format!("1: name: got \"\", {name}")),
+        (
+            "rsp.pool { servers = { { '127.0.0.1:1', name = 5 } } }",
+            &format!("1: servers[1].name: got 5, {name}"),
+        ),
+        (
+            "rsp.pool { name = 'a', servers = { '127.0.0.1:1' } }\nrsp.pool {\n  name = 'a', servers = { '127.0.0.1:1' } }",
+            "3: name: \"a\" is taken, expected a name that no other pool has",
+        ),
+        (
+            "rsp.pool { name = 'pool2', servers = { '127.0.0.1:1' } }\nrsp.pool { servers = { '127.0.0.1:1' } }",
+            "2: pool: its name would be \"pool2\", which is taken, expected a name key",
+        ),
+        (
+            "rsp.pool { health = { path = '/up' }, servers = { '127.0.0.1:1' } }",
+            "1: health: not supported by this version",
+        ),
+        ("rsp.pool { server = { '127.0.0.1:1' } }", "1: server: unknown pool key, did you mean servers?"),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' }, balance = 'least_conn' }",
+            "1: balance: got \"least_conn\", expected \"round_robin\" or a function(req, servers)",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' },\n timeouts = {\n conect = 1 } }",
+            "3: timeouts.conect: unknown timeout of a pool, did you mean connect?",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' }, timeouts = { connect = 0 } }",
+            "1: timeouts.connect: got 0, expected a time from 1ms to 24h",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' }, timeouts = 5 }",
+            "1: timeouts: got 5, expected a table of times",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' },\n balance = require 'rsp.round_robin' }",
+            "2: balance: the module makes the function, expected a call: require \"rsp.round_robin\" ()",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' }, balance = require 'rsp.least_busy' }",
+            "1: balance: the module makes the function, expected a call: require \"rsp.least_busy\" ()",
+        ),
+        (
+            "local p = rsp.pool { servers = { '127.0.0.1:1' } }\np.name = 'x'",
+            "2: a pool cannot be changed after rsp.pool made it",
+        ),
+    ]);
+}
+
+#[test]
+fn settings() {
+    let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
+    let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
+    let keys = "workers, max_connections, access_log, trusted, fallback, drain_timeout, via, timeouts";
+    all(&[
+        (
+            "rsp.settings()",
+            "1: settings: got nothing (nil), expected a table such as { max_connections = 10000 }",
+        ),
+        (
+            "rsp.settings {\n max_conections = 1 }",
+            "2: max_conections: unknown setting, did you mean max_connections?",
+        ),
+        ("rsp.settings { colour = 1 }", &format!("1: colour: unknown setting, expected one of {keys}")),
+        ("rsp.settings { 5 }", &format!("1: settings[1]: 5 without a key, expected one of {keys}")),
+        ("rsp.settings { workers = 4 }", "1: workers: 4 is not supported by this version, expected 1"),
+        (
+            "rsp.settings { workers = 'auto' }",
+            "1: workers: \"auto\" is not supported by this version, expected 1",
+        ),
+        ("rsp.settings { workers = 0 }", "1: workers: got 0, expected 1"),
+        ("rsp.settings { admin = '127.0.0.1:9180' }", "1: admin: not supported by this version"),
+        ("rsp.settings { user = 'www-data' }", "1: user: not supported by this version"),
+        (
+            "rsp.settings { max_connections = 'many' }",
+            "1: max_connections: got \"many\", expected a whole number from 1 to 1000000",
+        ),
+        (
+            "rsp.settings { max_connections = 0 }",
+            "1: max_connections: got 0, expected a whole number from 1 to 1000000",
+        ),
+        ("rsp.settings { access_log = true }", &format!("1: access_log: got true, {log}")),
+        ("rsp.settings { access_log = '' }", &format!("1: access_log: got \"\", {log}")),
+        ("rsp.settings { access_log = {} }", "1: access_log: no path, expected a path or \"-\" for stdout"),
+        ("rsp.settings { access_log = { '-', path = '-' } }", "1: access_log: two paths, expected one"),
+        (
+            "rsp.settings { access_log = { '-',\n format = 'json' } }",
+            "2: access_log.format: got \"json\", expected \"combined\" or \"rsp\"",
+        ),
+        (
+            "rsp.settings { access_log = { '-', formt = 'rsp' } }",
+            "1: access_log.formt: unknown access_log key, did you mean format?",
+        ),
+        (
+            "rsp.settings { trusted = '10.0.0.0/8' }",
+            "1: trusted: got \"10.0.0.0/8\", expected a list such as { \"10.0.0.0/8\" }",
+        ),
+        (
+            "rsp.settings { trusted = { '10.0.0.0/8',\n'lan' } }",
+            "2: trusted[2]: got \"lan\", expected a network such as \"10.0.0.0/8\" or an address",
+        ),
+        ("rsp.settings { drain_timeout = '5x' }", &format!("1: drain_timeout: got \"5x\", {time}")),
+        (
+            "rsp.settings { via = 'a b' }",
+            "1: via: got \"a b\", expected a name of letters, digits and \"-\", \".\", \"_\", \":\"",
+        ),
+        ("rsp.settings { timeouts = { head = {} } }", &format!("1: timeouts.head: got a table, {time}")),
+        (
+            "rsp.settings { timeouts = { connect = 1 } }",
+            "1: timeouts.connect: unknown timeout of the client's side, expected one of head, body, idle, write, tunnel",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_set_once_names_the_first_line() {
+    for (call, name) in [
+        ("rsp.settings {}", "settings"),
+        ("rsp.on_request(function() end)", "on_request"),
+        ("rsp.on_response(function() end)", "on_response"),
+    ] {
+        let line = error(&format!("\n{call}\n\n{call}"));
+        let (start, end) =
+            (format!("site.lua:4: {name}: called twice, expected one call (the first is at "), "site.lua:2)");
+        assert!(line.starts_with(&start) && line.ends_with(end), "{line}");
+    }
+    all(&[
+        ("rsp.on_request {}", "1: on_request: got a table, expected a function(req)"),
+        ("rsp.on_request()", "1: on_request: got nothing (nil), expected a function(req)"),
+        ("rsp.on_response 'web'", "1: on_response: got \"web\", expected a function(req, res)"),
+    ]);
+}
+
+#[test]
+fn a_fallback_must_be_there_in_the_end() {
+    for (value, message) in [
+        ("'wbe'", "no pool is named \"wbe\", did you mean \"web\"?"),
+        ("'static'", "no pool is named \"static\", expected one of \"web\""),
+        ("5", "got 5, expected a pool or the name of one"),
+        ("{ name = 'web' }", "got a table, expected a pool or the name of one"),
+    ] {
+        let text = format!(
+            "{LISTEN}\nrsp.settings {{\n fallback = {value} }}\nrsp.pool {{ name = 'web', servers = {{ '127.0.0.1:1' }} }}"
+        );
+        assert_eq!(error(&text), format!("site.lua:3: fallback: {message}"));
+    }
+    let alone = format!("{LISTEN} rsp.settings {{ fallback = 'a' }} rsp.on_request(function() end)");
+    assert_eq!(error(&alone), "site.lua:1: fallback: no pool is named \"a\", expected the name of a pool");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    all(&[
+        ("", "1: rsp.listen: missing, expected at least one, as in rsp.listen \"0.0.0.0:80\""),
+        (POOL, "1: rsp.listen: missing, expected at least one, as in rsp.listen \"0.0.0.0:80\""),
+        (
+            LISTEN,
+            "1: rsp.pool: missing, expected at least one, as in rsp.pool { servers = { \"127.0.0.1:8080\" } }",
+        ),
+        (
+            &format!("{LISTEN}{POOL}{POOL}"),
+            "1: rsp.on_request: missing, expected one that picks among the 2 pools",
+        ),
+    ]);
+}
+
+#[test]
+fn classic_globals_must_be_complete_and_ports() {
+    let port = "expected a port from 1 to 65535";
+    all(&[
+        (
+            "listenPort = '8000'",
+            "1: backendAddress: missing, expected a text as in backendAddress = \"127.0.0.1\"",
+        ),
+        (
+            "listenPort = '8000'\nbackendAddress = 'localhost'",
+            "1: backendPort: missing, expected a text as in backendPort = \"8888\"",
+        ),
+        ("backendPort = 1", "1: listenPort: missing, expected a text as in listenPort = \"8000\""),
+        ("\nlistenPort = {}", "2: listenPort: got a table, expected a text as in listenPort = \"8000\""),
+        (
+            "\nlistenPort = 'x' backendAddress = 'localhost' backendPort = 1",
+            &format!("2: listenPort: got \"x\", {port}"),
+        ),
+        (
+            "listenPort = 1\nbackendAddress = 'localhost'\nbackendPort = 0",
+            &format!("3: backendPort: got \"0\", {port}"),
+        ),
+        (
+            "listenPort = 1\nbackendAddress = '1.2.3'\nbackendPort = 1",
+            "2: backendAddress: bad IPv4 address in \"1.2.3:1\", expected four numbers from 0 to 255 and a port, such as 127.0.0.1:8080",
+        ),
+    ]);
+}
+
+#[test]
+fn errors_of_lua_itself() {
+    all(&[
+        ("rsp.pool {\n servers = { '127.0.0.1:1' ", "2: '}' expected near <eof>"),
+        ("\nlocal x = nil .. 'a'", "2: attempt to concatenate a nil value"),
+        ("\n\nerror 'mine'", "3: mine"),
+        ("\nerror('a\\n b\\t', 0)", "2: a b"),
+        ("\nnothing()", "2: attempt to call a nil value (global 'nothing')"),
+    ]);
+    let files = Files::new(&[]);
+    files.write("site.lua", b"\x1bLua\x54\x00");
+    assert_eq!(files.load().unwrap_err(), "site.lua:1: compiled Lua, expected Lua text");
+}
+
+#[test]
+fn the_line_is_that_of_the_key_or_of_the_call() {
+    all(&[
+        (
+            "local t = {\n weigth = 1 }\nrsp.settings(t)",
+            "3: weigth: unknown setting, expected one of workers, max_connections, access_log, trusted, fallback, drain_timeout, via, timeouts",
+        ),
+        ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
+        ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),
+        (
+            "rsp.settings { -- vai = 0\n via = 'vai = ',\n\n vai = 1 }",
+            "4: vai: unknown setting, did you mean via?",
+        ),
+    ]);
+}
+
+#[test]
+fn the_command_line_gets_its_own_words() {
+    let line = |listens: &[&str], backends: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+        load(&mut Source::embedded(&texts(listens), &texts(backends))).unwrap_err()
+    };
+    let good = ["127.0.0.1:0"];
+    let forms = "expected HOST:PORT or unix:PATH";
+    assert_eq!(line(&good, &["127.0.0.1"]), format!("--backend 127.0.0.1: missing port, {forms}"));
+    let url = format!("--backend http://b:1: URL scheme, {forms}");
+    assert_eq!(line(&good, &["127.0.0.1:1", "http://b:1"]), url);
+    assert_eq!(line(&["80"], &["127.0.0.1:1"]), format!("--listen 80: missing port, {forms}"));
+    assert_eq!(line(&["systemd:a"], &["127.0.0.1:1"]), "--listen systemd:a: not supported by this version");
+    assert_eq!(
+        line(&good, &["127.0.0.1:0"]),
+        "--backend 127.0.0.1:0: bad port, expected a port from 1 to 65535"
+    );
+    assert_eq!(
+        line(&good, &["127.0.0.1:1", "127.0.0.1:1"]),
+        "--backend 127.0.0.1:1: given twice, expected each address once"
+    );
+    assert_eq!(line(&good, &[]), "--backend: missing, expected at least one, as in --backend 127.0.0.1:8080");
+    assert_eq!(
+        line(&[], &["127.0.0.1:1"]),
+        "--listen: missing, expected at least one, as in --listen 127.0.0.1:8080"
+    );
+}

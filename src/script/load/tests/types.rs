@@ -1,0 +1,46 @@
+//! The editor's definitions say what this version does: no key more, no key less.
+
+use std::collections::BTreeSet;
+
+use mlua::Lua;
+
+use super::super::keys::Keys;
+use super::super::{TYPES, listen, pool, settings};
+
+/// The `---@field`s of a class; positions are left out.
+fn documented(class: &str) -> BTreeSet<String> {
+    let start = format!("---@class {class}");
+    let lines = TYPES.lines().skip_while(|line| *line != start).skip(1);
+    let fields = lines.take_while(|line| line.starts_with("---@field "));
+    let name =
+        |line: &str| line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches('?').to_owned();
+    fields.map(name).filter(|name| !name.starts_with('[')).collect()
+}
+
+fn taken<T>(keys: &Keys<T>) -> BTreeSet<String> {
+    keys.taken().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_is_taken() {
+    assert!(TYPES.contains("---@class rsp.Listener\n"));
+    assert_eq!(documented("rsp.Listener"), taken(&listen::KEYS));
+    assert_eq!(documented("rsp.PoolOptions"), taken(&pool::KEYS));
+    assert_eq!(documented("rsp.ServerOptions"), taken(&pool::SERVER));
+    assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
+    assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
+    assert_eq!(documented("rsp.AccessLog"), taken(&settings::ACCESS_LOG));
+    assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
+}
+
+#[test]
+fn every_function_of_rsp_is_documented() {
+    let lua = Lua::new();
+    lua.load(TYPES).exec().unwrap();
+    let rsp: mlua::Table = lua.globals().get("rsp").unwrap();
+    let documented: BTreeSet<String> =
+        rsp.pairs::<String, mlua::Function>().map(|pair| pair.unwrap().0).collect();
+    let mut there: BTreeSet<String> = super::super::calls::names().map(str::to_owned).collect();
+    there.extend(["respond", "redirect"].map(str::to_owned));
+    assert_eq!(documented, there);
+}

@@ -1,0 +1,192 @@
+//! The readers of single values: texts, whole numbers, times, networks. Each says what it got and what it expected.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mlua::{Function, Value};
+
+use super::wrong::{Read, Wrong, quoted};
+
+/// A text that can stand on one line: not empty, UTF-8, without control characters.
+pub(super) fn text(value: &Value, expected: &str) -> Read<String> {
+    let wrong = || Wrong::got(value, expected);
+    let Value::String(text) = value else { return Err(wrong()) };
+    let text = text.to_str().map_err(|_| wrong())?;
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+const NAME_MAX: usize = 128;
+
+/// The name of a pool or server: a word, because log lines are split at blanks.
+pub(super) fn name(value: &Value) -> Read<String> {
+    const EXPECTED: &str = "a name without blanks and quotes, at most 128 bytes";
+    let name = text(value, EXPECTED)?;
+    match name.len() > NAME_MAX || name.contains(|c: char| c.is_whitespace() || c == '"') {
+        true => Err(Wrong::got(value, EXPECTED)),
+        false => Ok(name),
+    }
+}
+
+pub(super) fn function(value: &Value, expected: &str) -> Read<Function> {
+    value.as_function().cloned().ok_or_else(|| Wrong::got(value, expected))
+}
+
+pub(super) fn whole(value: &Value, range: RangeInclusive<i64>) -> Read<i64> {
+    let number = match value {
+        Value::Integer(number) => Some(*number),
+        // 1e4 is a float to Lua and a whole number to whoever wrote it.
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(*number as i64),
+        _ => None,
+    };
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        Wrong::got(value, &format!("a whole number from {} to {}", range.start(), range.end()))
+    })
+}
+
+const SHORTEST: f64 = 0.001;
+const LONGEST: f64 = 24.0 * 3600.0;
+
+pub(super) fn time(value: &Value) -> Read<Duration> {
+    let seconds = match value {
+        Value::Integer(seconds) => Some(*seconds as f64),
+        Value::Number(seconds) => Some(*seconds),
+        Value::String(text) => seconds(&text.to_string_lossy()),
+        _ => None,
+    };
+    let Some(seconds) = seconds else {
+        return Err(Wrong::got(
+            value,
+            "a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds",
+        ));
+    };
+    // Not a number is in no range either.
+    if !(SHORTEST..=LONGEST).contains(&seconds) {
+        return Err(Wrong::got(value, "a time from 1ms to 24h"));
+    }
+    // Whole microseconds, so that "0.1s" and 0.1 are the same time.
+    Ok(Duration::from_micros((seconds * 1e6).round() as u64))
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    // f64's own reading takes signs and exponents too.
+    let plain = number.starts_with(|c: char| c.is_ascii_digit())
+        && number.ends_with(|c: char| c.is_ascii_digit())
+        && number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor)
+}
+
+/// `10.0.0.0/8`, or one address.
+pub(super) fn network(value: &Value) -> Read<IpNet> {
+    const EXPECTED: &str = "a network such as \"10.0.0.0/8\" or an address";
+    let text = text(value, EXPECTED)?;
+    let network =
+        text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)));
+    network
+        .map(|network| network.trunc())
+        .ok_or_else(|| Wrong::new(format!("got {}, expected {EXPECTED}", quoted(&text))))
+}
+
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Read<T> {
+    let given = value.as_string().map(|text| text.to_string_lossy());
+    let found = words.iter().find(|(word, _)| given.as_deref() == Some(*word));
+    let expected = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::got(value, &expected()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mlua::Lua;
+
+    use super::*;
+
+    /// Runs a reader on Lua values written as Lua.
+    fn each<T>(cases: &[&str], read: impl Fn(&Value) -> Read<T>) -> Vec<Result<T, String>> {
+        let lua = Lua::new();
+        let value = |text: &&str| lua.load(*text).eval::<Value>().unwrap();
+        cases.iter().map(|text| read(&value(text)).map_err(|wrong| wrong.line("key"))).collect()
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        let good = ["'500ms'", "'5s'", "'2m'", "'1h'", "5", "0.25", "'1.5s'", "'24h'", "0.001"];
+        let millis = [500, 5000, 120_000, 3_600_000, 5000, 250, 1500, 86_400_000, 1]
+            .map(|ms| Ok(Duration::from_millis(ms)));
+        assert_eq!(each(&good, time), millis);
+    }
+
+    #[test]
+    fn times_that_are_none_say_what_a_time_is() {
+        let what = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
+        let bad = [
+            "'5'", "'5x'", "'s'", "'-5s'", "'1e3s'", "'5 s'", "'.s'", "'1.s'", "'1.2.3s'", "''", "true", "{}",
+        ];
+        for (text, result) in bad.iter().zip(each(&bad, time)) {
+            let error = result.unwrap_err();
+            assert!(error.starts_with("key: got ") && error.ends_with(what), "{text}: {error}");
+        }
+        let outside = ["0", "-1", "'0s'", "'25h'", "86401", "1/0", "0/0", "0.0001"];
+        for (text, result) in outside.iter().zip(each(&outside, time)) {
+            let error = result.unwrap_err();
+            assert!(error.ends_with(", expected a time from 1ms to 24h"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_whole_and_in_range() {
+        assert_eq!(each(&["1", "10", "5.0", "1e1"], |v| whole(v, 1..=10)), [Ok(1), Ok(10), Ok(5), Ok(10)]);
+        for (text, shown) in
+            [("0", "0"), ("11", "11"), ("1.5", "1.5"), ("'5'", "\"5\""), ("1/0", "inf"), ("{}", "a table")]
+        {
+            let error = each(&[text], |v| whole(v, 1..=10)).remove(0).unwrap_err();
+            assert_eq!(error, format!("key: got {shown}, expected a whole number from 1 to 10"));
+        }
+    }
+
+    #[test]
+    fn networks_are_cidr_or_one_address_and_lose_their_host_bits() {
+        let read = each(&["'10.0.0.0/8'", "'10.1.2.3/8'", "'192.0.2.7'", "'::1'", "'fd00::/8'"], network);
+        let want = ["10.0.0.0/8", "10.0.0.0/8", "192.0.2.7/32", "::1/128", "fd00::/8"];
+        assert_eq!(read, want.map(|text| Ok(text.parse().unwrap())));
+        for result in each(&["'10.0.0.0/33'", "'lan'", "10", "''"], network) {
+            let error = result.unwrap_err();
+            assert!(error.ends_with("expected a network such as \"10.0.0.0/8\" or an address"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_words() {
+        assert_eq!(
+            each(&["'web-1'", "'[::1]:80'", "'bücher'"], name),
+            ["web-1", "[::1]:80", "bücher"].map(|n| Ok(n.to_owned()))
+        );
+        for result in each(&["''", "'a b'", "'a\"b'", "'a\\nb'", "'\\255'", "5", "('x'):rep(129)"], name) {
+            let error = result.unwrap_err();
+            assert!(
+                error.ends_with("expected a name without blanks and quotes, at most 128 bytes"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_not_one_of_them_lists_them() {
+        let words = [("combined", 1), ("rsp", 2)];
+        let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words));
+        let error = |got| Err(format!("key: got {got}, expected \"combined\" or \"rsp\""));
+        assert_eq!(read, [Ok(2), error("\"json\""), error("1")]);
+    }
+}
