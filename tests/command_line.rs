@@ -22,7 +22,8 @@ fn complaint(config: &str) -> String {
 /// The same for what is wrong inside the config: the original's words first, and `rsp check` says it too.
 fn config_complaint(config: &str) -> String {
     let line = complaint(config);
-    let what = line.split_once("Error parsing config file: ").unwrap_or_else(|| panic!("{line}")).1.to_string();
+    let what =
+        line.split_once("Error parsing config file: ").unwrap_or_else(|| panic!("{line}")).1.to_string();
     let directory = Directory::new();
     directory.write("site.lua", config);
     let check = run(directory.path(), &["check", "site.lua"]);
@@ -40,7 +41,11 @@ fn the_version_is_a_line_and_with_build_details_more() {
     assert_eq!((short.code, short.stdout.trim_end()), (Some(0), concat!("rsp ", env!("CARGO_PKG_VERSION"))));
     let long = run(directory.path(), &["-V"]);
     assert_eq!(long.code, Some(0));
-    assert!(long.stdout.contains(env!("CARGO_PKG_VERSION")) && long.stdout.contains("Lua 5.4"), "{}", long.stdout);
+    assert!(
+        long.stdout.contains(env!("CARGO_PKG_VERSION")) && long.stdout.contains("Lua 5.4"),
+        "{}",
+        long.stdout
+    );
 }
 
 #[test]
@@ -48,7 +53,9 @@ fn help_lists_commands_signals_and_exit_codes() {
     let directory = Directory::new();
     let help = run(directory.path(), &["--help"]);
     assert_eq!(help.code, Some(0));
-    for word in ["demo", "check", "types", "--listen", "--backend", "signals", "TERM", "HUP", "exit codes", "70"] {
+    for word in
+        ["demo", "check", "types", "--listen", "--backend", "signals", "TERM", "HUP", "exit codes", "70"]
+    {
         assert!(help.stdout.to_lowercase().contains(&word.to_lowercase()), "no {word} in:\n{}", help.stdout);
     }
 }
@@ -84,9 +91,16 @@ fn a_syntax_error_names_file_and_line() {
 
 #[test]
 fn an_unknown_key_names_file_line_and_the_nearest_known_one() {
-    let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{\n  acces_log = \"-\",\n}}\n"));
-    assert!(what.starts_with("site.lua:4: ") && what.contains("acces_log") && what.contains("access_log"), "{what}");
-    let what = config_complaint("rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = { '127.0.0.1:1' }, balence = 'x' }\n");
+    let what = config_complaint(&format!(
+        "rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{\n  acces_log = \"-\",\n}}\n"
+    ));
+    assert!(
+        what.starts_with("site.lua:4: ") && what.contains("acces_log") && what.contains("access_log"),
+        "{what}"
+    );
+    let what = config_complaint(
+        "rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = { '127.0.0.1:1' }, balence = 'x' }\n",
+    );
     assert!(what.starts_with("site.lua:2: ") && what.contains("balance"), "{what}");
 }
 
@@ -154,7 +168,9 @@ fn wrong_types_and_values_are_named() {
 
 #[test]
 fn what_may_be_said_only_once_is_an_error_when_repeated() {
-    for twice in ["rsp.on_request(function() end)", "rsp.on_response(function() end)", "rsp.settings { via = 'x' }"] {
+    for twice in
+        ["rsp.on_request(function() end)", "rsp.on_response(function() end)", "rsp.settings { via = 'x' }"]
+    {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{twice}\n{twice}\n"));
         assert!(what.starts_with("site.lua:4: "), "{what}");
     }
@@ -209,7 +225,8 @@ fn a_port_another_rsp_listens_on_is_noticed() {
 
 #[test]
 fn port_80_without_permission_says_what_to_do() {
-    let limit = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or("1024".into());
+    let limit =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or("1024".into());
     if limit.trim().parse::<u32>().is_ok_and(|limit| limit <= 80) {
         // Everybody may bind port 80 here: there is nothing that could be refused.
         return;
@@ -304,7 +321,8 @@ fn a_classic_config_runs_as_it_did() {
     let origin = Origin::named("classic");
     let (port, backend) = (free_port(), origin.address.rsplit(':').next().unwrap());
     let directory = Directory::new();
-    let config = format!("listenPort = \"{port}\"\nbackendAddress = \"127.0.0.1\"\nbackendPort = \"{backend}\"\n");
+    let config =
+        format!("listenPort = \"{port}\"\nbackendAddress = \"127.0.0.1\"\nbackendPort = \"{backend}\"\n");
     let mut command = rsp_command();
     command.arg(directory.write("sampleconfig.lua", config));
     let rsp = Rsp::spawn(directory, command, 1);
@@ -333,7 +351,17 @@ fn types_prints_definitions_of_everything_a_config_uses() {
     let types = run(directory.path(), &["types"]);
     assert_eq!(types.code, Some(0));
     assert!(types.stdout.starts_with("---@meta"), "{}", types.stdout);
-    for name in ["listen", "pool", "on_request", "on_response", "settings", "respond", "redirect", "client_ip", "balance"] {
+    for name in [
+        "listen",
+        "pool",
+        "on_request",
+        "on_response",
+        "settings",
+        "respond",
+        "redirect",
+        "client_ip",
+        "balance",
+    ] {
         assert!(types.stdout.contains(name), "no {name}");
     }
 }

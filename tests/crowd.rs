@@ -80,7 +80,8 @@ fn two_hundred_echoes_at_once_stay_apart() {
 fn descriptors_return_after_a_crowd() {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let origin = bodies(Uploads::default());
-    let config = format!("rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ idle = \"500ms\" }} }}", origin.address);
+    let config =
+        format!("rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ idle = \"500ms\" }} }}", origin.address);
     let rsp = Rsp::start(&on_any_port(&config));
     get(rsp.address(), "/length/10/1");
     until("the connections of the first request are gone", || origin.open_count() == 0);

@@ -21,7 +21,8 @@ fn parse_combined(line: &str) -> [String; 5] {
     let (request, rest) = rest.split_once("\" ").expect("a request");
     let (numbers, quoted) = rest.split_once(" \"").expect("a referer");
     let (status, bytes) = numbers.split_once(' ').expect("status and bytes");
-    let (referer, agent) = quoted.strip_suffix('"').expect("a final quote").split_once("\" \"").expect("an agent");
+    let (referer, agent) =
+        quoted.strip_suffix('"').expect("a final quote").split_once("\" \"").expect("an agent");
     [request, status, bytes, referer, agent].map(String::from)
 }
 
@@ -36,7 +37,10 @@ fn the_combined_format_is_exactly_that_in_a_file() {
     let [request, status, bytes, referer, agent] = parse_combined(log.trim_end());
     assert_eq!(request, "GET /page?x=1 HTTP/1.1");
     assert_eq!((status.as_str(), bytes.as_str(), referer.as_str()), ("200", "5", "http://from/"));
-    assert!(agent.starts_with("tester/1.0 (a ") && !agent.contains(" \"quoted\" "), "quotes are escaped: {agent}");
+    assert!(
+        agent.starts_with("tester/1.0 (a ") && !agent.contains(" \"quoted\" "),
+        "quotes are escaped: {agent}"
+    );
 }
 
 #[test]
@@ -116,7 +120,9 @@ fn every_end_has_its_reason_in_the_rsp_format() {
     ] {
         let _ = Client::connect(rsp.address()).ask(path).try_response();
         until(&format!("{path} is logged as {end}"), || {
-            rsp.output().lines().any(|line| line.contains(&format!(" {path} ")) || line.contains(&format!(" {path}\"")))
+            rsp.output()
+                .lines()
+                .any(|line| line.contains(&format!(" {path} ")) || line.contains(&format!(" {path}\"")))
         });
         let output = rsp.output();
         let line = output.lines().last().unwrap();

@@ -55,7 +55,9 @@ fn the_script_chooses_a_pool_by_host() {
 
 #[test]
 fn the_script_chooses_a_pool_by_path() {
-    let two = two("rsp.on_request(function(req) if req.path:sub(1, 8) == '/static/' then return b end return a end)");
+    let two = two(
+        "rsp.on_request(function(req) if req.path:sub(1, 8) == '/static/' then return b end return a end)",
+    );
     let mut client = Client::connect(two.rsp.address());
     assert_eq!(client.get("/static/x").text(), "b");
     assert_eq!(client.get("/x/static/").text(), "a");
@@ -94,10 +96,8 @@ fn the_script_chooses_a_server_of_the_pool() {
 
 #[test]
 fn the_script_answers_itself() {
-    let (origin, rsp) = one(
-        "rsp.on_request(function(req) return rsp.respond {
-           status = 405, headers = { Allow = 'GET', ['X-Why'] = 'because' }, body = 'no\\n' } end)",
-    );
+    let (origin, rsp) = one("rsp.on_request(function(req) return rsp.respond {
+           status = 405, headers = { Allow = 'GET', ['X-Why'] = 'because' }, body = 'no\\n' } end)");
     let mut client = Client::connect(rsp.address());
     for _ in 0..3 {
         let answer = client.get("/");
@@ -111,7 +111,8 @@ fn the_script_answers_itself() {
 
 #[test]
 fn an_answer_of_the_script_to_head_has_no_body_and_to_an_upload_leaves_the_connection_in_step() {
-    let (_origin, rsp) = one("rsp.on_request(function(req) return rsp.respond { status = 200, body = 'text' } end)");
+    let (_origin, rsp) =
+        one("rsp.on_request(function(req) return rsp.respond { status = 200, body = 'text' } end)");
     let mut client = Client::connect(rsp.address());
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response_to("HEAD").get("content-length"), Some("4"));
@@ -123,11 +124,9 @@ fn an_answer_of_the_script_to_head_has_no_body_and_to_an_upload_leaves_the_conne
 
 #[test]
 fn the_script_redirects_with_302_and_with_what_it_says() {
-    let (_origin, rsp) = one(
-        "rsp.on_request(function(req)
+    let (_origin, rsp) = one("rsp.on_request(function(req)
            if req.path == '/moved' then return rsp.redirect('https://new.example' .. req.target, 301) end
-           return rsp.redirect('/elsewhere') end)",
-    );
+           return rsp.redirect('/elsewhere') end)");
     let moved = get(rsp.address(), "/moved?x=1");
     assert_eq!((moved.status(), moved.get("location")), (301, Some("https://new.example/moved?x=1")));
     let found = get(rsp.address(), "/");
@@ -173,11 +172,9 @@ fn a_request_shows_all_its_parts() {
 
 #[test]
 fn header_changes_of_the_script_reach_the_server() {
-    let (origin, rsp) = one(
-        "rsp.on_request(function(req)
+    let (origin, rsp) = one("rsp.on_request(function(req)
            req.headers['X-Set'] = 'new'; req.headers['X-Multi'] = 'only'; req.headers['X-Gone'] = nil;
-           req.headers['Host'] = 'inner.example' end)",
-    );
+           req.headers['Host'] = 'inner.example' end)");
     asked(
         &rsp,
         "GET / HTTP/1.1\r\nHost: outer\r\nX-Multi: 1\r\nx-gone: 1\r\nX-Multi: 2\r\nX-GONE: 2\r\nX-Kept: 3\r\n\r\n",
@@ -192,7 +189,9 @@ fn header_changes_of_the_script_reach_the_server() {
 
 #[test]
 fn on_response_changes_what_the_client_gets() {
-    let origin = Origin::answering("HTTP/1.1 200 OK\r\nServer: secret/1.0\r\nX-Old: 1\r\nContent-Length: 4\r\n\r\nbody");
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nServer: secret/1.0\r\nX-Old: 1\r\nContent-Length: 4\r\n\r\nbody",
+    );
     let script = "rsp.on_response(function(req, res)
         res.headers['Server'] = nil; res.headers['X-Path'] = req.path .. ' ' .. res.status .. ' ' .. res.reason;
         res.headers['X-Old'] = 'new' end)";
@@ -208,7 +207,8 @@ fn on_response_changes_what_the_client_gets() {
 
 #[test]
 fn on_response_runs_once_and_neither_on_interim_nor_on_own_answers() {
-    let origin = Origin::answering("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let origin =
+        Origin::answering("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let script = "rsp.on_request(function(req) if req.path == '/own' then return rsp.respond { status = 200 } end end)
         rsp.on_response(function(req, res) res.headers['X-Ran'] = (res.headers['X-Ran'] or '') .. res.status end)";
     let rsp = Rsp::start(&format!("{}{script}", balanced(&[&origin.address])));
@@ -250,10 +250,8 @@ fn line_ends_in_header_names_and_values_raise() {
 
 #[test]
 fn a_request_kept_past_its_end_raises_a_clear_error() {
-    let (_origin, rsp) = one(
-        "local kept; rsp.on_request(function(req)
-           if kept then return rsp.respond { status = 200, body = kept.path } end kept = req end)",
-    );
+    let (_origin, rsp) = one("local kept; rsp.on_request(function(req)
+           if kept then return rsp.respond { status = 200, body = kept.path } end kept = req end)");
     assert_eq!(get(rsp.address(), "/first").text(), "origin");
     assert_eq!(get(rsp.address(), "/second").status(), 500);
     rsp.wait_for_log("rsp.lua:");
@@ -275,8 +273,9 @@ fn an_error_of_the_script_is_a_500_with_file_and_line_in_the_log_and_the_connect
 
 #[test]
 fn a_script_that_never_ends_costs_its_own_request_and_no_other() {
-    let (_origin, rsp) =
-        one("rsp.on_request(function(req)\n  if req.path == '/spin' then\n    while true do end\n  end\nend)");
+    let (_origin, rsp) = one(
+        "rsp.on_request(function(req)\n  if req.path == '/spin' then\n    while true do end\n  end\nend)",
+    );
     let mut others = Client::connect(rsp.address());
     for _ in 0..5 {
         let mut spinning = Client::connect(rsp.address());
@@ -289,10 +288,8 @@ fn a_script_that_never_ends_costs_its_own_request_and_no_other() {
 
 #[test]
 fn pcall_cannot_swallow_a_spent_budget() {
-    let (_origin, rsp) = one(
-        "rsp.on_request(function(req)
-           if req.path == '/spin' then while true do pcall(function() while true do end end) end end end)",
-    );
+    let (_origin, rsp) = one("rsp.on_request(function(req)
+           if req.path == '/spin' then while true do pcall(function() while true do end end) end end end)");
     let since = Instant::now();
     assert_eq!(get(rsp.address(), "/spin").status(), 500);
     assert!(since.elapsed() < Duration::from_secs(5));
@@ -423,7 +420,10 @@ fn a_balance_function_that_returns_no_server_is_an_error_of_the_script() {
 fn modules_beside_the_config_are_found() {
     let origin = Origin::named("origin");
     let directory = Directory::new();
-    directory.write("rules.lua", "local names = require 'lists.names'\nreturn function(req) req.headers['X-Rule'] = names[1] end");
+    directory.write(
+        "rules.lua",
+        "local names = require 'lists.names'\nreturn function(req) req.headers['X-Rule'] = names[1] end",
+    );
     directory.write("lists/names.lua", "return { 'from a module' }");
     let config = format!("{}rsp.on_request(require 'rules')", balanced(&[&origin.address]));
     let rsp = Rsp::start_in(directory, &config);
@@ -443,8 +443,19 @@ fn state_of_the_script_lives_from_request_to_request() {
 
 #[test]
 fn a_script_cannot_touch_files_or_run_programs() {
-    for name in ["io", "os.execute", "os.exit", "os.remove", "os.getenv", "loadfile", "dofile", "debug", "package.loadlib"] {
-        let guarded = format!("(function() local ok, it = pcall(function() return {name} end) return ok and it end)()");
+    for name in [
+        "io",
+        "os.execute",
+        "os.exit",
+        "os.remove",
+        "os.getenv",
+        "loadfile",
+        "dofile",
+        "debug",
+        "package.loadlib",
+    ] {
+        let guarded =
+            format!("(function() local ok, it = pcall(function() return {name} end) return ok and it end)()");
         let found = evaluated(&guarded, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(found == "nil" || found == "false", "{name} is {found}");
     }

@@ -128,8 +128,7 @@ fn upload(client: &mut Client, seed: u64, chunked: bool, slow: usize) -> String 
 #[test]
 fn a_fast_upload_reaches_a_slow_server_whole_while_others_run_at_full_speed() {
     let _alone = alone();
-    let slow =
-        bodies(Uploads { pause: Duration::from_millis(3), slow_pieces: 1000, small_buffer: true });
+    let slow = bodies(Uploads { pause: Duration::from_millis(3), slow_pieces: 1000, small_buffer: true });
     let fast = bodies(Uploads::default());
     let config = format!(
         "local slow = rsp.pool {{ name = 'slow', servers = {{ {:?} }} }}
@@ -204,7 +203,9 @@ fn a_reader_that_pauses_at_every_point_gets_everything() {
     let _alone = alone();
     let origin = bodies(Uploads::default());
     let rsp = Rsp::over(&[&origin.address]);
-    for (number, pause_at) in [0, 1, 4095, 4096, 32_767, 32_768, 65_536, 200_000, 1_999_999].into_iter().enumerate() {
+    for (number, pause_at) in
+        [0, 1, 4095, 4096, 32_767, 32_768, 65_536, 200_000, 1_999_999].into_iter().enumerate()
+    {
         let framing = ["length", "chunked"][number % 2];
         let mut client = Client::connect_with_small_buffer(rsp.address());
         client.ask(&format!("/{framing}/2000000/{number}"));

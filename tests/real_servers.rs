@@ -91,7 +91,8 @@ fn curl_sees_head_redirects_compression_and_http_1_0() {
         return;
     }
     let _alone = alone();
-    let nginx = Nginx::start_with("gzip on; gzip_types *; gzip_min_length 0; location = /old { return 301 /small; }");
+    let nginx =
+        Nginx::start_with("gzip on; gzip_types *; gzip_min_length 0; location = /old { return 301 /small; }");
     nginx.publish("text.txt", "the same line\n".repeat(10_000).as_bytes());
     let rsp = Rsp::over(&[nginx.address()]);
     let base = format!("http://{}", rsp.address());
@@ -100,8 +101,15 @@ fn curl_sees_head_redirects_compression_and_http_1_0() {
     assert_eq!(ran("curl", &["-sSf", "--http1.0", &format!("{base}/small")]).stdout, "hello from nginx\n");
     let text = ran("curl", &["-sSf", "--compressed", &format!("{base}/text.txt")]).stdout;
     assert_eq!(text.len(), 140_000);
-    let head = ran("curl", &["-sSf", "-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip", &format!("{base}/text.txt")]);
-    assert!(head.stdout.to_lowercase().contains("content-encoding: gzip"), "nginx compresses: {}", head.stdout);
+    let head = ran(
+        "curl",
+        &["-sSf", "-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip", &format!("{base}/text.txt")],
+    );
+    assert!(
+        head.stdout.to_lowercase().contains("content-encoding: gzip"),
+        "nginx compresses: {}",
+        head.stdout
+    );
 }
 
 #[test]

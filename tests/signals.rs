@@ -123,7 +123,11 @@ fn a_unix_socket_is_removed_at_the_end_and_taken_over_when_it_was_left_behind() 
     // Left behind: bound once by a program that is gone.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let config = format!("rsp.listen \"unix:{}\"\nrsp.pool {{ servers = {{ {:?} }} }}", path.display(), origin.address);
+    let config = format!(
+        "rsp.listen \"unix:{}\"\nrsp.pool {{ servers = {{ {:?} }} }}",
+        path.display(),
+        origin.address
+    );
     let rsp = Rsp::start(&config);
     assert_eq!(get(&format!("unix:{}", path.display()), "/").text(), "ok");
     rsp.stop();

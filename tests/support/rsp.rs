@@ -154,7 +154,6 @@ impl Rsp {
         let status = self.wait_for_exit();
         assert_eq!(status.code(), Some(0), "SIGTERM did not end it cleanly");
     }
-
 }
 
 impl Drop for Rsp {
