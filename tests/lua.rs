@@ -244,7 +244,7 @@ fn line_ends_in_header_names_and_values_raise() {
         let (origin, rsp) = one(&format!("rsp.on_request(function(req) {change} end)"));
         assert_eq!(get(rsp.address(), "/").status(), 500, "{change}");
         assert_eq!(origin.connection_count(), 0, "{change}");
-        rsp.wait_for_log("rsp.lua:2");
+        rsp.wait_for_log("rsp.lua:3");
     }
 }
 
@@ -397,6 +397,9 @@ fn a_balance_function_sees_how_busy_the_servers_are() {
     }
     until("three requests are in flight", || origin.head_count() == 4);
     assert_eq!(get(rsp.address(), "/").text(), "3");
+    for client in &staying {
+        client.wire.reset_on_close();
+    }
     drop(staying);
     until("none is in flight", || get(rsp.address(), "/").text() == "0");
 }

@@ -26,8 +26,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     let stuck = Gate::new();
     let gate = stuck.clone();
     // Takes nothing of an upload until the gate opens.
-    let slow = Origin::run(move |visit| {
-        let _ = visit.wire.socket.set_recv_buffer_size(4096);
+    let slow = Origin::run_with_small_buffer(move |visit| {
         if visit.head().is_some() {
             gate.wait();
             let mut taken = 0;

@@ -60,7 +60,7 @@ pub fn run(start: Start) -> Result<(), Failure> {
 fn serve(mut start: Start) -> Result<(), Failure> {
     // This VM ends here: the worker makes one of its own from the same source.
     let (mut config, _) = script::load(&mut start.source).map_err(Failure::Config)?;
-    fit_descriptors(&mut config);
+    let lowered = fit_descriptors(&mut config);
     let clock = Clock { zero: Instant::now() };
     let (sender, access) = open_access_log(&config, start.lines, clock)?;
     let listeners = bind_all(&config)?;
@@ -70,6 +70,9 @@ fn serve(mut start: Start) -> Result<(), Failure> {
         Setup { config: config.clone(), source: start.source, listeners, access: sender, zero: clock.zero };
     let (events, worker) = start_worker(setup)?;
     announce(&config, &addresses);
+    if let Some(warning) = lowered {
+        log::warn!("{warning}");
+    }
     (start.ready)(&addresses);
     let drain = start.drain.unwrap_or(config.settings.drain_timeout);
     let outcome = Running { events, worker, access: access.as_ref(), drain }.wait();
@@ -81,21 +84,22 @@ fn serve(mut start: Start) -> Result<(), Failure> {
     outcome
 }
 
-/// Two descriptors a client: its own and its server's.
-fn fit_descriptors(config: &mut Config) {
+/// Two descriptors a client: its own and its server's. What had to be changed is said once all stands.
+fn fit_descriptors(config: &mut Config) -> Option<String> {
     let limit = match net::raise_descriptor_limit() {
         Ok(limit) => limit,
-        Err(error) => return log::warn!("cannot raise the limit of open files: {error}"),
+        Err(error) => return Some(format!("cannot raise the limit of open files: {error}")),
     };
     let spare = SPARE_DESCRIPTORS + config.listeners.len() as u64;
     let possible = (limit.saturating_sub(spare) / 2).max(1);
     let wanted = config.settings.max_connections as u64;
-    if wanted > possible {
-        log::warn!(
-            "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} (ulimit -Hn)"
-        );
-        config.settings.max_connections = possible as usize;
+    if wanted <= possible {
+        return None;
     }
+    config.settings.max_connections = possible as usize;
+    Some(format!(
+        "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} (ulimit -Hn)"
+    ))
 }
 
 type Access = (Option<Sender>, Option<AccessLog>);

@@ -30,6 +30,9 @@ impl Failure {
     pub const CLIENT_GONE: Failure = failure(End::ClientCutResponse, 0, "the client closed the connection");
     pub const REQUEST_CUT: Failure =
         failure(End::ClientCutRequest, 400, "the request ended before it was whole");
+    /// The same where nobody is left to be told.
+    pub const REQUEST_GONE: Failure =
+        failure(End::ClientCutRequest, 0, "the client closed the connection within its request");
     pub const HEAD_TIMEOUT: Failure =
         failure(End::ClientHeadTimeout, 408, "the request head took too long to arrive");
     pub const BODY_TIMEOUT: Failure =

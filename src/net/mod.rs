@@ -3,6 +3,7 @@
 
 mod limits;
 mod listener;
+mod queue;
 mod stream;
 mod transport;
 

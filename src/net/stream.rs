@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
@@ -61,6 +62,10 @@ impl Transport for Stream {
 
     fn short_recv_is_empty(&self) -> bool {
         matches!(self, Stream::Tcp(_))
+    }
+
+    fn unacknowledged(&self) -> usize {
+        super::queue::unacknowledged(either!(self, s => s.as_raw_fd()))
     }
 }
 

@@ -19,6 +19,8 @@ pub trait Transport {
     fn reset_on_close(&mut self);
     /// Whether a `recv` that returned less than there was space for has emptied the socket.
     fn short_recv_is_empty(&self) -> bool;
+    /// Bytes that were taken by `send` and that the peer has not taken yet.
+    fn unacknowledged(&self) -> usize;
 }
 
 /// Where new connections come from and readiness is asked for.

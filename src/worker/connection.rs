@@ -48,6 +48,8 @@ pub struct Connection<S, R> {
     /// When bytes last came in, and last went out (or began to wait for the kernel). Microseconds.
     pub read_at: u64,
     pub write_at: u64,
+    /// What the kernel held for the peer when it was last asked.
+    held: usize,
 }
 
 impl<S: Transport, R> Connection<S, R> {
@@ -66,6 +68,7 @@ impl<S: Transport, R> Connection<S, R> {
             queued: false,
             read_at: now,
             write_at: now,
+            held: 0,
         }
     }
 
@@ -151,6 +154,15 @@ impl<S: Transport, R> Connection<S, R> {
             self.output.push(blocks, &part[gone..]);
         }
         Ok(())
+    }
+
+    /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
+    /// peer that takes them, however slowly, is at work. Asked when a deadline for writing is near.
+    pub fn note_progress(&mut self, now: u64) {
+        let held = self.stream.unacknowledged();
+        if std::mem::replace(&mut self.held, held) != held {
+            self.write_at = now;
+        }
     }
 
     /// Makes 0 of "not now" and remembers since when the kernel takes nothing.

@@ -20,7 +20,7 @@ use crate::base::batch;
 use crate::base::buffer::Pool;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
-use crate::exchange::{Failure, Ids};
+use crate::exchange::Ids;
 use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::net::Network;
 use crate::route::Router;
@@ -223,7 +223,8 @@ impl<N: Network> Core<N> {
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
         if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
-            return self.fail(lane, Failure::CLIENT_GONE);
+            let gone = pump::client_gone(&self.lanes[lane as usize]);
+            return self.fail(lane, gone);
         }
         if let Some(failure) = self.finish_connect(lane) {
             return self.fail(lane, failure);

@@ -20,36 +20,69 @@ enum Reason {
     Silent,
 }
 
-fn after(since: u64, wait: Duration) -> u64 {
-    since.saturating_add(wait.as_micros() as u64)
+/// A wait for the kernel is looked at so often within its time: the peer may be taking what the kernel holds.
+const LOOKS: u64 = 8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Deadline {
+    since: u64,
+    wait: u64,
+    reason: Reason,
+}
+
+impl Deadline {
+    fn new(since: u64, wait: Duration, reason: Reason) -> Deadline {
+        Deadline { since, wait: wait.as_micros() as u64, reason }
+    }
+
+    fn fail(since: u64, wait: Duration, failure: Failure) -> Deadline {
+        Deadline::new(since, wait, Reason::Fail(failure))
+    }
+
+    fn at(&self) -> u64 {
+        self.since.saturating_add(self.wait)
+    }
+
+    /// It is over when the peer has taken nothing, which only the kernel can tell.
+    fn is_for_kernel(&self) -> bool {
+        matches!(self.reason, Reason::Fail(Failure::WRITE_TIMEOUT | Failure::RESPONSE_TIMEOUT))
+    }
+
+    /// When to look next: at its end, or before it where there may be progress that nobody reports.
+    fn next_look(&self, now: u64) -> u64 {
+        match self.is_for_kernel() {
+            true => self.at().min(now + self.wait / LOOKS),
+            false => self.at(),
+        }
+    }
 }
 
 impl<N: Network> Core<N> {
-    fn client_deadline(&self, key: u32) -> Option<(u64, Reason)> {
+    fn client_deadline(&self, key: u32) -> Option<Deadline> {
         let client = self.clients.get(key)?;
         let timeouts = &self.router.config.settings.timeouts;
         if let Some(lingering) = client.role.lingering {
-            return Some((lingering.until, Reason::Silent));
+            return Some(Deadline::new(lingering.until, Duration::ZERO, Reason::Silent));
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
             return Some(match (client.role.head_since, client.role.served) {
-                (Some(since), _) => (after(since, timeouts.head), Reason::Head),
-                (None, 0) => (after(client.read_at, timeouts.head), Reason::Silent),
-                (None, _) => (after(client.read_at, timeouts.idle), Reason::Silent),
+                (Some(since), _) => Deadline::new(since, timeouts.head, Reason::Head),
+                (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Silent),
+                (None, _) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
             });
         };
         let x = &lane.exchange;
         if x.tunnel {
             let backend = lane.backend.and_then(|b| self.backends.get(b));
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
-            return Some((after(last, timeouts.tunnel), Reason::Fail(Failure::TUNNEL_TIMEOUT)));
+            return Some(Deadline::fail(last, timeouts.tunnel, Failure::TUNNEL_TIMEOUT));
         }
         if !client.output.is_empty() {
-            return Some((after(client.write_at, timeouts.write), Reason::Fail(Failure::WRITE_TIMEOUT)));
+            return Some(Deadline::fail(client.write_at, timeouts.write, Failure::WRITE_TIMEOUT));
         }
         (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
             let since = client.read_at.max(x.times.start);
-            (after(since, timeouts.body), Reason::Fail(Failure::BODY_TIMEOUT))
+            Deadline::fail(since, timeouts.body, Failure::BODY_TIMEOUT)
         })
     }
 
@@ -60,14 +93,16 @@ impl<N: Network> Core<N> {
         })
     }
 
-    fn backend_deadline(&self, key: u32) -> Option<(u64, Reason)> {
+    fn backend_deadline(&self, key: u32) -> Option<Deadline> {
         let backend = self.backends.get(key)?;
         let timeouts = &self.router.config.pools[backend.role.pool.0 as usize].timeouts;
         match backend.role.state {
-            BackendState::Idle => return Some((after(backend.role.since, timeouts.idle), Reason::Silent)),
+            BackendState::Idle => {
+                return Some(Deadline::new(backend.role.since, timeouts.idle, Reason::Silent));
+            }
             BackendState::Connecting => {
-                let reason = Reason::Fail(Failure::CONNECT_TIMEOUT);
-                return Some((after(backend.role.since, timeouts.connect), reason));
+                let since = backend.role.since;
+                return Some(Deadline::fail(since, timeouts.connect, Failure::CONNECT_TIMEOUT));
             }
             BackendState::Busy => {}
         }
@@ -80,7 +115,7 @@ impl<N: Network> Core<N> {
                 // A request whose body has yet to come waits for the client, not for the server.
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
-                    (after(last, timeouts.response), Reason::Fail(Failure::RESPONSE_TIMEOUT))
+                    Deadline::fail(last, timeouts.response, Failure::RESPONSE_TIMEOUT)
                 })
             }
             ResponseHalf::Body => {
@@ -88,7 +123,7 @@ impl<N: Network> Core<N> {
                 // While the client does not take what there is, we are not reading.
                 client.output.is_empty().then(|| {
                     let last = backend.read_at.max(client.write_at);
-                    (after(last, timeouts.gap), Reason::Fail(Failure::GAP_TIMEOUT))
+                    Deadline::fail(last, timeouts.gap, Failure::GAP_TIMEOUT)
                 })
             }
             ResponseHalf::Done => None,
@@ -96,14 +131,14 @@ impl<N: Network> Core<N> {
     }
 
     pub(super) fn arm_client(&mut self, key: u32) {
-        if let Some((at, _)) = self.client_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Client, key), at);
+        if let Some(deadline) = self.client_deadline(key) {
+            self.wheel.arm(Token::timer_of(Side::Client, key), deadline.next_look(self.now));
         }
     }
 
     pub(super) fn arm_backend(&mut self, key: u32) {
-        if let Some((at, _)) = self.backend_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Backend, key), at);
+        if let Some(deadline) = self.backend_deadline(key) {
+            self.wheel.arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.now));
         }
     }
 
@@ -130,11 +165,15 @@ impl<N: Network> Core<N> {
     }
 
     fn client_timer(&mut self, key: u32) {
-        let Some((at, reason)) = self.client_deadline(key) else { return };
-        if at > self.now {
+        let Some(mut deadline) = self.client_deadline(key) else { return };
+        if deadline.is_for_kernel() {
+            self.clients[key].note_progress(self.now);
+            deadline = self.client_deadline(key).unwrap_or(deadline);
+        }
+        if deadline.at() > self.now {
             return self.arm_client(key);
         }
-        let step = match reason {
+        let step = match deadline.reason {
             Reason::Silent => self.close_client(key),
             Reason::Head => self.refuse_late(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
@@ -143,13 +182,17 @@ impl<N: Network> Core<N> {
     }
 
     fn backend_timer(&mut self, key: u32) {
-        let Some((at, reason)) = self.backend_deadline(key) else { return };
-        if at > self.now {
+        let Some(mut deadline) = self.backend_deadline(key) else { return };
+        if deadline.is_for_kernel() {
+            self.backends[key].note_progress(self.now);
+            deadline = self.backend_deadline(key).unwrap_or(deadline);
+        }
+        if deadline.at() > self.now {
             return self.arm_backend(key);
         }
         let lane = self.backends.get(key).and_then(|b| b.role.lane);
         let client = lane.and_then(|l| self.lanes.get(l as usize)).map(|l| l.client);
-        match (reason, lane, client) {
+        match (deadline.reason, lane, client) {
             (Reason::Fail(failure), Some(lane), Some(client)) => {
                 if failure.is_connect_failure() {
                     self.note_pause(lane, failure.text);

@@ -150,8 +150,15 @@ fn fill_client<S: Transport>(
     lane: &Lane,
     tools: &mut Tools<'_>,
 ) -> Result<bool, Failure> {
-    let gone = if lane.exchange.tunnel { Failure::CLIENT_GONE } else { Failure::REQUEST_CUT };
-    client.fill(tools.blocks, tools.now).map_err(|_| gone)
+    client.fill(tools.blocks, tools.now).map_err(|_| client_gone(lane))
+}
+
+/// A client that is not there any more, by the half it left in.
+pub fn client_gone(lane: &Lane) -> Failure {
+    match lane.exchange.request {
+        RequestHalf::Body if !lane.exchange.tunnel => Failure::REQUEST_GONE,
+        _ => Failure::CLIENT_GONE,
+    }
 }
 
 fn pass_request<S: Transport>(

@@ -22,16 +22,14 @@ pub struct Uploads {
 }
 
 pub fn bodies(uploads: Uploads) -> Origin {
-    Origin::run(move |visit| {
-        if uploads.small_buffer {
-            let _ = visit.wire.socket.set_recv_buffer_size(4096);
-        }
+    let script = move |visit: &mut Visit| {
         while let Some(head) = visit.head() {
             if serve(visit, &head, uploads).is_none() {
                 return;
             }
         }
-    })
+    };
+    if uploads.small_buffer { Origin::run_with_small_buffer(script) } else { Origin::run(script) }
 }
 
 /// `None` when the connection is to be closed.

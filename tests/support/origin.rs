@@ -42,9 +42,24 @@ impl Origin {
         Origin::run_at("127.0.0.1:0", script)
     }
 
+    /// The same with a kernel that takes next to nothing on its behalf. The buffer has to be small before the
+    /// handshake: a sender waits for half of the largest window it ever saw.
+    pub fn run_with_small_buffer(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
+        let listener = listen("127.0.0.1:0", 1024);
+        listener.set_recv_buffer_size(4096).expect("a small buffer");
+        Origin::run_on(listener, "", script)
+    }
+
     /// The same at a given address: one that was refused before, or a unix socket.
     pub fn run_at(address: &str, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
-        let listener = listen(address, 1024);
+        Origin::run_on(listen(address, 1024), address, script)
+    }
+
+    fn run_on(
+        listener: Socket,
+        address: &str,
+        script: impl Fn(&mut Visit) + Send + Sync + 'static,
+    ) -> Origin {
         let address = match listener.local_addr().ok().and_then(|a| a.as_socket()) {
             Some(bound) => bound.to_string(),
             None => address.to_string(),
