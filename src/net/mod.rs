@@ -3,11 +3,13 @@
 
 mod limits;
 mod listener;
+mod memory;
 mod queue;
 mod stream;
 mod transport;
 
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
+pub use memory::give_memory_back;
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

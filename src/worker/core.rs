@@ -284,6 +284,15 @@ impl<N: Network> Core<N> {
         }
     }
 
+    pub fn has_surplus(&self) -> bool {
+        self.blocks.has_surplus()
+    }
+
+    /// Frees what a burst left behind; true if that was anything.
+    pub fn trim(&mut self) -> bool {
+        self.blocks.trim() > 0
+    }
+
     /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
     pub fn blocks(&self) -> (usize, usize) {
         (self.blocks.lent(), self.blocks.spare())

@@ -13,7 +13,7 @@ use super::Command;
 use super::core::{Core, Ready};
 use crate::base::batch;
 use crate::config::Config;
-use crate::net::{Kernel, Listener};
+use crate::net::{self, Kernel, Listener};
 use crate::script::Script;
 
 const WAKER: u64 = u64::MAX;
@@ -25,6 +25,8 @@ const EVENTS: usize = 1024;
 const ACCEPTS_A_TURN: usize = 64;
 /// After a failed accept (no descriptors left, say) this long nobody tries.
 const ACCEPT_PAUSE: u64 = 100_000;
+/// Memory that was not needed for this long is given back.
+const TRIM_EVERY: u64 = 1_000_000;
 /// Access records wait at most this long for company.
 const ACCESS_DELAY: u64 = 20_000;
 
@@ -40,6 +42,8 @@ pub(super) struct EventLoop {
     accept_after: u64,
     /// The last batch of access records went at.
     access_sent: u64,
+    /// Memory was last looked at.
+    trimmed: u64,
     /// When draining must be over.
     drain_until: Option<u64>,
     said_full: bool,
@@ -78,6 +82,7 @@ impl EventLoop {
             date: Date::default(),
             accept_after: 0,
             access_sent: 0,
+            trimmed: 0,
             drain_until: None,
             said_full: false,
         };
@@ -95,6 +100,7 @@ impl EventLoop {
             self.core.turns();
             self.core.expire();
             self.send_access(now);
+            self.trim(now);
             if self.is_over(now) {
                 self.core.stop();
                 self.core.flush_access();
@@ -121,7 +127,8 @@ impl EventLoop {
         }
         let accept_again = self.can_accept(u64::MAX).then_some(self.accept_after);
         let access = self.core.access_waits().then_some(self.access_sent + ACCESS_DELAY);
-        let first = [self.core.next_timer(), accept_again, access, self.drain_until];
+        let trim = self.core.has_surplus().then_some(self.trimmed + TRIM_EVERY);
+        let first = [self.core.next_timer(), accept_again, access, trim, self.drain_until];
         let first = first.into_iter().flatten().min()?;
         let now = self.zero.elapsed().as_micros() as u64;
         // epoll counts milliseconds; mio rounds up, so a timer is due when we wake.
@@ -189,6 +196,15 @@ impl EventLoop {
         if self.core.access_is_full() || now >= self.access_sent + ACCESS_DELAY {
             self.core.flush_access();
             self.access_sent = now;
+        }
+    }
+
+    fn trim(&mut self, now: u64) {
+        if now >= self.trimmed + TRIM_EVERY && self.core.has_surplus() {
+            self.trimmed = now;
+            if self.core.trim() {
+                net::give_memory_back();
+            }
         }
     }
 
