@@ -940,7 +940,7 @@ unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
         });
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         push_position(state, at);
-        push_text(state, (*cell).message.as_str().as_bytes());
+        push_text(state, (*cell).message.as_bytes());
         ffi::lua_concat(state, 2);
         ffi::lua_error(state);
     }
