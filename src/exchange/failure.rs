@@ -30,6 +30,8 @@ impl Failure {
     pub const CLIENT_GONE: Failure = failure(End::ClientCutResponse, 0, "the client closed the connection");
     pub const REQUEST_CUT: Failure =
         failure(End::ClientCutRequest, 400, "the request ended before it was whole");
+    pub const METHOD: Failure = failure(End::BadRequest, 405, "this method is not passed on");
+    pub const MAX_FORWARDS: Failure = failure(End::BadRequest, 400, "malformed Max-Forwards");
     pub const HEAD_TIMEOUT: Failure =
         failure(End::ClientHeadTimeout, 408, "the request head took too long to arrive");
     pub const BODY_TIMEOUT: Failure =

@@ -63,7 +63,10 @@ impl Client {
         eof: bool,
         head: &mut ResponseHead,
     ) -> Result<Option<Decoded>, Fault> {
-        if input.first().is_some_and(|first| *first != b'H') {
+        // What cannot become a response (another protocol's greeting, say) is not waited for.
+        const NAME: &[u8] = b"HTTP/";
+        let seen = input.len().min(NAME.len());
+        if input[..seen] != NAME[..seen] {
             return Err(Fault::StartLine);
         }
         match scan::section_end(input, &mut scanned, limits::RESPONSE_HEAD)? {
@@ -81,7 +84,7 @@ impl Client {
 
     fn take_head(&mut self, len: usize, head: &ResponseHead) -> Result<Decoded, Fault> {
         match head.status {
-            101 if !self.asked.upgrade => Err(Fault::Status),
+            101 if !(self.asked.upgrade && head.upgrade) => Err(Fault::Status),
             101 => {
                 self.reading = Reading::Done;
                 Ok(reading::head(len, false))

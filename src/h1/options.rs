@@ -35,7 +35,8 @@ impl Options {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8).
+    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8): in a request
+    /// the wish, in a 101 the consent.
     pub(super) fn wants_websocket(&self, version: Version) -> bool {
         self.upgrade && self.websocket && self.protocols == 1 && version == Version::Http11
     }

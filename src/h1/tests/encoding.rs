@@ -4,9 +4,9 @@ use super::feed::text;
 use crate::h1::{After, Client, RequestFacts, Server};
 use crate::http::*;
 
-const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false };
-const HTTP10: RequestFacts = RequestFacts { version: Version::Http10, is_head: false };
-const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: true };
+const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false, is_connect: false };
+const HTTP10: RequestFacts = RequestFacts { version: Version::Http10, is_head: false, is_connect: false };
+const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: true, is_connect: false };
 
 fn request(bytes: &str) -> RequestHead {
     let mut head = RequestHead::default();
