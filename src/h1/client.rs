@@ -23,7 +23,7 @@ impl Client {
     /// Writes a request head, always as HTTP/1.1.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
-        self.writing = Writing::start(head.framing);
+        self.writing = Writing::start(head.framing, &head.fields);
         self.asked =
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };
     }
@@ -100,7 +100,7 @@ impl Client {
     /// Makes a tunnel of both directions, after a 101 was accepted.
     pub fn switch(&mut self) {
         self.reading = Reading::TUNNEL;
-        self.writing = Writing::start(Framing::Tunnel);
+        self.writing = Writing::Framed(Framing::Tunnel);
     }
 
     pub fn next_message(&mut self) {

@@ -99,7 +99,7 @@ impl Server {
         let framing = framing_to_client(request, head);
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { persistence };
         encode::response_head(head, length_to_client(request, head, framing), persistence, out);
-        self.writing = Writing::start(framing);
+        self.writing = Writing::start(framing, &head.fields);
         (framing, persistence)
     }
 
@@ -112,7 +112,7 @@ impl Server {
     pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
         encode::response_head(head, Length::Unsaid, Persistence::Upgrade, out);
         self.reading = Reading::TUNNEL;
-        self.writing = Writing::start(Framing::Tunnel);
+        self.writing = Writing::Framed(Framing::Tunnel);
     }
 
     /// What stands around the next `len` body bytes.
