@@ -3,13 +3,28 @@
 
 use crate::http::{Framing, Name, ResponseHead, Version};
 
+/// What `Allow` says where rsp itself has to say it: every method of RFC 9110 and PATCH, but those that never
+/// pass. Which of them a resource knows is its server's to say.
+const PASSED: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Fills `head` for a plain answer and gives its body.
 pub fn plain(head: &mut ResponseHead, status: u16, text: &str, date: &[u8]) -> Vec<u8> {
     let body = format!("{status} {}\n{text}\n", reason_phrase(status)).into_bytes();
     start(head, status, body.len());
     head.fields.append(b"Content-Type", b"text/plain");
     head.fields.append(b"Date", date);
+    if status == 405 {
+        // RFC 9110 section 15.5.6: this status does not go without it.
+        head.fields.append(b"Allow", PASSED);
+    }
     body
+}
+
+/// Fills `head` for the answer to an OPTIONS request that may go no further (RFC 9110 section 9.3.7).
+pub fn last_hop(head: &mut ResponseHead, date: &[u8]) {
+    start(head, 200, 0);
+    head.fields.append(b"Date", date);
+    head.fields.append(b"Allow", PASSED);
 }
 
 /// Fills `head` for what the script answered. A status that has no body gets none.
@@ -104,6 +119,15 @@ mod tests {
             (502, &b"Bad Gateway"[..], Framing::Exact(50))
         );
         assert_eq!(format!("{:?}", head.fields), r#"{"Content-Type": "text/plain", "Date": "now"}"#);
+    }
+
+    #[test]
+    fn a_405_says_what_passes() {
+        let mut head = ResponseHead::default();
+        plain(&mut head, 405, "no", b"now");
+        assert!(head.fields.get_by_name(b"allow").is_some());
+        plain(&mut head, 400, "no", b"now");
+        assert!(head.fields.get_by_name(b"allow").is_none());
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Failure {
     /// The same where nobody is left to be told.
     pub const REQUEST_GONE: Failure =
         failure(End::ClientCutRequest, 0, "the client closed the connection within its request");
+    pub const METHOD: Failure = failure(End::BadRequest, 405, "this method is not passed on");
+    pub const MAX_FORWARDS: Failure = failure(End::BadRequest, 400, "malformed Max-Forwards");
     pub const HEAD_TIMEOUT: Failure =
         failure(End::ClientHeadTimeout, 408, "the request head took too long to arrive");
     pub const BODY_TIMEOUT: Failure =

@@ -5,11 +5,15 @@ mod answer;
 mod failure;
 mod id;
 mod pair;
+mod passage;
 pub mod record;
 mod rewrite;
 
-pub use answer::{plain, reason_phrase, scripted};
+pub use answer::{last_hop, plain, reason_phrase, scripted};
 pub use failure::{Failure, Side};
 pub use id::{Id, Ids};
 pub use pair::{Exchange, Next, RequestHalf, ResponseHalf, ResponseStep};
-pub use rewrite::{Inbound, request as rewrite_request, response as rewrite_response};
+pub use passage::{Passage, passage};
+pub use rewrite::{
+    Inbound, interim as rewrite_interim, request as rewrite_request, response as rewrite_response,
+};

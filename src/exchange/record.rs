@@ -13,7 +13,7 @@ pub enum End {
     Complete,
     /// rsp answered because the script said so.
     Answered,
-    /// The client's request was refused (400, 414, 431, 501, 505).
+    /// The client's request was refused (400, 405, 414, 431, 501, 505).
     BadRequest,
     /// The client left before its request was whole.
     ClientCutRequest,

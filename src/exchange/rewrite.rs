@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::id::{Id, Ids};
-use crate::http::{Fields, Name, RequestHead, ResponseHead};
+use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
 
 /// What is known of a request besides its head.
 pub struct Inbound<'a> {
@@ -25,6 +25,10 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
     remove_hop_by_hop(&mut head.fields, kept_upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
+    }
+    // RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored, and so not passed on as one of 1.1.
+    if head.version == Version::Http10 && head.fields.has(Name::Expect) {
+        head.fields.remove_where(|tag, _| tag == Name::Expect);
     }
     add_client(&mut head.fields, inbound.client);
     if !head.fields.has(Name::XForwardedProto) {
@@ -45,6 +49,11 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
     if !head.fields.has(Name::Date) {
         head.fields.append(b"Date", date);
     }
+}
+
+/// Rewrites an interim response's fields.
+pub fn interim(head: &mut ResponseHead) {
+    remove_hop_by_hop(&mut head.fields, false);
 }
 
 /// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
@@ -282,6 +291,28 @@ mod tests {
             assert_eq!(text.write(ip.parse().unwrap()), ip.as_bytes());
         }
         assert_eq!(IpText::default().write("::ffff:1.2.3.4".parse().unwrap()), b"1.2.3.4");
+    }
+
+    #[test]
+    fn an_expectation_of_http_10_is_not_passed_on() {
+        for (version, goes) in [(Version::Http10, false), (Version::Http11, true)] {
+            let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
+            head.version = version;
+            let inbound = Inbound { client: None, trusted: false, scheme: b"http", via: None };
+            request(&mut head, &inbound, &mut Ids::new());
+            assert_eq!(head.fields.has(Name::Expect), goes);
+        }
+    }
+
+    #[test]
+    fn an_interim_response_loses_fields_of_one_hop_and_gains_no_date() {
+        let mut head = ResponseHead { status: 103, ..ResponseHead::default() };
+        for (name, value) in [("Connection", "x-hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("Link", "</a>")]
+        {
+            head.fields.append(name.as_bytes(), value.as_bytes());
+        }
+        interim(&mut head);
+        assert_eq!(format!("{:?}", head.fields), r#"{"Connection": "x-hop", "Link": "</a>"}"#);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Client {
     /// Writes a request head, always as HTTP/1.1.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
-        self.writing = Writing::start(head.framing);
+        self.writing = Writing::start(head.framing, &head.fields);
         self.asked =
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };
     }
@@ -63,7 +63,10 @@ impl Client {
         eof: bool,
         head: &mut ResponseHead,
     ) -> Result<Option<Decoded>, Fault> {
-        if input.first().is_some_and(|first| *first != b'H') {
+        // What cannot become a response (another protocol's greeting, say) is not waited for.
+        const NAME: &[u8] = b"HTTP/";
+        let seen = input.len().min(NAME.len());
+        if input[..seen] != NAME[..seen] {
             return Err(Fault::StartLine);
         }
         match scan::section_end(input, &mut scanned, limits::RESPONSE_HEAD)? {
@@ -81,7 +84,7 @@ impl Client {
 
     fn take_head(&mut self, len: usize, head: &ResponseHead) -> Result<Decoded, Fault> {
         match head.status {
-            101 if !self.asked.upgrade => Err(Fault::Status),
+            101 if !(self.asked.upgrade && head.upgrade) => Err(Fault::Status),
             101 => {
                 self.reading = Reading::Done;
                 Ok(reading::head(len, false))
@@ -97,7 +100,7 @@ impl Client {
     /// Makes a tunnel of both directions, after a 101 was accepted.
     pub fn switch(&mut self) {
         self.reading = Reading::TUNNEL;
-        self.writing = Writing::start(Framing::Tunnel);
+        self.writing = Writing::Framed(Framing::Tunnel);
     }
 
     pub fn next_message(&mut self) {

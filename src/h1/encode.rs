@@ -4,7 +4,7 @@
 //! connection: rsp writes these itself, from what it decided. Most fields stand in the head's storage exactly
 //! as they are to be written, so runs of them are copied in one piece.
 
-use super::trailers;
+use super::{options, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// What becomes of the connection behind an encoded message.
@@ -47,37 +47,54 @@ impl Frame {
 }
 
 /// The framing of the message that is being written. `Exact` counts down.
-#[derive(Default)]
-pub(super) struct Writing(Framing);
+pub(super) enum Writing {
+    Framed(Framing),
+    /// Chunked, and trailers stay here: the head's Connection named fields of this hop, which may be among them
+    /// (RFC 9110 section 7.6.1).
+    WithoutTrailers,
+}
+
+impl Default for Writing {
+    fn default() -> Writing {
+        Writing::Framed(Framing::None)
+    }
+}
 
 impl Writing {
-    pub(super) fn start(framing: Framing) -> Writing {
-        Writing(framing)
+    pub(super) fn start(framing: Framing, head: &Fields) -> Writing {
+        match framing {
+            Framing::Chunked if options::names_fields(head) => Writing::WithoutTrailers,
+            framing => Writing::Framed(framing),
+        }
     }
 
     pub(super) fn frame(&mut self, len: usize) -> Frame {
-        match &mut self.0 {
+        match self {
             // A chunk of no bytes would be the last one.
-            Framing::Chunked if len > 0 => return Frame::chunk(len),
-            Framing::Exact(left) => {
+            Writing::Framed(Framing::Chunked) | Writing::WithoutTrailers if len > 0 => {
+                return Frame::chunk(len);
+            }
+            Writing::Framed(Framing::Exact(left)) => {
                 debug_assert!(len as u64 <= *left, "more body than the head said");
                 *left = left.saturating_sub(len as u64);
             }
-            framing => debug_assert!(len == 0 || *framing != Framing::None, "a body where none may be"),
+            Writing::Framed(Framing::None) => debug_assert!(len == 0, "a body where none may be"),
+            _ => {}
         }
         Frame::default()
     }
 
     pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
-        match self.0 {
-            Framing::None | Framing::Exact(0) => After::Reusable,
-            Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel => After::MustClose,
-            Framing::Chunked => {
-                last_chunk(trailers, out);
-                self.0 = Framing::None;
-                After::Reusable
+        match self {
+            Writing::Framed(Framing::None | Framing::Exact(0)) => return After::Reusable,
+            Writing::Framed(Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel) => {
+                return After::MustClose;
             }
+            Writing::Framed(Framing::Chunked) => last_chunk(trailers, out),
+            Writing::WithoutTrailers => last_chunk(None, out),
         }
+        *self = Writing::default();
+        After::Reusable
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) fn response(raw: &[u8], to_head: bool, head: &mut ResponseHead) -> Re
     head.version = version(minor);
     head.framing = framing::of_response(head.version, to_head || framing::is_bodiless(code), notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
+    head.upgrade = notes.options.wants_websocket(head.version);
     Ok(())
 }
 

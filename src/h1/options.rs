@@ -1,7 +1,14 @@
 //! What a head says about its connection: the options in Connection, and a wish to upgrade.
 
 use super::grammar::list;
-use crate::http::Version;
+use crate::http::{Fields, Name, Version};
+
+/// Whether Connection names fields of this hop, besides the options that nearly every client sends.
+pub(super) fn names_fields(fields: &Fields) -> bool {
+    let usual: [&[u8]; 5] = [b"", b"close", b"keep-alive", b"te", b"upgrade"];
+    let mut values = fields.iter().filter(|(tag, ..)| *tag == Name::Connection).map(|(.., value)| value);
+    values.any(|value| list(value).any(|option| !usual.iter().any(|u| option.eq_ignore_ascii_case(u))))
+}
 
 #[derive(Default)]
 pub(super) struct Options {
@@ -35,7 +42,8 @@ impl Options {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8).
+    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8): in a request
+    /// the wish, in a 101 the consent.
     pub(super) fn wants_websocket(&self, version: Version) -> bool {
         self.upgrade && self.websocket && self.protocols == 1 && version == Version::Http11
     }

@@ -4,7 +4,9 @@ use super::encode::{self, After, Frame, Length, Writing};
 use super::grammar::TOKEN;
 use super::reading::Reading;
 use super::{body, framing, head, limits, scan};
-use crate::http::{Decoded, Fault, Fields, Framing, Persistence, RequestHead, ResponseHead, Sink, Version};
+use crate::http::{
+    Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink, Version,
+};
 
 #[derive(Default)]
 pub struct Server {
@@ -17,6 +19,17 @@ pub struct Server {
 pub struct RequestFacts {
     pub version: Version,
     pub is_head: bool,
+    pub is_connect: bool,
+}
+
+impl RequestFacts {
+    pub fn of(head: &RequestHead) -> RequestFacts {
+        RequestFacts {
+            version: head.version,
+            is_head: head.method == Method::Head,
+            is_connect: head.method == Method::Connect,
+        }
+    }
 }
 
 impl Server {
@@ -86,7 +99,7 @@ impl Server {
         let framing = framing_to_client(request, head);
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { persistence };
         encode::response_head(head, length_to_client(request, head, framing), persistence, out);
-        self.writing = Writing::start(framing);
+        self.writing = Writing::start(framing, &head.fields);
         (framing, persistence)
     }
 
@@ -99,7 +112,7 @@ impl Server {
     pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
         encode::response_head(head, Length::Unsaid, Persistence::Upgrade, out);
         self.reading = Reading::TUNNEL;
-        self.writing = Writing::start(Framing::Tunnel);
+        self.writing = Writing::Framed(Framing::Tunnel);
     }
 
     /// What stands around the next `len` body bytes.
@@ -127,6 +140,8 @@ fn sharpen(fault: Fault, input: &[u8]) -> Fault {
 fn framing_to_client(request: RequestFacts, head: &ResponseHead) -> Framing {
     match (head.framing, request.version) {
         _ if request.is_head || framing::is_bodiless(head.status) => Framing::None,
+        // RFC 9112 section 6.3: whatever follows is a tunnel's to the client, so it has no framing and an end.
+        _ if request.is_connect && head.status < 300 => Framing::UntilClose,
         (Framing::Exact(n), _) => Framing::Exact(n),
         (Framing::None, _) => Framing::Exact(0),
         (Framing::Chunked | Framing::UntilClose | Framing::Tunnel, Version::Http11) => Framing::Chunked,

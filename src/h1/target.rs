@@ -3,6 +3,7 @@
 //! What goes on is the origin form: the authority of an absolute form takes the place of Host, so that two
 //! names of the same request cannot differ behind rsp.
 
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use super::grammar::REG_NAME;
@@ -85,11 +86,9 @@ fn is_host(host: &[u8]) -> bool {
     }
 }
 
-/// Only the characters are checked: which address it is matters to nobody here.
+/// An address as RFC 3986 section 3.2.2 writes it: no zone, and nothing of a future version.
 fn is_ipv6(literal: &[u8]) -> bool {
-    literal.len() >= 2
-        && literal.contains(&b':')
-        && literal.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+    str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_reg_name(name: &[u8]) -> bool {
@@ -143,6 +142,10 @@ mod tests {
             "[::1",
             "::1",
             "[]",
+            "[:]",
+            "[1:2]",
+            "[1:2:3:4:5:6:7:8:9]",
+            "[::1.2.3]",
             "[::1]x",
             "[::1]80",
             "[v1.x]",

@@ -5,24 +5,36 @@
 use crate::http::Name;
 
 /// Names without a tag of their own that no trailer may have.
-const REFUSED: [&str; 17] = [
+const REFUSED: [&str; 29] = [
     "accept-encoding",
     "age",
     "authorization",
     "cache-control",
+    "content-disposition",
     "content-encoding",
+    "content-language",
+    "content-location",
     "content-range",
     "content-type",
     "expires",
     "if-match",
+    "if-modified-since",
     "if-none-match",
+    "if-range",
+    "if-unmodified-since",
     "location",
+    "pragma",
     "proxy-authenticate",
     "proxy-authorization",
     "range",
+    "retry-after",
     "set-cookie",
+    "set-cookie2",
     "vary",
     "www-authenticate",
+    "x-forwarded-port",
+    "x-http-method-override",
+    "x-real-ip",
 ];
 
 /// Every tagged name means something in a head, so none of them passes.

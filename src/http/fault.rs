@@ -35,7 +35,7 @@ pub enum Fault {
     Chunk,
     /// Trailer section against the grammar or over its limit.
     Trailers,
-    /// A status code that is not three digits from 100 to 599, or a 101 nobody asked for.
+    /// A status code that is not three digits from 100 to 599, or a 101 that is not the one asked for.
     Status,
     /// The connection ended inside a head.
     CutHead,

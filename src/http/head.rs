@@ -109,6 +109,8 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The server keeps the connection after this message.
     pub keep_alive: bool,
+    /// `Upgrade: websocket` said with `Connection: upgrade`, as a 101 must.
+    pub upgrade: bool,
 }
 
 impl ResponseHead {

@@ -3,7 +3,7 @@
 use super::core::{Core, Step};
 use super::sides::{Lane, Lingering};
 use crate::exchange::record::{End, Record};
-use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, plain, scripted};
+use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
 use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
 use crate::net::{Network, Transport};
@@ -42,10 +42,20 @@ impl<N: Network> Core<N> {
     pub(super) fn answer_scripted(&mut self, lane: u32, answer: &Answer) -> Step {
         let x = &mut self.lanes[lane as usize].exchange;
         x.end = End::Answered;
-        x.close_client |= x.request == RequestHalf::Body;
+        // What follows a CONNECT may be meant for a tunnel, so it is never read as a request.
+        x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
         scripted(&mut self.scratch.response, answer.status, fields, length, &self.date);
         self.answer(lane, &answer.body)
+    }
+
+    /// Answers an OPTIONS request that may go no further.
+    pub(super) fn answer_last_hop(&mut self, lane: u32) -> Step {
+        let x = &mut self.lanes[lane as usize].exchange;
+        x.end = End::Answered;
+        x.close_client |= x.request == RequestHalf::Body;
+        last_hop(&mut self.scratch.response, &self.date);
+        self.answer(lane, b"")
     }
 
     /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
@@ -57,7 +67,7 @@ impl<N: Network> Core<N> {
         x.begun = true;
         x.response = ResponseHalf::Done;
         let is_head = x.head.method == Method::Head;
-        let facts = RequestFacts { version: x.head.version, is_head };
+        let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
         let has_body = !is_head && self.scratch.response.framing != Framing::None;
         if has_body {

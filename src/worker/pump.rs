@@ -13,7 +13,7 @@ use super::connection::{FRAME_MAX, OutputSink, WriteEnd};
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
 use crate::exchange::record::NEVER;
-use crate::exchange::{Failure, RequestHalf, ResponseHalf, ResponseStep, rewrite_response};
+use crate::exchange::{Failure, RequestHalf, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
 use crate::http::{Decoded, Event, Fields, Persistence, ResponseHead};
 use crate::net::Transport;
@@ -340,6 +340,7 @@ fn pass_response_head<S: Transport>(
     match lane.exchange.response_head(tools.response)? {
         ResponseStep::Interim { pass: false } => Ok(()),
         ResponseStep::Interim { pass: true } => {
+            rewrite_interim(tools.response);
             let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
             client.role.codec.encode_interim(tools.response, out);
             Ok(())
@@ -355,6 +356,9 @@ fn pass_response_head<S: Transport>(
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
+            // The server will not read what is left of the request, so the client's connection cannot go on.
+            lane.exchange.close_client |=
+                lane.exchange.request == RequestHalf::Body && !tools.response.keep_alive;
             pass_final_head(client, lane, tools)
         }
     }
@@ -374,7 +378,7 @@ fn pass_final_head<S: Transport>(
             return Err(Failure::SCRIPT);
         }
     }
-    let facts = RequestFacts { version: x.head.version, is_head: x.head.method == crate::http::Method::Head };
+    let facts = RequestFacts::of(&x.head);
     let persistence = x.persistence(tools.draining);
     let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
     let (_, persistence) = client.role.codec.encode_head(facts, tools.response, persistence, out);

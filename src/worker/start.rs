@@ -3,10 +3,10 @@
 use super::connection::OutputSink;
 use super::core::{Core, Step};
 use super::sides::Lane;
-use crate::exchange::{Exchange, Failure, Inbound, RequestHalf, rewrite_request};
+use crate::exchange::{Exchange, Failure, Inbound, Passage, RequestHalf, passage, rewrite_request};
 use crate::http::{Event, Fault, RequestHead};
 use crate::net::{Network, Transport};
-use crate::route::Decision;
+use crate::route::{Decision, Route};
 use crate::script;
 
 /// A head whose storage grew beyond this is not kept for the next request.
@@ -76,10 +76,7 @@ impl<N: Network> Core<N> {
         x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
         let about = script::Client { address: peer, scheme: "http", id: x.id.as_bytes() };
         match self.router.decide(&mut x.head, about) {
-            Decision::Forward(route) => {
-                self.lanes[lane as usize].route = Some(route);
-                self.dial(lane)
-            }
+            Decision::Forward(route) => self.forward(lane, route),
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
             Decision::Failed(error) => {
                 log::error!("on_request: {}", error.0);
@@ -88,9 +85,20 @@ impl<N: Network> Core<N> {
             Decision::Fallback(route, error) => {
                 let pool = &self.router.config.pools[route.pool.0 as usize].name;
                 log::error!("on_request: {} (the fallback pool {pool} takes the request)", error.0);
-                self.lanes[lane as usize].route = Some(route);
+                self.forward(lane, route)
+            }
+        }
+    }
+
+    fn forward(&mut self, lane: u32, route: Route) -> Step {
+        let place = &mut self.lanes[lane as usize];
+        match passage(&mut place.exchange.head) {
+            Passage::Forward => {
+                place.route = Some(route);
                 self.dial(lane)
             }
+            Passage::Refuse(failure) => self.answer_failure(lane, failure),
+            Passage::LastHop => self.answer_last_hop(lane),
         }
     }
 

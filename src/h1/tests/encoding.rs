@@ -4,9 +4,9 @@ use super::feed::text;
 use crate::h1::{After, Client, RequestFacts, Server};
 use crate::http::*;
 
-const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false };
-const HTTP10: RequestFacts = RequestFacts { version: Version::Http10, is_head: false };
-const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: true };
+const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false, is_connect: false };
+const HTTP10: RequestFacts = RequestFacts { version: Version::Http10, is_head: false, is_connect: false };
+const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: true, is_connect: false };
 
 fn request(bytes: &str) -> RequestHead {
     let mut head = RequestHead::default();
@@ -250,6 +250,27 @@ fn trailers_go_on_in_chunks_without_what_belongs_in_a_head() {
     );
     assert_eq!(ended(HTTP10, chunked), (String::new(), After::MustClose));
     assert_eq!(ended(HTTP11, "HTTP/1.1 204 No\r\n\r\n"), (String::new(), After::Reusable));
+}
+
+#[test]
+fn trailers_stay_where_connection_named_fields_of_the_hop() {
+    let mut trailers = Fields::default();
+    trailers.append(b"X-Sum", b"1");
+    for (connection, goes) in
+        [("keep-alive, TE", "0\r\nX-Sum: 1\r\n\r\n"), ("x-sum", "0\r\n\r\n"), ("te, X-Other", "0\r\n\r\n")]
+    {
+        let fields = format!("Connection: {connection}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let (mut client, mut server, mut out) = (Client::default(), Server::default(), Vec::new());
+        let asked = request(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
+        client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
+        client.encode_end(Some(&trailers), &mut out);
+        assert_eq!(text(&out), goes, "request, {connection}");
+        out.clear();
+        let came = response(Method::Get, &format!("HTTP/1.1 200 OK\r\n{fields}"));
+        server.encode_head(HTTP11, &came, Persistence::Keep, &mut Vec::new());
+        server.encode_end(Some(&trailers), &mut out);
+        assert_eq!(text(&out), goes, "response, {connection}");
+    }
 }
 
 #[test]

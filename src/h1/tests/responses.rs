@@ -121,8 +121,8 @@ fn interim_responses_come_before_the_final_one() {
 
 #[test]
 fn a_101_makes_a_tunnel_where_one_was_asked_for() {
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
-    let shown = "101 \"Switching Protocols\" Http11 None keep [Upgrade: websocket]";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let shown = "101 \"Switching Protocols\" Http11 None keep [Connection: upgrade; Upgrade: websocket]";
     answers("UPGRADE", &[(switch, &format!("{shown} | end"))]);
     answers(
         "UPGRADE",
@@ -135,6 +135,15 @@ fn a_101_makes_a_tunnel_where_one_was_asked_for() {
             "403 \"No\" Http11 Exact(1) keep [Content-Length: 1] | body \"x\" | end",
         )],
     );
+    for other in [
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "HTTP/1.0 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        answers("UPGRADE", &[(other, "Status")]);
+    }
     answers("GET", &[(switch, "Status")]);
     answers("HEAD", &[(switch, "Status")]);
 }
