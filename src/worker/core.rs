@@ -13,6 +13,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::connection::Connection;
+use super::ends::client_gone;
 use super::pump::{self, Outcome, Tools};
 use super::sides::{Backend, BackendState, Client, ClientSide, Lane};
 use super::table::{Side, Table, Token};
@@ -223,7 +224,7 @@ impl<N: Network> Core<N> {
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
         if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
-            let gone = pump::client_gone(&self.lanes[lane as usize]);
+            let gone = client_gone(&self.lanes[lane as usize]);
             return self.fail(lane, gone);
         }
         if let Some(failure) = self.finish_connect(lane) {
@@ -258,48 +259,6 @@ impl<N: Network> Core<N> {
             draining: self.draining,
         };
         pump::turn(client, backend, lane, tools)
-    }
-
-    /// Access records wait to be sent.
-    pub fn access_waits(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| !a.is_empty())
-    }
-
-    pub fn access_is_full(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| a.len() >= a.batch_size() / 2)
-    }
-
-    pub fn flush_access(&mut self) {
-        if let Some(access) = &mut self.access {
-            access.send();
-        }
-    }
-
-    /// Gives descriptors back that are only kept to be fast.
-    pub fn close_idle_backends(&mut self) {
-        for key in self.backends.keys() {
-            if self.backends[key].role.state == BackendState::Idle {
-                self.close_backend(key);
-            }
-        }
-    }
-
-    pub fn has_surplus(&self) -> bool {
-        self.blocks.has_surplus()
-    }
-
-    /// Frees what a burst left behind; true if that was anything.
-    pub fn trim(&mut self) -> bool {
-        self.blocks.trim() > 0
-    }
-
-    /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
-    pub fn blocks(&self) -> (usize, usize) {
-        (self.blocks.lent(), self.blocks.spare())
-    }
-
-    pub fn counts(&self) -> (usize, usize, usize) {
-        (self.clients.len(), self.backends.len(), self.lanes.len())
     }
 }
 

@@ -8,6 +8,8 @@
 //! - `pump`       moves a pair's bytes
 //! - `finish`     every end, and its record
 //! - `deadlines`  every wait, derived from the state
+//! - `ends`       what the end of a connection means to its exchange
+//! - `upkeep`     what the loop asks for between turns
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
@@ -16,12 +18,14 @@ mod core;
 mod deadlines;
 mod dial;
 mod drain;
+mod ends;
 mod event_loop;
 mod finish;
 mod pump;
 mod sides;
 mod start;
 mod table;
+mod upkeep;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,6 +10,7 @@
 //! fast pair does not starve the others.
 
 use super::connection::{FRAME_MAX, OutputSink, WriteEnd};
+use super::ends::{client_gone, closed_early};
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
 use crate::exchange::record::NEVER;
@@ -153,14 +154,6 @@ fn fill_client<S: Transport>(
     client.fill(tools.blocks, tools.now).map_err(|_| client_gone(lane))
 }
 
-/// A client that is not there any more, by the half it left in.
-pub fn client_gone(lane: &Lane) -> Failure {
-    match lane.exchange.request {
-        RequestHalf::Body if !lane.exchange.tunnel => Failure::REQUEST_GONE,
-        _ => Failure::CLIENT_GONE,
-    }
-}
-
 fn pass_request<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
@@ -278,14 +271,6 @@ fn fill_backend<S: Transport>(
     tools: &mut Tools<'_>,
 ) -> Result<bool, Failure> {
     backend.fill(tools.blocks, tools.now).map_err(|_| closed_early(lane))
-}
-
-/// The server's connection ended: before anything of a response came, or in its middle.
-fn closed_early(lane: &Lane) -> Failure {
-    match lane.exchange.response {
-        ResponseHalf::Waiting => Failure::SERVER_CLOSED,
-        _ => Failure::RESPONSE_CUT,
-    }
 }
 
 fn pass_response<S: Transport>(
