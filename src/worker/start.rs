@@ -67,10 +67,7 @@ impl<N: Network> Core<N> {
         let peer = client.role.peer;
         let x = &mut self.lanes[lane as usize].exchange;
         let settings = &self.router.config.settings;
-        let trusted = peer.is_some_and(|p| {
-            let ip = p.ip().to_canonical();
-            settings.trusted.iter().any(|net| net.contains(&ip))
-        });
+        let trusted = settings.trusted.has(peer);
         let via = settings.via.as_ref().map(String::as_bytes);
         let inbound = Inbound { client: peer, trusted, scheme: b"http", via };
         x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);

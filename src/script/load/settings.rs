@@ -8,7 +8,7 @@ use super::keys::{Keys, later, list, raw, row, table};
 use super::place::Place;
 use super::values::{network, one_of, text, time, whole};
 use super::wrong::{LATER, Read, Step, Wrong, show};
-use crate::config::{AccessLog, LogFormat, LogTarget, Settings, Timeouts};
+use crate::config::{AccessLog, LogFormat, LogTarget, Settings, Timeouts, Trusted};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -95,10 +95,16 @@ fn workers(value: &Value) -> Read<()> {
     }
 }
 
-fn trusted(value: &Value) -> Read<Vec<ipnet::IpNet>> {
-    let items = list(value, "a list such as { \"10.0.0.0/8\" }")?;
-    let read = |(index, value): (usize, &Value)| network(value).map_err(|wrong| wrong.item(index + 1));
-    items.iter().enumerate().map(read).collect()
+fn trusted(value: &Value) -> Read<Trusted> {
+    let mut trusted = Trusted::default();
+    for (index, item) in list(value, "a list such as { \"10.0.0.0/8\" }")?.iter().enumerate() {
+        if item.as_string().is_some_and(|word| word.as_bytes() == *b"unix:") {
+            trusted.unix = true;
+        } else {
+            trusted.networks.push(network(item).map_err(|wrong| wrong.item(index + 1))?);
+        }
+    }
+    Ok(trusted)
 }
 
 fn access_log(value: &Value) -> Read<AccessLog> {

@@ -95,8 +95,22 @@ pub(super) fn network(value: &Value) -> Read<IpNet> {
     let network =
         text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)));
     network
-        .map(|network| network.trunc())
+        .map(|network| canonical(network).trunc())
         .ok_or_else(|| Wrong::new(format!("got {}, expected {EXPECTED}", quoted(&text))))
+}
+
+/// A network of IPv4 addresses written as IPv6 ones is one of IPv4: that is what addresses are compared as.
+fn canonical(network: IpNet) -> IpNet {
+    let prefix = network.prefix_len().checked_sub(96);
+    let four = network.network().to_canonical();
+    match prefix.and_then(|prefix| IpNet::new(four, prefix).ok()) {
+        Some(network) if four.is_ipv4() => network,
+        _ => network,
+    }
+}
+
+pub(super) fn yes_or_no(value: &Value) -> Read<bool> {
+    value.as_boolean().ok_or_else(|| Wrong::got(value, "true or false"))
 }
 
 /// One of a few words.
@@ -158,8 +172,29 @@ mod tests {
 
     #[test]
     fn networks_are_cidr_or_one_address_and_lose_their_host_bits() {
-        let read = each(&["'10.0.0.0/8'", "'10.1.2.3/8'", "'192.0.2.7'", "'::1'", "'fd00::/8'"], network);
-        let want = ["10.0.0.0/8", "10.0.0.0/8", "192.0.2.7/32", "::1/128", "fd00::/8"];
+        let read = each(
+            &[
+                "'10.0.0.0/8'",
+                "'10.1.2.3/8'",
+                "'192.0.2.7'",
+                "'::1'",
+                "'fd00::/8'",
+                "'::ffff:10.1.2.3/104'",
+                "'::ffff:192.0.2.7'",
+                "'::/0'",
+            ],
+            network,
+        );
+        let want = [
+            "10.0.0.0/8",
+            "10.0.0.0/8",
+            "192.0.2.7/32",
+            "::1/128",
+            "fd00::/8",
+            "10.0.0.0/8",
+            "192.0.2.7/32",
+            "::/0",
+        ];
         assert_eq!(read, want.map(|text| Ok(text.parse().unwrap())));
         for result in each(&["'10.0.0.0/33'", "'lan'", "10", "''"], network) {
             let error = result.unwrap_err();
