@@ -9,4 +9,4 @@ mod head;
 pub use codec::{Decoded, Event, Framing, Persistence, Sink, StreamId};
 pub use fault::Fault;
 pub use fields::{Field, Fields, Name, Span};
-pub use head::{Method, RequestHead, ResponseHead, Version};
+pub use head::{Method, RequestHead, ResponseHead, Scheme, Version};

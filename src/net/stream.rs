@@ -1,7 +1,7 @@
 //! TCP and Unix sockets as `Transport`s, and the real network.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -66,6 +66,13 @@ impl Transport for Stream {
 
     fn unacknowledged(&self) -> usize {
         super::queue::unacknowledged(either!(self, s => s.as_raw_fd()))
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(s) => s.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
     }
 }
 

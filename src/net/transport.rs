@@ -2,6 +2,7 @@
 //! with system calls; tests answer from memory. A byte filter such as TLS is another `Transport` over one.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 
 use crate::config::Address;
 
@@ -21,6 +22,10 @@ pub trait Transport {
     fn short_recv_is_empty(&self) -> bool;
     /// Bytes that were taken by `send` and that the peer has not taken yet.
     fn unacknowledged(&self) -> usize;
+    /// Our end's address. `None` where that is no IP address.
+    fn local_address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Where new connections come from and readiness is asked for.

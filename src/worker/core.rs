@@ -7,6 +7,7 @@
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use slab::Slab;
 
 use super::connection::Connection;
 use super::ends::client_gone;
+use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
-use super::sides::{Backend, BackendState, Client, ClientSide, Lane};
+use super::sides::{Arrival, Backend, BackendState, Client, ClientSide, Lane, Peer};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
 use crate::base::buffer::Pool;
@@ -52,6 +54,7 @@ pub struct Core<N: Network> {
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) access: Option<batch::Sender>,
+    pub(super) proxy_refusals: ProxyRefusals,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
@@ -99,6 +102,7 @@ impl<N: Network> Core<N> {
             ids: Ids::new(),
             scratch: Scratch::default(),
             access,
+            proxy_refusals: ProxyRefusals::default(),
             queue: Vec::new(),
             turning: Vec::new(),
             now,
@@ -125,13 +129,19 @@ impl<N: Network> Core<N> {
     }
 
     /// Takes a connection that was accepted.
-    pub fn accepted(&mut self, mut stream: N::Stream, peer: Option<std::net::SocketAddr>) {
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
+        let peer = self.peer(address);
+        self.admit(stream, peer, Arrival::Direct);
+    }
+
+    pub(super) fn admit(&mut self, mut stream: N::Stream, peer: Peer, arrival: Arrival) {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {error}");
             return;
         }
-        let key = self.clients.insert(Connection::new(stream, ClientSide::new(peer), true, self.now));
+        let role = ClientSide::new(peer, arrival);
+        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
         self.arm_client(key);
     }
 

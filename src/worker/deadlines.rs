@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::core::{Core, Step};
-use super::sides::BackendState;
+use super::sides::{Arrival, BackendState};
 use super::table::{Side, Token};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Network;
@@ -16,6 +16,8 @@ enum Reason {
     Fail(Failure),
     /// Part of a head came, the rest did not.
     Head,
+    /// So did the PROXY header before it.
+    ProxyHeader,
     /// Nobody waits for anything: close without a word.
     Silent,
 }
@@ -66,6 +68,10 @@ impl<N: Network> Core<N> {
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
             return Some(match (client.role.head_since, client.role.served) {
+                (since, _) if client.role.arrival == Arrival::Awaited => {
+                    let since = since.unwrap_or(client.read_at);
+                    Deadline::new(since, timeouts.head, Reason::ProxyHeader)
+                }
                 (Some(since), _) => Deadline::new(since, timeouts.head, Reason::Head),
                 (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Silent),
                 (None, _) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
@@ -176,6 +182,7 @@ impl<N: Network> Core<N> {
         let step = match deadline.reason {
             Reason::Silent => self.close_client(key),
             Reason::Head => self.refuse_late(key),
+            Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
         };
         self.go_on(key, step);

@@ -66,8 +66,7 @@ impl<N: Network> Core<N> {
             return Err(refused);
         }
         let x = &mut lane.exchange;
-        let address = self.clients[lane.client].role.peer;
-        let about = script::Client { address, scheme: "http", id: x.id.as_bytes() };
+        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.router.pick(route, &lane.tried, &mut x.head, about, self.now) {
             Ok(server) => {
                 lane.server = Some(server);
@@ -86,15 +85,19 @@ impl<N: Network> Core<N> {
     fn take_idle(&mut self, lane: u32, pool: PoolId, server: ServerId) -> Option<u32> {
         let method = self.lanes[lane as usize].exchange.head.method;
         let max_age = if method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
-        while let Some(idle) = self.router.pools.server(pool, server).idle.take(self.now, max_age) {
-            let backend = &mut self.backends[idle.connection];
+        let private = self.router.config.pools[pool.0 as usize].send_proxy.is_some();
+        loop {
+            let key = match private {
+                true => self.take_kept(lane, pool, server, max_age)?,
+                false => self.router.pools.server(pool, server).idle.take(self.now, max_age)?.connection,
+            };
+            let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
             if !(backend.readable || backend.read_closed || backend.hung_up) {
-                return Some(idle.connection);
+                return Some(key);
             }
-            self.close_backend(idle.connection);
+            self.close_backend(key);
         }
-        None
     }
 
     fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
@@ -107,6 +110,7 @@ impl<N: Network> Core<N> {
             server,
             state: BackendState::Connecting,
             lane: None,
+            private: None,
             since: self.now,
             wrote: false,
             keep_alive: false,
@@ -117,6 +121,9 @@ impl<N: Network> Core<N> {
 
     /// Joins a backend to a lane and writes the request head into its output.
     fn attach(&mut self, lane: u32, backend: u32, reused: bool) {
+        if !reused {
+            self.announce_client(lane, backend);
+        }
         let key = lane;
         let lane = &mut self.lanes[lane as usize];
         lane.backend = Some(backend);
@@ -222,8 +229,13 @@ impl<N: Network> Core<N> {
         }
         role.state = BackendState::Idle;
         role.since = self.now;
-        let idle = Idle { connection: key, since: self.now };
-        self.router.pools.server(role.pool, role.server).idle.put(idle);
+        match role.private {
+            Some(private) => self.keep(key, private.owner),
+            None => {
+                let idle = Idle { connection: key, since: self.now };
+                self.router.pools.server(role.pool, role.server).idle.put(idle);
+            }
+        }
         self.arm_backend(key);
     }
 
@@ -242,8 +254,12 @@ impl<N: Network> Core<N> {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
-        if backend.role.state == BackendState::Idle {
-            self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+        match (backend.role.state, backend.role.private) {
+            (BackendState::Idle, Some(private)) => self.forget_kept(key, private.owner),
+            (BackendState::Idle, None) => {
+                self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+            }
+            _ => {}
         }
     }
 }

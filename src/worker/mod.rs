@@ -5,6 +5,8 @@
 //! - `core`       the state and whose turn it is, generic over the network
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
+//! - `private`    connections to servers that are one client's alone
+//! - `proxied`    clients that come through a proxy which says for whom
 //! - `pump`       moves a pair's bytes
 //! - `finish`     every end, and its record
 //! - `deadlines`  every wait, derived from the state
@@ -21,6 +23,8 @@ mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod private;
+mod proxied;
 mod pump;
 mod sides;
 mod start;

@@ -357,7 +357,7 @@ fn pass_final_head<S: Transport>(
     let x = &mut lane.exchange;
     rewrite_response(tools.response, tools.date);
     if tools.router.config.on_response {
-        let about = script::Client { address: client.role.peer, scheme: "http", id: x.id.as_bytes() };
+        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         if let Err(error) = tools.router.respond(&mut x.head, about, tools.response) {
             log::error!("on_response: {}", error.0);
             return Err(Failure::SCRIPT);

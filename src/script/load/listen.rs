@@ -19,9 +19,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
     noun: "listener key",
     rows: &[
         later("tls"),
-        row("proxy_protocol", |value, listener| {
-            yes_or_no(value).map(|is| listener.proxy_protocol = is)
-        }),
+        row("proxy_protocol", |value, listener| yes_or_no(value).map(|is| listener.proxy_protocol = is)),
     ],
     items: 1,
 };

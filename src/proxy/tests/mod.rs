@@ -35,7 +35,10 @@ fn good() -> Vec<(Vec<u8>, OnBehalf)> {
     let tlv = [TCP4_BODY, &[0x04, 0, 2, 1, 2, 0x05, 0, 0]].concat();
     vec![
         (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n".to_vec(), four),
-        (b"PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n".to_vec(), client("0.0.0.0:0", "255.255.255.255:65535")),
+        (
+            b"PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n".to_vec(),
+            client("0.0.0.0:0", "255.255.255.255:65535"),
+        ),
         (b"PROXY TCP6 2001:db8::7 2001:DB8::1 4711 443\r\n".to_vec(), six),
         (longest.into_bytes(), client(most, most)),
         (b"PROXY UNKNOWN\r\n".to_vec(), OnBehalf::Unknown),
@@ -70,10 +73,54 @@ fn a_header_is_read_once_it_is_whole_and_never_takes_a_byte_behind_it() {
     }
 }
 
-#[test]
-fn what_is_no_header_is_refused_and_stays_refused_whatever_follows() {
-    let long_line = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 92], b"\r\n".to_vec()].concat();
-    let mut cases: Vec<(Vec<u8>, Fault)> = vec![
+/// No header from some byte on.
+const NOT_PROXY: &[&[u8]] = &[
+    b"\r\n\r\n\0\r\nQUIX\n\x21\x11\0\0",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01",
+    b"\r\nGET / HTTP/1.1\r\n\r\n",
+    b"proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
+    b" PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
+    b"PROXY\r\n",
+    b"PROXY\tUNKNOWN\r\n",
+];
+
+/// What may not stand behind `PROXY `.
+const BAD_LINES: &[&str] = &[
+    "\r\n",
+    "UNKNOWNS\r\n",
+    "unknown\r\n",
+    "TCP4\r\n",
+    "TCP5 1.1.1.1 2.2.2.2 1 2\r\n",
+    "UDP4 1.1.1.1 2.2.2.2 1 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 1\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 1 2 \r\n",
+    "TCP4 1.1.1.1 2.2.2.2 1 2 3\r\n",
+    "TCP4  1.1.1.1 2.2.2.2 1 2\r\n",
+    "TCP4 1.1.1.1\t2.2.2.2 1 2\r\n",
+    "TCP4 1.1.1 2.2.2.2 1 2\r\n",
+    "TCP4 1.1.1.256 2.2.2.2 1 2\r\n",
+    "TCP4 01.1.1.1 2.2.2.2 1 2\r\n",
+    "TCP4 ::1 ::2 1 2\r\n",
+    "TCP6 1.1.1.1 2.2.2.2 1 2\r\n",
+    "TCP6 ::1 2.2.2.2 1 2\r\n",
+    "TCP6 1::2::3 ::1 1 2\r\n",
+    "TCP6 fe80::1%lo ::1 1 2\r\n",
+    "TCP6 [::1] ::1 1 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 65536 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 +1 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 01 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 00 2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2  2\r\n",
+    "TCP4 1.1.1.1 2.2.2.2 1 2\n",
+    "TCP4 1.1.1.1 2.2.2.2 1 2\r",
+    "TCP4 1.1.1.1 2.2.2.2 1\r2\r\n",
+    "UNKNOWN\n",
+];
+
+fn bad_blocks() -> Vec<(Vec<u8>, Fault)> {
+    vec![
         (block(0x11, v2::TCP4, TCP4_BODY), Fault::Version),
         (block(0x30, v2::TCP4, TCP4_BODY), Fault::Version),
         (block(0x22, v2::TCP4, TCP4_BODY), Fault::Command),
@@ -85,51 +132,21 @@ fn what_is_no_header_is_refused_and_stays_refused_whatever_follows() {
         (block(v2::PROXY, 0x31, &[0; 215]), Fault::Length),
         (block(v2::LOCAL, 0, &[0; limits::BLOCK + 1]), Fault::Length),
         (block(v2::PROXY, v2::TCP4, &[0; 65535]), Fault::Length),
-        (b"\r\n\r\n\0\r\nQUIX\n\x21\x11\0\0".to_vec(), Fault::NotProxy),
-        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Fault::NotProxy),
-        (b"POST / HTTP/1.1\r\n\r\n".to_vec(), Fault::NotProxy),
-        (b"\x16\x03\x01\x02\x00\x01".to_vec(), Fault::NotProxy),
-        (b"\r\nGET / HTTP/1.1\r\n\r\n".to_vec(), Fault::NotProxy),
-        (b"proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n".to_vec(), Fault::NotProxy),
-        (b" PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n".to_vec(), Fault::NotProxy),
-        (b"PROXY\r\n".to_vec(), Fault::NotProxy),
-        (b"PROXY\tUNKNOWN\r\n".to_vec(), Fault::NotProxy),
-        (long_line, Fault::Line),
-    ];
-    for line in [
-        "\r\n",
-        "UNKNOWNS\r\n",
-        "unknown\r\n",
-        "TCP4\r\n",
-        "TCP5 1.1.1.1 2.2.2.2 1 2\r\n",
-        "UDP4 1.1.1.1 2.2.2.2 1 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 1\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 1 2 \r\n",
-        "TCP4 1.1.1.1 2.2.2.2 1 2 3\r\n",
-        "TCP4  1.1.1.1 2.2.2.2 1 2\r\n",
-        "TCP4 1.1.1.1\t2.2.2.2 1 2\r\n",
-        "TCP4 1.1.1 2.2.2.2 1 2\r\n",
-        "TCP4 1.1.1.256 2.2.2.2 1 2\r\n",
-        "TCP4 01.1.1.1 2.2.2.2 1 2\r\n",
-        "TCP4 ::1 ::2 1 2\r\n",
-        "TCP6 1.1.1.1 2.2.2.2 1 2\r\n",
-        "TCP6 ::1 2.2.2.2 1 2\r\n",
-        "TCP6 1::2::3 ::1 1 2\r\n",
-        "TCP6 fe80::1%lo ::1 1 2\r\n",
-        "TCP6 [::1] ::1 1 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 65536 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 +1 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 01 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 00 2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2  2\r\n",
-        "TCP4 1.1.1.1 2.2.2.2 1 2\n",
-        "TCP4 1.1.1.1 2.2.2.2 1 2\r",
-        "TCP4 1.1.1.1 2.2.2.2 1\r2\r\n",
-        "UNKNOWN\n",
-    ] {
-        cases.push((format!("PROXY {line}").into_bytes(), Fault::Line));
-    }
-    for (bytes, fault) in cases {
+    ]
+}
+
+fn bad() -> Vec<(Vec<u8>, Fault)> {
+    let mut cases = bad_blocks();
+    cases.extend(NOT_PROXY.iter().map(|bytes| (bytes.to_vec(), Fault::NotProxy)));
+    cases.extend(BAD_LINES.iter().map(|line| (format!("PROXY {line}").into_bytes(), Fault::Line)));
+    let one_byte_more = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 92], b"\r\n".to_vec()].concat();
+    cases.push((one_byte_more, Fault::Line));
+    cases
+}
+
+#[test]
+fn what_is_no_header_is_refused_and_stays_refused_whatever_follows() {
+    for (bytes, fault) in bad() {
         let all = [&bytes[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
         let shown = bytes[..bytes.len().min(120)].escape_ascii().to_string();
         assert_eq!(read(&all), Err(fault), "{shown}");
@@ -148,7 +165,11 @@ fn something_else_is_refused_with_its_first_wrong_byte_and_a_length_before_its_b
     assert_eq!(read(b"\r\nG"), Err(Fault::NotProxy));
     assert_eq!(read(&block(0x31, 0, b"")[..13]), Err(Fault::Version));
     assert_eq!(read(&block(v2::PROXY, v2::TCP4, &[0; 65535])[..16]), Err(Fault::Length));
-    assert_eq!(read(&[b"PROXY ".to_vec(), vec![b' '; 101]].concat()), Err(Fault::Line), "107 bytes and no end");
+    assert_eq!(
+        read(&[b"PROXY ".to_vec(), vec![b' '; 101]].concat()),
+        Err(Fault::Line),
+        "107 bytes and no end"
+    );
     assert_eq!(read(&[b"PROXY ".to_vec(), vec![b' '; 100]].concat()), Ok(None));
 }
 
