@@ -396,6 +396,10 @@ impl Transport for Wire {
         self.world.borrow_mut().links[self.id].linger_reset = true;
     }
 
+    fn unacknowledged(&self) -> usize {
+        self.world.borrow().links[self.id].from_rsp.len()
+    }
+
     fn short_recv_is_empty(&self) -> bool {
         self.world.borrow().links[self.id].tcp
     }
