@@ -250,7 +250,8 @@ impl Server {
             let free = world.links[self.link].to_rsp.free();
             let mut piece = world.rng.piece().min(left).min(free);
             // The byte too many comes along with the last one, so that rsp can see it in time.
-            if self.spoilt && piece + 1 == left {
+            let extra = self.current.as_ref().is_some_and(|c| c.reply.fault == Fault::Extra);
+            if extra && piece + 1 == left {
                 piece = if free >= left { left } else { piece - 1 };
             }
             let n = world.peer_write(self.link, &self.out[self.sent..self.sent + piece]);
