@@ -112,13 +112,9 @@ impl<S: Transport, R> Connection<S, R> {
         let mut moved = false;
         while self.writable && !self.output.is_empty() {
             let sent = self.stream.send(self.output.bytes());
-            match self.sent(sent, now)? {
-                0 => break,
-                n => {
-                    self.output.consume(blocks, n);
-                    moved = true;
-                }
-            }
+            let n = self.sent(sent, now)?;
+            self.output.consume(blocks, n);
+            moved |= n > 0;
         }
         if self.write_end == WriteEnd::Wanted && self.output.is_empty() {
             self.write_end = WriteEnd::Done;
@@ -165,7 +161,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Makes 0 of "not now" and remembers since when the kernel takes nothing.
+    /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
     fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),

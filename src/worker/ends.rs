@@ -1,6 +1,6 @@
 //! What the end of a connection means to the exchange it carried.
 
-use super::sides::Lane;
+use super::sides::{Backend, Lane};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 
 /// A client that is not there any more, by the half it left in.
@@ -9,6 +9,12 @@ pub fn client_gone(lane: &Lane) -> Failure {
         RequestHalf::Body if !lane.exchange.tunnel => Failure::REQUEST_GONE,
         _ => Failure::CLIENT_GONE,
     }
+}
+
+/// Whether a server's end is one too early, whatever the framing. A reset is reported once: where the write that
+/// failed was told, reading sees a plain end, and a body that only the close ends would seem whole.
+pub fn is_cut<S>(backend: &Backend<S>, lane: &Lane) -> bool {
+    lane.exchange.response == ResponseHalf::Waiting || backend.role.write_failed
 }
 
 /// The server's connection ended: before anything of a response came, or in its middle.

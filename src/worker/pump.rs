@@ -10,7 +10,7 @@
 //! fast pair does not starve the others.
 
 use super::connection::{FRAME_MAX, OutputSink, WriteEnd};
-use super::ends::{client_gone, closed_early};
+use super::ends::{client_gone, closed_early, is_cut};
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
 use crate::exchange::record::NEVER;
@@ -236,7 +236,7 @@ fn response_way<S: Transport>(
             moved = true;
         }
         let bytes = backend.input.bytes();
-        if bytes.is_empty() && backend.eof && lane.exchange.response == ResponseHalf::Waiting {
+        if bytes.is_empty() && backend.eof && is_cut(backend, lane) {
             return Err(closed_early(lane));
         }
         if lane.exchange.times.first_byte == NEVER && !bytes.is_empty() {

@@ -1,0 +1,90 @@
+//! The data path under a simulated network: the real worker core, exchange, codec and pump over connections in
+//! memory and a clock of its own, with peers that misbehave as a seed says, and an oracle that knows what every
+//! side must receive (`client`, `server`, `plan`).
+//!
+//! A failing seed prints itself; `RSP_SEED=… cargo test --test simulation` replays it. `RSP_SEEDS` and
+//! `RSP_FIRST` say how many and from where (`scripts/sweep`).
+
+mod client;
+mod message;
+mod plan;
+mod rng;
+mod run;
+mod server;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rsp::script::{Source, load};
+
+const SEEDS: u64 = 10_000;
+
+thread_local! {
+    /// What the last panic of this thread said. The core catches panics of its own, so they are noted here.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Panics again if something under the core did.
+fn check_for_panic() {
+    if let Some(text) = PANIC.take() {
+        panic!("{text}");
+    }
+}
+
+fn note_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.to_string();
+        PANIC.with_borrow_mut(|last| *last = last.take().or(Some(text)));
+    }));
+}
+
+/// Runs a seed and gives what the oracle found wrong.
+fn failure(source: &Source, seed: u64) -> Option<String> {
+    let (config, script) = load(&mut source.clone()).expect("the config loads");
+    let run = || run::Run::new(seed, Arc::new(config), script).run();
+    let failed = catch_unwind(AssertUnwindSafe(run)).is_err();
+    let text = PANIC.take();
+    failed.then(|| text.unwrap_or_default())
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+fn seeds() -> (u64, u64) {
+    match number("RSP_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("RSP_FIRST").unwrap_or(0), number("RSP_SEEDS").unwrap_or(SEEDS)),
+    }
+}
+
+#[test]
+fn every_seed_serves_the_honest_whole_and_gives_everything_back() {
+    let (first, count) = seeds();
+    let next = AtomicU64::new(first);
+    let mut source = Source::file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/site.lua"));
+    load(&mut source).expect("the config loads");
+    note_panics();
+    let worker = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= first + count {
+            return None;
+        }
+        if let Some(text) = failure(&source, seed) {
+            next.store(first + count, Ordering::Relaxed);
+            return Some((seed, text));
+        }
+    };
+    let found = std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(worker));
+        threads.map(|thread| thread.join().expect("a worker catches its panics"))
+    });
+    let _ = std::panic::take_hook();
+    if let Some((seed, text)) = found.into_iter().flatten().min() {
+        panic!("seed {seed}: {text}\nreplay it: RSP_SEED={seed} cargo test --test simulation");
+    }
+}
