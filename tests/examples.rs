@@ -165,6 +165,40 @@ fn gunicorn_gets_the_next_request_where_no_slow_page_holds_it_up() {
 }
 
 #[test]
+fn behind_a_balancer_knows_the_client_and_tells_the_server() {
+    let origin = Origin::run(|visit| {
+        // 16 bytes, two addresses, two ports.
+        let Ok(header) = visit.wire.read_exactly(28) else { return };
+        let body = format!("{}.{}.{}.{}", header[16], header[17], header[18], header[19]);
+        while visit.request().is_some()
+            && visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+        {
+        }
+    });
+    let rsp = start(
+        "behind_a_balancer.lua",
+        &[
+            ("0.0.0.0:8080", "127.0.0.1:0"),
+            ("0.0.0.0:8081", "127.0.0.1:0"),
+            ("127.0.0.1:8082", &origin.address),
+            ("127.0.0.1", "127.0.0.1"),
+            ("192.0.2.66", "192.0.2.66"),
+        ],
+    );
+    let [proxied, forwarded] = rsp.addresses() else { panic!("{:?}", rsp.addresses()) };
+    let mut client = Client::connect(proxied);
+    assert_eq!(client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n").get("/").text(), "192.0.2.7");
+    assert_eq!(origin.last().get("x-real-ip"), Some("192.0.2.7"));
+    rsp.wait_for_output("client=192.0.2.7:4711 ");
+    let mut balancer = Client::connect(forwarded);
+    for (ip, answer) in [("192.0.2.8", "192.0.2.8"), ("192.0.2.66", "no\n")] {
+        balancer.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {ip}\r\n\r\n"));
+        assert_eq!(balancer.response().text(), answer);
+    }
+    Client::connect_from("127.0.0.9", proxied).expect_end();
+}
+
+#[test]
 fn unix_socket_reaches_an_application_on_a_unix_socket() {
     let directory = Directory::new();
     let socket = format!("unix:{}", directory.join("app.sock").display());
