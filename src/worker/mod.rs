@@ -7,7 +7,7 @@
 //! - `dial`       a connection to a server, and giving it back
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
-//! - `pump`       moves a pair's bytes
+//! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
 //! - `finish`     every end, and its record
 //! - `deadlines`  every wait, derived from the state
 //! - `ends`       what the end of a connection means to its exchange
@@ -26,6 +26,8 @@ mod finish;
 mod private;
 mod proxied;
 mod pump;
+mod request_way;
+mod response_way;
 mod sides;
 mod start;
 mod table;
