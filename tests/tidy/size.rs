@@ -12,12 +12,14 @@ const MEDIAN: usize = 12;
 /// How much may be saved before the entry has to follow.
 const SLACK: usize = 15;
 
-const LONG_FILES: &[(&str, usize)] =
+const LONG_FILES: &[(&str, usize)] = &[("src/script/hot.rs", 955), ("src/script/request.rs", 336)];
 
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/exchange/answer.rs", "reason_phrase", 47),
     ("src/exchange/record.rs", "read", 48),
     ("src/http/fields.rs", "of", 49),
+    ("src/worker/request_way.rs", "request_way", 42),
+    ("src/worker/response_way.rs", "response_way", 48),
 ];
 
 pub fn outgrown(file: &File) -> Vec<String> {
