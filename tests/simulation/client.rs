@@ -47,6 +47,11 @@ impl Client {
         for request in &requests {
             ends.push(write_request(request, ledger.reply(request.id, 1).switch, &mut out));
         }
+        if !ledger.honest && world.rng.one_in(12) {
+            // Not a request.
+            let at = world.rng.below(requests.len());
+            out[if at == 0 { 0 } else { ends[at - 1].1 }] = 0;
+        }
         Client {
             link,
             manner: Manner::any(&mut world.rng, ledger.honest, out.len()),
@@ -78,6 +83,11 @@ impl Client {
             "{manner:?}: {whole} answered, {sent} of {} bytes sent, {next:?}: {current:?} at {at}",
             self.out.len()
         )
+    }
+
+    /// Answers that it has read whole.
+    pub fn answered(&self) -> usize {
+        self.whole
     }
 
     /// A step of its life. True if anything moved.
@@ -249,7 +259,8 @@ impl Client {
         match status {
             101 => Framing::Rest,
             204 | 304 => Framing::None,
-            _ if request.verb == Verb::Head => Framing::None,
+            // Where rsp could not read the head, it does not know that either.
+            _ if request.verb == Verb::Head && !matches!(status, 400 | 408) => Framing::None,
             _ => framing.unwrap_or(Framing::Rest),
         }
     }

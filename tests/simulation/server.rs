@@ -153,8 +153,11 @@ impl Server {
         assert!(bytes.is_empty() || !known, "a connection was used that must not be used again");
         let mut rest = &bytes[..];
         while let Some(event) = self.reader.feed(&mut rest) {
+            if self.deaf {
+                break;
+            }
             match event {
-                Event::Head(head) => self.head(&head, ledger),
+                Event::Head(head) => self.head(&head, world, ledger),
                 Event::End { trailers } => self.whole(trailers),
             }
         }
@@ -163,7 +166,7 @@ impl Server {
         !bytes.is_empty()
     }
 
-    fn head(&mut self, head: &Head, ledger: &mut Ledger) {
+    fn head(&mut self, head: &Head, world: &mut World, ledger: &mut Ledger) {
         assert!(self.current.is_none(), "a second request before the first was answered");
         let mut words = head.first_line().split(' ');
         let (verb, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -182,13 +185,20 @@ impl Server {
         self.reader.body(framing, Some(request_key(id)));
         self.current = Some(Current { request, attempt, reply, read: false, answered: false, sent: false });
         self.begin(&request, &reply);
+        let until_close = reply.shape == Shape::UntilClose || reply.switch;
+        let refuses = self.deaf || reply.early && !reply.keep && !until_close && request.body != Body::None;
+        if refuses && !world.links[self.link].tcp && world.rng.one_in(2) {
+            self.deaf = true;
+            world.peer_refuse(self.link);
+        }
     }
 
     /// What is sent before the request is whole.
     fn begin(&mut self, request: &Request, reply: &Reply) {
         for i in 0..reply.interim {
             let status = if i == 0 { "103 Early Hints" } else { "102 Processing" };
-            self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n\r\n").as_bytes());
+            let pad = pad_field(reply.pad);
+            self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n{pad}\r\n").as_bytes());
         }
         self.deaf = reply.fault == Fault::Deaf;
         if request.expects_continue() && !reply.early {
