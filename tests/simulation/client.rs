@@ -2,7 +2,7 @@
 //! whole exactly if its server sent it whole, and that a message that was cut looks cut.
 
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
-use crate::plan::{Body, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
+use crate::plan::{Body, FirstEnd, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
 use crate::rng::body;
 use crate::world::World;
 
@@ -163,7 +163,10 @@ impl Client {
         }
         let all_sent = self.sent == self.out.len();
         let all_came = self.whole == self.requests.len();
-        if all_sent && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
+        let server_first =
+            self.requests.last().is_some_and(|r| r.is_tunnel() && r.first_end() == FirstEnd::Server);
+        let waits = server_first && !all_came && !world.is_over(self.link);
+        if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
             world.peer_finish(self.link);
             self.finished = true;
             moved = true;

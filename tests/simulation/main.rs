@@ -7,13 +7,14 @@
 
 mod client;
 mod message;
+mod mutants;
 mod plan;
 mod rng;
 mod run;
 mod server;
 mod world;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ const NOT_REACHED: [End; 4] = [End::Answered, End::ScriptFailed, End::NoServer, 
 thread_local! {
     /// What the last panic of this thread said. The core catches panics of its own, so they are noted here.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static RUNS_SEEDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Panics again if something under the core did.
@@ -38,10 +40,12 @@ fn check_for_panic() {
     }
 }
 
+/// Keeps what panics of the threads that run seeds say; those of others are told as ever.
 fn note_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let text = info.to_string();
-        PANIC.with_borrow_mut(|last| *last = last.take().or(Some(text)));
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match RUNS_SEEDS.get() {
+        true => PANIC.with_borrow_mut(|first| *first = first.take().or(Some(info.to_string()))),
+        false => usual(info),
     }));
 }
 
@@ -71,6 +75,7 @@ fn every_seed_serves_the_honest_whole_and_gives_everything_back() {
     load(&mut source).expect("the config loads");
     note_panics();
     let worker = || loop {
+        RUNS_SEEDS.set(true);
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= first + count {
             return None;
@@ -87,7 +92,6 @@ fn every_seed_serves_the_honest_whole_and_gives_everything_back() {
         let threads = [(); 2].map(|()| scope.spawn(worker));
         threads.map(|thread| thread.join().expect("a worker catches its panics"))
     });
-    let _ = std::panic::take_hook();
     if let Some((seed, text)) = found.into_iter().flatten().min() {
         panic!("seed {seed}: {text}\nreplay it: RSP_SEED={seed} cargo test --test simulation");
     }

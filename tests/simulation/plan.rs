@@ -57,7 +57,19 @@ pub struct Request {
     pub pad: usize,
 }
 
+/// Which side of a tunnel ends first; the other one waits for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstEnd {
+    Any,
+    Client,
+    Server,
+}
+
 impl Request {
+    pub fn first_end(&self) -> FirstEnd {
+        [FirstEnd::Any, FirstEnd::Client, FirstEnd::Server][self.id as usize % 3]
+    }
+
     pub fn is_tunnel(&self) -> bool {
         matches!(self.body, Body::Tunnel(_))
     }
