@@ -118,6 +118,7 @@ impl<N: Network> Core<N> {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
                 let sent = x.request == RequestHalf::Done || !backend.output.is_empty();
+                let sent = sent || backend.role.write_failed;
                 // A request whose body has yet to come waits for the client, not for the server.
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);

@@ -2,7 +2,7 @@
 //! whole exactly if its server sent it whole, and that a message that was cut looks cut.
 
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
-use crate::plan::{Body, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
+use crate::plan::{Body, FirstEnd, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
 use crate::rng::body;
 use crate::world::World;
 
@@ -47,6 +47,11 @@ impl Client {
         for request in &requests {
             ends.push(write_request(request, ledger.reply(request.id, 1).switch, &mut out));
         }
+        if !ledger.honest && world.rng.one_in(12) {
+            // Not a request.
+            let at = world.rng.below(requests.len());
+            out[if at == 0 { 0 } else { ends[at - 1].1 }] = 0;
+        }
         Client {
             link,
             manner: Manner::any(&mut world.rng, ledger.honest, out.len()),
@@ -78,6 +83,11 @@ impl Client {
             "{manner:?}: {whole} answered, {sent} of {} bytes sent, {next:?}: {current:?} at {at}",
             self.out.len()
         )
+    }
+
+    /// Answers that it has read whole.
+    pub fn answered(&self) -> usize {
+        self.whole
     }
 
     /// A step of its life. True if anything moved.
@@ -153,7 +163,10 @@ impl Client {
         }
         let all_sent = self.sent == self.out.len();
         let all_came = self.whole == self.requests.len();
-        if all_sent && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
+        let server_first =
+            self.requests.last().is_some_and(|r| r.is_tunnel() && r.first_end() == FirstEnd::Server);
+        let waits = server_first && !all_came && !world.is_over(self.link);
+        if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
             world.peer_finish(self.link);
             self.finished = true;
             moved = true;
@@ -249,7 +262,8 @@ impl Client {
         match status {
             101 => Framing::Rest,
             204 | 304 => Framing::None,
-            _ if request.verb == Verb::Head => Framing::None,
+            // Where rsp could not read the head, it does not know that either.
+            _ if request.verb == Verb::Head && !matches!(status, 400 | 408) => Framing::None,
             _ => framing.unwrap_or(Framing::Rest),
         }
     }

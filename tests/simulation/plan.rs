@@ -1,6 +1,8 @@
 //! What will happen in one seed: the requests of every client, and how the servers treat each of them. Everything
 //! follows from the seed and the request's id, so that the oracle knows what to expect without asking anybody.
 
+use rsp::exchange::record::{End, Record};
+
 use crate::rng::Rng;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +57,19 @@ pub struct Request {
     pub pad: usize,
 }
 
+/// Which side of a tunnel ends first; the other one waits for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstEnd {
+    Any,
+    Client,
+    Server,
+}
+
 impl Request {
+    pub fn first_end(&self) -> FirstEnd {
+        [FirstEnd::Any, FirstEnd::Client, FirstEnd::Server][self.id as usize % 3]
+    }
+
     pub fn is_tunnel(&self) -> bool {
         matches!(self.body, Body::Tunnel(_))
     }
@@ -156,8 +170,8 @@ fn fault(rng: &mut Rng) -> Fault {
 
 fn pad(rng: &mut Rng, most: usize) -> usize {
     match rng.below(40) {
-        0 => rng.below(most),
-        1..=5 => rng.below(600),
+        0 | 1 => rng.below(most),
+        2..=6 => rng.below(600),
         _ => 0,
     }
 }
@@ -238,6 +252,8 @@ struct Entry {
     seen: usize,
     /// Attempts whose response was sent whole.
     whole: Vec<usize>,
+    /// It stands in the access log.
+    logged: bool,
 }
 
 impl Ledger {
@@ -246,7 +262,8 @@ impl Ledger {
     }
 
     pub fn add(&mut self, requests: &[Request]) {
-        let entry = |request: &Request| Entry { request: *request, seen: 0, whole: Vec::new() };
+        let entry =
+            |request: &Request| Entry { request: *request, seen: 0, whole: Vec::new(), logged: false };
         self.entries.extend(requests.iter().map(entry));
     }
 
@@ -272,6 +289,28 @@ impl Ledger {
         let most = if entry.request.verb == Verb::Post || honest { 1 } else { 2 };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
         entry.seen
+    }
+
+    /// What the access log says of a request whose target could be read.
+    pub fn recorded(&mut self, record: &Record) {
+        let Some(id) = std::str::from_utf8(record.target).ok().and_then(|t| t.strip_prefix('/')) else {
+            return assert!(!self.honest && record.target.is_empty(), "{record:?}");
+        };
+        let id = id.parse().expect("a target of ours");
+        let (honest, reply) = (self.honest, self.reply(id, 1));
+        let entry = self.entry(id);
+        assert!(!std::mem::replace(&mut entry.logged, true), "a second record: {record:?}");
+        if !honest {
+            return;
+        }
+        assert_eq!(record.end, End::Complete, "{record:?}");
+        let (request, times) = (entry.request, record.times);
+        let has_body = request.verb != Verb::Head || reply.switch;
+        assert_eq!(record.status, if reply.switch { 101 } else { reply.status });
+        assert_eq!(record.sent, if has_body { reply.len as u64 } else { 0 }, "{record:?}");
+        let whole = !reply.early && (reply.switch || !request.is_tunnel());
+        assert!(!whole || record.received == request.body.len() as u64, "{record:?} of {request:?}");
+        assert!(times.connected <= times.first_byte && times.first_byte <= times.end, "{times:?}");
     }
 
     pub fn sent_whole(&mut self, id: u64, attempt: usize) {

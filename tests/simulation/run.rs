@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rsp::base::batch::{self, Receiver};
 use rsp::config::Config;
+use rsp::exchange::record::Record;
 use rsp::script::Script;
 use rsp::worker::Core;
 
@@ -25,6 +27,8 @@ const ROUNDS: usize = 500_000;
 pub struct Run {
     world: Shared,
     core: Core<Net>,
+    /// rsp's access records.
+    records: Receiver,
     ledger: Ledger,
     clients: Vec<Client>,
     servers: Vec<Server>,
@@ -35,6 +39,8 @@ pub struct Run {
     round_at: u64,
     /// rsp begins to drain at this time.
     drains: Option<u64>,
+    /// And cuts what is left at this time.
+    stops: Option<u64>,
 }
 
 impl Run {
@@ -53,29 +59,23 @@ impl Run {
         }
         coming.reverse();
         let drains = rng.one_in(10).then(|| rng.below(1_000_000) as u64);
+        let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
+        let (access, records) = batch::queue(1, 1 << 16);
         let world = Rc::new(RefCell::new(World::new(rng, SERVERS, honest)));
-        let core = Core::new(Net { world: world.clone() }, config, script, None, 0);
-        Run {
-            world,
-            core,
-            ledger,
-            clients: Vec::new(),
-            servers: Vec::new(),
-            coming,
-            now: 0,
-            round_at: 0,
-            drains,
-        }
+        let core = Core::new(Net { world: world.clone() }, config, script, Some(access), 0);
+        let (clients, servers) = (Vec::new(), Vec::new());
+        Run { world, core, records, ledger, clients, servers, coming, now: 0, round_at: 0, drains, stops }
     }
 
-    /// Runs to the end. Panics where the oracle finds something.
-    pub fn run(mut self) {
+    /// Runs to the end. Panics where the oracle finds something. Gives the ends that requests came to, a bit each.
+    pub fn run(mut self) -> u64 {
         let mut quiet = false;
         for _ in 0..ROUNDS {
             let moved = self.round(quiet);
             if !moved && quiet {
                 if self.is_over() {
-                    return self.check_all_given_back();
+                    self.check_all_given_back();
+                    return self.check_records();
                 }
                 self.jump();
             }
@@ -143,14 +143,19 @@ impl Run {
     }
 
     fn rsp(&mut self, all: bool) -> bool {
-        let events = self.world.borrow_mut().deliver(all);
+        let (before, events) = (self.core.counts(), self.world.borrow_mut().deliver(all));
         let text = format!("second {}", self.now / 1_000_000);
         self.core.set_clock(self.now, text.as_bytes());
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
             self.core.drain();
         }
-        let (before, moved) = (self.core.counts(), !events.is_empty() || self.core.has_turns());
+        if self.stops.take_if(|at| *at <= self.now).is_some() {
+            self.core.stop();
+            let (clients, _, exchanges) = self.core.counts();
+            assert_eq!((clients, exchanges), (0, 0), "left by a stop");
+        }
+        let moved = !events.is_empty() || self.core.has_turns();
         for (token, ready) in events {
             self.core.ready(token, ready);
         }
@@ -178,10 +183,26 @@ impl Run {
         self.now = self.now.max(next);
     }
 
-    fn check_all_given_back(self) {
+    fn check_all_given_back(&self) {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
         assert_eq!(self.core.next_timer(), None, "a timer is left");
         assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
+    }
+
+    /// Every request has one record at most, and that of an honest one says that it went through whole.
+    fn check_records(&mut self) -> u64 {
+        self.core.flush_access();
+        let batch = self.records.try_recv().unwrap_or_default();
+        let (mut rest, mut count, mut ends) = (&batch[..], 0, 0);
+        while let Some(record) = Record::read(&mut rest) {
+            count += 1;
+            ends |= 1 << record.end as u64;
+            self.ledger.recorded(&record);
+        }
+        assert!(rest.is_empty(), "half a record");
+        let answered: usize = self.clients.iter().map(Client::answered).sum();
+        assert!(!self.ledger.honest || count == answered, "{count} records of {answered} answers");
+        ends
     }
 
     fn state(&self) -> String {

@@ -2,7 +2,7 @@
 //! its own body, whole or visibly cut, and that nothing arrives on a connection that must not be used again.
 
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
-use crate::plan::{Body, Fault, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
+use crate::plan::{Body, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
 use crate::rng::body;
 use crate::world::World;
 
@@ -85,7 +85,7 @@ impl Server {
             self.wakes = now + world.rng.pause();
         }
         let mut moved = self.receive(world, ledger);
-        moved |= self.send(world, ledger);
+        moved |= self.send(world, ledger, now);
         let unread = self.deaf && world.links[self.link].closed;
         if !self.gone && (world.is_over(self.link) || unread) {
             moved |= self.over(world, ledger);
@@ -153,8 +153,11 @@ impl Server {
         assert!(bytes.is_empty() || !known, "a connection was used that must not be used again");
         let mut rest = &bytes[..];
         while let Some(event) = self.reader.feed(&mut rest) {
+            if self.deaf {
+                break;
+            }
             match event {
-                Event::Head(head) => self.head(&head, ledger),
+                Event::Head(head) => self.head(&head, world, ledger),
                 Event::End { trailers } => self.whole(trailers),
             }
         }
@@ -163,7 +166,7 @@ impl Server {
         !bytes.is_empty()
     }
 
-    fn head(&mut self, head: &Head, ledger: &mut Ledger) {
+    fn head(&mut self, head: &Head, world: &mut World, ledger: &mut Ledger) {
         assert!(self.current.is_none(), "a second request before the first was answered");
         let mut words = head.first_line().split(' ');
         let (verb, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -182,13 +185,20 @@ impl Server {
         self.reader.body(framing, Some(request_key(id)));
         self.current = Some(Current { request, attempt, reply, read: false, answered: false, sent: false });
         self.begin(&request, &reply);
+        let until_close = reply.shape == Shape::UntilClose || reply.switch;
+        let refuses = self.deaf || reply.early && !reply.keep && !until_close && request.body != Body::None;
+        if refuses && !world.links[self.link].tcp && world.rng.one_in(2) {
+            self.deaf = true;
+            world.peer_refuse(self.link);
+        }
     }
 
     /// What is sent before the request is whole.
     fn begin(&mut self, request: &Request, reply: &Reply) {
         for i in 0..reply.interim {
             let status = if i == 0 { "103 Early Hints" } else { "102 Processing" };
-            self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n\r\n").as_bytes());
+            let pad = pad_field(reply.pad);
+            self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n{pad}\r\n").as_bytes());
         }
         self.deaf = reply.fault == Fault::Deaf;
         if request.expects_continue() && !reply.early {
@@ -240,7 +250,7 @@ impl Server {
         self.then = if reply.switch && matches!(then, Then::Next { .. }) { Then::EndHalf } else { then };
     }
 
-    fn send(&mut self, world: &mut World, ledger: &mut Ledger) -> bool {
+    fn send(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
         if self.finished {
             return false;
         }
@@ -259,16 +269,20 @@ impl Server {
             moved = n > 0;
         }
         if self.sent == self.out.len() && self.then != Then::Nothing {
-            moved |= self.all_sent(world, ledger);
+            moved |= self.all_sent(world, ledger, now);
         }
         moved
     }
 
-    fn all_sent(&mut self, world: &mut World, ledger: &mut Ledger) -> bool {
+    fn all_sent(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
         match std::mem::replace(&mut self.then, Then::Nothing) {
             Then::Nothing => return false,
             Then::Hang => (self.then, self.deaf) = (Then::Hang, true),
             Then::End { reset } => self.leave(world, reset),
+            Then::EndHalf if self.ends_second() && !world.links[self.link].from_rsp.fin => {
+                self.then = Then::EndHalf;
+                return false;
+            }
             Then::EndHalf => {
                 self.note_whole(ledger);
                 world.peer_finish(self.link);
@@ -277,8 +291,13 @@ impl Server {
             Then::Next { close } => {
                 self.note_whole(ledger);
                 let read = self.current.as_ref().is_some_and(|c| c.read);
-                if close && read {
+                if close && read && world.rng.one_in(2) {
                     self.leave(world, false);
+                } else if close && read {
+                    // A little later: nothing may come in between.
+                    self.then = Then::End { reset: false };
+                    self.wakes = now + world.rng.pause();
+                    return true;
                 } else if close {
                     // Says that it is over, and hears the client out.
                     world.peer_finish(self.link);
@@ -288,6 +307,11 @@ impl Server {
             }
         }
         self.then != Then::Hang
+    }
+
+    /// In a tunnel: the client's side ends first.
+    fn ends_second(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.request.first_end() == FirstEnd::Client)
     }
 
     fn note_whole(&mut self, ledger: &mut Ledger) {

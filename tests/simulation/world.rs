@@ -92,7 +92,11 @@ pub struct Link {
     pub dialed: Dialed,
     token: Option<u64>,
     /// A short `recv` means empty.
-    tcp: bool,
+    pub tcp: bool,
+    /// The most that a call takes or gives.
+    most: usize,
+    /// The peer reads no more and says so (a Unix socket can): writing fails, reading goes on.
+    pub refuses: bool,
     linger_reset: bool,
     /// rsp was told to wait with writing, and is owed an event.
     blocked: bool,
@@ -131,6 +135,9 @@ impl World {
 
     fn open(&mut self, dialed: Dialed) -> usize {
         let (to_rsp, from_rsp) = (Pipe::new(&mut self.rng), Pipe::new(&mut self.rng));
+        let tcp = !self.rng.one_in(4);
+        let stingy = !tcp && self.rng.one_in(3);
+        let most = if stingy { 16 + self.rng.below(100) } else { usize::MAX };
         self.links.push(Link {
             to_rsp,
             from_rsp,
@@ -141,7 +148,9 @@ impl World {
             cut: false,
             dialed,
             token: None,
-            tcp: !self.rng.one_in(4),
+            tcp,
+            most,
+            refuses: false,
             linger_reset: false,
             blocked: false,
             due: false,
@@ -202,6 +211,13 @@ impl World {
         }
         self.links[link].peer_closed = true;
         self.peer_finish(link);
+    }
+
+    /// The peer will read no more, and goes on sending.
+    pub fn peer_refuse(&mut self, link: usize) {
+        self.links[link].refuses = true;
+        self.links[link].due = true;
+        self.say(link, format_args!("reads no more"));
     }
 
     /// The peer goes at once; what rsp has not read stays readable.
@@ -311,7 +327,7 @@ impl World {
         }
         let mut n = space.len().min(link.to_rsp.len());
         if !link.tcp {
-            n = rng.upto(n);
+            n = rng.upto(n).min(link.most);
         }
         space[..n].copy_from_slice(link.to_rsp.take(n));
         Ok(n)
@@ -326,7 +342,7 @@ impl World {
         if let Some(error) = link.error.take() {
             return Err(error.into());
         }
-        if link.dead {
+        if link.dead || link.refuses {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if rng.one_in(50) {
@@ -344,7 +360,7 @@ impl World {
         }
         let mut n = bytes.len().min(link.from_rsp.free());
         if rng.one_in(4) {
-            n = rng.upto(n);
+            n = rng.upto(n).min(link.most);
         }
         link.from_rsp.put(&bytes[..n]);
         Ok(n)
