@@ -118,6 +118,7 @@ function rsp.settings(settings) end
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field via? string the name to add to `Via`; none is added without it
 ---@field timeouts? rsp.Timeouts
 

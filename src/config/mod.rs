@@ -12,6 +12,9 @@ pub use trusted::Trusted;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Below this, two more system calls cost more than a copy saves.
+pub const SPLICE_FROM: u64 = 64 * 1024;
+
 /// Index of a pool in `Config::pools`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct PoolId(pub u32);
@@ -88,6 +91,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Pseudonym for `Via`; none is added without it.
     pub via: Option<String>,
+    /// Bodies with at least so many bytes left go through pipes; `None`: none does.
+    pub splice: Option<u64>,
     pub timeouts: Timeouts,
 }
 
@@ -100,6 +105,7 @@ impl Default for Settings {
             fallback: None,
             drain_timeout: Duration::from_secs(30),
             via: None,
+            splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),
         }
     }

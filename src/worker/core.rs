@@ -15,6 +15,7 @@ use slab::Slab;
 
 use super::connection::Connection;
 use super::ends::client_gone;
+use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::sides::{Arrival, Backend, BackendState, Client, ClientSide, Lane, Peer};
@@ -25,7 +26,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::http::{Fields, RequestHead, ResponseHead};
-use crate::net::Network;
+use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
 
@@ -49,6 +50,7 @@ pub struct Core<N: Network> {
     pub(super) backends: Table<Backend<N::Stream>>,
     pub(super) lanes: Slab<Lane>,
     pub(super) blocks: Pool,
+    pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
     pub(super) router: Router,
     pub(super) wheel: Wheel,
     pub(super) ids: Ids,
@@ -97,6 +99,7 @@ impl<N: Network> Core<N> {
             backends: Table::new(Side::Backend),
             lanes: Slab::new(),
             blocks: Pool::new(SPARE_BLOCKS),
+            pipes: Pipes::new(config.settings.splice),
             router: Router::new(config, script),
             wheel: Wheel::new(now),
             ids: Ids::new(),
@@ -261,6 +264,7 @@ impl<N: Network> Core<N> {
         let backend = lane.backend.map(|b| &mut self.backends[b]);
         let tools = &mut Tools {
             blocks: &mut self.blocks,
+            pipes: &mut self.pipes,
             router: &mut self.router,
             response: &mut self.scratch.response,
             trailers: &mut self.scratch.trailers,
@@ -273,7 +277,7 @@ impl<N: Network> Core<N> {
 }
 
 /// Remembers readiness; says whether the connection stood in the queue already.
-fn mark<S, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
+fn mark<S: Transport, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
     connection.readable |= ready.readable || ready.read_closed || ready.hung_up;
     connection.writable |= ready.writable || ready.hung_up;
     connection.read_closed |= ready.read_closed || ready.hung_up;

@@ -83,7 +83,7 @@ impl<N: Network> Core<N> {
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
             return Some(Deadline::fail(last, timeouts.tunnel, Failure::TUNNEL_TIMEOUT));
         }
-        if !client.output.is_empty() {
+        if !client.is_flushed() {
             return Some(Deadline::fail(client.write_at, timeouts.write, Failure::WRITE_TIMEOUT));
         }
         (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
@@ -94,9 +94,9 @@ impl<N: Network> Core<N> {
 
     /// The server could take more of the request's body: the client is the one everybody waits for.
     fn waits_for_body(&self, backend: Option<u32>) -> bool {
-        backend.and_then(|b| self.backends.get(b)).is_some_and(|b| {
-            b.role.state == BackendState::Busy && b.output.is_empty() && !b.role.write_failed
-        })
+        backend
+            .and_then(|b| self.backends.get(b))
+            .is_some_and(|b| b.role.state == BackendState::Busy && b.is_flushed() && !b.role.write_failed)
     }
 
     fn backend_deadline(&self, key: u32) -> Option<Deadline> {
@@ -117,7 +117,7 @@ impl<N: Network> Core<N> {
         match x.response {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
-                let sent = x.request == RequestHalf::Done || !backend.output.is_empty();
+                let sent = x.request == RequestHalf::Done || !backend.is_flushed();
                 let sent = sent || backend.role.write_failed;
                 // A request whose body has yet to come waits for the client, not for the server.
                 sent.then(|| {
@@ -128,7 +128,7 @@ impl<N: Network> Core<N> {
             ResponseHalf::Body => {
                 let client = self.clients.get(lane.client)?;
                 // While the client does not take what there is, we are not reading.
-                client.output.is_empty().then(|| {
+                client.is_flushed().then(|| {
                     let last = backend.read_at.max(client.write_at);
                     Deadline::fail(last, timeouts.gap, Failure::GAP_TIMEOUT)
                 })

@@ -215,6 +215,8 @@ impl<N: Network> Core<N> {
             // The last read filled its space to the brim: is there really more?
             let _ = backend.fill(&mut self.blocks, self.now);
         }
+        self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        let flushed = backend.is_flushed();
         let role = &mut backend.role;
         self.router.pools.request_ends(role.pool, role.server);
         role.lane = None;
@@ -223,7 +225,7 @@ impl<N: Network> Core<N> {
             && !(lane.exchange.tunnel || self.draining || role.write_failed)
             && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
-            && backend.output.is_empty();
+            && flushed;
         if !clean {
             return self.close_backend(key);
         }

@@ -2,6 +2,7 @@
 
 use super::sides::{Backend, Lane};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::net::Transport;
 
 /// A client that is not there any more, by the half it left in.
 pub fn client_gone(lane: &Lane) -> Failure {
@@ -13,7 +14,7 @@ pub fn client_gone(lane: &Lane) -> Failure {
 
 /// Whether a server's end is one too early, whatever the framing. A reset is reported once: where the write that
 /// failed was told, reading sees a plain end, and a body that only the close ends would seem whole.
-pub fn is_cut<S>(backend: &Backend<S>, lane: &Lane) -> bool {
+pub fn is_cut<S: Transport>(backend: &Backend<S>, lane: &Lane) -> bool {
     lane.exchange.response == ResponseHalf::Waiting || backend.role.write_failed
 }
 

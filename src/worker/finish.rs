@@ -93,6 +93,7 @@ impl<N: Network> Core<N> {
         let Lane { exchange: x, client: key, .. } = lane;
         let draining = self.draining;
         let client = &mut self.clients[key];
+        self.pipes.give_back(client.spliced.take());
         client.role.lane = None;
         client.role.served += 1;
         client.role.codec.next_message();

@@ -8,6 +8,7 @@
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
+//! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
 //! - `deadlines`  every wait, derived from the state
 //! - `ends`       what the end of a connection means to its exchange
@@ -23,12 +24,14 @@ mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod pipes;
 mod private;
 mod proxied;
 mod pump;
 mod request_way;
 mod response_way;
 mod sides;
+mod splice;
 mod start;
 mod table;
 mod upkeep;

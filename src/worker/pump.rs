@@ -9,6 +9,7 @@
 //! a socket does not take stays where it is, in order. A turn that ends on its budget says `Again`, so that one
 //! fast pair does not starve the others.
 
+use super::pipes::Pipes;
 use super::request_way::{flush_backend, request_way};
 use super::response_way::response_way;
 use super::sides::{Backend, BackendState, Client, Lane};
@@ -22,8 +23,9 @@ use crate::route::Router;
 const ROUNDS: usize = 4;
 
 /// What the pump needs besides the pair.
-pub struct Tools<'a> {
+pub struct Tools<'a, S: Transport> {
     pub blocks: &'a mut Pool,
+    pub pipes: &'a mut Pipes<S::Pipe>,
     pub router: &'a mut Router,
     /// Storage for what is decoded and passed on at once.
     pub response: &'a mut ResponseHead,
@@ -51,7 +53,7 @@ pub fn turn<S: Transport>(
     client: &mut Client<S>,
     mut backend: Option<&mut Backend<S>>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Outcome {
     for _ in 0..ROUNDS {
         let mut moved = false;
@@ -66,7 +68,7 @@ pub fn turn<S: Transport>(
             Err(_) => return Outcome::Failed(Failure::CLIENT_GONE),
         }
         if lane.exchange.is_response_done() {
-            let waits = !client.output.is_empty() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
+            let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
             if !waits {
                 return Outcome::Finished;
             }
@@ -82,15 +84,15 @@ pub fn turn<S: Transport>(
 }
 
 /// A tunnel's last bytes to the server have to leave before it is over.
-fn tunnel_waits<S>(backend: &Backend<S>, lane: &Lane) -> bool {
-    lane.exchange.tunnel && !backend.output.is_empty() && !backend.role.write_failed
+fn tunnel_waits<S: Transport>(backend: &Backend<S>, lane: &Lane) -> bool {
+    lane.exchange.tunnel && !backend.is_flushed() && !backend.role.write_failed
 }
 
 fn both_ways<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let mut moved = request_way(client, backend, lane, tools)?;
     moved |= flush_backend(backend, lane, tools)?;

@@ -1,10 +1,11 @@
 //! From client to server: the request's body, as far as there is some and room for it. The head was written when
 //! the connection was had.
 
-use super::connection::{FRAME_MAX, OutputSink, WriteEnd};
+use super::connection::{OutputSink, WriteEnd};
 use super::ends::client_gone;
 use super::pump::Tools;
 use super::sides::{Backend, Client, Lane};
+use super::splice::{self, Spliced};
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Decoded, Event};
 use crate::net::Transport;
@@ -17,13 +18,21 @@ pub fn request_way<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
     while lane.exchange.request == RequestHalf::Body && !backend.role.write_failed && reads < READS {
-        let room = backend.output.room().saturating_sub(FRAME_MAX);
+        let room = backend.room();
         if room == 0 {
             break;
+        }
+        match splice::request(client, backend, lane, tools)? {
+            Spliced::No => {}
+            Spliced::Empty => break,
+            Spliced::Moved => {
+                (moved, reads) = (true, reads + 1);
+                continue;
+            }
         }
         if client.input.is_empty() && !client.eof {
             reads += 1;
@@ -59,7 +68,7 @@ pub fn request_way<S: Transport>(
 fn fill_client<S: Transport>(
     client: &mut Client<S>,
     lane: &Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     client.fill(tools.blocks, tools.now).map_err(|_| client_gone(lane))
 }
@@ -69,7 +78,7 @@ fn pass_request<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
     step: &Decoded,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
     let x = &mut lane.exchange;
     if let Event::Body(range) = &step.event {
@@ -101,7 +110,7 @@ fn pass_request<S: Transport>(
 pub fn flush_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     match backend.flush(tools.blocks, tools.now) {
         Ok(moved) => {
@@ -118,9 +127,9 @@ pub fn flush_backend<S: Transport>(
 
 /// A server may answer and close without having read the whole request: what it said is still to be read, so a
 /// failed write ends only the writing.
-fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<'_>) {
+fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<'_, S>) {
     backend.role.write_failed = true;
-    backend.output.clear(tools.blocks);
+    backend.clear_output(tools.blocks);
     backend.readable = true;
     backend.read_closed = true;
 }

@@ -1,9 +1,10 @@
 //! From server to client: interim and final heads, rewritten, and the body behind them.
 
-use super::connection::{FRAME_MAX, OutputSink, WriteEnd};
+use super::connection::{OutputSink, WriteEnd};
 use super::ends::{closed_early, is_cut};
 use super::pump::Tools;
 use super::sides::{Backend, Client, Lane};
+use super::splice::{self, Spliced};
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
@@ -19,13 +20,21 @@ pub fn response_way<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
     while lane.exchange.response != ResponseHalf::Done && reads < READS {
-        let room = client.output.room().saturating_sub(FRAME_MAX);
+        let room = client.room();
         if room == 0 {
             break;
+        }
+        match splice::response(client, backend, lane, tools)? {
+            Spliced::No => {}
+            Spliced::Empty => break,
+            Spliced::Moved => {
+                (moved, reads) = (true, reads + 1);
+                continue;
+            }
         }
         if backend.input.is_empty() && !backend.eof {
             reads += 1;
@@ -67,7 +76,7 @@ pub fn response_way<S: Transport>(
 fn fill_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     backend.fill(tools.blocks, tools.now).map_err(|_| closed_early(lane))
 }
@@ -77,7 +86,7 @@ fn pass_response<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
     step: &Decoded,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
     match &step.event {
         Event::Head => pass_response_head(client, backend, lane, tools)?,
@@ -101,7 +110,7 @@ fn end_response<S: Transport>(
     client: &mut Client<S>,
     lane: &mut Lane,
     step: &Decoded,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) {
     lane.exchange.response = ResponseHalf::Done;
     if lane.exchange.tunnel {
@@ -119,7 +128,7 @@ fn pass_response_head<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
     match lane.exchange.response_head(tools.response)? {
         ResponseStep::Interim { pass: false } => Ok(()),
@@ -151,7 +160,7 @@ fn pass_response_head<S: Transport>(
 fn pass_final_head<S: Transport>(
     client: &mut Client<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_>,
+    tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
     let x = &mut lane.exchange;
     rewrite_response(tools.response, tools.date);

@@ -44,6 +44,11 @@ impl<N: Network> Core<N> {
         (self.blocks.lent(), self.blocks.spare())
     }
 
+    /// Pipes that are in somebody's hands now.
+    pub fn pipes(&self) -> usize {
+        self.pipes.out()
+    }
+
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.clients.len(), self.backends.len(), self.lanes.len())
     }

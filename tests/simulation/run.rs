@@ -61,6 +61,9 @@ impl Run {
         let drains = rng.one_in(10).then(|| rng.below(1_000_000) as u64);
         let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
         let (access, records) = batch::queue(1, 1 << 16);
+        let mut config = Config::clone(&config);
+        config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        let config = Arc::new(config);
         let world = Rc::new(RefCell::new(World::new(rng, SERVERS, honest)));
         let core = Core::new(Net { world: world.clone() }, config, script, Some(access), 0);
         let (clients, servers) = (Vec::new(), Vec::new());
@@ -185,6 +188,7 @@ impl Run {
 
     fn check_all_given_back(&self) {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
+        assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.next_timer(), None, "a timer is left");
         assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
     }

@@ -368,6 +368,37 @@ impl World {
 }
 
 impl Transport for Wire {
+    type Pipe = Vec<u8>;
+
+    fn new_pipe() -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn can_splice(&self) -> bool {
+        self.world.borrow().links[self.id].tcp
+    }
+
+    /// Gives less than there is at times, for no reason, as splice does.
+    fn splice_in(&mut self, pipe: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        assert!(pipe.is_empty() && most > 0, "filled before it was empty");
+        let mut world = self.world.borrow_mut();
+        let most = if world.rng.one_in(3) { world.rng.upto(most.min(1000)) } else { most.min(100_000) };
+        let mut space = vec![0; most];
+        let result = world.recv(self.id, &mut space);
+        world.say(self.id, format_args!("rsp splices in {result:?}"));
+        pipe.extend_from_slice(&space[..*result.as_ref().unwrap_or(&0)]);
+        result
+    }
+
+    fn splice_out(&mut self, pipe: &mut Vec<u8>, held: usize) -> io::Result<usize> {
+        assert_eq!(pipe.len(), held, "not what is in the pipe");
+        let mut world = self.world.borrow_mut();
+        let result = world.send(self.id, pipe);
+        world.say(self.id, format_args!("rsp splices out {result:?} of {held}"));
+        pipe.drain(..*result.as_ref().unwrap_or(&0));
+        result
+    }
+
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
         let mut world = self.world.borrow_mut();
         let result = world.recv(self.id, space);

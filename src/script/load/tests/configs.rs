@@ -98,6 +98,7 @@ fn a_config_with_everything_is_taken_whole() {
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
         via: Some("edge-1".into()),
+        splice: Some(1 << 20),
         timeouts,
     };
     assert_eq!(config.settings, settings);
