@@ -58,7 +58,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1,
+          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1, splice = "1m",
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5 } }
         "#,
     )
