@@ -35,6 +35,22 @@ pub struct Tools<'a, S: Transport> {
     pub draining: bool,
 }
 
+/// What one step in one direction did.
+pub enum Progress {
+    /// Nothing to be had, or nothing decided without it.
+    Stuck,
+    /// Bytes, or their end, came from a socket.
+    Read,
+    /// What had come went on.
+    Passed,
+}
+
+impl Progress {
+    pub fn of_read(came: bool) -> Progress {
+        if came { Progress::Read } else { Progress::Stuck }
+    }
+}
+
 /// How a turn of a pair ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -3,7 +3,7 @@
 
 use super::connection::{OutputSink, WriteEnd};
 use super::ends::client_gone;
-use super::pump::Tools;
+use super::pump::{Progress, Tools};
 use super::sides::{Backend, Client, Lane};
 use super::splice::{self, Spliced};
 use crate::exchange::{Failure, RequestHalf};
@@ -21,56 +21,57 @@ pub fn request_way<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
-    while lane.exchange.request == RequestHalf::Body && !backend.role.write_failed && reads < READS {
-        let room = backend.room();
-        if room == 0 {
-            break;
+    while lane.exchange.request == RequestHalf::Body
+        && !backend.role.write_failed
+        && reads < READS
+        && backend.room() > 0
+    {
+        match step(client, backend, lane, tools)? {
+            Progress::Stuck => break,
+            Progress::Read => reads += 1,
+            Progress::Passed => {}
         }
-        match splice::request(client, backend, lane, tools)? {
-            Spliced::No => {}
-            Spliced::Empty => break,
-            Spliced::Moved => {
-                (moved, reads) = (true, reads + 1);
-                continue;
-            }
-        }
-        if client.input.is_empty() && !client.eof {
-            reads += 1;
-            if !fill_client(client, lane, tools)? {
-                break;
-            }
-            moved = true;
-        }
-        let (head, trailers) = (&mut lane.exchange.head, &mut *tools.trailers);
-        let decoded = client
-            .role
-            .codec
-            .decode(client.input.bytes(), client.eof, room, head, trailers)
-            .map_err(Failure::of_request)?;
-        match decoded {
-            Some(step) => {
-                pass_request(client, backend, lane, &step, tools)?;
-                moved = true;
-            }
-            None if client.eof => return Err(Failure::REQUEST_CUT),
-            None => {
-                reads += 1;
-                if !fill_client(client, lane, tools)? {
-                    break;
-                }
-                moved = true;
-            }
-        }
+        moved = true;
     }
     Ok(moved)
+}
+
+fn step<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<Progress, Failure> {
+    match splice::request(client, backend, lane, tools)? {
+        Spliced::No => {}
+        Spliced::Empty => return Ok(Progress::Stuck),
+        Spliced::Moved => return Ok(Progress::Read),
+    }
+    if client.input.is_empty() && !client.eof {
+        return fill_client(client, lane, tools);
+    }
+    let (head, trailers) = (&mut lane.exchange.head, &mut *tools.trailers);
+    let decoded = client
+        .role
+        .codec
+        .decode(client.input.bytes(), client.eof, backend.room(), head, trailers)
+        .map_err(Failure::of_request)?;
+    match decoded {
+        Some(step) => {
+            pass_request(client, backend, lane, &step, tools)?;
+            Ok(Progress::Passed)
+        }
+        None if client.eof => Err(Failure::REQUEST_CUT),
+        None => fill_client(client, lane, tools),
+    }
 }
 
 fn fill_client<S: Transport>(
     client: &mut Client<S>,
     lane: &Lane,
     tools: &mut Tools<'_, S>,
-) -> Result<bool, Failure> {
-    client.fill(tools.blocks, tools.now).map_err(|_| client_gone(lane))
+) -> Result<Progress, Failure> {
+    client.fill(tools.blocks, tools.now).map(Progress::of_read).map_err(|_| client_gone(lane))
 }
 
 fn pass_request<S: Transport>(

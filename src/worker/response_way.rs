@@ -2,7 +2,7 @@
 
 use super::connection::{OutputSink, WriteEnd};
 use super::ends::{closed_early, is_cut};
-use super::pump::Tools;
+use super::pump::{Progress, Tools};
 use super::sides::{Backend, Client, Lane};
 use super::splice::{self, Spliced};
 use crate::exchange::record::NEVER;
@@ -23,62 +23,59 @@ pub fn response_way<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
-    while lane.exchange.response != ResponseHalf::Done && reads < READS {
-        let room = client.room();
-        if room == 0 {
-            break;
+    while lane.exchange.response != ResponseHalf::Done && reads < READS && client.room() > 0 {
+        match step(client, backend, lane, tools)? {
+            Progress::Stuck => break,
+            Progress::Read => reads += 1,
+            Progress::Passed => {}
         }
-        match splice::response(client, backend, lane, tools)? {
-            Spliced::No => {}
-            Spliced::Empty => break,
-            Spliced::Moved => {
-                (moved, reads) = (true, reads + 1);
-                continue;
-            }
-        }
-        if backend.input.is_empty() && !backend.eof {
-            reads += 1;
-            if !fill_backend(backend, lane, tools)? {
-                break;
-            }
-            moved = true;
-        }
-        let bytes = backend.input.bytes();
-        if bytes.is_empty() && backend.eof && is_cut(backend, lane) {
-            return Err(closed_early(lane));
-        }
-        if lane.exchange.times.first_byte == NEVER && !bytes.is_empty() {
-            lane.exchange.times.first_byte = lane.exchange.elapsed(tools.now);
-        }
-        let decoded = backend
-            .role
-            .codec
-            .decode(bytes, backend.eof, room, tools.response, tools.trailers)
-            .map_err(Failure::of_response)?;
-        match decoded {
-            Some(step) => {
-                pass_response(client, backend, lane, &step, tools)?;
-                moved = true;
-            }
-            None if backend.eof => return Err(Failure::RESPONSE_CUT),
-            None => {
-                reads += 1;
-                if !fill_backend(backend, lane, tools)? {
-                    break;
-                }
-                moved = true;
-            }
-        }
+        moved = true;
     }
     Ok(moved)
+}
+
+fn step<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<Progress, Failure> {
+    match splice::response(client, backend, lane, tools)? {
+        Spliced::No => {}
+        Spliced::Empty => return Ok(Progress::Stuck),
+        Spliced::Moved => return Ok(Progress::Read),
+    }
+    if backend.input.is_empty() && !backend.eof {
+        return fill_backend(backend, lane, tools);
+    }
+    let bytes = backend.input.bytes();
+    if bytes.is_empty() && backend.eof && is_cut(backend, lane) {
+        return Err(closed_early(lane));
+    }
+    if lane.exchange.times.first_byte == NEVER && !bytes.is_empty() {
+        lane.exchange.times.first_byte = lane.exchange.elapsed(tools.now);
+    }
+    let decoded = backend
+        .role
+        .codec
+        .decode(bytes, backend.eof, client.room(), tools.response, tools.trailers)
+        .map_err(Failure::of_response)?;
+    match decoded {
+        Some(step) => {
+            pass_response(client, backend, lane, &step, tools)?;
+            Ok(Progress::Passed)
+        }
+        None if backend.eof => Err(Failure::RESPONSE_CUT),
+        None => fill_backend(backend, lane, tools),
+    }
 }
 
 fn fill_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &Lane,
     tools: &mut Tools<'_, S>,
-) -> Result<bool, Failure> {
-    backend.fill(tools.blocks, tools.now).map_err(|_| closed_early(lane))
+) -> Result<Progress, Failure> {
+    backend.fill(tools.blocks, tools.now).map(Progress::of_read).map_err(|_| closed_early(lane))
 }
 
 fn pass_response<S: Transport>(

@@ -141,21 +141,30 @@ fn fill<S: Transport, A, B>(
             from.read_at = tools.now;
             Ok(Came::Bytes(n))
         }
-        Err(e) => match e.kind() {
-            ErrorKind::WouldBlock => {
-                from.readable = false;
-                Ok(Came::Nothing)
-            }
-            ErrorKind::Interrupted => Ok(Came::Again),
-            // The kernel cannot do this with these sockets: copy, here and from now on.
-            ErrorKind::InvalidInput | ErrorKind::Unsupported => {
-                tools.pipes.least = None;
-                Ok(Came::NoPipe)
-            }
-            _ => {
-                from.readable = false;
-                Err(e)
-            }
-        },
+        Err(error) => refused(from, error, tools.pipes),
+    }
+}
+
+/// What an error of splice means.
+fn refused<S: Transport, A>(
+    from: &mut Connection<S, A>,
+    error: io::Error,
+    pipes: &mut Pipes<S::Pipe>,
+) -> io::Result<Came> {
+    match error.kind() {
+        ErrorKind::Interrupted => Ok(Came::Again),
+        // The kernel cannot do this with these sockets: copy, here and from now on.
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => {
+            pipes.least = None;
+            Ok(Came::NoPipe)
+        }
+        ErrorKind::WouldBlock => {
+            from.readable = false;
+            Ok(Came::Nothing)
+        }
+        _ => {
+            from.readable = false;
+            Err(error)
+        }
     }
 }

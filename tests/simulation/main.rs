@@ -8,6 +8,7 @@
 mod client;
 mod message;
 mod mutants;
+mod net;
 mod plan;
 mod rng;
 mod run;

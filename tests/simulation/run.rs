@@ -15,10 +15,11 @@ use rsp::script::Script;
 use rsp::worker::Core;
 
 use crate::client::Client;
+use crate::net::Net;
 use crate::plan::{Ledger, Request, requests};
 use crate::rng::Rng;
 use crate::server::Server;
-use crate::world::{Net, Shared, World};
+use crate::world::{Shared, World};
 
 const SERVERS: usize = 3;
 /// A seed that takes more rounds than this does not end.

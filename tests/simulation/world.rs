@@ -10,8 +10,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
-use rsp::config::Address;
-use rsp::net::{Network, Transport};
+use rsp::net::Transport;
 use rsp::worker::Ready;
 
 use crate::rng::Rng;
@@ -90,7 +89,7 @@ pub struct Link {
     /// rsp reset it.
     pub cut: bool,
     pub dialed: Dialed,
-    token: Option<u64>,
+    pub token: Option<u64>,
     /// A short `recv` means empty.
     pub tcp: bool,
     /// The most that a call takes or gives.
@@ -101,7 +100,7 @@ pub struct Link {
     /// rsp was told to wait with writing, and is owed an event.
     blocked: bool,
     /// An event is owed.
-    due: bool,
+    pub due: bool,
     /// rsp was told that nothing is there when something was.
     pub raced: bool,
 }
@@ -133,7 +132,7 @@ impl World {
         }
     }
 
-    fn open(&mut self, dialed: Dialed) -> usize {
+    pub fn open(&mut self, dialed: Dialed) -> usize {
         let (to_rsp, from_rsp) = (Pipe::new(&mut self.rng), Pipe::new(&mut self.rng));
         let tcp = !self.rng.one_in(4);
         let stingy = !tcp && self.rng.one_in(3);
@@ -303,7 +302,7 @@ impl Link {
 
 pub struct Wire {
     pub id: usize,
-    world: Shared,
+    pub world: Shared,
 }
 
 impl World {
@@ -467,43 +466,5 @@ impl Drop for Wire {
         } else {
             link.from_rsp.fin = true;
         }
-    }
-}
-
-pub struct Net {
-    pub world: Shared,
-}
-
-impl Net {
-    /// A client connects; gives rsp's end and the link's number.
-    pub fn client(world: &Shared) -> (Wire, usize) {
-        let id = world.borrow_mut().open(Dialed::No);
-        (Wire { id, world: world.clone() }, id)
-    }
-}
-
-impl Network for Net {
-    type Stream = Wire;
-
-    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Wire> {
-        let Address::Ip(address) = address else { return Err(ErrorKind::Unsupported.into()) };
-        let server = address.port() as usize - 1;
-        let mut world = self.world.borrow_mut();
-        if !world.up[server] && world.rng.one_in(2) {
-            return Err(ErrorKind::ConnectionRefused.into());
-        }
-        let id = world.open(Dialed::Pending(server));
-        world.links[id].token = Some(token);
-        // A socket that is being connected can be reported without being writable.
-        world.links[id].due = world.rng.one_in(4);
-        world.pending.push(id);
-        Ok(Wire { id, world: self.world.clone() })
-    }
-
-    fn watch(&mut self, stream: &mut Wire, token: u64) -> io::Result<()> {
-        let link = &mut self.world.borrow_mut().links[stream.id];
-        link.token = Some(token);
-        link.due = true;
-        Ok(())
     }
 }

@@ -18,8 +18,6 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("src/exchange/answer.rs", "reason_phrase", 47),
     ("src/exchange/record.rs", "read", 48),
     ("src/http/fields.rs", "of", 49),
-    ("src/worker/request_way.rs", "request_way", 42),
-    ("src/worker/response_way.rs", "response_way", 48),
 ];
 
 pub fn outgrown(file: &File) -> Vec<String> {

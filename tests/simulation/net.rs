@@ -1,0 +1,46 @@
+//! The network that rsp dials through: connects that are refused at once, or are decided later.
+
+use std::io::{self, ErrorKind};
+
+use rsp::config::Address;
+use rsp::net::Network;
+
+use crate::world::{Dialed, Shared, Wire};
+
+pub struct Net {
+    pub world: Shared,
+}
+
+impl Net {
+    /// A client connects; gives rsp's end and the link's number.
+    pub fn client(world: &Shared) -> (Wire, usize) {
+        let id = world.borrow_mut().open(Dialed::No);
+        (Wire { id, world: world.clone() }, id)
+    }
+}
+
+impl Network for Net {
+    type Stream = Wire;
+
+    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Wire> {
+        let Address::Ip(address) = address else { return Err(ErrorKind::Unsupported.into()) };
+        let server = address.port() as usize - 1;
+        let mut world = self.world.borrow_mut();
+        if !world.up[server] && world.rng.one_in(2) {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        let id = world.open(Dialed::Pending(server));
+        world.links[id].token = Some(token);
+        // A socket that is being connected can be reported without being writable.
+        world.links[id].due = world.rng.one_in(4);
+        world.pending.push(id);
+        Ok(Wire { id, world: self.world.clone() })
+    }
+
+    fn watch(&mut self, stream: &mut Wire, token: u64) -> io::Result<()> {
+        let link = &mut self.world.borrow_mut().links[stream.id];
+        link.token = Some(token);
+        link.due = true;
+        Ok(())
+    }
+}
