@@ -19,6 +19,7 @@ use crate::control::errors;
 use crate::control::failure::Failure;
 use crate::control::lines::{self, Line};
 use crate::control::signals::{self, Signal};
+use crate::exchange::tally::Tally;
 use crate::net::{self, Listener};
 use crate::script::{self, Source};
 use crate::worker::{self, Handle, Outcome, Setup};
@@ -181,7 +182,12 @@ impl Running<'_> {
         let mut phase = Phase::Serving;
         loop {
             match self.next(phase) {
-                Ok(Event::WorkerEnded) => return ended(self.worker.join(), phase),
+                Ok(Event::WorkerEnded) => {
+                    let tally = self.worker.tally();
+                    let outcome = self.worker.join();
+                    say_troubles(&tally);
+                    return ended(outcome, phase);
+                }
                 Ok(Event::Signal(signal)) => phase = self.obey(signal, phase),
                 Err(_) => match phase {
                     Phase::Stopping(_) => return Err(Failure::Fault("the worker does not stop".into())),
@@ -230,6 +236,14 @@ impl Running<'_> {
         log::info!("Stopping at once: {why}");
         self.worker.stop();
         Phase::Stopping(Instant::now() + STOP_WAIT)
+    }
+}
+
+/// One line over the whole run, if anything in it ended otherwise than well.
+fn say_troubles(tally: &Tally) {
+    let troubles = tally.troubles();
+    if !troubles.is_empty() {
+        log::info!("Ended otherwise than well since the start: {troubles}");
     }
 }
 
