@@ -93,11 +93,7 @@ impl<'a> Record<'a> {
         let mut rest = *batch;
         let kind = take::<1>(&mut rest)?[0];
         let octets = take::<16>(&mut rest)?;
-        let client = match kind {
-            4 => Some(IpAddr::V4(Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))),
-            6 => Some(IpAddr::V6(Ipv6Addr::from(octets))),
-            _ => None,
-        };
+        let client = address(kind, octets);
         let client_port = u16::from_le_bytes(take(&mut rest)?);
         let status = u16::from_le_bytes(take(&mut rest)?);
         let [end, phase, version, retries] = take::<4>(&mut rest)?;
@@ -137,6 +133,14 @@ impl<'a> Record<'a> {
             server,
             id,
         })
+    }
+}
+
+fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
+    match kind {
+        4 => Some(IpAddr::V4(Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))),
+        6 => Some(IpAddr::V6(Ipv6Addr::from(octets))),
+        _ => None,
     }
 }
 
