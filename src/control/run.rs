@@ -28,8 +28,10 @@ use crate::worker::{self, Handle, Outcome, Setup};
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// The worker ends its drain itself, with a reason for each request it cuts; this is when we stop believing in it.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
-/// Descriptors that are not connections: logs, epoll, listeners, the odd file.
-const SPARE_DESCRIPTORS: u64 = 64;
+/// Descriptors that are not connections: logs, epoll, listeners, those held back, the odd file.
+const SPARE_DESCRIPTORS: u64 = 80;
+/// Pipes for large bodies have as many; where the limit is small, they are the first to do without.
+const PIPES: u64 = 256;
 
 /// What to run, and how it differs from a plain run of a config.
 pub struct Start {
@@ -91,7 +93,7 @@ fn fit_descriptors(config: &mut Config) -> Option<String> {
         Ok(limit) => limit,
         Err(error) => return Some(format!("cannot raise the limit of open files: {error}")),
     };
-    let spare = SPARE_DESCRIPTORS + config.listeners.len() as u64;
+    let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + config.listeners.len() as u64;
     let possible = (limit.saturating_sub(spare) / 2).max(1);
     let wanted = config.settings.max_connections as u64;
     if wanted <= possible {

@@ -207,7 +207,7 @@ impl EventLoop {
             log::error!("cannot accept connections ({n} tries): {error}; those that come wait in the kernel");
         }
         self.accept_after = now + ACCEPT_PAUSE;
-        self.core.close_idle_backends();
+        self.core.close_idle();
     }
 
     /// How requests ended so far.

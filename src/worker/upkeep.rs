@@ -25,7 +25,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Gives descriptors back that are only kept to be fast.
-    pub fn close_idle_backends(&mut self) {
+    pub fn close_idle(&mut self) {
+        self.pipes.close_spare();
         for key in self.backends.keys() {
             if self.backends[key].role.state == BackendState::Idle {
                 self.close_backend(key);
