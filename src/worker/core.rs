@@ -7,19 +7,18 @@
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::connection::Connection;
-use super::crowd::{Crowd, Place};
+use super::crowd::Crowd;
 use super::ends::client_gone;
 use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
-use super::sides::{Arrival, Backend, BackendState, Client, ClientSide, Lane, Peer};
+use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
 use crate::base::buffer::Pool;
@@ -139,31 +138,6 @@ impl<N: Network> Core<N> {
 
     pub fn client_count(&self) -> usize {
         self.clients.len()
-    }
-
-    /// Takes a connection that was accepted.
-    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
-        let peer = self.peer(address);
-        if let Some(place) = self.enter(peer) {
-            self.admit(stream, peer, Arrival::Direct, place);
-        }
-    }
-
-    pub(super) fn admit(
-        &mut self,
-        mut stream: N::Stream,
-        peer: Peer,
-        arrival: Arrival,
-        place: Option<Place>,
-    ) {
-        let token = self.clients.next_token();
-        if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
-            log::error!("cannot watch a new connection: {error}");
-            return self.crowd.leaves(place);
-        }
-        let role = ClientSide { place, ..ClientSide::new(peer, arrival) };
-        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
-        self.arm_client(key);
     }
 
     /// Marks what an event says; the turn comes later. Events of connections that are gone are ignored.

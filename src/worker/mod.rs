@@ -3,6 +3,7 @@
 //!
 //! - `event_loop` epoll, the clock, accepting, commands from the control thread: the edge
 //! - `core`       the state and whose turn it is, generic over the network
+//! - `admit`      a new client
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
 //! - `private`    connections to servers that are one client's alone
@@ -19,6 +20,7 @@
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
+mod admit;
 mod connection;
 mod core;
 mod crowd;
