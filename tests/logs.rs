@@ -109,14 +109,14 @@ fn every_end_has_its_reason_in_the_rsp_format() {
     );
     let rsp = Rsp::start(&on_any_port(&config));
     for (path, end) in [
-        ("/", "complete"),
-        ("/own", "answered"),
-        ("/dead", "server-refused"),
-        ("/script", "script-failed"),
-        ("/cut", "server-cut-response"),
-        ("/close", "server-closed"),
-        ("/garbage", "server-bad-response"),
-        ("/slow", "server-response-timeout"),
+        ("/", "by=- phase=- end=complete"),
+        ("/own", "by=rsp phase=- end=answered"),
+        ("/dead", "by=server phase=connect end=server-refused"),
+        ("/script", "by=rsp phase=request end=script-failed"),
+        ("/cut", "by=server phase=data end=server-cut-response"),
+        ("/close", "by=server phase=headers end=server-closed"),
+        ("/garbage", "by=server phase=headers end=server-bad-response"),
+        ("/slow", "by=server phase=headers end=server-response-timeout"),
     ] {
         let _ = Client::connect(rsp.address()).ask(path).try_response();
         until(&format!("{path} is logged as {end}"), || {
@@ -129,15 +129,15 @@ fn every_end_has_its_reason_in_the_rsp_format() {
         assert!(line.contains(end), "{path}: no {end} in {line}");
     }
     Client::connect(rsp.address()).send("nonsense\r\n\r\n").response();
-    rsp.wait_for_output("client-bad-request");
+    rsp.wait_for_output("by=client phase=request end=client-bad-request");
     Client::connect(rsp.address()).send("GET / HTTP/1.1\r\n").response();
-    rsp.wait_for_output("client-head-timeout");
+    rsp.wait_for_output("by=client phase=request end=client-head-timeout");
     let mut leaving = Client::connect(rsp.address());
     leaving.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\npart");
     until("the upload reached the origin", || origin.open_count() > 0);
     leaving.wire.reset_on_close();
     drop(leaving);
-    rsp.wait_for_output("client-cut-request");
+    rsp.wait_for_output("by=client phase=body end=client-cut-request");
 }
 
 #[test]
@@ -148,7 +148,20 @@ fn a_client_that_leaves_during_the_response_is_logged_so() {
     client.ask("/length/50000000/1").head();
     client.wire.reset_on_close();
     drop(client);
-    rsp.wait_for_output("client-cut-response");
+    rsp.wait_for_output("by=client phase=data end=client-cut-response");
+}
+
+#[test]
+fn a_client_that_leaves_within_its_head_is_logged_and_one_that_said_nothing_is_not() {
+    let origin = Origin::named("never");
+    let mut rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
+    drop(Client::connect(rsp.address()));
+    Client::connect(rsp.address()).send("GET / HTTP/1.1\r\nHost:").wire.finish_sending();
+    rsp.wait_for_output("by=client phase=request end=client-cut-request");
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    assert_eq!(rsp.output().lines().count(), 1, "{}", rsp.output());
+    assert!(rsp.log().contains("Ended otherwise than well since the start: 1 client-cut-request\n"));
 }
 
 #[test]

@@ -5,6 +5,9 @@
 ---A time: "500ms", "5s", "2m", "1h", or a number of seconds; from 1ms to 24h.
 ---@alias rsp.Time string|number
 
+---Bytes: a number, "16k", "1m" or "1g".
+---@alias rsp.Size string|integer
+
 ---An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" (resolved when the config is loaded) or "unix:/run/app.sock".
 ---@alias rsp.Address string
 
@@ -114,6 +117,10 @@ function rsp.settings(settings) end
 ---@class rsp.Settings
 ---@field workers? 1
 ---@field max_connections? integer client connections at one time: 10000
+---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
+---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it
+---@field min_request_rate? rsp.Size bytes a second that a client has to send of a request body, on average over `timeouts.rate`: 100; 0 for none
+---@field min_response_rate? rsp.Size bytes a second that a client has to take of a response, over `timeouts.rate` or `timeouts.write`, the longer: 50; 0 for none
 ---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
@@ -134,3 +141,4 @@ function rsp.settings(settings) end
 ---@field idle? rsp.Time for the next request: 60s
 ---@field write? rsp.Time for the client to take what is written: 60s
 ---@field tunnel? rsp.Time without a byte in either direction of a tunnel: 1h
+---@field rate? rsp.Time over which the minimum rates are averaged: 30s

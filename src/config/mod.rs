@@ -2,10 +2,12 @@
 //! resolved, times are durations, pools are indices. The script floor builds it; everything else reads it.
 
 mod address;
+mod per_client;
 mod timeouts;
 mod trusted;
 
 pub use address::Address;
+pub use per_client::PerClient;
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use trusted::Trusted;
 
@@ -83,6 +85,13 @@ pub enum Balance {
 pub struct Settings {
     /// Connections of clients at one time.
     pub max_connections: usize,
+    /// Of one client's address.
+    pub per_client: PerClient,
+    /// Bytes a second that a client has to send of a request's body, on average over `timeouts.rate`; 0 for none.
+    pub min_request_rate: u64,
+    /// Bytes a second that it has to take of a response, over `timeouts.rate` or `timeouts.write`, whichever is
+    /// longer; 0 for none.
+    pub min_response_rate: u64,
     pub access_log: Option<AccessLog>,
     /// Whose forwarding headers and PROXY headers are believed.
     pub trusted: Trusted,
@@ -100,6 +109,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             max_connections: 10_000,
+            per_client: PerClient::default(),
+            min_request_rate: 100,
+            min_response_rate: 50,
             access_log: None,
             trusted: Trusted::default(),
             fallback: None,

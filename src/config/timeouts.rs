@@ -16,6 +16,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// A tunnel without a byte in either direction (`tunnel`).
     pub tunnel: Duration,
+    /// Over which the minimum rates are averaged (`rate`).
+    pub rate: Duration,
 }
 
 impl Default for Timeouts {
@@ -26,6 +28,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(60),
             write: Duration::from_secs(60),
             tunnel: Duration::from_secs(3600),
+            rate: Duration::from_secs(30),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::record::{End, Times};
+    use crate::exchange::record::{End, Phase, Times};
 
     fn send(sender: &mut Sender, target: &str) {
         let record = Record {
@@ -141,6 +141,7 @@ mod tests {
             client_port: 0,
             status: 200,
             end: End::Complete,
+            phase: Phase::Request,
             version: 11,
             retries: 0,
             times: Times::default(),

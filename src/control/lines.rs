@@ -9,7 +9,8 @@ use std::io::Write;
 use crate::config::LogFormat;
 use crate::control::clock::Stamp;
 use crate::control::escape;
-use crate::exchange::record::{NEVER, Record};
+use crate::exchange::end::Side;
+use crate::exchange::record::{End, NEVER, Record};
 
 /// Appends the line for a record whose request began at that wall time (microseconds since 1970).
 pub type Line = Box<dyn FnMut(&Record<'_>, u64, &mut Vec<u8>) + Send>;
@@ -64,7 +65,17 @@ fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
     }
     put(out, format_args!(" retries={} id=", record.retries));
     word_or_dash(record.id, out);
-    put(out, format_args!(" end={}\n", record.end.text()));
+    ending(record, out);
+}
+
+/// Who ended it and in which phase, where it was not simply complete, and why.
+fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
+    let (by, phase) = match record.end {
+        End::Complete => ("-", "-"),
+        End::Answered => (Side::Rsp.text(), "-"),
+        end => (end.side().text(), record.phase.text()),
+    };
+    put(out, format_args!(" by={by} phase={phase} end={}\n", record.end.text()));
 }
 
 /// Writing to memory cannot fail.
@@ -118,7 +129,7 @@ fn milliseconds(micros: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::record::{End, Times};
+    use crate::exchange::record::{Phase, Times};
 
     const START: u64 = 971_186_136_000_123;
 
@@ -128,6 +139,7 @@ mod tests {
             client_port: 4711,
             status: 200,
             end: End::Complete,
+            phase: Phase::Request,
             version: 11,
             retries: 0,
             times: Times { start: 5, connected: 210, first_byte: 1_042, end: 12_003_456 },
@@ -201,7 +213,7 @@ mod tests {
             text(LogFormat::Rsp, record()),
             "time=2000-10-10T13:55:36.000123Z client=10.1.2.3:4711 request=\"GET /x?y=1\" host=www.example.com \
              status=200 sent=2326 received=17 pool=web server=127.0.0.1:83 connect=0.210 first=1.042 \
-             total=12003.456 retries=0 id=0123abcd end=complete\n"
+             total=12003.456 retries=0 id=0123abcd by=- phase=- end=complete\n"
         );
         let named = Record { client_port: 0, ..record() };
         assert!(text(LogFormat::Rsp, named).contains(" client=10.1.2.3 request="));
@@ -210,7 +222,8 @@ mod tests {
         assert_eq!(
             text(LogFormat::Rsp, Record { status: 0, ..failed }),
             "time=2000-10-10T13:55:36.000123Z client=[::1]:4711 request=\"-\" host=- status=- sent=0 received=0 \
-             pool=my\\x20pool server=- connect=- first=- total=0.007 retries=2 id=- end=client-bad-request\n"
+             pool=my\\x20pool server=- connect=- first=- total=0.007 retries=2 id=- by=client phase=request \
+             end=client-bad-request\n"
         );
     }
 

@@ -19,6 +19,7 @@ use crate::control::errors;
 use crate::control::failure::Failure;
 use crate::control::lines::{self, Line};
 use crate::control::signals::{self, Signal};
+use crate::exchange::tally::Tally;
 use crate::net::{self, Listener};
 use crate::script::{self, Source};
 use crate::worker::{self, Handle, Outcome, Setup};
@@ -27,8 +28,10 @@ use crate::worker::{self, Handle, Outcome, Setup};
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// The worker ends its drain itself, with a reason for each request it cuts; this is when we stop believing in it.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
-/// Descriptors that are not connections: logs, epoll, listeners, the odd file.
-const SPARE_DESCRIPTORS: u64 = 64;
+/// Descriptors that are not connections: logs, epoll, listeners, those held back, the odd file.
+const SPARE_DESCRIPTORS: u64 = 80;
+/// Pipes for large bodies have as many; where the limit is small, they are the first to do without.
+const PIPES: u64 = 256;
 
 /// What to run, and how it differs from a plain run of a config.
 pub struct Start {
@@ -90,7 +93,7 @@ fn fit_descriptors(config: &mut Config) -> Option<String> {
         Ok(limit) => limit,
         Err(error) => return Some(format!("cannot raise the limit of open files: {error}")),
     };
-    let spare = SPARE_DESCRIPTORS + config.listeners.len() as u64;
+    let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + config.listeners.len() as u64;
     let possible = (limit.saturating_sub(spare) / 2).max(1);
     let wanted = config.settings.max_connections as u64;
     if wanted <= possible {
@@ -181,7 +184,12 @@ impl Running<'_> {
         let mut phase = Phase::Serving;
         loop {
             match self.next(phase) {
-                Ok(Event::WorkerEnded) => return ended(self.worker.join(), phase),
+                Ok(Event::WorkerEnded) => {
+                    let tally = self.worker.tally();
+                    let outcome = self.worker.join();
+                    say_troubles(&tally);
+                    return ended(outcome, phase);
+                }
                 Ok(Event::Signal(signal)) => phase = self.obey(signal, phase),
                 Err(_) => match phase {
                     Phase::Stopping(_) => return Err(Failure::Fault("the worker does not stop".into())),
@@ -230,6 +238,14 @@ impl Running<'_> {
         log::info!("Stopping at once: {why}");
         self.worker.stop();
         Phase::Stopping(Instant::now() + STOP_WAIT)
+    }
+}
+
+/// One line over the whole run, if anything in it ended otherwise than well.
+fn say_troubles(tally: &Tally) {
+    let troubles = tally.troubles();
+    if !troubles.is_empty() {
+        log::info!("Ended otherwise than well since the start: {troubles}");
     }
 }
 

@@ -3,15 +3,8 @@
 
 use std::io;
 
-use super::record::End;
+use super::end::{End, Side};
 use crate::http::Fault;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    Client,
-    Server,
-    Rsp,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -41,8 +34,13 @@ impl Failure {
         failure(End::ClientBodyTimeout, 408, "the request body took too long to arrive");
     pub const WRITE_TIMEOUT: Failure =
         failure(End::ClientWriteTimeout, 0, "the client took too long to read the response");
+    pub const BODY_RATE: Failure = failure(End::ClientBodyRate, 408, "the request body came too slowly");
+    pub const WRITE_RATE: Failure =
+        failure(End::ClientWriteRate, 0, "the client read the response too slowly");
     pub const SCRIPT: Failure = failure(End::ScriptFailed, 500, "the routing script failed");
     pub const NO_SERVER: Failure = failure(End::NoServer, 503, "no server is available");
+    pub const NO_DESCRIPTORS: Failure =
+        failure(End::NoDescriptors, 503, "no descriptor is left for a connection to a server");
     pub const CONNECT_TIMEOUT: Failure =
         failure(End::ServerConnectTimeout, 504, "the server did not accept the connection in time");
     pub const RESPONSE_TIMEOUT: Failure =
@@ -86,24 +84,7 @@ impl Failure {
     }
 
     pub fn side(&self) -> Side {
-        match self.end {
-            End::Complete | End::Answered | End::ScriptFailed | End::Stopped | End::Internal => Side::Rsp,
-            End::BadRequest
-            | End::ClientCutRequest
-            | End::ClientCutResponse
-            | End::ClientHeadTimeout
-            | End::ClientBodyTimeout
-            | End::ClientWriteTimeout
-            | End::TunnelTimeout => Side::Client,
-            End::NoServer
-            | End::ServerRefused
-            | End::ServerConnectTimeout
-            | End::ServerResponseTimeout
-            | End::ServerGapTimeout
-            | End::ServerClosed
-            | End::ServerBadResponse
-            | End::ServerCutResponse => Side::Server,
-        }
+        self.end.side()
     }
 
     /// The connection was never made: nothing of the request can have reached the server.

@@ -3,16 +3,18 @@
 
 mod answer;
 mod claims;
+pub mod end;
 mod failure;
 mod id;
 mod pair;
 mod passage;
 pub mod record;
 mod rewrite;
+pub mod tally;
 
 pub use answer::{last_hop, plain, reason_phrase, scripted};
 pub use claims::{client as claimed_client, scheme as claimed_scheme};
-pub use failure::{Failure, Side};
+pub use failure::Failure;
 pub use id::{Id, Ids};
 pub use pair::{Exchange, Next, RequestHalf, ResponseHalf, ResponseStep};
 pub use passage::{Passage, passage};

@@ -11,7 +11,8 @@
 
 use std::net::SocketAddr;
 
-use super::failure::{Failure, Side};
+use super::end::{Phase, Side};
+use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
 use crate::http::{Persistence, RequestHead, ResponseHead, Scheme, Version};
@@ -88,6 +89,8 @@ pub struct Exchange {
     pub status: u16,
     /// How it ends, once that is not simply complete.
     pub end: End,
+    /// How far it had come by then.
+    pub phase: Phase,
     pub times: Times,
     pub sent: u64,
     pub received: u64,
@@ -166,6 +169,14 @@ impl Exchange {
             && !self.retried
             && self.times.first_byte == NEVER
             && (!wrote || self.head.method.is_idempotent())
+    }
+
+    /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer
+    /// that tells it) is a consequence and does not replace it.
+    pub fn ends(&mut self, end: End, phase: Phase) {
+        if self.end.is_normal() {
+            (self.end, self.phase) = (end, phase);
+        }
     }
 
     /// Nothing more will be read from the server nor sent to it.

@@ -6,6 +6,7 @@ mod listener;
 mod memory;
 mod pipe;
 mod queue;
+mod shortage;
 mod stream;
 mod transport;
 
@@ -13,5 +14,6 @@ pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
 pub use memory::give_memory_back;
 pub use pipe::Pipe;
+pub use shortage::is_shortage;
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

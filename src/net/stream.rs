@@ -9,6 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::shortage::Reserve;
 use super::{Network, Pipe, Transport};
 use crate::config::Address;
 
@@ -97,11 +98,19 @@ impl Transport for Stream {
 /// The real network of one worker's loop.
 pub struct Kernel {
     registry: Registry,
+    reserve: Reserve,
 }
 
 impl Kernel {
     pub fn new(registry: Registry) -> Kernel {
-        Kernel { registry }
+        let mut kernel = Kernel { registry, reserve: Reserve::default() };
+        kernel.refill();
+        kernel
+    }
+
+    /// Holds the descriptors again that a shortage took; false while there are too few to accept anybody.
+    pub fn refill(&mut self) -> bool {
+        self.reserve.refill()
     }
 
     fn register(&self, stream: &mut Stream, token: u64) -> io::Result<()> {
@@ -114,19 +123,24 @@ impl Network for Kernel {
     type Stream = Stream;
 
     fn connect(&mut self, address: &Address, token: u64) -> io::Result<Stream> {
-        let mut stream = match address {
-            Address::Ip(address) => {
-                let stream = TcpStream::connect(*address)?;
-                stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
-            }
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-        };
+        let mut stream = self.reserve.help(|| open(address))?;
         self.register(&mut stream, token)?;
         Ok(stream)
     }
 
     fn watch(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
         self.register(stream, token)
+    }
+}
+
+/// Begins a connection.
+fn open(address: &Address) -> io::Result<Stream> {
+    match address {
+        Address::Ip(address) => {
+            let stream = TcpStream::connect(*address)?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
     }
 }

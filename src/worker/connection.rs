@@ -193,6 +193,11 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
+    /// Bytes for the peer that it has not taken, as far as is known: the kernel's part as of `note_progress`.
+    pub fn untaken(&self) -> usize {
+        self.output.len() + self.held + self.spliced.as_ref().map_or(0, |held| held.bytes)
+    }
+
     /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
     fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {

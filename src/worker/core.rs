@@ -7,24 +7,26 @@
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::connection::Connection;
+use super::crowd::Crowd;
 use super::ends::client_gone;
 use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
-use super::sides::{Arrival, Backend, BackendState, Client, ClientSide, Lane, Peer};
+use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
 use crate::base::buffer::Pool;
+use crate::base::rarely::Rarely;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
+use crate::exchange::tally::Tally;
 use crate::http::{Fields, RequestHead, ResponseHead};
 use crate::net::{Network, Transport};
 use crate::route::Router;
@@ -57,6 +59,10 @@ pub struct Core<N: Network> {
     pub(super) scratch: Scratch,
     pub(super) access: Option<batch::Sender>,
     pub(super) proxy_refusals: ProxyRefusals,
+    pub(super) crowd: Crowd,
+    /// Requests for which there was no descriptor.
+    pub(super) shortages: Rarely,
+    pub(super) tally: Arc<Tally>,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
@@ -106,6 +112,9 @@ impl<N: Network> Core<N> {
             scratch: Scratch::default(),
             access,
             proxy_refusals: ProxyRefusals::default(),
+            crowd: Crowd::default(),
+            shortages: Rarely::default(),
+            tally: Arc::default(),
             queue: Vec::new(),
             turning: Vec::new(),
             now,
@@ -129,23 +138,6 @@ impl<N: Network> Core<N> {
 
     pub fn client_count(&self) -> usize {
         self.clients.len()
-    }
-
-    /// Takes a connection that was accepted.
-    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
-        let peer = self.peer(address);
-        self.admit(stream, peer, Arrival::Direct);
-    }
-
-    pub(super) fn admit(&mut self, mut stream: N::Stream, peer: Peer, arrival: Arrival) {
-        let token = self.clients.next_token();
-        if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
-            log::error!("cannot watch a new connection: {error}");
-            return;
-        }
-        let role = ClientSide::new(peer, arrival);
-        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
-        self.arm_client(key);
     }
 
     /// Marks what an event says; the turn comes later. Events of connections that are gone are ignored.

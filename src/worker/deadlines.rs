@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use super::core::{Core, Step};
+use super::pace::{Demand, LOOKS, Way};
 use super::sides::{Arrival, BackendState};
 use super::table::{Side, Token};
+use crate::exchange::tally::Parting;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Network;
 
@@ -20,10 +22,11 @@ enum Reason {
     ProxyHeader,
     /// Nobody waits for anything: close without a word.
     Silent,
+    /// The same for one that never said anything.
+    Nothing,
+    /// It goes on sending after its last answer.
+    Linger,
 }
-
-/// A wait for the kernel is looked at so often within its time: the peer may be taking what the kernel holds.
-const LOOKS: u64 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Deadline {
@@ -50,12 +53,20 @@ impl Deadline {
         matches!(self.reason, Reason::Fail(Failure::WRITE_TIMEOUT | Failure::RESPONSE_TIMEOUT))
     }
 
-    /// When to look next: at its end, or before it where there may be progress that nobody reports.
-    fn next_look(&self, now: u64) -> u64 {
-        match self.is_for_kernel() {
-            true => self.at().min(now + self.wait / LOOKS),
-            false => self.at(),
+    /// Whether a client is waited for that may be slow, but not too slow; and which way.
+    fn way(&self) -> Option<Way> {
+        match self.reason {
+            Reason::Fail(Failure::BODY_TIMEOUT) => Some(Way::Sending),
+            Reason::Fail(Failure::WRITE_TIMEOUT) => Some(Way::Taking),
+            _ => None,
         }
+    }
+
+    /// When to look next: at its end, or some times before where there may be progress that nobody reports, or too
+    /// little of it.
+    fn next_look(&self, now: u64, demand: Option<Demand>) -> u64 {
+        let first = self.is_for_kernel().then_some(self.wait).into_iter().chain(demand.map(|d| d.window));
+        first.min().map_or(self.at(), |often| self.at().min(now + often / LOOKS))
     }
 }
 
@@ -64,7 +75,7 @@ impl<N: Network> Core<N> {
         let client = self.clients.get(key)?;
         let timeouts = &self.router.config.settings.timeouts;
         if let Some(lingering) = client.role.lingering {
-            return Some(Deadline::new(lingering.until, Duration::ZERO, Reason::Silent));
+            return Some(Deadline::new(lingering.ends(client.read_at), Duration::ZERO, Reason::Linger));
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
             return Some(match (client.role.head_since, client.role.served) {
@@ -73,7 +84,7 @@ impl<N: Network> Core<N> {
                     Deadline::new(since, timeouts.head, Reason::ProxyHeader)
                 }
                 (Some(since), _) => Deadline::new(since, timeouts.head, Reason::Head),
-                (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Silent),
+                (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Nothing),
                 (None, _) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
             });
         };
@@ -139,13 +150,14 @@ impl<N: Network> Core<N> {
 
     pub(super) fn arm_client(&mut self, key: u32) {
         if let Some(deadline) = self.client_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Client, key), deadline.next_look(self.now));
+            let demand = deadline.way().and_then(|way| self.demand(way));
+            self.wheel.arm(Token::timer_of(Side::Client, key), deadline.next_look(self.now, demand));
         }
     }
 
     pub(super) fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.now));
+            self.wheel.arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.now, None));
         }
     }
 
@@ -178,10 +190,15 @@ impl<N: Network> Core<N> {
             deadline = self.client_deadline(key).unwrap_or(deadline);
         }
         if deadline.at() > self.now {
-            return self.arm_client(key);
+            match self.too_slow(key, &deadline) {
+                Some(failure) => deadline = Deadline::fail(0, Duration::ZERO, failure),
+                None => return self.arm_client(key),
+            }
         }
         let step = match deadline.reason {
             Reason::Silent => self.close_client(key),
+            Reason::Nothing => self.close_unheard(key),
+            Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
@@ -210,6 +227,37 @@ impl<N: Network> Core<N> {
             }
             _ => self.close_backend(key),
         }
+    }
+
+    /// What a client has to move, if anything.
+    fn demand(&self, way: Way) -> Option<Demand> {
+        let settings = &self.router.config.settings;
+        let (rate, wait) = match way {
+            Way::Sending => (settings.min_request_rate, settings.timeouts.rate),
+            // A pause that the write timeout allows must not be too slow already.
+            Way::Taking => (settings.min_response_rate, settings.timeouts.rate.max(settings.timeouts.write)),
+        };
+        (rate > 0).then(|| Demand { rate, window: wait.as_micros() as u64 })
+    }
+
+    /// The client is waited for: has it moved too little for a whole window?
+    fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
+        let way = deadline.way()?;
+        let demand = self.demand(way)?;
+        let client = &self.clients[key];
+        let lane = client.role.lane.and_then(|l| self.lanes.get_mut(l as usize))?;
+        let (moved, failure) = match way {
+            Way::Sending => (lane.exchange.received, Failure::BODY_RATE),
+            // Framing makes no difference that counts.
+            Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WRITE_RATE),
+        };
+        lane.pace.is_too_slow(way, moved, demand, self.now).then_some(failure)
+    }
+
+    /// It connected and said nothing.
+    fn close_unheard(&mut self, key: u32) -> Step {
+        self.tally.parted(Parting::Silent);
+        self.close_client(key)
     }
 
     fn fail_client(&mut self, key: u32, failure: Failure) -> Step {

@@ -9,10 +9,11 @@ use super::sides::{BackendSide, BackendState};
 use super::table::{Side, Token};
 use crate::balance::Idle;
 use crate::config::{PoolId, ServerId};
+use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
 use crate::h1;
 use crate::http::{Name, Persistence};
-use crate::net::{Network, Transport};
+use crate::net::{self, Network, Transport};
 use crate::route::NoServer;
 use crate::script;
 
@@ -26,7 +27,7 @@ impl<N: Network> Core<N> {
         loop {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
-                Err(failure) => return self.answer_failure(lane, failure),
+                Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
                 self.attach(lane, backend, true);
@@ -37,6 +38,7 @@ impl<N: Network> Core<N> {
                     self.attach(lane, backend, false);
                     return Step::Wait;
                 }
+                Err(error) if net::is_shortage(&error) => return self.fail_short(lane, &error),
                 Err(error) => self.note_refusal(lane, Failure::of_connect(&error), &error),
             }
         }
@@ -51,11 +53,20 @@ impl<N: Network> Core<N> {
                 self.attach(lane, backend, false);
                 Step::Wait
             }
+            Err(error) if net::is_shortage(&error) => self.fail_short(lane, &error),
             Err(error) => {
                 self.note_refusal(lane, Failure::of_connect(&error), &error);
                 self.dial(lane)
             }
         }
+    }
+
+    /// No descriptor for the connection: our own trouble, which says nothing about the server.
+    fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
+        if let Some(n) = self.shortages.count(self.now) {
+            log::error!("{n} requests got a 503, no connection to a server could be opened: {error}");
+        }
+        self.answer_failure(lane, Failure::NO_DESCRIPTORS, Phase::Connect)
     }
 
     fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {

@@ -23,7 +23,10 @@ impl<N: Network> Core<N> {
     pub fn stop(&mut self) {
         for key in self.clients.keys() {
             match self.clients.get(key).and_then(|c| c.role.lane) {
-                Some(lane) => _ = self.cut(lane, Failure::STOPPED),
+                Some(lane) => {
+                    let phase = self.phase(lane);
+                    self.cut(lane, Failure::STOPPED, phase);
+                }
                 None => _ = self.close_client(key),
             }
         }

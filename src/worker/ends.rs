@@ -1,6 +1,7 @@
 //! What the end of a connection means to the exchange it carried.
 
-use super::sides::{Backend, Lane};
+use super::sides::{Backend, BackendState, Lane};
+use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
 
@@ -16,6 +17,20 @@ pub fn client_gone(lane: &Lane) -> Failure {
 /// failed was told, reading sees a plain end, and a body that only the close ends would seem whole.
 pub fn is_cut<S: Transport>(backend: &Backend<S>, lane: &Lane) -> bool {
     lane.exchange.response == ResponseHalf::Waiting || backend.role.write_failed
+}
+
+/// How far an exchange has come, whose connection to a server is in this state.
+pub fn phase_of(lane: &Lane, backend: Option<BackendState>) -> Phase {
+    let x = &lane.exchange;
+    match (x.response, backend) {
+        _ if x.tunnel => Phase::Tunnel,
+        (ResponseHalf::Body, _) => Phase::Data,
+        (ResponseHalf::Done, _) => Phase::Last,
+        (ResponseHalf::Waiting, None) if lane.route.is_none() => Phase::Request,
+        (ResponseHalf::Waiting, None | Some(BackendState::Connecting)) => Phase::Connect,
+        (ResponseHalf::Waiting, _) if x.request == RequestHalf::Body => Phase::Body,
+        (ResponseHalf::Waiting, _) => Phase::Headers,
+    }
 }
 
 /// The server's connection ended: before anything of a response came, or in its middle.

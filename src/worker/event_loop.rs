@@ -12,7 +12,9 @@ use mio::{Events, Poll, Token, Waker};
 use super::Command;
 use super::core::{Core, Ready};
 use crate::base::batch;
+use crate::base::rarely::Rarely;
 use crate::config::Config;
+use crate::exchange::tally::{Parting, Tally};
 use crate::net::{self, Kernel, Listener};
 use crate::script::Script;
 
@@ -47,6 +49,7 @@ pub(super) struct EventLoop {
     /// When draining must be over.
     drain_until: Option<u64>,
     said_full: bool,
+    accept_failed: Rarely,
 }
 
 struct Accepting {
@@ -87,6 +90,7 @@ impl EventLoop {
             trimmed: 0,
             drain_until: None,
             said_full: false,
+            accept_failed: Rarely::default(),
         };
         Ok((event_loop, waker))
     }
@@ -164,6 +168,10 @@ impl EventLoop {
             return;
         }
         self.accept_after = 0;
+        if !self.core.network.refill() {
+            // Whoever is let in now would take what those who are in need to be served.
+            return self.pause_accepting(now, &io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let room = self.core.config().settings.max_connections - self.core.client_count();
         let mut left = room.min(ACCEPTS_A_TURN);
         for at in 0..self.listeners.len() {
@@ -188,13 +196,23 @@ impl EventLoop {
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
             // The client left while it waited.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(error) => {
-                log::error!("cannot accept a connection: {error}");
-                self.accept_after = now + ACCEPT_PAUSE;
-                // Stays ready: it is tried again after the pause.
-                self.core.close_idle_backends();
-            }
+            Err(error) => self.pause_accepting(now, &error),
         }
+    }
+
+    /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.
+    fn pause_accepting(&mut self, now: u64, error: &io::Error) {
+        self.core.tally().parted(Parting::AcceptFailed);
+        if let Some(n) = self.accept_failed.count(now) {
+            log::error!("cannot accept connections ({n} tries): {error}; those that come wait in the kernel");
+        }
+        self.accept_after = now + ACCEPT_PAUSE;
+        self.core.close_idle();
+    }
+
+    /// How requests ended so far.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.core.tally().clone()
     }
 
     fn send_access(&mut self, now: u64) {

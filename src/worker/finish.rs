@@ -1,21 +1,19 @@
 //! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
 
 use super::core::{Core, Step};
-use super::sides::{Lane, Lingering};
-use crate::exchange::record::{End, Record};
+use super::ends::phase_of;
+use super::sides::Lane;
+use crate::exchange::record::{End, Phase, Record};
 use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
 use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
-use crate::net::{Network, Transport};
+use crate::net::Network;
 use crate::script::Answer;
-
-/// How long, and for how many bytes, a client that was answered may go on sending.
-const LINGER: u64 = 2_000_000;
-const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 
 impl<N: Network> Core<N> {
     /// Something went wrong: try again, tell the client, or cut.
     pub(super) fn fail(&mut self, lane: u32, failure: Failure) -> Step {
+        let phase = self.phase(lane);
         let wrote = self.drop_backend(lane);
         match self.lanes[lane as usize].exchange.failed(failure, wrote) {
             Next::Fresh => self.dial_fresh(lane),
@@ -23,14 +21,19 @@ impl<N: Network> Core<N> {
                 self.note_tried(lane, failure);
                 self.dial(lane)
             }
-            Next::Answer => self.answer_failure(lane, failure),
-            Next::Cut => self.cut(lane, failure),
+            Next::Answer => self.answer_failure(lane, failure, phase),
+            Next::Cut => self.cut(lane, failure, phase),
         }
     }
 
+    pub(super) fn phase(&self, lane: u32) -> Phase {
+        let lane = &self.lanes[lane as usize];
+        phase_of(lane, lane.backend.and_then(|b| self.backends.get(b)).map(|b| b.role.state))
+    }
+
     /// Tells the client what went wrong.
-    pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure) -> Step {
-        self.lanes[lane as usize].exchange.end = failure.end;
+    pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
+        self.lanes[lane as usize].exchange.ends(failure.end, phase);
         if failure.end == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body {
             self.lanes[lane as usize].exchange.close_client = true;
         }
@@ -107,17 +110,14 @@ impl<N: Network> Core<N> {
         if x.tunnel || !unread {
             return self.close_client(key);
         }
-        let client = &mut self.clients[key];
-        let _ = client.stream.shutdown_write();
-        client.role.lingering = Some(Lingering { until: self.now + LINGER, left: LINGER_BYTES });
-        Step::Again
+        self.begin_linger(key)
     }
 
     /// Ends both sides so that what was cut short looks cut short.
-    pub(super) fn cut(&mut self, lane: u32, failure: Failure) -> Step {
+    pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
-        lane.exchange.end = failure.end;
+        lane.exchange.ends(failure.end, phase);
         self.record(&lane);
         let Lane { exchange: x, client: key, .. } = lane;
         self.clients[key].role.lane = None;
@@ -130,14 +130,16 @@ impl<N: Network> Core<N> {
     pub(super) fn abandon(&mut self, key: u32) {
         let lane = self.clients.get(key).and_then(|c| c.role.lane);
         if let Some(lane) = lane.filter(|l| self.lanes.contains(*l as usize)) {
-            self.cut(lane, Failure::INTERNAL);
+            let phase = self.phase(lane);
+            self.cut(lane, Failure::INTERNAL, phase);
         }
         self.close_client(key);
     }
 
     fn record(&mut self, lane: &Lane) {
-        let Some(access) = &mut self.access else { return };
         let x = &lane.exchange;
+        self.tally.ended(x.end);
+        let Some(access) = &mut self.access else { return };
         let mut times = x.times;
         times.end = x.elapsed(self.now);
         let config = &self.router.config;
@@ -149,6 +151,7 @@ impl<N: Network> Core<N> {
             client_port: x.client.map_or(0, |client| client.port()),
             status: x.status,
             end: x.end,
+            phase: x.phase,
             version: version_of(x),
             retries: x.retries,
             times,

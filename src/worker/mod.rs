@@ -3,6 +3,7 @@
 //!
 //! - `event_loop` epoll, the clock, accepting, commands from the control thread: the edge
 //! - `core`       the state and whose turn it is, generic over the network
+//! - `admit`      a new client
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
 //! - `private`    connections to servers that are one client's alone
@@ -10,20 +11,27 @@
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
 //! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
+//! - `linger`     the close that lets a client read its last answer
+//! - `pace`       who sends or takes too little
+//! - `crowd`      how many connections one address may have
 //! - `deadlines`  every wait, derived from the state
 //! - `ends`       what the end of a connection means to its exchange
 //! - `upkeep`     what the loop asks for between turns
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
+mod admit;
 mod connection;
 mod core;
+mod crowd;
 mod deadlines;
 mod dial;
 mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod linger;
+mod pace;
 mod pipes;
 mod private;
 mod proxied;
@@ -50,6 +58,7 @@ pub use self::core::{Core, Ready};
 
 use crate::base::batch;
 use crate::config::Config;
+use crate::exchange::tally::Tally;
 use crate::net::Listener;
 use crate::script::{self, Source};
 use event_loop::EventLoop;
@@ -77,6 +86,7 @@ pub(crate) enum Command {
 pub struct Handle {
     command: Arc<AtomicU8>,
     waker: Waker,
+    tally: Arc<Tally>,
     thread: JoinHandle<Outcome>,
 }
 
@@ -102,16 +112,19 @@ pub fn start(setup: Setup, on_exit: impl FnOnce() + Send + 'static) -> Result<Ha
         })
         .map_err(|e| format!("cannot start a worker thread: {e}"))?;
     match is_ready.recv() {
-        Ok(Ok(waker)) => Ok(Handle { command, waker, thread }),
+        Ok(Ok((waker, tally))) => Ok(Handle { command, waker, tally, thread }),
         Ok(Err(why)) => Err(why),
         Err(_) => Err("the worker thread ended before it was ready".into()),
     }
 }
 
-fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Waker, String>>) -> Outcome {
+/// What a worker gives out of its hands once it is ready.
+type Started = (Waker, Arc<Tally>);
+
+fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Started, String>>) -> Outcome {
     let mut event_loop = match prepare(setup, command) {
         Ok((event_loop, waker)) => {
-            let _ = ready.send(Ok(waker));
+            let _ = ready.send(Ok((waker, event_loop.tally())));
             event_loop
         }
         Err(why) => {
@@ -159,6 +172,11 @@ impl Handle {
         if let Err(error) = self.waker.wake() {
             log::error!("cannot wake the worker: {error}");
         }
+    }
+
+    /// How requests ended so far; it may be kept beyond the worker's end.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
     }
 
     pub fn join(self) -> Outcome {

@@ -55,6 +55,11 @@ impl<P> Pipes<P> {
         }
     }
 
+    /// Closes those that only wait for the next body.
+    pub fn close_spare(&mut self) {
+        self.spare.clear();
+    }
+
     pub fn out(&self) -> usize {
         self.out.get()
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::core::{Core, Step};
 use super::sides::{Arrival, Peer};
 use crate::base::rarely::Rarely;
+use crate::exchange::tally::Parting;
 use crate::net::Network;
 use crate::proxy::{self, OnBehalf};
 
@@ -22,8 +23,9 @@ impl<N: Network> Core<N> {
     pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
         let peer = self.peer(address);
         if peer.trusted {
-            return self.admit(stream, peer, Arrival::Awaited);
+            return self.admit(stream, peer, Arrival::Awaited, None);
         }
+        self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.untrusted.count(self.now) {
             let from = shown(address);
             log::warn!("proxy_protocol: {n} connections refused: not in trusted; the last was from {from}");
@@ -39,8 +41,7 @@ impl<N: Network> Core<N> {
                 // The time for the request's head begins with its own first byte.
                 client.role.head_since = None;
                 client.read_at = self.now;
-                self.believe(key, header.on_behalf);
-                Step::Again
+                if self.believe(key, header.on_behalf) { Step::Again } else { self.close_client(key) }
             }
             Ok(None) if client.eof && client.input.is_empty() => self.close_client(key),
             Ok(None) if client.eof => self.refuse_proxied(key, "cut PROXY header"),
@@ -49,8 +50,9 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// From here on the connection comes from where the header says.
-    fn believe(&mut self, key: u32, on_behalf: OnBehalf) {
+    /// From here on the connection comes from where the header says, and counts there. False if that is one too
+    /// many.
+    fn believe(&mut self, key: u32, on_behalf: OnBehalf) -> bool {
         let said = match on_behalf {
             OnBehalf::Client { source, .. } => {
                 let address = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -66,6 +68,10 @@ impl<N: Network> Core<N> {
         role.peer = said.unwrap_or(role.peer);
         // Somebody unknown stands behind the proxy: what he writes into his request is not the proxy's word.
         role.peer.trusted &= on_behalf != OnBehalf::Unknown;
+        let Some(peer) = said else { return true };
+        let place = self.enter(peer);
+        self.clients[key].role.place = place.flatten();
+        place.is_some()
     }
 
     /// The header did not come in time.
@@ -78,6 +84,7 @@ impl<N: Network> Core<N> {
     }
 
     fn refuse_proxied(&mut self, key: u32, why: &str) -> Step {
+        self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.bad.count(self.now) {
             let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address));
             log::warn!("proxy_protocol: {n} connections closed: {why}; the last was from {from}");

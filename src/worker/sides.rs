@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 
 use super::connection::Connection;
+use super::crowd::Place;
+use super::linger::Lingering;
+use super::pace::Pace;
 use super::private::Private;
 use crate::balance::Tried;
 use crate::config::{PoolId, ServerId};
@@ -28,6 +31,8 @@ pub struct ClientSide {
     pub lingering: Option<Lingering>,
     /// Idle connections to servers that are this client's alone (`private`).
     pub kept: Vec<u32>,
+    /// Where it counts against the limits of its address.
+    pub place: Option<Place>,
 }
 
 /// Where a client's connection comes from, as far as that is believed.
@@ -50,13 +55,6 @@ pub enum Arrival {
     Relayed(SocketAddr),
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Lingering {
-    pub until: u64,
-    /// Bytes we are still willing to read and drop.
-    pub left: u64,
-}
-
 impl ClientSide {
     pub fn new(peer: Peer, arrival: Arrival) -> ClientSide {
         ClientSide {
@@ -68,6 +66,7 @@ impl ClientSide {
             served: 0,
             lingering: None,
             kept: Vec::new(),
+            place: None,
         }
     }
 }
@@ -111,6 +110,7 @@ pub struct Lane {
     pub tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
+    pub pace: Pace,
 }
 
 impl Lane {
@@ -124,6 +124,7 @@ impl Lane {
             tried: Tried::default(),
             tries: 0,
             last_failure: None,
+            pace: Pace::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::connection::OutputSink;
 use super::core::{Core, Step};
 use super::sides::{Arrival, Lane};
+use crate::exchange::end::Phase;
 use crate::exchange::{
     Exchange, Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage,
     rewrite_request,
@@ -21,14 +22,14 @@ impl<N: Network> Core<N> {
     pub(super) fn between_messages(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if client.hung_up {
-            return self.close_client(key);
+            return self.left_early(key);
         }
         if client.input.is_empty() && !client.eof {
             match client.fill(&mut self.blocks, self.now) {
                 Ok(true) => {}
                 Ok(false) if self.draining => return self.close_client(key),
                 Ok(false) => return Step::Wait,
-                Err(_) => return self.close_client(key),
+                Err(_) => return self.left_early(key),
             }
         }
         if !client.input.is_empty() {
@@ -47,7 +48,7 @@ impl<N: Network> Core<N> {
                 if step.event == Event::Head { self.start(key, step.end) } else { Step::Again }
             }
             Ok(None) => self.more_of_head(key),
-            Err(Fault::CutHead) => self.close_client(key),
+            Err(Fault::CutHead) => self.left_early(key),
             Err(fault) => self.refuse(key, fault),
         }
     }
@@ -56,13 +57,24 @@ impl<N: Network> Core<N> {
     pub(super) fn more_of_head(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if client.eof {
-            return self.close_client(key);
+            return self.left_early(key);
         }
         match client.fill(&mut self.blocks, self.now) {
             Ok(true) => Step::Again,
             Ok(false) => Step::Wait,
-            Err(_) => self.close_client(key),
+            Err(_) => self.left_early(key),
         }
+    }
+
+    /// A client that leaves between requests has nothing to be told of; one that leaves within a head has begun a
+    /// request, and that has an end.
+    fn left_early(&mut self, key: u32) -> Step {
+        let role = &self.clients[key].role;
+        if role.head_since.is_none() || role.arrival == Arrival::Awaited {
+            return self.close_client(key);
+        }
+        let lane = self.open_lane(key, RequestHead::default(), true);
+        self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
     }
 
     /// A request head stands in the scratch storage.
@@ -103,7 +115,7 @@ impl<N: Network> Core<N> {
                 place.route = Some(route);
                 self.dial(lane)
             }
-            Passage::Refuse(failure) => self.answer_failure(lane, failure),
+            Passage::Refuse(failure) => self.answer_failure(lane, failure, Phase::Request),
             Passage::LastHop => self.answer_last_hop(lane),
         }
     }
@@ -144,25 +156,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A client that was answered and may still be sending: what comes is dropped, within bounds.
-    pub(super) fn linger(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
-        loop {
-            let dropped = client.input.len() as u64;
-            client.input.clear(&mut self.blocks);
-            let Some(lingering) = &mut client.role.lingering else { return Step::Wait };
-            if client.eof || dropped > lingering.left {
-                return self.close_client(key);
-            }
-            lingering.left -= dropped;
-            match client.fill(&mut self.blocks, self.now) {
-                Ok(true) => {}
-                Ok(false) => return Step::Wait,
-                Err(_) => return self.close_client(key),
-            }
-        }
-    }
-
     pub(super) fn sink(&mut self, key: u32) -> (&mut crate::h1::Server, OutputSink<'_>) {
         let client = &mut self.clients[key];
         let out = OutputSink { output: &mut client.output, blocks: &mut self.blocks };
@@ -173,6 +166,7 @@ impl<N: Network> Core<N> {
     pub(super) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
             client.discard(&mut self.blocks);
+            self.crowd.leaves(client.role.place);
             self.wheel.disarm(super::table::Token::timer_of(super::table::Side::Client, key));
             for backend in client.role.kept {
                 self.close_backend(backend);

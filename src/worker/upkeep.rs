@@ -1,8 +1,11 @@
 //! What the loop asks of the core between turns: access records on their way, memory and descriptors given back,
 //! counts for reports.
 
+use std::sync::Arc;
+
 use super::core::Core;
 use super::sides::BackendState;
+use crate::exchange::tally::Tally;
 use crate::net::Network;
 
 impl<N: Network> Core<N> {
@@ -22,12 +25,18 @@ impl<N: Network> Core<N> {
     }
 
     /// Gives descriptors back that are only kept to be fast.
-    pub fn close_idle_backends(&mut self) {
+    pub fn close_idle(&mut self) {
+        self.pipes.close_spare();
         for key in self.backends.keys() {
             if self.backends[key].role.state == BackendState::Idle {
                 self.close_backend(key);
             }
         }
+    }
+
+    /// How requests ended so far.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     pub fn has_surplus(&self) -> bool {

@@ -1,4 +1,6 @@
-//! What the kernel knows of a process: memory, descriptors; and signals to it.
+//! What the kernel knows of a process: memory, descriptors, time; and signals and limits to it.
+
+use std::time::Duration;
 
 /// Resident memory in KiB.
 pub fn memory_kib(pid: u32) -> u64 {
@@ -17,4 +19,31 @@ pub fn send_signal(pid: u32, signal: i32) {
     // SAFETY: kill(2) takes two integers and touches no memory; the process is a child that was not waited for.
     let result = unsafe { libc::kill(pid, signal) };
     assert_eq!(result, 0, "cannot signal process {pid}");
+}
+
+/// Lets it open so many descriptors more. (Numbers are what is limited, and some may be taken high up.)
+pub fn leave_descriptors(pid: u32, free: usize) {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process");
+    let taken: Vec<u64> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let limit = (0..).filter(|number| !taken.contains(number)).nth(free).expect("a free number");
+    limit_descriptors(pid, limit);
+}
+
+/// Its limit of open descriptors from now on: numbers from this one on are not given out.
+pub fn limit_descriptors(pid: u32, limit: u64) {
+    let pid = libc::pid_t::try_from(pid).expect("a process id");
+    let new = libc::rlimit { rlim_cur: limit, rlim_max: 4096 };
+    // SAFETY: `new` is a valid rlimit to read, and no old one is asked for; the process is a child of ours.
+    let result = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &new, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "cannot limit process {pid}");
+}
+
+/// Processor time it has used, in user mode and in the kernel.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+    // USER_HZ is 100 on every Linux that user programs see.
+    Duration::from_millis(ticks * 10)
 }

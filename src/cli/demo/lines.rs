@@ -91,7 +91,7 @@ fn remark(record: &Record<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::record::Times;
+    use crate::exchange::record::{Phase, Times};
 
     fn record() -> Record<'static> {
         Record {
@@ -99,6 +99,7 @@ mod tests {
             client_port: 0,
             status: 200,
             end: End::Complete,
+            phase: Phase::Request,
             version: 11,
             retries: 0,
             times: Times { start: 1_250_000, end: 2_345, ..Times::default() },

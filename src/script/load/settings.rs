@@ -24,6 +24,14 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("max_connections", |value, all| {
             whole(value, 1..=1_000_000).map(|number| all.settings.max_connections = number as usize)
         }),
+        row("max_connections_per_client", |value, all| {
+            whole(value, 1..=1_000_000).map(|n| all.settings.per_client.connections = Some(n as usize))
+        }),
+        row("new_connections_per_client", |value, all| {
+            whole(value, 1..=1_000_000).map(|n| all.settings.per_client.new_a_second = Some(n as u32))
+        }),
+        row("min_request_rate", |value, all| rate(value).map(|rate| all.settings.min_request_rate = rate)),
+        row("min_response_rate", |value, all| rate(value).map(|rate| all.settings.min_response_rate = rate)),
         row("access_log", |value, all| access_log(value).map(|log| all.settings.access_log = Some(log))),
         row("trusted", |value, all| trusted(value).map(|networks| all.settings.trusted = networks)),
         row("fallback", |value, all| {
@@ -50,6 +58,7 @@ pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
         row("idle", |value, all| time(value).map(|time| all.idle = time)),
         row("write", |value, all| time(value).map(|time| all.write = time)),
         row("tunnel", |value, all| time(value).map(|time| all.tunnel = time)),
+        row("rate", |value, all| time(value).map(|time| all.rate = time)),
     ],
     items: 0,
 };
@@ -131,6 +140,11 @@ fn log_path(first: &Value, keyed: Option<String>) -> Read<Option<String>> {
         (_, Some(_)) => Err(Wrong::new("two paths, expected one")),
         (first, None) => text(first, LOG_PATH).map(Some).map_err(|wrong| wrong.item(1)),
     }
+}
+
+/// Bytes a second; 0 for none.
+fn rate(value: &Value) -> Read<u64> {
+    size(value, 0..=1 << 40, "a number of bytes a second such as 100 or \"1k\", or 0")
 }
 
 /// The size from which bodies pass through the kernel alone; `false` for never.

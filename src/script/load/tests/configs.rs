@@ -7,8 +7,8 @@ use super::super::draft::{Draft, Loading};
 use super::super::{Source, calls, modules};
 use super::{Files, load, load_text};
 use crate::config::{
-    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PoolId, PoolTimeouts, ProxyVersion, Settings,
-    Timeouts, Trusted,
+    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PerClient, PoolId, PoolTimeouts, ProxyVersion,
+    Settings, Timeouts, Trusted,
 };
 use crate::script::vm::Vm;
 
@@ -59,7 +59,8 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1, splice = "1m",
-          timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5 } }
+          timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
+          max_connections_per_client = 20, new_connections_per_client = 30, min_request_rate = "1k", min_response_rate = 0 }
         "#,
     )
     .unwrap();
@@ -89,10 +90,19 @@ fn a_config_with_everything_is_taken_whole() {
     );
     assert!(config.on_request && config.on_response);
     let log = AccessLog { target: LogTarget::File("/var/log/rsp".into()), format: LogFormat::Rsp };
-    let timeouts =
-        Timeouts { head: ms(1000), body: ms(2000), idle: ms(3000), write: ms(4000), tunnel: ms(5000) };
+    let timeouts = Timeouts {
+        head: ms(1000),
+        body: ms(2000),
+        idle: ms(3000),
+        write: ms(4000),
+        tunnel: ms(5000),
+        rate: ms(6000),
+    };
     let settings = Settings {
         max_connections: 500,
+        per_client: PerClient { connections: Some(20), new_a_second: Some(30) },
+        min_request_rate: 1024,
+        min_response_rate: 0,
         access_log: Some(log),
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),

@@ -1,0 +1,83 @@
+//! When the process or the machine has no descriptor left (EMFILE, ENFILE). A few are held back: a client that was
+//! accepted with the last one still gets its connection to a server, and nobody new is accepted until they are all
+//! held again.
+
+use std::io;
+
+use socket2::{Domain, Socket, Type};
+
+/// Held back: the requests of as many clients that are there already can go on.
+const RESERVE: usize = 16;
+
+/// Whether it is descriptors that lack: no peer's fault, and nothing that trying again at once would change.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Descriptors that wait for a shortage.
+#[derive(Default)]
+pub struct Reserve {
+    held: Vec<Socket>,
+}
+
+impl Reserve {
+    /// Holds as many as it should again; false if there are not as many.
+    pub fn refill(&mut self) -> bool {
+        while self.held.len() < RESERVE {
+            // A socket that is bound to nothing: it needs no file system and says nothing to anybody.
+            match Socket::new(Domain::UNIX, Type::DGRAM, None) {
+                Ok(spare) => self.held.push(spare),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Tries again with one of them where it was a shortage that made `attempt` fail.
+    pub fn help<T>(&mut self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match attempt() {
+            Err(error) if is_shortage(&error) && self.held.pop().is_some() => attempt(),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_helped_out_of_the_reserve_until_that_is_empty() {
+        let mut reserve = Reserve::default();
+        assert!(reserve.refill());
+        let tries = Cell::new(0);
+        let mut attempt = |fail_first: u32| {
+            tries.set(0);
+            reserve.help(|| {
+                tries.set(tries.get() + 1);
+                match tries.get() <= fail_first {
+                    true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                    false => Ok(()),
+                }
+            })
+        };
+        assert!(attempt(0).is_ok());
+        for _ in 0..RESERVE {
+            assert!(attempt(1).is_ok());
+        }
+        assert!(is_shortage(&attempt(1).unwrap_err()));
+        assert!(reserve.refill() && reserve.held.len() == RESERVE);
+    }
+
+    #[test]
+    fn other_errors_are_no_shortage() {
+        let mut reserve = Reserve::default();
+        assert!(reserve.refill());
+        let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert!(reserve.help(|| Err::<(), _>(refused())).is_err());
+        assert_eq!(reserve.held.len(), RESERVE);
+        assert!(!is_shortage(&refused()));
+    }
+}

@@ -1,0 +1,36 @@
+//! A new client: let in, or not.
+
+use std::net::SocketAddr;
+
+use super::connection::Connection;
+use super::core::Core;
+use super::crowd::Place;
+use super::sides::{Arrival, ClientSide, Peer};
+use crate::net::Network;
+
+impl<N: Network> Core<N> {
+    /// Takes a connection that was accepted.
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
+        let peer = self.peer(address);
+        if let Some(place) = self.enter(peer) {
+            self.admit(stream, peer, Arrival::Direct, place);
+        }
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        mut stream: N::Stream,
+        peer: Peer,
+        arrival: Arrival,
+        place: Option<Place>,
+    ) {
+        let token = self.clients.next_token();
+        if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
+            log::error!("cannot watch a new connection: {error}");
+            return self.crowd.leaves(place);
+        }
+        let role = ClientSide { place, ..ClientSide::new(peer, arrival) };
+        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
+        self.arm_client(key);
+    }
+}

@@ -1,0 +1,257 @@
+//! Clients that take more than their share: that go on sending after the answer, drip, or come in crowds; and rsp
+//! when connections or descriptors run out. None of it spins, none of it costs others their service.
+
+mod support;
+
+use std::time::Duration;
+
+use support::*;
+
+fn with_settings(origin: &str, settings: &str) -> Rsp {
+    Rsp::start(&format!("{}rsp.settings {{ {settings} }}", balanced(&[origin])))
+}
+
+const LOGGED: &str = "access_log = { path = '-', format = 'rsp' }";
+
+/// Asserts that a process that waits for a second does so without using the processor. Other tests' load does not
+/// count: this is its own time.
+fn assert_idle(rsp: &Rsp) {
+    let before = cpu_time(rsp.pid());
+    std::thread::sleep(Duration::from_secs(1));
+    let used = cpu_time(rsp.pid()) - before;
+    assert!(used < Duration::from_millis(200), "{used:?} of CPU time in a second of waiting");
+}
+
+#[test]
+fn an_upload_that_is_refused_can_read_the_answer_after_megabytes() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin.address, LOGGED);
+    let mut client = Client::connect(rsp.address());
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let piece = vec![b'x'; 100_000];
+    for sent in 0..80 {
+        let taken = client.wire.send(&piece);
+        assert!(taken.is_ok(), "reset after {sent} pieces: {taken:?}");
+    }
+    let answer = client.response();
+    assert_eq!(answer.status(), 400);
+    assert!(answer.head.says("connection", "close"));
+    client.expect_end();
+    rsp.wait_for_output("by=client phase=request end=client-bad-request");
+}
+
+#[test]
+fn a_client_that_goes_on_sending_after_its_answer_is_closed_in_the_end() {
+    let origin = Origin::named("never");
+    let mut rsp = Rsp::over(&[&origin.address]);
+    let mut client = Client::connect(rsp.address());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+    let piece = vec![b'x'; 100_000];
+    let ended = (0..10_000).any(|_| client.wire.send(&piece).is_err());
+    assert!(ended, "a gigabyte was read and dropped");
+    assert_eq!(get(rsp.address(), "/").text(), "never");
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    assert!(rsp.log().contains("1 client-bad-request, 1 client-lingered"), "{}", rsp.log());
+}
+
+#[test]
+fn a_client_that_neither_sends_nor_leaves_after_its_last_answer_is_let_go_soon() {
+    let origin = Origin::named("never");
+    let rsp = with_settings(&origin.address, "max_connections = 1");
+    let mut client = Client::connect(rsp.address());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+    // The only place is taken until the client that lingers is gone.
+    assert_eq!(get(rsp.address(), "/").text(), "never");
+}
+
+#[test]
+fn a_request_body_that_drips_is_given_up_though_every_byte_comes_in_time() {
+    let origin = Origin::named("never");
+    let settings =
+        format!("min_request_rate = 1000, timeouts = {{ rate = '500ms', body = '20s' }}, {LOGGED}");
+    let rsp = with_settings(&origin.address, &settings);
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let answered = within(DEADLINE, || {
+        let _ = client.wire.send("x");
+        !client.stays_open(Duration::from_millis(20))
+    });
+    assert!(answered, "it drips for ever");
+    rsp.wait_for_output("status=408");
+    rsp.wait_for_output("by=client phase=body end=client-body-rate");
+}
+
+#[test]
+fn a_request_body_at_the_least_rate_arrives() {
+    let origin = Origin::echo();
+    let rsp = with_settings(&origin.address, "min_request_rate = 200, timeouts = { rate = '400ms' }");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n");
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(100));
+        client.send("x".repeat(1000));
+    }
+    assert_eq!(client.response().body.len(), 20_000);
+}
+
+#[test]
+fn a_server_that_is_slow_to_take_a_body_is_not_the_clients_fault() {
+    let gate = Gate::new();
+    let opens = gate.clone();
+    let origin = Origin::run_with_small_buffer(move |visit| {
+        gate.wait();
+        if let Some(request) = visit.request() {
+            let text = request.body.len().to_string();
+            visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
+        }
+    });
+    let rsp = with_settings(&origin.address, "min_request_rate = '1m', timeouts = { rate = '300ms' }");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+    let upload = std::thread::spawn(move || {
+        client.send(vec![b'x'; 8_000_000]);
+        client.response().text()
+    });
+    until("the request reached the origin", || origin.connection_count() == 1);
+    std::thread::sleep(Duration::from_millis(1500));
+    opens.open();
+    assert_eq!(upload.join().expect("an upload"), "8000000");
+}
+
+#[test]
+fn a_client_that_takes_a_response_too_slowly_is_given_up_and_one_that_is_merely_slow_is_not() {
+    let origin = bodies(Uploads::default());
+    let settings =
+        format!("min_response_rate = '100k', timeouts = {{ rate = '500ms', write = '500ms' }}, {LOGGED}");
+    let rsp = with_settings(&origin.address, &settings);
+    let mut slow = Client::connect_with_small_buffer(rsp.address());
+    slow.ask("/length/50000000/9");
+    slow.head();
+    let given_up = within(DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = slow.wire.read_exactly(2_000);
+        rsp.output().contains("end=client-write-")
+    });
+    assert!(given_up, "it takes 40 kB a second for ever");
+    assert!(rsp.output().contains("by=client phase=data end=client-write-rate"), "{}", rsp.output());
+    let mut steady = Client::connect_with_small_buffer(rsp.address());
+    steady.ask("/length/3000000/9");
+    let mut body = Vec::new();
+    steady.head();
+    while body.len() < 3_000_000 {
+        std::thread::sleep(Duration::from_millis(20));
+        let left = 3_000_000 - body.len();
+        body.extend(steady.wire.read_exactly(left.min(50_000)).expect("the next piece"));
+    }
+    assert_eq!(hash_of(&body), content_hash(9, 3_000_000));
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_a_new_one_when_one_is_gone() {
+    let origin = Origin::named("ok");
+    let mut rsp = with_settings(&origin.address, "max_connections_per_client = 3");
+    let mut held: Vec<Client> = (0..3).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut held {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    for _ in 0..5 {
+        Client::connect(rsp.address()).expect_end();
+    }
+    assert_eq!(Client::connect_from("127.0.0.2", rsp.address()).get("/").text(), "ok", "another address");
+    held.pop();
+    until("its place is free", || {
+        let mut client = Client::connect(rsp.address());
+        let _ = client.wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.try_response().is_ok()
+    });
+    assert_eq!(rsp.log().matches("limits for one client").count(), 1, "one line for many: {}", rsp.log());
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    assert!(rsp.log().contains(" client-too-many"), "{}", rsp.log());
+}
+
+#[test]
+fn one_address_has_so_many_new_connections_a_second_but_a_trusted_one_as_many_as_it_likes() {
+    let origin = Origin::named("ok");
+    let settings = "new_connections_per_client = 5, trusted = { '127.0.0.2' }";
+    let rsp = with_settings(&origin.address, settings);
+    let count = |source: &str| {
+        (0..40)
+            .filter(|_| {
+                let mut client = Client::connect_from(source, rsp.address());
+                client.wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_ok() && client.try_response().is_ok()
+            })
+            .count()
+    };
+    assert_eq!(count("127.0.0.2"), 40);
+    let few = count("127.0.0.1");
+    assert!((5..40).contains(&few), "{few} of 40 were served");
+}
+
+#[test]
+fn waiting_at_the_limit_of_connections_costs_nothing() {
+    let origin = Origin::named("ok");
+    let rsp = with_settings(&origin.address, "max_connections = 2");
+    let mut held: Vec<Client> = (0..2).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut held {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let mut waiting = Client::connect(rsp.address());
+    waiting.ask("/");
+    rsp.wait_for_log("2 connections (max_connections)");
+    assert_idle(&rsp);
+    held.pop();
+    assert_eq!(waiting.response().text(), "ok");
+}
+
+#[test]
+fn without_descriptors_accepting_waits_quietly_and_goes_on_when_there_are_some() {
+    let origin = Origin::named("ok");
+    let rsp = Rsp::over(&[&origin.address]);
+    assert_eq!(get(rsp.address(), "/").text(), "ok");
+    leave_descriptors(rsp.pid(), 3);
+    let mut many: Vec<Client> = (0..12).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut many {
+        client.ask("/");
+    }
+    rsp.wait_for_log("cannot accept connections");
+    assert_idle(&rsp);
+    assert_eq!(rsp.log().matches("cannot accept connections").count(), 1, "one line: {}", rsp.log());
+    limit_descriptors(rsp.pid(), 4096);
+    for client in &mut many {
+        assert_eq!(client.response().text(), "ok");
+    }
+}
+
+#[test]
+fn without_descriptors_for_a_server_the_answer_is_503_and_the_server_is_not_blamed() {
+    let gate = Gate::new();
+    let opens = gate.clone();
+    let origin = Origin::run(move |visit| {
+        while visit.request().is_some() {
+            gate.wait();
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let rsp = with_settings(&origin.address, LOGGED);
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(rsp.address())).collect();
+    until("all are accepted", || descriptors(rsp.pid()) > 40 + 16);
+    leave_descriptors(rsp.pid(), 0);
+    for client in &mut clients {
+        client.ask("/");
+    }
+    rsp.wait_for_output("status=503");
+    rsp.wait_for_output("by=rsp phase=connect end=no-descriptors");
+    opens.open();
+    let mut served: Vec<u16> = clients.iter_mut().map(|client| client.response().status()).collect();
+    served.sort_unstable();
+    served.dedup();
+    assert_eq!(served, [200, 503], "those for whom a descriptor was held back are served");
+    assert!(!rsp.log().contains("does not accept connections"), "{}", rsp.log());
+    limit_descriptors(rsp.pid(), 4096);
+    assert_eq!(get(rsp.address(), "/").text(), "ok");
+}
