@@ -10,7 +10,7 @@ mod feed;
 #[path = "corpus/forward.rs"]
 mod forward;
 
-use case::Case;
+use case::{Case, ascii, is_event};
 use feed::{Appetite, Codec, Feed, Seen};
 
 /// Longer cases are cut into parts of some sizes instead of at every byte: the work grows with the square.
@@ -58,17 +58,6 @@ fn events(case: &Case, seen: &[Seen]) -> Vec<String> {
         seen => seen.words(),
     };
     seen.iter().map(|seen| ascii(&words(seen))).collect()
-}
-
-/// Bytes beyond ASCII as a case writes them.
-fn ascii(text: &str) -> String {
-    let shown = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\x{:02x}", u32::from(c)) };
-    text.chars().map(shown).collect()
-}
-
-/// An event may be told by its beginning.
-fn is_event(seen: &str, told: &str) -> bool {
-    told.strip_suffix("...").map_or(seen == told, |beginning| seen.starts_with(beginning))
 }
 
 fn run(family: &str) {

@@ -1,6 +1,9 @@
 //! One file of the corpus: what its sections mean, and how its readable text becomes bytes. The format is told
 //! in `README.md` beside this file.
 
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Default)]
@@ -143,4 +146,15 @@ fn repetition<'a>(rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], Strin
     unescape_line(text.as_bytes(), &mut once)?;
     (0..count).for_each(|_| bytes.extend_from_slice(&once));
     Ok(&rest[end + 1..])
+}
+
+/// Bytes beyond ASCII as a case writes them.
+pub fn ascii(text: &str) -> String {
+    let shown = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\x{:02x}", u32::from(c)) };
+    text.chars().map(shown).collect()
+}
+
+/// An event may be told by its beginning.
+pub fn is_event(seen: &str, told: &str) -> bool {
+    told.strip_suffix("...").map_or(seen == told, |beginning| seen.starts_with(beginning))
 }
