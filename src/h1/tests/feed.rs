@@ -1,6 +1,7 @@
 //! Feeds one case to a codec in every way its bytes can arrive: whole, at every two-way split, byte by byte, with
 //! little room for body bytes and with none at first, and cut short after every byte. What was seen is written
-//! down as one line of text, so that a case's expectation is one line too.
+//! down as one line of text, so that a case's expectation is one line too. (`tests/corpus.rs` feeds its cases
+//! with this file as well.)
 
 use crate::h1::{Client, Server};
 use crate::http::*;
@@ -111,12 +112,18 @@ pub struct Appetite {
 }
 
 pub const EVERY_APPETITE: [Appetite; 5] = [
-    Appetite { limit: usize::MAX, starved: false },
-    Appetite { limit: 1, starved: false },
+    Appetite::of_room(usize::MAX),
+    Appetite::of_room(1),
     Appetite { limit: 2, starved: true },
-    Appetite { limit: 7, starved: false },
+    Appetite::of_room(7),
     Appetite { limit: usize::MAX, starved: true },
 ];
+
+impl Appetite {
+    pub const fn of_room(limit: usize) -> Appetite {
+        Appetite { limit, starved: false }
+    }
+}
 
 pub struct Feed {
     codec: Codec,
@@ -203,22 +210,24 @@ impl Feed {
 }
 
 fn line(seen: &[Seen]) -> String {
-    let words: Vec<String> = seen
-        .iter()
-        .map(|seen| match seen {
+    seen.iter().map(Seen::words).collect::<Vec<_>>().join(" | ")
+}
+
+impl Seen {
+    pub fn words(&self) -> String {
+        match self {
             Seen::Head(head) => head.clone(),
             Seen::Body(bytes) => format!("body {:?}", text(bytes)),
             Seen::Trailers(fields) => format!("trailers [{fields}]"),
             Seen::End => "end".to_string(),
             Seen::Fault(fault) => format!("{fault:?}"),
             Seen::Left(bytes) => format!("{bytes} left"),
-        })
-        .collect();
-    words.join(" | ")
+        }
+    }
 }
 
 /// All of `bytes` in these parts, then the end of the connection: with the last part, or after it.
-fn in_parts(codec: Codec, appetite: Appetite, parts: &[&[u8]], late_eof: bool) -> Feed {
+pub fn in_parts(codec: Codec, appetite: Appetite, parts: &[&[u8]], late_eof: bool) -> Feed {
     let mut feed = Feed::new(codec, appetite);
     for (at, part) in parts.iter().enumerate() {
         feed.push(part, !late_eof && at + 1 == parts.len());
