@@ -4,6 +4,8 @@
 mod support;
 
 use std::io::Read;
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use support::*;
@@ -202,4 +204,19 @@ fn one_timeout_does_not_touch_other_requests() {
     for client in &mut stuck {
         assert_eq!(client.response().status(), 504);
     }
+}
+
+#[test]
+fn a_server_that_reads_no_more_and_stays_has_the_time_of_a_response() {
+    let directory = Directory::new();
+    let path = directory.join("server");
+    let listener = UnixListener::bind(&path).unwrap();
+    let rsp = with_pool(&format!("unix:{}", path.display()), "response = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    let (mut server, _) = listener.accept().unwrap();
+    assert!(server.read(&mut [0; 1000]).unwrap() > 0);
+    server.shutdown(Shutdown::Read).unwrap();
+    client.send("the next write to the server fails");
+    assert_eq!(client.response().status(), 504);
 }

@@ -182,7 +182,7 @@ impl Reader {
         while let Some((byte, rest)) = bytes.split_first() {
             self.line.push(*byte);
             *bytes = rest;
-            if self.line.ends_with(end) {
+            if *byte == b'\n' && self.line.ends_with(end) {
                 let line = std::mem::take(&mut self.line);
                 return Some(String::from_utf8(line).expect("heads and lines are text"));
             }

@@ -138,7 +138,10 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Repl
     let switch = request.is_tunnel() && !fixed.one_in(5);
     let mut rng = Rng::new(fixed.next() ^ (attempt as u64) << 32);
     use Shape::*;
+    let early = rng.one_in(if honest { 10 } else { 5 });
     let shape = rng.pick(&[Length, Length, Length, Chunked, Chunked, Chunked, UntilClose, Nothing]);
+    // Where a cut is hardest to see.
+    let shape = if early && !honest && rng.one_in(2) { UntilClose } else { shape };
     let old = !switch && shape != Chunked && rng.one_in(8);
     Reply {
         status: if shape == Nothing { rng.pick(&[204, 304]) } else { rng.pick(&[200, 200, 404, 500]) },
@@ -146,7 +149,7 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Repl
         len: if shape == Nothing && !switch { 0 } else { rng.size() },
         interim: if rng.one_in(5) { rng.upto(3) } else { 0 },
         fault: if honest { Fault::None } else { fault(&mut rng) },
-        early: rng.one_in(10),
+        early,
         keep: !rng.one_in(5) && shape != UntilClose,
         trailers: shape == Chunked && rng.one_in(3),
         old,
