@@ -255,11 +255,10 @@ impl<'a, S: Sink> Run<'a, S> {
     }
 
     fn field(&mut self, field: &Field) {
-        let (name, value) = (field.name, field.value);
-        if value.start == name.end + 2 && self.has(name.end, b": ") && self.has(value.end, b"\r\n") {
-            self.extend(name.start as usize, value.end as usize + 2);
+        if field.plain {
+            self.extend(field.name.start as usize, field.value.end as usize + 2);
         } else {
-            self.line(self.fields.text(name), self.fields.text(value));
+            self.line(self.fields.text(field.name), self.fields.text(field.value));
         }
     }
 
