@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::id::{Id, Ids};
-use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Version};
+use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Version, is_word};
 
 /// What is known of a request besides its head.
 pub struct Inbound<'a> {
@@ -84,13 +84,12 @@ const CLAIMS: Names = Names::of(&[
 /// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
 /// the sender's to remove.
 fn remove_nominated(fields: &mut Fields) {
-    let mut nominated: Vec<Vec<u8>> = Vec::new();
-    for (tag, _, value) in fields.iter() {
-        if tag == Name::Connection && !is_usual(value) {
-            let tokens = value.split(|b| *b == b',').map(|t| t.trim_ascii());
-            nominated.extend(tokens.filter(|t| !is_usual(t)).map(|t| t.to_vec()));
-        }
+    if fields.values(Name::Connection).all(is_usual) {
+        return;
     }
+    let values = fields.values(Name::Connection);
+    let tokens = values.flat_map(|value| value.split(|b| *b == b',').map(|token| token.trim_ascii()));
+    let nominated: Vec<Vec<u8>> = tokens.filter(|t| !is_usual(t)).map(|t| t.to_vec()).collect();
     if nominated.is_empty() {
         return;
     }
@@ -104,10 +103,10 @@ fn remove_nominated(fields: &mut Fields) {
 fn is_usual(token: &[u8]) -> bool {
     match token.len() {
         0 => true,
-        2 => token.eq_ignore_ascii_case(b"te"),
-        5 => token.eq_ignore_ascii_case(b"close"),
-        7 => token.eq_ignore_ascii_case(b"upgrade"),
-        10 => token.eq_ignore_ascii_case(b"keep-alive"),
+        2 => is_word(token, b"te"),
+        5 => is_word(token, b"close"),
+        7 => is_word(token, b"upgrade"),
+        10 => is_word(token, b"keep-alive"),
         _ => false,
     }
 }

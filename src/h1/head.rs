@@ -148,12 +148,13 @@ fn field_lines(
             Some(_) => {}
         }
         let colon = token(input, at, b':', Flaw::Field)?;
-        let first = skip_blanks(input, colon + 1);
-        let end = line_end(input, first, Flaw::Field)?;
-        let last = trim_blanks(input, first, end);
-        let tag = Name::of(&input[at..colon]);
         // As HTTP/1 writes it: one space before the value, none behind it.
-        let plain = first == colon + 2 && input[colon + 1] == b' ' && last == end;
+        let mut plain = matches!(input.get(colon + 1..), Some([b' ', next, ..]) if !is_blank(*next));
+        let first = if plain { colon + 2 } else { skip_blanks(input, colon + 1) };
+        let end = line_end(input, first, Flaw::Field)?;
+        plain &= !is_blank(input[end - 1]) || first == end;
+        let last = if plain { end } else { trim_blanks(input, first, end) };
+        let tag = Name::of(&input[at..colon]);
         fields.add(Field { tag, plain, name: Span::new(at, colon), value: Span::new(first, last) });
         if tag != Name::Other {
             note(tag, &input[first..last]);
@@ -163,7 +164,7 @@ fn field_lines(
 }
 
 /// Where the token that begins at `at` ends, if that is before `end`.
-#[inline]
+#[inline(always)]
 fn token(input: &[u8], at: usize, end: u8, flaw: Flaw) -> Result<usize, Flaw> {
     let mut stop = find::word_end(input, at);
     while input.get(stop).is_some_and(|byte| TOKEN.has(*byte)) {
@@ -176,24 +177,28 @@ fn token(input: &[u8], at: usize, end: u8, flaw: Flaw) -> Result<usize, Flaw> {
     }
 }
 
-#[inline]
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[cold]
 fn skip_blanks(input: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t') = input.get(at) {
+    while input.get(at).is_some_and(|byte| is_blank(*byte)) {
         at += 1;
     }
     at
 }
 
-#[inline]
+#[cold]
 fn trim_blanks(input: &[u8], first: usize, mut end: usize) -> usize {
-    while end > first && matches!(input[end - 1], b' ' | b'\t') {
+    while end > first && is_blank(input[end - 1]) {
         end -= 1;
     }
     end
 }
 
 /// Where the line that goes on at `from` ends: the place of its CR LF.
-#[inline]
+#[inline(always)]
 fn line_end(input: &[u8], from: usize, flaw: Flaw) -> Result<usize, Flaw> {
     let mut at = find::control(input, from);
     while let Some(b'\t') = input.get(at) {

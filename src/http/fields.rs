@@ -105,6 +105,11 @@ impl Fields {
         self.list.iter().find(|f| f.tag == tag).map(|f| self.text(f.value))
     }
 
+    /// All values of a tagged name.
+    pub fn values(&self, tag: Name) -> impl Iterator<Item = &[u8]> {
+        self.list.iter().filter(move |f| f.tag == tag).map(|f| self.text(f.value))
+    }
+
     pub fn has(&self, tag: Name) -> bool {
         self.names.has(tag) && self.list.iter().any(|f| f.tag == tag)
     }

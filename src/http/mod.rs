@@ -11,4 +11,4 @@ pub use codec::{Decoded, Event, Framing, Persistence, Sink, StreamId};
 pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
 pub use head::{Method, RequestHead, ResponseHead, Version};
-pub use name::{Name, Names};
+pub use name::{Name, Names, is_word};

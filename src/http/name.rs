@@ -39,6 +39,7 @@ use Name::*;
 struct Ends(u64, u64);
 
 impl Ends {
+    #[inline(always)]
     const fn of(name: &[u8]) -> Ends {
         const FOLD: u64 = 0x2020_2020_2020_2020;
         if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
@@ -103,6 +104,13 @@ impl Name {
     pub fn is_read_only(self) -> bool {
         matches!(self, Name::ContentLength | Name::TransferEncoding | Name::Connection | Name::Upgrade)
     }
+}
+
+/// Whether `text` is this word, whatever its case. `lower` is in lower case, letters and hyphens, of 2 to 16 bytes;
+/// `text` has no control bytes.
+#[inline(always)]
+pub fn is_word(text: &[u8], lower: &[u8]) -> bool {
+    text.len() == lower.len() && Ends::of(text) == Ends::of(lower)
 }
 
 /// A set of names.
@@ -177,6 +185,20 @@ mod tests {
                 let mut near = name.as_bytes().to_vec();
                 near[at] = b'z';
                 assert_eq!(Name::of(&near), Other, "{name} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_known_in_any_case_and_nothing_else_is_taken_for_it() {
+        for word in ["te", "close", "upgrade", "keep-alive", "websocket"] {
+            assert!(is_word(word.to_uppercase().as_bytes(), word.as_bytes()));
+            for at in 0..word.len() {
+                for byte in b' '..=255 {
+                    let mut near = word.as_bytes().to_vec();
+                    near[at] = byte;
+                    assert_eq!(is_word(&near, word.as_bytes()), near.eq_ignore_ascii_case(word.as_bytes()));
+                }
             }
         }
     }

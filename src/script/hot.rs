@@ -230,11 +230,20 @@ impl Machine {
         judge: impl FnOnce(Seen<'_>, Seen<'_>, &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
         self.begin(job, function, subject);
-        // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack; pushing a C function without upvalues cannot raise, all else runs inside `lua_pcall`.
+        // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
+        // Reading the registry by number, pushing a light userdata and pushing a C function without upvalues
+        // cannot raise; all else runs inside `lua_pcall`.
         let (below, status) = unsafe {
             let below = ffi::lua_gettop(self.main);
-            ffi::lua_pushcclosure(self.main, enter, 0);
-            (below, ffi::lua_pcall(self.main, 0, 2, 0))
+            let arguments = if job == Job::Request {
+                registry(self.main, function);
+                push_request(self.main, self.cell);
+                1
+            } else {
+                ffi::lua_pushcclosure(self.main, enter, 0);
+                0
+            };
+            (below, ffi::lua_pcall(self.main, arguments, 2, 0))
         };
         // SAFETY: the call is over, so the C functions do not run and the cell is not written.
         let cell = unsafe { &*self.cell };
@@ -282,6 +291,7 @@ impl Machine {
                         .map_or(Seen::Other("table"), Seen::Pool)
                 }
                 ffi::LUA_TUSERDATA => self.seen_object(index),
+                ffi::LUA_TLIGHTUSERDATA => Seen::Other(Kind::Request.name()),
                 other => Seen::Other(type_name(self.main, other)),
             }
         }
@@ -456,6 +466,13 @@ unsafe fn push_object(state: State, cell: *mut Cell, object: Object) {
     }
 }
 
+/// Pushes the running call's `req`: a light userdata, that is a bare number, the call's own. It costs no memory,
+/// and one that a script kept is known by its number, since no call's number comes again.
+unsafe fn push_request(state: State, cell: *mut Cell) {
+    // SAFETY: see above; the pointer is never followed.
+    unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut((*cell).live as usize)) }
+}
+
 /// Pushes an object of the running call.
 unsafe fn push_own(state: State, cell: *mut Cell, kind: Kind) {
     // SAFETY: see above.
@@ -493,6 +510,13 @@ unsafe fn make_kind(state: State, kind: Kind) -> KindOfObject {
             push_text(state, kind.name().as_bytes());
             ffi::lua_setfield(state, -2, name.as_ptr());
         }
+        if kind == Kind::Request {
+            // The metatable of all light userdata; scripts get hold of no others.
+            ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
+            ffi::lua_pushvalue(state, -2);
+            ffi::lua_setmetatable(state, -2);
+            ffi::lua_settop(state, -2);
+        }
         let metatable = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
         ffi::lua_pushboolean(state, 0);
         let part = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
@@ -506,9 +530,9 @@ unsafe extern "C-unwind" fn enter(state: State) -> c_int {
     unsafe {
         let cell = cell_of(state);
         registry(state, (*cell).function);
-        push_own(state, cell, Kind::Request);
+        push_request(state, cell);
         let (arguments, results) = match (*cell).job {
-            Job::Request => (1, 2),
+            Job::Request => (1, 2), // which is called without this detour
             Job::Response => {
                 push_own(state, cell, Kind::Response);
                 (2, 0)
@@ -573,8 +597,14 @@ unsafe fn push_shown(state: State, servers: &ServersOfPool) -> bool {
 /// The object a metamethod was called on. Scripts cannot reach the metamethods themselves, so argument 1 is
 /// always one of ours.
 unsafe fn own(state: State) -> Object {
-    // SAFETY: see above; all userdata with these metamethods hold an `Object`.
-    unsafe { *ffi::lua_touserdata(state, 1).cast::<Object>() }
+    // SAFETY: see above; all userdata with these metamethods hold an `Object`, but for the light ones.
+    unsafe {
+        let data = ffi::lua_touserdata(state, 1);
+        if ffi::lua_type(state, 1) == ffi::LUA_TLIGHTUSERDATA {
+            return Object { kind: Kind::Request, pool: PoolId(0), stamp: data.addr() as u64 };
+        }
+        *data.cast::<Object>()
+    }
 }
 
 /// Whether the object may be used now.
