@@ -21,6 +21,10 @@ impl Id {
         Id { bytes, len: len as u8 }
     }
 
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }

@@ -1,89 +1,74 @@
-//! Finds where a piece of a head ends, eight bytes at a time.
+//! Finds where a piece of a head ends, sixteen bytes at a time.
 //!
 //! Each search is for the first byte of a class: what may not stand in a field's value, what ends a request
-//! target, what is neither letter nor hyphen in a name. A class takes eight bytes as one number and sets the top
-//! bit of those that belong to it. Carries may set more bits, but only above a byte that does belong, so the
-//! lowest bit is always right, and it is the only one that is used.
+//! target, what is neither letter nor hyphen in a name. A class is asked for every byte of a chunk without a
+//! branch, so that the compiler does all sixteen at once (on x86-64 with SSE2, which every one has); then the
+//! answers are looked at as two numbers.
 
-const WIDTH: usize = 8;
-const TOPS: u64 = every(0x80);
+const WIDTH: usize = 16;
 
-/// This byte eight times.
-const fn every(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; WIDTH])
-}
+type Chunk = [u8; WIDTH];
 
 /// The first control byte, DEL included, at `from` or behind it; the end if there is none.
-#[inline]
+#[inline(always)]
 pub(super) fn control(bytes: &[u8], from: usize) -> usize {
-    first(bytes, from, is_control)
+    first(bytes, from, |byte| (byte < b' ') | (byte == 0x7f))
 }
 
 /// The first byte that is not visible ASCII, or is `#`.
-#[inline]
+#[inline(always)]
 pub(super) fn target_end(bytes: &[u8], from: usize) -> usize {
-    first(bytes, from, is_no_target)
+    first(bytes, from, |byte| (byte <= b' ') | (byte >= 0x7f) | (byte == b'#'))
 }
 
 /// The first byte that is neither a letter nor a hyphen.
-#[inline]
+#[inline(always)]
 pub(super) fn word_end(bytes: &[u8], from: usize) -> usize {
-    first(bytes, from, is_no_word)
+    first(bytes, from, |byte| ((byte | 0x20).wrapping_sub(b'a') >= 26) & (byte != b'-'))
 }
 
 #[inline(always)]
-fn first(bytes: &[u8], from: usize, class: impl Fn(u64) -> u64) -> usize {
+fn first(bytes: &[u8], from: usize, class: impl Fn(u8) -> bool) -> usize {
     let mut at = from;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        match class(u64::from_le_bytes(*word)) {
-            0 => at += WIDTH,
-            found => return at + place(found),
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        match answers(chunk, &class) {
+            (0, 0) => at += WIDTH,
+            (0, high) => return at + 8 + place(high),
+            (low, _) => return at + place(low),
         }
     }
-    match bytes.len().saturating_sub(at) {
-        0 => bytes.len(),
-        left => at + place(class(last(bytes, left))),
+    at + among_last(bytes, bytes.len().saturating_sub(at), class)
+}
+
+/// The answers for the first eight bytes and for the last eight, each a byte of ones or of zeros.
+#[inline(always)]
+fn answers(chunk: &Chunk, class: impl Fn(u8) -> bool) -> (u64, u64) {
+    let mut answers = [0; WIDTH];
+    for (answer, byte) in answers.iter_mut().zip(chunk) {
+        *answer = if class(*byte) { 0xff } else { 0 };
     }
+    // The compiler would take the array apart again, bit by bit.
+    let answers = std::hint::black_box(answers);
+    let half = |at: usize| answers[at..].first_chunk().map_or(0, |half| u64::from_le_bytes(*half));
+    (half(0), half(8))
 }
 
-fn place(found: u64) -> usize {
-    found.trailing_zeros() as usize / 8
+fn place(answers: u64) -> usize {
+    answers.trailing_zeros() as usize / 8
 }
 
-/// The last `left` bytes, fewer than a word, and zeros behind them: those belong to every class.
-#[inline]
-fn last(bytes: &[u8], left: usize) -> u64 {
+/// The same for the last `left` bytes, which are fewer than a chunk, by way of the last whole chunk.
+#[inline(always)]
+fn among_last(bytes: &[u8], left: usize, class: impl Fn(u8) -> bool) -> usize {
     match bytes.last_chunk() {
-        Some(word) => u64::from_le_bytes(*word) >> (8 * (WIDTH - left)),
-        None => bytes[bytes.len() - left..].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        _ if left == 0 => 0,
+        Some(chunk) => {
+            let (low, high) = answers(chunk, class);
+            let answers = (u128::from(high) << 64 | u128::from(low)) >> (8 * (WIDTH - left));
+            left.min(answers.trailing_zeros() as usize / 8)
+        }
+        None => bytes[bytes.len() - left..].iter().position(|byte| class(*byte)).unwrap_or(left),
     }
-}
-
-#[inline(always)]
-fn is_control(x: u64) -> u64 {
-    let below = x.wrapping_sub(every(0x20));
-    (below | is_zero(x ^ every(0x7f))) & !x & TOPS
-}
-
-#[inline(always)]
-fn is_no_target(x: u64) -> u64 {
-    let below = x.wrapping_sub(every(0x21));
-    (below | is_zero(x ^ every(0x7f)) | is_zero(x ^ every(b'#')) | x) & TOPS
-}
-
-#[inline(always)]
-fn is_no_word(x: u64) -> u64 {
-    let lower = x | every(0x20);
-    let from_a = (lower | TOPS) - every(b'a');
-    let behind_z = lower.wrapping_add(every(0x7f - b'z'));
-    let is_hyphen = !(x ^ every(b'-')).wrapping_add(every(0x7f));
-    (!(from_a & !behind_z | is_hyphen) | x) & TOPS
-}
-
-/// Top bits of bytes that are zero (or above 0x80, which the callers exclude).
-#[inline(always)]
-fn is_zero(x: u64) -> u64 {
-    x.wrapping_sub(every(1))
 }
 
 #[cfg(test)]
@@ -104,11 +89,11 @@ mod tests {
         for (search, class) in SEARCHES {
             for byte in 0..=255 {
                 for other in [b'a', b'Z', b'-', b'{', 0x80, 0xff, b'\r', 0] {
-                    for at in 0..9 {
-                        let mut bytes = *b"abcdefghi";
+                    for at in 0..17 {
+                        let mut bytes = *b"abcdefghijklmnopq";
                         bytes[at] = byte;
-                        bytes[(at + 1) % 9] = other;
-                        let expected = bytes.iter().position(|byte| class(*byte)).unwrap_or(9);
+                        bytes[(at + 1) % 17] = other;
+                        let expected = bytes.iter().position(|byte| class(*byte)).unwrap_or(17);
                         assert_eq!(search(&bytes, 0), expected, "{byte:#x} {other:#x} {at}");
                     }
                 }
@@ -118,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_first_byte_is_found_wherever_the_bytes_begin_and_end() {
-        for len in 0..30 {
+        for len in 0..50 {
             for at in 0..=len {
                 let mut bytes = vec![b'a'; len];
                 bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = b'\n');

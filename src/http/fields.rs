@@ -153,7 +153,7 @@ impl Fields {
     }
 
     /// The same, where the tag is known.
-    #[inline]
+    #[inline(always)]
     pub fn append_tagged(&mut self, tag: Name, name: &[u8], value: &[u8]) {
         let start = self.bytes.len();
         self.bytes.reserve(name.len() + value.len() + 4);

@@ -86,6 +86,7 @@ const KNOWN: [&[Known]; 18] = [
 
 impl Name {
     /// The tag of a field name, whatever its case. The name must be a token.
+    #[inline]
     pub fn of(name: &[u8]) -> Name {
         let Some(candidates) = KNOWN.get(name.len()).filter(|candidates| !candidates.is_empty()) else {
             return Other;

@@ -43,6 +43,7 @@ impl<N: Network> Core<N> {
     }
 
     /// A new connection to the server that was chosen before.
+    #[cold]
     pub(super) fn dial_fresh(&mut self, lane: u32) -> Step {
         let place = &self.lanes[lane as usize];
         let (Some(route), Some(server)) = (place.route, place.server) else { return self.dial(lane) };
@@ -97,6 +98,7 @@ impl<N: Network> Core<N> {
         None
     }
 
+    #[cold]
     fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
         let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
         let token = self.backends.next_token();
@@ -172,6 +174,7 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[cold]
     fn note_refusal(&mut self, lane: u32, failure: Failure, error: &io::Error) {
         self.note_pause(lane, &error.to_string());
         self.note_tried(lane, failure);
@@ -228,6 +231,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
+    #[cold]
     pub(super) fn drop_backend(&mut self, lane: u32) -> bool {
         let Some(key) = self.lanes[lane as usize].backend.take() else { return false };
         let role = &mut self.backends[key].role;
@@ -238,6 +242,7 @@ impl<N: Network> Core<N> {
         wrote
     }
 
+    #[cold]
     pub(super) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.blocks);
