@@ -1,5 +1,5 @@
 //! What a script sees of a request and its response, and what it may change: the fields of `req` and `res`,
-//! `headers`, `cookies` and `args`. All of it safe code on plain data; hot.rs carries the values to Lua.
+//! `headers`, `cookies` and `args`. All of it safe code on plain data; hot/ carries the values to Lua.
 
 use std::io::Write;
 

@@ -67,6 +67,7 @@ pub(super) struct Scratch {
     pub response: ResponseHead,
     pub trailers: Fields,
     /// Lanes whose exchange ended, for the next ones.
+    #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a lane is not moved")]
     pub spare: Vec<Box<Lane>>,
 }
 
