@@ -60,9 +60,11 @@ static ALLOCATOR: Counting = Counting;
 const WARM_UP: usize = 1_000;
 const REQUESTS: usize = 10_000;
 
-const REQUEST: &[u8] = b"GET /some/page?a=b HTTP/1.1\r\nHost: www.example.com:8080\r\nUser-Agent: test\r\nCookie: a=1\r\n\
+const REQUEST: &[u8] =
+    b"GET /some/page?a=b HTTP/1.1\r\nHost: www.example.com:8080\r\nUser-Agent: test\r\nCookie: a=1\r\n\
     Connection: keep-alive\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: text/plain\r\nConnection: keep-alive\r\n\
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: text/plain\r\nConnection: keep-alive\r\n\
     Content-Length: 12\r\n\r\nhello, world";
 
 fn reads_head(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
@@ -109,7 +111,7 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     let directory = Directory::new();
     let path = directory.write(
         "rsp.lua",
-        &format!(
+        format!(
             "rsp.listen '127.0.0.1:0'
              local web = rsp.pool {{ name = 'web', servers = {{ '{server}' }} }}
              rsp.on_request(function(req)
