@@ -16,6 +16,7 @@
 //! | 4 | [`script`] | Lua: sandbox, budgets, `req` and `res`; one folder for the hot call |
 //! | 3 | [`net`] | the kernel: listeners and connections behind two small traits |
 //! | 3 | [`h1`] | HTTP/1 wire format, sans-IO: heads, framing, bodies, chunks |
+//! | 3 | [`proxy`] | the PROXY protocol, sans-IO: who a connection is made for |
 //! | 2 | [`http`] | words every protocol shares: heads, fields, events, faults |
 //! | 2 | [`config`] | what the operator said, typed and checked |
 //! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue; `std` only |
@@ -51,6 +52,7 @@ pub mod exchange;
 pub mod h1;
 pub mod http;
 pub mod net;
+pub mod proxy;
 pub mod route;
 pub mod script;
 pub mod worker;

@@ -206,6 +206,13 @@ fn a_config_that_never_ends_is_stopped() {
 }
 
 #[test]
+fn a_config_that_eats_all_memory_is_stopped_and_told_how_much_there_is() {
+    let eater = "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end";
+    let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{eater}\n"));
+    assert!(what.starts_with("site.lua:") && what.contains("64 MiB"), "{what}");
+}
+
+#[test]
 fn a_port_in_use_is_said_in_one_line_and_nothing_is_half_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -261,7 +268,7 @@ fn an_access_log_that_cannot_be_opened_is_said_before_anything_starts() {
     let line = complaint(&format!(
         "rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{ access_log = \"/nosuch/directory/access.log\" }}\n"
     ));
-    assert!(line.contains("/nosuch/directory/access.log"), "{line}");
+    assert!(line.contains("/nosuch/directory/access.log") && line.contains("does not exist"), "{line}");
 }
 
 #[test]
@@ -343,6 +350,19 @@ fn the_demo_runs_its_own_servers_and_says_what_to_try() {
     }
     until("each request is a line", || rsp.output().matches("GET /").count() >= 6);
     rsp.stop();
+}
+
+#[test]
+fn the_demo_says_in_one_line_that_its_port_is_taken_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = Directory::new();
+    for (listen, words) in [(address.as_str(), "--listen 127.0.0.1:0"), ("127.0.0.1", "missing port")] {
+        let demo = run(directory.path(), &["demo", "--listen", listen]);
+        assert_eq!((demo.code, demo.stdout.as_str()), (Some(1), ""), "{demo:?}");
+        assert!(demo.stderr.contains(words) && !demo.stderr.contains("config file"), "{demo:?}");
+        assert_eq!(demo.stderr.trim_end().lines().count(), 1, "{demo:?}");
+    }
 }
 
 #[test]

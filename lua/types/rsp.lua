@@ -17,6 +17,7 @@ function rsp.listen(listener) end
 
 ---@class rsp.Listener
 ---@field [1] rsp.Address
+---@field proxy_protocol? boolean every connection begins with a PROXY header (version 1 or 2) that says who the client is; only addresses in `trusted` may connect
 
 ---A group of servers that can stand in for each other.
 ---@param pool rsp.PoolOptions
@@ -27,6 +28,7 @@ function rsp.pool(pool) end
 ---@field name? string its identity in logs; "pool1", "pool2" … in order without it
 ---@field servers (rsp.Address|rsp.ServerOptions)[] at least one
 ---@field balance? "round_robin"|rsp.Balance which server is next; "round_robin" without it
+---@field send_proxy? "v1"|"v2" connections to the servers begin with a PROXY header that says who the client is; they are not shared between clients
 ---@field timeouts? rsp.PoolTimeouts
 
 ---@class rsp.ServerOptions
@@ -72,10 +74,10 @@ function rsp.on_response(f) end
 ---@field path string without the query
 ---@field query string? behind the "?"
 ---@field host string lower case, without the port
----@field scheme string "http"
+---@field scheme string "http", or "https" where a trusted proxy says so in X-Forwarded-Proto
 ---@field version string "1.0" or "1.1"
----@field client_ip string
----@field client_port integer
+---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
+---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
 ---@field headers table<string, string?> names ignore case; reading gives the first value, assigning replaces all, nil removes
 ---@field cookies table<string, string?> read only
@@ -113,9 +115,10 @@ function rsp.settings(settings) end
 ---@field workers? 1
 ---@field max_connections? integer client connections at one time: 10000
 ---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it
----@field trusted? string[] networks whose forwarding headers are believed: { "10.0.0.0/8" }
+---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field via? string the name to add to `Via`; none is added without it
 ---@field timeouts? rsp.Timeouts
 

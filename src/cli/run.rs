@@ -13,14 +13,16 @@ pub fn config(path: &Path) -> Exit {
 }
 
 pub fn balance(listen: &[String], backends: &[String]) -> Exit {
-    match run(Start::plain(Source::embedded(listen, backends))) {
-        // There is no config file to speak of.
-        Err(Failure::Config(LoadError(line))) => {
-            complain(&format!("rsp: {line}"));
-            Exit::Failed
-        }
-        result => finish(result),
+    finish_without_file("rsp", run(Start::plain(Source::embedded(listen, backends))))
+}
+
+/// Where the addresses come from the command line there is no config file to speak of.
+pub fn finish_without_file(command: &str, result: Result<(), Failure>) -> Exit {
+    if let Err(Failure::Config(LoadError(line))) = result {
+        complain(&format!("{command}: {line}"));
+        return Exit::Failed;
     }
+    finish(result)
 }
 
 pub fn finish(result: Result<(), Failure>) -> Exit {

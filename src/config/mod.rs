@@ -3,12 +3,17 @@
 
 mod address;
 mod timeouts;
+mod trusted;
 
 pub use address::Address;
 pub use timeouts::{PoolTimeouts, Timeouts};
+pub use trusted::Trusted;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Below this, two more system calls cost more than a copy saves.
+pub const SPLICE_FROM: u64 = 64 * 1024;
 
 /// Index of a pool in `Config::pools`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -35,6 +40,17 @@ pub struct Config {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listener {
     pub address: Address,
+    /// Every connection begins with a PROXY header; only trusted addresses may connect.
+    pub proxy_protocol: bool,
+}
+
+/// Which form of the PROXY protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// A binary block.
+    V2,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -42,6 +58,8 @@ pub struct Pool {
     pub name: String,
     pub servers: Vec<Server>,
     pub balance: Balance,
+    /// Connections to these servers begin with a PROXY header that tells the client's address.
+    pub send_proxy: Option<ProxyVersion>,
     pub timeouts: PoolTimeouts,
 }
 
@@ -66,13 +84,15 @@ pub struct Settings {
     /// Connections of clients at one time.
     pub max_connections: usize,
     pub access_log: Option<AccessLog>,
-    /// Networks whose forwarding headers are believed.
-    pub trusted: Vec<ipnet::IpNet>,
+    /// Whose forwarding headers and PROXY headers are believed.
+    pub trusted: Trusted,
     /// Where requests go whose script failed.
     pub fallback: Option<PoolId>,
     pub drain_timeout: Duration,
     /// Pseudonym for `Via`; none is added without it.
     pub via: Option<String>,
+    /// Bodies with at least so many bytes left go through pipes; `None`: none does.
+    pub splice: Option<u64>,
     pub timeouts: Timeouts,
 }
 
@@ -81,10 +101,11 @@ impl Default for Settings {
         Settings {
             max_connections: 10_000,
             access_log: None,
-            trusted: Vec::new(),
+            trusted: Trusted::default(),
             fallback: None,
             drain_timeout: Duration::from_secs(30),
             via: None,
+            splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),
         }
     }

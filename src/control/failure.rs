@@ -24,7 +24,9 @@ impl fmt::Display for Failure {
             Failure::Listen(address, error) => {
                 write!(f, "cannot listen on {address}: {}{}", plain(error), hint(address, error))
             }
-            Failure::AccessLog(path, error) => write!(f, "cannot open access log {path}: {}", plain(error)),
+            Failure::AccessLog(path, error) => {
+                write!(f, "cannot open access log {path}: {}{}", plain(error), log_hint(error))
+            }
             Failure::Start(line) => write!(f, "cannot start: {line}"),
             Failure::Fault(line) => write!(f, "internal fault: {line}"),
         }
@@ -69,6 +71,15 @@ fn hint(address: &Address, error: &io::Error) -> String {
     }
 }
 
+fn log_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => " (its directory does not exist: make it first)",
+        ErrorKind::PermissionDenied => " (this user may not write there)",
+        ErrorKind::IsADirectory => " (expected the path of a file)",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +108,15 @@ mod tests {
         assert_eq!(
             listen("unix:/run/no/rsp.sock", libc::ENOENT),
             "cannot listen on unix:/run/no/rsp.sock: No such file or directory (the directory does not exist)"
+        );
+    }
+
+    #[test]
+    fn an_access_log_that_cannot_be_opened_is_one_line_with_what_to_do() {
+        let failure = Failure::AccessLog("/no/a.log".into(), io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(
+            failure.to_string(),
+            "cannot open access log /no/a.log: No such file or directory (its directory does not exist: make it first)"
         );
     }
 

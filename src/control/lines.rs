@@ -80,8 +80,10 @@ fn ip(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// A client that a proxy in front named has no port (0) unless that proxy named it too.
 fn client(record: &Record<'_>, out: &mut Vec<u8>) {
     match record.client {
+        Some(ip) if record.client_port == 0 => put(out, format_args!("{ip}")),
         Some(ip) => put(out, format_args!("{}", std::net::SocketAddr::new(ip, record.client_port))),
         None => out.extend_from_slice(b"unix:"),
     }
@@ -201,6 +203,8 @@ mod tests {
              status=200 sent=2326 received=17 pool=web server=127.0.0.1:83 connect=0.210 first=1.042 \
              total=12003.456 retries=0 id=0123abcd end=complete\n"
         );
+        let named = Record { client_port: 0, ..record() };
+        assert!(text(LogFormat::Rsp, named).contains(" client=10.1.2.3 request="));
         let failed =
             Record { client: Some("::1".parse().unwrap()), pool: b"my pool", retries: 2, ..unread() };
         assert_eq!(

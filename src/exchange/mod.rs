@@ -2,6 +2,7 @@
 //! and at the end stands a record. Nothing here names a wire protocol, a socket or a clock.
 
 mod answer;
+mod claims;
 mod failure;
 mod id;
 mod pair;
@@ -10,6 +11,7 @@ pub mod record;
 mod rewrite;
 
 pub use answer::{last_hop, plain, reason_phrase, scripted};
+pub use claims::{client as claimed_client, scheme as claimed_scheme};
 pub use failure::{Failure, Side};
 pub use id::{Id, Ids};
 pub use pair::{Exchange, Next, RequestHalf, ResponseHalf, ResponseStep};

@@ -9,10 +9,12 @@
 //! The worker moves the bytes and tells the exchange what came; the exchange says what that means: pass it on,
 //! answer, try again, cut. It is over when the response is done and written.
 
+use std::net::SocketAddr;
+
 use super::failure::{Failure, Side};
 use super::id::Id;
 use super::record::{End, NEVER, Times};
-use crate::http::{Persistence, RequestHead, ResponseHead, Version};
+use crate::http::{Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -64,6 +66,10 @@ const MAX_INTERIM: u8 = 100;
 pub struct Exchange {
     pub head: RequestHead,
     pub id: Id,
+    /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// Over which the client asks.
+    pub scheme: Scheme,
     pub request: RequestHalf,
     pub response: ResponseHalf,
     /// Both directions are bytes until each side closes.
@@ -102,6 +108,8 @@ impl Exchange {
         let Exchange {
             head: _,
             id,
+            client,
+            scheme,
             request,
             response,
             tunnel,
@@ -119,6 +127,7 @@ impl Exchange {
             retries,
         } = self;
         id.clear();
+        (*client, *scheme) = (None, Scheme::default());
         *request = if whole { RequestHalf::Done } else { RequestHalf::Body };
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };

@@ -3,18 +3,20 @@
 //! The request is rewritten before the script sees it, so that what the script reads (and changes) is what is
 //! forwarded, and nothing a stranger claimed about itself is believed.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::id::{Id, Ids};
-use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Version, is_word};
+use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Version, is_word};
 
 /// What is known of a request besides its head.
 pub struct Inbound<'a> {
-    /// `None` on a Unix socket.
-    pub client: Option<SocketAddr>,
-    /// The client's address is one whose forwarding fields are believed.
+    /// Where the connection comes from, as we or a PROXY header saw it. `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// That is an address whose forwarding fields are believed.
     pub trusted: bool,
-    pub scheme: &'a [u8],
+    /// Over which the request came to us.
+    pub scheme: Scheme,
     /// Pseudonym for `Via`, if one is to be added.
     pub via: Option<&'a [u8]>,
 }
@@ -30,9 +32,10 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
     if head.version == Version::Http10 && head.fields.has(Name::Expect) {
         head.fields.remove_where(|tag, _| tag == Name::Expect);
     }
-    add_client(&mut head.fields, inbound.client);
+    add_peer(&mut head.fields, inbound.peer);
     if !head.fields.has(Name::XForwardedProto) {
-        head.fields.append_tagged(Name::XForwardedProto, b"X-Forwarded-Proto", inbound.scheme);
+        let scheme = inbound.scheme.text().as_bytes();
+        head.fields.append_tagged(Name::XForwardedProto, b"X-Forwarded-Proto", scheme);
     }
     add_host(&mut head.fields);
     if let Some(name) = inbound.via {
@@ -117,20 +120,14 @@ fn remove_claims(fields: &mut Fields) {
     }
 }
 
-fn add_client(fields: &mut Fields, client: Option<SocketAddr>) {
-    let Some(client) = client else { return };
-    let mut text = IpText::default();
-    let ip = text.write(client.ip());
-    let Some(_) = fields.get(Name::XForwardedFor) else {
-        return fields.append_tagged(Name::XForwardedFor, b"X-Forwarded-For", ip);
-    };
-    let mut chain = Vec::new();
-    for (_, _, value) in fields.iter().filter(|(tag, ..)| *tag == Name::XForwardedFor) {
-        chain.extend_from_slice(value);
-        chain.extend_from_slice(b", ");
+fn add_peer(fields: &mut Fields, peer: Option<SocketAddr>) {
+    let Some(peer) = peer else { return };
+    let mut text = IpText::new();
+    let ip = text.write(peer.ip());
+    match fields.has(Name::XForwardedFor) {
+        false => fields.append_tagged(Name::XForwardedFor, b"X-Forwarded-For", ip),
+        true => fields.join(Name::XForwardedFor, ip),
     }
-    chain.extend_from_slice(ip);
-    fields.set(b"X-Forwarded-For", &chain);
 }
 
 fn add_host(fields: &mut Fields) {
@@ -144,30 +141,39 @@ fn add_host(fields: &mut Fields) {
 }
 
 fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
-    if let Some(given) = fields.get(Name::XRequestId) {
+    if let Some(given) = fields.get(Name::XRequestId).filter(|given| !given.is_empty()) {
         return Id::of(given);
     }
     let id = ids.make();
-    fields.append_tagged(Name::XRequestId, b"X-Request-ID", id.as_bytes());
+    match fields.has(Name::XRequestId) {
+        false => fields.append_tagged(Name::XRequestId, b"X-Request-ID", id.as_bytes()),
+        true => fields.set(b"X-Request-ID", id.as_bytes()),
+    }
     id
 }
 
-/// An address as text, without allocating.
-#[derive(Default)]
-struct IpText {
-    bytes: Vec<u8>,
-    v4: [u8; 15],
-}
+/// An address as text, without allocating. IPv4 by hand, since every request has one.
+struct IpText([u8; IpText::MAX]);
 
 impl IpText {
+    /// Eight groups of four digits and what stands between them.
+    const MAX: usize = 8 * 4 + 7;
+
+    fn new() -> IpText {
+        IpText([0; IpText::MAX])
+    }
+
     fn write(&mut self, ip: IpAddr) -> &[u8] {
         let IpAddr::V4(ip) = ip.to_canonical() else {
-            self.bytes = ip.to_string().into_bytes();
-            return &self.bytes;
+            let mut rest = &mut self.0[..];
+            // It fits: an address that is not a mapped one has no IPv4 part as text.
+            let _ = write!(rest, "{}", ip.to_canonical());
+            let left = rest.len();
+            return &self.0[..IpText::MAX - left];
         };
         let mut at = 0;
         let mut put = |byte: u8| {
-            self.v4[at] = byte;
+            self.0[at] = byte;
             at += 1;
         };
         for (i, octet) in ip.octets().into_iter().enumerate() {
@@ -182,7 +188,7 @@ impl IpText {
             }
             put(b'0' + octet % 10);
         }
-        &self.v4[..at]
+        &self.0[..at]
     }
 }
 
@@ -200,9 +206,9 @@ mod tests {
 
     fn rewritten(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut head = head(fields);
-        let client = Some("192.0.2.7:4711".parse().unwrap());
-        let id =
-            request(&mut head, &Inbound { client, trusted, scheme: b"http", via: None }, &mut Ids::new());
+        let peer = Some("192.0.2.7:4711".parse().unwrap());
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via: None };
+        let id = request(&mut head, &inbound, &mut Ids::new());
         assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
         let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
         let shown = head.fields.iter().map(|(_, n, v)| format!("{}: {}", text(n), text(v)));
@@ -255,10 +261,11 @@ mod tests {
             ]
         );
         let mut head = head(&[("X-Request-ID", "theirs")]);
-        let inbound = Inbound { client: None, trusted: true, scheme: b"http", via: Some(b"edge") };
+        let inbound = Inbound { peer: None, trusted: true, scheme: Scheme::Https, via: Some(b"edge") };
         assert_eq!(request(&mut head, &inbound, &mut Ids::new()).as_bytes(), b"theirs");
         assert_eq!(head.fields.get(Name::Via), Some(&b"1.1 edge"[..]));
         assert!(!head.fields.has(Name::XForwardedFor), "a Unix socket has no address");
+        assert_eq!(head.fields.get(Name::XForwardedProto), Some(&b"https"[..]));
     }
 
     #[test]
@@ -286,13 +293,26 @@ mod tests {
         );
     }
 
+    /// No address is longer as text.
+    const LONGEST: &str = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+
     #[test]
     fn addresses_are_written_as_the_standard_library_writes_them() {
-        for ip in ["0.0.0.0", "127.0.0.1", "255.255.255.255", "10.100.9.99", "::1", "2001:db8::7"] {
-            let mut text = IpText::default();
-            assert_eq!(text.write(ip.parse().unwrap()), ip.as_bytes());
+        for ip in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "255.255.255.255",
+            "10.100.9.99",
+            "::1",
+            "2001:db8::7",
+            "::1.2.3.4",
+            LONGEST,
+        ] {
+            let mut text = IpText::new();
+            let ip: IpAddr = ip.parse().unwrap();
+            assert_eq!(text.write(ip), ip.to_string().as_bytes());
         }
-        assert_eq!(IpText::default().write("::ffff:1.2.3.4".parse().unwrap()), b"1.2.3.4");
+        assert_eq!(IpText::new().write("::ffff:1.2.3.4".parse().unwrap()), b"1.2.3.4");
     }
 
     #[test]
@@ -300,7 +320,7 @@ mod tests {
         for (version, goes) in [(Version::Http10, false), (Version::Http11, true)] {
             let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
             head.version = version;
-            let inbound = Inbound { client: None, trusted: false, scheme: b"http", via: None };
+            let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
             request(&mut head, &inbound, &mut Ids::new());
             assert_eq!(head.fields.has(Name::Expect), goes);
         }

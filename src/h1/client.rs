@@ -110,6 +110,16 @@ impl Client {
         self.writing = Writing::Framed(Framing::Tunnel);
     }
 
+    /// Bytes still to come of a body whose length is known: they may go past `decode`, if nothing looks at them.
+    pub fn known_rest(&self) -> u64 {
+        self.reading.known_rest()
+    }
+
+    /// Counts body bytes that went past `decode`; true if they were the last.
+    pub fn pass(&mut self, n: u64) -> bool {
+        self.reading.pass(n)
+    }
+
     pub fn next_message(&mut self) {
         *self = Client::default();
     }

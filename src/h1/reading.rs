@@ -41,6 +41,27 @@ impl Reading {
         head(len, *self == Reading::Done)
     }
 
+    /// Bytes still to come of a body whose length is known.
+    pub(super) fn known_rest(&self) -> u64 {
+        match self {
+            Reading::Body(Body::Exact(left)) => *left,
+            _ => 0,
+        }
+    }
+
+    /// Counts body bytes that went past `decode`; true if they were the last.
+    pub(super) fn pass(&mut self, n: u64) -> bool {
+        if let Reading::Body(Body::Exact(left)) = self {
+            debug_assert!(n <= *left, "more passed than there was to come");
+            *left = left.saturating_sub(n);
+            if *left == 0 {
+                *self = Reading::Done;
+                return true;
+            }
+        }
+        false
+    }
+
     /// The step of whatever is not a head.
     pub(super) fn step_body(
         &mut self,

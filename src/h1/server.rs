@@ -131,6 +131,16 @@ impl Server {
         self.writing.end(trailers, out)
     }
 
+    /// Bytes still to come of a body whose length is known: they may go past `decode`, if nothing looks at them.
+    pub fn known_rest(&self) -> u64 {
+        self.reading.known_rest()
+    }
+
+    /// Counts body bytes that went past `decode`; true if they were the last.
+    pub fn pass(&mut self, n: u64) -> bool {
+        self.reading.pass(n)
+    }
+
     pub fn next_message(&mut self) {
         *self = Server::default();
     }

@@ -202,6 +202,22 @@ impl Fields {
         }
     }
 
+    /// Makes one field, in the place of the first, of all that have this tag: their values in order, `more` behind
+    /// them, with ", " between (RFC 9110 section 5.3). Does nothing where there is none.
+    pub fn join(&mut self, tag: Name, more: &[u8]) {
+        let Some(first) = self.list.iter().position(|f| f.tag == tag) else { return };
+        let start = self.bytes.len();
+        for field in self.list.iter().filter(|f| f.tag == tag && !f.value.is_empty()) {
+            self.bytes.extend_from_within(field.value.start as usize..field.value.end as usize);
+            self.bytes.extend_from_slice(b", ");
+        }
+        self.bytes.extend_from_slice(more);
+        let value = Span::new(start, self.bytes.len());
+        self.list[first] = Field { plain: false, value, ..self.list[first] };
+        let mut at = 0..;
+        self.list.retain(|f| at.next() == Some(first) || f.tag != tag);
+    }
+
     /// Removes every field of this name, whatever its case.
     pub fn remove(&mut self, name: &[u8]) {
         while let Some(at) = self.position(name) {
@@ -250,5 +266,14 @@ mod tests {
         f.prepend(b"First", b"0");
         assert_eq!(shown(&f), r#"{"First": "0", "b": "new", "C": "4", "D": "5"}"#);
         assert_eq!(f.get_by_name(b"c"), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn joining_makes_one_field_in_the_place_of_the_first() {
+        let mut f = fields(&[("A", "1"), ("Via", "2"), ("B", "3"), ("via", ""), ("VIA", "4, 5"), ("C", "6")]);
+        f.join(Name::Via, b"7");
+        assert_eq!(shown(&f), r#"{"A": "1", "Via": "2, 4, 5, 7", "B": "3", "C": "6"}"#);
+        f.join(Name::Te, b"8");
+        assert_eq!(f.len(), 4);
     }
 }

@@ -48,6 +48,23 @@ impl Method {
     }
 }
 
+/// The scheme of the URI that a client asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn text(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
 /// A request's start line, fields and what was decided about its body.
 #[derive(Default, Clone, Debug)]
 pub struct RequestHead {

@@ -4,6 +4,7 @@
 mod limits;
 mod listener;
 mod memory;
+mod pipe;
 mod queue;
 mod stream;
 mod transport;
@@ -11,5 +12,6 @@ mod transport;
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
 pub use memory::give_memory_back;
+pub use pipe::Pipe;
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

@@ -1,7 +1,7 @@
 //! TCP and Unix sockets as `Transport`s, and the real network.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
-use super::{Network, Transport};
+use super::{Network, Pipe, Transport};
 use crate::config::Address;
 
 pub enum Stream {
@@ -28,6 +28,8 @@ macro_rules! either {
 }
 
 impl Transport for Stream {
+    type Pipe = Pipe;
+
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
         either!(self, s => s.read(space))
     }
@@ -64,8 +66,31 @@ impl Transport for Stream {
         matches!(self, Stream::Tcp(_))
     }
 
+    fn new_pipe() -> io::Result<Pipe> {
+        Pipe::new()
+    }
+
+    fn can_splice(&self) -> bool {
+        matches!(self, Stream::Tcp(_))
+    }
+
+    fn splice_in(&mut self, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
+        pipe.take_from(either!(self, s => s.as_raw_fd()), most)
+    }
+
+    fn splice_out(&mut self, pipe: &mut Pipe, held: usize) -> io::Result<usize> {
+        pipe.give_to(either!(self, s => s.as_raw_fd()), held)
+    }
+
     fn unacknowledged(&self) -> usize {
         super::queue::unacknowledged(either!(self, s => s.as_raw_fd()))
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(s) => s.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
     }
 }
 

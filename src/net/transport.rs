@@ -2,11 +2,14 @@
 //! with system calls; tests answer from memory. A byte filter such as TLS is another `Transport` over one.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 
 use crate::config::Address;
 
 /// One connection. No call blocks; `WouldBlock` means: not now, and readiness will be reported.
 pub trait Transport {
+    /// A kernel buffer through which bytes pass without being looked at (splice(2)). Closed when dropped.
+    type Pipe;
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize>;
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Several pieces as one message.
@@ -19,8 +22,20 @@ pub trait Transport {
     fn reset_on_close(&mut self);
     /// Whether a `recv` that returned less than there was space for has emptied the socket.
     fn short_recv_is_empty(&self) -> bool;
+    fn new_pipe() -> io::Result<Self::Pipe>;
+    /// Whether bytes can pass this connection through a pipe: not where a filter has to see them.
+    fn can_splice(&self) -> bool;
+    /// Moves up to `most` received bytes into an empty pipe; 0 is the end. With an empty pipe, and only with one,
+    /// `WouldBlock` means that nothing has been received.
+    fn splice_in(&mut self, pipe: &mut Self::Pipe, most: usize) -> io::Result<usize>;
+    /// Moves up to `held` bytes out of the pipe.
+    fn splice_out(&mut self, pipe: &mut Self::Pipe, held: usize) -> io::Result<usize>;
     /// Bytes that were taken by `send` and that the peer has not taken yet.
     fn unacknowledged(&self) -> usize;
+    /// Our end's address. `None` where that is no IP address.
+    fn local_address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Where new connections come from and readiness is asked for.

@@ -34,6 +34,13 @@ impl Source {
         Source::of(Entry::File(path.to_owned()))
     }
 
+    /// A config whose text is at hand already; modules beside it are read from disk.
+    pub fn in_memory(path: &Path, text: &[u8]) -> Source {
+        let mut source = Source::file(path);
+        source.files.insert(path.to_owned(), Ok(text.into()));
+        source
+    }
+
     /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
     pub fn embedded(listen: &[String], backends: &[String]) -> Source {
         Source::of(Entry::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })

@@ -8,6 +8,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
+use super::pipes::Held;
 use crate::base::buffer::{Buffer, Output, Pool};
 use crate::http::Sink;
 use crate::net::Transport;
@@ -28,12 +29,14 @@ pub enum WriteEnd {
     Done,
 }
 
-pub struct Connection<S, R> {
+pub struct Connection<S: Transport, R> {
     pub stream: S,
     /// What it is for: a client's side or a backend's.
     pub role: R,
     pub input: Buffer,
     pub output: Output,
+    /// A pipe with bytes that follow those of `output`; nothing is added to `output` while it holds any.
+    pub spliced: Option<Held<S::Pipe>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
@@ -59,6 +62,7 @@ impl<S: Transport, R> Connection<S, R> {
             role,
             input: Buffer::default(),
             output: Output::default(),
+            spliced: None,
             readable: false,
             writable,
             read_closed: false,
@@ -112,19 +116,43 @@ impl<S: Transport, R> Connection<S, R> {
         let mut moved = false;
         while self.writable && !self.output.is_empty() {
             let sent = self.stream.send(self.output.bytes());
-            match self.sent(sent, now)? {
-                0 => break,
-                n => {
-                    self.output.consume(blocks, n);
-                    moved = true;
-                }
-            }
+            let n = self.sent(sent, now)?;
+            self.output.consume(blocks, n);
+            moved |= n > 0;
         }
-        if self.write_end == WriteEnd::Wanted && self.output.is_empty() {
+        moved |= self.flush_spliced(now)?;
+        if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.write_end = WriteEnd::Done;
             moved = true;
             // A peer that is gone already makes this fail; reading will say so.
             let _ = self.stream.shutdown_write();
+        }
+        Ok(moved)
+    }
+
+    /// Everything was taken by the kernel.
+    pub fn is_flushed(&self) -> bool {
+        self.output.is_empty() && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
+    }
+
+    /// How many body bytes may be added now.
+    pub fn room(&self) -> usize {
+        match &self.spliced {
+            Some(held) if held.bytes > 0 => 0,
+            _ => self.output.room().saturating_sub(FRAME_MAX),
+        }
+    }
+
+    fn flush_spliced(&mut self, now: u64) -> io::Result<bool> {
+        let mut moved = false;
+        while self.writable && self.output.is_empty() {
+            let Some(held) = self.spliced.as_mut().filter(|held| held.bytes > 0) else { break };
+            let sent = self.stream.splice_out(&mut held.pipe, held.bytes);
+            let n = self.sent(sent, now)?;
+            if let Some(held) = &mut self.spliced {
+                held.bytes -= n;
+            }
+            moved |= n > 0;
         }
         Ok(moved)
     }
@@ -165,7 +193,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Makes 0 of "not now" and remembers since when the kernel takes nothing.
+    /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
     fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -187,7 +215,13 @@ impl<S: Transport, R> Connection<S, R> {
     /// Gives every block back before the connection goes.
     pub fn discard(&mut self, blocks: &mut Pool) {
         self.input.clear(blocks);
+        self.clear_output(blocks);
+    }
+
+    /// Forgets what was still to be written.
+    pub fn clear_output(&mut self, blocks: &mut Pool) {
         self.output.clear(blocks);
+        self.spliced = None;
     }
 }
 

@@ -7,14 +7,18 @@
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::connection::Connection;
+use super::ends::client_gone;
+use super::pipes::Pipes;
+use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
-use super::sides::{Backend, BackendState, Client, ClientSide, Lane};
+use super::sides::{Arrival, Backend, BackendState, Client, ClientSide, Lane, Peer};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
 use crate::base::buffer::Pool;
@@ -22,7 +26,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::http::{Fields, RequestHead, ResponseHead};
-use crate::net::Network;
+use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
 
@@ -47,11 +51,13 @@ pub struct Core<N: Network> {
     /// In boxes, so that a lane is not moved about but used again where it is.
     pub(super) lanes: Slab<Box<Lane>>,
     pub(super) blocks: Pool,
+    pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
     pub(super) router: Router,
     pub(super) wheel: Wheel,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) access: Option<batch::Sender>,
+    pub(super) proxy_refusals: ProxyRefusals,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
@@ -95,11 +101,13 @@ impl<N: Network> Core<N> {
             backends: Table::new(Side::Backend),
             lanes: Slab::new(),
             blocks: Pool::new(SPARE_BLOCKS),
+            pipes: Pipes::new(config.settings.splice),
             router: Router::new(config, script),
             wheel: Wheel::new(now),
             ids: Ids::new(),
             scratch: Scratch::default(),
             access,
+            proxy_refusals: ProxyRefusals::default(),
             queue: Vec::new(),
             turning: Vec::new(),
             now,
@@ -126,13 +134,19 @@ impl<N: Network> Core<N> {
     }
 
     /// Takes a connection that was accepted.
-    pub fn accepted(&mut self, mut stream: N::Stream, peer: Option<std::net::SocketAddr>) {
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
+        let peer = self.peer(address);
+        self.admit(stream, peer, Arrival::Direct);
+    }
+
+    pub(super) fn admit(&mut self, mut stream: N::Stream, peer: Peer, arrival: Arrival) {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {error}");
             return;
         }
-        let key = self.clients.insert(Connection::new(stream, ClientSide::new(peer), true, self.now));
+        let role = ClientSide::new(peer, arrival);
+        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
         self.arm_client(key);
     }
 
@@ -230,7 +244,7 @@ impl<N: Network> Core<N> {
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
         if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
-            let gone = pump::client_gone(&self.lanes[lane as usize]);
+            let gone = client_gone(&self.lanes[lane as usize]);
             return self.fail(lane, gone);
         }
         if let Some(failure) = self.finish_connect(lane) {
@@ -257,6 +271,7 @@ impl<N: Network> Core<N> {
         let backend = lane.backend.map(|b| &mut self.backends[b]);
         let tools = &mut Tools {
             blocks: &mut self.blocks,
+            pipes: &mut self.pipes,
             router: &mut self.router,
             response: &mut self.scratch.response,
             trailers: &mut self.scratch.trailers,
@@ -266,52 +281,10 @@ impl<N: Network> Core<N> {
         };
         pump::turn(client, backend, lane, tools)
     }
-
-    /// Access records wait to be sent.
-    pub fn access_waits(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| !a.is_empty())
-    }
-
-    pub fn access_is_full(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| a.len() >= a.batch_size() / 2)
-    }
-
-    pub fn flush_access(&mut self) {
-        if let Some(access) = &mut self.access {
-            access.send();
-        }
-    }
-
-    /// Gives descriptors back that are only kept to be fast.
-    pub fn close_idle_backends(&mut self) {
-        for key in self.backends.keys() {
-            if self.backends[key].role.state == BackendState::Idle {
-                self.close_backend(key);
-            }
-        }
-    }
-
-    pub fn has_surplus(&self) -> bool {
-        self.blocks.has_surplus()
-    }
-
-    /// Frees what a burst left behind; true if that was anything.
-    pub fn trim(&mut self) -> bool {
-        self.blocks.trim() > 0
-    }
-
-    /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
-    pub fn blocks(&self) -> (usize, usize) {
-        (self.blocks.lent(), self.blocks.spare())
-    }
-
-    pub fn counts(&self) -> (usize, usize, usize) {
-        (self.clients.len(), self.backends.len(), self.lanes.len())
-    }
 }
 
 /// Remembers readiness; says whether the connection stood in the queue already.
-fn mark<S, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
+fn mark<S: Transport, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
     connection.readable |= ready.readable || ready.read_closed || ready.hung_up;
     connection.writable |= ready.writable || ready.hung_up;
     connection.read_closed |= ready.read_closed || ready.hung_up;

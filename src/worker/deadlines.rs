@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::core::{Core, Step};
-use super::sides::BackendState;
+use super::sides::{Arrival, BackendState};
 use super::table::{Side, Token};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Network;
@@ -16,6 +16,8 @@ enum Reason {
     Fail(Failure),
     /// Part of a head came, the rest did not.
     Head,
+    /// So did the PROXY header before it.
+    ProxyHeader,
     /// Nobody waits for anything: close without a word.
     Silent,
 }
@@ -67,6 +69,10 @@ impl<N: Network> Core<N> {
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
             return Some(match (client.role.head_since, client.role.served) {
+                (since, _) if client.role.arrival == Arrival::Awaited => {
+                    let since = since.unwrap_or(client.read_at);
+                    Deadline::new(since, timeouts.head, Reason::ProxyHeader)
+                }
                 (Some(since), _) => Deadline::new(since, timeouts.head, Reason::Head),
                 (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Silent),
                 (None, _) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
@@ -78,7 +84,7 @@ impl<N: Network> Core<N> {
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
             return Some(Deadline::fail(last, timeouts.tunnel, Failure::TUNNEL_TIMEOUT));
         }
-        if !client.output.is_empty() {
+        if !client.is_flushed() {
             return Some(Deadline::fail(client.write_at, timeouts.write, Failure::WRITE_TIMEOUT));
         }
         (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
@@ -89,9 +95,9 @@ impl<N: Network> Core<N> {
 
     /// The server could take more of the request's body: the client is the one everybody waits for.
     fn waits_for_body(&self, backend: Option<u32>) -> bool {
-        backend.and_then(|b| self.backends.get(b)).is_some_and(|b| {
-            b.role.state == BackendState::Busy && b.output.is_empty() && !b.role.write_failed
-        })
+        backend
+            .and_then(|b| self.backends.get(b))
+            .is_some_and(|b| b.role.state == BackendState::Busy && b.is_flushed() && !b.role.write_failed)
     }
 
     fn backend_deadline(&self, key: u32) -> Option<Deadline> {
@@ -112,7 +118,8 @@ impl<N: Network> Core<N> {
         match x.response {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
-                let sent = x.request == RequestHalf::Done || !backend.output.is_empty();
+                let sent = x.request == RequestHalf::Done || !backend.is_flushed();
+                let sent = sent || backend.role.write_failed;
                 // A request whose body has yet to come waits for the client, not for the server.
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
@@ -122,7 +129,7 @@ impl<N: Network> Core<N> {
             ResponseHalf::Body => {
                 let client = self.clients.get(lane.client)?;
                 // While the client does not take what there is, we are not reading.
-                client.output.is_empty().then(|| {
+                client.is_flushed().then(|| {
                     let last = backend.read_at.max(client.write_at);
                     Deadline::fail(last, timeouts.gap, Failure::GAP_TIMEOUT)
                 })
@@ -177,6 +184,7 @@ impl<N: Network> Core<N> {
         let step = match deadline.reason {
             Reason::Silent => self.close_client(key),
             Reason::Head => self.refuse_late(key),
+            Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
         };
         self.go_on(key, step);

@@ -67,8 +67,7 @@ impl<N: Network> Core<N> {
             return Err(refused);
         }
         let x = &mut lane.exchange;
-        let address = self.clients[lane.client].role.peer;
-        let about = script::Client { address, scheme: "http", id: x.id.as_bytes() };
+        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.router.pick(route, &lane.tried, &mut x.head, about, self.now) {
             Ok(server) => {
                 lane.server = Some(server);
@@ -87,15 +86,19 @@ impl<N: Network> Core<N> {
     fn take_idle(&mut self, lane: u32, pool: PoolId, server: ServerId) -> Option<u32> {
         let method = self.lanes[lane as usize].exchange.head.method;
         let max_age = if method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
-        while let Some(idle) = self.router.pools.server(pool, server).idle.take(self.now, max_age) {
-            let backend = &mut self.backends[idle.connection];
+        let private = self.router.config.pools[pool.0 as usize].send_proxy.is_some();
+        loop {
+            let key = match private {
+                true => self.take_kept(lane, pool, server, max_age)?,
+                false => self.router.pools.server(pool, server).idle.take(self.now, max_age)?.connection,
+            };
+            let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
             if !(backend.readable || backend.read_closed || backend.hung_up) {
-                return Some(idle.connection);
+                return Some(key);
             }
-            self.close_backend(idle.connection);
+            self.close_backend(key);
         }
-        None
     }
 
     #[cold]
@@ -109,6 +112,7 @@ impl<N: Network> Core<N> {
             server,
             state: BackendState::Connecting,
             lane: None,
+            private: None,
             since: self.now,
             wrote: false,
             keep_alive: false,
@@ -119,6 +123,9 @@ impl<N: Network> Core<N> {
 
     /// Joins a backend to a lane and writes the request head into its output.
     fn attach(&mut self, lane: u32, backend: u32, reused: bool) {
+        if !reused {
+            self.announce_client(lane, backend);
+        }
         let key = lane;
         let lane = &mut self.lanes[lane as usize];
         lane.backend = Some(backend);
@@ -211,6 +218,8 @@ impl<N: Network> Core<N> {
             // The last read filled its space to the brim: is there really more?
             let _ = backend.fill(&mut self.blocks, self.now);
         }
+        self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        let flushed = backend.is_flushed();
         let role = &mut backend.role;
         self.router.pools.request_ends(role.pool, role.server);
         role.lane = None;
@@ -219,14 +228,19 @@ impl<N: Network> Core<N> {
             && !(lane.exchange.tunnel || self.draining || role.write_failed)
             && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
-            && backend.output.is_empty();
+            && flushed;
         if !clean {
             return self.close_backend(key);
         }
         role.state = BackendState::Idle;
         role.since = self.now;
-        let idle = Idle { connection: key, since: self.now };
-        self.router.pools.server(role.pool, role.server).idle.put(idle);
+        match role.private {
+            Some(private) => self.keep(key, private.owner),
+            None => {
+                let idle = Idle { connection: key, since: self.now };
+                self.router.pools.server(role.pool, role.server).idle.put(idle);
+            }
+        }
         self.arm_backend(key);
     }
 
@@ -247,8 +261,12 @@ impl<N: Network> Core<N> {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
-        if backend.role.state == BackendState::Idle {
-            self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+        match (backend.role.state, backend.role.private) {
+            (BackendState::Idle, Some(private)) => self.forget_kept(key, private.owner),
+            (BackendState::Idle, None) => {
+                self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+            }
+            _ => {}
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct EventLoop {
 
 struct Accepting {
     listener: Listener,
+    /// Its clients come through proxies that say for whom.
+    proxied: bool,
     ready: bool,
 }
 
@@ -68,9 +70,9 @@ impl EventLoop {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(WAKER as usize))?;
         let mut accepting = Vec::new();
-        for (i, mut listener) in listeners.into_iter().enumerate() {
+        for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
             listener.watch(poll.registry(), FIRST_LISTENER - i as u64)?;
-            accepting.push(Accepting { listener, ready: false });
+            accepting.push(Accepting { listener, proxied: written.proxy_protocol, ready: false });
         }
         let kernel = Kernel::new(poll.registry().try_clone()?);
         let now = zero.elapsed().as_micros() as u64;
@@ -181,6 +183,9 @@ impl EventLoop {
 
     fn accept_one(&mut self, at: usize, now: u64) {
         match self.listeners[at].listener.accept() {
+            Ok(accepted) if self.listeners[at].proxied => {
+                self.core.accepted_from_proxy(accepted.stream, accepted.peer);
+            }
             Ok(accepted) => self.core.accepted(accepted.stream, accepted.peer),
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
             // The client left while it waited.

@@ -97,6 +97,7 @@ impl<N: Network> Core<N> {
         let (x, key) = (&lane.exchange, lane.client);
         let draining = self.draining;
         let client = &mut self.clients[key];
+        self.pipes.give_back(client.spliced.take());
         client.role.lane = None;
         client.role.served += 1;
         client.role.codec.next_message();
@@ -149,11 +150,10 @@ impl<N: Network> Core<N> {
         let config = &self.router.config;
         let pool = lane.route.map(|r| &config.pools[r.pool.0 as usize]);
         let server = pool.zip(lane.server).map(|(pool, server)| &pool.servers[server.0 as usize]);
-        let peer = self.clients.get(lane.client).and_then(|c| c.role.peer);
         let text = |tag| x.head.fields.get(tag).unwrap_or_default();
         let record = Record {
-            client: peer.map(|p| p.ip().to_canonical()),
-            client_port: peer.map_or(0, |p| p.port()),
+            client: x.client.map(|client| client.ip().to_canonical()),
+            client_port: x.client.map_or(0, |client| client.port()),
             status: x.status,
             end: x.end,
             version: version_of(x),

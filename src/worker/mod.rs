@@ -5,9 +5,14 @@
 //! - `core`       the state and whose turn it is, generic over the network
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
-//! - `pump`       moves a pair's bytes
+//! - `private`    connections to servers that are one client's alone
+//! - `proxied`    clients that come through a proxy which says for whom
+//! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
+//! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
 //! - `deadlines`  every wait, derived from the state
+//! - `ends`       what the end of a connection means to its exchange
+//! - `upkeep`     what the loop asks for between turns
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
@@ -16,12 +21,20 @@ mod core;
 mod deadlines;
 mod dial;
 mod drain;
+mod ends;
 mod event_loop;
 mod finish;
+mod pipes;
+mod private;
+mod proxied;
 mod pump;
+mod request_way;
+mod response_way;
 mod sides;
+mod splice;
 mod start;
 mod table;
+mod upkeep;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::connection::Connection;
+use super::private::Private;
 use crate::balance::Tried;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::{Exchange, Failure};
@@ -14,8 +15,8 @@ pub type Backend<S> = Connection<S, BackendSide>;
 
 pub struct ClientSide {
     pub codec: h1::Server,
-    /// `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
+    pub peer: Peer,
+    pub arrival: Arrival,
     /// The exchange that is under way. HTTP/1 has one at a time.
     pub lane: Option<u32>,
     /// When the head that is being read began.
@@ -25,6 +26,28 @@ pub struct ClientSide {
     /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
     /// lost to a reset (RFC 9112 section 9.6).
     pub lingering: Option<Lingering>,
+    /// Idle connections to servers that are this client's alone (`private`).
+    pub kept: Vec<u32>,
+}
+
+/// Where a client's connection comes from, as far as that is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The socket's, or what a PROXY header said. `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// Its forwarding headers are believed.
+    pub trusted: bool,
+}
+
+/// By which way a client came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// By itself.
+    Direct,
+    /// Through a proxy whose PROXY header has yet to come.
+    Awaited,
+    /// Through a proxy, on whose side it connected to this address.
+    Relayed(SocketAddr),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +58,16 @@ pub struct Lingering {
 }
 
 impl ClientSide {
-    pub fn new(peer: Option<SocketAddr>) -> ClientSide {
+    pub fn new(peer: Peer, arrival: Arrival) -> ClientSide {
         ClientSide {
             codec: h1::Server::default(),
             peer,
+            arrival,
             lane: None,
             head_since: None,
             served: 0,
             lingering: None,
+            kept: Vec::new(),
         }
     }
 }
@@ -61,6 +86,8 @@ pub struct BackendSide {
     pub server: ServerId,
     pub state: BackendState,
     pub lane: Option<u32>,
+    /// Set where a PROXY header made it one client's own.
+    pub private: Option<Private>,
     /// When it reached its state.
     pub since: u64,
     /// Bytes of the present request went to the socket.

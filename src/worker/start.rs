@@ -2,9 +2,11 @@
 
 use super::connection::OutputSink;
 use super::core::{Core, Step};
-use super::sides::Lane;
-use crate::exchange::{Failure, Inbound, Passage, RequestHalf, passage, rewrite_request};
-use crate::http::{Event, Fault, RequestHead};
+use super::sides::{Arrival, Lane};
+use crate::exchange::{
+    Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage, rewrite_request,
+};
+use crate::http::{Event, Fault, RequestHead, Scheme};
 use crate::net::{Network, Transport};
 use crate::route::{Decision, Route};
 use crate::script;
@@ -31,6 +33,9 @@ impl<N: Network> Core<N> {
         if !client.input.is_empty() {
             client.role.head_since.get_or_insert(self.now);
         }
+        if client.role.arrival == Arrival::Awaited {
+            return self.read_proxy_header(key);
+        }
         let (bytes, eof) = (client.input.bytes(), client.eof);
         let scratch = &mut self.scratch;
         let decoded = client.role.codec.decode(bytes, eof, 0, &mut scratch.request, &mut scratch.trailers);
@@ -47,7 +52,7 @@ impl<N: Network> Core<N> {
     }
 
     /// No whole head yet: read on if there is something, or wait for it.
-    fn more_of_head(&mut self, key: u32) -> Step {
+    pub(super) fn more_of_head(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if client.eof {
             return self.close_client(key);
@@ -67,14 +72,14 @@ impl<N: Network> Core<N> {
         let peer = client.role.peer;
         let x = &mut self.lanes[lane as usize].exchange;
         let settings = &self.router.config.settings;
-        let trusted = peer.is_some_and(|p| {
-            let ip = p.ip().to_canonical();
-            settings.trusted.iter().any(|net| net.contains(&ip))
-        });
         let via = settings.via.as_ref().map(String::as_bytes);
-        let inbound = Inbound { client: peer, trusted, scheme: b"http", via };
+        if peer.trusted {
+            x.client = claimed_client(&x.head.fields, peer.address, &settings.trusted);
+            x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
+        }
+        let inbound = Inbound { peer: peer.address, trusted: peer.trusted, scheme: Scheme::Http, via };
         x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
-        let about = script::Client { address: peer, scheme: "http", id: x.id.as_bytes() };
+        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.router.decide(&mut x.head, about) {
             Decision::Forward(route) => self.forward(lane, route),
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
@@ -128,6 +133,7 @@ impl<N: Network> Core<N> {
         let start = role.head_since.take().unwrap_or(self.now);
         let mut lane = self.scratch.spare.pop().unwrap_or_default();
         lane.begin(key, whole, start);
+        lane.exchange.client = role.peer.address;
         let lane = self.lanes.insert(lane) as u32;
         role.lane = Some(lane);
         lane
@@ -180,6 +186,9 @@ impl<N: Network> Core<N> {
         if let Some(mut client) = self.clients.remove(key) {
             client.discard(&mut self.blocks);
             self.wheel.disarm(super::table::Token::timer_of(super::table::Side::Client, key));
+            for backend in client.role.kept {
+                self.close_backend(backend);
+            }
         }
         Step::Gone
     }

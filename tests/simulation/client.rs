@@ -1,336 +1,325 @@
-//! A client and the oracle of what it receives: a small reader of responses of its own, which knows which bytes
-//! belong to which request and how a message that was cut has to look.
+//! A client, and the oracle of what it receives: which responses come, that each belongs to its request and is
+//! whole exactly if its server sent it whole, and that a message that was cut looks cut.
 
-use crate::plan::{Body, Fault, Manner, Reply, Request, Shape, Verb, reply};
-use crate::rng::{body, body_byte};
+use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
+use crate::plan::{Body, FirstEnd, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
+use crate::rng::body;
 use crate::world::World;
 
 pub struct Client {
     pub link: usize,
-    pub requests: Vec<Request>,
+    requests: Vec<Request>,
     manner: Manner,
-    seed: u64,
-    honest: bool,
-    /// Bytes of each request; those of a tunnel follow its head at once.
+    /// Bytes of all requests; those of a tunnel stand behind its head.
     out: Vec<u8>,
-    /// Where each request ends in `out`.
-    ends: Vec<usize>,
+    /// Where each request's head and where the whole of it ends in `out`.
+    ends: Vec<(usize, usize)>,
     sent: usize,
-    finished_sending: bool,
+    finished: bool,
     pub gone: bool,
+    /// Does nothing before this time.
+    pub wakes: u64,
     reader: Reader,
-    /// Responses that came whole, and the last one if it did not.
-    pub whole: usize,
+    /// Responses that came whole.
+    whole: usize,
+    /// The present response, once its head came.
+    current: Option<Current>,
+    /// What the present request waits for came.
+    go_on: bool,
+    /// A response said that it is the last one.
+    last: bool,
+    /// The connection may end behind the last response that came.
+    may_end: bool,
 }
 
-/// Where the reader stands in the response to `requests[whole]`.
-enum State {
-    Head(Vec<u8>),
-    Length { at: usize, left: usize },
-    ChunkSize { at: usize, line: Vec<u8> },
-    ChunkData { at: usize, left: usize },
-    ChunkEnd { at: usize, seen: usize },
-    Trailers { line: Vec<u8> },
-    UntilClose { at: usize },
-    Tunnel { at: usize },
-}
-
-struct Reader {
-    state: State,
-    /// The response carries our server's mark; its body is checked.
-    marked: bool,
-    /// rsp's own words, not checked beyond their status.
+/// A response whose head was read.
+#[derive(Clone, Copy, Debug)]
+struct Current {
     status: u16,
+    /// From a server; otherwise rsp's own words.
+    server: Option<(usize, Reply)>,
+    close: bool,
 }
 
 impl Client {
-    pub fn new(link: usize, requests: Vec<Request>, manner: Manner, seed: u64, honest: bool) -> Client {
+    pub fn new(link: usize, requests: Vec<Request>, ledger: &mut Ledger, world: &mut World) -> Client {
         let (mut out, mut ends) = (Vec::new(), Vec::new());
         for request in &requests {
-            write_request(request, &mut out);
-            ends.push(out.len());
+            ends.push(write_request(request, ledger.reply(request.id, 1).switch, &mut out));
+        }
+        if !ledger.honest && world.rng.one_in(12) {
+            // Not a request.
+            let at = world.rng.below(requests.len());
+            out[if at == 0 { 0 } else { ends[at - 1].1 }] = 0;
         }
         Client {
             link,
+            manner: Manner::any(&mut world.rng, ledger.honest, out.len()),
             requests,
-            manner,
-            seed,
-            honest,
             out,
             ends,
             sent: 0,
-            finished_sending: false,
+            finished: false,
             gone: false,
-            reader: Reader { state: State::Head(Vec::new()), marked: false, status: 0 },
+            wakes: 0,
+            reader: Reader::new(),
             whole: 0,
+            current: None,
+            go_on: false,
+            last: false,
+            may_end: false,
         }
     }
 
-    pub fn is_done(&self) -> bool {
-        self.gone
+    /// One that rsp must serve whole and without waiting for any timeout.
+    pub fn is_unserved(&self) -> bool {
+        self.manner.is_honest() && !self.gone
+    }
+
+    pub fn state(&self) -> String {
+        let Client { manner, whole, sent, current, .. } = self;
+        let (at, next) = (self.reader.at, self.requests.get(*whole));
+        format!(
+            "{manner:?}: {whole} answered, {sent} of {} bytes sent, {next:?}: {current:?} at {at}",
+            self.out.len()
+        )
+    }
+
+    /// Answers that it has read whole.
+    pub fn answered(&self) -> usize {
+        self.whole
     }
 
     /// A step of its life. True if anything moved.
-    pub fn step(&mut self, world: &mut World) -> bool {
-        if self.gone {
+    pub fn step(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
+        if self.gone || now < self.wakes {
             return false;
         }
+        if world.rng.one_in(60) {
+            self.wakes = now + world.rng.pause();
+        }
         let mut moved = self.send(world);
-        if let Manner::Leaving { after, reset } = self.manner
-            && self.sent >= after
-        {
-            return self.leave(world, reset);
+        match self.manner {
+            Manner::Leaving { after, reset } if self.sent >= after => return self.leave(world, reset),
+            Manner::Stopping { after } if self.sent >= after => {
+                // Only rsp can end this.
+                self.gone = world.links[self.link].closed;
+                return self.gone;
+            }
+            _ => {}
         }
-        if matches!(self.manner, Manner::Stopping { after } if self.sent >= after) {
-            // Only rsp can end this.
-            self.gone = world.is_over(self.link) || world.links[self.link].closed;
-            return self.gone;
-        }
-        let most = [1, 7, 300, 5_000, 100_000][world.rng.below(5)];
+        let most = world.rng.piece();
         let bytes = world.peer_read(self.link, most);
         moved |= !bytes.is_empty();
-        self.read(&bytes);
-        if world.is_over(self.link) {
-            self.ended(world.links[self.link].reset);
-            if !self.finished_sending && !world.links[self.link].reset {
-                world.peer_finish(self.link);
-            }
-            self.gone = true;
-            return true;
+        let whole = self.whole;
+        self.read(&bytes, ledger);
+        let between = self.whole > whole && self.sent == self.ends[self.whole - 1].1;
+        if between && world.rng.one_in(6) {
+            self.wakes = now + world.rng.below(6_000_000) as u64;
         }
-        if self.whole == self.requests.len() && !self.finished_sending {
-            world.peer_finish(self.link);
-            self.finished_sending = true;
-            moved = true;
+        if world.is_over(self.link) {
+            return self.over(world, ledger) | moved;
         }
         moved
     }
 
+    /// Nothing more will come.
+    fn over(&mut self, world: &mut World, ledger: &mut Ledger) -> bool {
+        let cut = world.links[self.link].cut;
+        // In a tunnel the other direction goes on.
+        if self.reader.reads_rest() && self.in_tunnel() && !cut && !world.links[self.link].closed {
+            return false;
+        }
+        self.ended(cut, ledger);
+        world.peer_close(self.link);
+        self.gone = true;
+        true
+    }
+
     fn leave(&mut self, world: &mut World, reset: bool) -> bool {
-        if reset { world.peer_reset(self.link) } else { world.peer_finish(self.link) }
-        self.finished_sending = true;
-        self.manner = Manner::Polite;
+        if reset {
+            world.peer_reset(self.link);
+        } else if !self.finished {
+            world.peer_finish(self.link);
+        }
+        self.finished = true;
         self.gone = reset;
         // One that only ended its side stays to see what comes, but sends no more.
-        self.sent = self.out.len();
+        self.manner = Manner::Leaving { after: usize::MAX, reset: false };
+        self.out.truncate(self.sent);
         true
     }
 
     fn send(&mut self, world: &mut World) -> bool {
-        let limit = match self.manner {
-            Manner::Polite => self.ends[self.whole.min(self.ends.len() - 1)],
-            Manner::Leaving { after, .. } | Manner::Stopping { after } => after.min(self.out.len()),
-            _ => self.out.len(),
-        };
-        let mut moved = false;
+        if self.finished {
+            return false;
+        }
+        let (mut moved, limit) = (false, self.limit());
         if self.sent < limit {
-            let piece = [1, 11, 400, 9_000, 200_000][world.rng.below(5)].min(limit - self.sent);
+            let piece = world.rng.piece().min(limit - self.sent);
             let n = world.peer_write(self.link, &self.out[self.sent..self.sent + piece]);
             self.sent += n;
             moved = n > 0;
         }
-        let tunnel_sent = self.sent == self.out.len() && self.ends_in_tunnel();
-        let half_close = self.manner == Manner::HalfClosing || tunnel_sent && self.whole_but_tunnel();
-        if self.sent == self.out.len() && half_close && !self.finished_sending {
+        let all_sent = self.sent == self.out.len();
+        let all_came = self.whole == self.requests.len();
+        let server_first =
+            self.requests.last().is_some_and(|r| r.is_tunnel() && r.first_end() == FirstEnd::Server);
+        let waits = server_first && !all_came && !world.is_over(self.link);
+        if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
             world.peer_finish(self.link);
-            self.finished_sending = true;
+            self.finished = true;
             moved = true;
         }
         moved
     }
 
-    fn ends_in_tunnel(&self) -> bool {
-        self.requests.last().is_some_and(|r| matches!(r.body, Body::Tunnel(_)))
-    }
-
-    fn whole_but_tunnel(&self) -> bool {
-        self.whole + 1 == self.requests.len() && matches!(self.reader.state, State::Tunnel { .. })
-    }
-
-    fn read(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            assert!(self.whole < self.requests.len(), "bytes after the last response: {:?}", bytes.escape_ascii());
-            self.take(*byte);
-        }
-    }
-
-    fn take(&mut self, byte: u8) {
-        let id = self.requests[self.whole].id;
-        let (marked, state) = (self.reader.marked, &mut self.reader.state);
-        let check = |at: usize| {
-            assert!(!marked || byte == body_byte(id, at), "wrong byte {at} of the body of {id}");
+    /// How far it may send now.
+    fn limit(&self) -> usize {
+        let at = self.whole.min(self.requests.len() - 1);
+        let own = match self.manner {
+            Manner::Polite => self.ends[at].1,
+            Manner::Leaving { after, .. } | Manner::Stopping { after } => after.min(self.out.len()),
+            _ => self.out.len(),
         };
-        match state {
-            State::Head(head) => {
-                head.push(byte);
-                if head.ends_with(b"\r\n\r\n") {
-                    let head = String::from_utf8(std::mem::take(head)).expect("a head is text");
-                    self.head(&head);
-                }
+        let waiting = (at..self.requests.len()).find(|i| self.requests[*i].waits && (*i > at || !self.go_on));
+        let gate = waiting.map_or(usize::MAX, |i| self.ends[i].0);
+        own.min(gate).max(self.sent)
+    }
+
+    fn in_tunnel(&self) -> bool {
+        self.current.is_some_and(|c| c.status == 101)
+    }
+
+    fn read(&mut self, mut bytes: &[u8], ledger: &mut Ledger) {
+        loop {
+            if self.whole == self.requests.len() || self.last {
+                assert!(bytes.is_empty() || self.more_may_come(), "after the last response: {}", show(bytes));
+                return;
             }
-            State::Length { at, left } => {
-                check(*at);
-                (*at, *left) = (*at + 1, *left - 1);
-                if *left == 0 {
-                    let len = *at;
-                    self.complete(Some(len));
-                }
-            }
-            State::ChunkSize { at, line } => {
-                line.push(byte);
-                if line.ends_with(b"\r\n") {
-                    let text = std::str::from_utf8(&line[..line.len() - 2]).expect("text");
-                    let left = usize::from_str_radix(text, 16).expect("a chunk size");
-                    let at = *at;
-                    *state = if left > 0 {
-                        State::ChunkData { at, left }
-                    } else {
-                        self.length_is(at);
-                        State::Trailers { line: Vec::new() }
-                    };
-                    if left == 0 {
-                        self.reader.state = State::Trailers { line: Vec::new() };
-                    }
-                }
-            }
-            State::ChunkData { at, left } => {
-                check(*at);
-                (*at, *left) = (*at + 1, *left - 1);
-                if *left == 0 {
-                    *state = State::ChunkEnd { at: *at, seen: 0 };
-                }
-            }
-            State::ChunkEnd { at, seen } => {
-                assert_eq!(byte, b"\r\n"[*seen], "after a chunk");
-                *seen += 1;
-                if *seen == 2 {
-                    *state = State::ChunkSize { at: *at, line: Vec::new() };
-                }
-            }
-            State::Trailers { line } => {
-                line.push(byte);
-                if line == b"\r\n" {
-                    self.complete(None);
-                } else if line.ends_with(b"\r\n") {
-                    assert!(line.starts_with(b"X-Sum: "), "an unknown trailer");
-                    line.clear();
-                }
-            }
-            State::UntilClose { at } | State::Tunnel { at } => {
-                check(*at);
-                *at += 1;
+            match self.reader.feed(&mut bytes) {
+                None => return,
+                Some(Event::Head(head)) => self.head(&head, ledger),
+                Some(Event::End { trailers }) => self.complete(trailers, ledger),
             }
         }
     }
 
-    fn expected(&self) -> Reply {
-        reply(self.seed, self.requests[self.whole].id, self.honest)
+    /// What was meant for a tunnel that did not come to be is read as a request by rsp.
+    fn more_may_come(&self) -> bool {
+        self.requests.last().is_some_and(|r| r.is_tunnel())
     }
 
-    fn head(&mut self, head: &str) {
+    fn head(&mut self, head: &Head, ledger: &mut Ledger) {
         let request = self.requests[self.whole];
-        let status: u16 = head[9..12].parse().expect("a status");
-        assert!(head.starts_with("HTTP/1.1 "), "{head}");
-        let field = |name: &str| {
-            let mut lines = head.split("\r\n").skip(1).filter_map(|l| l.split_once(": "));
-            lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_string())
-        };
-        self.reader.status = status;
-        self.reader.marked = field("X-Id").is_some();
-        if let Some(id) = field("X-Id") {
-            assert_eq!(id, request.id.to_string(), "the response of another request");
-        } else {
-            assert!(matches!(status, 100..=199 | 400 | 408 | 500..=504), "not ours, not rsp's: {head}");
-            assert!(!self.honest || status < 200, "an honest request was refused: {head}");
-        }
+        let line = head.first_line();
+        assert!(line.starts_with("HTTP/1.1 "), "{line}");
+        let status: u16 = line[9..12].parse().expect("a status");
         if (100..200).contains(&status) && status != 101 {
             assert!(!request.old, "an interim response to an HTTP/1.0 client");
-            self.reader.state = State::Head(Vec::new());
-            return;
+            assert!(head.framing().is_none(), "{}", head.0);
+            self.go_on |= status == 100;
+            return self.reader.next_head();
         }
-        let chunked = field("Transfer-Encoding").is_some();
-        assert!(!(chunked && request.old), "chunked to an HTTP/1.0 client");
-        let length = field("Content-Length").map(|l| l.parse::<usize>().expect("a length"));
-        assert!(!(chunked && length.is_some()), "two lengths");
-        self.reader.state = match (status, length) {
-            (101, _) => State::Tunnel { at: 0 },
-            _ if request.verb == Verb::Head || status == 204 => return self.complete(None),
-            (_, Some(0)) => return self.complete(Some(0)),
-            (_, Some(left)) => State::Length { at: 0, left },
-            _ if chunked => State::ChunkSize { at: 0, line: Vec::new() },
-            _ => State::UntilClose { at: 0 },
+        let id = head.number("X-Id");
+        let server = id.map(|id| {
+            assert_eq!(id as u64, request.id, "the response of another request");
+            let attempt = head.number("X-Attempt").expect("an attempt");
+            (attempt, ledger.reply(request.id, attempt))
+        });
+        match server {
+            Some((_, reply)) => {
+                assert_eq!(status, if reply.switch { 101 } else { reply.status });
+                check_pad(head, reply.pad);
+                assert!(head.field("Date").is_some(), "no Date");
+            }
+            None => {
+                assert!(matches!(status, 400 | 408 | 502..=504), "not ours, not rsp's: {line}");
+                assert!(!ledger.honest, "an honest request was refused: {line}, {request:?}");
+            }
+        }
+        let connection = head.field("Connection").map(str::to_ascii_lowercase);
+        let close = match connection.as_deref() {
+            Some("close") => true,
+            Some("upgrade") => status != 101,
+            Some("keep-alive") => !request.old,
+            None => request.old,
+            Some(other) => panic!("Connection: {other}"),
         };
+        let asked = !request.keep || request.old || ledger.draining;
+        let early = server.is_none_or(|(_, reply)| reply.early);
+        assert!(!close || asked || early || !ledger.honest, "closed without need: {}", head.0);
+        self.current = Some(Current { status, server, close });
+        self.go_on |= status == 101;
+        let framing = self.framing(head, status, &request);
+        assert!(framing != Framing::Rest || status == 101 || close, "no length, and no close: {}", head.0);
+        self.reader.body(framing, server.map(|(attempt, _)| response_key(request.id, attempt)));
     }
 
-    fn length_is(&self, len: usize) {
-        let expected = self.expected();
-        if self.reader.marked && !matches!(self.requests[self.whole].body, Body::Tunnel(_)) {
-            assert_eq!(len, expected.len, "length of the body of {}", self.requests[self.whole].id);
+    fn framing(&self, head: &Head, status: u16, request: &Request) -> Framing {
+        let framing = head.framing();
+        assert!(!(request.old && framing == Some(Framing::Chunked)), "chunked to an HTTP/1.0 client");
+        match status {
+            101 => Framing::Rest,
+            204 | 304 => Framing::None,
+            // Where rsp could not read the head, it does not know that either.
+            _ if request.verb == Verb::Head && !matches!(status, 400 | 408) => Framing::None,
+            _ => framing.unwrap_or(Framing::Rest),
         }
     }
 
     /// A response came whole, so its server must have sent all of it.
-    fn complete(&mut self, len: Option<usize>) {
-        if let Some(len) = len {
-            self.length_is(len);
+    fn complete(&mut self, trailers: bool, ledger: &mut Ledger) {
+        let request = self.requests[self.whole];
+        let Some(current) = self.current.take() else { panic!("an end without a head") };
+        if let Some((attempt, reply)) = current.server {
+            let bodiless = request.verb == Verb::Head && !reply.switch;
+            let len = if bodiless { 0 } else { reply.len };
+            assert_eq!(self.reader.at, len, "the length of the body of {request:?}");
+            let sent = ledger.was_sent_whole(request.id, attempt);
+            assert!(sent, "a cut response looks whole: {request:?}");
+            let passed = reply.trailers && !bodiless && !request.old && !reply.switch;
+            assert_eq!(trailers, passed, "trailers of {request:?}");
+            // What was not read of the request cannot be told from the next one.
+            self.may_end = reply.early && request.body != Body::None;
         }
-        let (request, expected) = (self.requests[self.whole], self.expected());
-        let bodiless = request.verb == Verb::Head || self.reader.status == 204 || expected.len == 0;
-        if self.reader.marked && !bodiless && !matches!(request.body, Body::Tunnel(_)) {
-            let cut = matches!(expected.fault, Fault::Cut(_));
-            assert!(!cut, "a cut response of {} looks whole", request.id);
-        }
+        self.last |= current.close || self.requests[self.whole].is_tunnel();
         self.whole += 1;
-        self.reader.marked = false;
-        self.reader.state = State::Head(Vec::new());
+        self.go_on = false;
+        self.reader.next_head();
     }
 
     /// The connection ended.
-    fn ended(&mut self, reset: bool) {
-        if self.whole < self.requests.len() {
-            match self.reader.state {
-                State::UntilClose { at } if !reset => {
-                    self.length_is(at);
-                    self.complete(Some(at));
-                }
-                State::Tunnel { at } if !reset => {
-                    let sent_all = self.sent == self.out.len();
-                    if self.honest && sent_all {
-                        assert_eq!(at, self.requests[self.whole].body.len(), "the tunnel lost bytes");
-                    }
-                    self.complete(None);
-                }
-                _ => {}
-            }
+    fn ended(&mut self, cut: bool, ledger: &mut Ledger) {
+        if self.reader.reads_rest() && !cut {
+            self.complete(false, ledger);
         }
-        if self.honest && !matches!(self.manner, Manner::Leaving { .. } | Manner::Stopping { .. }) {
-            assert!(!reset, "an honest connection was reset");
+        if self.is_unserved() && ledger.honest {
+            assert!(!cut, "an honest connection was reset after {} of {:?}", self.whole, self.requests);
             assert!(
-                self.whole == self.requests.len() || self.may_end_early(),
-                "only {} of {:?} were answered",
-                self.whole,
-                self.requests
+                self.reader.is_fresh() && self.current.is_none(),
+                "cut in {:?}",
+                self.requests[self.whole]
             );
-        }
-    }
-
-    /// An HTTP/1.0 response that only the close ends takes the connection with it.
-    fn may_end_early(&self) -> bool {
-        self.whole > 0 && self.requests[self.whole - 1].old && {
-            let last = reply(self.seed, self.requests[self.whole - 1].id, self.honest);
-            matches!(last.shape, Shape::Chunked | Shape::UntilClose)
+            let all = self.whole == self.requests.len() || self.last || self.may_end || ledger.draining;
+            assert!(all, "only {} of {:?} were answered", self.whole, self.requests);
         }
     }
 }
 
-fn write_request(request: &Request, out: &mut Vec<u8>) {
+fn show(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(300)].escape_ascii().to_string()
+}
+
+/// Gives where its head and where all of it ends.
+fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, usize) {
     let (id, verb) = (request.id, request.verb.text());
     let version = if request.old { "1.0" } else { "1.1" };
-    let mut head = format!("{verb} /{id} HTTP/{version}\r\nHost: h\r\n");
-    match (request.old, request.keep, request.body) {
-        (_, _, Body::Tunnel(_)) => head += "Connection: upgrade\r\nUpgrade: websocket\r\n",
-        (true, true, _) => head += "Connection: keep-alive\r\n",
-        (false, false, _) => head += "Connection: close\r\n",
+    let mut head = format!("{verb} /{id} HTTP/{version}\r\nHost: h\r\n{}", pad_field(request.pad));
+    match (request.old, request.keep) {
+        _ if request.is_tunnel() => head += "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        (true, true) => head += "Connection: keep-alive\r\n",
+        (false, false) => head += "Connection: close\r\n",
         _ => {}
     }
     match request.body {
@@ -338,32 +327,18 @@ fn write_request(request: &Request, out: &mut Vec<u8>) {
         Body::Chunked(_) => head += "Transfer-Encoding: chunked\r\n",
         _ => {}
     }
+    if request.expects_continue() {
+        head += "Expect: 100-continue\r\n";
+    }
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(b"\r\n");
-    let bytes = body(!id, request.body.len());
+    let head_end = out.len();
+    let bytes = body(request_key(id), request.body.len());
     match request.body {
-        Body::None => {}
-        Body::Length(_) => out.extend_from_slice(&bytes),
-        Body::Tunnel(n) => out.extend_from_slice(&body(id, n)),
-        Body::Chunked(_) => write_chunks(&bytes, id, out),
+        Body::Chunked(_) => write_chunks(&bytes, id as usize, request.trailers, out),
+        // Nobody would read these.
+        Body::Tunnel(_) if !switch => {}
+        _ => out.extend_from_slice(&bytes),
     }
-}
-
-/// Chunks of sizes that follow from the id.
-pub fn write_chunks(bytes: &[u8], id: u64, out: &mut Vec<u8>) {
-    let mut rest = bytes;
-    let mut turn = id as usize;
-    while !rest.is_empty() {
-        turn += 1;
-        let size = [1, 5_000, 17, 300, 40_000, 3][turn % 6].min(rest.len());
-        out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
-        out.extend_from_slice(&rest[..size]);
-        out.extend_from_slice(b"\r\n");
-        rest = &rest[size..];
-    }
-    out.extend_from_slice(b"0\r\n");
-    if id % 3 == 0 {
-        out.extend_from_slice(b"X-Sum: 1\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
+    (head_end, out.len())
 }

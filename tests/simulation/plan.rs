@@ -1,6 +1,8 @@
 //! What will happen in one seed: the requests of every client, and how the servers treat each of them. Everything
 //! follows from the seed and the request's id, so that the oracle knows what to expect without asking anybody.
 
+use rsp::exchange::record::{End, Record};
+
 use crate::rng::Rng;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +29,7 @@ pub enum Body {
     None,
     Length(usize),
     Chunked(usize),
-    /// `Upgrade: websocket`, then this many bytes that the server echoes.
+    /// `Upgrade: websocket`, then this many bytes if the server accepts.
     Tunnel(usize),
 }
 
@@ -44,30 +46,68 @@ impl Body {
 pub struct Request {
     pub id: u64,
     pub verb: Verb,
+    /// HTTP/1.0.
     pub old: bool,
     pub keep: bool,
     pub body: Body,
+    /// Waits with what follows the head for a 100 (or, for a tunnel, the 101).
+    pub waits: bool,
+    pub trailers: bool,
+    /// Bytes of an extra field.
+    pub pad: usize,
 }
 
+/// Which side of a tunnel ends first; the other one waits for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstEnd {
+    Any,
+    Client,
+    Server,
+}
+
+impl Request {
+    pub fn first_end(&self) -> FirstEnd {
+        [FirstEnd::Any, FirstEnd::Client, FirstEnd::Server][self.id as usize % 3]
+    }
+
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.body, Body::Tunnel(_))
+    }
+
+    pub fn expects_continue(&self) -> bool {
+        self.waits && !self.is_tunnel()
+    }
+}
+
+/// How a server frames its response's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     Length,
     Chunked,
     UntilClose,
-    /// 204.
+    /// 204 or 304.
     Nothing,
 }
 
-/// What goes wrong on the server's side.
+/// What goes wrong on the server's side. Shares are of the response's bytes, in 1/16.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     None,
-    /// Closes before a byte of the response.
-    CloseFirst,
-    /// Resets (or, where that shows, closes) after this share of the response's bytes, in 1/16.
-    Cut(usize),
-    /// Never responds.
-    Silent,
+    /// Ends before a byte of the response.
+    CloseFirst {
+        reset: bool,
+    },
+    /// Ends in the middle.
+    Cut {
+        share: usize,
+        reset: bool,
+    },
+    /// Sends no more after this share, and stays.
+    Stall {
+        share: usize,
+    },
+    /// Does not read the request.
+    Deaf,
     Garbage,
     /// A byte after the response: the connection must not be used again.
     Extra,
@@ -75,7 +115,9 @@ pub enum Fault {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Reply {
+    pub status: u16,
     pub shape: Shape,
+    /// Bytes of the body; in a tunnel, of what the server says.
     pub len: usize,
     pub interim: usize,
     pub fault: Fault,
@@ -83,28 +125,54 @@ pub struct Reply {
     pub early: bool,
     pub keep: bool,
     pub trailers: bool,
+    /// Speaks HTTP/1.0.
+    pub old: bool,
+    pub pad: usize,
+    /// Accepts the upgrade.
+    pub switch: bool,
 }
 
-pub fn reply(seed: u64, id: u64, honest: bool) -> Reply {
-    let mut rng = Rng::new(seed ^ id.wrapping_mul(0xA24B_AED4_963E_E407));
-    let shape = [Shape::Length, Shape::Length, Shape::Chunked, Shape::Chunked, Shape::UntilClose, Shape::Nothing]
-        [rng.below(6)];
-    let fault = match rng.below(if honest { 1 } else { 12 }) {
-        1 => Fault::CloseFirst,
-        2 | 3 => Fault::Cut(rng.below(16)),
-        4 => Fault::Silent,
-        5 => Fault::Garbage,
-        6 => Fault::Extra,
-        _ => Fault::None,
-    };
+/// How the server treats the request the `attempt`th time it sees it.
+pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Reply {
+    let fixed = &mut Rng::new(seed ^ request.id.wrapping_mul(0xA24B_AED4_963E_E407));
+    let switch = request.is_tunnel() && !fixed.one_in(5);
+    let mut rng = Rng::new(fixed.next() ^ (attempt as u64) << 32);
+    use Shape::*;
+    let shape = rng.pick(&[Length, Length, Length, Chunked, Chunked, Chunked, UntilClose, Nothing]);
+    let old = !switch && shape != Chunked && rng.one_in(8);
     Reply {
+        status: if shape == Nothing { rng.pick(&[204, 304]) } else { rng.pick(&[200, 200, 404, 500]) },
         shape,
-        len: if shape == Shape::Nothing { 0 } else { rng.size() },
+        len: if shape == Nothing && !switch { 0 } else { rng.size() },
         interim: if rng.one_in(5) { rng.upto(3) } else { 0 },
-        fault,
-        early: !honest && rng.one_in(8),
-        keep: !rng.one_in(4) && shape != Shape::UntilClose,
-        trailers: shape == Shape::Chunked && rng.one_in(3),
+        fault: if honest { Fault::None } else { fault(&mut rng) },
+        early: rng.one_in(10),
+        keep: !rng.one_in(5) && shape != UntilClose,
+        trailers: shape == Chunked && rng.one_in(3),
+        old,
+        pad: pad(&mut rng, 28_000),
+        switch,
+    }
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    let reset = rng.one_in(2);
+    match rng.below(16) {
+        0 => Fault::CloseFirst { reset },
+        1..=3 => Fault::Cut { share: rng.below(16), reset },
+        4 => Fault::Stall { share: if reset { 0 } else { rng.below(16) } },
+        5 => Fault::Deaf,
+        6 => Fault::Garbage,
+        7 | 8 => Fault::Extra,
+        _ => Fault::None,
+    }
+}
+
+fn pad(rng: &mut Rng, most: usize) -> usize {
+    match rng.below(40) {
+        0 | 1 => rng.below(most),
+        2..=6 => rng.below(600),
+        _ => 0,
     }
 }
 
@@ -117,17 +185,35 @@ pub enum Manner {
     Pipelining,
     /// Sends all, ends its side, and waits for the answers.
     HalfClosing,
-    /// Leaves after so many bytes sent: ends its side, or resets.
+    /// Leaves after so many bytes sent: ends its side and stays to listen, or resets.
     Leaving { after: usize, reset: bool },
     /// Stops sending after so many bytes, and reading.
     Stopping { after: usize },
 }
 
+impl Manner {
+    pub fn any(rng: &mut Rng, honest: bool, bytes: usize) -> Manner {
+        let after = rng.below(bytes + 1);
+        match rng.below(if honest { 6 } else { 10 }) {
+            0..=2 => Manner::Polite,
+            3 | 4 => Manner::Pipelining,
+            5 => Manner::HalfClosing,
+            6 | 7 => Manner::Leaving { after, reset: rng.one_in(2) },
+            _ => Manner::Stopping { after },
+        }
+    }
+
+    pub fn is_honest(self) -> bool {
+        matches!(self, Manner::Polite | Manner::Pipelining | Manner::HalfClosing)
+    }
+}
+
+/// What one client asks for.
 pub fn requests(rng: &mut Rng, first_id: u64) -> Vec<Request> {
     let count = rng.upto(4);
     let mut list: Vec<Request> = (0..count as u64).map(|i| request(rng, first_id + i)).collect();
     // The connection ends with whatever is not kept; nothing may follow it.
-    if let Some(last) = list.iter().position(|r| !r.keep || matches!(r.body, Body::Tunnel(_))) {
+    if let Some(last) = list.iter().position(|r| !r.keep || r.is_tunnel()) {
         list.truncate(last + 1);
     }
     list
@@ -135,12 +221,112 @@ pub fn requests(rng: &mut Rng, first_id: u64) -> Vec<Request> {
 
 fn request(rng: &mut Rng, id: u64) -> Request {
     let old = rng.one_in(6);
-    let verb = [Verb::Get, Verb::Get, Verb::Get, Verb::Head, Verb::Post, Verb::Put][rng.below(6)];
+    let verb = rng.pick(&[Verb::Get, Verb::Get, Verb::Get, Verb::Head, Verb::Post, Verb::Post, Verb::Put]);
     let body = match verb {
         Verb::Get if !old && rng.one_in(6) => Body::Tunnel(rng.size()),
         Verb::Get | Verb::Head => Body::None,
         _ if old || rng.one_in(2) => Body::Length(rng.size()),
         _ => Body::Chunked(rng.size()),
     };
-    Request { id, verb, old, keep: !rng.one_in(5), body }
+    let waits = match body {
+        Body::None => false,
+        Body::Tunnel(_) => rng.one_in(2),
+        _ => !old && rng.one_in(4),
+    };
+    let trailers = matches!(body, Body::Chunked(_)) && rng.one_in(3);
+    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, pad: pad(rng, 12_000) }
+}
+
+/// What the servers have seen and done, by request: the oracle's memory.
+pub struct Ledger {
+    pub seed: u64,
+    pub honest: bool,
+    /// rsp was told to drain.
+    pub draining: bool,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    request: Request,
+    /// Request heads that arrived at servers.
+    seen: usize,
+    /// Attempts whose response was sent whole.
+    whole: Vec<usize>,
+    /// It stands in the access log.
+    logged: bool,
+}
+
+impl Ledger {
+    pub fn new(seed: u64, honest: bool) -> Ledger {
+        Ledger { seed, honest, draining: false, entries: Vec::new() }
+    }
+
+    pub fn add(&mut self, requests: &[Request]) {
+        let entry =
+            |request: &Request| Entry { request: *request, seen: 0, whole: Vec::new(), logged: false };
+        self.entries.extend(requests.iter().map(entry));
+    }
+
+    fn entry(&mut self, id: u64) -> &mut Entry {
+        self.entries.get_mut(id as usize - 1).expect("a request that nobody made")
+    }
+
+    pub fn request(&mut self, id: u64) -> Request {
+        self.entry(id).request
+    }
+
+    pub fn reply(&mut self, id: u64, attempt: usize) -> Reply {
+        let (seed, honest) = (self.seed, self.honest);
+        reply(seed, &self.entry(id).request, attempt, honest)
+    }
+
+    /// A server sees the head of a request. Gives the attempt's number, from 1.
+    pub fn arrived(&mut self, id: u64) -> usize {
+        let honest = self.honest;
+        let entry = self.entry(id);
+        entry.seen += 1;
+        // A request that may be repeated goes out a second time when a connection that was kept died.
+        let most = if entry.request.verb == Verb::Post || honest { 1 } else { 2 };
+        assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
+        entry.seen
+    }
+
+    /// What the access log says of a request whose target could be read.
+    pub fn recorded(&mut self, record: &Record) {
+        let Some(id) = std::str::from_utf8(record.target).ok().and_then(|t| t.strip_prefix('/')) else {
+            return assert!(!self.honest && record.target.is_empty(), "{record:?}");
+        };
+        let id = id.parse().expect("a target of ours");
+        let (honest, reply) = (self.honest, self.reply(id, 1));
+        let entry = self.entry(id);
+        assert!(!std::mem::replace(&mut entry.logged, true), "a second record: {record:?}");
+        if !honest {
+            return;
+        }
+        assert_eq!(record.end, End::Complete, "{record:?}");
+        let (request, times) = (entry.request, record.times);
+        let has_body = request.verb != Verb::Head || reply.switch;
+        assert_eq!(record.status, if reply.switch { 101 } else { reply.status });
+        assert_eq!(record.sent, if has_body { reply.len as u64 } else { 0 }, "{record:?}");
+        let whole = !reply.early && (reply.switch || !request.is_tunnel());
+        assert!(!whole || record.received == request.body.len() as u64, "{record:?} of {request:?}");
+        assert!(times.connected <= times.first_byte && times.first_byte <= times.end, "{times:?}");
+    }
+
+    pub fn sent_whole(&mut self, id: u64, attempt: usize) {
+        self.entry(id).whole.push(attempt);
+    }
+
+    pub fn was_sent_whole(&mut self, id: u64, attempt: usize) -> bool {
+        self.entry(id).whole.contains(&attempt)
+    }
+}
+
+/// Which bytes belong to a request's body and to its response's.
+pub fn request_key(id: u64) -> u64 {
+    !id
+}
+
+pub fn response_key(id: u64, attempt: usize) -> u64 {
+    id | (attempt as u64) << 32
 }

@@ -1,9 +1,12 @@
 //! The network in memory: pipes of limited size between rsp and the peers, edge-triggered readiness that is
 //! delivered late and in any order, half-closes and resets. `Wire` is rsp's end (a `Transport`), the peers hold
 //! the other end by its number.
+//!
+//! It follows Linux where that matters: an event is an edge but tells the state at its delivery; what arrived
+//! before a reset stays readable; a reset is reported once, by whichever call comes first, and later reads see a
+//! plain end; closing with unread bytes resets; a Unix socket may return less than there is.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
@@ -13,41 +16,94 @@ use rsp::worker::Ready;
 
 use crate::rng::Rng;
 
-/// One direction.
-#[derive(Default)]
+/// One direction: at most `room` bytes on their way.
 pub struct Pipe {
-    data: VecDeque<u8>,
+    data: Vec<u8>,
+    start: usize,
     room: usize,
     /// The writer has ended it.
     pub fin: bool,
-    /// rsp was told to wait, and is owed an event.
-    blocked: bool,
+}
+
+impl Pipe {
+    fn new(rng: &mut Rng) -> Pipe {
+        let room = match rng.below(8) {
+            0 => 16 + rng.below(400),
+            1 | 2 => 1000 + rng.below(10_000),
+            _ => 10_000 + rng.below(100_000),
+        };
+        Pipe { data: Vec::new(), start: 0, room, fin: false }
+    }
+
+    fn len(&self) -> usize {
+        self.data.len() - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn free(&self) -> usize {
+        self.room - self.len()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    fn take(&mut self, n: usize) -> &[u8] {
+        if self.start > 200_000 {
+            self.data.drain(..self.start);
+            self.start = 0;
+        }
+        self.start += n;
+        &self.data[self.start - n..self.start]
+    }
+
+    /// A reset loses what its receiver has not read, or some of it.
+    fn lose(&mut self, rng: &mut Rng) {
+        let kept = rng.below(self.len() + 1);
+        self.data.truncate(self.start + kept);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialed {
-    /// Accepted by us from a client.
+    /// Accepted by rsp from a client.
     No,
     /// rsp's connect is under way to this server.
     Pending(usize),
-    Made(usize),
+    Made,
     Refused,
 }
 
 pub struct Link {
-    /// Towards rsp, and from it.
     pub to_rsp: Pipe,
     pub from_rsp: Pipe,
-    pub reset: bool,
+    /// The peer reset it: the socket is dead for rsp, which has been told so unless `error` is still there.
+    dead: bool,
+    error: Option<ErrorKind>,
+    /// The peer closed its socket: whatever rsp writes now is answered by a reset.
+    peer_closed: bool,
     /// rsp dropped its end.
     pub closed: bool,
+    /// rsp reset it.
+    pub cut: bool,
     pub dialed: Dialed,
     token: Option<u64>,
-    /// A short `recv` means empty (TCP); otherwise `recv` may return less than there is (Unix sockets).
-    tcp: bool,
+    /// A short `recv` means empty.
+    pub tcp: bool,
+    /// The most that a call takes or gives.
+    most: usize,
+    /// The peer reads no more and says so (a Unix socket can): writing fails, reading goes on.
+    pub refuses: bool,
     linger_reset: bool,
-    /// Readiness that was not delivered yet.
-    due: Option<Ready>,
+    /// rsp was told to wait with writing, and is owed an event.
+    blocked: bool,
+    /// An event is owed.
+    due: bool,
+    /// rsp was told that nothing is there when something was.
+    pub raced: bool,
 }
 
 pub struct World {
@@ -55,83 +111,138 @@ pub struct World {
     pub links: Vec<Link>,
     /// Whether each server accepts connections now.
     pub up: Vec<bool>,
-    /// Links that rsp dialed and no server has noticed yet.
-    pub arrived: Vec<usize>,
+    /// Links whose connect is under way.
+    pub pending: Vec<usize>,
+    /// Servers never fail.
+    pub honest: bool,
+    /// Every call and event is told, for reading a seed that failed (`RSP_TRACE`).
+    trace: bool,
 }
 
 pub type Shared = Rc<RefCell<World>>;
 
 impl World {
+    pub fn new(rng: Rng, servers: usize, honest: bool) -> World {
+        World {
+            rng,
+            links: Vec::new(),
+            up: vec![true; servers],
+            pending: Vec::new(),
+            honest,
+            trace: std::env::var_os("RSP_TRACE").is_some(),
+        }
+    }
+
     fn open(&mut self, dialed: Dialed) -> usize {
-        let mut pipe = || Pipe { room: 1 + self.rng.size().max(64), ..Pipe::default() };
-        let (to_rsp, from_rsp) = (pipe(), pipe());
+        let (to_rsp, from_rsp) = (Pipe::new(&mut self.rng), Pipe::new(&mut self.rng));
         let tcp = !self.rng.one_in(4);
+        let stingy = !tcp && self.rng.one_in(3);
+        let most = if stingy { 16 + self.rng.below(100) } else { usize::MAX };
         self.links.push(Link {
             to_rsp,
             from_rsp,
-            reset: false,
+            dead: false,
+            error: None,
+            peer_closed: false,
             closed: false,
+            cut: false,
             dialed,
             token: None,
             tcp,
+            most,
+            refuses: false,
             linger_reset: false,
-            due: None,
+            blocked: false,
+            due: false,
+            raced: false,
         });
         self.links.len() - 1
     }
 
+    fn say(&self, link: usize, what: std::fmt::Arguments<'_>) {
+        if self.trace {
+            eprintln!(
+                "{} {link}: {what}",
+                if self.links[link].dialed == Dialed::No { "client" } else { "server" }
+            );
+        }
+    }
+
     /// A peer writes; as much as fits is taken.
-    pub fn peer_write(&mut self, link: usize, bytes: &[u8]) -> usize {
-        let link = &mut self.links[link];
-        if link.closed || link.reset {
-            return 0;
+    pub fn peer_write(&mut self, id: usize, bytes: &[u8]) -> usize {
+        let link = &mut self.links[id];
+        assert!(!link.to_rsp.fin, "the simulated peer writes after its end");
+        if link.closed {
+            // Into the void.
+            return bytes.len();
         }
-        let n = bytes.len().min(link.to_rsp.room - link.to_rsp.data.len());
-        link.to_rsp.data.extend(&bytes[..n]);
-        if n > 0 {
-            link.owe(Ready { readable: true, ..Ready::default() });
-        }
+        let n = bytes.len().min(link.to_rsp.free());
+        link.to_rsp.put(&bytes[..n]);
+        link.due |= n > 0;
+        self.say(id, format_args!("sends {n} of {}", bytes.len()));
         n
     }
 
-    pub fn peer_read(&mut self, link: usize, most: usize) -> Vec<u8> {
-        let link = &mut self.links[link];
-        let n = most.min(link.from_rsp.data.len());
-        let bytes = link.from_rsp.data.drain(..n).collect();
-        if n > 0 && std::mem::take(&mut link.from_rsp.blocked) {
-            link.owe(Ready { writable: true, ..Ready::default() });
+    pub fn peer_read(&mut self, id: usize, most: usize) -> Vec<u8> {
+        let link = &mut self.links[id];
+        let n = most.min(link.from_rsp.len());
+        let bytes = link.from_rsp.take(n).to_vec();
+        if n > 0 && std::mem::take(&mut link.blocked) {
+            link.due = true;
+        }
+        if n > 0 {
+            self.say(id, format_args!("reads {n}"));
         }
         bytes
     }
 
     /// The peer will send no more.
-    pub fn peer_finish(&mut self, link: usize) {
-        let link = &mut self.links[link];
+    pub fn peer_finish(&mut self, id: usize) {
+        let link = &mut self.links[id];
         link.to_rsp.fin = true;
-        link.owe(Ready { readable: true, read_closed: true, ..Ready::default() });
+        link.due = true;
+        self.say(id, format_args!("ends its side"));
     }
 
-    /// The peer goes at once; what it has not read is lost, what rsp has not read stays readable.
+    /// The peer closes its socket. What it has not read becomes a reset, as does what is still written to it.
+    pub fn peer_close(&mut self, link: usize) {
+        if !self.links[link].from_rsp.is_empty() {
+            return self.peer_reset(link);
+        }
+        self.links[link].peer_closed = true;
+        self.peer_finish(link);
+    }
+
+    /// The peer will read no more, and goes on sending.
+    pub fn peer_refuse(&mut self, link: usize) {
+        self.links[link].refuses = true;
+        self.links[link].due = true;
+        self.say(link, format_args!("reads no more"));
+    }
+
+    /// The peer goes at once; what rsp has not read stays readable.
     pub fn peer_reset(&mut self, link: usize) {
-        let link = &mut self.links[link];
-        link.reset = true;
-        link.from_rsp.data.clear();
-        link.owe(Ready { readable: true, writable: true, read_closed: true, hung_up: true });
+        self.links[link].die(ErrorKind::ConnectionReset);
+        self.say(link, format_args!("resets"));
     }
 
-    /// Nothing more will come from rsp on this link: its end was closed and all was read.
+    /// Nothing more will come from rsp on this link.
     pub fn is_over(&self, link: usize) -> bool {
         let link = &self.links[link];
-        link.reset || link.from_rsp.fin && link.from_rsp.data.is_empty()
+        (link.cut || link.from_rsp.fin) && link.from_rsp.is_empty()
     }
 
     /// Readiness to be delivered now, some of it, in any order.
     pub fn deliver(&mut self, all: bool) -> Vec<(u64, Ready)> {
         let mut out = Vec::new();
-        for link in &mut self.links {
+        for id in 0..self.links.len() {
+            let link = &mut self.links[id];
             let Some(token) = link.token else { continue };
-            if link.due.is_some() && (all || !self.rng.one_in(3)) {
-                out.extend(link.due.take().map(|ready| (token, ready)));
+            if link.due && (all || !self.rng.one_in(3)) {
+                link.due = false;
+                let state = link.state();
+                self.say(id, format_args!("event {state:?}"));
+                out.push((token, state));
             }
         }
         for i in (1..out.len()).rev() {
@@ -140,21 +251,53 @@ impl World {
         out
     }
 
-    pub fn has_due(&self) -> bool {
-        self.links.iter().any(|l| l.due.is_some() && l.token.is_some())
+    /// A connect that is under way is decided, or not yet. Gives the link and its server if it was made.
+    pub fn settle_connect(&mut self) -> Option<(usize, usize)> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let at = self.rng.below(self.pending.len());
+        let id = self.pending.swap_remove(at);
+        let Dialed::Pending(server) = self.links[id].dialed else { return None };
+        if !self.honest && self.rng.one_in(30) {
+            // Never decided: the packets are lost.
+            return None;
+        }
+        let (up, link) = (self.up[server], &mut self.links[id]);
+        if link.closed {
+            return None;
+        }
+        if !up {
+            link.dialed = Dialed::Refused;
+            link.die(ErrorKind::ConnectionRefused);
+            return None;
+        }
+        link.dialed = Dialed::Made;
+        link.due = true;
+        Some((id, server))
     }
 }
 
 impl Link {
-    fn owe(&mut self, ready: Ready) {
-        if self.closed {
-            return;
+    /// What epoll would say now.
+    fn state(&self) -> Ready {
+        let pending = matches!(self.dialed, Dialed::Pending(_));
+        let end = self.to_rsp.fin || self.dead;
+        let both = end && self.from_rsp.fin || self.peer_closed && !self.tcp;
+        Ready {
+            readable: !self.to_rsp.is_empty() || end,
+            writable: !pending && (self.from_rsp.free() > 0 || self.dead || self.from_rsp.fin),
+            read_closed: end,
+            hung_up: self.dead || both,
         }
-        let due = self.due.get_or_insert_default();
-        due.readable |= ready.readable;
-        due.writable |= ready.writable;
-        due.read_closed |= ready.read_closed;
-        due.hung_up |= ready.hung_up;
+    }
+
+    fn die(&mut self, error: ErrorKind) {
+        self.dead = true;
+        self.error = Some(error);
+        self.from_rsp.data.clear();
+        self.from_rsp.start = 0;
+        self.due = true;
     }
 }
 
@@ -163,63 +306,135 @@ pub struct Wire {
     world: Shared,
 }
 
-impl Transport for Wire {
-    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        let World { rng, links, .. } = &mut *self.world.borrow_mut();
-        let link = &mut links[self.id];
-        if link.to_rsp.data.is_empty() {
-            return match (link.reset, link.to_rsp.fin) {
-                (true, _) => Err(ErrorKind::ConnectionReset.into()),
+impl World {
+    fn recv(&mut self, id: usize, space: &mut [u8]) -> io::Result<usize> {
+        let World { rng, links, .. } = self;
+        let link = &mut links[id];
+        if rng.one_in(50) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if link.to_rsp.is_empty() {
+            return match (link.error.take(), link.to_rsp.fin || link.dead) {
+                (Some(error), _) => Err(error.into()),
                 (_, true) => Ok(0),
                 _ => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        let mut n = space.len().min(link.to_rsp.data.len());
+        if rng.one_in(20) {
+            // What is here had not arrived yet.
+            (link.due, link.raced) = (true, true);
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut n = space.len().min(link.to_rsp.len());
         if !link.tcp {
-            n = rng.upto(n);
+            n = rng.upto(n).min(link.most);
         }
-        for (to, from) in space.iter_mut().zip(link.to_rsp.data.drain(..n)) {
-            *to = from;
-        }
+        space[..n].copy_from_slice(link.to_rsp.take(n));
         Ok(n)
+    }
+
+    fn send(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
+        let World { rng, links, .. } = self;
+        let link = &mut links[id];
+        assert!(!bytes.is_empty(), "a write of nothing");
+        assert!(!link.from_rsp.fin, "written after shutdown");
+        assert!(!matches!(link.dialed, Dialed::Pending(_)), "written before the connection is there");
+        if let Some(error) = link.error.take() {
+            return Err(error.into());
+        }
+        if link.dead || link.refuses {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if rng.one_in(50) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if link.peer_closed {
+            link.die(ErrorKind::ConnectionReset);
+            return Ok(rng.upto(bytes.len()));
+        }
+        if link.from_rsp.free() == 0 || rng.one_in(20) {
+            link.blocked = true;
+            // Room that comes at once still comes as an event.
+            link.due |= link.from_rsp.free() > 0;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut n = bytes.len().min(link.from_rsp.free());
+        if rng.one_in(4) {
+            n = rng.upto(n).min(link.most);
+        }
+        link.from_rsp.put(&bytes[..n]);
+        Ok(n)
+    }
+}
+
+impl Transport for Wire {
+    type Pipe = Vec<u8>;
+
+    fn new_pipe() -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn can_splice(&self) -> bool {
+        self.world.borrow().links[self.id].tcp
+    }
+
+    /// Gives less than there is at times, for no reason, as splice does.
+    fn splice_in(&mut self, pipe: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        assert!(pipe.is_empty() && most > 0, "filled before it was empty");
+        let mut world = self.world.borrow_mut();
+        let most = if world.rng.one_in(3) { world.rng.upto(most.min(1000)) } else { most.min(100_000) };
+        let mut space = vec![0; most];
+        let result = world.recv(self.id, &mut space);
+        world.say(self.id, format_args!("rsp splices in {result:?}"));
+        pipe.extend_from_slice(&space[..*result.as_ref().unwrap_or(&0)]);
+        result
+    }
+
+    fn splice_out(&mut self, pipe: &mut Vec<u8>, held: usize) -> io::Result<usize> {
+        assert_eq!(pipe.len(), held, "not what is in the pipe");
+        let mut world = self.world.borrow_mut();
+        let result = world.send(self.id, pipe);
+        world.say(self.id, format_args!("rsp splices out {result:?} of {held}"));
+        pipe.drain(..*result.as_ref().unwrap_or(&0));
+        result
+    }
+
+    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        let result = world.recv(self.id, space);
+        world.say(self.id, format_args!("rsp receives {result:?}"));
+        result
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let World { rng, links, .. } = &mut *self.world.borrow_mut();
-        let link = &mut links[self.id];
-        if link.reset {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        if matches!(link.dialed, Dialed::Pending(_)) {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        let room = link.from_rsp.room - link.from_rsp.data.len();
-        if room == 0 {
-            link.from_rsp.blocked = true;
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let mut n = bytes.len().min(room);
-        if rng.one_in(4) {
-            n = rng.upto(n);
-        }
-        link.from_rsp.data.extend(&bytes[..n]);
-        Ok(n)
+        let mut world = self.world.borrow_mut();
+        let result = world.send(self.id, bytes);
+        world.say(self.id, format_args!("rsp sends {result:?} of {}", bytes.len()));
+        result
     }
 
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all: Vec<u8> = parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let all: Vec<u8> = parts.iter().flat_map(|p| p.to_vec()).collect();
         self.send(&all)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.world.borrow_mut().links[self.id].from_rsp.fin = true;
-        Ok(())
+        let mut world = self.world.borrow_mut();
+        world.say(self.id, format_args!("rsp ends its side"));
+        let link = &mut world.links[self.id];
+        link.from_rsp.fin = true;
+        // Both ends closed is a hang-up, which is an event.
+        link.due |= link.to_rsp.fin;
+        if link.dead { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
     fn connect_result(&mut self) -> io::Result<()> {
-        match self.world.borrow().links[self.id].dialed {
-            Dialed::Refused => Err(ErrorKind::ConnectionRefused.into()),
-            Dialed::Pending(_) => Err(ErrorKind::NotConnected.into()),
+        let link = &mut self.world.borrow_mut().links[self.id];
+        if let Some(error) = link.error.take() {
+            return Err(error.into());
+        }
+        match link.dialed {
+            Dialed::Pending(_) | Dialed::Refused => Err(ErrorKind::NotConnected.into()),
             _ => Ok(()),
         }
     }
@@ -228,22 +443,27 @@ impl Transport for Wire {
         self.world.borrow_mut().links[self.id].linger_reset = true;
     }
 
+    fn unacknowledged(&self) -> usize {
+        self.world.borrow().links[self.id].from_rsp.len()
+    }
+
     fn short_recv_is_empty(&self) -> bool {
         self.world.borrow().links[self.id].tcp
     }
 }
 
-/// Closing with unread bytes, or when told so, resets.
 impl Drop for Wire {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
-        let link = &mut world.links[self.id];
+        world.say(self.id, format_args!("rsp closes"));
+        let World { rng, links, .. } = &mut *world;
+        let link = &mut links[self.id];
         link.closed = true;
-        link.due = None;
         link.token = None;
-        if link.linger_reset {
-            link.reset = true;
-            link.from_rsp.data.clear();
+        // Closing with unread bytes resets; of those that rsp was not told about yet it could not know.
+        if link.linger_reset || !link.to_rsp.is_empty() && !link.due {
+            link.cut = true;
+            link.from_rsp.lose(rng);
         } else {
             link.from_rsp.fin = true;
         }
@@ -274,35 +494,16 @@ impl Network for Net {
         }
         let id = world.open(Dialed::Pending(server));
         world.links[id].token = Some(token);
-        world.arrived.push(id);
+        // A socket that is being connected can be reported without being writable.
+        world.links[id].due = world.rng.one_in(4);
+        world.pending.push(id);
         Ok(Wire { id, world: self.world.clone() })
     }
 
     fn watch(&mut self, stream: &mut Wire, token: u64) -> io::Result<()> {
-        let mut world = self.world.borrow_mut();
-        world.links[stream.id].token = Some(token);
+        let link = &mut self.world.borrow_mut().links[stream.id];
+        link.token = Some(token);
+        link.due = true;
         Ok(())
-    }
-}
-
-impl World {
-    /// The connect of a link is decided.
-    pub fn settle_connect(&mut self, link: usize) -> Option<usize> {
-        let Dialed::Pending(server) = self.links[link].dialed else { return None };
-        let up = self.up[server];
-        let link = &mut self.links[link];
-        if link.closed {
-            return None;
-        }
-        if up {
-            link.dialed = Dialed::Made(server);
-            link.owe(Ready { writable: true, ..Ready::default() });
-            Some(server)
-        } else {
-            link.dialed = Dialed::Refused;
-            link.reset = true;
-            link.owe(Ready { readable: true, writable: true, read_closed: true, hung_up: true });
-            None
-        }
     }
 }

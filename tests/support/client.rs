@@ -26,6 +26,22 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
+    /// A client at another address of this machine (127.0.0.2, say), to be one that is not trusted.
+    pub fn connect_from(source: &str, address: &str) -> Client {
+        let (domain, target) = socket_address(address).expect("an address");
+        let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
+        let source: std::net::IpAddr = source.parse().expect("an address");
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("an address of this machine");
+        socket.connect(&target).unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+        Client { wire: Wire::new(socket) }
+    }
+
+    /// Where this client is, as its server sees it.
+    pub fn address(&self) -> SocketAddr {
+        let local = self.wire.socket.local_addr().expect("an address");
+        local.as_socket().expect("no unix socket")
+    }
+
     /// A client whose kernel takes next to nothing on its behalf.
     pub fn connect_with_small_buffer(address: &str) -> Client {
         Client::try_connect(address, Some(4096))

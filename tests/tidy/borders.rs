@@ -65,7 +65,7 @@ pub fn crossed(file: &File) -> Vec<String> {
 }
 
 fn crossings(file: &File, border: &Border) -> Vec<String> {
-    let code = if border.tests_too { &file.code } else { file.shipped() };
+    let code = if border.tests_too { &file.code } else { &file.shipped };
     let held = border.words.iter().filter(|word| !is_let_through(&file.path, word));
     let lines = held.flat_map(|word| File::lines_with(code, word).into_iter().map(move |line| (line, word)));
     lines.map(|(line, word)| file.at(line, &format!("`{word}`: {}", border.what))).collect()
@@ -103,6 +103,9 @@ fn a_clock_read_in_a_pure_floor_is_seen() {
         assert_eq!(seeded("src/worker/mod.rs", text), 0, "{text}");
         assert_eq!(seeded("src/script/budget.rs", text), 0, "{text}");
         assert_eq!(seeded("src/h1/tests/feed.rs", text), 0, "{text}");
+        let in_tests = format!("#[cfg(test)]\nmod tests {{\n    {text}}}\n");
+        assert_eq!(seeded("src/h1/mod.rs", &in_tests), 0, "{text}");
+        assert_eq!(seeded("src/h1/mod.rs", &format!("{in_tests}{text}")), 1, "after the tests: {text}");
     }
 }
 

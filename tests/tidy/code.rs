@@ -7,6 +7,10 @@ pub struct File {
     pub text: String,
     /// The text with comments, strings and characters blanked out; the same lines, the same columns.
     pub code: String,
+    /// The same without `mod tests { … }` too, and nothing of a file that is all tests.
+    pub shipped: String,
+    /// How many lines `mod tests { … }` has.
+    tests: usize,
 }
 
 pub struct Function<'a> {
@@ -17,22 +21,19 @@ pub struct Function<'a> {
 
 impl File {
     pub fn new(path: &str, text: &str) -> File {
-        File { path: path.into(), text: text.into(), code: blanked(text) }
-    }
-
-    /// The code before `mod tests {`, or nothing in a file that is all tests.
-    pub fn shipped(&self) -> &str {
-        if self.path.starts_with("tests/") || self.path.contains("/tests/") {
-            return "";
-        }
-        let end = self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len());
-        &self.code[..end]
+        let code = blanked(text);
+        let (start, end) = test_module(&code).unwrap_or((code.len(), code.len()));
+        let tests = code[start..end].matches('\n').count();
+        let shipped = match path.starts_with("tests/") || path.contains("/tests/") {
+            true => String::new(),
+            false => format!("{}{}{}", &code[..start], "\n".repeat(tests), &code[end..]),
+        };
+        File { path: path.into(), text: text.into(), code, shipped, tests }
     }
 
     /// Lines outside `mod tests {`.
     pub fn lines(&self) -> usize {
-        let end = self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len());
-        self.code[..end].lines().count()
+        self.code.lines().count() - self.tests
     }
 
     pub fn at(&self, line: usize, what: &str) -> String {
@@ -46,13 +47,20 @@ impl File {
     }
 
     pub fn functions(&self) -> Vec<Function<'_>> {
-        let lines: Vec<&str> = self.shipped().lines().collect();
+        let lines: Vec<&str> = self.shipped.lines().collect();
         let function = |at: usize| {
             let name = function_name(lines[at])?;
             Some(Function { name, line: at + 1, lines: length(&lines[at..])? })
         };
         (0..lines.len()).filter_map(function).collect()
     }
+}
+
+/// Where `#[cfg(test)] mod tests {` starts, and where the line after its closing brace does.
+fn test_module(code: &str) -> Option<(usize, usize)> {
+    let start = code.find("#[cfg(test)]\nmod tests {")?;
+    let end = code[start..].find("\n}\n").map_or(code.len(), |at| start + at + 3);
+    Some((start, end))
 }
 
 /// `word`, not as a part of a longer one. A word that ends in a sign needs no border there.
@@ -182,10 +190,10 @@ fn words_are_found_whole() {
 fn functions_are_measured_from_their_line_to_their_brace() {
     let text = "trait T {\n    fn a(\n        &self,\n    );\n    fn b(&self) {}\n}\n\
                 pub(crate) const unsafe extern \"C\" fn c<T>(\n    x: u8,\n) {\n    d();\n}\n\
-                #[cfg(test)]\nmod tests {\n    fn e() {\n    }\n}\n";
+                #[cfg(test)]\nmod tests {\n    fn e() {\n    }\n}\nfn f() {\n}\n";
     let file = File::new("src/x.rs", text);
     let found: Vec<_> =
         file.functions().iter().map(|f| format!("{} {} {}", f.name, f.line, f.lines)).collect();
-    assert_eq!(found, ["b 5 1", "c 7 5"]);
-    assert_eq!(file.lines(), 11);
+    assert_eq!(found, ["b 5 1", "c 7 5", "f 17 2"]);
+    assert_eq!(file.lines(), 13);
 }

@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("http", 2),
     ("net", 3),
     ("h1", 3),
+    ("proxy", 3),
     ("exchange", 4),
     ("balance", 4),
     ("script", 4),

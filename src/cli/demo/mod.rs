@@ -15,7 +15,7 @@ use crate::control::failure::Failure;
 use crate::control::run::{Start, run as control};
 use crate::script::Source;
 
-use super::run::finish;
+use super::run::finish_without_file;
 use super::{Exit, complain, say};
 use origin::Origin;
 
@@ -33,13 +33,13 @@ pub fn run(listen: Option<&str>) -> Exit {
             return Exit::Failed;
         }
     };
-    let result = control(start(listen, &origins));
-    if taken(&result) {
-        let exit = finish(result);
-        complain("rsp demo --listen 127.0.0.1:0 takes any free port");
-        return exit;
+    match control(start(listen, &origins)) {
+        Err(failure) if taken(&failure) => {
+            complain(&format!("{failure}; rsp demo --listen 127.0.0.1:0 takes any free port"));
+            Exit::Failed
+        }
+        result => finish_without_file("rsp demo", result),
     }
-    finish(result)
 }
 
 fn start(listen: &str, origins: &[Origin]) -> Start {
@@ -59,8 +59,8 @@ fn start(listen: &str, origins: &[Origin]) -> Start {
     }
 }
 
-fn taken(result: &Result<(), Failure>) -> bool {
-    matches!(result, Err(Failure::Listen(_, error)) if error.kind() == ErrorKind::AddrInUse)
+fn taken(failure: &Failure) -> bool {
+    matches!(failure, Failure::Listen(_, error) if error.kind() == ErrorKind::AddrInUse)
 }
 
 fn colours() -> bool {

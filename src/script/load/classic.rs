@@ -64,9 +64,10 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         name: "pool1".into(),
         servers,
         balance: Balance::RoundRobin,
+        send_proxy: None,
         timeouts: PoolTimeouts::default(),
     };
-    draft.listeners.push(Listener { address: listener });
+    draft.listeners.push(Listener { address: listener, proxy_protocol: false });
     pool::add(lua, pool, None, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(port)
 }

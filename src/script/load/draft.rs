@@ -7,12 +7,14 @@ use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
 use super::place::{Place, Texts};
-use crate::config::{Listener, Pool, Settings};
+use crate::config::{Address, Listener, Pool, Settings};
 
 pub(super) struct Draft {
     pub source: Source,
     pub texts: Texts,
     pub listeners: Vec<Listener>,
+    /// Where `proxy_protocol` is asked for, and on which address.
+    pub proxied: Vec<Set<Address>>,
     pub pools: Vec<DraftPool>,
     pub settings: Option<Set<Settings>>,
     pub fallback: Option<Set<Value>>,
@@ -43,6 +45,7 @@ impl Draft {
             source,
             texts: Texts::new(),
             listeners: Vec::new(),
+            proxied: Vec::new(),
             pools: Vec::new(),
             settings: None,
             fallback: None,

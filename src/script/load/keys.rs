@@ -70,7 +70,8 @@ impl<T> Keys<T> {
             Value::String(name) => self.check_word(&name.to_string_lossy()),
             Value::Integer(item) if (1..=self.items as i64).contains(item) => Ok(()),
             Value::Integer(item @ 1..) => {
-                Err(Wrong::new(format!("{} without a key, expected {}", show(value), self.list()))
+                let expected = if self.items > 0 { "only one such value".to_owned() } else { self.list() };
+                Err(Wrong::new(format!("{} without a key, expected {expected}", show(value)))
                     .item(usize::try_from(*item).unwrap_or(usize::MAX)))
             }
             other => Err(Wrong::new(format!("{} as a key, expected {}", show(other), self.list()))),
@@ -93,7 +94,6 @@ impl<T> Keys<T> {
     fn list(&self) -> String {
         let names: Vec<&str> = self.taken().collect();
         match names[..] {
-            [] => "one address".to_owned(),
             [only] => only.to_owned(),
             _ => format!("one of {}", names.join(", ")),
         }
@@ -189,7 +189,7 @@ mod tests {
             ),
             ("{ health = {} }", "health: not supported by this version"),
             ("{ workers = 2 }", "workers: got 2, expected 1"),
-            ("{ 1, 2 }", "call[2]: 2 without a key, expected one of via, workers"),
+            ("{ 1, 2 }", "call[2]: 2 without a key, expected only one such value"),
             ("{ [true] = 2 }", "call: true as a key, expected one of via, workers"),
             ("{ zz = 1, yy = 1, workers = 3 }", "yy: unknown setting, expected one of via, workers"),
             (

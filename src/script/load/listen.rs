@@ -4,21 +4,33 @@ use mlua::Value;
 
 use super::address::{Side, resolve};
 use super::calls::Call;
-use super::draft::Draft;
-use super::keys::{Keys, later, raw};
-use super::values::text;
-use super::wrong::{Read, Wrong};
-use crate::config::{Address, Listener};
+use super::draft::{Draft, Set};
+use super::keys::{Keys, later, raw, row};
+use super::values::{text, yes_or_no};
+use super::wrong::{Read, Step, Wrong};
+use crate::config::{Address, Listener, Trusted};
 
-pub(super) const KEYS: Keys<()> =
-    Keys { noun: "listener key", rows: &[later("tls"), later("proxy_protocol")], items: 1 };
+#[derive(Default)]
+pub(super) struct Written {
+    proxy_protocol: bool,
+}
+
+pub(super) const KEYS: Keys<Written> = Keys {
+    noun: "listener key",
+    rows: &[
+        later("tls"),
+        row("proxy_protocol", |value, listener| yes_or_no(value).map(|is| listener.proxy_protocol = is)),
+    ],
+    items: 1,
+};
 
 const EXPECTED: &str = "an address such as \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/rsp.sock\"";
 
 pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
+    let mut keys = Written::default();
     let written = match call.argument {
         Value::Table(table) => {
-            KEYS.read(table, &mut ())?;
+            KEYS.read(table, &mut keys)?;
             text(&raw(table, 1)?, EXPECTED)?
         }
         value => text(value, EXPECTED)?,
@@ -28,8 +40,31 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     if draft.listeners.iter().any(|listener| listener.address == address) && !any_port(&address) {
         return Err(Wrong::new(format!("{written} is listened on twice, expected one rsp.listen for it")));
     }
-    draft.listeners.push(Listener { address });
+    if keys.proxy_protocol {
+        let place = call.place.of_key(&draft.texts, &[Step::Key("proxy_protocol".into())]);
+        draft.proxied.push(Set { value: address.clone(), place });
+    }
+    draft.listeners.push(Listener { address, proxy_protocol: keys.proxy_protocol });
     Ok(Value::Nil)
+}
+
+/// With nobody trusted, nobody could use the listener: whoever wrote that meant something else.
+pub(super) fn check_trust(draft: &Draft) -> Result<(), String> {
+    let nobody = Trusted::default();
+    let trusted = draft.settings.as_ref().map_or(&nobody, |set| &set.value.trusted);
+    let shut_out = draft.proxied.iter().find_map(|set| {
+        let missing = match set.value {
+            Address::Ip(_) if trusted.networks.is_empty() => "trusted = { \"10.0.0.0/8\" }",
+            Address::Unix(_) if !trusted.unix => "trusted = { \"unix:\" }",
+            _ => return None,
+        };
+        Some((&set.place, missing))
+    });
+    let Some((place, missing)) = shut_out else { return Ok(()) };
+    Err(format!(
+        "{place}: proxy_protocol: nobody is trusted to send it, expected the addresses of the proxies in front, \
+         as in rsp.settings {{ {missing} }}"
+    ))
 }
 
 fn any_port(address: &Address) -> bool {

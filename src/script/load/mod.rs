@@ -126,6 +126,7 @@ fn finish(mut draft: Draft, lua: &Lua) -> Result<(Config, Handlers), String> {
     let classic = if draft.is_untouched() { classic::take(lua, &main, &mut draft)? } else { None };
     let fallback = draft.fallback.as_ref().map(|set| find_fallback(set, &draft)).transpose()?;
     check_whole(&draft, &main)?;
+    listen::check_trust(&draft)?;
     let settings = Settings { fallback, ..draft.settings.map(|set| set.value).unwrap_or_default() };
     let handlers = Handlers {
         on_request: draft.on_request.map(|set| set.value),

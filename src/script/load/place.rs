@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mlua::{Error, Lua};
 
+use super::super::budget::memory_text;
 use super::tokens::Tokens;
 use super::wrong::Step;
 
@@ -82,6 +83,8 @@ fn parts(error: &Error) -> (String, String) {
             let (message, trace) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
             (message.to_owned(), trace.to_owned())
         }
+        // Lua says neither how much was allowed nor where it ran out.
+        Error::MemoryError(_) => (memory_text(), String::new()),
         other => (other.to_string(), String::new()),
     }
 }

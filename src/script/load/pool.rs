@@ -10,9 +10,9 @@ use super::address::{Side, resolve};
 use super::calls::Call;
 use super::draft::{Draft, DraftPool};
 use super::keys::{Keys, later, list, raw, row, table};
-use super::values::{name, text, time};
+use super::values::{name, one_of, text, time};
 use super::wrong::{Read, Wrong, quoted};
-use crate::config::{Balance, Pool, PoolTimeouts, Server};
+use crate::config::{Balance, Pool, PoolTimeouts, ProxyVersion, Server};
 
 /// A pool as written.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub(super) struct Written {
     name: Option<String>,
     servers: Vec<WrittenServer>,
     balance: Option<Function>,
+    send_proxy: Option<ProxyVersion>,
     timeouts: PoolTimeouts,
 }
 
@@ -35,6 +36,9 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("name", |value, pool| name(value).map(|name| pool.name = Some(name))),
         row("servers", |value, pool| servers(value).map(|servers| pool.servers = servers)),
         row("balance", |value, pool| balance(value).map(|balance| pool.balance = balance)),
+        row("send_proxy", |value, pool| {
+            one_of(value, VERSIONS).map(|version| pool.send_proxy = Some(version))
+        }),
         row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
         later("health"),
     ],
@@ -63,6 +67,7 @@ pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
     items: 0,
 };
 
+const VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 const SERVERS: &str = "a list such as { \"127.0.0.1:8080\" }";
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
 
@@ -100,7 +105,8 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     let name = unused_name(written.name, draft)?;
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
     let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let pool = Pool { name, servers, balance: kind, timeouts: written.timeouts };
+    let Written { send_proxy, timeouts, .. } = written;
+    let pool = Pool { name, servers, balance: kind, send_proxy, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))

@@ -6,9 +6,9 @@ use super::calls::{Call, set};
 use super::draft::{Draft, Set};
 use super::keys::{Keys, later, list, raw, row, table};
 use super::place::Place;
-use super::values::{network, one_of, text, time, whole};
+use super::values::{network, one_of, size, text, time, whole};
 use super::wrong::{LATER, Read, Step, Wrong, show};
-use crate::config::{AccessLog, LogFormat, LogTarget, Settings, Timeouts};
+use crate::config::{AccessLog, LogFormat, LogTarget, SPLICE_FROM, Settings, Timeouts, Trusted};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -32,6 +32,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         }),
         row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
+        row("splice", |value, all| splice(value).map(|least| all.settings.splice = least)),
         row("timeouts", |value, all| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut all.settings.timeouts)
         }),
@@ -95,10 +96,16 @@ fn workers(value: &Value) -> Read<()> {
     }
 }
 
-fn trusted(value: &Value) -> Read<Vec<ipnet::IpNet>> {
-    let items = list(value, "a list such as { \"10.0.0.0/8\" }")?;
-    let read = |(index, value): (usize, &Value)| network(value).map_err(|wrong| wrong.item(index + 1));
-    items.iter().enumerate().map(read).collect()
+fn trusted(value: &Value) -> Read<Trusted> {
+    let mut trusted = Trusted::default();
+    for (index, item) in list(value, "a list such as { \"10.0.0.0/8\" }")?.iter().enumerate() {
+        if item.as_string().is_some_and(|word| word.as_bytes() == *b"unix:") {
+            trusted.unix = true;
+        } else {
+            trusted.networks.push(network(item).map_err(|wrong| wrong.item(index + 1))?);
+        }
+    }
+    Ok(trusted)
 }
 
 fn access_log(value: &Value) -> Read<AccessLog> {
@@ -123,6 +130,16 @@ fn log_path(first: &Value, keyed: Option<String>) -> Read<Option<String>> {
         (Value::Nil, None) => Err(Wrong::new(format!("no path, expected {LOG_PATH}"))),
         (_, Some(_)) => Err(Wrong::new("two paths, expected one")),
         (first, None) => text(first, LOG_PATH).map(Some).map_err(|wrong| wrong.item(1)),
+    }
+}
+
+/// The size from which bodies pass through the kernel alone; `false` for never.
+fn splice(value: &Value) -> Read<Option<u64>> {
+    const EXPECTED: &str = "true, false or a size from \"4k\" to \"1024g\"";
+    match value {
+        Value::Boolean(false) => Ok(None),
+        Value::Boolean(true) => Ok(Some(SPLICE_FROM)),
+        other => size(other, 4096..=1 << 40, EXPECTED).map(Some),
     }
 }
 

@@ -47,6 +47,27 @@ pub(super) fn whole(value: &Value, range: RangeInclusive<i64>) -> Read<i64> {
     })
 }
 
+/// A number of bytes: `"16k"`, `"1m"`, `"2g"` (powers of 1024) or bytes.
+pub(super) fn size(value: &Value, range: RangeInclusive<u64>, expected: &str) -> Read<u64> {
+    let bytes = match value {
+        Value::String(text) => bytes(&text.to_string_lossy()),
+        _ => whole(value, 0..=i64::MAX).ok().and_then(|bytes| u64::try_from(bytes).ok()),
+    };
+    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| Wrong::got(value, expected))
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let factor = match text.as_bytes().last()?.to_ascii_lowercase() {
+        b'k' => 1 << 10,
+        b'm' => 1 << 20,
+        b'g' => 1 << 30,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse::<u64>().ok()?.checked_mul(factor)).flatten()
+}
+
 const SHORTEST: f64 = 0.001;
 const LONGEST: f64 = 24.0 * 3600.0;
 
@@ -95,8 +116,22 @@ pub(super) fn network(value: &Value) -> Read<IpNet> {
     let network =
         text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)));
     network
-        .map(|network| network.trunc())
+        .map(|network| canonical(network).trunc())
         .ok_or_else(|| Wrong::new(format!("got {}, expected {EXPECTED}", quoted(&text))))
+}
+
+/// A network of IPv4 addresses written as IPv6 ones is one of IPv4: that is what addresses are compared as.
+fn canonical(network: IpNet) -> IpNet {
+    let prefix = network.prefix_len().checked_sub(96);
+    let four = network.network().to_canonical();
+    match prefix.and_then(|prefix| IpNet::new(four, prefix).ok()) {
+        Some(network) if four.is_ipv4() => network,
+        _ => network,
+    }
+}
+
+pub(super) fn yes_or_no(value: &Value) -> Read<bool> {
+    value.as_boolean().ok_or_else(|| Wrong::got(value, "true or false"))
 }
 
 /// One of a few words.
@@ -119,6 +154,19 @@ mod tests {
         let value = |text: &&str| lua.load(*text).eval::<Value>().unwrap();
         cases.iter().map(|text| read(&value(text)).map_err(|wrong| wrong.line("key"))).collect()
     }
+
+    #[test]
+    fn sizes_have_units_or_are_bytes() {
+        let read = |value: &Value| size(value, 1..=1 << 40, "a size");
+        let good = ["'16k'", "'1m'", "'2G'", "4096", "1e3"];
+        assert_eq!(each(&good, read), [16 << 10, 1 << 20, 2 << 30, 4096, 1000].map(Ok));
+        for (text, result) in BAD_SIZES.iter().zip(each(&BAD_SIZES, read)) {
+            assert!(result.unwrap_err().ends_with(", expected a size"), "{text}");
+        }
+    }
+
+    const BAD_SIZES: [&str; 10] =
+        ["'16'", "'k'", "'1.5m'", "'-1k'", "'1kb'", "0", "-1", "'99999999999g'", "true", "{}"];
 
     #[test]
     fn times_have_units_or_are_seconds() {
@@ -158,8 +206,29 @@ mod tests {
 
     #[test]
     fn networks_are_cidr_or_one_address_and_lose_their_host_bits() {
-        let read = each(&["'10.0.0.0/8'", "'10.1.2.3/8'", "'192.0.2.7'", "'::1'", "'fd00::/8'"], network);
-        let want = ["10.0.0.0/8", "10.0.0.0/8", "192.0.2.7/32", "::1/128", "fd00::/8"];
+        let read = each(
+            &[
+                "'10.0.0.0/8'",
+                "'10.1.2.3/8'",
+                "'192.0.2.7'",
+                "'::1'",
+                "'fd00::/8'",
+                "'::ffff:10.1.2.3/104'",
+                "'::ffff:192.0.2.7'",
+                "'::/0'",
+            ],
+            network,
+        );
+        let want = [
+            "10.0.0.0/8",
+            "10.0.0.0/8",
+            "192.0.2.7/32",
+            "::1/128",
+            "fd00::/8",
+            "10.0.0.0/8",
+            "192.0.2.7/32",
+            "::/0",
+        ];
         assert_eq!(read, want.map(|text| Ok(text.parse().unwrap())));
         for result in each(&["'10.0.0.0/33'", "'lan'", "10", "''"], network) {
             let error = result.unwrap_err();

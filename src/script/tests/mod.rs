@@ -20,7 +20,13 @@ fn server(name: &str, written: &str) -> Server {
 }
 
 fn pool(name: &str, servers: Vec<Server>) -> Pool {
-    Pool { name: name.into(), servers, balance: Balance::Function, timeouts: PoolTimeouts::default() }
+    Pool {
+        name: name.into(),
+        servers,
+        balance: Balance::Function,
+        send_proxy: None,
+        timeouts: PoolTimeouts::default(),
+    }
 }
 
 fn config(pools: usize, on_request: bool, on_response: bool) -> Config {

@@ -7,7 +7,8 @@ use super::super::draft::{Draft, Loading};
 use super::super::{Source, calls, modules};
 use super::{Files, load, load_text};
 use crate::config::{
-    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PoolId, PoolTimeouts, Settings, Timeouts,
+    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PoolId, PoolTimeouts, ProxyVersion, Settings,
+    Timeouts, Trusted,
 };
 use crate::script::vm::Vm;
 
@@ -45,7 +46,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.listen "0.0.0.0:80"
         rsp.listen { "[::]:80" }
         rsp.listen "unix:/run/rsp.sock"
-        rsp.listen "localhost:8080"
+        rsp.listen { "localhost:8080", proxy_protocol = true }
         local web = rsp.pool {
           servers = { "127.0.0.1:83", { "10.0.0.2:8080", name = "app2" }, "unix:/run/app.sock", "[::1]:8080", "localhost:1" },
           balance = "round_robin",
@@ -53,10 +54,10 @@ fn a_config_with_everything_is_taken_whole() {
         }
         local api = rsp.pool { name = "api", servers = { "127.0.0.1:84" }, balance = function(req, s) return s[1] end }
         assert(web.name == "pool1" and api.name == "api" and web ~= api)
-        rsp.pool { servers = { "127.0.0.1:84" } }
+        rsp.pool { servers = { "127.0.0.1:84" }, send_proxy = "v2" }
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
-        rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8" },
+        rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1,
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5 } }
         "#,
@@ -65,6 +66,10 @@ fn a_config_with_everything_is_taken_whole() {
     let listeners: Vec<Address> = config.listeners.iter().map(|listener| listener.address.clone()).collect();
     let unix = |path: &str| Address::Unix(path.into());
     assert_eq!(listeners, [ip("0.0.0.0:80"), ip("[::]:80"), unix("/run/rsp.sock"), ip("127.0.0.1:8080")]);
+    let proxied: Vec<bool> = config.listeners.iter().map(|listener| listener.proxy_protocol).collect();
+    assert_eq!(proxied, [false, false, false, true]);
+    let sent: Vec<_> = config.pools.iter().map(|pool| pool.send_proxy).collect();
+    assert_eq!(sent, [None, None, Some(ProxyVersion::V2)]);
     let servers = ["127.0.0.1:83", "app2", "unix:/run/app.sock", "[::1]:8080", "localhost:1"];
     assert_eq!(names(&config), [&servers[..], &["127.0.0.1:84"], &["127.0.0.1:84"]]);
     let web = &config.pools[0];
@@ -89,10 +94,11 @@ fn a_config_with_everything_is_taken_whole() {
     let settings = Settings {
         max_connections: 500,
         access_log: Some(log),
-        trusted: vec!["10.0.0.0/8".parse().unwrap()],
+        trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
         via: Some("edge-1".into()),
+        splice: Some(1 << 20),
         timeouts,
     };
     assert_eq!(config.settings, settings);

@@ -30,13 +30,13 @@ fn listeners() {
         ("rsp.listen(80)", &format!("1: listen: got 80, {address}")),
         ("rsp.listen { '127.0.0.1:0',\n\n tls = {} }", "3: tls: not supported by this version"),
         (
-            "rsp.listen { '127.0.0.1:0', proxy_protocol = true }",
-            "1: proxy_protocol: not supported by this version",
+            "rsp.listen { '127.0.0.1:0', proxy_protocol = 'v2' }",
+            "1: proxy_protocol: got \"v2\", expected true or false",
         ),
         ("rsp.listen 'systemd:web'", "1: listen: \"systemd:web\": not supported by this version"),
         (
             "rsp.listen { '127.0.0.1:1', '127.0.0.1:2' }",
-            "1: listen[2]: \"127.0.0.1:2\" without a key, expected one address",
+            "1: listen[2]: \"127.0.0.1:2\" without a key, expected only one such value",
         ),
         ("rsp.listen('127.0.0.1:1', '127.0.0.1:2')", "1: listen: got 2 arguments, expected one"),
         ("rsp:listen '127.0.0.1:1'", "1: listen: called with a colon, expected a dot: rsp.listen"),
@@ -68,7 +68,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, timeouts",
         ),
         (
             "rsp.pool {}",
@@ -164,6 +164,10 @@ fn pools() {
             "1: timeouts: got 5, expected a table of times",
         ),
         (
+            "rsp.pool { servers = { '127.0.0.1:1' },\n send_proxy = true }",
+            "2: send_proxy: got true, expected \"v1\" or \"v2\"",
+        ),
+        (
             "rsp.pool { servers = { '127.0.0.1:1' },\n balance = require 'rsp.round_robin' }",
             "2: balance: the module makes the function, expected a call: require \"rsp.round_robin\" ()",
         ),
@@ -175,6 +179,26 @@ fn pools() {
             "local p = rsp.pool { servers = { '127.0.0.1:1' } }\np.name = 'x'",
             "2: a pool cannot be changed after rsp.pool made it",
         ),
+    ]);
+}
+
+/// A listener for proxies that trusts none could not be used by anybody.
+#[test]
+fn proxy_protocol_needs_somebody_who_is_trusted() {
+    let wrong = |line, as_in| {
+        format!(
+            "{line}: proxy_protocol: nobody is trusted to send it, expected the addresses of the proxies in front, \
+             as in rsp.settings {{ {as_in} }}"
+        )
+    };
+    let (tcp, unix) = ("trusted = { \"10.0.0.0/8\" }", "trusted = { \"unix:\" }");
+    let listen = format!("{POOL}\nrsp.listen {{ '127.0.0.1:0',\n proxy_protocol = true }}\n");
+    let on_unix = format!("{POOL}\nrsp.listen {{ 'unix:/tmp/none.sock', proxy_protocol = true }}\n");
+    all(&[
+        (&listen, &wrong(3, tcp)),
+        (&format!("{listen} rsp.settings {{ trusted = {{}} }}"), &wrong(3, tcp)),
+        (&format!("{listen} rsp.settings {{ trusted = {{ 'unix:' }} }}"), &wrong(3, tcp)),
+        (&format!("{on_unix} rsp.settings {{ trusted = {{ '10.0.0.0/8' }} }}"), &wrong(2, unix)),
     ]);
 }
 

@@ -1,0 +1,147 @@
+//! What a trusted proxy says about a request: who the client is (`X-Forwarded-For`) and over which scheme it came
+//! (`X-Forwarded-Proto`). Asked only for connections from trusted addresses, before the head is rewritten.
+//!
+//! Every proxy on the way appends the address it saw, so the end of the list is the nearest and the list is worth
+//! something only as far as the proxies that wrote it are trusted: it is walked from its end, up to the first
+//! address that is nobody's of ours. What stands before that one, a client may have made up.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::Trusted;
+use crate::http::{Fields, Name, Scheme};
+
+/// The last address of `X-Forwarded-For` that is not trusted; the first one if all are; `peer`, where the connection
+/// comes from, if there is none. An entry that is no address ends the walk: the one behind it is the client.
+/// The port is 0 where the entry has none.
+pub fn client(fields: &Fields, peer: Option<SocketAddr>, trusted: &Trusted) -> Option<SocketAddr> {
+    let lines = fields.list().iter().rev().filter(|field| field.tag == Name::XForwardedFor);
+    let entries = lines.flat_map(|field| fields.text(field.value).rsplit(|byte| *byte == b','));
+    let mut client = peer;
+    // RFC 9110 section 5.6.1.2: empty elements of a list mean nothing.
+    for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+        let Some(address) = address(entry) else { break };
+        client = Some(address);
+        if !trusted.has_ip(address.ip()) {
+            break;
+        }
+    }
+    client
+}
+
+/// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]` or `[2001:db8::7]:4711`.
+fn address(entry: &[u8]) -> Option<SocketAddr> {
+    let text = std::str::from_utf8(entry).ok().filter(|text| !text.contains('%'))?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match (text.parse::<IpAddr>(), bare) {
+        (Ok(ip), _) => SocketAddr::new(ip, 0),
+        (_, Some(ip)) => SocketAddr::new(IpAddr::V6(ip.parse().ok()?), 0),
+        (_, None) => text.parse().ok()?,
+    };
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// What one `X-Forwarded-Proto` says, if it is one of the two words: a list has two readings and counts as none.
+pub fn scheme(fields: &Fields) -> Option<Scheme> {
+    let mut values = fields.iter().filter(|(tag, ..)| *tag == Name::XForwardedProto).map(|(.., value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) if value.eq_ignore_ascii_case(b"https") => Some(Scheme::Https),
+        (Some(value), None) if value.eq_ignore_ascii_case(b"http") => Some(Scheme::Http),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(name: &str, values: &[&str]) -> Fields {
+        let mut fields = Fields::default();
+        fields.append(b"Host", b"6.6.6.6");
+        values.iter().for_each(|value| fields.append(name.as_bytes(), value.as_bytes()));
+        fields
+    }
+
+    fn walked(values: &[&str]) -> String {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).to_vec();
+        let peer = Some("10.0.0.1:1234".parse().unwrap());
+        let trusted = Trusted { networks, unix: false };
+        client(&fields("x-forwarded-FOR", values), peer, &trusted).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_not_trusted() {
+        for (values, client) in [
+            (&[][..], "10.0.0.1:1234"),
+            (&["1.1.1.1"], "1.1.1.1:0"),
+            (&["6.6.6.6, 1.1.1.1"], "1.1.1.1:0"),
+            (&["6.6.6.6, 1.1.1.1, 10.9.9.9"], "1.1.1.1:0"),
+            (&["6.6.6.6,1.1.1.1,10.9.9.9,fd00::1"], "1.1.1.1:0"),
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3:0"),
+            (&["6.6.6.6", "1.1.1.1", "10.0.0.2"], "1.1.1.1:0"),
+            (&["1.1.1.1, 10.0.0.3", "10.0.0.2"], "1.1.1.1:0"),
+        ] {
+            assert_eq!(walked(values), client, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn entries_have_ports_brackets_mapped_addresses_and_blanks_around_them() {
+        for (value, client) in [
+            ("1.2.3.4:567", "1.2.3.4:567"),
+            ("2001:db8::7", "[2001:db8::7]:0"),
+            ("[2001:db8::7]", "[2001:db8::7]:0"),
+            ("[2001:db8::7]:80", "[2001:db8::7]:80"),
+            ("::ffff:1.2.3.4", "1.2.3.4:0"),
+            ("[::ffff:1.2.3.4]:80", "1.2.3.4:80"),
+            ("1.1.1.1, ::ffff:10.0.0.2, [fd00::1]:80, 10.0.0.2:99", "1.1.1.1:0"),
+            (" \t1.1.1.1\t ", "1.1.1.1:0"),
+            (",, 1.1.1.1 ,, ,10.0.0.2, ,", "1.1.1.1:0"),
+        ] {
+            assert_eq!(walked(&[value]), client, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_walk() {
+        for odd in [
+            "unknown",
+            "_hidden",
+            "localhost",
+            "1.2.3",
+            "1.2.3.256",
+            "01.2.3.4",
+            "1.2.3.4:",
+            "1.2.3.4:x",
+            "1.2.3.4:65536",
+            "1.2.3.4 5.6.7.8",
+            "[1.2.3.4]",
+            "[::1",
+            "::1]",
+            "[::1]80",
+            "fe80::1%lo",
+            "[fe80::1%3]:80",
+            "\"1.2.3.4\"",
+            "for=1.2.3.4",
+            "\u{ff11}.2.3.4",
+        ] {
+            assert_eq!(walked(&[&format!("1.1.1.1, {odd}")]), "10.0.0.1:1234", "{odd}");
+            assert_eq!(walked(&[&format!("1.1.1.1, {odd}, 10.0.0.2")]), "10.0.0.2:0", "{odd}");
+        }
+        assert_eq!(walked(&["", " , "]), "10.0.0.1:1234");
+    }
+
+    #[test]
+    fn the_scheme_is_one_of_two_words_and_said_once() {
+        for (values, said) in [
+            (&["https"][..], Some(Scheme::Https)),
+            (&["HTTP"], Some(Scheme::Http)),
+            (&[], None),
+            (&[""], None),
+            (&["wss"], None),
+            (&["https, http"], None),
+            (&["https", "https"], None),
+        ] {
+            assert_eq!(scheme(&fields("X-Forwarded-Proto", values)), said, "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The pipes of splice(2), kept for reuse and bounded in number: each costs two descriptors and, while it holds
+//! bytes, memory of the kernel's that no setting of ours limits.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Pipes at one time, in use and spare; whoever comes when all are out copies instead.
+const MOST: usize = 128;
+const SPARE: usize = 16;
+
+/// A pipe and how many bytes are in it.
+pub struct Held<P> {
+    pub pipe: P,
+    pub bytes: usize,
+    _lease: Lease,
+}
+
+/// Counts a pipe that is out for as long as it lives.
+struct Lease(Rc<Cell<usize>>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+pub struct Pipes<P> {
+    spare: Vec<P>,
+    out: Rc<Cell<usize>>,
+    /// The least a body has to have left for a pipe to pay; `None` never uses one.
+    pub least: Option<u64>,
+}
+
+impl<P> Pipes<P> {
+    pub fn new(least: Option<u64>) -> Pipes<P> {
+        Pipes { spare: Vec::new(), out: Rc::default(), least }
+    }
+
+    /// An empty pipe, unless there are too many or none can be made; then bytes are copied.
+    pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Held<P>> {
+        if self.out.get() >= MOST {
+            return None;
+        }
+        let pipe = self.spare.pop().or_else(|| make().ok())?;
+        self.out.set(self.out.get() + 1);
+        Some(Held { pipe, bytes: 0, _lease: Lease(self.out.clone()) })
+    }
+
+    /// Keeps an empty pipe for the next body; one that holds bytes is closed with them.
+    pub fn give_back(&mut self, held: Option<Held<P>>) {
+        if let Some(Held { pipe, bytes: 0, .. }) = held
+            && self.spare.len() < SPARE
+        {
+            self.spare.push(pipe);
+        }
+    }
+
+    pub fn out(&self) -> usize {
+        self.out.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_bounded_reused_when_empty_and_counted_wherever_they_end() {
+        let mut made = 0;
+        let mut pipes = Pipes::new(Some(1));
+        let mut borrow = |pipes: &mut Pipes<u32>| {
+            pipes.borrow(|| {
+                made += 1;
+                Ok(made)
+            })
+        };
+        let mut held: Vec<_> = (0..MOST).map(|_| borrow(&mut pipes)).collect();
+        assert!(held.iter().all(Option::is_some) && borrow(&mut pipes).is_none());
+        pipes.give_back(held.pop().flatten());
+        assert_eq!((pipes.out(), pipes.spare.len()), (MOST - 1, 1));
+        let mut full = borrow(&mut pipes).unwrap();
+        assert_eq!(full.pipe, MOST as u32, "the spare one");
+        full.bytes = 5;
+        pipes.give_back(Some(full));
+        assert_eq!((pipes.out(), pipes.spare.len()), (MOST - 1, 0), "one with bytes is not kept");
+        drop(held);
+        assert_eq!(pipes.out(), 0);
+        assert!(pipes.borrow(|| Err(std::io::ErrorKind::Other.into())).is_none());
+    }
+}

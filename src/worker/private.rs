@@ -1,0 +1,95 @@
+//! Connections to servers of pools with `send_proxy`. Their first bytes tell whom they are for, and a server takes
+//! all that follows for that client's: such a connection is never lent to another one. It waits with the client
+//! whose requests it carried, for the next one that is to be announced with the same address, and goes with it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::connection::OutputSink;
+use super::core::Core;
+use super::sides::Arrival;
+use crate::config::{PoolId, ServerId};
+use crate::net::{Network, Transport};
+use crate::proxy;
+
+/// Connections that wait with one client: one a server it goes to in turns. The oldest one goes for a fifth.
+const KEPT: usize = 4;
+
+/// Whose a connection to a server is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Private {
+    /// The client's connection.
+    pub owner: u32,
+    /// The client's address as the server was told it.
+    pub announced: Option<SocketAddr>,
+}
+
+impl<N: Network> Core<N> {
+    /// Writes the header into a new connection's output, where the pool wants one.
+    pub(super) fn announce_client(&mut self, lane: u32, backend: u32) {
+        let pool = self.backends[backend].role.pool;
+        let Some(version) = self.router.config.pools[pool.0 as usize].send_proxy else { return };
+        let lane = &self.lanes[lane as usize];
+        let client = &self.clients[lane.client];
+        let announced = lane.exchange.client;
+        let addresses = announced.map(|source| {
+            let destination = match client.role.arrival {
+                Arrival::Relayed(destination) => Some(destination),
+                Arrival::Direct | Arrival::Awaited => client.stream.local_address(),
+            };
+            (source, destination.unwrap_or_else(|| unspecified(source)))
+        });
+        let backend = &mut self.backends[backend];
+        backend.role.private = Some(Private { owner: lane.client, announced });
+        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.blocks };
+        proxy::write(version, addresses, out);
+    }
+
+    /// The client's own connection to this server that became idle last, not longer than `max_age` ago.
+    pub(super) fn take_kept(
+        &mut self,
+        lane: u32,
+        pool: PoolId,
+        server: ServerId,
+        max_age: u64,
+    ) -> Option<u32> {
+        let (owner, announced) =
+            (self.lanes[lane as usize].client, self.lanes[lane as usize].exchange.client);
+        let wanted = Some(Private { owner, announced });
+        let (backends, now) = (&self.backends, self.now);
+        let kept = &mut self.clients[owner].role.kept;
+        let at = kept.iter().rposition(|key| {
+            let role = &backends[*key].role;
+            role.pool == pool
+                && role.server == server
+                && role.private == wanted
+                && now.saturating_sub(role.since) < max_age
+        })?;
+        Some(kept.remove(at))
+    }
+
+    /// Leaves an idle connection with its owner.
+    pub(super) fn keep(&mut self, key: u32, owner: u32) {
+        let kept = &mut self.clients[owner].role.kept;
+        kept.push(key);
+        if kept.len() > KEPT {
+            let oldest = kept[0];
+            self.close_backend(oldest);
+        }
+    }
+
+    /// An idle connection closed.
+    pub(super) fn forget_kept(&mut self, key: u32, owner: u32) {
+        // The owner may be the one that just went.
+        if let Some(client) = self.clients.get_mut(owner) {
+            client.role.kept.retain(|kept| *kept != key);
+        }
+    }
+}
+
+fn unspecified(like: SocketAddr) -> SocketAddr {
+    let ip = match like.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}

@@ -1,0 +1,135 @@
+//! From client to server: the request's body, as far as there is some and room for it. The head was written when
+//! the connection was had.
+
+use super::connection::{OutputSink, WriteEnd};
+use super::ends::client_gone;
+use super::pump::Tools;
+use super::sides::{Backend, Client, Lane};
+use super::splice::{self, Spliced};
+use crate::exchange::{Failure, RequestHalf};
+use crate::http::{Decoded, Event};
+use crate::net::Transport;
+
+/// Reads of one direction before the other has its turn.
+const READS: usize = 8;
+
+/// Client to server: the request's body (its head was written when the connection was had).
+pub fn request_way<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<bool, Failure> {
+    let (mut moved, mut reads) = (false, 0);
+    while lane.exchange.request == RequestHalf::Body && !backend.role.write_failed && reads < READS {
+        let room = backend.room();
+        if room == 0 {
+            break;
+        }
+        match splice::request(client, backend, lane, tools)? {
+            Spliced::No => {}
+            Spliced::Empty => break,
+            Spliced::Moved => {
+                (moved, reads) = (true, reads + 1);
+                continue;
+            }
+        }
+        if client.input.is_empty() && !client.eof {
+            reads += 1;
+            if !fill_client(client, lane, tools)? {
+                break;
+            }
+            moved = true;
+        }
+        let (head, trailers) = (&mut lane.exchange.head, &mut *tools.trailers);
+        let decoded = client
+            .role
+            .codec
+            .decode(client.input.bytes(), client.eof, room, head, trailers)
+            .map_err(Failure::of_request)?;
+        match decoded {
+            Some(step) => {
+                pass_request(client, backend, lane, &step, tools)?;
+                moved = true;
+            }
+            None if client.eof => return Err(Failure::REQUEST_CUT),
+            None => {
+                reads += 1;
+                if !fill_client(client, lane, tools)? {
+                    break;
+                }
+                moved = true;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+fn fill_client<S: Transport>(
+    client: &mut Client<S>,
+    lane: &Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<bool, Failure> {
+    client.fill(tools.blocks, tools.now).map_err(|_| client_gone(lane))
+}
+
+fn pass_request<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    step: &Decoded,
+    tools: &mut Tools<'_, S>,
+) -> Result<(), Failure> {
+    let x = &mut lane.exchange;
+    if let Event::Body(range) = &step.event {
+        let body = &client.input.bytes()[range.clone()];
+        let frame = backend.role.codec.frame_body(body.len());
+        x.received += body.len() as u64;
+        x.body_taken = true;
+        let parts = [frame.before(), body, frame.after()];
+        backend.role.wrote = true;
+        if backend.send_body(tools.blocks, parts, tools.now).is_err() {
+            writing_failed(backend, tools);
+        }
+    }
+    client.input.consume(tools.blocks, step.consumed);
+    if step.end {
+        x.request = RequestHalf::Done;
+        x.body_taken = true;
+        if x.tunnel {
+            backend.write_end = WriteEnd::Wanted;
+        } else {
+            let trailers = (step.event == Event::Trailers).then_some(&*tools.trailers);
+            let out = &mut OutputSink { output: &mut backend.output, blocks: tools.blocks };
+            backend.role.codec.encode_end(trailers, out);
+        }
+    }
+    Ok(())
+}
+
+pub fn flush_backend<S: Transport>(
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<bool, Failure> {
+    match backend.flush(tools.blocks, tools.now) {
+        Ok(moved) => {
+            backend.role.wrote |= moved;
+            Ok(moved)
+        }
+        Err(_) if lane.exchange.tunnel => Err(Failure::RESPONSE_CUT),
+        Err(_) => {
+            writing_failed(backend, tools);
+            Ok(true)
+        }
+    }
+}
+
+/// A server may answer and close without having read the whole request: what it said is still to be read, so a
+/// failed write ends only the writing.
+fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<'_, S>) {
+    backend.role.write_failed = true;
+    backend.clear_output(tools.blocks);
+    backend.readable = true;
+    backend.read_closed = true;
+}

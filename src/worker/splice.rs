@@ -1,0 +1,161 @@
+//! Large bodies of known length pass through a pipe instead of a block: splice(2) from one socket into the pipe and
+//! from the pipe into the other. Only the codecs' counts learn of them.
+//!
+//! Where others stalled: "try again" from splice means that the socket is empty or that the pipe is full, and a
+//! short splice says nothing about the socket. So a pipe is filled only when it is empty, and readiness is only
+//! cleared by "try again". Copying goes on by itself wherever this does not apply: bytes already read, something
+//! still to be written, too little left, no pipe to be had, a transport that has to see the bytes.
+
+use std::io::{self, ErrorKind};
+
+use super::connection::Connection;
+use super::ends::{client_gone, closed_early, is_cut};
+use super::pipes::Pipes;
+use super::pump::Tools;
+use super::sides::{Backend, Client, Lane};
+use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::net::Transport;
+
+/// Moved at once; the other directions have their turn then.
+const MOST: u64 = 1 << 20;
+
+/// What came of a try.
+pub enum Spliced {
+    /// Not here: copy.
+    No,
+    /// Nothing to be had now.
+    Empty,
+    Moved,
+}
+
+/// Server to client.
+pub fn response<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<Spliced, Failure> {
+    let left = backend.role.codec.known_rest();
+    if !applies(backend, client, left, tools.pipes) {
+        return Ok(Spliced::No);
+    }
+    let came = fill(backend, client, left, tools);
+    let n = match came.map_err(|_| closed_early(lane))? {
+        Came::Bytes(n) => n,
+        Came::End if is_cut(backend, lane) => return Err(closed_early(lane)),
+        other => return Ok(other.spliced()),
+    };
+    lane.exchange.sent += n as u64;
+    client.role.codec.frame_body(n);
+    client.flush(tools.blocks, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
+    if backend.role.codec.pass(n as u64) {
+        lane.exchange.response = ResponseHalf::Done;
+    }
+    Ok(Spliced::Moved)
+}
+
+/// Client to server. A write that fails is noticed by the flush that follows.
+pub fn request<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Result<Spliced, Failure> {
+    let left = client.role.codec.known_rest();
+    if !applies(client, backend, left, tools.pipes) {
+        return Ok(Spliced::No);
+    }
+    let came = fill(client, backend, left, tools);
+    let n = match came.map_err(|_| client_gone(lane))? {
+        Came::Bytes(n) => n,
+        other => return Ok(other.spliced()),
+    };
+    lane.exchange.received += n as u64;
+    lane.exchange.body_taken = true;
+    backend.role.wrote = true;
+    backend.role.codec.frame_body(n);
+    if client.role.codec.pass(n as u64) {
+        lane.exchange.request = RequestHalf::Done;
+    }
+    Ok(Spliced::Moved)
+}
+
+/// Whether the next bytes of `from` can go to `to` unseen.
+fn applies<S: Transport, A, B>(
+    from: &Connection<S, A>,
+    to: &Connection<S, B>,
+    left: u64,
+    pipes: &Pipes<S::Pipe>,
+) -> bool {
+    pipes.least.is_some_and(|least| left >= least.max(1))
+        && from.input.is_empty()
+        && !from.eof
+        && to.writable
+        && to.is_flushed()
+        && from.stream.can_splice()
+        && to.stream.can_splice()
+}
+
+enum Came {
+    Bytes(usize),
+    End,
+    Nothing,
+    /// Interrupted by a signal.
+    Again,
+    /// No pipe, or one that these sockets do not take.
+    NoPipe,
+}
+
+impl Came {
+    fn spliced(self) -> Spliced {
+        match self {
+            Came::Nothing => Spliced::Empty,
+            Came::NoPipe => Spliced::No,
+            Came::Bytes(_) | Came::End | Came::Again => Spliced::Moved,
+        }
+    }
+}
+
+/// From a socket into the pipe of the other one.
+fn fill<S: Transport, A, B>(
+    from: &mut Connection<S, A>,
+    to: &mut Connection<S, B>,
+    left: u64,
+    tools: &mut Tools<'_, S>,
+) -> io::Result<Came> {
+    if !from.readable {
+        return Ok(Came::Nothing);
+    }
+    let Some(mut held) = to.spliced.take().or_else(|| tools.pipes.borrow(S::new_pipe)) else {
+        return Ok(Came::NoPipe);
+    };
+    let came = from.stream.splice_in(&mut held.pipe, left.min(MOST) as usize);
+    held.bytes = *came.as_ref().unwrap_or(&0);
+    to.spliced = Some(held);
+    match came {
+        Ok(0) => {
+            (from.eof, from.readable) = (true, false);
+            Ok(Came::End)
+        }
+        Ok(n) => {
+            from.read_at = tools.now;
+            Ok(Came::Bytes(n))
+        }
+        Err(e) => match e.kind() {
+            ErrorKind::WouldBlock => {
+                from.readable = false;
+                Ok(Came::Nothing)
+            }
+            ErrorKind::Interrupted => Ok(Came::Again),
+            // The kernel cannot do this with these sockets: copy, here and from now on.
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => {
+                tools.pipes.least = None;
+                Ok(Came::NoPipe)
+            }
+            _ => {
+                from.readable = false;
+                Err(e)
+            }
+        },
+    }
+}

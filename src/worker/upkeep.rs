@@ -1,0 +1,55 @@
+//! What the loop asks of the core between turns: access records on their way, memory and descriptors given back,
+//! counts for reports.
+
+use super::core::Core;
+use super::sides::BackendState;
+use crate::net::Network;
+
+impl<N: Network> Core<N> {
+    /// Access records wait to be sent.
+    pub fn access_waits(&self) -> bool {
+        self.access.as_ref().is_some_and(|a| !a.is_empty())
+    }
+
+    pub fn access_is_full(&self) -> bool {
+        self.access.as_ref().is_some_and(|a| a.len() >= a.batch_size() / 2)
+    }
+
+    pub fn flush_access(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.send();
+        }
+    }
+
+    /// Gives descriptors back that are only kept to be fast.
+    pub fn close_idle_backends(&mut self) {
+        for key in self.backends.keys() {
+            if self.backends[key].role.state == BackendState::Idle {
+                self.close_backend(key);
+            }
+        }
+    }
+
+    pub fn has_surplus(&self) -> bool {
+        self.blocks.has_surplus()
+    }
+
+    /// Frees what a burst left behind; true if that was anything.
+    pub fn trim(&mut self) -> bool {
+        self.blocks.trim() > 0
+    }
+
+    /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
+    pub fn blocks(&self) -> (usize, usize) {
+        (self.blocks.lent(), self.blocks.spare())
+    }
+
+    /// Pipes that are in somebody's hands now.
+    pub fn pipes(&self) -> usize {
+        self.pipes.out()
+    }
+
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.clients.len(), self.backends.len(), self.lanes.len())
+    }
+}

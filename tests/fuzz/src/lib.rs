@@ -1,0 +1,161 @@
+//! What the targets share: a codec fed in pieces, with everything it said written down, and the second reading of
+//! a request by picohttpparser.
+
+pub mod second;
+
+use rsp::h1::{Client, Server};
+use rsp::http::{Decoded, Event, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead};
+
+/// What a codec made of some bytes, pieces of a body joined.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    pub heads: Vec<Head>,
+    pub body: Vec<u8>,
+    pub trailers: Option<Vec<Line>>,
+    /// Messages that ended.
+    pub ends: usize,
+    pub fault: Option<Fault>,
+    /// Bytes used when the first message ended, or when reading stopped.
+    pub used: usize,
+}
+
+pub type Line = (Vec<u8>, Vec<u8>);
+
+/// A head's meaning, without where its bytes stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Method and target, or status and reason.
+    pub start: (Vec<u8>, Vec<u8>),
+    pub old: bool,
+    pub fields: Vec<Line>,
+    pub framing: Framing,
+    pub keep_alive: bool,
+    pub upgrade: bool,
+}
+
+fn lines(fields: &Fields) -> Vec<Line> {
+    fields.iter().map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect()
+}
+
+impl Head {
+    pub fn request(head: &RequestHead) -> Head {
+        Head {
+            start: (head.method_text().to_vec(), head.target().to_vec()),
+            old: head.version == rsp::http::Version::Http10,
+            fields: lines(&head.fields),
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            upgrade: head.upgrade,
+        }
+    }
+
+    pub fn response(head: &ResponseHead) -> Head {
+        Head {
+            start: (head.status.to_string().into_bytes(), head.reason().to_vec()),
+            old: head.version == rsp::http::Version::Http10,
+            fields: lines(&head.fields),
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            upgrade: false,
+        }
+    }
+
+    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let line = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        line.map(|(_, value)| &value[..])
+    }
+}
+
+/// A codec with the storage its heads go to.
+pub enum Codec {
+    Server(Server, RequestHead),
+    Client(Client, ResponseHead),
+}
+
+impl Codec {
+    pub fn server() -> Codec {
+        Codec::Server(Server::default(), RequestHead::default())
+    }
+
+    /// One that has sent a GET, a HEAD, or a GET that asks for a WebSocket.
+    pub fn client(method: Method, upgrade: bool) -> Codec {
+        let mut client = Client::default();
+        let persistence = if upgrade { Persistence::Upgrade } else { Persistence::Keep };
+        client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
+        Codec::Client(client, ResponseHead::default())
+    }
+
+    fn decode(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault> {
+        match self {
+            Codec::Server(codec, head) => codec.decode(input, eof, limit, head, trailers),
+            Codec::Client(codec, head) => codec.decode(input, eof, limit, head, trailers),
+        }
+    }
+
+    fn head(&self) -> Head {
+        match self {
+            Codec::Server(_, head) => Head::request(head),
+            Codec::Client(_, head) => Head::response(head),
+        }
+    }
+}
+
+/// Everything a codec says about `bytes` when they come in pieces of `piece` bytes, up to the end of the first
+/// message. The way a worker does it: unread bytes are handed in again with what came since.
+pub fn read(mut codec: Codec, bytes: &[u8], piece: usize, limit: usize, eof: bool) -> Seen {
+    let (mut seen, mut came, mut trailers) = (Seen::default(), 0, Fields::default());
+    loop {
+        let input = &bytes[seen.used..came];
+        let all = came == bytes.len();
+        match codec.decode(input, all && eof, limit, &mut trailers) {
+            Err(fault) => {
+                seen.fault = Some(fault);
+                return seen;
+            }
+            Ok(Some(step)) => {
+                assert!(step.consumed <= input.len(), "used bytes that are not there");
+                assert!(step.consumed > 0 || step.end || step.event != Event::Nothing, "a step to nowhere");
+                if let Event::Body(range) = &step.event {
+                    assert!(range.end <= step.consumed && range.len() <= limit, "a body out of bounds");
+                    seen.body.extend_from_slice(&input[range.clone()]);
+                }
+                match step.event {
+                    Event::Head => seen.heads.push(codec.head()),
+                    Event::Trailers => seen.trailers = Some(lines(&trailers)),
+                    _ => {}
+                }
+                seen.used += step.consumed;
+                if step.end {
+                    seen.ends += 1;
+                    return seen;
+                }
+                if seen.heads.last().is_some_and(|h| h.start.0 == b"101") {
+                    return seen;
+                }
+            }
+            Ok(None) if all => return seen,
+            Ok(None) => came = (came + piece.max(1)).min(bytes.len()),
+        }
+    }
+}
+
+/// Reads whole, in pieces and byte by byte; all three must say the same.
+pub fn read_every_way(codec: impl Fn() -> Codec, bytes: &[u8], piece: usize, eof: bool) -> Seen {
+    let whole = read(codec(), bytes, bytes.len(), usize::MAX, eof);
+    for (piece, limit) in [(piece, usize::MAX), (1, 3), (piece, 1)] {
+        let other = read(codec(), bytes, piece, limit, eof);
+        // A fault later in a message may be seen before the body bytes in front of it were reported.
+        if whole.fault.is_none() || other.fault.is_none() {
+            assert_eq!(whole, other, "pieces of {piece}, room for {limit}");
+        } else {
+            assert_eq!(whole.heads, other.heads, "pieces of {piece}, room for {limit}");
+        }
+    }
+    whole
+}

@@ -1,0 +1,57 @@
+//! The scripts a person runs by hand do what they say, with the rsp under test: the chain answers at each of its
+//! programs, the comparison measures all three proxies without an error. No figure is looked at.
+
+mod support;
+
+use std::process::Command;
+
+use support::*;
+
+fn script(name: &str, arguments: &[&str]) -> Finished {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+    let mut command = Command::new(path);
+    command.args(arguments).current_dir(std::env::temp_dir());
+    run_with_input(command, b"")
+}
+
+fn binary() -> String {
+    rsp_command().get_program().to_string_lossy().into_owned()
+}
+
+/// Held all at once, so that no two are the same.
+fn four_free_ports() -> Vec<String> {
+    let held: Vec<_> = (0..4).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    held.iter().map(|one| one.local_addr().expect("an address").port().to_string()).collect()
+}
+
+#[test]
+fn varnish_chain_answers_at_each_of_its_programs() {
+    if !have(&["python3", "nginx", "varnishd", "haproxy", "curl"]) {
+        return;
+    }
+    let ports = four_free_ports();
+    let binary = binary();
+    let mut arguments = vec!["--check", "--binary", &binary];
+    for (name, port) in ["--rsp", "--nginx", "--haproxy", "--varnish"].iter().zip(&ports) {
+        arguments.extend([*name, port]);
+    }
+    let check = script("varnish-chain", &arguments);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert_eq!(check.stdout.lines().filter(|line| line.ends_with("  ok")).count(), 4, "{check:?}");
+}
+
+#[test]
+fn compare_measures_rsp_haproxy_and_nginx_without_an_error() {
+    if !have(&["python3", "nginx", "haproxy", "wrk"]) {
+        return;
+    }
+    let json = Directory::new();
+    let file = json.join("figures.json").display().to_string();
+    let quick = ["--quick", "--rounds", "1", "--scenario", "rule", "--rsp", &binary(), "--json", &file];
+    let compared = script("compare", &quick);
+    assert_eq!(compared.code, Some(0), "{compared:?}");
+    for name in ["rsp", "haproxy", "nginx"] {
+        assert!(compared.stdout.contains(name), "no {name} in:\n{}", compared.stdout);
+    }
+    assert!(json.read("figures.json").contains("\"cpu_us\""), "figures for later");
+}

@@ -1,0 +1,220 @@
+//! One seed from its first connection to its last: peers and rsp take turns, the clock moves a little with each,
+//! and only when nothing else moves it jumps, to whoever wakes first or to rsp's next deadline.
+//!
+//! Where nobody misbehaves, no deadline may be needed: a jump to one while a client is unserved means that rsp
+//! forgot something. At the end of every seed everything is given back: connections, exchanges, blocks, timers.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rsp::base::batch::{self, Receiver};
+use rsp::config::Config;
+use rsp::exchange::record::Record;
+use rsp::script::Script;
+use rsp::worker::Core;
+
+use crate::client::Client;
+use crate::plan::{Ledger, Request, requests};
+use crate::rng::Rng;
+use crate::server::Server;
+use crate::world::{Net, Shared, World};
+
+const SERVERS: usize = 3;
+/// A seed that takes more rounds than this does not end.
+const ROUNDS: usize = 500_000;
+
+pub struct Run {
+    world: Shared,
+    core: Core<Net>,
+    /// rsp's access records.
+    records: Receiver,
+    ledger: Ledger,
+    clients: Vec<Client>,
+    servers: Vec<Server>,
+    /// Clients that connect later, the first one last.
+    coming: Vec<(u64, Vec<Request>)>,
+    now: u64,
+    /// When the last round began.
+    round_at: u64,
+    /// rsp begins to drain at this time.
+    drains: Option<u64>,
+    /// And cuts what is left at this time.
+    stops: Option<u64>,
+}
+
+impl Run {
+    pub fn new(seed: u64, config: Arc<Config>, script: Script) -> Run {
+        let mut rng = Rng::new(seed);
+        let honest = rng.one_in(2);
+        let mut ledger = Ledger::new(seed, honest);
+        let mut coming = Vec::new();
+        let (mut first_id, mut at) = (1, 0);
+        for _ in 0..rng.upto(4) {
+            let list = requests(&mut rng, first_id);
+            first_id += list.len() as u64;
+            ledger.add(&list);
+            coming.push((at, list));
+            at += if rng.one_in(2) { 0 } else { rng.below(100_000) as u64 };
+        }
+        coming.reverse();
+        let drains = rng.one_in(10).then(|| rng.below(1_000_000) as u64);
+        let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
+        let (access, records) = batch::queue(1, 1 << 16);
+        let mut config = Config::clone(&config);
+        config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        let config = Arc::new(config);
+        let world = Rc::new(RefCell::new(World::new(rng, SERVERS, honest)));
+        let core = Core::new(Net { world: world.clone() }, config, script, Some(access), 0);
+        let (clients, servers) = (Vec::new(), Vec::new());
+        Run { world, core, records, ledger, clients, servers, coming, now: 0, round_at: 0, drains, stops }
+    }
+
+    /// Runs to the end. Panics where the oracle finds something. Gives the ends that requests came to, a bit each.
+    pub fn run(mut self) -> u64 {
+        let mut quiet = false;
+        for _ in 0..ROUNDS {
+            let moved = self.round(quiet);
+            if !moved && quiet {
+                if self.is_over() {
+                    self.check_all_given_back();
+                    return self.check_records();
+                }
+                self.jump();
+            }
+            quiet = !moved;
+        }
+        panic!("{ROUNDS} rounds and no end: {}", self.state());
+    }
+
+    /// Everybody may act; with `all`, everybody does. True if anything moved.
+    fn round(&mut self, all: bool) -> bool {
+        self.round_at = self.now;
+        let mut moved = self.connect();
+        moved |= self.peers(all);
+        moved |= self.weather();
+        moved |= self.rsp(all);
+        self.now += self.world.borrow_mut().rng.below(300) as u64;
+        moved
+    }
+
+    /// Clients that come now.
+    fn connect(&mut self) -> bool {
+        let Some((_, list)) = self.coming.pop_if(|(at, _)| *at <= self.now) else { return false };
+        let (wire, link) = Net::client(&self.world);
+        let client = Client::new(link, list, &mut self.ledger, &mut self.world.borrow_mut());
+        self.clients.push(client);
+        self.core.accepted(wire, Some(([192, 0, 2, 1], 4711).into()));
+        true
+    }
+
+    fn peers(&mut self, all: bool) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        let mut moved = false;
+        for client in &mut self.clients {
+            if all || world.rng.one_in(2) {
+                moved |= client.step(world, &mut self.ledger, self.now);
+            }
+        }
+        for server in &mut self.servers {
+            if all || world.rng.one_in(2) {
+                moved |= server.step(world, &mut self.ledger, self.now);
+            }
+        }
+        moved
+    }
+
+    /// Connects are decided; servers go down and come up.
+    fn weather(&mut self) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        let before = world.pending.len();
+        if before > 0 && world.rng.one_in(2) {
+            let made = world.settle_connect();
+            self.servers.extend(made.map(|place| Server::new(place, world, self.now)));
+        }
+        if !self.ledger.honest && world.rng.one_in(200) {
+            let number = world.rng.below(SERVERS);
+            world.up[number] = !world.up[number];
+            let reset = world.rng.one_in(2);
+            let down = !world.up[number];
+            self.servers
+                .iter_mut()
+                .filter(|s| down && s.number == number)
+                .for_each(|s| s.leave(world, reset));
+        }
+        before > 0
+    }
+
+    fn rsp(&mut self, all: bool) -> bool {
+        let (before, events) = (self.core.counts(), self.world.borrow_mut().deliver(all));
+        let text = format!("second {}", self.now / 1_000_000);
+        self.core.set_clock(self.now, text.as_bytes());
+        if self.drains.take_if(|at| *at <= self.now).is_some() {
+            self.ledger.draining = true;
+            self.core.drain();
+        }
+        if self.stops.take_if(|at| *at <= self.now).is_some() {
+            self.core.stop();
+            let (clients, _, exchanges) = self.core.counts();
+            assert_eq!((clients, exchanges), (0, 0), "left by a stop");
+        }
+        let moved = !events.is_empty() || self.core.has_turns();
+        for (token, ready) in events {
+            self.core.ready(token, ready);
+        }
+        self.core.turns();
+        self.core.expire();
+        crate::check_for_panic();
+        moved || self.core.has_turns() || self.core.counts() != before
+    }
+
+    fn is_over(&self) -> bool {
+        self.coming.is_empty() && self.clients.iter().all(|c| c.gone) && self.core.counts() == (0, 0, 0)
+    }
+
+    /// Nothing moves: the clock jumps to what happens next.
+    fn jump(&mut self) {
+        let coming = self.coming.last().map(|(at, _)| *at);
+        let clients = self.clients.iter().filter(|c| !c.gone).map(|c| c.wakes);
+        let servers = self.servers.iter().flat_map(Server::wakes);
+        let wakes = clients.chain(servers).chain(coming).filter(|at| *at > self.round_at).min();
+        let unserved = self.ledger.honest && self.clients.iter().any(Client::is_unserved);
+        assert!(wakes.is_some() || !unserved, "an honest client waits for ever: {}", self.state());
+        let timer = self.core.next_timer();
+        let next = wakes.into_iter().chain(timer).min();
+        let Some(next) = next else { panic!("connections are open and no timer runs: {}", self.state()) };
+        self.now = self.now.max(next);
+    }
+
+    fn check_all_given_back(&self) {
+        assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
+        assert_eq!(self.core.pipes(), 0, "pipes are not given back");
+        assert_eq!(self.core.next_timer(), None, "a timer is left");
+        assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
+    }
+
+    /// Every request has one record at most, and that of an honest one says that it went through whole.
+    fn check_records(&mut self) -> u64 {
+        self.core.flush_access();
+        let batch = self.records.try_recv().unwrap_or_default();
+        let (mut rest, mut count, mut ends) = (&batch[..], 0, 0);
+        while let Some(record) = Record::read(&mut rest) {
+            count += 1;
+            ends |= 1 << record.end as u64;
+            self.ledger.recorded(&record);
+        }
+        assert!(rest.is_empty(), "half a record");
+        let answered: usize = self.clients.iter().map(Client::answered).sum();
+        assert!(!self.ledger.honest || count == answered, "{count} records of {answered} answers");
+        ends
+    }
+
+    fn state(&self) -> String {
+        let (clients, backends, exchanges) = self.core.counts();
+        let waiting = self.clients.iter().filter(|c| !c.gone).map(Client::state).collect::<Vec<_>>();
+        format!(
+            "at {} µs, {clients} clients, {backends} backends, {exchanges} exchanges; waiting: {waiting:#?}",
+            self.now
+        )
+    }
+}

@@ -1,0 +1,378 @@
+//! One connection of a server, and the oracle of what it receives: that each request is one that was made, with
+//! its own body, whole or visibly cut, and that nothing arrives on a connection that must not be used again.
+
+use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
+use crate::plan::{Body, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
+use crate::rng::body;
+use crate::world::World;
+
+pub struct Server {
+    pub link: usize,
+    /// Which server it is.
+    pub number: usize,
+    reader: Reader,
+    /// Bytes to be sent, and how many were.
+    out: Vec<u8>,
+    sent: usize,
+    /// The request that is being served.
+    current: Option<Current>,
+    /// What is done once all of `out` was sent.
+    then: Then,
+    /// Nothing may arrive any more.
+    spoilt: bool,
+    deaf: bool,
+    finished: bool,
+    pub gone: bool,
+    wakes: u64,
+    /// Closes an idle connection at this time.
+    leaves: Option<u64>,
+}
+
+struct Current {
+    request: Request,
+    attempt: usize,
+    reply: Reply,
+    /// The request came whole.
+    read: bool,
+    /// The whole response stands in `out`.
+    answered: bool,
+    /// And was sent.
+    sent: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    /// Waits for what comes.
+    Nothing,
+    /// The response is out.
+    Next {
+        close: bool,
+    },
+    End {
+        reset: bool,
+    },
+    /// Stays silent for ever.
+    Hang,
+    /// The server's half of a tunnel is over.
+    EndHalf,
+}
+
+impl Server {
+    pub fn new((link, number): (usize, usize), world: &mut World, now: u64) -> Server {
+        let leaves = (!world.honest).then(|| now + world.rng.below(8_000_000) as u64);
+        Server {
+            link,
+            number,
+            reader: Reader::new(),
+            out: Vec::new(),
+            sent: 0,
+            current: None,
+            then: Then::Nothing,
+            spoilt: false,
+            deaf: false,
+            finished: false,
+            gone: false,
+            wakes: 0,
+            leaves,
+        }
+    }
+
+    pub fn step(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
+        if self.gone || now < self.wakes {
+            return false;
+        }
+        if world.rng.one_in(60) {
+            self.wakes = now + world.rng.pause();
+        }
+        let mut moved = self.receive(world, ledger);
+        moved |= self.send(world, ledger, now);
+        let unread = self.deaf && world.links[self.link].closed;
+        if !self.gone && (world.is_over(self.link) || unread) {
+            moved |= self.over(world, ledger);
+        }
+        if self.current.is_none() && self.leaves.is_some_and(|at| now >= at) {
+            self.leave(world, false);
+        }
+        moved
+    }
+
+    /// The server went down, or wants no more.
+    pub fn leave(&mut self, world: &mut World, reset: bool) {
+        if self.gone {
+            return;
+        }
+        // A body that only the end of the connection ends is cut by a reset; a plain end would be its end.
+        let mid_body = |c: &Current| !c.sent && (c.reply.shape == Shape::UntilClose || c.reply.switch);
+        let mid_body = self.current.as_ref().is_some_and(mid_body);
+        if reset || mid_body {
+            world.peer_reset(self.link)
+        } else {
+            world.peer_close(self.link)
+        }
+        self.gone = true;
+    }
+
+    /// When it may act again though nothing happens.
+    pub fn wakes(&self) -> impl Iterator<Item = u64> {
+        let leaves = self.leaves.filter(|_| self.current.is_none());
+        let live = !self.gone;
+        [Some(self.wakes), leaves].into_iter().flatten().filter(move |_| live)
+    }
+
+    /// rsp has ended its side.
+    fn over(&mut self, world: &mut World, ledger: &Ledger) -> bool {
+        let link = &world.links[self.link];
+        if self.in_tunnel() && !link.cut && !link.closed {
+            return false;
+        }
+        if let Some(current) = &self.current {
+            // An early response lets rsp off the rest of the request.
+            let early = current.reply.early && current.answered;
+            let ends_well = current.read || early || self.in_tunnel();
+            assert!(!ledger.honest || ends_well, "{:?} was cut on its way to the server", current.request);
+            if self.in_tunnel() && !link.cut && ledger.honest {
+                assert_eq!(self.reader.at, current.request.body.len(), "the tunnel lost bytes");
+            }
+        }
+        world.peer_close(self.link);
+        self.gone = true;
+        true
+    }
+
+    fn in_tunnel(&self) -> bool {
+        self.reader.reads_rest()
+    }
+
+    fn receive(&mut self, world: &mut World, ledger: &mut Ledger) -> bool {
+        if self.deaf {
+            return false;
+        }
+        let most = world.rng.piece();
+        let bytes = world.peer_read(self.link, most);
+        let known = self.spoilt && !world.links[self.link].raced;
+        assert!(bytes.is_empty() || !known, "a connection was used that must not be used again");
+        let mut rest = &bytes[..];
+        while let Some(event) = self.reader.feed(&mut rest) {
+            if self.deaf {
+                break;
+            }
+            match event {
+                Event::Head(head) => self.head(&head, world, ledger),
+                Event::End { trailers } => self.whole(trailers),
+            }
+        }
+        let too_early = self.in_tunnel() && self.sent == 0 && self.reader.at > 0;
+        assert!(!too_early, "bytes of a tunnel that is not there yet");
+        !bytes.is_empty()
+    }
+
+    fn head(&mut self, head: &Head, world: &mut World, ledger: &mut Ledger) {
+        assert!(self.current.is_none(), "a second request before the first was answered");
+        let mut words = head.first_line().split(' ');
+        let (verb, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        assert_eq!(words.next(), Some("HTTP/1.1"));
+        let id: u64 = target[1..].parse().unwrap_or_else(|_| panic!("target {target}"));
+        let request = ledger.request(id);
+        assert_eq!(verb, request.verb.text());
+        check_request(head, &request);
+        let attempt = ledger.arrived(id);
+        let reply = ledger.reply(id, attempt);
+        let framing = match request.body {
+            // Only after the 101, which is sent at once.
+            Body::Tunnel(_) if reply.switch => Framing::Rest,
+            _ => head.framing().unwrap_or(Framing::None),
+        };
+        self.reader.body(framing, Some(request_key(id)));
+        self.current = Some(Current { request, attempt, reply, read: false, answered: false, sent: false });
+        self.begin(&request, &reply);
+        let until_close = reply.shape == Shape::UntilClose || reply.switch;
+        let refuses = self.deaf || reply.early && !reply.keep && !until_close && request.body != Body::None;
+        if refuses && !world.links[self.link].tcp && world.rng.one_in(2) {
+            self.deaf = true;
+            world.peer_refuse(self.link);
+        }
+    }
+
+    /// What is sent before the request is whole.
+    fn begin(&mut self, request: &Request, reply: &Reply) {
+        for i in 0..reply.interim {
+            let status = if i == 0 { "103 Early Hints" } else { "102 Processing" };
+            let pad = pad_field(reply.pad);
+            self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n{pad}\r\n").as_bytes());
+        }
+        self.deaf = reply.fault == Fault::Deaf;
+        if request.expects_continue() && !reply.early {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if reply.early || reply.switch {
+            self.answer();
+        }
+    }
+
+    fn whole(&mut self, trailers: bool) {
+        let Some(current) = &mut self.current else { panic!("the end of no request") };
+        let request = &current.request;
+        assert_eq!(self.reader.at, request.body.len() * usize::from(!request.is_tunnel()), "{request:?}");
+        assert_eq!(trailers, request.trailers, "trailers of {request:?}");
+        current.read = true;
+        if current.answered { self.settle() } else { self.answer() }
+    }
+
+    /// Puts the response into `out` and says what follows it.
+    fn answer(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        current.answered = true;
+        let (request, reply) = (&current.request, current.reply);
+        let mut bytes = response(request, &reply, current.attempt);
+        let share = |share: usize| bytes.len() * share / 16;
+        let until_close = reply.shape == Shape::UntilClose || reply.switch;
+        let (len, then) = match reply.fault {
+            Fault::None | Fault::Deaf => (bytes.len(), Then::Next { close: !reply.keep }),
+            Fault::CloseFirst { reset } => (0, Then::End { reset }),
+            Fault::Cut { share: s, reset } => (share(s), Then::End { reset: reset || until_close }),
+            Fault::Stall { share: s } => (share(s), Then::Hang),
+            Fault::Garbage => {
+                bytes = b"Welcome to the machine\r\n\r\n".to_vec();
+                (bytes.len(), Then::Hang)
+            }
+            Fault::Extra if !until_close => {
+                bytes.push(b'H');
+                (bytes.len(), Then::Next { close: false })
+            }
+            Fault::Extra => (bytes.len(), Then::Next { close: true }),
+        };
+        self.spoilt = reply.fault == Fault::Extra || !reply.keep && !reply.switch;
+        self.spoilt &= current.read;
+        self.out.extend_from_slice(&bytes[..len]);
+        if reply.fault == (Fault::CloseFirst { reset: true }) {
+            self.out.truncate(self.sent);
+        }
+        self.then = if reply.switch && matches!(then, Then::Next { .. }) { Then::EndHalf } else { then };
+    }
+
+    fn send(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
+        if self.finished {
+            return false;
+        }
+        let mut moved = false;
+        if self.sent < self.out.len() {
+            let left = self.out.len() - self.sent;
+            let free = world.links[self.link].to_rsp.free();
+            let mut piece = world.rng.piece().min(left).min(free);
+            // The byte too many comes along with the last one, so that rsp can see it in time.
+            let extra = self.current.as_ref().is_some_and(|c| c.reply.fault == Fault::Extra);
+            if extra && piece + 1 == left {
+                piece = if free >= left { left } else { piece - 1 };
+            }
+            let n = world.peer_write(self.link, &self.out[self.sent..self.sent + piece]);
+            self.sent += n;
+            moved = n > 0;
+        }
+        if self.sent == self.out.len() && self.then != Then::Nothing {
+            moved |= self.all_sent(world, ledger, now);
+        }
+        moved
+    }
+
+    fn all_sent(&mut self, world: &mut World, ledger: &mut Ledger, now: u64) -> bool {
+        match std::mem::replace(&mut self.then, Then::Nothing) {
+            Then::Nothing => return false,
+            Then::Hang => (self.then, self.deaf) = (Then::Hang, true),
+            Then::End { reset } => self.leave(world, reset),
+            Then::EndHalf if self.ends_second() && !world.links[self.link].from_rsp.fin => {
+                self.then = Then::EndHalf;
+                return false;
+            }
+            Then::EndHalf => {
+                self.note_whole(ledger);
+                world.peer_finish(self.link);
+                self.finished = true;
+            }
+            Then::Next { close } => {
+                self.note_whole(ledger);
+                let read = self.current.as_ref().is_some_and(|c| c.read);
+                if close && read && world.rng.one_in(2) {
+                    self.leave(world, false);
+                } else if close && read {
+                    // A little later: nothing may come in between.
+                    self.then = Then::End { reset: false };
+                    self.wakes = now + world.rng.pause();
+                    return true;
+                } else if close {
+                    // Says that it is over, and hears the client out.
+                    world.peer_finish(self.link);
+                    self.finished = true;
+                }
+                self.settle();
+            }
+        }
+        self.then != Then::Hang
+    }
+
+    /// In a tunnel: the client's side ends first.
+    fn ends_second(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.request.first_end() == FirstEnd::Client)
+    }
+
+    fn note_whole(&mut self, ledger: &mut Ledger) {
+        if let Some(current) = &mut self.current {
+            current.sent = true;
+            ledger.sent_whole(current.request.id, current.attempt);
+        }
+    }
+
+    /// Both the request and its response are through.
+    fn settle(&mut self) {
+        let is_sent = self.sent == self.out.len() && self.then == Then::Nothing;
+        if is_sent && self.current.as_ref().is_some_and(|c| c.read) {
+            self.current = None;
+            self.out.clear();
+            self.sent = 0;
+        }
+    }
+}
+
+fn check_request(head: &Head, request: &Request) {
+    check_pad(head, request.pad);
+    assert_eq!(head.field("Host"), Some("h"));
+    assert!(head.field("X-Forwarded-For").is_some(), "{}", head.0);
+    let expected = match request.body {
+        Body::Length(n) => Some(Framing::Length(n)),
+        Body::Chunked(_) => Some(Framing::Chunked),
+        Body::None | Body::Tunnel(_) => None,
+    };
+    assert_eq!(head.framing(), expected, "{}", head.0);
+    assert_eq!(head.field("Upgrade"), request.is_tunnel().then_some("websocket"));
+    assert_eq!(head.field("Connection"), request.is_tunnel().then_some("upgrade"));
+    assert_eq!(head.field("Expect"), request.expects_continue().then_some("100-continue"));
+}
+
+fn response(request: &Request, reply: &Reply, attempt: usize) -> Vec<u8> {
+    let (id, pad) = (request.id, pad_field(reply.pad));
+    let marks = format!("X-Id: {id}\r\nX-Attempt: {attempt}\r\n{pad}");
+    let bytes = body(response_key(id, attempt), reply.len);
+    if reply.switch {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+        return [head.as_bytes(), marks.as_bytes(), b"\r\n", &bytes].concat();
+    }
+    let (status, version) = (reply.status, if reply.old { "1.0" } else { "1.1" });
+    let mut head = format!("HTTP/{version} {status} Whatever\r\n{marks}");
+    match (reply.old, reply.keep) {
+        (false, false) => head += "Connection: close\r\n",
+        (true, true) => head += "Connection: keep-alive\r\n",
+        _ => {}
+    }
+    match reply.shape {
+        Shape::Length => head += &format!("Content-Length: {}\r\n", reply.len),
+        Shape::Chunked => head += "Transfer-Encoding: chunked\r\n",
+        Shape::UntilClose | Shape::Nothing => {}
+    }
+    let mut out = (head + "\r\n").into_bytes();
+    match reply.shape {
+        _ if request.verb == Verb::Head => {}
+        Shape::Nothing => {}
+        Shape::Chunked => write_chunks(&bytes, id as usize, reply.trailers, &mut out),
+        Shape::Length | Shape::UntilClose => out.extend_from_slice(&bytes),
+    }
+    out
+}
