@@ -147,6 +147,18 @@ impl Buffer {
         take
     }
 
+    /// Adds all of `bytes` behind what there is, if there is something and the space behind it suffices.
+    #[inline]
+    fn push_behind(&mut self, bytes: &[u8]) -> bool {
+        let (start, end) = (self.end as usize, self.end as usize + bytes.len());
+        let Some(space) = self.block.as_mut().and_then(|block| block.get_mut(start..end)) else {
+            return false;
+        };
+        space.copy_from_slice(bytes);
+        self.end = end as u32;
+        true
+    }
+
     /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         assert!(n <= self.len(), "consumed more than there is");
@@ -213,7 +225,15 @@ impl Output {
     }
 
     /// Adds all of `bytes`, in the overflow if they do not fit.
+    #[inline]
     pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
+        // Heads come in pieces, and nearly all of them take this way.
+        if self.overflow.is_some() || !self.block.push_behind(bytes) {
+            self.push_slowly(pool, bytes);
+        }
+    }
+
+    fn push_slowly(&mut self, pool: &mut Pool, bytes: &[u8]) {
         let taken = if self.overflow.is_some() { 0 } else { self.block.push(pool, bytes) };
         if taken < bytes.len() {
             self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);

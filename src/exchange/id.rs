@@ -21,6 +21,10 @@ impl Id {
         Id { bytes, len: len as u8 }
     }
 
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }
@@ -68,12 +72,22 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Eight digits at a time: every nibble in a byte of its own, and what a digit above 9 is further than its value.
 fn hex(x: u64) -> [u8; 16] {
     let mut out = [0; 16];
-    for (i, digit) in out.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(x >> (60 - 4 * i)) as usize & 15];
-    }
+    out[..8].copy_from_slice(&digits((x >> 32) as u32));
+    out[8..].copy_from_slice(&digits(x as u32));
     out
+}
+
+fn digits(x: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut nibbles = u64::from(x);
+    nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let above_nine = (nibbles + 6 * ONES) >> 4 & ONES;
+    (nibbles + u64::from(b'0') * ONES + above_nine * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -98,14 +98,48 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A request head has arrived; `whole` if nothing follows it.
-    pub fn new(head: RequestHead, whole: bool, start: u64) -> Exchange {
-        Exchange {
-            head,
-            request: if whole { RequestHalf::Done } else { RequestHalf::Body },
-            times: Times { start, ..Times::default() },
-            ..Exchange::default()
-        }
+    #[cfg(test)]
+    fn new(head: RequestHead, whole: bool, start: u64) -> Exchange {
+        let mut exchange = Exchange { head, ..Exchange::default() };
+        exchange.begin(whole, start);
+        exchange
+    }
+
+    /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the place of an exchange that ended can be used again.
+    pub fn begin(&mut self, whole: bool, start: u64) {
+        // Every field by its name: one that is added later must be thought of here.
+        let Exchange {
+            head: _,
+            id,
+            client,
+            scheme,
+            request,
+            response,
+            tunnel,
+            reused,
+            retried,
+            body_taken,
+            begun,
+            close_client,
+            interim,
+            status,
+            end,
+            phase,
+            times,
+            sent,
+            received,
+            retries,
+        } = self;
+        id.clear();
+        (*client, *scheme) = (None, Scheme::default());
+        *request = if whole { RequestHalf::Done } else { RequestHalf::Body };
+        *response = ResponseHalf::Waiting;
+        *times = Times { start, ..Times::default() };
+        (*end, *phase) = (End::default(), Phase::default());
+        (*tunnel, *reused, *retried, *body_taken) = (false, false, false, false);
+        (*begun, *close_client) = (false, false);
+        (*interim, *status, *retries) = (0, 0, 0);
+        (*sent, *received) = (0, 0);
     }
 
     /// What to make of a response head that arrived.

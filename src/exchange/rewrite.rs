@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::id::{Id, Ids};
-use crate::http::{Fields, Name, RequestHead, ResponseHead, Scheme, Version};
+use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Version, is_word};
 
 /// What is known of a request besides its head.
 pub struct Inbound<'a> {
@@ -34,13 +34,13 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
     }
     add_peer(&mut head.fields, inbound.peer);
     if !head.fields.has(Name::XForwardedProto) {
-        head.fields.append(b"X-Forwarded-Proto", inbound.scheme.text().as_bytes());
+        let scheme = inbound.scheme.text().as_bytes();
+        head.fields.append_tagged(Name::XForwardedProto, b"X-Forwarded-Proto", scheme);
     }
     add_host(&mut head.fields);
     if let Some(name) = inbound.via {
         let value = head.fields.store_all(&[b"1.1 ", name]);
-        let name = head.fields.store(b"Via");
-        head.fields.push_span(name, value);
+        head.fields.append_copy(Name::Via, b"Via", value);
     }
     add_id(&mut head.fields, ids)
 }
@@ -49,7 +49,7 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
 pub fn response(head: &mut ResponseHead, date: &[u8]) {
     remove_hop_by_hop(&mut head.fields, head.status == 101);
     if !head.fields.has(Name::Date) {
-        head.fields.append(b"Date", date);
+        head.fields.append_tagged(Name::Date, b"Date", date);
     }
 }
 
@@ -64,25 +64,35 @@ fn remove_hop_by_hop(fields: &mut Fields, keep_upgrade: bool) {
         remove_nominated(fields);
     }
     let hop = |tag: Name| match tag {
-        Name::KeepAlive | Name::ProxyConnection | Name::Te => true,
         Name::Upgrade => !keep_upgrade,
-        _ => false,
+        tag => HOP.has(tag),
     };
-    if fields.list().iter().any(|f| hop(f.tag)) {
+    if fields.may_have(HOP) {
         fields.remove_where(|tag, _| hop(tag));
     }
 }
 
+/// Fields of one hop, besides `Connection` and what it names.
+const HOP: Names = Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
+
+/// What only a trusted peer may say about where a request came from.
+const CLAIMS: Names = Names::of(&[
+    Name::Forwarded,
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedProto,
+    Name::XRequestId,
+]);
+
 /// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
 /// the sender's to remove.
 fn remove_nominated(fields: &mut Fields) {
-    let mut nominated: Vec<Vec<u8>> = Vec::new();
-    for (tag, _, value) in fields.iter() {
-        if tag == Name::Connection {
-            let tokens = value.split(|b| *b == b',').map(|t| t.trim_ascii());
-            nominated.extend(tokens.filter(|t| !is_usual(t)).map(|t| t.to_vec()));
-        }
+    if fields.values(Name::Connection).all(is_usual) {
+        return;
     }
+    let values = fields.values(Name::Connection);
+    let tokens = values.flat_map(|value| value.split(|b| *b == b',').map(|token| token.trim_ascii()));
+    let nominated: Vec<Vec<u8>> = tokens.filter(|t| !is_usual(t)).map(|t| t.to_vec()).collect();
     if nominated.is_empty() {
         return;
     }
@@ -94,24 +104,19 @@ fn remove_nominated(fields: &mut Fields) {
 
 /// What `Connection` nearly always says: options that name no field, or one that goes anyway.
 fn is_usual(token: &[u8]) -> bool {
-    let usual: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b""];
-    usual.iter().any(|u| token.eq_ignore_ascii_case(u))
+    match token.len() {
+        0 => true,
+        2 => is_word(token, b"te"),
+        5 => is_word(token, b"close"),
+        7 => is_word(token, b"upgrade"),
+        10 => is_word(token, b"keep-alive"),
+        _ => false,
+    }
 }
 
-/// What only a trusted peer may say about where a request came from.
 fn remove_claims(fields: &mut Fields) {
-    let claim = |tag: Name| {
-        matches!(
-            tag,
-            Name::Forwarded
-                | Name::XForwardedFor
-                | Name::XForwardedHost
-                | Name::XForwardedProto
-                | Name::XRequestId
-        )
-    };
-    if fields.list().iter().any(|f| claim(f.tag)) {
-        fields.remove_where(|tag, _| claim(tag));
+    if fields.may_have(CLAIMS) {
+        fields.remove_where(|tag, _| CLAIMS.has(tag));
     }
 }
 
@@ -120,7 +125,7 @@ fn add_peer(fields: &mut Fields, peer: Option<SocketAddr>) {
     let mut text = IpText::new();
     let ip = text.write(peer.ip());
     match fields.has(Name::XForwardedFor) {
-        false => fields.append(b"X-Forwarded-For", ip),
+        false => fields.append_tagged(Name::XForwardedFor, b"X-Forwarded-For", ip),
         true => fields.join(Name::XForwardedFor, ip),
     }
 }
@@ -131,9 +136,7 @@ fn add_host(fields: &mut Fields) {
     }
     let host = fields.list().iter().find(|f| f.tag == Name::Host).map(|f| f.value);
     if let Some(value) = host {
-        // Both fields point at the same bytes.
-        let name = fields.store(b"X-Forwarded-Host");
-        fields.push_span(name, value);
+        fields.append_copy(Name::XForwardedHost, b"X-Forwarded-Host", value);
     }
 }
 
@@ -142,7 +145,10 @@ fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
         return Id::of(given);
     }
     let id = ids.make();
-    fields.set(b"X-Request-ID", id.as_bytes());
+    match fields.has(Name::XRequestId) {
+        false => fields.append_tagged(Name::XRequestId, b"X-Request-ID", id.as_bytes()),
+        true => fields.set(b"X-Request-ID", id.as_bytes()),
+    }
     id
 }
 

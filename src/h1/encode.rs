@@ -4,7 +4,7 @@
 //! connection: rsp writes these itself, from what it decided. Most fields stand in the head's storage exactly
 //! as they are to be written, so runs of them are copied in one piece.
 
-use super::{options, trailers};
+use super::{framing, options, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// What becomes of the connection behind an encoded message.
@@ -165,6 +165,7 @@ impl<'a, S: Sink> Run<'a, S> {
         Run { fields, bytes: fields.bytes(), start: 0, end: 0, out }
     }
 
+    #[inline]
     fn extend(&mut self, start: usize, end: usize) {
         if start != self.end {
             self.flush();
@@ -186,14 +187,19 @@ impl<'a, S: Sink> Run<'a, S> {
     }
 
     /// Whether `text` stands in the storage at `at`.
-    fn has(&self, at: u32, text: &[u8]) -> bool {
-        self.bytes.get(at as usize..).is_some_and(|rest| rest.starts_with(text))
+    #[inline]
+    fn has<const N: usize>(&self, at: u32, text: &[u8; N]) -> bool {
+        self.bytes.get(at as usize..).is_some_and(|rest| rest.first_chunk() == Some(text))
     }
 
     fn request_line(&mut self, method: Span, target: Span) {
-        const VERSION: &[u8] = b" HTTP/1.1\r\n";
+        const VERSION: &[u8; 11] = b" HTTP/1.1\r\n";
         if target.start == method.end + 1 && self.has(method.end, b" ") && self.has(target.end, VERSION) {
             return self.extend(method.start as usize, target.end as usize + VERSION.len());
+        }
+        if target.start == method.end + 1 && self.has(method.end, b" ") {
+            self.extend(method.start as usize, target.end as usize);
+            return self.put(VERSION);
         }
         for piece in [self.fields.text(method), b" ", self.fields.text(target), VERSION] {
             self.put(piece);
@@ -204,6 +210,9 @@ impl<'a, S: Sink> Run<'a, S> {
         let digit = |n: u16| b'0' + (n % 10) as u8;
         let mut line = *b"HTTP/1.1 000 ";
         line[9..12].copy_from_slice(&[digit(status / 100), digit(status / 10), digit(status)]);
+        if reason.start == 13 && self.has(0, &line) && self.has(reason.end, b"\r\n") {
+            return self.extend(0, reason.end as usize + 2);
+        }
         self.put(&line);
         if self.has(reason.end, b"\r\n") {
             return self.extend(reason.start as usize, reason.end as usize + 2);
@@ -245,21 +254,23 @@ impl<'a, S: Sink> Run<'a, S> {
     }
 
     fn content_length(&mut self, n: u64, came: Option<&Field>) {
+        if let Some(field) = came.filter(|field| framing::says(self.fields.text(field.value), n)) {
+            return self.field(field);
+        }
         let mut digits = [0; 20];
         let digits = decimal(n, &mut digits);
         match came {
-            Some(field) if self.fields.text(field.value) == digits => self.field(field),
             Some(field) => self.line(self.fields.text(field.name), digits),
             None => self.line(b"Content-Length", digits),
         }
     }
 
+    #[inline]
     fn field(&mut self, field: &Field) {
-        let (name, value) = (field.name, field.value);
-        if value.start == name.end + 2 && self.has(name.end, b": ") && self.has(value.end, b"\r\n") {
-            self.extend(name.start as usize, value.end as usize + 2);
+        if field.plain {
+            self.extend(field.name.start as usize, field.value.end as usize + 2);
         } else {
-            self.line(self.fields.text(name), self.fields.text(value));
+            self.line(self.fields.text(field.name), self.fields.text(field.value));
         }
     }
 

@@ -72,6 +72,11 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// Whether these digits say `n` as rsp would write it.
+pub(super) fn says(digits: &[u8], n: u64) -> bool {
+    number(digits) == Some(n) && (digits.len() == 1 || digits[0] != b'0')
+}
+
 /// A request without a length has no body.
 pub(super) fn of_request(version: Version, lengths: Lengths) -> Result<Framing, Fault> {
     match (lengths.coding, lengths.length, version) {

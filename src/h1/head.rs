@@ -1,86 +1,213 @@
-//! Parses a whole head: one pass of httparse over the bytes, one pass over its fields.
+//! Parses a head: its start line, then its fields, in one pass over the bytes.
 //!
-//! The bytes are copied once into the head's own storage and the fields become spans of them. Each field that
-//! rsp must understand is noted while its span is made; what the notes mean together is decided by the tables
-//! in `framing`, `options` and `target`.
+//! Fields become spans; each field that rsp must understand is noted while its span is made. The bytes are copied
+//! once into the head's own storage, without the empty line, so that fields that are added later stand right
+//! behind those that came. What the notes mean together is decided by the tables in `framing`, `options` and
+//! `target`.
 
-use std::mem::MaybeUninit;
-
-use httparse::{Error, Header, Status};
-
+use super::fault::{self, Flaw};
+use super::find;
 use super::framing::{self, Lengths};
-use super::grammar::{is_token, is_version};
+use super::grammar::TOKEN;
 use super::limits;
 use super::options::Options;
 use super::target::{self, Form};
-use crate::http::{Fault, Fields, Framing, Method, Name, RequestHead, ResponseHead, Span, Version};
+use crate::http::{Fault, Field, Fields, Framing, Method, Name, RequestHead, ResponseHead, Span, Version};
 
-/// Room for the parser's own list. Left uninitialised: most heads use a tenth of it.
-type Room<'a> = [MaybeUninit<Header<'a>>; limits::FIELDS];
-
-const fn room<'a>() -> Room<'a> {
-    [const { MaybeUninit::uninit() }; limits::FIELDS]
-}
-
-/// `raw` is a whole request head, its empty line included.
-pub(super) fn request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
-    let mut room = room();
-    let mut parsed = httparse::Request::new(&mut []);
-    whole(raw, parsed.parse_with_uninit_headers(raw, &mut room)).map_err(|e| request_fault(e, raw))?;
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(Fault::StartLine);
+/// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
+/// input ends first.
+pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usize>, Fault> {
+    let mut notes = Notes::default();
+    let len = match request_lines(input, head, &mut notes) {
+        Ok(len) => len,
+        Err(Flaw::Cut) => return Ok(None),
+        Err(flaw) => return Err(fault::of_request(flaw, input)),
     };
-    let notes = Notes::of(raw, parsed.headers, &mut head.fields)?;
-    head.method = Method::of(method.as_bytes());
-    head.method_text = span(raw, method.as_bytes());
-    head.target = span(raw, target.as_bytes());
-    head.version = version(minor);
+    head.fields.take_bytes(&input[..len - 2]);
+    notes.check()?;
     notes.check_host(head.version)?;
-    normalise_target(target.as_bytes(), head)?;
+    let target = &input[head.target.start as usize..head.target.end as usize];
+    normalise_target(target, head)?;
     head.framing = framing::of_request(head.version, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version);
     // RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames.
     head.upgrade = head.method == Method::Get
         && matches!(head.framing, Framing::None | Framing::Exact(0))
         && notes.options.wants_websocket(head.version);
-    Ok(())
+    Ok(Some(len))
 }
 
-/// `raw` is a whole response head. `to_head`: it answers a HEAD request.
-pub(super) fn response(raw: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
-    let mut room = room();
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let status = config.parse_response_with_uninit_headers(&mut parsed, raw, &mut room);
-    whole(raw, status).map_err(|e| response_fault(e, raw))?;
-    let (Some(code), Some(minor)) = (parsed.code, parsed.version) else {
-        return Err(Fault::StartLine);
+/// Reads `raw`, which is a whole request head.
+pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
+    match request(raw, head)? {
+        Some(len) if len == raw.len() => Ok(()),
+        _ => Err(fault::of_request(Flaw::Line, raw)),
+    }
+}
+
+fn request_lines(input: &[u8], head: &mut RequestHead, notes: &mut Notes) -> Result<usize, Flaw> {
+    let method = token(input, 0, b' ', Flaw::Line)?;
+    let start = method + 1;
+    let end = target_end(input, start);
+    head.method = Method::of(&input[..method]);
+    head.method_text = Span::new(0, method);
+    head.target = Span::new(start, end);
+    let rest = input.get(end..).unwrap_or_default();
+    head.version = match rest.first_chunk() {
+        Some(b" HTTP/1.1\r\n") if end > start => Version::Http11,
+        Some(b" HTTP/1.0\r\n") if end > start => Version::Http10,
+        Some(_) => return Err(Flaw::Line),
+        None => return Err(Flaw::Cut),
     };
-    if !(100..600).contains(&code) {
+    field_lines(input, end + 11, &mut head.fields, |tag, value| notes.note(tag, value))
+}
+
+/// Where the target ends; what it may not have is found by `target::form`, once all of the head is there.
+fn target_end(input: &[u8], start: usize) -> usize {
+    let mut end = find::target_end(input, start);
+    while let Some(b'#' | 0x80..) = input.get(end) {
+        end = find::target_end(input, end + 1);
+    }
+    end
+}
+
+/// Reads the response head that `input` begins with, as `request` does. `to_head`: it answers a HEAD request.
+pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<Option<usize>, Fault> {
+    let mut notes = Notes::default();
+    let len = match response_lines(input, head, &mut notes) {
+        Ok(len) => len,
+        Err(Flaw::Cut) => return Ok(None),
+        Err(flaw) => return Err(fault::of_response(flaw, input)),
+    };
+    if !(100..600).contains(&head.status) {
         return Err(Fault::Status);
     }
-    let notes = Notes::of(raw, parsed.headers, &mut head.fields)?;
-    head.status = code;
-    head.reason = reason(raw);
-    head.version = version(minor);
-    head.framing = framing::of_response(head.version, to_head || framing::is_bodiless(code), notes.lengths)?;
+    head.fields.take_bytes(&input[..len - 2]);
+    notes.check()?;
+    let bodiless = to_head || framing::is_bodiless(head.status);
+    head.framing = framing::of_response(head.version, bodiless, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
     head.upgrade = notes.options.wants_websocket(head.version);
-    Ok(())
+    Ok(Some(len))
+}
+
+/// Reads `raw`, which is a whole response head.
+pub(super) fn whole_response(raw: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
+    match response(raw, to_head, head)? {
+        Some(len) if len == raw.len() => Ok(()),
+        _ => Err(fault::of_response(Flaw::Line, raw)),
+    }
+}
+
+/// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
+fn response_lines(input: &[u8], head: &mut ResponseHead, notes: &mut Notes) -> Result<usize, Flaw> {
+    let Some((start, rest)) = input.split_first_chunk::<12>() else { return Err(Flaw::Cut) };
+    head.version = match start.first_chunk() {
+        Some(b"HTTP/1.1 ") => Version::Http11,
+        Some(b"HTTP/1.0 ") => Version::Http10,
+        _ => return Err(Flaw::Line),
+    };
+    head.status = status(&start[9..]).ok_or(Flaw::Line)?;
+    let end = line_end(input, 12, Flaw::Line)?;
+    head.reason = match rest.first() {
+        Some(b' ') => Span::new(13, end),
+        _ if end == 12 => Span::new(12, 12),
+        _ => return Err(Flaw::Line),
+    };
+    field_lines(input, end + 2, &mut head.fields, |tag, value| notes.note(tag, value))
+}
+
+fn status(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u16::from(digit - b'0')))
 }
 
 /// `raw` is a whole trailer section with at least one field.
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
-    let mut room = [httparse::EMPTY_HEADER; limits::FIELDS];
-    match httparse::parse_headers(raw, &mut room) {
-        Ok(Status::Complete((end, headers))) if end == raw.len() => {
-            fields.start(raw);
-            for header in headers {
-                fields.push_span(span(raw, header.name.as_bytes()), span(raw, header.value));
-            }
+    match field_lines(raw, 0, fields, |_, _| ()) {
+        Ok(len) if len == raw.len() => {
+            fields.take_bytes(raw);
             Ok(())
         }
         _ => Err(Fault::Trailers),
+    }
+}
+
+/// Field lines from `at` up to the empty line, behind which they end.
+fn field_lines(
+    input: &[u8],
+    mut at: usize,
+    fields: &mut Fields,
+    mut note: impl FnMut(Name, &[u8]),
+) -> Result<usize, Flaw> {
+    fields.clear();
+    loop {
+        match input.get(at..) {
+            Some([b'\r', b'\n', ..]) => return Ok(at + 2),
+            Some([] | [b'\r']) | None => return Err(Flaw::Cut),
+            Some(_) if fields.len() == limits::FIELDS => return Err(Flaw::TooManyFields),
+            Some(_) => {}
+        }
+        let colon = token(input, at, b':', Flaw::Field)?;
+        // As HTTP/1 writes it: one space before the value, none behind it.
+        let mut plain = matches!(input.get(colon + 1..), Some([b' ', next, ..]) if !is_blank(*next));
+        let first = if plain { colon + 2 } else { skip_blanks(input, colon + 1) };
+        let end = line_end(input, first, Flaw::Field)?;
+        plain &= !is_blank(input[end - 1]) || first == end;
+        let last = if plain { end } else { trim_blanks(input, first, end) };
+        let tag = Name::of(&input[at..colon]);
+        fields.add(Field { tag, plain, name: Span::new(at, colon), value: Span::new(first, last) });
+        if tag != Name::Other {
+            note(tag, &input[first..last]);
+        }
+        at = end + 2;
+    }
+}
+
+/// Where the token that begins at `at` ends, if that is before `end`.
+#[inline(always)]
+fn token(input: &[u8], at: usize, end: u8, flaw: Flaw) -> Result<usize, Flaw> {
+    let mut stop = find::word_end(input, at);
+    while input.get(stop).is_some_and(|byte| TOKEN.has(*byte)) {
+        stop += 1;
+    }
+    match input.get(stop) {
+        Some(byte) if *byte == end && stop > at => Ok(stop),
+        None => Err(Flaw::Cut),
+        Some(_) => Err(flaw),
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[cold]
+fn skip_blanks(input: &[u8], mut at: usize) -> usize {
+    while input.get(at).is_some_and(|byte| is_blank(*byte)) {
+        at += 1;
+    }
+    at
+}
+
+#[cold]
+fn trim_blanks(input: &[u8], first: usize, mut end: usize) -> usize {
+    while end > first && is_blank(input[end - 1]) {
+        end -= 1;
+    }
+    end
+}
+
+/// Where the line that goes on at `from` ends: the place of its CR LF.
+#[inline(always)]
+fn line_end(input: &[u8], from: usize, flaw: Flaw) -> Result<usize, Flaw> {
+    let mut at = find::control(input, from);
+    while let Some(b'\t') = input.get(at) {
+        at = find::control(input, at + 1);
+    }
+    match input.get(at..) {
+        Some([b'\r', b'\n', ..]) => Ok(at),
+        Some([] | [b'\r']) | None => Err(Flaw::Cut),
+        Some(_) => Err(flaw),
     }
 }
 
@@ -90,36 +217,35 @@ struct Notes {
     lengths: Lengths,
     options: Options,
     hosts: usize,
+    /// The first field that has no reading at all.
+    fault: Option<Fault>,
 }
 
 impl Notes {
-    fn of(raw: &[u8], headers: &[Header<'_>], fields: &mut Fields) -> Result<Notes, Fault> {
-        let mut notes = Notes::default();
-        fields.start(raw);
-        for header in headers {
-            let tag = fields.push_span(span(raw, header.name.as_bytes()), span(raw, header.value));
-            if tag != Name::Other {
-                notes.note(tag, header.value)?;
-            }
-        }
-        Ok(notes)
-    }
-
-    fn note(&mut self, tag: Name, value: &[u8]) -> Result<(), Fault> {
+    fn note(&mut self, tag: Name, value: &[u8]) {
         match tag {
-            Name::ContentLength => self.lengths.note_content_length(value)?,
+            Name::ContentLength => self.note_content_length(value),
             Name::TransferEncoding => self.lengths.note_transfer_encoding(value),
             Name::Connection => self.options.note_connection(value),
             Name::Upgrade => self.options.note_upgrade(value),
             Name::Host => self.note_host(value),
             _ => {}
         }
-        Ok(())
+    }
+
+    fn note_content_length(&mut self, value: &[u8]) {
+        if let Err(fault) = self.lengths.note_content_length(value) {
+            self.fault.get_or_insert(fault);
+        }
     }
 
     /// A malformed Host counts as too many of them, so that one check judges all.
     fn note_host(&mut self, value: &[u8]) {
         self.hosts += if target::is_authority(value) { 1 } else { 2 };
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.fault.map_or(Ok(()), Err)
     }
 
     /// RFC 9112 section 3.2: one Host in 1.1, at most one in 1.0.
@@ -142,79 +268,4 @@ fn normalise_target(target: &[u8], head: &mut RequestHead) -> Result<(), Fault> 
         };
     }
     Ok(())
-}
-
-fn version(minor: u8) -> Version {
-    if minor == 0 { Version::Http10 } else { Version::Http11 }
-}
-
-/// Where `part`, a slice of `raw`, stands in it.
-fn span(raw: &[u8], part: &[u8]) -> Span {
-    let start = part.as_ptr() as usize - raw.as_ptr() as usize;
-    Span::new(start, start + part.len())
-}
-
-/// The parser drops a reason that is not ASCII. It has checked the line, so `HTTP/1.1 200` has 12 bytes and what
-/// follows up to the line's end is a space and the reason, or nothing.
-fn reason(raw: &[u8]) -> Span {
-    let end = memchr::memchr(b'\r', raw).unwrap_or(raw.len());
-    Span::new(end.min(13), end)
-}
-
-/// The parser must see the end of the head where the scan saw it: two readings would be one too many.
-fn whole(raw: &[u8], status: httparse::Result<usize>) -> Result<(), Error> {
-    match status? {
-        Status::Complete(end) if end == raw.len() => Ok(()),
-        _ => Err(Error::NewLine),
-    }
-}
-
-#[cold]
-fn request_fault(error: Error, raw: &[u8]) -> Fault {
-    match error {
-        _ if has_bare_cr(raw) => Fault::LineEnd,
-        Error::TooManyHeaders => Fault::TooManyFields,
-        Error::HeaderName | Error::HeaderValue => Fault::FieldLine,
-        _ => request_line_fault(first_line(raw)),
-    }
-}
-
-#[cold]
-fn response_fault(error: Error, raw: &[u8]) -> Fault {
-    let line = first_line(raw);
-    match error {
-        _ if has_bare_cr(raw) => Fault::LineEnd,
-        Error::TooManyHeaders => Fault::TooManyFields,
-        Error::HeaderName | Error::HeaderValue => Fault::FieldLine,
-        Error::Status if line.get(..9).is_some_and(|start| start.ends_with(b" ")) => Fault::Status,
-        Error::Version if line.get(..8).is_some_and(is_version) && line.get(8) == Some(&b' ') => {
-            Fault::Version
-        }
-        _ => Fault::StartLine,
-    }
-}
-
-/// Which part of a request line is the bad one: method SP target SP version.
-fn request_line_fault(line: &[u8]) -> Fault {
-    let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
-        return Fault::StartLine;
-    };
-    match (is_token(&line[..first]), is_version(&line[last + 1..])) {
-        (true, true) if first == last => Fault::StartLine,
-        (true, true)
-            if line[first + 1..last].iter().all(|byte| byte.is_ascii_graphic()) && last > first + 1 =>
-        {
-            Fault::Version
-        }
-        (true, true) => Fault::Target,
-        _ => Fault::StartLine,
-    }
-}
-
-fn first_line(raw: &[u8]) -> &[u8] {
-    &raw[..memchr::memchr(b'\r', raw).unwrap_or(raw.len())]
-}
-
-fn has_bare_cr(raw: &[u8]) -> bool {
-    memchr::memchr_iter(b'\r', raw).any(|at| raw.get(at + 1) != Some(&b'\n'))
 }

@@ -20,8 +20,9 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | scan | where a head ends, resumed where the last look stopped |
-//! | head | the grammar of a whole head, into spans |
+//! | scan | where a head that comes in pieces ends, resumed where the last look stopped |
+//! | head, find | the grammar of a head, into spans |
+//! | fault | what is wrong with a head that has no reading |
 //! | target | the four forms of a request target, and what a host may look like |
 //! | options | what Connection, Upgrade and the version say about the connection |
 //! | framing | RFC 9112 section 6.3 as one table for requests and one for responses |
@@ -35,6 +36,8 @@ mod body;
 mod chunked;
 mod client;
 mod encode;
+mod fault;
+mod find;
 mod framing;
 mod grammar;
 mod head;

@@ -1,13 +1,14 @@
 //! What a head says about its connection: the options in Connection, and a wish to upgrade.
 
 use super::grammar::list;
-use crate::http::{Fields, Name, Version};
+use crate::http::{Fields, Name, Version, is_word};
 
 /// Whether Connection names fields of this hop, besides the options that nearly every client sends.
 pub(super) fn names_fields(fields: &Fields) -> bool {
     let usual: [&[u8]; 5] = [b"", b"close", b"keep-alive", b"te", b"upgrade"];
-    let mut values = fields.iter().filter(|(tag, ..)| *tag == Name::Connection).map(|(.., value)| value);
-    values.any(|value| list(value).any(|option| !usual.iter().any(|u| option.eq_ignore_ascii_case(u))))
+    fields
+        .values(Name::Connection)
+        .any(|value| list(value).any(|option| !usual.iter().any(|u| option.eq_ignore_ascii_case(u))))
 }
 
 #[derive(Default)]
@@ -22,13 +23,20 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn note_connection(&mut self, value: &[u8]) {
-        for option in list(value) {
-            match option.len() {
-                5 => self.close |= option.eq_ignore_ascii_case(b"close"),
-                7 => self.upgrade |= option.eq_ignore_ascii_case(b"upgrade"),
-                10 => self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive"),
-                _ => {}
-            }
+        // What nearly everybody sends.
+        if is_word(value, b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
+        list(value).for_each(|option| self.note_option(option));
+    }
+
+    fn note_option(&mut self, option: &[u8]) {
+        match option.len() {
+            5 => self.close |= is_word(option, b"close"),
+            7 => self.upgrade |= is_word(option, b"upgrade"),
+            10 => self.keep_alive |= is_word(option, b"keep-alive"),
+            _ => {}
         }
     }
 

@@ -1,8 +1,7 @@
 //! Finds where a head (or a trailer section) ends.
 //!
-//! The field parser starts over each time it is called and takes a bare LF for a line end; this scan does
-//! neither. It remembers one offset between calls, looks at every byte once, and hands the parser only whole
-//! heads whose lines all end in CR LF.
+//! The field parser starts over each time it is called; this scan does not. It remembers one offset between
+//! calls, looks at every byte once, and hands the parser only whole heads whose lines all end in CR LF.
 
 use crate::http::Fault;
 

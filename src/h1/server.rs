@@ -61,6 +61,12 @@ impl Server {
         if input.first().is_some_and(|first| !TOKEN.has(*first) && !matches!(first, b'\r' | b'\n')) {
             return Err(Fault::StartLine);
         }
+        // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
+        if scanned == 0
+            && let Ok(Some(len)) = head::request(&input[..input.len().min(limits::REQUEST_HEAD)], head)
+        {
+            return Ok(Some(self.reading.take_head(len, head.framing)));
+        }
         let end = scan::section_end(input, &mut scanned, limits::REQUEST_HEAD)
             .map_err(|fault| sharpen(fault, input))?;
         match end {
@@ -76,7 +82,7 @@ impl Server {
                 Ok(body::nothing(2))
             }
             Some(len) => {
-                head::request(&input[..len], head)?;
+                head::whole_request(&input[..len], head)?;
                 Ok(Some(self.reading.take_head(len, head.framing)))
             }
         }

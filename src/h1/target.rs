@@ -51,8 +51,11 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
 
 /// What a Host field may say: `uri-host [":" port]`, or nothing at all.
 pub(super) fn is_authority(text: &[u8]) -> bool {
-    if text.is_empty() {
-        return true;
+    match text.iter().position(|byte| !REG_NAME.has(*byte)) {
+        None => return true,
+        // A plain name with a port; everything else is looked at piece by piece.
+        Some(at) if at > 0 && text[at] == b':' => return is_port(&text[at + 1..]),
+        Some(_) => {}
     }
     let (host, port) = split_port(text);
     is_host(host) && port.is_none_or(is_port)

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::name::{Name, Names};
+
 /// A piece of the bytes of one `Fields`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
@@ -23,96 +25,12 @@ impl Span {
     }
 }
 
-/// The names that rsp itself has an interest in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Name {
-    Other,
-    Connection,
-    ContentLength,
-    Cookie,
-    Date,
-    Expect,
-    Forwarded,
-    Host,
-    KeepAlive,
-    MaxForwards,
-    ProxyConnection,
-    Referer,
-    Te,
-    Trailer,
-    TransferEncoding,
-    Upgrade,
-    UserAgent,
-    Via,
-    XForwardedFor,
-    XForwardedHost,
-    XForwardedProto,
-    XRequestId,
-}
-
-impl Name {
-    /// The tag of a field name, whatever its case.
-    pub fn of(name: &[u8]) -> Name {
-        use Name::*;
-        let candidate: (&[u8], Name) = match name.len() {
-            2 => (b"te", Te),
-            3 => (b"via", Via),
-            4 => match name[0] | 0x20 {
-                b'h' => (b"host", Host),
-                b'd' => (b"date", Date),
-                _ => return Other,
-            },
-            6 => match name[0] | 0x20 {
-                b'c' => (b"cookie", Cookie),
-                b'e' => (b"expect", Expect),
-                _ => return Other,
-            },
-            7 => match name[0] | 0x20 {
-                b'u' => (b"upgrade", Upgrade),
-                b't' => (b"trailer", Trailer),
-                b'r' => (b"referer", Referer),
-                _ => return Other,
-            },
-            9 => (b"forwarded", Forwarded),
-            10 => match name[0] | 0x20 {
-                b'c' => (b"connection", Connection),
-                b'k' => (b"keep-alive", KeepAlive),
-                b'u' => (b"user-agent", UserAgent),
-                _ => return Other,
-            },
-            12 => match name[0] | 0x20 {
-                b'm' => (b"max-forwards", MaxForwards),
-                b'x' => (b"x-request-id", XRequestId),
-                _ => return Other,
-            },
-            14 => (b"content-length", ContentLength),
-            15 => (b"x-forwarded-for", XForwardedFor),
-            16 => match name[0] | 0x20 {
-                b'p' => (b"proxy-connection", ProxyConnection),
-                b'x' => (b"x-forwarded-host", XForwardedHost),
-                _ => return Other,
-            },
-            17 => match name[0] | 0x20 {
-                b't' => (b"transfer-encoding", TransferEncoding),
-                b'x' => (b"x-forwarded-proto", XForwardedProto),
-                _ => return Other,
-            },
-            _ => return Other,
-        };
-        if name.eq_ignore_ascii_case(candidate.0) { candidate.1 } else { Other }
-    }
-
-    /// Whether the field says how the message is framed or belongs to the connection, so that only rsp writes it.
-    pub fn is_read_only(self) -> bool {
-        matches!(self, Name::ContentLength | Name::TransferEncoding | Name::Connection | Name::Upgrade)
-    }
-}
-
 /// One field line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Field {
     pub tag: Name,
+    /// The line stands in the bytes exactly as HTTP/1 writes it: name, colon, space, value, CR LF.
+    pub plain: bool,
     pub name: Span,
     pub value: Span,
 }
@@ -122,18 +40,30 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
+    /// Every tag in the list, and perhaps some whose fields were removed: so that what is not there need not be
+    /// looked for.
+    names: Names,
 }
 
 impl Fields {
-    /// Empties the storage and takes a copy of `raw`, into which fields will point. Allocations are kept.
-    pub fn start(&mut self, raw: &[u8]) {
+    /// Empties the storage. Allocations are kept.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
+        self.names = Names::default();
+    }
+
+    /// Takes a copy of `raw`, into which the fields point that were added by `add`.
+    pub fn take_bytes(&mut self, raw: &[u8]) {
+        self.bytes.clear();
         self.bytes.extend_from_slice(raw);
     }
 
-    pub fn clear(&mut self) {
-        self.start(&[]);
+    /// Adds a field whose spans point into the bytes.
+    #[inline]
+    pub fn add(&mut self, field: Field) {
+        self.names.add(field.tag);
+        self.list.push(field);
     }
 
     /// What the storage keeps allocated, in bytes.
@@ -147,13 +77,6 @@ impl Fields {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// Adds a field that stands at these spans of the raw bytes.
-    pub fn push_span(&mut self, name: Span, value: Span) -> Name {
-        let tag = Name::of(self.text(name));
-        self.list.push(Field { tag, name, value });
-        tag
     }
 
     pub fn list(&self) -> &[Field] {
@@ -176,11 +99,24 @@ impl Fields {
     /// First value of a tagged name.
     pub fn get(&self, tag: Name) -> Option<&[u8]> {
         debug_assert!(tag != Name::Other);
+        if !self.names.has(tag) {
+            return None;
+        }
         self.list.iter().find(|f| f.tag == tag).map(|f| self.text(f.value))
     }
 
+    /// All values of a tagged name.
+    pub fn values(&self, tag: Name) -> impl Iterator<Item = &[u8]> {
+        self.list.iter().filter(move |f| f.tag == tag).map(|f| self.text(f.value))
+    }
+
     pub fn has(&self, tag: Name) -> bool {
-        self.list.iter().any(|f| f.tag == tag)
+        self.names.has(tag) && self.list.iter().any(|f| f.tag == tag)
+    }
+
+    /// False if none of these names is there; true if one is, or was.
+    pub fn may_have(&self, names: Names) -> bool {
+        self.names.meets(names)
     }
 
     /// First value of any name, whatever its case.
@@ -213,9 +149,31 @@ impl Fields {
     /// Adds a field at the end. `name` and `value` must be valid (no CR, LF, NUL): callers check input. It is stored
     /// as it goes out in HTTP/1, so that an encoder can copy fields that stand together in one piece.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let line = self.store_all(&[name, b": ", value, b"\r\n"]);
-        let (start, end) = (line.start as usize, line.end as usize);
-        self.push_span(Span::new(start, start + name.len()), Span::new(end - 2 - value.len(), end - 2));
+        self.append_tagged(Name::of(name), name, value);
+    }
+
+    /// The same, where the tag is known.
+    #[inline(always)]
+    pub fn append_tagged(&mut self, tag: Name, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.reserve(name.len() + value.len() + 4);
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
+        self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
+    }
+
+    /// The same for a value that stands in the bytes already.
+    pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_within(value.start as usize..value.end as usize);
+        self.bytes.extend_from_slice(b"\r\n");
+        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
+        self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
     /// Adds a field at the front.
@@ -230,8 +188,8 @@ impl Fields {
         match self.position(name) {
             None => self.append(name, value),
             Some(first) => {
-                let span = self.store(value);
-                self.list[first].value = span;
+                let value = self.store(value);
+                self.list[first] = Field { plain: false, value, ..self.list[first] };
                 let mut at = first + 1;
                 while at < self.list.len() {
                     if self.text(self.list[at].name).eq_ignore_ascii_case(name) {
@@ -254,7 +212,8 @@ impl Fields {
             self.bytes.extend_from_slice(b", ");
         }
         self.bytes.extend_from_slice(more);
-        self.list[first].value = Span::new(start, self.bytes.len());
+        let value = Span::new(start, self.bytes.len());
+        self.list[first] = Field { plain: false, value, ..self.list[first] };
         let mut at = 0..;
         self.list.retain(|f| at.next() == Some(first) || f.tag != tag);
     }
@@ -286,7 +245,6 @@ mod tests {
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
-        fields.start(b"");
         for (name, value) in pairs {
             fields.append(name.as_bytes(), value.as_bytes());
         }
@@ -295,39 +253,6 @@ mod tests {
 
     fn shown(fields: &Fields) -> String {
         format!("{fields:?}")
-    }
-
-    #[test]
-    fn every_tagged_name_is_recognised_in_any_case_and_its_neighbours_are_not() {
-        for (text, tag) in [
-            ("Connection", Name::Connection),
-            ("CONTENT-LENGTH", Name::ContentLength),
-            ("cookie", Name::Cookie),
-            ("Date", Name::Date),
-            ("Expect", Name::Expect),
-            ("Forwarded", Name::Forwarded),
-            ("hOST", Name::Host),
-            ("Keep-Alive", Name::KeepAlive),
-            ("Max-Forwards", Name::MaxForwards),
-            ("Proxy-Connection", Name::ProxyConnection),
-            ("Referer", Name::Referer),
-            ("TE", Name::Te),
-            ("Trailer", Name::Trailer),
-            ("Transfer-Encoding", Name::TransferEncoding),
-            ("Upgrade", Name::Upgrade),
-            ("User-Agent", Name::UserAgent),
-            ("Via", Name::Via),
-            ("X-Forwarded-For", Name::XForwardedFor),
-            ("X-Forwarded-Host", Name::XForwardedHost),
-            ("X-Forwarded-Proto", Name::XForwardedProto),
-            ("X-Request-ID", Name::XRequestId),
-        ] {
-            assert_eq!(Name::of(text.as_bytes()), tag, "{text}");
-            let mut near = text.as_bytes().to_vec();
-            *near.last_mut().unwrap() ^= 1;
-            assert_eq!(Name::of(&near), Name::Other, "{text}");
-        }
-        assert_eq!(Name::of(b""), Name::Other);
     }
 
     #[test]

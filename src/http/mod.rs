@@ -5,8 +5,10 @@ mod codec;
 mod fault;
 mod fields;
 mod head;
+mod name;
 
 pub use codec::{Decoded, Event, Framing, Persistence, Sink, StreamId};
 pub use fault::Fault;
-pub use fields::{Field, Fields, Name, Span};
+pub use fields::{Field, Fields, Span};
 pub use head::{Method, RequestHead, ResponseHead, Scheme, Version};
+pub use name::{Name, Names, is_word};

@@ -1,6 +1,6 @@
 //! What a script may spend: CPU time in one call, and memory.
 //!
-//! The count hook (hot.rs) asks every so many VM instructions. The first time it asks in a call only starts the
+//! The count hook (hot/calls.rs) asks every so many VM instructions. The first time it asks in a call only starts the
 //! clock, so a call that ends before that costs no system call. Once the budget is spent it stays spent until
 //! the call ends, so a `pcall` in the script cannot turn the failure into another round.
 

@@ -1,7 +1,7 @@
 //! Floor 4: Lua. Loads the config script into a typed `Config` (`load`, `source`), and runs the handlers it set
 //! on every request within a budget of CPU time and memory.
 //!
-//! `vm` makes the sandbox, `run` is one request's way through a handler, `hot` is the one file that speaks to
+//! `vm` makes the sandbox, `run` is one request's way through a handler, `hot` is the one folder that speaks to
 //! Lua's C interface; `request`, `answer` and `budget` say in safe code what scripts may read, change and spend.
 
 mod answer;

@@ -3,7 +3,7 @@
 //!
 //! Two holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
 //! (Lua's own calls it before, and inside a hook that would switch the budget off), and `setmetatable` takes no
-//! `__gc` (hot.rs). What no hook sees is a single long call into the library: `string.find` with a backtracking
+//! `__gc` (hot/calls.rs). What no hook sees is a single long call into the library: `string.find` with a backtracking
 //! pattern, or `table.move` over a huge range.
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};

@@ -50,7 +50,8 @@ pub struct Core<N: Network> {
     pub network: N,
     pub(super) clients: Table<Client<N::Stream>>,
     pub(super) backends: Table<Backend<N::Stream>>,
-    pub(super) lanes: Slab<Lane>,
+    /// In boxes, so that a lane is not moved about but used again where it is.
+    pub(super) lanes: Slab<Box<Lane>>,
     pub(super) blocks: Pool,
     pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
     pub(super) router: Router,
@@ -77,8 +78,9 @@ pub(super) struct Scratch {
     pub request: RequestHead,
     pub response: ResponseHead,
     pub trailers: Fields,
-    /// Heads of exchanges that ended, for the next ones.
-    pub spare: Vec<RequestHead>,
+    /// Lanes whose exchange ended, for the next ones.
+    #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a lane is not moved")]
+    pub spare: Vec<Box<Lane>>,
 }
 
 /// What a client's turn does next.
@@ -211,13 +213,7 @@ impl<N: Network> Core<N> {
 
     fn client_turn(&mut self, key: u32) {
         for _ in 0..REQUESTS_A_TURN {
-            let Some(client) = self.clients.get(key) else { return };
-            let step = match (client.role.lane, client.role.lingering) {
-                (Some(lane), _) => self.lane_turn(key, lane),
-                (None, Some(_)) => self.linger(key),
-                (None, None) => self.between_messages(key),
-            };
-            match step {
+            match self.step(key) {
                 Step::Again => {}
                 Step::Wait => return self.arm_pair(key),
                 Step::Gone => return,
@@ -225,6 +221,17 @@ impl<N: Network> Core<N> {
         }
         self.queue_client(key);
         self.arm_pair(key);
+    }
+
+    /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
+    #[inline(never)]
+    fn step(&mut self, key: u32) -> Step {
+        let Some(client) = self.clients.get(key) else { return Step::Gone };
+        match (client.role.lane, client.role.lingering) {
+            (Some(lane), _) => self.lane_turn(key, lane),
+            (None, Some(_)) => self.linger(key),
+            (None, None) => self.between_messages(key),
+        }
     }
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {

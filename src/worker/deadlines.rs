@@ -37,7 +37,8 @@ struct Deadline {
 
 impl Deadline {
     fn new(since: u64, wait: Duration, reason: Reason) -> Deadline {
-        Deadline { since, wait: wait.as_micros() as u64, reason }
+        let wait = wait.as_secs().saturating_mul(1_000_000).saturating_add(wait.subsec_micros().into());
+        Deadline { since, wait, reason }
     }
 
     fn fail(since: u64, wait: Duration, failure: Failure) -> Deadline {

@@ -45,6 +45,7 @@ impl<N: Network> Core<N> {
     }
 
     /// A new connection to the server that was chosen before.
+    #[cold]
     pub(super) fn dial_fresh(&mut self, lane: u32) -> Step {
         let place = &self.lanes[lane as usize];
         let (Some(route), Some(server)) = (place.route, place.server) else { return self.dial(lane) };
@@ -111,6 +112,7 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[cold]
     fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
         let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
         let token = self.backends.next_token();
@@ -190,6 +192,7 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[cold]
     fn note_refusal(&mut self, lane: u32, failure: Failure, error: &io::Error) {
         self.note_pause(lane, &error.to_string());
         self.note_tried(lane, failure);
@@ -253,6 +256,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
+    #[cold]
     pub(super) fn drop_backend(&mut self, lane: u32) -> bool {
         let Some(key) = self.lanes[lane as usize].backend.take() else { return false };
         let role = &mut self.backends[key].role;
@@ -263,6 +267,7 @@ impl<N: Network> Core<N> {
         wrote
     }
 
+    #[cold]
     pub(super) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.blocks);

@@ -1,11 +1,13 @@
 //! The edge: epoll, the clock, new connections, and what the control thread says. Everything that happens is
 //! handed to the core; nothing here knows HTTP.
 
+use std::fmt::Write;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use httpdate::HttpDate;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
@@ -278,7 +280,9 @@ impl Date {
         let second = now / 1_000_000 + 1;
         if second != self.second {
             self.second = second;
-            self.text = httpdate::fmt_http_date(SystemTime::now());
+            self.text.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{}", HttpDate::from(SystemTime::now()));
         }
         self.text.as_bytes()
     }

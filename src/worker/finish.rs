@@ -12,6 +12,7 @@ use crate::script::Answer;
 
 impl<N: Network> Core<N> {
     /// Something went wrong: try again, tell the client, or cut.
+    #[cold]
     pub(super) fn fail(&mut self, lane: u32, failure: Failure) -> Step {
         let phase = self.phase(lane);
         let wrote = self.drop_backend(lane);
@@ -32,6 +33,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Tells the client what went wrong.
+    #[cold]
     pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         self.lanes[lane as usize].exchange.ends(failure.end, phase);
         if failure.end == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body {
@@ -42,6 +44,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Sends what the script answered.
+    #[cold]
     pub(super) fn answer_scripted(&mut self, lane: u32, answer: &Answer) -> Step {
         let x = &mut self.lanes[lane as usize].exchange;
         x.end = End::Answered;
@@ -53,6 +56,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers an OPTIONS request that may go no further.
+    #[cold]
     pub(super) fn answer_last_hop(&mut self, lane: u32) -> Step {
         let x = &mut self.lanes[lane as usize].exchange;
         x.end = End::Answered;
@@ -64,7 +68,7 @@ impl<N: Network> Core<N> {
     /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
     fn answer(&mut self, lane: u32, body: &[u8]) -> Step {
         let draining = self.draining;
-        let Lane { exchange: x, client, .. } = &mut self.lanes[lane as usize];
+        let Lane { exchange: x, client, .. } = &mut *self.lanes[lane as usize];
         let key = *client;
         x.status = self.scratch.response.status;
         x.begun = true;
@@ -93,7 +97,7 @@ impl<N: Network> Core<N> {
         self.release_backend(lane);
         let lane = self.lanes.remove(lane as usize);
         self.record(&lane);
-        let Lane { exchange: x, client: key, .. } = lane;
+        let (x, key) = (&lane.exchange, lane.client);
         let draining = self.draining;
         let client = &mut self.clients[key];
         self.pipes.give_back(client.spliced.take());
@@ -103,30 +107,33 @@ impl<N: Network> Core<N> {
         client.read_at = self.now;
         let unread = x.request == RequestHalf::Body || !client.input.is_empty() || client.readable;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
-        self.recycle(x.head);
+        let at_once = x.tunnel || !unread;
+        self.recycle(lane);
         if !close {
             return Step::Again;
         }
-        if x.tunnel || !unread {
+        if at_once {
             return self.close_client(key);
         }
         self.begin_linger(key)
     }
 
     /// Ends both sides so that what was cut short looks cut short.
+    #[cold]
     pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
         lane.exchange.ends(failure.end, phase);
         self.record(&lane);
-        let Lane { exchange: x, client: key, .. } = lane;
+        let (begun, key) = (lane.exchange.begun, lane.client);
         self.clients[key].role.lane = None;
-        self.recycle(x.head);
+        self.recycle(lane);
         // Where only the connection's end marks the body's end, a clean end would be a lie.
-        if x.begun { self.reset_client(key) } else { self.close_client(key) }
+        if begun { self.reset_client(key) } else { self.close_client(key) }
     }
 
     /// After a fault of ours: whatever is left of a pair goes.
+    #[cold]
     pub(super) fn abandon(&mut self, key: u32) {
         let lane = self.clients.get(key).and_then(|c| c.role.lane);
         if let Some(lane) = lane.filter(|l| self.lanes.contains(*l as usize)) {

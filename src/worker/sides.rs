@@ -98,6 +98,7 @@ pub struct BackendSide {
 }
 
 /// One exchange with its two connections and what was tried for it.
+#[derive(Default)]
 pub struct Lane {
     pub exchange: Exchange,
     pub client: u32,
@@ -114,17 +115,12 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub fn new(exchange: Exchange, client: u32) -> Lane {
-        Lane {
-            exchange,
-            client,
-            backend: None,
-            route: None,
-            server: None,
-            tried: Tried::default(),
-            tries: 0,
-            last_failure: None,
-            pace: Pace::default(),
-        }
+    /// Begins with a new request, whose head stands in the exchange already.
+    pub fn begin(&mut self, client: u32, whole: bool, start: u64) {
+        let Lane { exchange, client: of, backend, route, server, tried, tries, last_failure, pace } = self;
+        exchange.begin(whole, start);
+        *of = client;
+        (*backend, *route, *server, *last_failure) = (None, None, None, None);
+        (*tried, *tries, *pace) = (Tried::default(), 0, Pace::default());
     }
 }

@@ -5,8 +5,7 @@ use super::core::{Core, Step};
 use super::sides::{Arrival, Lane};
 use crate::exchange::end::Phase;
 use crate::exchange::{
-    Exchange, Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage,
-    rewrite_request,
+    Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage, rewrite_request,
 };
 use crate::http::{Event, Fault, RequestHead, Scheme};
 use crate::net::{Network, Transport};
@@ -15,7 +14,7 @@ use crate::script;
 
 /// A head whose storage grew beyond this is not kept for the next request.
 const SPARE_HEAD_BYTES: usize = 8 * 1024;
-const SPARE_HEADS: usize = 64;
+const SPARE_LANES: usize = 64;
 
 impl<N: Network> Core<N> {
     /// A client without an exchange: is there a head?
@@ -73,14 +72,14 @@ impl<N: Network> Core<N> {
         if role.head_since.is_none() || role.arrival == Arrival::Awaited {
             return self.close_client(key);
         }
-        let lane = self.open_lane(key, RequestHead::default(), true);
+        let lane = self.open_empty_lane(key);
         self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
     }
 
     /// A request head stands in the scratch storage.
     fn start(&mut self, key: u32, whole: bool) -> Step {
-        let head = std::mem::replace(&mut self.scratch.request, self.scratch.spare.pop().unwrap_or_default());
-        let lane = self.open_lane(key, head, whole);
+        let lane = self.open_lane(key, whole);
+        std::mem::swap(&mut self.lanes[lane as usize].exchange.head, &mut self.scratch.request);
         let client = &self.clients[key];
         let peer = client.role.peer;
         let x = &mut self.lanes[lane as usize].exchange;
@@ -121,8 +120,9 @@ impl<N: Network> Core<N> {
     }
 
     /// A head that cannot be read still gets an answer and a line in the log.
+    #[cold]
     fn refuse(&mut self, key: u32, fault: Fault) -> Step {
-        let lane = self.open_lane(key, RequestHead::default(), true);
+        let lane = self.open_empty_lane(key);
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
@@ -130,29 +130,39 @@ impl<N: Network> Core<N> {
     }
 
     /// The head did not arrive in time.
+    #[cold]
     pub(super) fn refuse_late(&mut self, key: u32) -> Step {
-        let lane = self.open_lane(key, RequestHead::default(), true);
+        let lane = self.open_empty_lane(key);
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
         self.fail(lane, Failure::HEAD_TIMEOUT)
     }
 
-    fn open_lane(&mut self, key: u32, head: RequestHead, whole: bool) -> u32 {
+    /// A lane for the request that this client begins; its head is whatever the last exchange left there.
+    fn open_lane(&mut self, key: u32, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = role.head_since.take().unwrap_or(self.now);
-        let mut exchange = Exchange::new(head, whole, start);
-        exchange.client = role.peer.address;
-        let lane = self.lanes.insert(Lane::new(exchange, key)) as u32;
+        let mut lane = self.scratch.spare.pop().unwrap_or_default();
+        lane.begin(key, whole, start);
+        lane.exchange.client = role.peer.address;
+        let lane = self.lanes.insert(lane) as u32;
         role.lane = Some(lane);
         lane
     }
 
-    /// Keeps the storage of a head for a later request, unless it grew large.
-    pub(super) fn recycle(&mut self, mut head: RequestHead) {
-        if head.fields.footprint() <= SPARE_HEAD_BYTES && self.scratch.spare.len() < SPARE_HEADS {
-            head.fields.clear();
-            self.scratch.spare.push(head);
+    /// The same for a request that could not be read.
+    fn open_empty_lane(&mut self, key: u32) -> u32 {
+        let lane = self.open_lane(key, true);
+        self.lanes[lane as usize].exchange.head = RequestHead::default();
+        lane
+    }
+
+    /// Keeps a lane for a later request, unless its head grew large.
+    pub(super) fn recycle(&mut self, lane: Box<Lane>) {
+        let grew = lane.exchange.head.fields.footprint() > SPARE_HEAD_BYTES;
+        if !grew && self.scratch.spare.len() < SPARE_LANES {
+            self.scratch.spare.push(lane);
         }
     }
 
@@ -163,6 +173,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes a client's connection that has no exchange.
+    #[cold]
     pub(super) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
             client.discard(&mut self.blocks);
@@ -176,6 +187,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes it so that the client sees a reset, not an end.
+    #[cold]
     pub(super) fn reset_client(&mut self, key: u32) -> Step {
         if let Some(client) = self.clients.get_mut(key) {
             client.stream.reset_on_close();

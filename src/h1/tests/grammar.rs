@@ -1,5 +1,5 @@
-//! Every byte in every kind of place, at every offset: httparse has paths for 8, 16 and 32 bytes at a time, and
-//! all of them must draw the line where the RFCs do.
+//! Every byte in every kind of place, at every offset: the parser looks at 16 bytes at a time, and wherever those
+//! begin they must draw the line where the RFCs do.
 
 use crate::h1::{Client, Server};
 use crate::http::*;

@@ -1,0 +1,71 @@
+//! Names what is wrong with a head that could not be read. Looked for only then, in the whole head, so that the
+//! reading itself need not know.
+
+use super::grammar::{is_token, is_version};
+use crate::http::Fault;
+
+/// Where reading a head stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flaw {
+    /// At the end of the input, before that of the head.
+    Cut,
+    /// In the start line.
+    Line,
+    /// In a field line.
+    Field,
+    TooManyFields,
+}
+
+#[cold]
+pub(super) fn of_request(flaw: Flaw, raw: &[u8]) -> Fault {
+    match flaw {
+        _ if has_bare_cr(raw) => Fault::LineEnd,
+        Flaw::TooManyFields => Fault::TooManyFields,
+        Flaw::Field => Fault::FieldLine,
+        Flaw::Line | Flaw::Cut => request_line_fault(first_line(raw)),
+    }
+}
+
+#[cold]
+pub(super) fn of_response(flaw: Flaw, raw: &[u8]) -> Fault {
+    match flaw {
+        _ if has_bare_cr(raw) => Fault::LineEnd,
+        Flaw::TooManyFields => Fault::TooManyFields,
+        Flaw::Field => Fault::FieldLine,
+        Flaw::Line | Flaw::Cut => status_line_fault(first_line(raw)),
+    }
+}
+
+/// Which part of a status line is the bad one: version SP status, perhaps SP reason.
+fn status_line_fault(line: &[u8]) -> Fault {
+    match line.split_first_chunk() {
+        Some((b"HTTP/1.1" | b"HTTP/1.0", [b' ', ..])) => Fault::Status,
+        Some((version, [b' ', ..])) if is_version(version) => Fault::Version,
+        _ => Fault::StartLine,
+    }
+}
+
+/// Which part of a request line is the bad one: method SP target SP version.
+fn request_line_fault(line: &[u8]) -> Fault {
+    let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
+        return Fault::StartLine;
+    };
+    match (is_token(&line[..first]), is_version(&line[last + 1..])) {
+        (true, true) if first == last => Fault::StartLine,
+        (true, true)
+            if line[first + 1..last].iter().all(|byte| byte.is_ascii_graphic()) && last > first + 1 =>
+        {
+            Fault::Version
+        }
+        (true, true) => Fault::Target,
+        _ => Fault::StartLine,
+    }
+}
+
+fn first_line(raw: &[u8]) -> &[u8] {
+    &raw[..memchr::memchr(b'\r', raw).unwrap_or(raw.len())]
+}
+
+fn has_bare_cr(raw: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', raw).any(|at| raw.get(at + 1) != Some(&b'\n'))
+}

@@ -1,0 +1,136 @@
+//! What a script does to an object: reads a field, writes one, lists them, makes a text of it.
+//!
+//! These are the metamethods of every object; what they mean is said in `request` and `servers`, in safe code.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+
+use super::State;
+use super::cell::{Cell, Object, cell_of, guard, raise, refuse};
+use super::objects::{check_live, own, push_part, subject};
+use super::servers::server_field;
+use super::stack::{push_text, text_at, written_at};
+use crate::script::request::{self, Kind, Value};
+
+// SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
+// function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
+// LUA_MINSTACK free slots.
+
+/// `object[key]`
+pub(super) unsafe extern "C-unwind" fn index(state: State) -> c_int {
+    // SAFETY: see above; a text stays where it is until the next step that is guarded.
+    unsafe {
+        let cell = cell_of(state);
+        let object = own(state);
+        let Some(key) = text_at(state, 2) else { refuse(state, "expected a name (a string) in the index") };
+        match guard(cell, |cell| look(object, key, cell)) {
+            Some(Value::Nil) => ffi::lua_pushnil(state),
+            Some(Value::Text(text)) => push_text(state, text),
+            Some(Value::Number(number)) => ffi::lua_pushinteger(state, number),
+            Some(Value::Object(kind)) => push_part(state, cell, kind),
+            None => raise(state, cell),
+        }
+        1
+    }
+}
+
+pub(super) fn look<'a>(object: Object, key: &[u8], cell: &'a mut Cell) -> Result<Value<'static>, String> {
+    let value: Value<'a> = if object.kind == Kind::Server {
+        server_field(object, key, cell)?
+    } else {
+        check_live(object, cell)?;
+        let (subject, scratch) = subject(cell);
+        request::read(object.kind, key, subject, scratch)?
+    };
+    // SAFETY: only the lifetime changes: `index` copies the text to Lua before anything can move or change it.
+    Ok(unsafe { std::mem::transmute::<Value<'a>, Value<'static>>(value) })
+}
+
+/// `object[key] = value`
+pub(super) unsafe extern "C-unwind" fn new_index(state: State) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        let cell = cell_of(state);
+        let object = own(state);
+        let Some(key) = text_at(state, 2) else { refuse(state, "expected a name (a string) in the index") };
+        let value = match ffi::lua_type(state, 3) {
+            ffi::LUA_TNIL => None,
+            ffi::LUA_TSTRING | ffi::LUA_TNUMBER => written_at(state, 3),
+            _ => refuse(state, "a header's value: expected a string, a number or nil"),
+        };
+        if guard(cell, |cell| store(object, key, value, cell)).is_none() {
+            raise(state, cell);
+        }
+        0
+    }
+}
+
+pub(super) fn store(object: Object, key: &[u8], value: Option<&[u8]>, cell: &mut Cell) -> Result<(), String> {
+    if object.kind == Kind::Server {
+        return Err("a server is read-only".to_string());
+    }
+    check_live(object, cell)?;
+    request::write(object.kind, key, value, subject(cell).0)
+}
+
+/// `pairs(object)`: an iterator over a copy of the names and values.
+pub(super) unsafe extern "C-unwind" fn pairs(state: State) -> c_int {
+    // SAFETY: see above; the texts of `pairs` stand in the cell and are not touched while they are copied.
+    unsafe {
+        let cell = cell_of(state);
+        let object = own(state);
+        if guard(cell, |cell| copy_pairs(object, cell)).is_none() {
+            raise(state, cell);
+        }
+        let pairs: &[(Vec<u8>, Vec<u8>)] = &(*cell).pairs;
+        ffi::lua_createtable(state, 2 * pairs.len() as c_int, 0);
+        let texts = pairs.iter().flat_map(|(name, value)| [name, value]);
+        for (text, at) in texts.zip(1..) {
+            push_text(state, text);
+            ffi::lua_rawseti(state, -2, at);
+        }
+        ffi::lua_pushinteger(state, 0);
+        ffi::lua_pushcclosure(state, next_pair, 2);
+        1
+    }
+}
+
+pub(super) fn copy_pairs(object: Object, cell: &mut Cell) -> Result<(), String> {
+    if matches!(object.kind, Kind::Request | Kind::Response | Kind::Server) {
+        return Err(format!("pairs: a {} has no list of fields", object.kind.name()));
+    }
+    check_live(object, cell)?;
+    cell.pairs = request::pairs(object.kind, subject(cell).0);
+    Ok(())
+}
+
+/// The iterator: upvalues are the sequence of names and values, and how much of it was given out.
+pub(super) unsafe extern "C-unwind" fn next_pair(state: State) -> c_int {
+    // SAFETY: see above; the upvalues are what `pairs` set.
+    unsafe {
+        let at = ffi::lua_tointegerx(state, ffi::lua_upvalueindex(2), std::ptr::null_mut());
+        ffi::lua_pushinteger(state, at + 2);
+        ffi::lua_copy(state, -1, ffi::lua_upvalueindex(2));
+        ffi::lua_rawgeti(state, ffi::lua_upvalueindex(1), at + 1);
+        ffi::lua_rawgeti(state, ffi::lua_upvalueindex(1), at + 2);
+        2
+    }
+}
+
+/// `tostring(object)`: a server's name, the sort of thing for all others.
+pub(super) unsafe extern "C-unwind" fn to_string(state: State) -> c_int {
+    // SAFETY: see above; as in `index`.
+    unsafe {
+        let cell = cell_of(state);
+        let object = own(state);
+        match object.kind {
+            Kind::Server => match guard(cell, |cell| look(object, b"name", cell)) {
+                Some(Value::Text(name)) => push_text(state, name),
+                _ => raise(state, cell),
+            },
+            kind => push_text(state, kind.name().as_bytes()),
+        }
+        1
+    }
+}
