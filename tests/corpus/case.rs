@@ -1,8 +1,7 @@
 //! One file of the corpus: what its sections mean, and how its readable text becomes bytes. The format is told
 //! in `README.md` beside this file.
 
-// Each test file compiles this module for itself and uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
