@@ -98,7 +98,11 @@ impl Client {
         if world.rng.one_in(60) {
             self.wakes = now + world.rng.pause();
         }
-        let mut moved = self.send(world);
+        let drips = matches!(self.manner, Manner::Dripping { after } if self.sent >= after);
+        if drips {
+            self.wakes = now + 1_000_000 + world.rng.below(3_000_000) as u64;
+        }
+        let mut moved = self.send(world, drips);
         match self.manner {
             Manner::Leaving { after, reset } if self.sent >= after => return self.leave(world, reset),
             Manner::Stopping { after } if self.sent >= after => {
@@ -106,9 +110,13 @@ impl Client {
                 self.gone = world.links[self.link].closed;
                 return self.gone;
             }
+            Manner::Dripping { .. } if drips && world.links[self.link].closed => {
+                self.gone = true;
+                return true;
+            }
             _ => {}
         }
-        let most = world.rng.piece();
+        let most = if drips { 1 } else { world.rng.piece() };
         let bytes = world.peer_read(self.link, most);
         moved |= !bytes.is_empty();
         let whole = self.whole;
@@ -150,13 +158,14 @@ impl Client {
         true
     }
 
-    fn send(&mut self, world: &mut World) -> bool {
+    fn send(&mut self, world: &mut World, drips: bool) -> bool {
         if self.finished {
             return false;
         }
         let (mut moved, limit) = (false, self.limit());
         if self.sent < limit {
-            let piece = world.rng.piece().min(limit - self.sent);
+            let most = if drips { 1 } else { world.rng.piece() };
+            let piece = most.min(limit - self.sent);
             let n = world.peer_write(self.link, &self.out[self.sent..self.sent + piece]);
             self.sent += n;
             moved = n > 0;

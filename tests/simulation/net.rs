@@ -29,6 +29,9 @@ impl Network for Net {
         if !world.up[server] && world.rng.one_in(2) {
             return Err(ErrorKind::ConnectionRefused.into());
         }
+        if !world.honest && world.rng.one_in(50) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let id = world.open(Dialed::Pending(server));
         world.links[id].token = Some(token);
         // A socket that is being connected can be reported without being writable.

@@ -192,17 +192,20 @@ pub enum Manner {
     Leaving { after: usize, reset: bool },
     /// Stops sending after so many bytes, and reading.
     Stopping { after: usize },
+    /// Sends and reads a byte every few seconds after so many bytes sent.
+    Dripping { after: usize },
 }
 
 impl Manner {
     pub fn any(rng: &mut Rng, honest: bool, bytes: usize) -> Manner {
         let after = rng.below(bytes + 1);
-        match rng.below(if honest { 6 } else { 10 }) {
+        match rng.below(if honest { 6 } else { 12 }) {
             0..=2 => Manner::Polite,
             3 | 4 => Manner::Pipelining,
             5 => Manner::HalfClosing,
             6 | 7 => Manner::Leaving { after, reset: rng.one_in(2) },
-            _ => Manner::Stopping { after },
+            8 | 9 => Manner::Stopping { after },
+            _ => Manner::Dripping { after },
         }
     }
 
