@@ -238,7 +238,7 @@ impl<N: Network> Core<N> {
             // A pause that the write timeout allows must not be too slow already.
             Way::Taking => (settings.min_response_rate, settings.timeouts.rate.max(settings.timeouts.write)),
         };
-        (rate > 0).then(|| Demand { rate, window: wait.as_micros() as u64 })
+        (rate > 0).then_some(Demand { rate, window: wait.as_micros() as u64 })
     }
 
     /// The client is waited for: has it moved too little for a whole window?
