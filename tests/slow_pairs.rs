@@ -38,7 +38,9 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     let config = format!(
         "local down = rsp.pool {{ name = 'down', servers = {{ {:?} }}, timeouts = {{ idle = '200ms' }} }}
          local up = rsp.pool {{ name = 'up', servers = {{ {:?} }}, timeouts = {{ idle = '200ms' }} }}
-         rsp.on_request(function(req) if req.method == 'POST' then return up end return down end)",
+         rsp.on_request(function(req) if req.method == 'POST' then return up end return down end)
+         -- The readers have their turns one after the other.
+         rsp.settings {{ timeouts = {{ write = '10m', rate = '10m' }} }}",
         fast.address, slow.address
     );
     let rsp = Rsp::start(&on_any_port(&config));

@@ -220,3 +220,20 @@ fn a_server_that_reads_no_more_and_stays_has_the_time_of_a_response() {
     client.send("the next write to the server fails");
     assert_eq!(client.response().status(), 504);
 }
+
+#[test]
+fn a_server_that_says_nothing_is_a_504_even_where_writing_may_take_no_longer() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.wait_for_end();
+    });
+    let config = format!(
+        "rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ response = \"300ms\" }} }}
+         rsp.settings {{ timeouts = {{ write = \"300ms\" }} }}",
+        origin.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.get("/").status(), 504);
+    assert_eq!(client.get("/").status(), 504, "and the connection goes on");
+}

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::batch::Sender;
+use crate::base::buffer::BLOCK;
 use crate::config::{AccessLog as AccessSettings, Config, LogTarget};
 use crate::control::access::{self, AccessLog};
 use crate::control::clock::Clock;
@@ -56,6 +57,7 @@ impl Start {
 
 /// Runs until told to stop. What it returns is for the operator to read; all else was logged.
 pub fn run(start: Start) -> Result<(), Failure> {
+    net::map_allocations_from(BLOCK);
     let _errors = errors::start(start.level).map_err(|error| Failure::Start(error.to_string()))?;
     serve(start)
 }

@@ -12,7 +12,7 @@ mod transport;
 
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
-pub use memory::give_memory_back;
+pub use memory::map_allocations_from;
 pub use pipe::Pipe;
 pub use shortage::is_shortage;
 pub use stream::{Kernel, Stream};

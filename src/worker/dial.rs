@@ -121,7 +121,14 @@ impl<N: Network> Core<N> {
     fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
         let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
         let token = self.backends.next_token();
-        let stream = self.network.connect(address, token.to_bits())?;
+        let stream = match self.network.connect(address, token.to_bits()) {
+            Err(error) if net::is_shortage(&error) => {
+                self.close_idle();
+                let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
+                self.network.connect(address, token.to_bits())?
+            }
+            other => other?,
+        };
         let role = BackendSide {
             codec: h1::Client::default(),
             pool,

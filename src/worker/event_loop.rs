@@ -17,7 +17,7 @@ use crate::base::batch;
 use crate::base::rarely::Rarely;
 use crate::config::Config;
 use crate::exchange::tally::{Parting, Tally};
-use crate::net::{self, Kernel, Listener};
+use crate::net::{Kernel, Listener};
 use crate::script::Script;
 
 const WAKER: u64 = u64::MAX;
@@ -227,9 +227,7 @@ impl EventLoop {
     fn trim(&mut self, now: u64) {
         if now >= self.trimmed + TRIM_EVERY && self.core.has_surplus() {
             self.trimmed = now;
-            if self.core.trim() {
-                net::give_memory_back();
-            }
+            self.core.trim();
         }
     }
 

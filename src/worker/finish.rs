@@ -80,6 +80,10 @@ impl<N: Network> Core<N> {
         if has_body {
             x.sent += body.len() as u64;
         }
+        if self.clients[key].is_flushed() {
+            // The client's time to take it begins now, and not when it was last written to.
+            self.clients[key].write_at = self.now;
+        }
         let head = std::mem::take(&mut self.scratch.response);
         let (codec, mut out) = self.sink(key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);

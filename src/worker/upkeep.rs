@@ -43,9 +43,9 @@ impl<N: Network> Core<N> {
         self.blocks.has_surplus()
     }
 
-    /// Frees what a burst left behind; true if that was anything.
-    pub fn trim(&mut self) -> bool {
-        self.blocks.trim() > 0
+    /// Frees what a burst left behind.
+    pub fn trim(&mut self) {
+        self.blocks.trim();
     }
 
     /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
