@@ -1,6 +1,6 @@
 //! Load with faults: hundreds of clients that drip their heads or read slowly, thousands that are idle, and servers
-//! that are killed and come back. Whoever behaves sees no error (but see `UNLUCKY`); afterwards descriptors and memory are where they
-//! were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
+//! that are killed and come back. Whoever behaves sees no error (but see `UNLUCKY`); afterwards descriptors and
+//! memory are where they were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
 
 mod support;
 
