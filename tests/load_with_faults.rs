@@ -1,5 +1,5 @@
 //! Load with faults: hundreds of clients that drip their heads or read slowly, thousands that are idle, and servers
-//! that are killed and come back. Whoever behaves sees no error; afterwards descriptors and memory are where they
+//! that are killed and come back. Whoever behaves sees no error (but see `UNLUCKY`); afterwards descriptors and memory are where they
 //! were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
 
 mod support;
@@ -23,6 +23,9 @@ const KILL_EVERY: Duration = Duration::from_millis(1200);
 const DOWN: Duration = Duration::from_millis(300);
 /// How long it takes until the slow readers are slow.
 const FILLING: Duration = Duration::from_secs(3);
+/// A process that is being killed accepts for a moment longer. What was sent on such a new connection is not sent a
+/// second time, since the server may have acted on it; one kill in ten or fewer has such a request.
+const UNLUCKY: &str = "the server closed the connection before it responded";
 /// Pipes that rsp keeps for the next large body, two descriptors each.
 const SPARE_PIPES: usize = 16;
 /// What the process may keep of a load that is over: pages of the allocator that hold something small.
@@ -202,11 +205,11 @@ fn settled(pid: u32) -> u64 {
 }
 
 /// All the load and all the faults; what the clients that behave saw of it.
-fn under_fire(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> Seen {
+fn under_fire(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> (Seen, usize) {
     let address = rsp.address();
     let mut waiting: Vec<Client> = (0..IDLE).map(|_| idle(address)).collect();
     let stop = AtomicBool::new(false);
-    let seen = std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         let _ends = Ends(&stop);
         let dripping = scope.spawn(|| keep_busy(&stop, DRIPPING, |_| start_head(address), drip));
         let reading = scope.spawn(|| keep_busy(&stop, SLOW_READERS, |n| start_download(address, n), sip));
@@ -220,12 +223,12 @@ fn under_fire(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> Seen {
         let read = reading.join().expect("the slow readers");
         let kills = killing.join().expect("the killer");
         println!("{kills} kills; {dripped} heads and {read} slow downloads were begun anew");
-        seen
+        (seen, kills)
     });
     for client in &mut waiting {
         assert_eq!(client.get("/").text(), "fine", "an idle connection was lost");
     }
-    seen
+    result
 }
 
 #[test]
@@ -241,13 +244,15 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     until("the first crowd is gone", || descriptors(rsp.pid()) <= files);
     let memory = settled(rsp.pid());
 
-    let loaded = under_fire(&rsp, &mut servers, &ports);
+    let (loaded, kills) = under_fire(&rsp, &mut servers, &ports);
 
     let p99 = [say("quiet", &quiet.times), say("loaded", &loaded.times)];
     println!("99th percentile, loaded / quiet: {:.2}", p99[1].as_secs_f64() / p99[0].as_secs_f64());
     let errors = [quiet.errors, loaded.errors].concat();
-    let count = errors.len();
-    assert!(errors.is_empty(), "{count} errors, the first: {:?}", &errors[..count.min(5)]);
+    let (unlucky, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.contains(UNLUCKY));
+    println!("{} requests were lost with the server that had just accepted them", unlucky.len());
+    assert!(others.is_empty(), "{} errors, the first: {}", others.len(), others[0]);
+    assert!(unlucky.len() <= kills / 10 + 1, "{} in {kills} kills", unlucky.len());
     until("the descriptors are back", || descriptors(rsp.pid()) <= files);
     let mut after = 0;
     let returned = within(DEADLINE, || {

@@ -1,6 +1,7 @@
 //! The codec that faces a server: encodes requests, decodes responses.
 
-use super::encode::{self, Frame, Writing};
+use super::encode::{self, Writing};
+use super::frame::Frame;
 use super::reading::{self, Reading};
 use super::{head, limits, scan};
 use crate::http::{Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink};

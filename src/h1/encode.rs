@@ -4,6 +4,7 @@
 //! connection: rsp writes these itself, from what it decided. Most fields stand in the head's storage exactly
 //! as they are to be written, so runs of them are copied in one piece.
 
+use super::frame::Frame;
 use super::{framing, options, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
@@ -14,36 +15,6 @@ pub enum After {
     Reusable,
     /// Only the close of the connection ends it, or shows that it was cut.
     MustClose,
-}
-
-/// What stands before and after a piece of body.
-#[derive(Clone, Copy, Default)]
-pub struct Frame {
-    digits: [u8; 18],
-    start: u8,
-    chunked: bool,
-}
-
-impl Frame {
-    fn chunk(len: usize) -> Frame {
-        let mut digits = *b"0000000000000000\r\n";
-        let mut start = 16;
-        let mut rest = len;
-        while rest > 0 {
-            start -= 1;
-            digits[start] = b"0123456789abcdef"[rest & 15];
-            rest >>= 4;
-        }
-        Frame { digits, start: start as u8, chunked: true }
-    }
-
-    pub fn before(&self) -> &[u8] {
-        if self.chunked { &self.digits[self.start as usize..] } else { b"" }
-    }
-
-    pub fn after(&self) -> &'static [u8] {
-        if self.chunked { b"\r\n" } else { b"" }
-    }
 }
 
 /// The framing of the message that is being written. `Exact` counts down.

@@ -27,7 +27,7 @@
 //! | options | what Connection, Upgrade and the version say about the connection |
 //! | framing | RFC 9112 section 6.3 as one table for requests and one for responses |
 //! | reading, body, chunked | the state between two calls of `decode` |
-//! | encode, trailers | heads, frames and trailers as bytes |
+//! | encode, frame, trailers | heads, frames and trailers as bytes |
 //! | server, client | the two codecs |
 
 #![forbid(unsafe_code)]
@@ -38,6 +38,7 @@ mod client;
 mod encode;
 mod fault;
 mod find;
+mod frame;
 mod framing;
 mod grammar;
 mod head;
@@ -52,7 +53,8 @@ mod trailers;
 mod tests;
 
 pub use client::Client;
-pub use encode::{After, Frame};
+pub use encode::After;
+pub use frame::Frame;
 pub use server::{RequestFacts, Server};
 
 /// What a sender may make us keep at most.

@@ -1,6 +1,7 @@
 //! The codec that faces a client: decodes requests, encodes responses.
 
-use super::encode::{self, After, Frame, Length, Writing};
+use super::encode::{self, After, Length, Writing};
+use super::frame::Frame;
 use super::grammar::TOKEN;
 use super::reading::Reading;
 use super::{body, framing, head, limits, scan};

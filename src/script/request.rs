@@ -3,9 +3,8 @@
 
 use std::io::Write;
 
-use super::Client;
 use super::directory::quoted;
-use super::nearest;
+use super::{Client, nearest};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
 

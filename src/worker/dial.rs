@@ -44,11 +44,16 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A new connection to the server that was chosen before.
+    /// A new connection, after a kept one died, perhaps with its whole server: one that is being killed may still
+    /// accept for a moment, so another server is preferred where there is one. What `failure` says of the first one
+    /// is not remembered against it.
     #[cold]
-    pub(super) fn dial_fresh(&mut self, lane: u32) -> Step {
+    pub(super) fn dial_fresh(&mut self, lane: u32, failure: Failure) -> Step {
         let place = &self.lanes[lane as usize];
-        let (Some(route), Some(server)) = (place.route, place.server) else { return self.dial(lane) };
+        let (Some(route), Some(before)) = (place.route, place.server) else { return self.dial(lane) };
+        self.note_tried(lane, failure);
+        let server = self.pick(lane).map_or(before, |(_, server)| server);
+        self.lanes[lane as usize].server = Some(server);
         match self.connect(route.pool, server) {
             Ok(backend) => {
                 self.attach(lane, backend, false);

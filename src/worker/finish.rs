@@ -17,7 +17,7 @@ impl<N: Network> Core<N> {
         let phase = self.phase(lane);
         let wrote = self.drop_backend(lane);
         match self.lanes[lane as usize].exchange.failed(failure, wrote) {
-            Next::Fresh => self.dial_fresh(lane),
+            Next::Fresh => self.dial_fresh(lane, failure),
             Next::Another => {
                 self.note_tried(lane, failure);
                 self.dial(lane)
