@@ -147,13 +147,14 @@ impl Buffer {
         take
     }
 
-    /// Adds all of `bytes` behind what there is, if there is something and the space behind it suffices.
+    /// Adds all of `bytes` behind what there is, if the space behind it suffices.
     #[inline]
-    fn push_behind(&mut self, bytes: &[u8]) -> bool {
+    fn push_behind(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
         let (start, end) = (self.end as usize, self.end as usize + bytes.len());
-        let Some(space) = self.block.as_mut().and_then(|block| block.get_mut(start..end)) else {
-            return false;
-        };
+        if end > BLOCK || bytes.is_empty() {
+            return bytes.is_empty();
+        }
+        let space = &mut self.block.get_or_insert_with(|| pool.borrow())[start..end];
         space.copy_from_slice(bytes);
         self.end = end as u32;
         true
@@ -228,7 +229,7 @@ impl Output {
     #[inline]
     pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
         // Heads come in pieces, and nearly all of them take this way.
-        if self.overflow.is_some() || !self.block.push_behind(bytes) {
+        if self.overflow.is_some() || !self.block.push_behind(pool, bytes) {
             self.push_slowly(pool, bytes);
         }
     }

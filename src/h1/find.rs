@@ -21,6 +21,16 @@ pub(super) fn target_end(bytes: &[u8], from: usize) -> usize {
     first(bytes, from, |byte| (byte <= b' ') | (byte >= 0x7f) | (byte == b'#'))
 }
 
+/// The first byte that is not what host names and addresses are made of nearly always: letter, digit, hyphen, dot.
+#[inline]
+pub(super) fn host_end(bytes: &[u8]) -> usize {
+    first(bytes, 0, |byte| {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let is_other = (byte.wrapping_sub(b'0') < 10) | (byte == b'-') | (byte == b'.');
+        !(is_letter | is_other)
+    })
+}
+
 /// The first byte that is neither a letter nor a hyphen.
 #[inline(always)]
 pub(super) fn word_end(bytes: &[u8], from: usize) -> usize {
@@ -67,7 +77,24 @@ fn among_last(bytes: &[u8], left: usize, class: impl Fn(u8) -> bool) -> usize {
             let answers = (u128::from(high) << 64 | u128::from(low)) >> (8 * (WIDTH - left));
             left.min(answers.trailing_zeros() as usize / 8)
         }
-        None => bytes[bytes.len() - left..].iter().position(|byte| class(*byte)).unwrap_or(left),
+        None => {
+            let chunk = std::hint::black_box(short(bytes));
+            let (low, high) = answers(&chunk, class);
+            let answers = (u128::from(high) << 64 | u128::from(low)) >> (8 * (bytes.len() - left));
+            left.min(answers.trailing_zeros() as usize / 8)
+        }
+    }
+}
+
+/// Fewer bytes than a chunk has, at the front of one.
+#[inline]
+fn short(bytes: &[u8]) -> Chunk {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            (u128::from(first) | u128::from(last) << (8 * (bytes.len() - 8))).to_le_bytes()
+        }
+        _ => std::array::from_fn(|at| bytes.get(at).copied().unwrap_or_default()),
     }
 }
 
@@ -78,9 +105,13 @@ mod tests {
     type Search = fn(&[u8], usize) -> usize;
     type Class = fn(u8) -> bool;
 
-    const SEARCHES: [(Search, Class); 3] = [
+    const SEARCHES: [(Search, Class); 4] = [
         (control, |byte| byte.is_ascii_control()),
         (target_end, |byte| !byte.is_ascii_graphic() || byte == b'#'),
+        (
+            |bytes, from| from + host_end(&bytes[from..]),
+            |byte| !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.',
+        ),
         (word_end, |byte| !byte.is_ascii_alphabetic() && byte != b'-'),
     ];
 

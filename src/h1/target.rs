@@ -6,6 +6,7 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
+use super::find;
 use super::grammar::REG_NAME;
 use crate::http::{Fault, Method};
 
@@ -51,11 +52,11 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
 
 /// What a Host field may say: `uri-host [":" port]`, or nothing at all.
 pub(super) fn is_authority(text: &[u8]) -> bool {
-    match text.iter().position(|byte| !REG_NAME.has(*byte)) {
-        None => return true,
-        // A plain name with a port; everything else is looked at piece by piece.
-        Some(at) if at > 0 && text[at] == b':' => return is_port(&text[at + 1..]),
-        Some(_) => {}
+    // A plain name, perhaps with a port; everything else is looked at piece by piece.
+    match find::host_end(text) {
+        end if end == text.len() => return true,
+        end if end > 0 && text[end] == b':' => return is_port(&text[end + 1..]),
+        _ => {}
     }
     let (host, port) = split_port(text);
     is_host(host) && port.is_none_or(is_port)

@@ -166,6 +166,7 @@ impl Fields {
     }
 
     /// The same for a value that stands in the bytes already.
+    #[inline(always)]
     pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);

@@ -84,13 +84,29 @@ const KNOWN: [&[Known]; 18] = [
     &[known(b"transfer-encoding", TransferEncoding), known(b"x-forwarded-proto", XForwardedProto)],
 ];
 
+/// By length: a bit for each letter that a name of ours begins with. Most names that are not ours end here.
+const LETTERS: [u32; 18] = {
+    let (mut letters, mut len) = ([0; 18], 0);
+    while len < 18 {
+        let mut at = 0;
+        while at < KNOWN[len].len() {
+            letters[len] |= 1 << (KNOWN[len][at].0.0 & 31);
+            at += 1;
+        }
+        len += 1;
+    }
+    letters
+};
+
 impl Name {
     /// The tag of a field name, whatever its case. The name must be a token.
     #[inline]
     pub fn of(name: &[u8]) -> Name {
-        let Some(candidates) = KNOWN.get(name.len()).filter(|candidates| !candidates.is_empty()) else {
-            return Other;
-        };
+        let (Some(first), Some(letters)) = (name.first(), LETTERS.get(name.len())) else { return Other };
+        if letters >> (first & 31) & 1 == 0 { Other } else { Name::among(KNOWN[name.len()], name) }
+    }
+
+    fn among(candidates: &[Known], name: &[u8]) -> Name {
         let ends = Ends::of(name);
         let found = candidates.iter().find(|(known, _)| *known == ends).map_or(Other, |(_, tag)| *tag);
         match found {

@@ -174,7 +174,6 @@ pub fn unknown(kind: Kind, key: &[u8], known: &[&str]) -> String {
 }
 
 fn lower<'a>(host: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    // All bytes are looked at, which a processor does many at a time.
     if !host.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase()) {
         return host;
     }

@@ -7,6 +7,7 @@ use super::core::{Core, Step};
 use super::pace::{Demand, LOOKS, Way};
 use super::sides::{Arrival, BackendState};
 use super::table::{Side, Token};
+use crate::exchange::record::End;
 use crate::exchange::tally::Parting;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Network;
@@ -51,14 +52,16 @@ impl Deadline {
 
     /// It is over when the peer has taken nothing, which only the kernel can tell.
     fn is_for_kernel(&self) -> bool {
-        matches!(self.reason, Reason::Fail(Failure::WRITE_TIMEOUT | Failure::RESPONSE_TIMEOUT))
+        let Reason::Fail(failure) = self.reason else { return false };
+        matches!(failure.end, End::ClientWriteTimeout | End::ServerResponseTimeout)
     }
 
     /// Whether a client is waited for that may be slow, but not too slow; and which way.
     fn way(&self) -> Option<Way> {
-        match self.reason {
-            Reason::Fail(Failure::BODY_TIMEOUT) => Some(Way::Sending),
-            Reason::Fail(Failure::WRITE_TIMEOUT) => Some(Way::Taking),
+        let Reason::Fail(failure) = self.reason else { return None };
+        match failure.end {
+            End::ClientBodyTimeout => Some(Way::Sending),
+            End::ClientWriteTimeout => Some(Way::Taking),
             _ => None,
         }
     }
