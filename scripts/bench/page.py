@@ -1,0 +1,162 @@
+"""The page: goals, bars, curves and tables of one run in one HTML file that needs nothing else.
+
+Readable in light and in dark, by the browser's preference. Subjects keep one colour through all plots; only
+subjects that were measured are in the legend.
+"""
+
+from html import escape
+
+from . import svg, table
+from .goals import goal_rows
+
+COLOURS = {  # subject: (in light, in dark)
+    "rsp": ("#d1342f", "#ff6b61"),
+    "haproxy": ("#1f6fb4", "#5cb0f5"),
+    "haproxy+splice": ("#0f9a9a", "#45d0cf"),
+    "nginx": ("#2e8540", "#63c974"),
+    "varnish": ("#8250b8", "#bb94ea"),
+    "relay": ("#6b7280", "#a3abb8"),
+}
+
+STYLE = """
+:root { color-scheme: light dark; --back: #fff; --ink: #1c2128; --soft: #5b6570; --line: #dfe3e8; --card: #f7f8fa; --good: #1a7f37; --bad: #c62828; %s }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #14171c; --ink: #e8ebef; --soft: #9aa4b0; --line: #31373f; --card: #1b1f26; --good: #57c774; --bad: #ff7a70; %s }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 1240px; padding: 24px 20px 60px; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif }
+h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 38px 0 10px } h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600 }
+p { max-width: 78ch; margin: 6px 0 } .soft { color: var(--soft) }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 14px 0; font-size: 14px }
+.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px }
+.cards { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)) }
+.wide { grid-template-columns: repeat(auto-fill, minmax(min(520px, 100%%), 1fr)) }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; min-width: 0 }
+svg { display: block; width: 100%%; height: auto }
+svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--soft) } svg .label, svg .value { fill: var(--ink) }
+.grid { stroke: var(--line) } .curve { fill: none; stroke: var(--c); stroke-width: 2 } .dot { fill: var(--c) } .reach { stroke: var(--c); stroke-width: 1.5; opacity: .45 }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; margin: 4px 0 16px }
+th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap } th { font-weight: 600; color: var(--soft) }
+td:first-child, th:first-child { text-align: left; padding-left: 0 } .goals td:nth-child(2), .goals th:nth-child(2) { text-align: left }
+.met { color: var(--good); font-weight: 600 } .missed { color: var(--bad); font-weight: 600 }
+summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 38px 0 10px }
+"""
+
+HOW = (
+    "The figure that compares is CPU time of the proxy for one request: user and system of all its threads, from the "
+    "kernel's schedstat, idle before and after. It holds on a machine where other things run; requests per second and "
+    "latencies hold less. Noise only adds, so the best round counts; a thin line above a point reaches to the worst "
+    "round. All subjects stand in front of the same origins and take turns within every round. The relay copies bytes "
+    "and does not parse HTTP: less than it costs is hardly possible without splice. The driver sends the next request when the answer "
+    "came, so its high percentiles flatter whoever stalls."
+)
+
+
+def variables(which):
+    return " ".join(f"--s-{name.replace('+', '-')}: {colours[which]};" for name, colours in COLOURS.items())
+
+
+def style():
+    return STYLE % (variables(0), variables(1))
+
+
+def html_table(rows, kind="", classes=lambda row: ["" for _ in row]):
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(c)}</th>" for c in rows[0])
+    lines = []
+    for row in rows[1:]:
+        cells = zip(row, classes(row))
+        lines.append("<tr>" + "".join(f'<td class="{k}">{escape(c)}</td>' if k else f"<td>{escape(c)}</td>" for c, k in cells) + "</tr>")
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def goals(measured):
+    word = {"met": "met", "MISSED": "missed"}
+    classes = lambda row: ["", "", "", "", word.get(row[-1], "soft")]
+    rows = goal_rows(measured)
+    return f"<h2>Goals</h2><p class=soft>rsp's best round divided by the peer's; at most the limit.</p>{html_table(rows, 'goals', classes)}" if len(rows) > 1 else ""
+
+
+def card(title, drawing):
+    return f'<div class="card"><h3>{escape(title)}</h3>{drawing}</div>' if drawing else ""
+
+
+def section(title, cards, kind=""):
+    inside = "".join(cards)
+    return f'<h2>{escape(title)}</h2><div class="cards {kind}">{inside}</div>' if inside else ""
+
+
+def bar_card(scenario, results, labels):
+    rows = []
+    for subject, label in labels(scenario).items():
+        value = table.best(results.get(subject), scenario.figure)
+        if value is not None:
+            rows.append((subject, label, value, table.short(value)))
+    return card(f"{scenario.title}: {scenario.unit}", svg.bars(rows)) if rows else ""
+
+
+def reach(rounds, figure):
+    """(best, worst) of a figure, or None."""
+    have = table.values(rounds, figure)
+    if not have:
+        return None
+    return (max(have), min(have)) if figure == "per_second" else (min(have), max(have))
+
+
+def sweep_card(sweep, measured, subjects):
+    lines = {}
+    for subject in subjects:
+        points = []
+        for x, scenario in sweep.points:
+            ends = reach(measured.get(scenario.name, {}).get(subject), scenario.figure)
+            if ends:
+                points.append((x, *ends, f"{x:,} {sweep.axis}: {table.short(ends[0])}"))
+        if points:
+            lines[subject] = (subject, points)
+    xs = [x for x, s in sweep.points if measured.get(s.name)]
+    unit = "requests a second" if sweep.points[0][1].figure == "per_second" else "us CPU a request"
+    return card(sweep.title, svg.curves(lines, sweep.axis, unit, xs))
+
+
+SHARES = {"p50_us": "50 %", "p75_us": "75 %", "p90_us": "90 %", "p99_us": "99 %", "p999_us": "99.9 %"}
+
+
+def latency_card(scenario, results, labels):
+    lines = {}
+    for subject, label in labels(scenario).items():
+        have = [(share, table.middle(results.get(subject), f"{share}")) for share in SHARES]
+        points = [(share, value, value, f"{SHARES[share]} within {value:,.0f} us") for share, value in have if value]
+        if points:
+            lines[subject] = (label, points)
+    drawing = svg.curves(lines, "share of the requests", "us, median of the rounds", list(SHARES), SHARES.get)
+    return card(scenario.title, drawing)
+
+
+def legend(subjects):
+    marks = "".join(f'<span><i style="background:var(--s-{s.replace("+", "-")})"></i>{escape(words)}</span>' for s, words in subjects.items())
+    return f'<div class="legend">{marks}</div>'
+
+
+def tables(scenarios, sweeps, measured, labels, subjects):
+    parts = [f"<h3>{escape(s.title)}</h3>{html_table(table.scenario_rows(s, labels(s), measured[s.name]))}" for s in scenarios]
+    for sweep in sweeps:
+        rows = table.sweep_rows(sweep, measured, subjects)
+        parts.append(f"<h3>{escape(sweep.title)}</h3>{html_table(rows)}" if len(rows) > 1 else "")
+    return "<details open><summary>All figures</summary>" + "".join(parts) + "</details>"
+
+
+def page(machine, versions, scenarios, sweeps, measured, labels, failed):
+    """The whole page. `versions`: subject → its version; `labels(scenario)`: subject → how it is called there."""
+    scenarios = [s for s in scenarios if measured.get(s.name)]
+    sweeps = [s for s in sweeps if any(measured.get(p.name) for _, p in s.points)]
+    subjects = {s: f"{s}: {words}" for s, words in versions.items() if any(measured[name].get(s) for name in measured)}
+    latencies = [s for s in scenarios if any(table.values(r, "p50_us") for r in measured[s.name].values())]
+    body = [f"<h1>rsp beside its peers</h1><p class=soft>{escape(machine)}</p>", legend(subjects)]
+    body += [f'<p class="missed">Not clean: {escape(line)}</p>' for line in failed]
+    body += [goals(measured), section("What a request costs", [bar_card(s, measured[s.name], labels) for s in scenarios])]
+    body += [section("Curves", [sweep_card(s, measured, subjects) for s in sweeps], "wide")]
+    body += [section("Latencies", [latency_card(s, measured[s.name], labels) for s in latencies], "wide")]
+    body += [tables(scenarios, sweeps, measured, labels, subjects), f"<h2>How it was measured</h2><p>{escape(HOW)}</p>"]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>rsp beside its peers</title>'
+    return f"<!doctype html>\n<html lang=en><head>{head}<style>{style()}</style></head><body>{''.join(body)}</body></html>\n"
