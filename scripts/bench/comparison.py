@@ -177,7 +177,7 @@ def steps(scenarios, sweeps, given):
     full, short_ones = given.rounds or 5, given.rounds or 2
     seconds = given.seconds or (1 if given.quick else 3)
     of = lambda scenario: given.rounds or (max(scenario.quick, 1) if given.quick else full)
-    made = [(s, of(s), seconds) for s in scenarios]
+    made = [(s, of(s), seconds * s.stretch) for s in scenarios]
     brief = given.seconds or (1 if given.quick else 2)
     made += [(s, 1 if given.quick else short_ones, brief) for sweep in sweeps for _, s in sweep.points]
     return tuple(made)

@@ -83,15 +83,10 @@ class Wrk:
     name = "wrk"
 
     def can(self, _scenario):
-        return True
+        return True  # uploads are made by uploads.py instead
 
     def script(self, scenario):
-        text = DONE
-        if scenario.upload:
-            text += f'wrk.method = "POST"\nwrk.body = string.rep("x", {scenario.upload})\n'
-        if scenario.pipeline > 1:
-            text += PIPELINE % scenario.pipeline
-        return text
+        return DONE + (PIPELINE % scenario.pipeline if scenario.pipeline > 1 else "")
 
     def run(self, load):
         scenario = load.scenario

@@ -17,6 +17,11 @@ import socket
 import sys
 import time
 
+if __package__:
+    from .uploads import shares
+else:
+    from uploads import shares
+
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 ASK = b"GET /ws/ HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -149,11 +154,7 @@ def drive(port, seconds, connections, size):
 
 
 def summary(times, seconds, wrong, size):
-    times.sort()
-    at = lambda share: round(times[min(len(times) - 1, int(len(times) * share))] * 1e6) if times else 0
-    shares = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99, "p999": 0.999}
-    figures = {name: at(share) for name, share in shares.items()}
-    return {"requests": len(times), "us": round(seconds * 1e6), "bytes": 2 * size * len(times), "read": wrong, **figures}
+    return {"requests": len(times), "us": round(seconds * 1e6), "bytes": 2 * size * len(times), "read": wrong, **shares(times)}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from .drivers import ERRORS, PERCENTILES, Load
-from .origins import FRAMES
+from .origins import FRAMES, SIZES, UPLOADS
 from .running import CannotStart, program
 
 SETTLE = 0.05  # closing the driver's connections belongs to the round
@@ -35,25 +35,36 @@ class Round:
         url = f"http://127.0.0.1:{self.port}{self.scenario.path}"
         load = Load(self.scenario, url, seconds or self.seconds, self.house, self.cpus)
         if self.scenario.kind == "frames":
-            return frames(load, self.port)
+            return own(load, FRAMES, "drive", self.port, load.seconds, self.scenario.connections, self.scenario.size)
+        if self.scenario.upload and self.driver.name == "wrk":
+            return own(load, UPLOADS, self.port, load.seconds, self.scenario.connections, self.scenario.path, load.body())
         return self.driver.run(load)
 
 
-def frames(load, port):
-    words = [sys.executable, "-B", FRAMES, "drive", port, load.seconds, load.scenario.connections, load.scenario.size]
-    for line in (said := load.call(words)).splitlines():
+def own(load, script, *words):
+    """A driver of ours, which says what wrk's hook says."""
+    said = load.call([sys.executable, "-B", script, *words])
+    for line in said.splitlines():
         if line.startswith("@"):
             return json.loads(line[1:])
-    raise CannotStart(f"no WebSocket: {said.strip()[-400:]}")
+    raise CannotStart(f"{script.stem}: {said.strip()[-400:]}")
 
 
-def figures(result, spent_ns=None):
+def moved(scenario, result):
+    """Requests that the proxy worked for. wrk stops in the middle of large answers; their bytes are in its sum."""
+    size = SIZES.get(scenario.path, 0)
+    if scenario.large and not scenario.upload and result.get("bytes"):
+        return result["bytes"] / size
+    return result["requests"]
+
+
+def figures(scenario, result, spent_ns=None):
     """A driver's result as the figures that everything else reads."""
-    requests = result["requests"]
+    requests = moved(scenario, result)
     errors = {kind: result[kind] for kind in ERRORS if result.get(kind)}
     if not requests:
         errors["no requests"] = 1
-    made = {f"{name}_us": result.get(name) for name in PERCENTILES}
+    made = {f"{name}_us": result.get(name) or None for name in PERCENTILES}
     made |= {"requests": requests, "per_second": requests * 1e6 / max(result["us"], 1), "errors": errors}
     if spent_ns is not None:
         made["cpu_us"] = spent_ns / 1000 / requests if requests else None
@@ -65,7 +76,7 @@ def load(work):
     before = work.running.cpu_ns()
     result = work.load()
     time.sleep(SETTLE)
-    return figures(result, work.running.cpu_ns() - before)
+    return figures(work.scenario, result, work.running.cpu_ns() - before)
 
 
 # ---- memory
@@ -137,7 +148,7 @@ def count(tool, work, pids):
     watching.process.send_signal(signal.SIGINT)
     try:
         watching.process.wait(10)
-        return {**figures(result), "calls": total(out.read_text()) / result["requests"]}
+        return {**figures(work.scenario, result), "calls": total(out.read_text()) / result["requests"]}
     except (OSError, ValueError, ZeroDivisionError, subprocess.TimeoutExpired) as error:
         raise CannotStart(f"{tool.__name__}: {error}: {watching.said()[-200:]}") from error
     finally:

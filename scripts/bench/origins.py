@@ -7,7 +7,7 @@ before the answer. Each says its name in X-Origin, so that a check sees the turn
 import sys
 from pathlib import Path
 
-from .running import program
+from .running import descriptors, program
 
 # Bodies of the origins by path; "/" comes from the configuration's own memory, the others from the page cache.
 SMALL = "a small body from memory, of one hundred and twenty-eight bytes".ljust(127, ".") + "\n"
@@ -15,7 +15,7 @@ KIB, MIB = 1 << 10, 1 << 20
 FILES = {"/1k": KIB, "/4k": 4 * KIB, "/16k": 16 * KIB, "/64k": 64 * KIB, "/256k": 256 * KIB, "/1m": MIB, "/16m": 16 * MIB}
 SIZES = {"/": len(SMALL), **FILES}
 UPLOAD = "/upload"
-FRAMES = Path(__file__).resolve().parent / "frames.py"
+FRAMES, UPLOADS = (Path(__file__).resolve().parent / name for name in ("frames.py", "uploads.py"))
 
 
 def content(path):
@@ -30,10 +30,10 @@ def nginx_conf(folder, http, modules="", workers=1, log="off"):
     temps = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     return f"""daemon off;
 {modules}worker_processes {workers};
-worker_rlimit_nofile 65536;
+worker_rlimit_nofile {descriptors()};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log crit;
-events {{ worker_connections 32768; }}
+events {{ worker_connections {descriptors()}; }}
 http {{
 {temps}
   access_log {log};

@@ -47,8 +47,8 @@ HOW = (
     "kernel's schedstat, idle before and after. It holds on a machine where other things run; requests per second and "
     "latencies hold less. Noise only adds, so the best round counts; a thin line above a point reaches to the worst "
     "round. All subjects stand in front of the same origins and take turns within every round. The relay copies bytes "
-    "and does not parse HTTP: less than it costs is hardly possible without splice. The driver sends the next request when the answer "
-    "came, so its high percentiles flatter whoever stalls."
+    "and does not parse HTTP: less than it costs is hardly possible without splice. The load is closed: each "
+    "connection sends its next request when the answer came."
 )
 
 

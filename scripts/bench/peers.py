@@ -8,7 +8,7 @@ forwarding headers.
 from pathlib import Path
 
 from .origins import start_nginx
-from .running import program, version
+from .running import descriptors, program, version
 
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
@@ -44,12 +44,15 @@ end)
     def config(self, house, job):
         scenario = job.scenario
         load = f"  lua-load {house.write('haproxy/rule.lua', self.RULE)}\n" if scenario.rule else ""
-        # Its limit follows from maxconn, and of that it lets a quarter be idle servers' connections.
-        room = max(8192, 4 * len(job.servers))
+        # Descriptors follow from maxconn, two a connection, and by default a quarter of them may be idle ones of
+        # servers: too few for thousands of servers.
+        room = min(8192, (descriptors() - 1000) // 2)
+        idle = "  tune.pool-low-fd-ratio 80\n  tune.pool-high-fd-ratio 90\n" if len(job.servers) > 1000 else ""
         conf = f"""global
   nbthread {scenario.workers}
   maxconn {room}
-{load}defaults
+  maxpipes 256
+{idle}{load}defaults
   mode http
 {self.splice}  timeout connect 3s
   timeout client 60s

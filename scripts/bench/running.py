@@ -7,6 +7,7 @@ script itself is killed. Nothing is ended by name, only by the ids of what was s
 
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -41,6 +42,12 @@ def version(command):
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return (done.stdout + done.stderr).strip().split("\n")[0]
+
+
+def descriptors():
+    """How many a process may have here, at most 65536."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
 
 
 def free_ports(count):

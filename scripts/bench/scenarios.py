@@ -27,6 +27,7 @@ class Scenario:
     log: bool = False  # access log in combined format, to a file
     direct: bool = False  # also without a proxy, to say what the proxy adds
     figure: str = "cpu_us"  # what is compared
+    stretch: int = 1  # rounds are so many times as long
     quick: int = 1  # rounds of --quick; 0 leaves it out
 
     @property
@@ -57,7 +58,7 @@ MAIN = (
     Scenario("small", "small keep-alive, 64 connections", quick=2),
     Scenario("rule", "the same with a host and path rule in Lua", rule=True, quick=2),
     Scenario("one", "small keep-alive, 1 connection", connections=1, direct=True, quick=2),
-    Scenario("4000", "small keep-alive, 4,000 connections", connections=4000),
+    Scenario("4000", "small keep-alive, 4,000 connections", connections=4000, stretch=2),
     Scenario("close", "new connection per request", close=True),
     Scenario("16k", "16 KiB response", path="/16k"),
     Scenario("1m", "1 MiB response, 16 connections", path="/1m", connections=16),
