@@ -149,8 +149,7 @@ class Siege:
 
 def siege_figures(text):
     number = lambda key: float(needed(rf'"{key}":\s*([\d.]+)', text, "siege"))
-    mean = round(number("response_time") * 1e6)
-    figures = {"requests": int(number("transactions")), "us": round(number("elapsed_time") * 1e6), "mean": mean}
+    figures = {"requests": int(number("transactions")), "us": round(number("elapsed_time") * 1e6)}
     return {**figures, **dict.fromkeys(PERCENTILES), "read": int(number("failed_transactions"))}
 
 

@@ -150,6 +150,8 @@ def drive(port, seconds, connections, size):
                 lane.begun = now
                 lane.sock.sendall(out)
         now = time.perf_counter()
+    for lane in lanes:
+        lane.sock.close()
     return summary(times, now - begun, wrong, size)
 
 

@@ -29,12 +29,13 @@ def nice_steps(top, wanted=5):
 
 
 def decades(low, high):
-    """1, 2, 5, 10 … around low and high."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    ticks = [m * 10.0**p for p in range(first, last + 1) for m in ((1, 2, 5) if last - first < 4 else (1,))]
-    inside = [t for t in ticks if low <= t <= high]
-    below, above = [t for t in ticks if t < low], [t for t in ticks if t > high]
-    return below[-1:] + inside + above[:1]
+    """Ticks of a logarithmic axis: it begins and ends at 1, 2 or 5 times a power of ten; in between there are all
+    of these, or the powers alone where they would be many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
+    first, last = max(t for t in ticks if t <= low), min(t for t in ticks if t >= high)
+    few = high / low < 300
+    return [t for t in ticks if t in (first, last) or first < t < last and (few or f"{t:e}"[0] == "1")]
 
 
 class Axis:
