@@ -4,10 +4,11 @@ Readable in light and in dark, by the browser's preference. Subjects keep one co
 subjects that were measured are in the legend.
 """
 
+import re
 from html import escape
 
 from . import svg, table
-from .goals import goal_rows
+from .goals import verdicts
 
 COLOURS = {  # subject: (in light, in dark)
     "rsp": ("#d1342f", "#ff6b61"),
@@ -25,7 +26,7 @@ STYLE = """
 }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 1240px; padding: 24px 20px 60px; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif }
-h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 38px 0 10px } h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600 }
+h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 38px 0 10px } h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600 } h3 span { display: block; font-weight: 400; font-size: 13px }
 p { max-width: 78ch; margin: 6px 0 } .soft { color: var(--soft) }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 14px 0; font-size: 14px }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px }
@@ -37,7 +38,7 @@ svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--soft) } 
 .grid { stroke: var(--line) } .curve { fill: none; stroke: var(--c); stroke-width: 2 } .dot { fill: var(--c) } .reach { stroke: var(--c); stroke-width: 1.5; opacity: .45 }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; margin: 4px 0 16px }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap } th { font-weight: 600; color: var(--soft) }
-td:first-child, th:first-child { text-align: left; padding-left: 0 } .goals td:nth-child(2), .goals th:nth-child(2) { text-align: left }
+td:first-child, th:first-child { text-align: left; padding-left: 0 }
 .met { color: var(--good); font-weight: 600 } .missed { color: var(--bad); font-weight: 600 }
 summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 38px 0 10px }
 """
@@ -60,26 +61,48 @@ def style():
     return STYLE % (variables(0), variables(1))
 
 
-def html_table(rows, kind="", classes=lambda row: ["" for _ in row]):
+def html_table(rows):
     if not rows:
         return ""
     head = "".join(f"<th>{escape(c)}</th>" for c in rows[0])
-    lines = []
-    for row in rows[1:]:
-        cells = zip(row, classes(row))
-        lines.append("<tr>" + "".join(f'<td class="{k}">{escape(c)}</td>' if k else f"<td>{escape(c)}</td>" for c, k in cells) + "</tr>")
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows[1:])
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def goal_matrix(measured):
+    """One line a goal, one column a peer; a cell is "measured ≤ limit"."""
+    all_of_them = list(verdicts(measured))
+    peers = list(dict.fromkeys(p for p in (*table.PEERS, "itself") for v in all_of_them if v.peer == p))
+    rows = {v.work: {} for v in all_of_them}
+    for v in all_of_them:
+        rows[v.work][v.peer] = v
+    return peers, rows
+
+
+def goal_cell(verdict):
+    if verdict is None:
+        return "<td></td>"
+    kind = {"met": "met", "MISSED": "missed"}.get(verdict.word, "soft")
+    sign = {"met": "≤", "MISSED": "&gt;"}.get(verdict.word)
+    words = f"{verdict.value:.2f} {sign} {verdict.limit:.2f}" if sign else f"{verdict.word}, limit {verdict.limit:.2f}"
+    return f'<td class="{kind}">{words}</td>'
 
 
 def goals(measured):
-    word = {"met": "met", "MISSED": "missed"}
-    classes = lambda row: ["", "", "", "", word.get(row[-1], "soft")]
-    rows = goal_rows(measured)
-    return f"<h2>Goals</h2><p class=soft>rsp's best round divided by the peer's; at most the limit.</p>{html_table(rows, 'goals', classes)}" if len(rows) > 1 else ""
+    peers, rows = goal_matrix(measured)
+    if not rows:
+        return ""
+    known = [v for cells in rows.values() for v in cells.values() if v.value is not None]
+    head = "".join(f"<th>{'absolute' if p == 'itself' else f'of {p}'}</th>" for p in peers)
+    body = "".join(f"<tr><td>{escape(w)}</td>{''.join(goal_cell(cells.get(p)) for p in peers)}</tr>" for w, cells in rows.items())
+    said = f"{sum(v.word == 'met' for v in known)} of {len(known)} met. rsp's best round divided by the peer's, and the limit that is the goal."
+    whole = f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<h2>Goals</h2><p class=soft>{said}</p>{whole}"
 
 
-def card(title, drawing):
-    return f'<div class="card"><h3>{escape(title)}</h3>{drawing}</div>' if drawing else ""
+def card(title, drawing, unit=""):
+    small = f'<span class="soft">{escape(unit)}</span>' if unit else ""
+    return f'<div class="card"><h3>{escape(title)}{small}</h3>{drawing}</div>' if drawing else ""
 
 
 def section(title, cards, kind=""):
@@ -93,7 +116,7 @@ def bar_card(scenario, results, labels):
         value = table.best(results.get(subject), scenario.figure)
         if value is not None:
             rows.append((subject, label, value, table.short(value)))
-    return card(f"{scenario.title}: {scenario.unit}", svg.bars(rows)) if rows else ""
+    return card(scenario.title, svg.bars(rows), scenario.unit) if rows else ""
 
 
 def reach(rounds, figure):
@@ -115,7 +138,7 @@ def sweep_card(sweep, measured, subjects):
         if points:
             lines[subject] = (subject, points)
     xs = [x for x, s in sweep.points if measured.get(s.name)]
-    unit = "requests a second" if sweep.points[0][1].figure == "per_second" else "us CPU a request"
+    unit = "requests a second" if sweep.points[0][1].figure == "per_second" else "µs CPU a request"
     return card(sweep.title, svg.curves(lines, sweep.axis, unit, xs))
 
 
@@ -126,11 +149,17 @@ def latency_card(scenario, results, labels):
     lines = {}
     for subject, label in labels(scenario).items():
         have = [(share, table.middle(results.get(subject), f"{share}")) for share in SHARES]
-        points = [(share, value, value, f"{SHARES[share]} within {value:,.0f} us") for share, value in have if value]
+        points = [(share, value, value, f"{SHARES[share]} within {svg.duration(value)}") for share, value in have if value]
         if points:
             lines[subject] = (label, points)
-    drawing = svg.curves(lines, "share of the requests", "us, median of the rounds", list(SHARES), SHARES.get)
+    drawing = svg.curves(lines, "share of the requests", "median of the rounds", list(SHARES), SHARES.get, svg.duration)
     return card(scenario.title, drawing)
+
+
+def named(subject, words):
+    """With the number of its version, if its words have one."""
+    number = re.search(r"\d+\.\d+[\w.]*", words)
+    return f"{subject} {number.group()}" if number else subject
 
 
 def legend(subjects):
@@ -150,7 +179,7 @@ def page(machine, versions, scenarios, sweeps, measured, labels, failed):
     """The whole page. `versions`: subject → its version; `labels(scenario)`: subject → how it is called there."""
     scenarios = [s for s in scenarios if measured.get(s.name)]
     sweeps = [s for s in sweeps if any(measured.get(p.name) for _, p in s.points)]
-    subjects = {s: f"{s}: {words}" for s, words in versions.items() if any(measured[name].get(s) for name in measured)}
+    subjects = {s: named(s, words) for s, words in versions.items() if any(measured[name].get(s) for name in measured)}
     latencies = [s for s in scenarios if any(table.values(r, "p50_us") for r in measured[s.name].values())]
     body = [f"<h1>rsp beside its peers</h1><p class=soft>{escape(machine)}</p>", legend(subjects)]
     body += [f'<p class="missed">Not clean: {escape(line)}</p>' for line in failed]

@@ -41,7 +41,7 @@ def version(command):
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return (done.stdout + done.stderr).strip().split("\n")[0]
+    return (done.stdout + done.stderr).strip().split("\n")[0].split(" - http")[0]
 
 
 def descriptors():

@@ -36,7 +36,7 @@ class Scenario:
 
     @property
     def unit(self):
-        return {"idle": "bytes a connection", "calls": "system calls a request"}.get(self.kind, "us CPU a request")
+        return {"idle": "bytes a connection", "calls": "system calls a request"}.get(self.kind, "µs CPU a request")
 
     def fields(self):
         """Header fields besides Host, as a browser and a CDN would send them."""

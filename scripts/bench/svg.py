@@ -8,7 +8,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 560, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 74, 14, 12, 46
 
 
 def number(value):
@@ -17,6 +17,14 @@ def number(value):
         if value >= size and value % size == 0:
             return f"{value // size}{unit}"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def duration(us):
+    """Microseconds in the unit that keeps them short."""
+    for unit, size in (("s", 1_000_000), ("ms", 1000)):
+        if us >= size:
+            return f"{us / size:.3g} {unit}"
+    return f"{us:.3g} µs"
 
 
 def nice_steps(top, wanted=5):
@@ -58,12 +66,16 @@ def text(x, y, words, anchor="middle", kind="tick"):
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="{kind}">{escape(str(words))}</text>'
 
 
-def grid(y_axis):
+def amount(value):
+    return number(int(value) if value == int(value) else value) if value < 10_000 else f"{value:,.0f}"
+
+
+def grid(y_axis, shown):
     parts = []
     for tick in y_axis.ticks:
         y = y_axis.at(tick)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
-        parts.append(text(LEFT - 7, y + 4, number(int(tick) if tick >= 1 and tick == int(tick) else tick), "end"))
+        parts.append(text(LEFT - 7, y + 4, shown(tick), "end"))
     return parts
 
 
@@ -80,7 +92,7 @@ def series(name, label, points, at_x, y_axis):
     return "".join(parts) + "</g>"
 
 
-def curves(lines, x_label, y_label, xs, shown=number):
+def curves(lines, x_label, y_label, xs, shown=number, y_shown=amount):
     """A plot of `lines` {name: (label, points)} over `xs`, which stand at equal distances, being powers of something."""
     values = [v for _, points in lines.values() for _, low, high, _ in points for v in (low, high)]
     if not values:
@@ -88,7 +100,7 @@ def curves(lines, x_label, y_label, xs, shown=number):
     y_axis = Axis(values, HEIGHT - BOTTOM, TOP)
     gap = (WIDTH - LEFT - RIGHT) / max(len(xs), 1)
     at_x = lambda x: round(LEFT + gap * (xs.index(x) + 0.5), 1)
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{y_label} by {x_label}")}">', *grid(y_axis)]
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{y_label} by {x_label}")}">', *grid(y_axis, y_shown)]
     parts += [text(at_x(x), HEIGHT - BOTTOM + 17, shown(x)) for x in xs]
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, kind="axis"))
     middle = (TOP + HEIGHT - BOTTOM) / 2

@@ -65,7 +65,7 @@ def short(value):
 
 
 def head(scenario, peers):
-    return ("", "req/s best", "median", "spread", "p50 us", "p99 us", f"{scenario.unit} best", "median", "spread", *(f"of {p}" for p in peers))
+    return ("", "req/s best", "median", "spread", "p50 µs", "p99 µs", f"{scenario.unit} best", "median", "spread", *(f"of {p}" for p in peers))
 
 
 def compared(scenario):
@@ -112,7 +112,7 @@ def scenario_table(scenario, labels, results):
     direct = next((best(r, "direct_us") for r in results.values() if best(r, "direct_us") is not None), None)
     if direct is not None:
         added = ", ".join(f"{labels[s]} {shown(best(r, 'added_us'), '{:.0f}')}" for s, r in results.items() if r)
-        lines += [f"  p50 without a proxy {direct:.0f} us; added by {added} us"]
+        lines += [f"  p50 without a proxy {direct:.0f} µs; added by {added} µs"]
     return "\n".join(lines)
 
 
@@ -129,7 +129,7 @@ def sweep_rows(sweep, all_results, subjects):
 def summary(measured, subjects):
     """One Markdown table over all scenarios: the figure of the best round, and rsp's ratios."""
     peers = [p for p in PEERS if p in subjects]
-    lines = ["| CPU us a request (or what is named), best round | " + " | ".join([*subjects, *(f"rsp / {p}" for p in peers)]) + " |"]
+    lines = ["| CPU µs a request (or what is named), best round | " + " | ".join([*subjects, *(f"rsp / {p}" for p in peers)]) + " |"]
     lines += ["|---|" + "---|" * (len(subjects) + len(peers))]
     for scenario, results in measured:
         cells = [short(best(results.get(s), scenario.figure)) for s in subjects]
