@@ -179,5 +179,5 @@ def steps(scenarios, sweeps, given):
     of = lambda scenario: given.rounds or (max(scenario.quick, 1) if given.quick else full)
     made = [(s, of(s), seconds * s.stretch) for s in scenarios]
     brief = given.seconds or (1 if given.quick else 2)
-    made += [(s, 1 if given.quick else short_ones, brief) for sweep in sweeps for _, s in sweep.points]
+    made += [(s, 1 if given.quick else short_ones, brief * s.stretch) for sweep in sweeps for _, s in sweep.points]
     return tuple(made)

@@ -78,8 +78,7 @@ class Lane:
         return head
 
 
-def serve(port):
-    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+def serve(listener):
     ready = selectors.DefaultSelector()
     ready.register(listener, selectors.EVENT_READ)
     while True:
@@ -161,5 +160,5 @@ def summary(times, seconds, wrong, size):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(int(sys.argv[2]))
+        serve(socket.create_server(("127.0.0.1", int(sys.argv[2])), backlog=4096))
     print("@" + json.dumps(drive(*map(int, sys.argv[2:6]))))

@@ -27,7 +27,7 @@ STYLE = """
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 1240px; padding: 24px 20px 60px; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif }
 h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 38px 0 10px } h3 { font-size: 14px; margin: 0 0 8px; font-weight: 600 } h3 span { display: block; font-weight: 400; font-size: 13px }
-p { max-width: 78ch; margin: 6px 0 } .soft { color: var(--soft) }
+p { max-width: 78ch; margin: 6px 0 } .whole { max-width: none; color: var(--soft) } .soft { color: var(--soft) }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 14px 0; font-size: 14px }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px }
 .cards { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)) }
@@ -36,6 +36,7 @@ p { max-width: 78ch; margin: 6px 0 } .soft { color: var(--soft) }
 svg { display: block; width: 100%%; height: auto }
 svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--soft) } svg .label, svg .value { fill: var(--ink) }
 .grid { stroke: var(--line) } .curve { fill: none; stroke: var(--c); stroke-width: 2 } .dot { fill: var(--c) } .reach { stroke: var(--c); stroke-width: 1.5; opacity: .45 }
+.s-rsp .curve { stroke-width: 3.2 } .cut { fill: none; stroke: var(--card); stroke-width: 2.5 }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; margin: 4px 0 16px }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap } th { font-weight: 600; color: var(--soft) }
 td:first-child, th:first-child { text-align: left; padding-left: 0 }
@@ -127,19 +128,33 @@ def reach(rounds, figure):
     return (max(have), min(have)) if figure == "per_second" else (min(have), max(have))
 
 
-def sweep_card(sweep, measured, subjects):
+def lines_of(sweep, measured, subjects, points_of):
+    """{subject: (label, points)} for a plot; `points_of(subject, scenario)` gives (best, worst) or None."""
     lines = {}
     for subject in subjects:
-        points = []
-        for x, scenario in sweep.points:
-            ends = reach(measured.get(scenario.name, {}).get(subject), scenario.figure)
-            if ends:
-                points.append((x, *ends, f"{x:,} {sweep.axis}: {table.short(ends[0])}"))
+        ends = [(x, points_of(subject, scenario)) for x, scenario in sweep.points]
+        points = [(x, *two, f"{x:,} {sweep.axis}: {table.short(two[0])}") for x, two in ends if two]
         if points:
             lines[subject] = (subject, points)
+    return lines
+
+
+def sweep_card(sweep, measured, subjects):
+    ends = lambda subject, s: reach(measured.get(s.name, {}).get(subject), s.figure)
     xs = [x for x, s in sweep.points if measured.get(s.name)]
     unit = "requests a second" if sweep.points[0][1].figure == "per_second" else "µs CPU a request"
-    return card(sweep.title, svg.curves(lines, sweep.axis, unit, xs))
+    return card(sweep.title, svg.curves(lines_of(sweep, measured, subjects, ends), sweep.axis, unit, xs))
+
+
+def ratio_card(sweep, measured, subjects, peer="haproxy"):
+    """The same sweep divided by one peer, point by point: what a factor of 1,000 on the other axis hides."""
+
+    def ends(subject, scenario):
+        value = table.ratio(measured.get(scenario.name, {}), subject, peer, scenario.figure)
+        return value and (value, value)
+
+    xs = [x for x, s in sweep.points if measured.get(s.name, {}).get(peer)]
+    return card(f"The same, divided by {peer}", svg.curves(lines_of(sweep, measured, subjects, ends), sweep.axis, f"times {peer}", xs)) if xs else ""
 
 
 SHARES = {"p50_us": "50 %", "p75_us": "75 %", "p90_us": "90 %", "p99_us": "99 %", "p999_us": "99.9 %"}
@@ -180,11 +195,11 @@ def page(machine, versions, scenarios, sweeps, measured, labels, failed):
     scenarios = [s for s in scenarios if measured.get(s.name)]
     sweeps = [s for s in sweeps if any(measured.get(p.name) for _, p in s.points)]
     subjects = {s: named(s, words) for s, words in versions.items() if any(measured[name].get(s) for name in measured)}
-    latencies = [s for s in scenarios if any(table.values(r, "p50_us") for r in measured[s.name].values())]
-    body = [f"<h1>rsp beside its peers</h1><p class=soft>{escape(machine)}</p>", legend(subjects)]
+    latencies = [s for s in scenarios if s.kind != "calls" and any(table.values(r, "p50_us") for r in measured[s.name].values())]
+    body = [f"<h1>rsp beside its peers</h1><p class=whole>{escape(machine)}</p>", legend(subjects)]
     body += [f'<p class="missed">Not clean: {escape(line)}</p>' for line in failed]
     body += [goals(measured), section("What a request costs", [bar_card(s, measured[s.name], labels) for s in scenarios])]
-    body += [section("Curves", [sweep_card(s, measured, subjects) for s in sweeps], "wide")]
+    body += [section("Curves", [card(s, measured, subjects) for s in sweeps for card in (sweep_card, ratio_card)], "wide")]
     body += [section("Latencies", [latency_card(s, measured[s.name], labels) for s in latencies], "wide")]
     body += [tables(scenarios, sweeps, measured, labels, subjects), f"<h2>How it was measured</h2><p>{escape(HOW)}</p>"]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>rsp beside its peers</title>'

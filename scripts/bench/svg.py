@@ -6,6 +6,7 @@ point has a title that a browser shows under the pointer.
 
 import math
 from html import escape
+from statistics import median
 
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 74, 14, 12, 46
@@ -47,11 +48,11 @@ def decades(low, high):
 
 
 class Axis:
-    """Values to pixels; logarithmic where the values span more than a factor of 20."""
+    """Values to pixels; logarithmic where the values span more than a factor of 6: a ratio then is a distance."""
 
     def __init__(self, values, start, end, log=None):
         low, high = min(values), max(values)
-        self.log = low > 0 and high / low > 20 if log is None else log
+        self.log = low > 0 and high / low > 6 if log is None else log
         self.ticks = decades(low, high) if self.log else nice_steps(high)
         self.low, self.high = self.ticks[0], self.ticks[-1]
         self.start, self.end = start, end
@@ -84,7 +85,7 @@ def series(name, label, points, at_x, y_axis):
     reaches up to `high`, the worst."""
     place = [(at_x(x), y_axis.at(low), y_axis.at(high), words) for x, low, high, words in points]
     path = " ".join(f"{x},{y}" for x, y, _, _ in place)
-    parts = [f'<g style="--c:var(--s-{name.replace("+", "-")})"><polyline points="{path}" class="curve"/>']
+    parts = [f'<g class="s-{name.replace("+", "-")}" style="--c:var(--s-{name.replace("+", "-")})"><polyline points="{path}" class="curve"/>']
     for x, y, worst, words in place:
         if abs(worst - y) > 3:
             parts.append(f'<line x1="{x}" x2="{x}" y1="{y}" y2="{worst}" class="reach"/>')
@@ -105,7 +106,8 @@ def curves(lines, x_label, y_label, xs, shown=number, y_shown=amount):
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, kind="axis"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle" class="axis">{escape(y_label)}</text>')
-    parts += [series(name, label, points, at_x, y_axis) for name, (label, points) in lines.items()]
+    # Backwards: the first subject, ours, lies on top.
+    parts += [series(name, label, points, at_x, y_axis) for name, (label, points) in reversed(lines.items())]
     return "".join(parts) + "</svg>"
 
 
@@ -113,14 +115,18 @@ BAR, BAR_LEFT, BAR_RIGHT, BAR_WIDTH = 22, 112, 62, 380
 
 
 def bars(rows):
-    """Horizontal bars. `rows`: (name, label, value, words)."""
-    top = max((value for _, _, value, _ in rows), default=0) or 1
+    """Horizontal bars. `rows`: (name, label, value, words). One that would shrink all others is cut, and marked."""
+    values = [max(value, 0) for _, _, value, _ in rows]
+    top = min(max(values), 3 * median(values)) or 1
     height = BAR * len(rows) + 4
     parts = [f'<svg viewBox="0 0 {BAR_WIDTH} {height}" role="img" class="bars">']
     for i, (name, label, value, words) in enumerate(rows):
         y = i * BAR + 2
-        width = round(max(value, 0) / top * (BAR_WIDTH - BAR_LEFT - BAR_RIGHT), 1)
+        width = max(round(min(max(value, 0) / top, 1) * (BAR_WIDTH - BAR_LEFT - BAR_RIGHT), 1), 1)
         parts.append(text(BAR_LEFT - 8, y + 14, label, "end", "label"))
-        parts.append(f'<rect x="{BAR_LEFT}" y="{y + 2}" width="{max(width, 1)}" height="{BAR - 7}" rx="2" style="fill:var(--s-{name.replace("+", "-")})"/>')
-        parts.append(text(BAR_LEFT + max(width, 1) + 6, y + 14, words, "start", "value"))
+        parts.append(f'<rect x="{BAR_LEFT}" y="{y + 2}" width="{width}" height="{BAR - 7}" rx="2" style="fill:var(--s-{name.replace("+", "-")})"/>')
+        if value > top:
+            x = BAR_LEFT + width - 24
+            parts.append(f'<path d="M{x},{y + BAR - 4} l6,{3 - BAR} m6,0 l-6,{BAR - 3}" class="cut"/>')
+        parts.append(text(BAR_LEFT + width + 6, y + 14, words, "start", "value"))
     return "".join(parts) + "</svg>"

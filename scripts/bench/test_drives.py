@@ -1,13 +1,13 @@
 """Our own drivers against servers of the test: what they count is what happened."""
 
 import os
+import socket
 import tempfile
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from . import frames, uploads
-from .running import free_ports
 
 
 class Sink(BaseHTTPRequestHandler):
@@ -70,9 +70,9 @@ class Frames(unittest.TestCase):
         self.assertEqual(frames.accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 
     def test_messages_come_back_from_the_echo(self):
-        port = free_ports(1)[0]
-        threading.Thread(target=frames.serve, args=(port,), daemon=True).start()
-        said = frames.drive(port, 1, 4, 200)
+        listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=frames.serve, args=(listener,), daemon=True).start()
+        said = frames.drive(listener.getsockname()[1], 1, 4, 200)
         self.assertGreaterEqual(said["requests"], 4)
         self.assertEqual((said["read"], said["bytes"]), (0, 400 * said["requests"]))
 

@@ -42,6 +42,12 @@ class Plots(unittest.TestCase):
         first, second = (float(bar.get("width")) for bar in drawing.iter("rect"))
         self.assertAlmostEqual(second / first, 2, delta=0.01)
 
+    def test_a_bar_that_would_shrink_all_others_is_cut_and_marked(self):
+        drawing = svg.bars([(n, n, value, "") for n, value in (("rsp", 10), ("nginx", 12), ("haproxy", 11), ("varnish", 900))])
+        widths = [float(bar.get("width")) for bar in ElementTree.fromstring(drawing).iter("rect")]
+        self.assertGreater(widths[0], widths[3] / 5)
+        self.assertEqual(drawing.count('class="cut"'), 1)
+
     def test_sizes_on_an_axis_are_short(self):
         self.assertEqual([svg.number(n) for n in (128, 4096, 16 << 20, 1000)], ["128", "4k", "16M", "1,000"])
 
