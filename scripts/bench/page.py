@@ -183,7 +183,10 @@ def legend(subjects):
 
 
 def tables(scenarios, sweeps, measured, labels, subjects):
-    parts = [f"<h3>{escape(s.title)}</h3>{html_table(table.scenario_rows(s, labels(s), measured[s.name]))}" for s in scenarios]
+    parts = []
+    for s in scenarios:
+        parts.append(f"<h3>{escape(s.title)}</h3>{html_table(table.scenario_rows(s, labels(s), measured[s.name]))}")
+        parts += [f"<p class=soft>{escape(words)}</p>" for words in table.added(labels(s), measured[s.name])]
     for sweep in sweeps:
         rows = table.sweep_rows(sweep, measured, subjects)
         parts.append(f"<h3>{escape(sweep.title)}</h3>{html_table(rows)}" if len(rows) > 1 else "")

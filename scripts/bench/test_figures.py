@@ -52,6 +52,12 @@ class Tables(unittest.TestCase):
         self.assertEqual(table.best(made, "added_us"), 20)
         self.assertIsNone(table.best([{"p50_us": 50}], "added_us"))
 
+    def test_what_each_adds_is_said_in_one_sentence(self):
+        results = {"rsp": [{"p50_us": 50, "direct_us": 20}], "nginx": [{"p50_us": 70, "direct_us": 20}]}
+        said = list(table.added({"rsp": "rsp", "nginx": "nginx+lua"}, results))
+        self.assertEqual(said, ["p50 without a proxy 20 µs; added by rsp 30, nginx+lua 50 µs"])
+        self.assertEqual(list(table.added({"rsp": "rsp"}, {"rsp": rounds(1)})), [])
+
     def test_a_sweep_has_a_column_a_point(self):
         sweep = SWEEPS["headers"]
         measured = {s.name: {"rsp": rounds(x)} for x, s in sweep.points}
