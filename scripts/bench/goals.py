@@ -5,8 +5,9 @@ subject's figure of another scenario: growth from 64 to 4,000 connections. A lim
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .table import best
+from .table import best, short
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,21 @@ GOALS = (
     Goal("idle connection, memory", "idle", {"haproxy": 0.20, "nginx": 0.33}, figure="bytes"),
     Goal("growth of CPU, 4,000 connections over 64", "4000", {"haproxy": 1.0, "nginx": 1.0}, over="small"),
     Goal("system calls a small request", "calls", {"itself": 4.15}, figure="calls"),
+    Goal("user instructions, trivial handler", "instructions", {"itself": 6500}, figure="trivial"),
+    Goal("user instructions, host and path rule", "instructions", {"itself": 8500}, figure="rule"),
 )
+RATCHET = Path(__file__).resolve().parent / "instructions.ratchet"
+
+
+def counted(text):
+    """What scripts/instructions wrote into its ratchet, as one round of a scenario; callgrind is too slow to count
+    the instructions in every comparison, and its figure is exact anyway."""
+    words = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {"rsp": [{name: float(figure) for name, figure in words} | {"errors": {}}]}
+
+
+def with_counted(all_results):
+    return {**all_results, "instructions": counted(RATCHET.read_text())} if RATCHET.exists() else all_results
 
 
 @dataclass(frozen=True)
@@ -76,5 +91,5 @@ def verdicts(all_results):
 def goal_rows(all_results):
     rows = [("goal", "against", "limit", "measured", "")]
     for v in verdicts(all_results):
-        rows.append((v.work, v.peer, f"{v.limit:.2f}", "-" if v.value is None else f"{v.value:.2f}", v.word))
+        rows.append((v.work, v.peer, short(v.limit), short(v.value), v.word))
     return rows

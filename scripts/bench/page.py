@@ -8,7 +8,7 @@ import re
 from html import escape
 
 from . import svg, table
-from .goals import verdicts
+from .goals import verdicts, with_counted
 
 COLOURS = {  # subject: (in light, in dark)
     "rsp": ("#d1342f", "#ff6b61"),
@@ -72,7 +72,7 @@ def html_table(rows):
 
 def goal_matrix(measured):
     """One line a goal, one column a peer; a cell is "measured ≤ limit"."""
-    all_of_them = list(verdicts(measured))
+    all_of_them = list(verdicts(with_counted(measured)))
     peers = list(dict.fromkeys(p for p in (*table.PEERS, "itself") for v in all_of_them if v.peer == p))
     rows = {v.work: {} for v in all_of_them}
     for v in all_of_them:
@@ -85,7 +85,7 @@ def goal_cell(verdict):
         return "<td></td>"
     kind = {"met": "met", "MISSED": "missed"}.get(verdict.word, "soft")
     sign = {"met": "≤", "MISSED": "&gt;"}.get(verdict.word)
-    words = f"{verdict.value:.2f} {sign} {verdict.limit:.2f}" if sign else f"{verdict.word}, limit {verdict.limit:.2f}"
+    words = f"{table.short(verdict.value)} {sign} {table.short(verdict.limit)}" if sign else f"{verdict.word}, limit {table.short(verdict.limit)}"
     return f'<td class="{kind}">{words}</td>'
 
 

@@ -86,7 +86,11 @@ class Goals(unittest.TestCase):
 
     def test_every_goal_names_a_scenario_that_exists_and_is_quick(self):
         for goal in goals.GOALS:
-            self.assertTrue(SCENARIOS[goal.scenario].quick, goal.work)
+            self.assertTrue(goal.scenario == "instructions" or SCENARIOS[goal.scenario].quick, goal.work)
+
+    def test_instructions_are_read_from_their_ratchet(self):
+        said = self.words({"instructions": goals.counted("# why\ntrivial 6500\nrule 8501\n")})
+        self.assertEqual(list(said.values()), ["met", "MISSED"])
 
 
 AB = """Time taken for tests:   2.000 seconds
