@@ -1,5 +1,5 @@
-//! Every config in `examples/` runs by the command in its first line, with traffic through it. Only its addresses
-//! are exchanged: ports the kernel chose, origins of the test behind them.
+//! Everything in `examples/` runs by the command in its first line, with traffic through it. Of a config only the
+//! addresses are exchanged: ports the kernel chose, origins of the test behind them.
 
 mod support;
 
@@ -64,6 +64,10 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
     let mut count = 0;
     for entry in std::fs::read_dir(examples()).expect("examples/") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+        if let Some(program) = name.strip_suffix(".rs") {
+            assert!(tests.contains(&format!("program({program:?})")), "examples/{name} has no test");
+            continue;
+        }
         assert_eq!(read(&name).1, ["rsp".to_string(), format!("examples/{name}")], "line 1 of {name}");
         let run = ["start(", "start_in(directory,"].map(|call| format!("{call}{name:?},"));
         let run = run.iter().any(|call| tests.contains(call));
@@ -74,6 +78,53 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
         count += 1;
     }
     assert!(count >= 7, "{count} examples");
+}
+
+/// Builds the program beside the rsp under test, in the same profile, and gives its path. Line 1 of its source
+/// says how a person would run it.
+fn program(name: &str) -> PathBuf {
+    let text = std::fs::read_to_string(examples().join(format!("{name}.rs"))).expect("an example");
+    assert!(
+        text.starts_with(&format!("//! cargo run --release --example {name} -- ")),
+        "line 1 of {name}.rs"
+    );
+    let folder = Path::new(env!("CARGO_BIN_EXE_rsp")).parent().expect("the profile's folder");
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--profile", profile, "--example", name]);
+    cargo.arg("--target-dir").arg(folder.parent().expect("the target folder"));
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(built.success(), "cargo build --example {name}: {built}");
+    folder.join("examples").join(name)
+}
+
+#[test]
+fn relay_copies_to_its_servers_in_turns_and_understands_nothing() {
+    let relay = program("relay");
+    let content = content_bytes(7, 3_000_000);
+    let length = content.len();
+    let origin = Origin::run(move |visit| {
+        while let Some(request) = visit.request() {
+            let body = if request.head.target() == "/big" { &content[..] } else { b"small" };
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            visit.send([head.as_bytes(), body].concat());
+        }
+    });
+    let other = Origin::named("other");
+    let running = Program::start(&relay.display().to_string(), &|_, port| {
+        vec![format!("127.0.0.1:{port}"), origin.address.clone(), other.address.clone()]
+    });
+    // Program::start looked whether it accepts: that connection went to the first server.
+    let mut second = Client::connect(&running.address);
+    let mut first = Client::connect(&running.address);
+    for _ in 0..3 {
+        assert_eq!((second.get("/").text(), first.get("/").text()), ("other".into(), "small".into()));
+    }
+    let big = first.get("/big");
+    assert_eq!((big.body.len(), hash_of(&big.body)), (length, content_hash(7, length as u64)));
 }
 
 #[test]

@@ -45,13 +45,21 @@ fn compare_measures_rsp_haproxy_and_nginx_without_an_error() {
     if !have(&["python3", "nginx", "haproxy", "wrk"]) {
         return;
     }
-    let json = Directory::new();
-    let file = json.join("figures.json").display().to_string();
-    let quick = ["--quick", "--rounds", "1", "--scenario", "rule", "--rsp", &binary(), "--json", &file];
+    let out = Directory::new();
+    let folder = out.path().display().to_string();
+    let mut quick = vec!["--quick", "--rounds", "1", "--scenario", "rule", "--scenario", "1m-up"];
+    quick.extend(["--scenario", "frames", "--out", &folder]);
+    let binary = binary();
+    quick.extend(["--rsp", &binary]);
+    for name in ["rsp", "haproxy", "nginx"] {
+        quick.extend(["--subject", name]);
+    }
     let compared = script("compare", &quick);
     assert_eq!(compared.code, Some(0), "{compared:?}");
     for name in ["rsp", "haproxy", "nginx"] {
         assert!(compared.stdout.contains(name), "no {name} in:\n{}", compared.stdout);
     }
-    assert!(json.read("figures.json").contains("\"cpu_us\""), "figures for later");
+    assert_eq!(out.read("compare.csv").lines().count(), 1 + 3 * 3, "one line a round");
+    assert!(out.read("compare.json").contains("\"cpu_us\""), "figures for later");
+    assert!(out.read("compare.html").contains("<svg"), "plots");
 }

@@ -7,6 +7,7 @@ script itself is killed. Nothing is ended by name, only by the ids of what was s
 
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ class CannotStart(Exception):
     """A program is missing, or did not come up; the text says which and what to do."""
 
 
-PACKAGES = {"varnishd": "varnish", "nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "curl": "curl"}
+PACKAGES = {"varnishd": "varnish", "varnishncsa": "varnish", "ab": "apache2-utils", "h2load": "nghttp2-client"}
 
 
 def program(name):
@@ -40,7 +41,13 @@ def version(command):
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return (done.stdout + done.stderr).strip().split("\n")[0]
+    return (done.stdout + done.stderr).strip().split("\n")[0].split(" - http")[0]
+
+
+def descriptors():
+    """How many a process may have here, at most 65536."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
 
 
 def free_ports(count):
@@ -68,6 +75,7 @@ class Running:
 
     def __init__(self, name, process, log):
         self.name, self.process, self.log = name, process, log
+        self.beside = []  # other programs that do a part of its work, and whose cost is its cost
 
     def said(self):
         return self.log.read_text(errors="replace").strip()
@@ -95,7 +103,7 @@ class Running:
                 except OSError:
                     continue
                 parents[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
-        family = {self.process.pid}
+        family = {self.process.pid, *(other.process.pid for other in self.beside)}
         while True:
             more = {p for p, parent in parents.items() if parent in family} - family
             if not more:
@@ -111,6 +119,17 @@ class Running:
                     total += int(task.read_text().split()[0])
                 except (OSError, IndexError):
                     continue
+        return total
+
+    def memory(self):
+        """Bytes of memory that are its own: private pages of all its processes, shared ones by their share."""
+        total = 0
+        for pid in self.pids():
+            try:
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            total += sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Pss:"))
         return total
 
     def end(self):
@@ -156,6 +175,11 @@ class House:
         path.chmod(0o755)
         return path
 
+    def fresh(self, name):
+        """A folder that nothing was in before."""
+        self.started += 1
+        return self.folder(f"{self.started}-{name}")
+
     def write(self, name, text):
         path = self.folder(Path(name).parent) / Path(name).name
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -182,5 +206,6 @@ class House:
         return running
 
     def end(self, running):
-        self.all.remove(running)
-        running.end()
+        for one in (*running.beside, running):
+            self.all.remove(one)
+            one.end()

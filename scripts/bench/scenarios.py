@@ -1,99 +1,115 @@
-"""What is measured: one row a scenario, and one measurement of it.
+"""What is measured: one row a scenario, and sweeps, which are one scenario at several values of one thing.
 
-The load comes from wrk. Its figures are read through wrk's own `done` hook, in full precision, instead of from
-the rounded text it prints.
+`SCENARIOS` is the table of the README and of the goals (goals.py); `SWEEPS` are the curves of the page. A scenario is
+data: subjects, drivers and measurements read from it what they have to do.
 """
 
-import json
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .running import CannotStart, program
-from .subjects import SIZES
-
-DONE = """function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format(
-    '\\n@{"requests":%d,"us":%d,"bytes":%d,"p50":%d,"p99":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d,"status":%d}\\n',
-    summary.requests, summary.duration, summary.bytes, latency:percentile(50), latency:percentile(99),
-    e.connect, e.read, e.write, e.timeout, e.status))
-end
-"""
+from .origins import MIB, SIZES, UPLOAD
 
 
 @dataclass(frozen=True)
 class Scenario:
     name: str
     title: str
+    kind: str = "load"  # or "idle", "calls", "frames": see measure.py
     path: str = "/"
     connections: int = 64
-    close: bool = False
-    rule: bool = False
-    quick_rounds: int = 1
+    servers: int = 2
+    headers: int = 1  # fields of a request, Host is the first
+    upload: int = 0  # bytes of a request's body
+    size: int = 0  # bytes of a WebSocket message
+    pipeline: int = 1  # requests sent before the first answer is read
+    workers: int = 1
+    close: bool = False  # a new connection for each request
+    rule: bool = False  # a host and path rule in Lua
+    log: bool = False  # access log in combined format, to a file
+    direct: bool = False  # also without a proxy, to say what the proxy adds
+    figure: str = "cpu_us"  # what is compared
+    stretch: int = 1  # rounds are so many times as long
+    quick: int = 1  # rounds of --quick; 0 leaves it out
+
+    @property
+    def large(self):
+        return max(self.upload, SIZES.get(self.path, 0)) >= 64 << 10
+
+    @property
+    def unit(self):
+        return {"idle": "bytes a connection", "calls": "system calls a request"}.get(self.kind, "µs CPU a request")
+
+    def fields(self):
+        """Header fields besides Host, as a browser and a CDN would send them."""
+        known = [
+            "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "Accept-Language: en-US,en;q=0.5",
+            "Cookie: session=3f2a9c0d51b84e7fa6; theme=dark; visited=1",
+        ]
+        more = [f"X-Field-{n:02}: the value of one more field" for n in range(self.headers)]
+        return (known + more)[: self.headers - 1]
 
 
-SCENARIOS = {
+def upload(name, size, title, **words):
+    return Scenario(name, title, path=UPLOAD, upload=size, connections=16, **words)
+
+
+MAIN = (
+    Scenario("small", "small keep-alive, 64 connections", quick=2),
+    Scenario("rule", "the same with a host and path rule in Lua", rule=True, quick=2),
+    Scenario("one", "small keep-alive, 1 connection", connections=1, direct=True, quick=2),
+    Scenario("4000", "small keep-alive, 4,000 connections", connections=4000, stretch=3),
+    Scenario("close", "new connection per request", close=True),
+    Scenario("16k", "16 KiB response", path="/16k"),
+    Scenario("1m", "1 MiB response, 16 connections", path="/1m", connections=16),
+    Scenario("16m", "16 MiB response, 16 connections", path="/16m", connections=16),
+    upload("1m-up", MIB, "1 MiB upload, 16 connections"),
+    upload("16m-up", 16 * MIB, "16 MiB upload, 16 connections"),
+    Scenario("log", "small keep-alive, access log to a file", log=True, quick=0),
+    Scenario("pipeline", "16 requests pipelined, 16 connections", connections=16, pipeline=16, quick=0),
+    Scenario("frames", "WebSocket messages of 128 B, 64 connections", kind="frames", path="/ws/", size=128, quick=0),
+    Scenario("idle", "idle keep-alive connections, memory", kind="idle", connections=2000, figure="bytes"),
+    Scenario("calls", "system calls, 64 connections", kind="calls", figure="calls"),
+)
+SCENARIOS = {s.name: s for s in MAIN}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One scenario at several values of one field; `points` are (value, scenario)."""
+
+    name: str
+    title: str
+    axis: str
+    points: tuple
+
+
+def sweep(name, title, axis, base, points):
+    made = tuple((x, replace(base, name=f"{name}={x}", title=f"{axis}: {x:,}", **words)) for x, words in points)
+    return Sweep(name, title, axis, made)
+
+
+def workers_sweep(counts):
+    base = Scenario("", "", connections=256, figure="per_second")
+    return sweep("workers", "Requests per second against workers", "workers", base, [(n, {"workers": n}) for n in counts])
+
+
+# What opens many connections is measured for longer, so that opening them weighs little.
+STRETCH = {1000: 2, 4000: 3, 10000: 4}
+SMALL_PAGE = Scenario("", "")
+
+
+def values(field, *points):
+    return [(value, {field: value, "stretch": STRETCH.get(value, 1)}) for value in points]
+
+
+SIZE_POINTS = [(size, {"path": path, "connections": 64 if size < MIB else 16}) for path, size in SIZES.items()]
+SWEEPS = {
     s.name: s
     for s in (
-        Scenario("small", "small keep-alive, 64 connections", quick_rounds=2),
-        Scenario("rule", "the same with a host and path rule in Lua", rule=True, quick_rounds=2),
-        Scenario("one", "small keep-alive, 1 connection", connections=1),
-        Scenario("close", "new connection per request", close=True),
-        Scenario("16k", "16 KiB response", path="/16k"),
-        Scenario("1m", "1 MiB response, 16 connections", path="/1m", connections=16),
+        sweep("connections", "CPU a request against connections", "connections", SMALL_PAGE, values("connections", 1, 4, 16, 64, 256, 1000, 4000)),
+        sweep("size", "CPU a request against the size of the response", "bytes of body", SMALL_PAGE, SIZE_POINTS),
+        sweep("servers", "CPU a request against servers of the pool", "servers", SMALL_PAGE, values("servers", 2, 10, 100, 1000, 10000)),
+        sweep("headers", "CPU a request against its header fields", "header fields", SMALL_PAGE, values("headers", 5, 20, 40, 80)),
     )
 }
-
-
-def answers(scenario, port):
-    """Fetches the page a few times before anything is measured: a wrong body would be measured as a fast one."""
-    seen = set()
-    for _ in range(4):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{scenario.path}", timeout=5) as answer:
-                body, origin = answer.read(), answer.headers.get("X-Origin")
-        except (urllib.error.URLError, OSError) as error:
-            raise CannotStart(f"does not answer: {error}") from error
-        if len(body) != SIZES[scenario.path]:
-            raise CannotStart(f"gave {len(body)} bytes instead of {SIZES[scenario.path]}")
-        seen.add(origin)
-    if len(seen) != 2:
-        raise CannotStart(f"should use two origins in turns, used {sorted(map(str, seen))}")
-
-
-def load(scenario, port, seconds, script, cpus):
-    """Runs wrk once; gives what its `done` hook wrote."""
-    command = [program("wrk"), "-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "5s", "--latency"]
-    command += ["-s", str(script), f"http://127.0.0.1:{port}{scenario.path}"]
-    if scenario.close:
-        command[1:1] = ["-H", "Connection: close"]
-    if cpus:
-        command = [program("taskset"), "-c", ",".join(map(str, cpus)), *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
-    for line in done.stdout.splitlines():
-        if line.startswith("@"):
-            return json.loads(line[1:])
-    raise CannotStart(f"wrk failed: {(done.stderr or done.stdout).strip()}")
-
-
-def measure(scenario, running, port, seconds, script, cpus):
-    """One round: load, and the CPU that the proxy used for it. Idle before and after, so schedstat is exact."""
-    before = running.cpu_ns()
-    result = load(scenario, port, seconds, script, cpus)
-    time.sleep(0.05)  # the closing of wrk's connections belongs to the round
-    spent = running.cpu_ns() - before
-    errors = {k: result[k] for k in ("connect", "read", "write", "timeout", "status") if result[k]}
-    requests = result["requests"]
-    if not requests:
-        errors["no requests"] = 1
-    return {
-        "requests": requests,
-        "per_second": requests * 1e6 / max(result["us"], 1),
-        "p50_us": result["p50"],
-        "p99_us": result["p99"],
-        "cpu_us": spent / 1000 / requests if requests else float("nan"),
-        "errors": errors,
-    }

@@ -1,4 +1,4 @@
-"""The comparison's own arithmetic and bookkeeping, under test: a wrong scale weighs everything wrong.
+"""What the comparison starts, checks and ends, under test: nothing wrong is measured, nothing stays behind.
 
     python3 -m unittest discover -s scripts/bench -t scripts
 """
@@ -10,31 +10,10 @@ import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from . import table
+from .checks import answers, right
+from .origins import MIB, SMALL, addresses
 from .running import CannotStart, House, free_ports
-from .scenarios import SCENARIOS, answers
-from .subjects import SMALL
-
-
-def rounds(*cpu, errors=None):
-    return [{"cpu_us": c, "per_second": 100 / c, "p50_us": 1, "p99_us": 2, "errors": errors or {}} for c in cpu]
-
-
-class Tables(unittest.TestCase):
-    def test_the_best_round_counts_and_a_ratio_is_of_the_best(self):
-        results = {"rsp": rounds(8, 10, 5), "haproxy": rounds(20, 10, 40)}
-        self.assertEqual(table.best(results["rsp"], "cpu_us"), 5)
-        self.assertEqual(table.best(results["rsp"], "per_second"), 20)
-        self.assertEqual(table.middle(results["rsp"], "cpu_us"), 8)
-        self.assertEqual(table.spread(results["rsp"], "cpu_us"), 62.5)
-        self.assertIsNone(table.spread(rounds(1), "cpu_us"))
-        self.assertEqual(table.ratio(results, "rsp", "haproxy"), 0.5)
-        self.assertIsNone(table.ratio(results, "rsp", "nginx"))
-
-    def test_errors_are_added_up_and_shown(self):
-        results = {"rsp": rounds(1, 2, errors={"status": 3})}
-        self.assertEqual(table.errors(results["rsp"]), {"status": 6})
-        self.assertIn("ERRORS rsp: {'status': 6}", table.scenario_table("t", {"rsp": "rsp"}, results))
+from .scenarios import SCENARIOS
 
 
 class Origin(BaseHTTPRequestHandler):
@@ -71,9 +50,27 @@ class Checks(unittest.TestCase):
         with self.assertRaisesRegex(CannotStart, "two origins"):
             self.ask(SMALL.encode(), ["a"])
 
+    def test_other_bytes_of_the_right_length_are_not_measured(self):
+        with self.assertRaisesRegex(CannotStart, "other bytes"):
+            self.ask(SMALL[::-1].encode(), ["a", "b"])
+
+    def test_an_upload_that_arrives_short_is_not_measured(self):
+        upload = SCENARIOS["1m-up"]
+        right(upload, SMALL.encode(), {"X-Received": str(MIB + 100)})
+        with self.assertRaisesRegex(CannotStart, "passed on 1000 bytes"):
+            right(upload, SMALL.encode(), {"X-Received": "1000"})
+
     def test_nobody_listening_is_said(self):
         with self.assertRaisesRegex(CannotStart, "does not answer"):
             answers(SCENARIOS["small"], free_ports(1)[0])
+
+
+class Servers(unittest.TestCase):
+    def test_ten_thousand_servers_are_all_different_and_on_both_origins(self):
+        servers = addresses([1001, 1002], 10000)
+        self.assertEqual((len(servers), len(set(servers))), (10000, 10000))
+        self.assertEqual(servers[:3], ["127.0.0.1:1001", "127.0.0.1:1002", "127.1.0.1:1001"])
+        self.assertTrue(all(0 <= int(n) <= 255 for s in servers for n in s.split(":")[0].split(".")))
 
 
 def lives(pid):
@@ -109,6 +106,16 @@ class Processes(unittest.TestCase):
         while any(lives(p) for p in family) and time.monotonic() < deadline:
             time.sleep(0.01)
         self.assertEqual([p for p in family if lives(p)], [])
+
+    def test_a_program_beside_another_counts_and_ends_with_it(self):
+        with House() as house:
+            main, helper = (house.start(name, [sys.executable, "-c", "import time; time.sleep(60)"]) for name in "ab")
+            main.beside.append(helper)
+            self.assertEqual(main.pids(), {main.process.pid, helper.process.pid})
+            self.assertGreater(main.memory(), 0)
+            house.end(main)
+            self.assertEqual(house.all, [])
+            self.assertIsNotNone(helper.process.poll())
 
     def test_a_program_that_ends_at_once_is_named_with_its_words(self):
         with House() as house:

@@ -1,0 +1,47 @@
+"""What a subject must answer before it is measured: a wrong body would be measured as a fast one."""
+
+import urllib.error
+import urllib.request
+from functools import lru_cache
+
+from .origins import SMALL, content
+from .running import CannotStart
+
+expected = lru_cache(maxsize=None)(content)
+
+
+def fetch(scenario, port):
+    """(body, headers) of one request of the scenario, on a connection of its own."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{scenario.path}")
+    if scenario.upload:
+        request.data = b"x" * scenario.upload
+    for field in scenario.fields():
+        request.add_header(*field.split(": ", 1))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read(), answer.headers
+    except (urllib.error.URLError, OSError) as error:
+        raise CannotStart(f"does not answer: {error}") from error
+
+
+def right(scenario, body, headers):
+    wanted = SMALL.encode() if scenario.upload else expected(scenario.path)
+    if len(body) != len(wanted):
+        raise CannotStart(f"gave {len(body)} bytes instead of {len(wanted)}")
+    if body != wanted:
+        raise CannotStart("gave other bytes than the origin has")
+    if scenario.upload and int(headers.get("X-Received") or 0) < scenario.upload:
+        raise CannotStart(f"passed on {headers.get('X-Received')} bytes of an upload of {scenario.upload}")
+
+
+def answers(scenario, port):
+    """Asks a few times: the right bytes, and from two origins in turns."""
+    if scenario.kind == "frames":
+        return  # its driver looks at every message
+    seen = set()
+    for _ in range(4):
+        body, headers = fetch(scenario, port)
+        right(scenario, body, headers)
+        seen.add(headers.get("X-Origin"))
+    if len(seen) != 2 and scenario.workers == 1:
+        raise CannotStart(f"should use two origins in turns, used {sorted(map(str, seen))}")

@@ -1,0 +1,193 @@
+"""The peers: haproxy, nginx and Varnish, each set up for the least work it can do for the same job.
+
+By the settings its own manual names for speed: as many workers as rsp has, keep-alive on both sides without a
+request limit and with room for all connections of the scenario, no log (unless the log is the scenario), no
+forwarding headers.
+"""
+
+from pathlib import Path
+
+from .origins import start_nginx
+from .running import descriptors, program, version
+
+NGINX_MODULES = Path("/usr/lib/nginx/modules")
+
+
+class Haproxy:
+    name = "haproxy"
+    splice = ""
+
+    def find(self):
+        return version([program("haproxy"), "-v"])
+
+    def can(self, _scenario):
+        return True
+
+    def label(self, _scenario):
+        return self.name
+
+    RULE = """core.register_fetches("pool", function(txn)
+  local host = txn.sf:req_hdr("host"):lower():match("^[^:]*")
+  local path = txn.sf:path()
+  if host == "api.example.com" then return "api" end
+  if path:sub(1, 8) == "/static/" then return "static" end
+  return "web"
+end)
+"""
+    # haproxy writes no files: its log goes to its standard output, which is a file here.
+    LOG = """  log stdout format raw local0
+  capture request header Referer len 128
+  capture request header User-Agent len 128
+  log-format "%ci - - [%trl] %{+Q}r %ST %B %{+Q}[capture.req.hdr(0)] %{+Q}[capture.req.hdr(1)]"
+"""
+
+    def config(self, house, job):
+        scenario = job.scenario
+        load = f"  lua-load {house.write('haproxy/rule.lua', self.RULE)}\n" if scenario.rule else ""
+        # Descriptors follow from maxconn, two a connection, and by default a quarter of them may be idle ones of
+        # servers: too few for thousands of servers.
+        room = min(8192, (descriptors() - 1000) // 2)
+        idle = "  tune.pool-low-fd-ratio 80\n  tune.pool-high-fd-ratio 90\n" if len(job.servers) > 1000 else ""
+        conf = f"""global
+  nbthread {scenario.workers}
+  maxconn {room}
+  maxpipes 256
+{idle}{load}defaults
+  mode http
+{self.splice}  timeout connect 3s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+frontend front
+  bind 127.0.0.1:{job.port} backlog 4096
+{self.LOG if scenario.log else ""}  {"use_backend %[lua.pool]" if scenario.rule else "default_backend web"}
+"""
+        for pool in job.pools():
+            conf += f"backend {pool}\n  balance roundrobin\n  http-reuse always\n"
+            conf += "".join(f"  server s{i} {s}\n" for i, s in enumerate(job.servers))
+        return conf
+
+    def start(self, house, job):
+        path = house.write(f"{self.name}/haproxy.cfg", self.config(house, job))
+        return house.start(self.name, [program("haproxy"), "-db", "-f", path], job.cpus).wait_for(job.port)
+
+
+class HaproxySplice(Haproxy):
+    """For large bodies, which it then moves without copying them."""
+
+    name = "haproxy+splice"
+    splice = "  option splice-auto\n"
+
+    def can(self, scenario):
+        return scenario.large
+
+
+class Nginx:
+    name = "nginx"
+
+    def find(self):
+        return version([program("nginx"), "-v"])
+
+    def lua(self):
+        return (NGINX_MODULES / "ngx_http_lua_module.so").exists()
+
+    def can(self, scenario):
+        return self.lua() or not scenario.rule
+
+    def label(self, scenario):
+        return "nginx+lua" if scenario.rule else self.name
+
+    RULE = """      set_by_lua_block $pool {
+        local var = ngx.var
+        if var.host == "api.example.com" then return "api" end
+        if var.uri:sub(1, 8) == "/static/" then return "static" end
+        return "web"
+      }
+"""
+    UPGRADE = """      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+"""
+
+    def http(self, job):
+        scenario = job.scenario
+        servers = " ".join(f"server {s};" for s in job.servers)
+        idle = max(64, scenario.connections, len(job.servers))
+        keep = f"keepalive {idle}; keepalive_requests 1000000000; keepalive_timeout 600s;"
+        reuse = " reuseport" if scenario.workers > 1 else ""
+        http = "".join(f"  upstream {p} {{ {servers} {keep} }}\n" for p in job.pools())
+        return f"""{http}  server {{
+    listen 127.0.0.1:{job.port} backlog=4096{reuse};
+    location / {{
+{self.RULE if scenario.rule else ""}      proxy_pass http://{"$pool" if scenario.rule else "web"};
+      proxy_http_version 1.1;
+{self.UPGRADE if scenario.kind == "frames" else '      proxy_set_header Connection "";'}
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+    }}
+  }}"""
+
+    def start(self, house, job):
+        scenario = job.scenario
+        names = ("ndk_http", "ngx_http_lua") if scenario.rule else ()
+        modules = "".join(f"load_module {NGINX_MODULES}/{m}_module.so;\n" for m in names)
+        log = f"{house.folder('logs')}/nginx.log combined buffer=64k flush=1s" if scenario.log else "off"
+        words = {"modules": modules, "workers": scenario.workers, "log": log}
+        return start_nginx(house, "nginx", job.port, self.http(job), job.cpus, **words)
+
+
+class Varnish:
+    """In pass mode: every request goes to a server, nothing is cached, as a proxy that only forwards."""
+
+    name = "varnish"
+    MOST = 100  # its configuration is compiled as C: thousands of servers take minutes
+
+    def find(self):
+        return version([program("varnishd"), "-V"])
+
+    def can(self, scenario):
+        return not scenario.rule and scenario.servers <= self.MOST and scenario.workers == 1
+
+    def label(self, _scenario):
+        return self.name
+
+    def vcl(self, job):
+        backends = ""
+        for i, server in enumerate(job.servers):
+            host, port = server.rsplit(":", 1)
+            backends += f'backend s{i} {{ .host = "{host}"; .port = "{port}"; }}\n'
+        adds = "".join(f"  turns.add_backend(s{i});\n" for i in range(len(job.servers)))
+        return f"""vcl 4.1;
+import directors;
+{backends}sub vcl_init {{
+  new turns = directors.round_robin();
+{adds}}}
+sub vcl_recv {{
+  set req.backend_hint = turns.backend();
+  if (req.http.Upgrade) {{ return (pipe); }}
+  return (pass);
+}}
+sub vcl_pipe {{
+  if (req.http.Upgrade) {{
+    set bereq.http.Upgrade = req.http.Upgrade;
+    set bereq.http.Connection = req.http.Connection;
+  }}
+}}
+"""
+
+    def start(self, house, job):
+        folder = house.fresh("varnish")
+        vcl = house.write("varnish.vcl", self.vcl(job))
+        command = [program("varnishd"), "-F", "-j", "none", "-n", folder, "-a", f"127.0.0.1:{job.port}", "-f", vcl]
+        command += ["-s", "default,64m", "-s", "Transient=malloc,512m"]
+        settings = ("thread_pool_min=100", "thread_pool_max=5000", "timeout_idle=600", "listen_depth=4096")
+        command += [word for s in (*settings, "http_max_hdr=128") for word in ("-p", s)]
+        running = house.start("varnish", command, job.cpus).wait_for(job.port)
+        if job.scenario.log:  # another process writes its log, and counts
+            write = [program("varnishncsa"), "-n", folder, "-F", COMBINED, "-w", house.folder("logs") / "varnish.log"]
+            running.beside.append(house.start("varnishncsa", write, job.cpus))
+        return running
+
+
+COMBINED = '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i"'
