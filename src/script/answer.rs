@@ -66,7 +66,7 @@ impl Draft {
     /// script gives the same bytes every time.
     pub fn finish(&mut self) -> Result<Answer, String> {
         let mut draft = std::mem::take(self);
-        let Some(status) = draft.status else { return Err(NEEDS_STATUS.to_string()) };
+        let status = draft.status.unwrap_or(200);
         if matches!(status, 204 | 304) && !draft.body.is_empty() {
             return Err(format!("rsp.respond: an answer with status {status} has no body"));
         }

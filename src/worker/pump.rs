@@ -20,7 +20,7 @@ use crate::net::Transport;
 use crate::route::Router;
 
 /// Rounds of both directions before others get their turn.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
 /// What the pump needs besides the pair.
 pub struct Tools<'a, S: Transport> {

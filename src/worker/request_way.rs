@@ -11,7 +11,7 @@ use crate::http::{Decoded, Event};
 use crate::net::Transport;
 
 /// Reads of one direction before the other has its turn.
-const READS: usize = 8;
+const READS: usize = 4;
 
 /// Client to server: the request's body (its head was written when the connection was had).
 pub fn request_way<S: Transport>(

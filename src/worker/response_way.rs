@@ -13,7 +13,7 @@ use crate::net::Transport;
 use crate::script;
 
 /// Reads of one direction before the other has its turn.
-const READS: usize = 8;
+const READS: usize = 4;
 
 /// Server to client.
 pub fn response_way<S: Transport>(

@@ -17,7 +17,7 @@ use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
 
 /// Moved at once; the other directions have their turn then.
-const MOST: u64 = 1 << 20;
+const MOST: u64 = 128 * 1024;
 
 /// What came of a try.
 pub enum Spliced {

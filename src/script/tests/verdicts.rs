@@ -111,7 +111,7 @@ fn respond_refuses_at_the_line_of_the_call() {
             "rsp.respond()",
             "rsp.respond: expected a table: rsp.respond { status = 200, headers = {}, body = \"\" }",
         ),
-        ("rsp.respond {}", "rsp.respond: status: expected an integer from 200 to 599"),
+        ("rsp.respond { status = true }", "rsp.respond: status: expected an integer from 200 to 599"),
         ("rsp.respond { status = 99 }", "rsp.respond: status: expected an integer from 200 to 599, got 99"),
         ("rsp.respond { status = 200.5 }", "rsp.respond: status: expected an integer from 200 to 599"),
         ("rsp.respond { status = '200' }", "rsp.respond: status: expected an integer from 200 to 599"),

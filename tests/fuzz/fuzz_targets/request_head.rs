@@ -20,6 +20,10 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert_eq!(&Head::request(&head), first);
+    // A head that is full leaves no room in ours for the fields that the other side adds.
+    if first.fields.len() > 97 {
+        return;
+    }
     if first.old && first.value(b"host").is_none() {
         // Whoever dials adds the server's address.
         head.fields.append(b"Host", b"server");

@@ -13,7 +13,8 @@ fuzz_target!(|data: &[u8]| {
     let codec = || Codec::client(method, how & 2 != 0);
     let seen = read_every_way(codec, bytes, *piece as usize, how & 4 != 0);
     let Some(first) = seen.heads.first() else { return };
-    if first.start.0.starts_with(b"1") {
+    // A head that is full leaves no room in ours for the fields that the other side adds.
+    if first.start.0.starts_with(b"1") || first.fields.len() > 97 {
         return;
     }
     let (mut head, mut client) = (ResponseHead::default(), rsp::h1::Client::default());
