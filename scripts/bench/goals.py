@@ -60,6 +60,12 @@ class Verdict:
     limit: float
     value: float
 
+    def measured(self):
+        """With as many digits as tell it from the limit."""
+        said = short(self.value)
+        near = self.value is not None and self.value != self.limit and said == short(self.limit)
+        return f"{self.value:.4f}" if near else said
+
     @property
     def word(self):
         return "not measured" if self.value is None else "met" if self.value <= self.limit else "MISSED"
@@ -91,5 +97,5 @@ def verdicts(all_results):
 def goal_rows(all_results):
     rows = [("goal", "against", "limit", "measured", "")]
     for v in verdicts(all_results):
-        rows.append((v.work, v.peer, short(v.limit), short(v.value), v.word))
+        rows.append((v.work, v.peer, short(v.limit), v.measured(), v.word))
     return rows

@@ -85,7 +85,7 @@ def goal_cell(verdict):
         return "<td></td>"
     kind = {"met": "met", "MISSED": "missed"}.get(verdict.word, "soft")
     sign = {"met": "≤", "MISSED": "&gt;"}.get(verdict.word)
-    words = f"{table.short(verdict.value)} {sign} {table.short(verdict.limit)}" if sign else f"{verdict.word}, limit {table.short(verdict.limit)}"
+    words = f"{verdict.measured()} {sign} {table.short(verdict.limit)}" if sign else f"{verdict.word}, limit {table.short(verdict.limit)}"
     return f'<td class="{kind}">{words}</td>'
 
 

@@ -74,6 +74,10 @@ class Goals(unittest.TestCase):
         work = "small keep-alive request"
         self.assertEqual([said[work, p] for p in ("haproxy", "nginx", "relay")], ["met", "MISSED", "not measured"])
 
+    def test_a_value_just_above_its_limit_is_not_shown_as_the_limit(self):
+        near, far = (goals.Verdict("w", "p", 0.62, value) for value in (0.6231, 0.7))
+        self.assertEqual([near.measured(), near.word, far.measured()], ["0.6231", "MISSED", "0.70"])
+
     def test_growth_is_compared_with_growth(self):
         few = {"rsp": rounds(10), "haproxy": rounds(20), "nginx": rounds(20)}
         many = {"rsp": rounds(20), "haproxy": rounds(50), "nginx": rounds(30)}
