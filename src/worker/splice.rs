@@ -36,8 +36,10 @@ pub fn response<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<Spliced, Failure> {
     let left = backend.role.codec.known_rest();
-    if !applies(backend, client, left, tools.pipes) {
-        return Ok(Spliced::No);
+    match fit(backend, client, left, tools.pipes) {
+        Fit::Not => return Ok(Spliced::No),
+        Fit::Later => return Ok(Spliced::Empty),
+        Fit::Now => {}
     }
     let came = fill(backend, client, left, tools);
     let n = match came.map_err(|_| closed_early(lane))? {
@@ -62,8 +64,10 @@ pub fn request<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<Spliced, Failure> {
     let left = client.role.codec.known_rest();
-    if !applies(client, backend, left, tools.pipes) {
-        return Ok(Spliced::No);
+    match fit(client, backend, left, tools.pipes) {
+        Fit::Not => return Ok(Spliced::No),
+        Fit::Later => return Ok(Spliced::Empty),
+        Fit::Now => {}
     }
     let came = fill(client, backend, left, tools);
     let n = match came.map_err(|_| client_gone(lane))? {
@@ -80,20 +84,32 @@ pub fn request<S: Transport>(
     Ok(Spliced::Moved)
 }
 
+enum Fit {
+    /// Copy.
+    Not,
+    /// In a moment: what is there for `to` goes first. Copying behind it would only put that moment off.
+    Later,
+    Now,
+}
+
 /// Whether the next bytes of `from` can go to `to` unseen.
-fn applies<S: Transport, A, B>(
+fn fit<S: Transport, A, B>(
     from: &Connection<S, A>,
     to: &Connection<S, B>,
     left: u64,
     pipes: &Pipes<S::Pipe>,
-) -> bool {
-    pipes.least.is_some_and(|least| left >= least.max(1))
+) -> Fit {
+    let worth = pipes.least.is_some_and(|least| left >= least.max(1))
         && from.input.is_empty()
         && !from.eof
-        && to.writable
-        && to.is_flushed()
         && from.stream.can_splice()
-        && to.stream.can_splice()
+        && to.stream.can_splice();
+    match worth {
+        false => Fit::Not,
+        // Either way it will be written to: that is the event to wait for.
+        true if !to.writable || !to.is_flushed() => Fit::Later,
+        true => Fit::Now,
+    }
 }
 
 enum Came {
