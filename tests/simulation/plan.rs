@@ -258,6 +258,8 @@ struct Entry {
     seen: usize,
     /// Attempts whose response was sent whole.
     whole: Vec<usize>,
+    /// A server got some of its body: rsp cannot have that a second time.
+    body_seen: bool,
     /// It stands in the access log.
     logged: bool,
 }
@@ -268,8 +270,13 @@ impl Ledger {
     }
 
     pub fn add(&mut self, requests: &[Request]) {
-        let entry =
-            |request: &Request| Entry { request: *request, seen: 0, whole: Vec::new(), logged: false };
+        let entry = |request: &Request| Entry {
+            request: *request,
+            seen: 0,
+            whole: Vec::new(),
+            body_seen: false,
+            logged: false,
+        };
         self.entries.extend(requests.iter().map(entry));
     }
 
@@ -294,7 +301,12 @@ impl Ledger {
         // A request that may be repeated goes out a second time when a connection that was kept died.
         let most = if entry.request.verb == Verb::Post || honest { 1 } else { 2 };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
+        assert!(entry.seen == 1 || !entry.body_seen, "request {id} was sent again without its body");
         entry.seen
+    }
+
+    pub fn body_arrived(&mut self, id: u64) {
+        self.entry(id).body_seen = true;
     }
 
     /// What the access log says of a request whose target could be read.

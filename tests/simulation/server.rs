@@ -161,6 +161,9 @@ impl Server {
                 Event::End { trailers } => self.whole(trailers),
             }
         }
+        if let Some(current) = self.current.as_ref().filter(|_| self.reader.at > 0) {
+            ledger.body_arrived(current.request.id);
+        }
         let too_early = self.in_tunnel() && self.sent == 0 && self.reader.at > 0;
         assert!(!too_early, "bytes of a tunnel that is not there yet");
         !bytes.is_empty()
