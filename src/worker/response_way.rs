@@ -146,9 +146,9 @@ fn pass_response_head<S: Transport>(
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            // The server will not read what is left of the request, so the client's connection cannot go on.
-            lane.exchange.close_client |=
-                lane.exchange.request == RequestHalf::Body && !tools.response.keep_alive;
+            // What is left of the request may never be read to its end, so the client's connection cannot go on;
+            // that it will close is to be said while that can be said.
+            lane.exchange.close_client |= lane.exchange.request == RequestHalf::Body;
             pass_final_head(client, lane, tools)
         }
     }
