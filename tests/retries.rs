@@ -41,6 +41,18 @@ fn a_refused_connection_goes_to_the_next_server_for_a_post_with_its_body() {
 }
 
 #[test]
+fn a_client_without_host_gets_the_name_of_the_server_that_took_its_request() {
+    let (refusing, origin) = (RefusingAddress::new(), Origin::named("alive"));
+    let rsp = Rsp::start(&in_order(&[&refusing.address, &origin.address], ""));
+    for _ in 0..2 {
+        let mut client = Client::connect(rsp.address());
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(client.response().text(), "alive");
+        assert_eq!(origin.last().head.all("host"), [origin.address.as_str()]);
+    }
+}
+
+#[test]
 fn two_others_are_tried_after_the_first() {
     let refusing = [RefusingAddress::new(), RefusingAddress::new()];
     let origin = Origin::named("third");

@@ -75,6 +75,8 @@ pub struct Exchange {
     pub response: ResponseHalf,
     /// Both directions are bytes until each side closes.
     pub tunnel: bool,
+    /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
+    pub own_host: bool,
     /// The connection to the server had carried a request before.
     pub reused: bool,
     /// The try on a fresh connection was used up.
@@ -116,6 +118,7 @@ impl Exchange {
             request,
             response,
             tunnel,
+            own_host,
             reused,
             retried,
             body_taken,
@@ -136,7 +139,7 @@ impl Exchange {
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };
         (*end, *phase) = (End::default(), Phase::default());
-        (*tunnel, *reused, *retried, *body_taken) = (false, false, false, false);
+        (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
         (*begun, *close_client) = (false, false);
         (*interim, *status, *retries) = (0, 0, 0);
         (*sent, *received) = (0, 0);
@@ -203,6 +206,13 @@ impl Exchange {
             && !self.retried
             && self.times.first_byte == NEVER
             && (!wrote || self.head.method.is_idempotent())
+    }
+
+    /// Gives the request the name of the server it goes to now, where the client named none.
+    pub fn name_host(&mut self, server: &str) {
+        self.own_host = true;
+        self.head.fields.remove(b"Host");
+        self.head.fields.prepend(b"Host", server.as_bytes());
     }
 
     /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer

@@ -154,9 +154,9 @@ impl<N: Network> Core<N> {
         role.wrote = false;
         role.keep_alive = false;
         self.router.pools.request_begins(role.pool, role.server);
-        if !x.head.fields.has(Name::Host) {
+        if x.own_host || !x.head.fields.has(Name::Host) {
             let server = &self.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
-            x.head.fields.prepend(b"Host", host_of(&server.written).as_bytes());
+            x.name_host(host_of(&server.written));
         }
         if reused {
             x.times.connected = x.elapsed(self.now);
