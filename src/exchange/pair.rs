@@ -15,7 +15,7 @@ use super::end::{Phase, Side};
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
-use crate::http::{Persistence, RequestHead, ResponseHead, Scheme, Version};
+use crate::http::{Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -83,6 +83,8 @@ pub struct Exchange {
     retried: bool,
     /// Body bytes were taken from the client: they cannot be sent a second time.
     pub body_taken: bool,
+    /// When the server asked for the body that the client holds back.
+    pub asked_for_body: Option<u64>,
     /// Bytes of a final response are in the client's output or further.
     pub begun: bool,
     /// The client's connection closes after this.
@@ -122,6 +124,7 @@ impl Exchange {
             reused,
             retried,
             body_taken,
+            asked_for_body,
             begun,
             close_client,
             interim,
@@ -140,7 +143,7 @@ impl Exchange {
         *times = Times { start, ..Times::default() };
         (*end, *phase) = (End::default(), Phase::default());
         (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
-        (*begun, *close_client) = (false, false);
+        (*asked_for_body, *begun, *close_client) = (None, false, false);
         (*interim, *status, *retries) = (0, 0, 0);
         (*sent, *received) = (0, 0);
     }
@@ -213,6 +216,16 @@ impl Exchange {
         self.own_host = true;
         self.head.fields.remove(b"Host");
         self.head.fields.prepend(b"Host", server.as_bytes());
+    }
+
+    /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
+    /// of that has come, the server is the one everybody waits for.
+    pub fn awaits_leave(&self) -> bool {
+        self.request == RequestHalf::Body
+            && self.response == ResponseHalf::Waiting
+            && self.asked_for_body.is_none()
+            && !self.body_taken
+            && self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
 
     /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer

@@ -98,8 +98,9 @@ impl<N: Network> Core<N> {
         if !client.is_flushed() {
             return Some(Deadline::fail(client.write_at, timeouts.write, Failure::WRITE_TIMEOUT));
         }
-        (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
-            let since = client.read_at.max(x.times.start);
+        let held_back = client.input.is_empty() && x.awaits_leave();
+        (x.request == RequestHalf::Body && !held_back && self.waits_for_body(lane.backend)).then(|| {
+            let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
             Deadline::fail(since, timeouts.body, Failure::BODY_TIMEOUT)
         })
     }
@@ -130,8 +131,9 @@ impl<N: Network> Core<N> {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
                 let sent = x.request == RequestHalf::Done || !backend.is_flushed();
-                let sent = sent || backend.role.write_failed;
-                // A request whose body has yet to come waits for the client, not for the server.
+                // A request whose body has yet to come waits for the client, not for the server; unless that waits
+                // for the server's leave.
+                let sent = sent || backend.role.write_failed || x.awaits_leave();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
                     Deadline::fail(last, timeouts.response, Failure::RESPONSE_TIMEOUT)

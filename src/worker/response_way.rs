@@ -130,6 +130,9 @@ fn pass_response_head<S: Transport>(
     match lane.exchange.response_head(tools.response)? {
         ResponseStep::Interim { pass: false } => Ok(()),
         ResponseStep::Interim { pass: true } => {
+            if tools.response.status == 100 {
+                lane.exchange.asked_for_body.get_or_insert(tools.now);
+            }
             rewrite_interim(tools.response);
             let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
             client.role.codec.encode_interim(tools.response, out);
