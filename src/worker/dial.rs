@@ -230,10 +230,9 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let Some(key) = lane.backend.take() else { return };
         let backend = &mut self.backends[key];
-        if backend.readable && !backend.read_closed {
-            // The last read filled its space to the brim: is there really more?
-            let _ = backend.fill(&mut self.blocks, self.now);
-        }
+        // Where the last read filled its space to the brim: is there really more?
+        let look = backend.readable && !backend.read_closed;
+        let broken = look && backend.fill(&mut self.blocks, self.now).is_err();
         self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
@@ -242,7 +241,7 @@ impl<N: Network> Core<N> {
         let clean = lane.exchange.request == RequestHalf::Done
             && role.keep_alive
             && !(lane.exchange.tunnel || self.draining || role.write_failed)
-            && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
+            && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
             && flushed;
         if !clean {

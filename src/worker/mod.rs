@@ -42,6 +42,8 @@ mod sides;
 mod splice;
 mod start;
 mod table;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::io;
