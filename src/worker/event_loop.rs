@@ -50,7 +50,8 @@ pub(super) struct EventLoop {
     trimmed: u64,
     /// When draining must be over.
     drain_until: Option<u64>,
-    said_full: bool,
+    /// It came to have as many clients as it may.
+    full: Rarely,
     accept_failed: Rarely,
 }
 
@@ -91,7 +92,7 @@ impl EventLoop {
             access_sent: 0,
             trimmed: 0,
             drain_until: None,
-            said_full: false,
+            full: Rarely::default(),
             accept_failed: Rarely::default(),
         };
         Ok((event_loop, waker))
@@ -182,10 +183,17 @@ impl EventLoop {
                 self.accept_one(at, now);
             }
         }
-        let full = self.core.client_count() >= self.core.config().settings.max_connections;
-        if full && !std::mem::replace(&mut self.said_full, true) {
-            let most = self.core.config().settings.max_connections;
-            log::warn!("{most} connections (max_connections): new ones wait until others end");
+        self.note_full(now);
+    }
+
+    /// After there was room: is there still some?
+    fn note_full(&mut self, now: u64) {
+        let most = self.core.config().settings.max_connections;
+        if self.core.client_count() < most {
+            return;
+        }
+        if let Some(n) = self.full.count(now) {
+            log::warn!("{most} connections (max_connections): new ones wait until others end ({n} times)");
         }
     }
 
