@@ -181,12 +181,12 @@ impl<N: Network> Core<N> {
     /// Acts on every deadline that has passed.
     pub fn expire(&mut self) {
         while let Some(timer) = self.wheel.pop(self.now) {
-            let key = timer >> 1;
-            if timer & 1 == 1 { self.backend_timer(key) } else { self.client_timer(key) }
+            let (side, key) = Token::of_timer(timer);
+            self.guarded_timer(side, key);
         }
     }
 
-    fn client_timer(&mut self, key: u32) {
+    pub(super) fn client_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.client_deadline(key) else { return };
         if deadline.is_for_kernel() {
             self.clients[key].note_progress(self.now);
@@ -209,7 +209,7 @@ impl<N: Network> Core<N> {
         self.go_on(key, step);
     }
 
-    fn backend_timer(&mut self, key: u32) {
+    pub(super) fn backend_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.backend_deadline(key) else { return };
         if deadline.is_for_kernel() {
             self.backends[key].note_progress(self.now);
@@ -219,8 +219,7 @@ impl<N: Network> Core<N> {
             return self.arm_backend(key);
         }
         let lane = self.backends.get(key).and_then(|b| b.role.lane);
-        let client = lane.and_then(|l| self.lanes.get(l as usize)).map(|l| l.client);
-        match (deadline.reason, lane, client) {
+        match (deadline.reason, lane, self.client_of(key)) {
             (Reason::Fail(failure), Some(lane), Some(client)) => {
                 if failure.is_connect_failure() {
                     self.note_pause(lane, failure.text);

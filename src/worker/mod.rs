@@ -14,6 +14,7 @@
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
 //! - `crowd`      how many connections one address may have
+//! - `guard`      a fault of ours ends one pair
 //! - `deadlines`  every wait, derived from the state
 //! - `ends`       what the end of a connection means to its exchange
 //! - `upkeep`     what the loop asks for between turns
@@ -30,6 +31,7 @@ mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod guard;
 mod linger;
 mod pace;
 mod pipes;

@@ -1,5 +1,5 @@
 //! The core on connections that follow a script of a few lines: for moments that no peer can be made to hit from
-//! outside.
+//! outside, and for faults of our own.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,6 +12,7 @@ use crate::config::Address;
 use crate::net::{Network, Transport};
 use crate::script::{Source, load};
 
+const SECOND: u64 = 1_000_000;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const BOTH: Ready = Ready { readable: true, writable: true, read_closed: false, hung_up: false };
@@ -25,11 +26,18 @@ enum Came {
 /// Gives what its script says, then nothing more; takes everything.
 struct Wire {
     comes: VecDeque<Came>,
+    panics_when_dropped: bool,
 }
 
 impl Wire {
     fn new(comes: &[Came]) -> Wire {
-        Wire { comes: comes.iter().copied().collect() }
+        Wire { comes: comes.iter().copied().collect(), panics_when_dropped: false }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        assert!(!self.panics_when_dropped, "a seeded fault");
     }
 }
 
@@ -131,4 +139,26 @@ fn a_connection_that_turns_out_to_be_broken_does_not_wait_for_the_next_request()
         core.turns();
         assert_eq!(core.counts(), (1, kept, 0));
     }
+}
+
+#[test]
+fn a_fault_in_what_a_timer_begins_ends_one_pair() {
+    let (mut core, _) = asked(vec![Wire::new(&[])]);
+    core.set_clock(2 * SECOND, b"now");
+    // The server has not accepted in time, and connecting to the next one is the fault.
+    core.expire();
+    assert_eq!(core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn a_fault_at_an_idle_connection_ends_only_that() {
+    let mut wire = Wire::new(&[Came::Bytes(RESPONSE)]);
+    wire.panics_when_dropped = true;
+    let (mut core, server) = asked(vec![wire]);
+    core.ready(server.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 1, 0));
+    core.ready(server.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 0, 0));
 }
