@@ -1,7 +1,8 @@
 //! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that sees
 //! sockets and protocol together.
 //!
-//! - `event_loop` epoll, the clock, accepting, commands from the control thread: the edge
+//! - `event_loop` epoll, the clock, commands from the control thread: the edge
+//! - `accept`     new connections, as many as there may be
 //! - `core`       the state and whose turn it is, generic over the network
 //! - `admit`      a new client
 //! - `start`      from bytes to an exchange
@@ -21,6 +22,7 @@
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
+mod accept;
 mod admit;
 mod connection;
 mod core;
