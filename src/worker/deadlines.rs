@@ -26,6 +26,8 @@ enum Reason {
     Nothing,
     /// It goes on sending after its last answer.
     Linger,
+    /// Ask the servers again that had no room for a connection.
+    Dial,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +92,9 @@ impl<N: Network> Core<N> {
             });
         };
         let x = &lane.exchange;
+        if let (None, ResponseHalf::Waiting, Some(wait)) = (lane.backend, x.response, lane.queue_wait) {
+            return Some(Deadline::new(wait.again, Duration::ZERO, Reason::Dial));
+        }
         if x.tunnel {
             let backend = lane.backend.and_then(|b| self.backends.get(b));
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
@@ -204,6 +209,7 @@ impl<N: Network> Core<N> {
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
+            Reason::Dial => self.dial_again(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
         };
         self.go_on(key, step);

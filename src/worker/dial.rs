@@ -27,6 +27,7 @@ impl<N: Network> Core<N> {
         loop {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
+                Err(Failure::QUEUE_FULL) => return self.wait_for_queue(lane),
                 Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
@@ -39,7 +40,7 @@ impl<N: Network> Core<N> {
                     return Step::Wait;
                 }
                 Err(error) if net::is_shortage(&error) => return self.fail_short(lane, &error),
-                Err(error) => self.note_refusal(lane, Failure::of_connect(&error), &error),
+                Err(error) => self.note_refusal(lane, &error),
             }
         }
     }
@@ -61,7 +62,7 @@ impl<N: Network> Core<N> {
             }
             Err(error) if net::is_shortage(&error) => self.fail_short(lane, &error),
             Err(error) => {
-                self.note_refusal(lane, Failure::of_connect(&error), &error);
+                self.note_refusal(lane, &error);
                 self.dial(lane)
             }
         }
@@ -198,14 +199,21 @@ impl<N: Network> Core<N> {
     }
 
     #[cold]
-    fn note_refusal(&mut self, lane: u32, failure: Failure, error: &io::Error) {
-        self.note_pause(lane, &error.to_string());
+    fn note_refusal(&mut self, lane: u32, error: &io::Error) {
+        let failure = Failure::of_connect(error);
+        match failure {
+            Failure::QUEUE_FULL => self.note_full_queue(lane),
+            _ => self.note_pause(lane, &error.to_string()),
+        }
         self.note_tried(lane, failure);
     }
 
     pub(super) fn note_tried(&mut self, lane: u32, failure: Failure) {
         let lane = &mut self.lanes[lane as usize];
-        lane.last_failure = Some(failure);
+        // One that only has too much to do is the better news.
+        if lane.last_failure != Some(Failure::QUEUE_FULL) {
+            lane.last_failure = Some(failure);
+        }
         if let Some(server) = lane.server {
             lane.tried.add(server);
         }

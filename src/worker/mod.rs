@@ -7,6 +7,7 @@
 //! - `admit`      a new client
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
+//! - `full_queue` servers that are too busy to take a connection
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
@@ -33,6 +34,7 @@ mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod full_queue;
 mod guard;
 mod linger;
 mod pace;
