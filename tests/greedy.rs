@@ -209,6 +209,17 @@ fn waiting_at_the_limit_of_connections_costs_nothing() {
 }
 
 #[test]
+fn the_limit_of_connections_is_told_again_when_it_is_reached_again() {
+    let origin = Origin::named("ok");
+    let rsp = with_settings(&origin.address, "max_connections = 1");
+    // At most once in ten seconds, so it takes that long.
+    until("the log has told it twice", || {
+        let _ = Client::connect(rsp.address()).get("/");
+        rsp.log().matches("1 connections (max_connections)").count() == 2
+    });
+}
+
+#[test]
 fn without_descriptors_accepting_waits_quietly_and_goes_on_when_there_are_some() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);

@@ -41,6 +41,18 @@ fn a_refused_connection_goes_to_the_next_server_for_a_post_with_its_body() {
 }
 
 #[test]
+fn a_client_without_host_gets_the_name_of_the_server_that_took_its_request() {
+    let (refusing, origin) = (RefusingAddress::new(), Origin::named("alive"));
+    let rsp = Rsp::start(&in_order(&[&refusing.address, &origin.address], ""));
+    for _ in 0..2 {
+        let mut client = Client::connect(rsp.address());
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(client.response().text(), "alive");
+        assert_eq!(origin.last().head.all("host"), [origin.address.as_str()]);
+    }
+}
+
+#[test]
 fn two_others_are_tried_after_the_first() {
     let refusing = [RefusingAddress::new(), RefusingAddress::new()];
     let origin = Origin::named("third");
@@ -83,6 +95,43 @@ fn when_no_connection_can_be_made_in_time_the_answer_is_504() {
     let full = FullListener::new();
     let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"300ms\" }"));
     assert_eq!(get(rsp.address(), "/").status(), 504);
+}
+
+#[test]
+fn a_full_queue_sends_the_request_to_the_next_server_and_is_no_refusal() {
+    let directory = Directory::new();
+    let (full, origin) = (FullSocket::at(&directory.join("full")), Origin::named("alive"));
+    let rsp = Rsp::start(&in_order(&[&full.address, &origin.address], ""));
+    for _ in 0..3 {
+        assert_eq!(get(rsp.address(), "/").text(), "alive");
+    }
+    assert!(!rsp.log().contains("does not accept"), "{}", rsp.log());
+}
+
+#[test]
+fn a_request_waits_for_room_in_the_queue_of_the_only_server() {
+    let directory = Directory::new();
+    let full = FullSocket::at(&directory.join("full"));
+    let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"20s\" }"));
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut clients {
+        client.ask("/");
+        assert!(client.stays_open(Duration::from_millis(100)));
+    }
+    let _origin = full.serve("room");
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "room");
+    }
+}
+
+#[test]
+fn when_a_queue_stays_full_the_answer_is_504() {
+    let directory = Directory::new();
+    let full = FullSocket::at(&directory.join("full"));
+    let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"300ms\" }"));
+    let answer = get(rsp.address(), "/");
+    assert_eq!((answer.status(), answer.text().contains("queue")), (504, true));
+    assert!(!rsp.log().contains("does not accept"), "{}", rsp.log());
 }
 
 /// Answers the first request of its first connection and closes that connection on the second; what the later

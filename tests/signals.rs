@@ -61,6 +61,25 @@ fn a_request_that_waits_for_its_response_is_finished_too() {
 }
 
 #[test]
+fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
+    let origin = Origin::named("ok");
+    let mut rsp = Rsp::over(&[&origin.address]);
+    rsp.signal(libc::SIGSTOP);
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut clients {
+        client.ask("/");
+    }
+    rsp.signal(libc::SIGTERM);
+    rsp.signal(libc::SIGCONT);
+    for client in &mut clients {
+        let answer = client.response();
+        assert_eq!((answer.text().as_str(), answer.head.says("connection", "close")), ("ok", true));
+        client.expect_end();
+    }
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+}
+
+#[test]
 fn idle_connections_do_not_hold_it_up() {
     let origin = Origin::named("ok");
     let mut rsp = Rsp::over(&[&origin.address]);

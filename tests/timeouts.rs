@@ -237,3 +237,59 @@ fn a_server_that_says_nothing_is_a_504_even_where_writing_may_take_no_longer() {
     assert_eq!(client.get("/").status(), 504);
     assert_eq!(client.get("/").status(), 504, "and the connection goes on");
 }
+
+const EXPECTING: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+
+/// A server that says `100 Continue` once the gate is open, with rsp before it that waits for a body for a time.
+fn continuing(gate: &Gate, body: &str) -> (Origin, Rsp) {
+    let gate = gate.clone();
+    let origin = Origin::run(move |visit| {
+        visit.head();
+        gate.wait();
+        visit.send("HTTP/1.1 100 Continue\r\n\r\n");
+        if let Ok(body) = visit.wire.read_exactly(4) {
+            visit.send([b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", &body[..]].concat());
+        }
+    });
+    let rsp = with_settings(&origin, &format!("body = {body:?}"));
+    (origin, rsp)
+}
+
+#[test]
+fn a_body_held_back_until_the_server_asks_for_it_is_not_late() {
+    let gate = Gate::new();
+    let (_origin, rsp) = continuing(&gate, "2s");
+    let mut client = Client::connect(rsp.address());
+    client.send(EXPECTING);
+    assert!(client.stays_open(Duration::from_millis(2500)), "the client was charged for the server's delay");
+    gate.open();
+    assert_eq!(client.head().status(), 100);
+    // The body's time begins now.
+    assert!(client.stays_open(Duration::from_millis(300)));
+    assert_eq!(client.send("body").response().text(), "body");
+}
+
+#[test]
+fn a_server_that_never_asks_for_the_body_is_given_up_with_504() {
+    let origin = Origin::run(|visit| {
+        visit.head();
+        visit.wait_for_end();
+    });
+    let rsp = with_pool(&origin.address, "response = \"300ms\"");
+    let mut client = Client::connect(rsp.address());
+    let answer = client.send(EXPECTING).response();
+    assert_eq!((answer.status(), answer.head.says("connection", "close")), (504, true));
+    client.expect_end();
+}
+
+#[test]
+fn a_body_that_was_asked_for_and_does_not_come_is_answered_408() {
+    let gate = Gate::new();
+    let (_origin, rsp) = continuing(&gate, "300ms");
+    let mut client = Client::connect(rsp.address());
+    gate.open();
+    client.send(EXPECTING);
+    assert_eq!(client.head().status(), 100);
+    assert_eq!(client.response().status(), 408);
+    client.expect_end();
+}

@@ -43,6 +43,9 @@ impl Failure {
         failure(End::NoDescriptors, 503, "no descriptor is left for a connection to a server");
     pub const CONNECT_TIMEOUT: Failure =
         failure(End::ServerConnectTimeout, 504, "the server did not accept the connection in time");
+    /// It is alive, but has too much to do to take the connection now.
+    pub const QUEUE_FULL: Failure =
+        failure(End::ServerConnectTimeout, 504, "the server's queue of new connections stayed full");
     pub const RESPONSE_TIMEOUT: Failure =
         failure(End::ServerResponseTimeout, 504, "the server did not begin to respond in time");
     pub const GAP_TIMEOUT: Failure =
@@ -79,6 +82,8 @@ impl Failure {
     pub fn of_connect(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::CONNECT_TIMEOUT,
+            // A Unix socket's way to say it (connect(2), EAGAIN).
+            io::ErrorKind::WouldBlock => Failure::QUEUE_FULL,
             _ => failure(End::ServerRefused, 502, "no server accepted the connection"),
         }
     }

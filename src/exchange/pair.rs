@@ -15,7 +15,7 @@ use super::end::{Phase, Side};
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
-use crate::http::{Persistence, RequestHead, ResponseHead, Scheme, Version};
+use crate::http::{Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -75,12 +75,16 @@ pub struct Exchange {
     pub response: ResponseHalf,
     /// Both directions are bytes until each side closes.
     pub tunnel: bool,
+    /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
+    pub own_host: bool,
     /// The connection to the server had carried a request before.
     pub reused: bool,
     /// The try on a fresh connection was used up.
     retried: bool,
     /// Body bytes were taken from the client: they cannot be sent a second time.
     pub body_taken: bool,
+    /// When the server asked for the body that the client holds back.
+    pub asked_for_body: Option<u64>,
     /// Bytes of a final response are in the client's output or further.
     pub begun: bool,
     /// The client's connection closes after this.
@@ -116,9 +120,11 @@ impl Exchange {
             request,
             response,
             tunnel,
+            own_host,
             reused,
             retried,
             body_taken,
+            asked_for_body,
             begun,
             close_client,
             interim,
@@ -136,8 +142,8 @@ impl Exchange {
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };
         (*end, *phase) = (End::default(), Phase::default());
-        (*tunnel, *reused, *retried, *body_taken) = (false, false, false, false);
-        (*begun, *close_client) = (false, false);
+        (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
+        (*asked_for_body, *begun, *close_client) = (None, false, false);
         (*interim, *status, *retries) = (0, 0, 0);
         (*sent, *received) = (0, 0);
     }
@@ -203,6 +209,23 @@ impl Exchange {
             && !self.retried
             && self.times.first_byte == NEVER
             && (!wrote || self.head.method.is_idempotent())
+    }
+
+    /// Gives the request the name of the server it goes to now, where the client named none.
+    pub fn name_host(&mut self, server: &str) {
+        self.own_host = true;
+        self.head.fields.remove(b"Host");
+        self.head.fields.prepend(b"Host", server.as_bytes());
+    }
+
+    /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
+    /// of that has come, the server is the one everybody waits for.
+    pub fn awaits_leave(&self) -> bool {
+        self.request == RequestHalf::Body
+            && self.response == ResponseHalf::Waiting
+            && self.asked_for_body.is_none()
+            && !self.body_taken
+            && self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
 
     /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer

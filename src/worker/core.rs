@@ -7,7 +7,6 @@
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -171,21 +170,25 @@ impl<N: Network> Core<N> {
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut turning, &mut self.queue);
         for (side, key) in turning.drain(..) {
-            let client = match side {
-                Side::Client => match self.clients.get_mut(key) {
-                    Some(client) => {
-                        client.queued = false;
-                        Some(key)
-                    }
-                    None => None,
-                },
-                Side::Backend => self.backend_event(key),
-            };
-            if let Some(client) = client {
-                self.guarded_turn(client);
-            }
+            self.guarded_turn(side, key);
         }
         self.turning = turning;
+    }
+
+    /// The turn of a connection that stood in the queue. Says early whose client it is for, should it go wrong.
+    pub(super) fn turn(&mut self, side: Side, key: u32, client: &mut Option<u32>) {
+        *client = match side {
+            Side::Client => self.client_event(key),
+            Side::Backend => self.backend_event(key),
+        };
+        if let Some(client) = *client {
+            self.client_turn(client);
+        }
+    }
+
+    fn client_event(&mut self, key: u32) -> Option<u32> {
+        self.clients.get_mut(key)?.queued = false;
+        Some(key)
     }
 
     /// An event of a backend is its client's turn; an idle one has nothing to say and goes.
@@ -200,14 +203,6 @@ impl<N: Network> Core<N> {
                 None
             }
             (_, Some(lane)) => Some(self.lanes.get(lane as usize)?.client),
-        }
-    }
-
-    /// A fault of ours ends one pair, not the process.
-    fn guarded_turn(&mut self, client: u32) {
-        if catch_unwind(AssertUnwindSafe(|| self.client_turn(client))).is_err() {
-            log::error!("internal fault while serving a client: its connection is closed");
-            self.abandon(client);
         }
     }
 

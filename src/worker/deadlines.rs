@@ -27,6 +27,8 @@ enum Reason {
     Nothing,
     /// It goes on sending after its last answer.
     Linger,
+    /// Ask the servers again that had no room for a connection.
+    Dial,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +95,9 @@ impl<N: Network> Core<N> {
             });
         };
         let x = &lane.exchange;
+        if let (None, ResponseHalf::Waiting, Some(wait)) = (lane.backend, x.response, lane.queue_wait) {
+            return Some(Deadline::new(wait.again, Duration::ZERO, Reason::Dial));
+        }
         if x.tunnel {
             let backend = lane.backend.and_then(|b| self.backends.get(b));
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
@@ -101,8 +106,9 @@ impl<N: Network> Core<N> {
         if !client.is_flushed() {
             return Some(Deadline::fail(client.write_at, timeouts.write, Failure::WRITE_TIMEOUT));
         }
-        (x.request == RequestHalf::Body && self.waits_for_body(lane.backend)).then(|| {
-            let since = client.read_at.max(x.times.start);
+        let held_back = client.input.is_empty() && x.awaits_leave();
+        (x.request == RequestHalf::Body && !held_back && self.waits_for_body(lane.backend)).then(|| {
+            let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
             Deadline::fail(since, timeouts.body, Failure::BODY_TIMEOUT)
         })
     }
@@ -133,8 +139,9 @@ impl<N: Network> Core<N> {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
                 let sent = x.request == RequestHalf::Done || !backend.is_flushed();
-                let sent = sent || backend.role.write_failed;
-                // A request whose body has yet to come waits for the client, not for the server.
+                // A request whose body has yet to come waits for the client, not for the server; unless that waits
+                // for the server's leave.
+                let sent = sent || backend.role.write_failed || x.awaits_leave();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
                     Deadline::fail(last, timeouts.response, Failure::RESPONSE_TIMEOUT)
@@ -182,12 +189,12 @@ impl<N: Network> Core<N> {
     /// Acts on every deadline that has passed.
     pub fn expire(&mut self) {
         while let Some(timer) = self.wheel.pop(self.now) {
-            let key = timer >> 1;
-            if timer & 1 == 1 { self.backend_timer(key) } else { self.client_timer(key) }
+            let (side, key) = Token::of_timer(timer);
+            self.guarded_timer(side, key);
         }
     }
 
-    fn client_timer(&mut self, key: u32) {
+    pub(super) fn client_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.client_deadline(key) else { return };
         if deadline.is_for_kernel() {
             self.clients[key].note_progress(self.now);
@@ -205,12 +212,13 @@ impl<N: Network> Core<N> {
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
+            Reason::Dial => self.dial_again(key),
             Reason::Fail(failure) => self.fail_client(key, failure),
         };
         self.go_on(key, step);
     }
 
-    fn backend_timer(&mut self, key: u32) {
+    pub(super) fn backend_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.backend_deadline(key) else { return };
         if deadline.is_for_kernel() {
             self.backends[key].note_progress(self.now);
@@ -220,8 +228,7 @@ impl<N: Network> Core<N> {
             return self.arm_backend(key);
         }
         let lane = self.backends.get(key).and_then(|b| b.role.lane);
-        let client = lane.and_then(|l| self.lanes.get(l as usize)).map(|l| l.client);
-        match (deadline.reason, lane, client) {
+        match (deadline.reason, lane, self.client_of(key)) {
             (Reason::Fail(failure), Some(lane), Some(client)) => {
                 if failure.is_connect_failure() {
                     self.note_pause(lane, failure.text);

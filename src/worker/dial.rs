@@ -27,6 +27,7 @@ impl<N: Network> Core<N> {
         loop {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
+                Err(Failure::QUEUE_FULL) => return self.wait_for_queue(lane),
                 Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
@@ -39,7 +40,7 @@ impl<N: Network> Core<N> {
                     return Step::Wait;
                 }
                 Err(error) if net::is_shortage(&error) => return self.fail_short(lane, &error),
-                Err(error) => self.note_refusal(lane, Failure::of_connect(&error), &error),
+                Err(error) => self.note_refusal(lane, &error),
             }
         }
     }
@@ -61,7 +62,7 @@ impl<N: Network> Core<N> {
             }
             Err(error) if net::is_shortage(&error) => self.fail_short(lane, &error),
             Err(error) => {
-                self.note_refusal(lane, Failure::of_connect(&error), &error);
+                self.note_refusal(lane, &error);
                 self.dial(lane)
             }
         }
@@ -161,9 +162,9 @@ impl<N: Network> Core<N> {
         role.wrote = false;
         role.keep_alive = false;
         self.router.pools.request_begins(role.pool, role.server);
-        if !x.head.fields.has(Name::Host) {
+        if x.own_host || !x.head.fields.has(Name::Host) {
             let server = &self.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
-            x.head.fields.prepend(b"Host", host_of(&server.written).as_bytes());
+            x.name_host(host_of(&server.written));
         }
         if reused {
             x.times.connected = x.elapsed(self.now);
@@ -205,14 +206,21 @@ impl<N: Network> Core<N> {
     }
 
     #[cold]
-    fn note_refusal(&mut self, lane: u32, failure: Failure, error: &io::Error) {
-        self.note_pause(lane, &error.to_string());
+    fn note_refusal(&mut self, lane: u32, error: &io::Error) {
+        let failure = Failure::of_connect(error);
+        match failure {
+            Failure::QUEUE_FULL => self.note_full_queue(lane),
+            _ => self.note_pause(lane, &error.to_string()),
+        }
         self.note_tried(lane, failure);
     }
 
     pub(super) fn note_tried(&mut self, lane: u32, failure: Failure) {
         let lane = &mut self.lanes[lane as usize];
-        lane.last_failure = Some(failure);
+        // One that only has too much to do is the better news.
+        if lane.last_failure != Some(Failure::QUEUE_FULL) {
+            lane.last_failure = Some(failure);
+        }
         if let Some(server) = lane.server {
             lane.tried.add(server);
         }
@@ -237,10 +245,9 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let Some(key) = lane.backend.take() else { return };
         let backend = &mut self.backends[key];
-        if backend.readable && !backend.read_closed {
-            // The last read filled its space to the brim: is there really more?
-            let _ = backend.fill(&mut self.blocks, self.now);
-        }
+        // Where the last read filled its space to the brim: is there really more?
+        let look = backend.readable && !backend.read_closed;
+        let broken = look && backend.fill(&mut self.blocks, self.now).is_err();
         self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
@@ -249,7 +256,7 @@ impl<N: Network> Core<N> {
         let clean = lane.exchange.request == RequestHalf::Done
             && role.keep_alive
             && !(lane.exchange.tunnel || self.draining || role.write_failed)
-            && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
+            && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
             && flushed;
         if !clean {

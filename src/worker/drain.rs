@@ -6,10 +6,13 @@ use crate::exchange::Failure;
 use crate::net::Network;
 
 impl<N: Network> Core<N> {
-    /// No request begins after this but those whose head has begun to arrive.
+    /// No request begins after this but those whose head has begun to arrive, in the kernel at least.
     pub fn drain(&mut self) {
         self.draining = true;
         for key in self.clients.keys() {
+            let client = &mut self.clients[key];
+            // A request that has come but was not reported yet is still one.
+            client.readable |= client.role.lane.is_none();
             self.queue_client(key);
         }
     }

@@ -1,4 +1,4 @@
-//! The edge: epoll, the clock, new connections, and what the control thread says. Everything that happens is
+//! The edge: epoll, the clock, and what the control thread says. Everything that happens is
 //! handed to the core; nothing here knows HTTP.
 
 use std::fmt::Write;
@@ -12,11 +12,12 @@ use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
 use super::Command;
+use super::accept::Accepting;
 use super::core::{Core, Ready};
 use crate::base::batch;
 use crate::base::rarely::Rarely;
 use crate::config::Config;
-use crate::exchange::tally::{Parting, Tally};
+use crate::exchange::tally::Tally;
 use crate::net::{Kernel, Listener};
 use crate::script::Script;
 
@@ -25,10 +26,6 @@ const WAKER: u64 = u64::MAX;
 const FIRST_LISTENER: u64 = u64::MAX - 1;
 
 const EVENTS: usize = 1024;
-/// Connections accepted before those that are there get their turn.
-const ACCEPTS_A_TURN: usize = 64;
-/// After a failed accept (no descriptors left, say) this long nobody tries.
-const ACCEPT_PAUSE: u64 = 100_000;
 /// Memory that was not needed for this long is given back.
 const TRIM_EVERY: u64 = 1_000_000;
 /// Access records wait at most this long for company.
@@ -37,28 +34,22 @@ const ACCESS_DELAY: u64 = 20_000;
 pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
-    core: Core<Kernel>,
-    listeners: Vec<Accepting>,
+    pub(super) core: Core<Kernel>,
+    pub(super) listeners: Vec<Accepting>,
     command: Arc<AtomicU8>,
     zero: Instant,
     date: Date,
     /// No accept before this.
-    accept_after: u64,
+    pub(super) accept_after: u64,
     /// The last batch of access records went at.
     access_sent: u64,
     /// Memory was last looked at.
     trimmed: u64,
     /// When draining must be over.
     drain_until: Option<u64>,
-    said_full: bool,
-    accept_failed: Rarely,
-}
-
-struct Accepting {
-    listener: Listener,
-    /// Its clients come through proxies that say for whom.
-    proxied: bool,
-    ready: bool,
+    /// It came to have as many clients as it may.
+    pub(super) full: Rarely,
+    pub(super) accept_failed: Rarely,
 }
 
 impl EventLoop {
@@ -91,7 +82,7 @@ impl EventLoop {
             access_sent: 0,
             trimmed: 0,
             drain_until: None,
-            said_full: false,
+            full: Rarely::default(),
             accept_failed: Rarely::default(),
         };
         Ok((event_loop, waker))
@@ -158,60 +149,6 @@ impl EventLoop {
         }
     }
 
-    fn can_accept(&self, now: u64) -> bool {
-        now >= self.accept_after
-            && self.listeners.iter().any(|l| l.ready)
-            && self.core.client_count() < self.core.config().settings.max_connections
-    }
-
-    /// Takes new connections while there is room for them; those there is no room for wait in the kernel.
-    fn accept(&mut self, now: u64) {
-        if !self.can_accept(now) {
-            return;
-        }
-        self.accept_after = 0;
-        if !self.core.network.refill() {
-            // Whoever is let in now would take what those who are in need to be served.
-            return self.pause_accepting(now, &io::Error::from_raw_os_error(libc::EMFILE));
-        }
-        let room = self.core.config().settings.max_connections - self.core.client_count();
-        let mut left = room.min(ACCEPTS_A_TURN);
-        for at in 0..self.listeners.len() {
-            while left > 0 && self.listeners[at].ready && self.accept_after <= now {
-                left -= 1;
-                self.accept_one(at, now);
-            }
-        }
-        let full = self.core.client_count() >= self.core.config().settings.max_connections;
-        if full && !std::mem::replace(&mut self.said_full, true) {
-            let most = self.core.config().settings.max_connections;
-            log::warn!("{most} connections (max_connections): new ones wait until others end");
-        }
-    }
-
-    fn accept_one(&mut self, at: usize, now: u64) {
-        match self.listeners[at].listener.accept() {
-            Ok(accepted) if self.listeners[at].proxied => {
-                self.core.accepted_from_proxy(accepted.stream, accepted.peer);
-            }
-            Ok(accepted) => self.core.accepted(accepted.stream, accepted.peer),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
-            // The client left while it waited.
-            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(error) => self.pause_accepting(now, &error),
-        }
-    }
-
-    /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.
-    fn pause_accepting(&mut self, now: u64, error: &io::Error) {
-        self.core.tally().parted(Parting::AcceptFailed);
-        if let Some(n) = self.accept_failed.count(now) {
-            log::error!("cannot accept connections ({n} tries): {error}; those that come wait in the kernel");
-        }
-        self.accept_after = now + ACCEPT_PAUSE;
-        self.core.close_idle();
-    }
-
     /// How requests ended so far.
     pub fn tally(&self) -> Arc<Tally> {
         self.core.tally().clone()
@@ -242,7 +179,7 @@ impl EventLoop {
         }
         match self.drain_until {
             None => {
-                self.listeners.clear();
+                self.stop_accepting(now);
                 self.core.drain();
                 let most = self.core.config().settings.drain_timeout;
                 self.drain_until = Some(now + most.as_micros() as u64);

@@ -1,11 +1,13 @@
 //! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that sees
 //! sockets and protocol together.
 //!
-//! - `event_loop` epoll, the clock, accepting, commands from the control thread: the edge
+//! - `event_loop` epoll, the clock, commands from the control thread: the edge
+//! - `accept`     new connections, as many as there may be
 //! - `core`       the state and whose turn it is, generic over the network
 //! - `admit`      a new client
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server, and giving it back
+//! - `full_queue` servers that are too busy to take a connection
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
@@ -14,12 +16,14 @@
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
 //! - `crowd`      how many connections one address may have
+//! - `guard`      a fault of ours ends one pair
 //! - `deadlines`  every wait, derived from the state
 //! - `ends`       what the end of a connection means to its exchange
 //! - `upkeep`     what the loop asks for between turns
 //! - `drain`      stopping without dropping anybody
 //! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
 
+mod accept;
 mod admit;
 mod connection;
 mod core;
@@ -30,6 +34,8 @@ mod drain;
 mod ends;
 mod event_loop;
 mod finish;
+mod full_queue;
+mod guard;
 mod linger;
 mod pace;
 mod pipes;
@@ -42,6 +48,8 @@ mod sides;
 mod splice;
 mod start;
 mod table;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::io;

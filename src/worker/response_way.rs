@@ -130,6 +130,9 @@ fn pass_response_head<S: Transport>(
     match lane.exchange.response_head(tools.response)? {
         ResponseStep::Interim { pass: false } => Ok(()),
         ResponseStep::Interim { pass: true } => {
+            if tools.response.status == 100 {
+                lane.exchange.asked_for_body.get_or_insert(tools.now);
+            }
             rewrite_interim(tools.response);
             let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
             client.role.codec.encode_interim(tools.response, out);
@@ -146,9 +149,9 @@ fn pass_response_head<S: Transport>(
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            // The server will not read what is left of the request, so the client's connection cannot go on.
-            lane.exchange.close_client |=
-                lane.exchange.request == RequestHalf::Body && !tools.response.keep_alive;
+            // What is left of the request may never be read to its end, so the client's connection cannot go on;
+            // that it will close is to be said while that can be said.
+            lane.exchange.close_client |= lane.exchange.request == RequestHalf::Body;
             pass_final_head(client, lane, tools)
         }
     }

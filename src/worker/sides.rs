@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::connection::Connection;
 use super::crowd::Place;
+use super::full_queue::QueueWait;
 use super::linger::Lingering;
 use super::pace::Pace;
 use super::private::Private;
@@ -111,16 +112,30 @@ pub struct Lane {
     pub tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
+    /// Set while it waits for a server with room, and kept after that.
+    pub queue_wait: Option<QueueWait>,
     pub pace: Pace,
 }
 
 impl Lane {
     /// Begins with a new request, whose head stands in the exchange already.
     pub fn begin(&mut self, client: u32, whole: bool, start: u64) {
-        let Lane { exchange, client: of, backend, route, server, tried, tries, last_failure, pace } = self;
+        let Lane {
+            exchange,
+            client: of,
+            backend,
+            route,
+            server,
+            tried,
+            tries,
+            last_failure,
+            queue_wait,
+            pace,
+        } = self;
         exchange.begin(whole, start);
         *of = client;
-        (*backend, *route, *server, *last_failure) = (None, None, None, None);
+        (*backend, *route, *server) = (None, None, None);
+        (*last_failure, *queue_wait) = (None, None);
         (*tried, *tries, *pace) = (Tried::default(), 0, Pace::default());
     }
 }

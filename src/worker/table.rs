@@ -34,6 +34,11 @@ impl Token {
     pub fn timer_of(side: Side, key: u32) -> u32 {
         key << 1 | (side == Side::Backend) as u32
     }
+
+    /// Whose timer that is.
+    pub fn of_timer(number: u32) -> (Side, u32) {
+        (if number & 1 == 1 { Side::Backend } else { Side::Client }, number >> 1)
+    }
 }
 
 pub struct Table<C> {

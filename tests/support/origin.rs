@@ -251,6 +251,38 @@ impl FullListener {
     }
 }
 
+/// The same as a Unix socket, which says at once that its queue is full.
+pub struct FullSocket {
+    pub address: String,
+    listener: Socket,
+    fillers: Vec<Socket>,
+}
+
+impl FullSocket {
+    pub fn at(path: &std::path::Path) -> FullSocket {
+        let address = format!("unix:{}", path.display());
+        let listener = listen(&address, 0);
+        let target = SockAddr::unix(path).expect("a path");
+        let mut fillers = Vec::new();
+        loop {
+            let filler = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+            filler.set_nonblocking(true).expect("nonblocking");
+            if filler.connect(&target).is_err() {
+                return FullSocket { address, listener, fillers };
+            }
+            fillers.push(filler);
+        }
+    }
+
+    /// Begins to accept and to answer.
+    pub fn serve(self, name: &str) -> Origin {
+        drop(self.fillers);
+        let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        let script = move |visit: &mut Visit| while visit.request().is_some() && visit.send(&bytes) {};
+        Origin::run_on(self.listener, &self.address, script)
+    }
+}
+
 fn knock(target: &SockAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_nonblocking(true).expect("nonblocking");

@@ -1,0 +1,102 @@
+//! Taking new connections from the listeners: not more at a time than those that are there can bear, and not more
+//! than there may be. Who has to wait does so in the kernel's queue, and those are let in even at the very end.
+
+use std::io::{self, ErrorKind};
+
+use super::event_loop::EventLoop;
+use crate::exchange::tally::Parting;
+use crate::net::Listener;
+
+/// Connections accepted before those that are there get their turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// After a failed accept (no descriptors left, say) this long nobody tries.
+const ACCEPT_PAUSE: u64 = 100_000;
+/// Connections taken from the kernel's queue before the listeners close; the queue holds no more (`net::listener`).
+const LAST_ACCEPTS: usize = 4096;
+
+pub(super) struct Accepting {
+    pub listener: Listener,
+    /// Its clients come through proxies that say for whom.
+    pub proxied: bool,
+    pub ready: bool,
+}
+
+impl EventLoop {
+    pub(super) fn can_accept(&self, now: u64) -> bool {
+        now >= self.accept_after
+            && self.listeners.iter().any(|l| l.ready)
+            && self.core.client_count() < self.core.config().settings.max_connections
+    }
+
+    /// Takes new connections while there is room for them; those there is no room for wait in the kernel.
+    pub(super) fn accept(&mut self, now: u64) {
+        if !self.can_accept(now) {
+            return;
+        }
+        self.accept_after = 0;
+        if !self.core.network.refill() {
+            // Whoever is let in now would take what those who are in need to be served.
+            return self.pause_accepting(now, &io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let room = self.core.config().settings.max_connections - self.core.client_count();
+        self.accept_some(room.min(ACCEPTS_A_TURN), now);
+        self.note_full(now);
+    }
+
+    fn accept_some(&mut self, mut left: usize, now: u64) {
+        for at in 0..self.listeners.len() {
+            while left > 0 && self.listeners[at].ready && self.accept_after <= now {
+                left -= 1;
+                self.accept_one(at, now);
+            }
+        }
+    }
+
+    /// Closes the listeners. Connections that wait in the kernel were made, as far as their clients know, and would
+    /// be reset: they are taken before, as many as there may be.
+    pub(super) fn stop_accepting(&mut self, now: u64) {
+        let most = self.core.config().settings.max_connections;
+        if self.core.network.refill() {
+            self.accept_after = 0;
+            for accepting in &mut self.listeners {
+                accepting.ready = true;
+            }
+            self.accept_some(most.saturating_sub(self.core.client_count()).min(LAST_ACCEPTS), now);
+        }
+        self.listeners.clear();
+    }
+
+    /// After there was room: is there still some?
+    fn note_full(&mut self, now: u64) {
+        let most = self.core.config().settings.max_connections;
+        if self.core.client_count() < most {
+            return;
+        }
+        if let Some(n) = self.full.count(now) {
+            log::warn!("{most} connections (max_connections): new ones wait until others end ({n} times)");
+        }
+    }
+
+    fn accept_one(&mut self, at: usize, now: u64) {
+        match self.listeners[at].listener.accept() {
+            Ok(accepted) if self.listeners[at].proxied => {
+                self.core.accepted_from_proxy(accepted.stream, accepted.peer);
+            }
+            Ok(accepted) => self.core.accepted(accepted.stream, accepted.peer),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
+            // The client left while it waited.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(error) => self.pause_accepting(now, &error),
+        }
+    }
+
+    /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.
+    fn pause_accepting(&mut self, now: u64, error: &io::Error) {
+        self.core.tally().parted(Parting::AcceptFailed);
+        if let Some(n) = self.accept_failed.count(now) {
+            log::error!("cannot accept connections ({n} tries): {error}; those that come wait in the kernel");
+        }
+        self.accept_after = now + ACCEPT_PAUSE;
+        self.core.close_idle();
+    }
+}

@@ -1,0 +1,59 @@
+//! Servers whose queue of new connections is full. A Unix socket says so at once (connect(2), EAGAIN), where TCP
+//! knocks again unseen: the server is alive and busy, so it does not pause. A request goes to the next server, and
+//! where none is left it asks them all again, for as long as a connection may take to be made.
+
+use super::core::{Core, Step};
+use crate::balance::Tried;
+use crate::exchange::Failure;
+use crate::exchange::end::Phase;
+use crate::net::Network;
+
+/// Between two rounds over the servers, in microseconds. It grows with the wait, so that a crowd that waits does not
+/// keep the worker busy with knocking.
+const SHORTEST: u64 = 10_000;
+const LONGEST: u64 = 100_000;
+
+/// A request that waits until a server's queue has room.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueWait {
+    /// The first time that no server had any.
+    since: u64,
+    /// When they are asked again.
+    pub again: u64,
+}
+
+impl<N: Network> Core<N> {
+    /// It does not count as a try.
+    pub(super) fn note_full_queue(&mut self, lane: u32) {
+        let lane = &mut self.lanes[lane as usize];
+        lane.tries = lane.tries.saturating_sub(1);
+    }
+
+    /// No server is left, and one of them at least has only too much to do.
+    #[cold]
+    pub(super) fn wait_for_queue(&mut self, key: u32) -> Step {
+        let now = self.now;
+        let lane = &mut self.lanes[key as usize];
+        let Some(route) = lane.route else {
+            return self.answer_failure(key, Failure::INTERNAL, Phase::Connect);
+        };
+        let since = lane.queue_wait.map_or(now, |wait| wait.since);
+        let connect = self.router.config.pools[route.pool.0 as usize].timeouts.connect;
+        let until = since + connect.as_micros() as u64;
+        if now >= until {
+            return self.answer_failure(key, Failure::QUEUE_FULL, Phase::Connect);
+        }
+        let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
+        lane.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
+        (lane.tried, lane.last_failure) = (Tried::default(), None);
+        Step::Wait
+    }
+
+    /// The pause is over.
+    pub(super) fn dial_again(&mut self, client: u32) -> Step {
+        match self.clients.get(client).and_then(|c| c.role.lane) {
+            Some(lane) => self.dial(lane),
+            None => Step::Wait,
+        }
+    }
+}

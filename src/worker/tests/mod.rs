@@ -1,0 +1,164 @@
+//! The core on connections that follow a script of a few lines: for moments that no peer can be made to hit from
+//! outside, and for faults of our own.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::core::{Core, Ready};
+use super::table::Token;
+use crate::config::Address;
+use crate::net::{Network, Transport};
+use crate::script::{Source, load};
+
+const SECOND: u64 = 1_000_000;
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const BOTH: Ready = Ready { readable: true, writable: true, read_closed: false, hung_up: false };
+
+#[derive(Clone, Copy)]
+enum Came {
+    Bytes(&'static [u8]),
+    Reset,
+}
+
+/// Gives what its script says, then nothing more; takes everything.
+struct Wire {
+    comes: VecDeque<Came>,
+    panics_when_dropped: bool,
+}
+
+impl Wire {
+    fn new(comes: &[Came]) -> Wire {
+        Wire { comes: comes.iter().copied().collect(), panics_when_dropped: false }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        assert!(!self.panics_when_dropped, "a seeded fault");
+    }
+}
+
+impl Transport for Wire {
+    type Pipe = ();
+
+    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self.comes.pop_front() {
+            Some(Came::Bytes(bytes)) => {
+                space[..bytes.len()].copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            Some(Came::Reset) => Err(ErrorKind::ConnectionReset.into()),
+            None => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(parts.iter().map(|part| part.len()).sum())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn connect_result(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset_on_close(&mut self) {}
+
+    fn short_recv_is_empty(&self) -> bool {
+        false
+    }
+
+    fn new_pipe() -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn can_splice(&self) -> bool {
+        false
+    }
+
+    fn splice_in(&mut self, (): &mut (), _: usize) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn splice_out(&mut self, (): &mut (), _: usize) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn unacknowledged(&self) -> usize {
+        0
+    }
+}
+
+/// Connects to these, one after the other; one more is a fault.
+struct Net {
+    servers: VecDeque<Wire>,
+}
+
+impl Network for Net {
+    type Stream = Wire;
+
+    fn connect(&mut self, _: &Address, _: u64) -> io::Result<Wire> {
+        Ok(self.servers.pop_front().expect("a seeded fault"))
+    }
+
+    fn watch(&mut self, _: &mut Wire, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A core with a client whose request has come, and that has begun to connect to the first server.
+fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
+    let config = b"rsp.listen '127.0.0.1:1'\n\
+        rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
+    let (config, script) =
+        load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
+    let mut core = Core::new(Net { servers: servers.into() }, Arc::new(config), script, None, 0);
+    let (client, server) = (core.clients.next_token(), core.backends.next_token());
+    core.accepted(Wire::new(&[Came::Bytes(REQUEST)]), None);
+    core.ready(client.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 1, 1));
+    (core, server)
+}
+
+#[test]
+fn a_connection_that_turns_out_to_be_broken_does_not_wait_for_the_next_request() {
+    for (then, kept) in [(None, 1), (Some(Came::Reset), 0)] {
+        let comes: Vec<Came> = [Came::Bytes(RESPONSE)].into_iter().chain(then).collect();
+        let (mut core, server) = asked(vec![Wire::new(&comes)]);
+        core.ready(server.to_bits(), BOTH);
+        core.turns();
+        assert_eq!(core.counts(), (1, kept, 0));
+    }
+}
+
+#[test]
+fn a_fault_in_what_a_timer_begins_ends_one_pair() {
+    let (mut core, _) = asked(vec![Wire::new(&[])]);
+    core.set_clock(2 * SECOND, b"now");
+    // The server has not accepted in time, and connecting to the next one is the fault.
+    core.expire();
+    assert_eq!(core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn a_fault_at_an_idle_connection_ends_only_that() {
+    let mut wire = Wire::new(&[Came::Bytes(RESPONSE)]);
+    wire.panics_when_dropped = true;
+    let (mut core, server) = asked(vec![wire]);
+    core.ready(server.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 1, 0));
+    core.ready(server.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 0, 0));
+}
