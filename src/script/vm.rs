@@ -1,16 +1,16 @@
 //! A Lua VM for one config: the standard library without what reaches outside or escapes the budget, a memory
 //! limit, and the table `rsp` that the loader completes.
 //!
-//! Two holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
-//! (Lua's own calls it before, and inside a hook that would switch the budget off), and `setmetatable` takes no
-//! `__gc` (hot/calls.rs). What no hook sees is a single long call into the library: `string.find` with a backtracking
-//! pattern, or `table.move` over a huge range.
+//! Three holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
+//! (Lua's own calls it before, and inside a hook that would switch the budget off), `setmetatable` takes no `__gc`
+//! (hot/calls.rs), and coroutines and long loops of the library are watched (hot/library.rs). What no hook sees is a
+//! single long call that is left: `string.find` with a backtracking pattern.
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::budget;
 use super::failure;
-use super::hot::Machine;
+use super::hot::{self, Machine};
 
 pub(super) struct Vm {
     lua: Lua,
@@ -62,6 +62,7 @@ impl Vm {
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let machine = Machine::new(&lua)?;
+        hot::watch(&lua)?;
         narrow(&lua)?;
         let [respond, redirect, set_metatable] = machine.functions()?;
         let rsp = lua.create_table()?;

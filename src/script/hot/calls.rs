@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::ffi;
 
-use super::cell::{cell_of, guard, push_position, refuse};
+use super::cell::{Cell, cell_of, guard, push_position, refuse};
 use super::objects::{push_own, push_request};
 use super::servers::push_servers;
 use super::stack::{push_text, registry};
@@ -95,6 +95,19 @@ pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debu
             }
             return;
         }
+        note_spent(state, cell);
+        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
+        push_position(state, at);
+        push_text(state, (*cell).message.as_bytes());
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state);
+    }
+}
+
+/// From here on every instruction is one too many; the cell's message says why.
+pub(super) unsafe fn note_spent(state: State, cell: *mut Cell) {
+    // SAFETY: see above; setting a hook cannot raise.
+    unsafe {
         for thread in [state, (*cell).main] {
             ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, 1);
         }
@@ -102,11 +115,6 @@ pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debu
             cell.message = cell.budget.text();
             Ok(())
         });
-        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
-        push_position(state, at);
-        push_text(state, (*cell).message.as_bytes());
-        ffi::lua_concat(state, 2);
-        ffi::lua_error(state);
     }
 }
 

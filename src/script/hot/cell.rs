@@ -35,6 +35,8 @@ pub(super) struct Cell {
     pub(super) servers: Vec<ServersOfPool>,
     pub(super) directory: Directory,
     pub(super) budget: Budget,
+    /// Comparisons of `table.sort`, to look at the clock now and then.
+    pub(super) compared: u32,
     /// Why the last guarded step refused.
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
@@ -93,6 +95,7 @@ impl Cell {
             servers: Vec::new(),
             directory: Directory::default(),
             budget: Budget::default(),
+            compared: 0,
             message: String::new(),
             scratch: Vec::new(),
             draft: Draft::default(),

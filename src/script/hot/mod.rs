@@ -13,6 +13,7 @@ mod answers;
 mod calls;
 mod cell;
 mod fields;
+mod library;
 mod objects;
 mod servers;
 mod stack;
@@ -29,6 +30,7 @@ use crate::config::{PoolId, ServerId};
 use answers::{redirect, respond};
 use calls::{describe, enter, hook, set_metatable};
 use cell::{Cell, Object, Owner, ServersOfPool};
+pub use library::watch;
 use objects::{kind_at, make_kind, push_object, push_request};
 use stack::{registry, text_at, type_name};
 

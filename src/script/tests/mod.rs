@@ -2,6 +2,7 @@
 //! and finds the pools as `web` (servers a, b, c) and `api` (server d), or `web` alone.
 
 mod balance;
+mod escapes;
 mod headers;
 mod limits;
 mod request;

@@ -1,0 +1,214 @@
+//! Ways out of the budget that were open once: each hung the worker for ever. They run on a thread of their own, so
+//! that a test fails instead of hanging too.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+
+const RAN_LONG: &str = "ran longer than 10 ms of CPU time";
+
+/// Generous: CPU time is what counts, and the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What `work` gives, or a failed test if it does not end. The thread is left behind then.
+fn in_time<R: Send + 'static>(what: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no end, or a panic: {what}"))
+}
+
+/// What the body's failure says, twice in the same VM, which must be fit for more in between.
+fn told(body: &str) -> String {
+    let source = format!("function on_request(req)\nif req.path == '/ok' then return web end\n{body}\nend");
+    let [first, second] = in_time(body, move || {
+        let mut script = script(&source);
+        [(), ()].map(|()| {
+            let told = run(&mut script, &mut usual());
+            assert_eq!(run(&mut script, &mut head("GET", "/ok", &[])), Ok(Verdict::Pool(WEB)));
+            told
+        })
+    });
+    assert_eq!(first.is_err(), second.is_err(), "{body}");
+    second.err().unwrap_or_default()
+}
+
+const CLOSING: &str = "local endless = function() while true do end end\n\
+    local stuck = function() local x <close> = setmetatable({}, { __close = endless }) endless() end\n";
+
+#[test]
+fn a_stopped_coroutine_is_not_closed_with_its_hooks_off() {
+    for body in [
+        "coroutine.wrap(stuck)()",
+        "pcall(coroutine.wrap(stuck)) return web",
+        "local co = coroutine.create(stuck) coroutine.resume(co) coroutine.close(co)",
+        "local co = coroutine.create(stuck) pcall(coroutine.resume, co) pcall(coroutine.close, co) return web",
+        "coroutine.wrap(function() local co = coroutine.create(stuck) coroutine.resume(co) coroutine.close(co) end)()",
+        "coroutine.wrap(function() pcall(coroutine.wrap(stuck)) while true do end end)()",
+        "for _ in coroutine.wrap(stuck) do end",
+        "load(coroutine.wrap(stuck))",
+    ] {
+        let told = told(&format!("{CLOSING}{body}"));
+        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+        assert!(told.starts_with("site.lua:"), "{body}: {told}");
+    }
+}
+
+#[test]
+fn a_coroutine_that_was_stopped_in_an_earlier_call_cannot_be_closed() {
+    let source = format!(
+        "function on_request(req)\n{CLOSING}\
+         if not co then co = coroutine.create(stuck) coroutine.resume(co) end\n\
+         local ok, why = coroutine.close(co)\n\
+         return rsp.respond {{ status = 200, body = tostring(ok) .. ' ' .. why }} end"
+    );
+    let (first, second) = in_time("close later", move || {
+        let mut script = script(&source);
+        (run(&mut script, &mut usual()), run(&mut script, &mut usual()))
+    });
+    assert!(first.unwrap_err().ends_with(RAN_LONG));
+    let Ok(Verdict::Answer(answer)) = second else { panic!("{second:?}") };
+    assert_eq!(answer.body, b"false the coroutine was stopped");
+}
+
+#[test]
+fn a_close_method_has_the_time_of_its_call() {
+    for body in [
+        "local x <close> = setmetatable({}, { __close = endless })",
+        "do local x <close> = setmetatable({}, { __close = endless }) error('x') end",
+        "pcall(function() local x <close> = setmetatable({}, { __close = endless }) error('x') end) return web",
+        "pcall(stuck) return web",
+        "coroutine.wrap(function() local x <close> = setmetatable({}, { __close = endless }) error('x') end)()",
+        "local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = endless }) \
+         coroutine.yield() end) coroutine.resume(co) coroutine.close(co) return web",
+        "for _ in function() return 1 end, nil, nil, setmetatable({}, { __close = endless }) do error('x') end",
+    ] {
+        let told = told(&format!("{CLOSING}{body}"));
+        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+    }
+}
+
+#[test]
+fn coroutines_within_coroutines_do_not_each_have_their_own_time() {
+    let created = "local function nest(depth) return function() while true do\n\
+         if depth > 0 then pcall(coroutine.resume, coroutine.create(nest(depth - 1))) end end end end\n\
+         coroutine.resume(coroutine.create(nest(5)))";
+    let wrapped = "local function nest(depth) return function() while true do\n\
+         if depth > 0 then pcall(coroutine.wrap(nest(depth - 1))) end end end end\n\
+         coroutine.wrap(nest(5))()";
+    for body in [created, wrapped] {
+        let told = told(body);
+        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+    }
+}
+
+#[test]
+fn coroutines_still_do_what_they_did() {
+    for expression in [
+        "select('#', coroutine.resume(coroutine.create(function(...) return ... end), 1, nil, nil)) == 4",
+        "select(2, coroutine.resume(coroutine.create(error), 'x')) == 'x'",
+        "select(2, coroutine.resume(coroutine.create(error), req)) == req",
+        "select(2, pcall(coroutine.wrap(error), 'x', 0)) == 'x'",
+        "select(2, pcall(coroutine.wrap(error), req)) == req",
+        "select(3, pcall(coroutine.wrap(function(...) return ... end), 1, 2)) == 2",
+        "select(2, pcall(coroutine.wrap, 5)):find('bad argument #1 to \\'wrap\\'', 1, true) ~= false",
+        "coroutine.close(coroutine.create(print)) == true",
+        "select(2, coroutine.close((function() local co = coroutine.create(error) \
+         coroutine.resume(co, 'x') return co end)())) == 'x'",
+        "(function() local closed local f = coroutine.wrap(function() local x <close> = \
+         setmetatable({}, { __close = function(_, e) closed = e end }) error('x', 0) end) \
+         pcall(f) return closed end)() == 'x'",
+        "(function() local n = 0 for v in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) \
+         do n = n + v end return n end)() == 6",
+    ] {
+        assert_eq!(value(expression).as_deref(), Ok("true"), "{expression}");
+    }
+    refused(outcome("\ncoroutine.wrap(function() error('x') end)()"), "site.lua:3: site.lua:3: x");
+    let told = outcome("local f = coroutine.wrap(print) f() f()").unwrap_err();
+    assert!(told.starts_with("site.lua:2: cannot resume dead coroutine"), "{told}");
+}
+
+#[test]
+fn loops_of_the_library_over_a_length_that_is_made_up_are_refused() {
+    let made_up = "local t = setmetatable({}, { __len = function() return 1 << 60 end })\n";
+    for (body, message) in [
+        ("table.insert(t, 1, 'x')", "not available for a table with __len"),
+        ("table.remove(t, 1)", "not available for a table with __len"),
+        ("table.concat(t)", "not available for a table with __len"),
+        ("table.sort(t)", "not available for a table with __len"),
+        ("table.move({}, 1, 1 << 60, 2)", "more elements than a script's memory holds"),
+        ("table.move({}, math.mininteger, math.maxinteger, 2)", "more elements than a script's memory holds"),
+        ("table.concat({}, '', 1, 1 << 60)", "more elements than a script's memory holds"),
+        ("table.unpack({}, 1, 1 << 60)", "too many results to unpack"),
+    ] {
+        assert_eq!(told(&format!("{made_up}{body}")), format!("site.lua:4: {message}"), "{body}");
+    }
+    assert_eq!(told("local n = #(''):rep(1 << 60) + #(''):rep(1 << 60, '') return n == 0 and web"), "");
+}
+
+#[test]
+fn much_work_in_one_instruction_is_stopped() {
+    for body in [
+        "while true do local s = ('x'):rep(1e7) end",
+        "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end",
+        "local t = {} for i = 1, 1e5 do t[i] = 'x' end while true do table.concat(t) end",
+        "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.move(t, 1, #t, 2) end",
+        "local t = {} for i = 1, 1e5 do t[i] = -i end while true do table.sort(t) end",
+        "while true do string.format('%99d', 1) end",
+    ] {
+        let told = told(body);
+        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+    }
+    let kept = "big = {} for i = 1, 5e5 do big[i] = -i end\n\
+                function on_request() table.sort(big) return web end";
+    let told = in_time(kept, move || run(&mut script(kept), &mut usual()).unwrap_err());
+    assert_eq!(told, format!("site.lua:2: {RAN_LONG}"));
+}
+
+#[test]
+fn a_format_has_no_width_that_costs_memory() {
+    for body in ["string.format('%99999d', 1)", "string.format('%.99999f', 1)", "string.format('%100s', 'x')"]
+    {
+        let told = told(body);
+        assert!(told.contains("invalid conversion"), "{body}: {told}");
+    }
+}
+
+#[test]
+fn finalizers_are_not_to_be_had_later_either() {
+    assert_eq!(
+        told(
+            "local m = {} for i = 1, 100 do setmetatable({}, m) end m.__gc = function() while true do end end \
+              local t = {} for i = 1, 1e4 do t = { t } end error('through', 0)"
+        ),
+        "site.lua:1: through"
+    );
+    for body in [
+        "setmetatable({}, { __gc = false })",
+        "local m = { __gc = true } setmetatable({}, m) m.__gc = function() while true do end end",
+    ] {
+        assert_eq!(told(body), "site.lua:3: __gc: finalizers are not available", "{body}");
+    }
+}
+
+#[test]
+fn ordinary_use_of_the_library_is_as_it_was() {
+    for expression in [
+        "(function() local t = { 3, 1, 2 } table.sort(t) return table.concat(t, ',') end)() == '1,2,3'",
+        "(function() local t = {} for i = 1, 5000 do t[i] = 5000 - i end table.sort(t) return t[1] + t[5000] end)() == 4999",
+        "(function() local t = { 3, 1, 2 } table.sort(t, function(a, b) return a > b end) return t[1] end)() == 3",
+        "(function() local t = {} table.insert(t, 'a') table.insert(t, 1, 'b') return table.concat(t) end)() == 'ba'",
+        "(function() local t = { 1, 2 } return table.remove(t, 1) + table.remove(t) end)() == 3",
+        "table.concat(table.move({ 1, 2, 3 }, 2, 3, 1), '') == '233'",
+        "table.concat({ 1, 2, 3 }, '-', 2, 3) == '2-3'",
+        "('ab'):rep(2, '-') == 'ab-ab'",
+        "string.rep(5, 2) == '55' and ('x'):rep(-1) == ''",
+    ] {
+        assert_eq!(value(expression).as_deref(), Ok("true"), "{expression}");
+    }
+    let told = outcome("table.insert(5, 1)").unwrap_err();
+    assert!(told.starts_with("site.lua:2: bad argument #1 to 'insert'"), "{told}");
+    let told = outcome("string.rep({}, 1)").unwrap_err();
+    assert!(told.starts_with("site.lua:2: bad argument #1 to 'rep'"), "{told}");
+}
