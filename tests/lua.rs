@@ -272,6 +272,26 @@ fn an_error_of_the_script_is_a_500_with_file_and_line_in_the_log_and_the_connect
 }
 
 #[test]
+fn an_error_that_clients_can_repeat_has_one_line_in_the_log_and_another_error_its_own() {
+    let (_origin, rsp) = one("rsp.on_request(function(req)
+          if req.path:sub(1, 4) == '/bad' then error('bad ' .. req.path) end
+          if req.path == '/worse' then error('worse') end end)
+          rsp.on_response(function(req) if req.path == '/late' then error('late') end end)");
+    let mut client = Client::connect(rsp.address());
+    for n in 0..200 {
+        assert_eq!(client.get(&format!("/bad{n}")).status(), 500);
+    }
+    assert_eq!(client.get("/worse").status(), 500);
+    assert_eq!(client.get("/late").status(), 500);
+    rsp.wait_for_log("on_response: rsp.lua:6: late");
+    rsp.wait_for_log("on_request: rsp.lua:5: worse");
+    rsp.wait_for_log("on_request: rsp.lua:4: bad /bad0");
+    // On a machine that is very busy ten seconds may pass: then one more line says how many.
+    let lines = rsp.log().lines().filter(|line| line.contains("bad /bad")).count();
+    assert!(lines <= 3, "{lines} lines");
+}
+
+#[test]
 fn a_script_that_never_ends_costs_its_own_request_and_no_other() {
     let (_origin, rsp) = one(
         "rsp.on_request(function(req)\n  if req.path == '/spin' then\n    while true do end\n  end\nend)",

@@ -33,11 +33,23 @@ pub fn folded(message: &str) -> String {
 /// the handler stands in.
 fn has_position(message: &str, origin: &str) -> bool {
     let own = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
-    message.match_indices(':').any(|(at, _)| {
-        let file = &message[..at];
+    positions(message).any(|position| {
+        let file = position.rsplit_once(':').map_or(position, |(file, _)| file);
+        file == own || file.ends_with(".lua") || file.starts_with("[string ")
+    })
+}
+
+/// The `file:line` that a line begins with.
+pub fn place(line: &str) -> &str {
+    positions(line).next().unwrap_or_default()
+}
+
+/// Beginnings that look like `file:line` with a colon behind.
+fn positions(message: &str) -> impl Iterator<Item = &str> {
+    message.match_indices(':').filter_map(|(at, _)| {
         let digits = message[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-        let numbered = digits > 0 && message[at + 1 + digits..].starts_with(':');
-        numbered && (file == own || file.ends_with(".lua") || file.starts_with("[string "))
+        let (position, rest) = message.split_at(at + 1 + digits);
+        (digits > 0 && rest.starts_with(':')).then_some(position)
     })
 }
 
@@ -58,6 +70,8 @@ mod tests {
         ] {
             assert_eq!(line(message.as_bytes(), "site.lua:12"), shown);
         }
+        assert_eq!(place("lib/x.lua:30: no such: a:4: b"), "lib/x.lua:30");
+        assert_eq!((place("nothing: here"), place("x:1")), ("", ""));
         assert_eq!(line(b"conf:9: no", "conf:12"), "conf:9: no");
     }
 

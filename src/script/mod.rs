@@ -66,3 +66,10 @@ pub struct LoadError(pub String);
 /// A handler that failed or ran over its budget: one line with file:line for the log.
 #[derive(Debug)]
 pub struct ScriptError(pub String);
+
+impl ScriptError {
+    /// Its `file:line`.
+    pub fn place(&self) -> &str {
+        failure::place(&self.0)
+    }
+}

@@ -18,6 +18,7 @@ use super::ends::client_gone;
 use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
+use super::script_errors::ScriptErrors;
 use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
@@ -63,6 +64,7 @@ pub struct Core<N: Network> {
     pub(super) crowd: Crowd,
     /// Requests for which there was no descriptor.
     pub(super) shortages: Rarely,
+    pub(super) script_errors: ScriptErrors,
     pub(super) tally: Arc<Tally>,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
@@ -116,6 +118,7 @@ impl<N: Network> Core<N> {
             proxy_refusals: ProxyRefusals::default(),
             crowd: Crowd::default(),
             shortages: Rarely::default(),
+            script_errors: ScriptErrors::default(),
             tally: Arc::default(),
             queue: Vec::new(),
             turning: Vec::new(),
@@ -265,6 +268,7 @@ impl<N: Network> Core<N> {
             blocks: &mut self.blocks,
             pipes: &mut self.pipes,
             router: &mut self.router,
+            errors: &mut self.script_errors,
             response: &mut self.scratch.response,
             trailers: &mut self.scratch.trailers,
             date: &self.date,

@@ -93,7 +93,7 @@ impl<N: Network> Core<N> {
             }
             Err(NoServer::None) => Err(refused),
             Err(NoServer::Script(error)) => {
-                log::error!("balance: {}", error.0);
+                self.script_errors.log("balance", &error, "", self.now);
                 Err(Failure::SCRIPT)
             }
         }

@@ -11,6 +11,7 @@
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
 //! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
+//! - `script_errors` the script's failures in the log, and not too often
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
 //! - `crowd`      how many connections one address may have
@@ -38,6 +39,7 @@ mod proxied;
 mod pump;
 mod request_way;
 mod response_way;
+mod script_errors;
 mod sides;
 mod splice;
 mod start;

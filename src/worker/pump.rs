@@ -12,6 +12,7 @@
 use super::pipes::Pipes;
 use super::request_way::{flush_backend, request_way};
 use super::response_way::response_way;
+use super::script_errors::ScriptErrors;
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
 use crate::exchange::Failure;
@@ -27,6 +28,7 @@ pub struct Tools<'a, S: Transport> {
     pub blocks: &'a mut Pool,
     pub pipes: &'a mut Pipes<S::Pipe>,
     pub router: &'a mut Router,
+    pub errors: &'a mut ScriptErrors,
     /// Storage for what is decoded and passed on at once.
     pub response: &'a mut ResponseHead,
     pub trailers: &'a mut Fields,

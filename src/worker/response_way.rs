@@ -164,7 +164,7 @@ fn pass_final_head<S: Transport>(
     if tools.router.config.on_response {
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         if let Err(error) = tools.router.respond(&mut x.head, about, tools.response) {
-            log::error!("on_response: {}", error.0);
+            tools.errors.log("on_response", &error, "", tools.now);
             return Err(Failure::SCRIPT);
         }
     }

@@ -96,12 +96,13 @@ impl<N: Network> Core<N> {
             Decision::Forward(route) => self.forward(lane, route),
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
             Decision::Failed(error) => {
-                log::error!("on_request: {}", error.0);
+                self.script_errors.log("on_request", &error, "", self.now);
                 self.fail(lane, Failure::SCRIPT)
             }
             Decision::Fallback(route, error) => {
                 let pool = &self.router.config.pools[route.pool.0 as usize].name;
-                log::error!("on_request: {} (the fallback pool {pool} takes the request)", error.0);
+                let then = format!(" (the fallback pool {pool} takes the request)");
+                self.script_errors.log("on_request", &error, &then, self.now);
                 self.forward(lane, route)
             }
         }
