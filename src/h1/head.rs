@@ -245,7 +245,8 @@ impl Notes {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        self.fault.map_or(Ok(()), Err)
+        self.fault.map_or(Ok(()), Err)?;
+        self.options.check()
     }
 
     /// RFC 9112 section 3.2: one Host in 1.1, at most one in 1.0.

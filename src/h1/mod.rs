@@ -65,6 +65,8 @@ pub mod limits {
     pub const RESPONSE_HEAD: usize = crate::base::buffer::BLOCK;
     /// Fields of a head or of a trailer section.
     pub const FIELDS: usize = 100;
+    /// Options in all Connection fields of a head.
+    pub const OPTIONS: usize = crate::http::MOST_OPTIONS;
     /// Bytes of a trailer section.
     pub const TRAILERS: usize = 8 * 1024;
     /// Bytes of one chunk-size line behind its digits.

@@ -1,7 +1,7 @@
 //! What a head says about its connection: the options in Connection, and a wish to upgrade.
 
 use super::grammar::list;
-use crate::http::{Fields, Name, Version, is_word};
+use crate::http::{Fault, Fields, MOST_OPTIONS, Name, Version, is_word};
 
 /// Whether Connection names fields of this hop, besides the options that nearly every client sends.
 pub(super) fn names_fields(fields: &Fields) -> bool {
@@ -16,6 +16,8 @@ pub(super) struct Options {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
+    /// How many options there were, empty ones included: they cost the same.
+    count: usize,
     /// How many Upgrade fields there were, and whether the last one said `websocket` alone.
     protocols: u8,
     websocket: bool,
@@ -26,9 +28,16 @@ impl Options {
         // What nearly everybody sends.
         if is_word(value, b"keep-alive") {
             self.keep_alive = true;
+            self.count += 1;
             return;
         }
-        list(value).for_each(|option| self.note_option(option));
+        for option in list(value) {
+            self.note_option(option);
+            self.count += 1;
+            if self.count > MOST_OPTIONS {
+                return;
+            }
+        }
     }
 
     fn note_option(&mut self, option: &[u8]) {
@@ -38,6 +47,10 @@ impl Options {
             10 => self.keep_alive |= is_word(option, b"keep-alive"),
             _ => {}
         }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        if self.count > MOST_OPTIONS { Err(Fault::TooManyOptions) } else { Ok(()) }
     }
 
     pub(super) fn note_upgrade(&mut self, value: &[u8]) {

@@ -21,6 +21,8 @@ pub enum Fault {
     HeadTooLarge,
     /// More fields than the limit: 431.
     TooManyFields,
+    /// More options in Connection than the limit.
+    TooManyOptions,
     /// Missing (in HTTP/1.1), repeated or malformed Host.
     Host,
     /// Content-Length that is malformed, repeated, or too large for 64 bits.
@@ -55,6 +57,7 @@ impl Fault {
             Fault::LineEnd => "line does not end with CR LF",
             Fault::HeadTooLarge => "header section too large",
             Fault::TooManyFields => "too many header fields",
+            Fault::TooManyOptions => "too many options in Connection",
             Fault::Host => "missing, repeated or malformed Host",
             Fault::ContentLength => "malformed Content-Length",
             Fault::TwoLengths => "both Content-Length and Transfer-Encoding",

@@ -110,6 +110,18 @@ impl Fields {
         self.list.iter().filter(move |f| f.tag == tag).map(|f| self.text(f.value))
     }
 
+    /// The elements of the comma-separated list that all fields of a tagged name make, without blanks around them.
+    pub fn elements(&self, tag: Name) -> impl Iterator<Item = Span> {
+        self.list.iter().filter(move |f| f.tag == tag).flat_map(|f| {
+            let mut start = f.value.start as usize;
+            self.text(f.value).split(|byte| *byte == b',').map(move |element| {
+                let first = start + element.len() - element.trim_ascii_start().len();
+                start += element.len() + 1;
+                Span::new(first, first + element.trim_ascii().len())
+            })
+        })
+    }
+
     pub fn has(&self, tag: Name) -> bool {
         self.names.has(tag) && self.list.iter().any(|f| f.tag == tag)
     }
@@ -225,6 +237,14 @@ impl Fields {
         }
     }
 
+    /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if its tag is
+    /// not one to be kept.
+    pub fn remove_named(&mut self, names: &[Span], is_kept: impl Fn(Name) -> bool) {
+        let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
+        let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
+        self.list.retain(|f| is_kept(f.tag) || !named(f.name));
+    }
+
     /// Removes every field for which `drop` says so.
     pub fn remove_where(&mut self, mut drop: impl FnMut(Name, &[u8]) -> bool) {
         let bytes = &self.bytes;
@@ -266,6 +286,23 @@ mod tests {
         f.prepend(b"First", b"0");
         assert_eq!(shown(&f), r#"{"First": "0", "b": "new", "C": "4", "D": "5"}"#);
         assert_eq!(f.get_by_name(b"c"), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn the_elements_of_a_list_are_found_in_all_its_fields_and_name_fields_to_remove() {
+        let mut f = fields(&[
+            ("Via", "a,\t bb ,"),
+            ("A", "1"),
+            ("via", " , c"),
+            ("BB", "2"),
+            ("C", "3"),
+            ("cc", "4"),
+        ]);
+        let elements: Vec<Span> = f.elements(Name::Via).collect();
+        let texts: Vec<&[u8]> = elements.iter().map(|span| f.text(*span)).collect();
+        assert_eq!(texts, [&b"a"[..], b"bb", b"", b"", b"c"]);
+        f.remove_named(&elements, |tag| tag == Name::Via);
+        assert_eq!(shown(&f), r#"{"Via": "a,\t bb ,", "via": " , c", "cc": "4"}"#);
     }
 
     #[test]

@@ -12,3 +12,6 @@ pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
 pub use head::{Method, RequestHead, ResponseHead, Scheme, Version};
 pub use name::{Name, Names, is_word};
+
+/// Options that all Connection fields of a head may have together: each may name a field, with which all are compared.
+pub const MOST_OPTIONS: usize = 32;

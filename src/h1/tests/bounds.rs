@@ -70,6 +70,23 @@ fn a_head_has_a_hundred_fields_at_most() {
     );
 }
 
+#[test]
+fn connection_has_thirty_two_options_at_most_in_all_its_fields() {
+    let some = |n: usize| format!("Connection: {}\r\n", vec!["a"; n].join(","));
+    let one_each = |n: usize| "Connection: keep-alive\r\n".repeat(n);
+    let empty = |n: usize| format!("Connection: {}\r\n", ",".repeat(n - 1));
+    let half = |n: usize| some(n / 2) + &one_each(n - n / 2);
+    for fields in [&some as &dyn Fn(usize) -> String, &one_each, &empty, &half] {
+        let request = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(n));
+        assert_eq!(in_large_parts(Codec::server, request(limits::OPTIONS).as_bytes()), "end");
+        assert_eq!(in_large_parts(Codec::server, request(limits::OPTIONS + 1).as_bytes()), "TooManyOptions");
+        let response = |n: usize| format!("HTTP/1.1 204 No\r\n{}\r\n", fields(n));
+        let answer = || Codec::client("GET");
+        assert_eq!(in_large_parts(answer, response(limits::OPTIONS).as_bytes()), "end");
+        assert_eq!(in_large_parts(answer, response(limits::OPTIONS + 1).as_bytes()), "TooManyOptions");
+    }
+}
+
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
