@@ -80,6 +80,7 @@ const HOP: Names = Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te,
 /// What only a trusted peer may say about where a request came from.
 const CLAIMS: Names = Names::of(&[
     Name::Forwarded,
+    Name::Lookalike,
     Name::XForwardedFor,
     Name::XForwardedHost,
     Name::XForwardedProto,
@@ -239,6 +240,22 @@ mod tests {
                 "X-Request-ID: ID"
             ]
         );
+    }
+
+    #[test]
+    fn a_strangers_claims_with_underscores_are_removed_too() {
+        let fields = [
+            ("Host", "a"),
+            ("X_Forwarded_For", "6.6.6.6"),
+            ("x-forwarded_proto", "https"),
+            ("X_FORWARDED_HOST", "evil"),
+            ("X_Request-Id", "mine"),
+            ("X_Forwarded_Fox", "1"),
+        ];
+        let left = rewritten(&fields, false);
+        assert_eq!(left[..3], ["Host: a", "X_Forwarded_Fox: 1", "X-Forwarded-For: 192.0.2.7"]);
+        assert_eq!(left.len(), 6);
+        assert!(rewritten(&fields, true).contains(&"X_Forwarded_For: 6.6.6.6".to_string()));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Name {
     Forwarded,
     Host,
     KeepAlive,
+    /// What only a trusted peer may say, with `_` for `-`: the same name to programs behind WSGI or CGI.
+    Lookalike,
     MaxForwards,
     ProxyConnection,
     Referer,
@@ -113,7 +115,24 @@ impl Name {
             // Of 17 bytes the one in the middle is in neither end.
             TransferEncoding if name[8] != b'-' => Other,
             XForwardedProto if name[8] | 0x20 != b'd' => Other,
+            Other if name[0] | 0x20 == b'x' => Name::of_unknown(name),
             tag => tag,
+        }
+    }
+
+    /// The tag of a name that is none of ours as it is written. It is no longer than the longest of them.
+    #[cold]
+    fn of_unknown(name: &[u8]) -> Name {
+        if !name.contains(&b'_') {
+            return Other;
+        }
+        let mut folded = [0; KNOWN.len()];
+        let folded = &mut folded[..name.len()];
+        folded.copy_from_slice(name);
+        folded.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+        match Name::of(folded) {
+            XForwardedFor | XForwardedHost | XForwardedProto | XRequestId => Lookalike,
+            _ => Other,
         }
     }
 
@@ -193,6 +212,25 @@ mod tests {
             assert_eq!(Name::of(&near), Name::Other, "{text}");
         }
         assert_eq!(Name::of(b""), Name::Other);
+    }
+
+    #[test]
+    fn a_claim_with_any_mix_of_underscores_is_a_lookalike() {
+        for name in
+            ["X_Forwarded_For", "x-forwarded_for", "X_FORWARDED-HOST", "x_forwarded_proto", "X_Request_ID"]
+        {
+            assert_eq!(Name::of(name.as_bytes()), Lookalike, "{name}");
+        }
+        for name in [
+            "X_Forwarded_Foe",
+            "Y_Forwarded_For",
+            "X_Forwarded_For_",
+            "X_",
+            "Max_Forwards",
+            "x_forwarde__proto",
+        ] {
+            assert_eq!(Name::of(name.as_bytes()), Other, "{name}");
+        }
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! Getting a connection to a server for an exchange: one that is idle, or a new one; the next server if this one
-//! refuses; and giving it back when the server has done its part.
+//! refuses.
 
 use std::io;
 
 use super::connection::{Connection, OutputSink};
 use super::core::{Core, Step};
 use super::sides::{BackendSide, BackendState};
-use super::table::{Side, Token};
-use crate::balance::Idle;
 use crate::config::{PoolId, ServerId};
+use crate::exchange::Failure;
 use crate::exchange::end::Phase;
-use crate::exchange::{Failure, RequestHalf};
 use crate::h1;
 use crate::http::{Name, Persistence};
 use crate::net::{self, Network, Transport};
@@ -238,66 +236,6 @@ impl<N: Network> Core<N> {
     fn server_name(&self, pool: PoolId, server: ServerId) -> String {
         let pool = &self.router.config.pools[pool.0 as usize];
         format!("{}/{}", pool.name, pool.servers[server.0 as usize].name)
-    }
-
-    /// The server has done its part: its connection is kept for the next request if it is fit for one.
-    pub(super) fn release_backend(&mut self, lane: u32) {
-        let lane = &mut self.lanes[lane as usize];
-        let Some(key) = lane.backend.take() else { return };
-        let backend = &mut self.backends[key];
-        // Where the last read filled its space to the brim: is there really more?
-        let look = backend.readable && !backend.read_closed;
-        let broken = look && backend.fill(&mut self.blocks, self.now).is_err();
-        self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
-        let flushed = backend.is_flushed();
-        let role = &mut backend.role;
-        self.router.pools.request_ends(role.pool, role.server);
-        role.lane = None;
-        let clean = lane.exchange.request == RequestHalf::Done
-            && role.keep_alive
-            && !(lane.exchange.tunnel || self.draining || role.write_failed)
-            && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
-            && backend.input.is_empty()
-            && flushed;
-        if !clean {
-            return self.close_backend(key);
-        }
-        role.state = BackendState::Idle;
-        role.since = self.now;
-        match role.private {
-            Some(private) => self.keep(key, private.owner),
-            None => {
-                let idle = Idle { connection: key, since: self.now };
-                self.router.pools.server(role.pool, role.server).idle.put(idle);
-            }
-        }
-        self.arm_backend(key);
-    }
-
-    /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
-    #[cold]
-    pub(super) fn drop_backend(&mut self, lane: u32) -> bool {
-        let Some(key) = self.lanes[lane as usize].backend.take() else { return false };
-        let role = &mut self.backends[key].role;
-        role.lane = None;
-        let wrote = role.wrote;
-        self.router.pools.request_ends(role.pool, role.server);
-        self.close_backend(key);
-        wrote
-    }
-
-    #[cold]
-    pub(super) fn close_backend(&mut self, key: u32) {
-        let Some(mut backend) = self.backends.remove(key) else { return };
-        backend.discard(&mut self.blocks);
-        self.wheel.disarm(Token::timer_of(Side::Backend, key));
-        match (backend.role.state, backend.role.private) {
-            (BackendState::Idle, Some(private)) => self.forget_kept(key, private.owner),
-            (BackendState::Idle, None) => {
-                self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
-            }
-            _ => {}
-        }
     }
 }
 

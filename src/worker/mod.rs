@@ -6,7 +6,8 @@
 //! - `core`       the state and whose turn it is, generic over the network
 //! - `admit`      a new client
 //! - `start`      from bytes to an exchange
-//! - `dial`       a connection to a server, and giving it back
+//! - `dial`       a connection to a server
+//! - `release`    giving it back
 //! - `full_queue` servers that are too busy to take a connection
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
@@ -43,6 +44,7 @@ mod pipes;
 mod private;
 mod proxied;
 mod pump;
+mod release;
 mod request_way;
 mod response_way;
 mod script_errors;
