@@ -191,3 +191,22 @@ fn an_answer_to_an_upload_leaves_the_connection_in_step() {
     client.wire.finish_sending();
     client.expect_end();
 }
+
+#[test]
+fn a_body_larger_than_is_allowed_is_a_413_whatever_its_framing() {
+    let origin = Origin::echo();
+    let config = format!("{}rsp.settings {{ max_body = 10 }}", balanced(&[&origin.address]));
+    let rsp = Rsp::start(&config);
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.post("/", "0123456789").text(), "0123456789");
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    let answer = client.send(format!("{head}Content-Length: 11\r\n\r\n")).response();
+    assert_eq!((answer.status(), answer.head.says("connection", "close")), (413, true));
+    client.wire.finish_sending();
+    client.expect_end();
+    let mut client = Client::connect(rsp.address());
+    client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n"));
+    client.send("3\r\n890\r\n0\r\n\r\n");
+    assert_eq!(client.response().status(), 413);
+    assert_eq!(origin.request_count(), 1);
+}

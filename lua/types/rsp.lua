@@ -119,6 +119,7 @@ function rsp.settings(settings) end
 ---@field max_connections? integer client connections at one time: 10000
 ---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
 ---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it
+---@field max_body? rsp.Size the largest request body; a larger one is answered 413; no limit without it
 ---@field min_request_rate? rsp.Size bytes a second that a client has to send of a request body, on average over `timeouts.rate`: 100; 0 for none
 ---@field min_response_rate? rsp.Size bytes a second that a client has to take of a response, over `timeouts.rate` or `timeouts.write`, the longer: 50; 0 for none
 ---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it

@@ -87,6 +87,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Of one client's address.
     pub per_client: PerClient,
+    /// Bytes of a request's body at most.
+    pub max_body: Option<u64>,
     /// Bytes a second that a client has to send of a request's body, on average over `timeouts.rate`; 0 for none.
     pub min_request_rate: u64,
     /// Bytes a second that it has to take of a response, over `timeouts.rate` or `timeouts.write`, whichever is
@@ -110,6 +112,7 @@ impl Default for Settings {
         Settings {
             max_connections: 10_000,
             per_client: PerClient::default(),
+            max_body: None,
             min_request_rate: 100,
             min_response_rate: 50,
             access_log: None,

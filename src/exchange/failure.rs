@@ -26,6 +26,8 @@ impl Failure {
     /// The same where nobody is left to be told.
     pub const REQUEST_GONE: Failure =
         failure(End::ClientCutRequest, 0, "the client closed the connection within its request");
+    pub const TOO_LARGE: Failure =
+        failure(End::BadRequest, 413, "the request body is larger than is allowed");
     pub const METHOD: Failure = failure(End::BadRequest, 405, "this method is not passed on");
     pub const MAX_FORWARDS: Failure = failure(End::BadRequest, 400, "malformed Max-Forwards");
     pub const HEAD_TIMEOUT: Failure =

@@ -86,6 +86,10 @@ fn pass_request<S: Transport>(
         let body = &client.input.bytes()[range.clone()];
         let frame = backend.role.codec.frame_body(body.len());
         x.received += body.len() as u64;
+        let most = tools.router.config.settings.max_body;
+        if !x.tunnel && most.is_some_and(|most| x.received > most) {
+            return Err(Failure::TOO_LARGE);
+        }
         x.body_taken = true;
         let parts = [frame.before(), body, frame.after()];
         backend.role.wrote = true;

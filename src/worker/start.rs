@@ -7,7 +7,7 @@ use crate::exchange::end::Phase;
 use crate::exchange::{
     Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage, rewrite_request,
 };
-use crate::http::{Event, Fault, RequestHead, Scheme};
+use crate::http::{Event, Fault, Framing, RequestHead, Scheme};
 use crate::net::{Network, Transport};
 use crate::route::{Decision, Route};
 use crate::script;
@@ -109,7 +109,11 @@ impl<N: Network> Core<N> {
     }
 
     fn forward(&mut self, lane: u32, route: Route) -> Step {
+        let most = self.router.config.settings.max_body;
         let place = &mut self.lanes[lane as usize];
+        if matches!((place.exchange.head.framing, most), (Framing::Exact(n), Some(most)) if n > most) {
+            return self.answer_failure(lane, Failure::TOO_LARGE, Phase::Request);
+        }
         match passage(&mut place.exchange.head) {
             Passage::Forward => {
                 place.route = Some(route);

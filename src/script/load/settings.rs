@@ -30,6 +30,9 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("new_connections_per_client", |value, all| {
             whole(value, 1..=1_000_000).map(|n| all.settings.per_client.new_a_second = Some(n as u32))
         }),
+        row("max_body", |value, all| {
+            size(value, 0..=1 << 50, "a size such as \"10m\"").map(|most| all.settings.max_body = Some(most))
+        }),
         row("min_request_rate", |value, all| rate(value).map(|rate| all.settings.min_request_rate = rate)),
         row("min_response_rate", |value, all| rate(value).map(|rate| all.settings.min_response_rate = rate)),
         row("access_log", |value, all| access_log(value).map(|log| all.settings.access_log = Some(log))),

@@ -60,7 +60,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1, splice = "1m",
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
-          max_connections_per_client = 20, new_connections_per_client = 30, min_request_rate = "1k", min_response_rate = 0 }
+          max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
         "#,
     )
     .unwrap();
@@ -101,6 +101,7 @@ fn a_config_with_everything_is_taken_whole() {
     let settings = Settings {
         max_connections: 500,
         per_client: PerClient { connections: Some(20), new_a_second: Some(30) },
+        max_body: Some(10 << 20),
         min_request_rate: 1024,
         min_response_rate: 0,
         access_log: Some(log),

@@ -207,7 +207,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts";
+                max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts";
     all(&[
         (
             "rsp.settings()",
@@ -368,7 +368,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),
