@@ -229,3 +229,18 @@ fn pools_take_turns_independently() {
         assert!(four[0] != four[2] && four[1] != four[3], "{order:?}");
     }
 }
+
+#[test]
+fn a_line_end_behind_a_body_is_no_request_that_is_late() {
+    let origin = Origin::echo();
+    let config = format!(
+        "{}rsp.settings {{ timeouts = {{ head = '300ms', idle = '30s' }} }}",
+        balanced(&[&origin.address])
+    );
+    let rsp = Rsp::start(&config);
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.post("/", "body").text(), "body");
+    client.send("\r\n");
+    assert!(client.stays_open(Duration::from_millis(900)), "nothing is due");
+    assert_eq!(client.post("/", "more").text(), "more");
+}

@@ -89,14 +89,16 @@ fn serve(mut start: Start) -> Result<(), Failure> {
     outcome
 }
 
-/// Two descriptors a client: its own and its server's. What had to be changed is said once all stands.
+/// Two descriptors a client at least: its own and its server's. What had to be changed is said once all stands.
 fn fit_descriptors(config: &mut Config) -> Option<String> {
     let limit = match net::raise_descriptor_limit() {
         Ok(limit) => limit,
         Err(error) => return Some(format!("cannot raise the limit of open files: {error}")),
     };
     let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + config.listeners.len() as u64;
-    let possible = (limit.saturating_sub(spare) / 2).max(1);
+    // Where servers are told who the client is, its connections to them wait with it.
+    let kept = if config.pools.iter().any(|pool| pool.send_proxy.is_some()) { worker::KEPT } else { 1 };
+    let possible = (limit.saturating_sub(spare) / (1 + kept as u64)).max(1);
     let wanted = config.settings.max_connections as u64;
     if wanted <= possible {
         return None;

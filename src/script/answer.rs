@@ -12,8 +12,13 @@ use super::request::{check_name, check_value};
 pub struct Draft {
     status: Option<u16>,
     headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of all headers so far: they are outside of the VM, whose memory limit does not see them.
+    header_bytes: usize,
     body: Vec<u8>,
 }
+
+/// Bytes of an answer's headers at most.
+const HEADERS_MAX: usize = 256 * 1024;
 
 /// The keys of `rsp.respond`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +59,10 @@ impl Draft {
         let at = |wrong| format!("rsp.respond: headers[{}]: {wrong}", quoted(name));
         check_name(name).map_err(at)?;
         check_value(value).map_err(at)?;
+        self.header_bytes += name.len() + value.len();
+        if self.header_bytes > HEADERS_MAX {
+            return Err(at("the headers would be larger than 256 KiB"));
+        }
         self.headers.push((name.to_vec(), value.to_vec()));
         Ok(())
     }

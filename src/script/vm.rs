@@ -4,7 +4,8 @@
 //! Three holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
 //! (Lua's own calls it before, and inside a hook that would switch the budget off), `setmetatable` takes no `__gc`
 //! (hot/calls.rs), and coroutines and long loops of the library are watched (hot/library.rs). What no hook sees is a
-//! single long call that is left: `string.find` with a backtracking pattern.
+//! single long call that is left: `string.find` with a backtracking pattern, or work on strings of many megabytes
+//! (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 

@@ -44,7 +44,11 @@ impl EventLoop {
     }
 
     fn accept_some(&mut self, mut left: usize, now: u64) {
-        for at in 0..self.listeners.len() {
+        let count = self.listeners.len();
+        // Another one is first each time: where there is little room, no listener takes all of it for ever.
+        self.first_listener = (self.first_listener + 1) % count.max(1);
+        for step in 0..count {
+            let at = (self.first_listener + step) % count;
             while left > 0 && self.listeners[at].ready && self.accept_after <= now {
                 left -= 1;
                 self.accept_one(at, now);

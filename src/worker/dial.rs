@@ -118,16 +118,20 @@ impl<N: Network> Core<N> {
 
     #[cold]
     fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
-        let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
-        let token = self.backends.next_token();
-        let stream = match self.network.connect(address, token.to_bits()) {
+        match self.open(pool, server) {
             Err(error) if net::is_shortage(&error) => {
                 self.close_idle();
-                let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
-                self.network.connect(address, token.to_bits())?
+                self.open(pool, server)
             }
-            other => other?,
-        };
+            other => other,
+        }
+    }
+
+    /// The connection goes where its token says: nothing may come or go between the two.
+    fn open(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
+        let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
+        let token = self.backends.next_token();
+        let stream = self.network.connect(address, token.to_bits())?;
         let role = BackendSide {
             codec: h1::Client::default(),
             pool,
@@ -140,7 +144,9 @@ impl<N: Network> Core<N> {
             keep_alive: false,
             write_failed: false,
         };
-        Ok(self.backends.insert(Connection::new(stream, role, false, self.now)))
+        let key = self.backends.insert(Connection::new(stream, role, false, self.now));
+        debug_assert_eq!(key, token.key, "its events would go elsewhere");
+        Ok(key)
     }
 
     /// Joins a backend to a lane and writes the request head into its output.
@@ -150,7 +156,7 @@ impl<N: Network> Core<N> {
         }
         let key = lane;
         let lane = &mut self.lanes[lane as usize];
-        lane.backend = Some(backend);
+        (lane.backend, lane.queue_wait) = (Some(backend), None);
         let x = &mut lane.exchange;
         x.reused = reused;
         let backend = &mut self.backends[backend];

@@ -36,6 +36,8 @@ pub(super) struct EventLoop {
     events: Events,
     pub(super) core: Core<Kernel>,
     pub(super) listeners: Vec<Accepting>,
+    /// The listener that was asked first the last time.
+    pub(super) first_listener: usize,
     command: Arc<AtomicU8>,
     zero: Instant,
     date: Date,
@@ -75,6 +77,7 @@ impl EventLoop {
             events: Events::with_capacity(EVENTS),
             core: Core::new(kernel, config, script, access, now),
             listeners: accepting,
+            first_listener: 0,
             command,
             zero,
             date: Date::default(),

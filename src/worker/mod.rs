@@ -67,6 +67,7 @@ use std::time::Instant;
 use mio::Waker;
 
 pub use self::core::{Core, Ready};
+pub use self::private::KEPT;
 
 use crate::base::batch;
 use crate::config::Config;

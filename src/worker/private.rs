@@ -12,7 +12,7 @@ use crate::net::{Network, Transport};
 use crate::proxy;
 
 /// Connections that wait with one client: one a server it goes to in turns. The oldest one goes for a fifth.
-const KEPT: usize = 4;
+pub const KEPT: usize = 4;
 
 /// Whose a connection to a server is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

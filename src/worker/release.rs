@@ -14,14 +14,14 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let Some(key) = lane.backend.take() else { return };
         let backend = &mut self.backends[key];
+        self.router.pools.request_ends(backend.role.pool, backend.role.server);
+        backend.role.lane = None;
         // Where the last read filled its space to the brim: is there really more?
         let look = backend.readable && !backend.read_closed;
         let broken = look && backend.fill(&mut self.blocks, self.now).is_err();
         self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
-        self.router.pools.request_ends(role.pool, role.server);
-        role.lane = None;
         let clean = lane.exchange.request == RequestHalf::Done
             && role.keep_alive
             && !(lane.exchange.tunnel || self.draining || role.write_failed)

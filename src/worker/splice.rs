@@ -172,6 +172,7 @@ fn refused<S: Transport, A>(
         // The kernel cannot do this with these sockets: copy, here and from now on.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => {
             pipes.least = None;
+            log::warn!("splice is not possible here, bodies are copied from now on: {error}");
             Ok(Came::NoPipe)
         }
         ErrorKind::WouldBlock => {

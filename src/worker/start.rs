@@ -43,8 +43,14 @@ impl<N: Network> Core<N> {
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.blocks, step.consumed);
-                // An empty line before a request is passed over.
-                if step.event == Event::Head { self.start(key, step.end) } else { Step::Again }
+                if step.event == Event::Head {
+                    return self.start(key, step.end);
+                }
+                // An empty line before a request is passed over; alone it begins none.
+                if client.input.is_empty() {
+                    client.role.head_since = None;
+                }
+                Step::Again
             }
             Ok(None) => self.more_of_head(key),
             Err(Fault::CutHead) => self.left_early(key),

@@ -101,12 +101,20 @@ impl Transport for Wire {
 /// Connects to these, one after the other; one more is a fault.
 struct Net {
     servers: VecDeque<Wire>,
+    /// Fails the next connect for want of a descriptor.
+    short: bool,
+    /// What the last connection's events come under.
+    token: u64,
 }
 
 impl Network for Net {
     type Stream = Wire;
 
-    fn connect(&mut self, _: &Address, _: u64) -> io::Result<Wire> {
+    fn connect(&mut self, _: &Address, token: u64) -> io::Result<Wire> {
+        if std::mem::take(&mut self.short) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        self.token = token;
         Ok(self.servers.pop_front().expect("a seeded fault"))
     }
 
@@ -121,7 +129,8 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
         rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
-    let mut core = Core::new(Net { servers: servers.into() }, Arc::new(config), script, None, 0);
+    let mut core =
+        Core::new(Net { servers: servers.into(), short: false, token: 0 }, Arc::new(config), script, None, 0);
     let (client, server) = (core.clients.next_token(), core.backends.next_token());
     core.accepted(Wire::new(&[Came::Bytes(REQUEST)]), None);
     core.ready(client.to_bits(), BOTH);
@@ -161,4 +170,23 @@ fn a_fault_at_an_idle_connection_ends_only_that() {
     core.ready(server.to_bits(), BOTH);
     core.turns();
     assert_eq!(core.counts(), (1, 0, 0));
+}
+
+#[test]
+fn a_connection_made_after_a_shortage_gets_its_events() {
+    let server = || Wire::new(&[Came::Bytes(RESPONSE)]);
+    let (mut core, first) = asked(vec![server(), server()]);
+    core.ready(first.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (1, 1, 0), "the first connection waits for another request");
+    // The next request goes to the other server; the descriptor comes from the one that waits.
+    core.network.short = true;
+    let client = core.clients.next_token();
+    core.accepted(Wire::new(&[Came::Bytes(REQUEST)]), None);
+    core.ready(client.to_bits(), BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (2, 1, 1), "one closed, one made");
+    core.ready(core.network.token, BOTH);
+    core.turns();
+    assert_eq!(core.counts(), (2, 1, 0), "answered");
 }
