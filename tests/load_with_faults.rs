@@ -57,7 +57,8 @@ fn proxy(servers: &[u16], large: &Origin) -> Rsp {
     )))
 }
 
-/// Sees to it that every client that went is replaced, and lets each take its step.
+/// Sees to it that every client that went is replaced, and lets each take its step, one after the other: they do
+/// not know of each other, so they do not all come at the same moment.
 fn keep_busy(
     stop: &AtomicBool,
     count: usize,
@@ -77,8 +78,8 @@ fn keep_busy(
                 replaced += 1;
                 *client = open(replaced);
             }
+            std::thread::sleep(STEP / count as u32);
         }
-        std::thread::sleep(STEP);
     }
     replaced
 }
