@@ -109,7 +109,8 @@ impl Exchange {
         exchange
     }
 
-    /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the place of an exchange that ended can be used again.
+    /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the
+    /// place of an exchange that ended can be used again.
     pub fn begin(&mut self, whole: bool, start: u64) {
         // Every field by its name: one that is added later must be thought of here.
         let Exchange {
