@@ -19,7 +19,7 @@
 //! | 3 | [`proxy`] | the PROXY protocol, sans-IO: who a connection is made for |
 //! | 2 | [`http`] | words every protocol shares: heads, fields, events, faults |
 //! | 2 | [`config`] | what the operator said, typed and checked |
-//! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue; `std` only |
+//! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, the small change; `std` only |
 //!
 //! ```text
 //!  bytes            plain bytes          events               events            plain bytes      bytes

@@ -3,4 +3,5 @@
 pub mod batch;
 pub mod buffer;
 pub mod rarely;
+pub mod reason;
 pub mod wheel;

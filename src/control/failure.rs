@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::base::reason::reason;
 use crate::config::Address;
 use crate::script::LoadError;
 
@@ -22,23 +23,14 @@ impl fmt::Display for Failure {
         match self {
             Failure::Config(LoadError(line)) => write!(f, "Error parsing config file: {line}"),
             Failure::Listen(address, error) => {
-                write!(f, "cannot listen on {address}: {}{}", plain(error), hint(address, error))
+                write!(f, "cannot listen on {address}: {}{}", reason(error), hint(address, error))
             }
             Failure::AccessLog(path, error) => {
-                write!(f, "cannot open access log {path}: {}{}", plain(error), log_hint(error))
+                write!(f, "cannot open access log {path}: {}{}", reason(error), log_hint(error))
             }
             Failure::Start(line) => write!(f, "cannot start: {line}"),
             Failure::Fault(line) => write!(f, "internal fault: {line}"),
         }
-    }
-}
-
-/// Without std's "(os error 13)", which says nothing to an operator.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text[..at].to_string(),
-        None => text,
     }
 }
 

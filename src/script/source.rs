@@ -9,6 +9,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::reason::reason;
+
 /// A config and the files it reads, each read once. Plain data: it can be sent to another thread.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -71,7 +73,7 @@ impl Source {
             return Ok(*known);
         }
         let found: Vec<SocketAddr> =
-            (host, port).to_socket_addrs().map_err(|error| reason(&error))?.collect();
+            (host, port).to_socket_addrs().map_err(|error| lookup_reason(&error))?.collect();
         let address = found.iter().find(|address| address.is_ipv4()).or(found.first());
         let address = *address.ok_or("it has no address")?;
         self.hosts.insert((host.to_owned(), port), address);
@@ -79,11 +81,10 @@ impl Source {
     }
 }
 
-/// `No such file or directory` for what std shows as `No such file or directory (os error 2)`.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    text.split(" (os error").next().unwrap_or(text).to_owned()
+/// Why a name has no address, without what the line says before it.
+fn lookup_reason(error: &io::Error) -> String {
+    let text = reason(error);
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

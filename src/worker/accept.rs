@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use super::event_loop::EventLoop;
+use crate::base::reason::reason;
 use crate::exchange::tally::Parting;
 use crate::net::Listener;
 
@@ -98,7 +99,10 @@ impl EventLoop {
     fn pause_accepting(&mut self, now: u64, error: &io::Error) {
         self.core.tally().parted(Parting::AcceptFailed);
         if let Some(n) = self.accept_failed.count(now) {
-            log::error!("cannot accept connections ({n} tries): {error}; those that come wait in the kernel");
+            log::error!(
+                "cannot accept connections ({n} tries): {}; those that come wait in the kernel",
+                reason(error)
+            );
         }
         self.accept_after = now + ACCEPT_PAUSE;
         self.core.close_idle();

@@ -6,6 +6,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::crowd::Place;
 use super::sides::{Arrival, ClientSide, Peer};
+use crate::base::reason::reason;
 use crate::net::Network;
 
 impl<N: Network> Core<N> {
@@ -26,7 +27,7 @@ impl<N: Network> Core<N> {
     ) {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
-            log::error!("cannot watch a new connection: {error}");
+            log::error!("cannot watch a new connection: {}", reason(&error));
             return self.crowd.leaves(place);
         }
         let role = ClientSide { place, ..ClientSide::new(peer, arrival) };

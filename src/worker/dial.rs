@@ -6,6 +6,7 @@ use std::io;
 use super::connection::{Connection, OutputSink};
 use super::core::{Core, Step};
 use super::sides::{BackendSide, BackendState};
+use crate::base::reason::reason;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
@@ -69,7 +70,10 @@ impl<N: Network> Core<N> {
     /// No descriptor for the connection: our own trouble, which says nothing about the server.
     fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
         if let Some(n) = self.shortages.count(self.now) {
-            log::error!("{n} requests got a 503, no connection to a server could be opened: {error}");
+            log::error!(
+                "{n} requests got a 503, no connection to a server could be opened: {}",
+                reason(error)
+            );
         }
         self.answer_failure(lane, Failure::NO_DESCRIPTORS, Phase::Connect)
     }
@@ -214,7 +218,7 @@ impl<N: Network> Core<N> {
         let failure = Failure::of_connect(error);
         match failure {
             Failure::QUEUE_FULL => self.note_full_queue(lane),
-            _ => self.note_pause(lane, &error.to_string()),
+            _ => self.note_pause(lane, &reason(error)),
         }
         self.note_tried(lane, failure);
     }

@@ -13,6 +13,7 @@ use super::ends::{client_gone, closed_early, is_cut};
 use super::pipes::Pipes;
 use super::pump::Tools;
 use super::sides::{Backend, Client, Lane};
+use crate::base::reason::reason;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
 
@@ -172,7 +173,7 @@ fn refused<S: Transport, A>(
         // The kernel cannot do this with these sockets: copy, here and from now on.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => {
             pipes.least = None;
-            log::warn!("splice is not possible here, bodies are copied from now on: {error}");
+            log::warn!("splice is not possible here, bodies are copied from now on: {}", reason(&error));
             Ok(Came::NoPipe)
         }
         ErrorKind::WouldBlock => {
