@@ -17,8 +17,9 @@ use crate::base::reason::reason;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
 
-/// Moved at once; the other directions have their turn then.
-const MOST: u64 = 128 * 1024;
+/// Moved at once: what a pipe holds. The other directions have their turn then. (Half of it costs a tenth more a
+/// byte, twice of it saves nothing.)
+const MOST: u64 = 256 * 1024;
 
 /// What came of a try.
 pub enum Spliced {
