@@ -21,6 +21,11 @@ function rsp.listen(listener) end
 ---@class rsp.Listener
 ---@field [1] rsp.Address
 ---@field proxy_protocol? boolean every connection begins with a PROXY header (version 1 or 2) that says who the client is; only addresses in `trusted` may connect
+---@field backlog? integer connections that may wait for being accepted: 4096, and no more than the kernel's net.core.somaxconn
+---@field defer_accept? boolean TCP: a connection is accepted when its first bytes are there (TCP_DEFER_ACCEPT); false without it
+---@field receive_buffer? rsp.Size TCP: the kernel's buffer for what clients send (SO_RCVBUF); as the kernel sees fit without it
+---@field send_buffer? rsp.Size TCP: the kernel's buffer for what goes to clients (SO_SNDBUF); as the kernel sees fit without it
+---@field busy_poll? integer TCP: microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 
 ---A group of servers that can stand in for each other.
 ---@param pool rsp.PoolOptions
@@ -32,6 +37,9 @@ function rsp.pool(pool) end
 ---@field servers (rsp.Address|rsp.ServerOptions)[] at least one
 ---@field balance? "round_robin"|rsp.Balance which server is next; "round_robin" without it
 ---@field send_proxy? "v1"|"v2" connections to the servers begin with a PROXY header that says who the client is; they are not shared between clients
+---@field receive_buffer? rsp.Size the kernel's buffer for what a server sends on a TCP connection (SO_RCVBUF); as the kernel sees fit without it
+---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
+---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 ---@field timeouts? rsp.PoolTimeouts
 
 ---@class rsp.ServerOptions

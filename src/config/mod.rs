@@ -3,11 +3,13 @@
 
 mod address;
 mod per_client;
+mod sockets;
 mod timeouts;
 mod trusted;
 
 pub use address::Address;
 pub use per_client::PerClient;
+pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use trusted::Trusted;
 
@@ -44,6 +46,24 @@ pub struct Listener {
     pub address: Address,
     /// Every connection begins with a PROXY header; only trusted addresses may connect.
     pub proxy_protocol: bool,
+    /// Connections that may wait in the kernel for being accepted.
+    pub backlog: u32,
+    /// A connection is accepted when its first bytes are there.
+    pub defer_accept: bool,
+    pub sockets: SocketOptions,
+}
+
+impl Listener {
+    /// One of which nothing but its address was said.
+    pub fn at(address: Address) -> Listener {
+        Listener {
+            address,
+            proxy_protocol: false,
+            backlog: BACKLOG,
+            defer_accept: false,
+            sockets: SocketOptions::default(),
+        }
+    }
 }
 
 /// Which form of the PROXY protocol.
@@ -62,6 +82,8 @@ pub struct Pool {
     pub balance: Balance,
     /// Connections to these servers begin with a PROXY header that tells the client's address.
     pub send_proxy: Option<ProxyVersion>,
+    /// Of the TCP connections to its servers.
+    pub sockets: SocketOptions,
     pub timeouts: PoolTimeouts,
 }
 

@@ -12,4 +12,5 @@ pub mod run;
 
 mod losses;
 mod output;
+mod shortfalls;
 mod signals;

@@ -19,6 +19,7 @@ use crate::control::clock::Clock;
 use crate::control::errors;
 use crate::control::failure::Failure;
 use crate::control::lines::{self, Line};
+use crate::control::shortfalls;
 use crate::control::signals::{self, Signal};
 use crate::exchange::tally::Tally;
 use crate::net::{self, Listener};
@@ -75,7 +76,7 @@ fn serve(mut start: Start) -> Result<(), Failure> {
         Setup { config: config.clone(), source: start.source, listeners, access: sender, zero: clock.zero };
     let (events, worker) = start_worker(setup)?;
     announce(&config, &addresses);
-    if let Some(warning) = lowered {
+    for warning in lowered.into_iter().chain(shortfalls::of(&config)) {
         log::warn!("{warning}");
     }
     (start.ready)(&addresses);
@@ -127,8 +128,7 @@ fn open_access_log(config: &Config, own: Option<Line>, clock: Clock) -> Result<A
 
 fn bind_all(config: &Config) -> Result<Vec<Listener>, Failure> {
     let bind = |listener: &crate::config::Listener| {
-        let address = &listener.address;
-        net::bind(address).map_err(|error| Failure::Listen(address.clone(), error))
+        net::bind(listener).map_err(|error| Failure::Listen(listener.address.clone(), error))
     };
     config.listeners.iter().map(bind).collect()
 }

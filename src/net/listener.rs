@@ -10,13 +10,10 @@ use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::Stream;
-use crate::config::Address;
-
-/// Connections the kernel keeps for us while we are busy; it caps this at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+use super::{Stream, options};
+use crate::config::{self, Address};
 
 pub struct Listener {
     socket: Bound,
@@ -35,15 +32,15 @@ pub struct Accepted {
 }
 
 /// Binds and listens.
-pub fn bind(address: &Address) -> io::Result<Listener> {
-    let socket = match address {
-        Address::Ip(address) => Bound::Tcp(bind_tcp(*address)?),
-        Address::Unix(path) => Bound::Unix(bind_unix(path)?, path.clone()),
+pub fn bind(wanted: &config::Listener) -> io::Result<Listener> {
+    let socket = match &wanted.address {
+        Address::Ip(address) => Bound::Tcp(bind_tcp(*address, wanted)?),
+        Address::Unix(path) => Bound::Unix(bind_unix(path, wanted)?, path.clone()),
     };
     Ok(Listener { socket })
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     // A restart must not wait for the old connections' TIME_WAIT.
@@ -51,16 +48,28 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit it (Linux), which saves a system call each.
+    // Accepted sockets inherit these (Linux), which saves a system call each.
     socket.set_tcp_nodelay(true)?;
+    options::set(SockRef::from(&socket), &wanted.sockets);
+    if wanted.defer_accept {
+        options::defer_accept(&socket)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog(wanted))?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// The kernel caps it at net.core.somaxconn.
+fn backlog(wanted: &config::Listener) -> i32 {
+    i32::try_from(wanted.backlog).unwrap_or(i32::MAX)
+}
+
+fn bind_unix(path: &Path, wanted: &config::Listener) -> io::Result<UnixListener> {
     remove_stale(path)?;
-    let listener = StdUnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(backlog(wanted))?;
+    let listener = StdUnixListener::from(socket);
     listener.set_nonblocking(true)?;
     // As nginx does: who may connect is decided by the directory's permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
@@ -120,12 +129,41 @@ impl Drop for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::config::SocketOptions;
+
+    fn on(address: &str) -> config::Listener {
+        config::Listener::at(Address::Ip(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_what_was_asked_for() {
+        let sockets = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
+        let mut listener = bind(&config::Listener { sockets, ..on("127.0.0.1:0") }).unwrap();
+        let _client = std::net::TcpStream::connect(listener.address()).unwrap();
+        let Stream::Tcp(accepted) = listener.accept().unwrap().stream else { panic!("no TCP") };
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.recv_buffer_size().unwrap(), 16384);
+        assert_eq!(accepted.send_buffer_size().unwrap(), 32768);
+    }
+
+    #[test]
+    fn a_connection_is_accepted_when_it_has_something_to_say() {
+        let mut listener = bind(&config::Listener { defer_accept: true, ..on("127.0.0.1:0") }).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.address()).unwrap();
+        assert_eq!(listener.accept().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
+        client.write_all(b"GET").unwrap();
+        // Loopback: what was written has arrived.
+        assert!(listener.accept().is_ok());
+    }
 
     #[test]
     fn a_port_in_use_is_noticed() {
-        let first = bind(&Address::Ip("127.0.0.1:0".parse().unwrap())).unwrap();
-        let second = bind(&Address::Ip(first.address().parse().unwrap()));
+        let first = bind(&on("127.0.0.1:0")).unwrap();
+        let second = bind(&on(&first.address()));
         assert_eq!(second.err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
     }
 
@@ -133,7 +171,7 @@ mod tests {
     fn a_stale_socket_file_is_replaced_a_live_one_and_a_plain_file_are_not() {
         let path = std::env::temp_dir().join(format!("rsp-listener-{}.sock", std::process::id()));
         drop(StdUnixListener::bind(&path).unwrap());
-        let address = Address::Unix(path.clone());
+        let address = config::Listener::at(Address::Unix(path.clone()));
         let live = bind(&address).unwrap();
         assert_eq!(bind(&address).err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
         drop(live);

@@ -4,6 +4,7 @@
 mod limits;
 mod listener;
 mod memory;
+mod options;
 mod pipe;
 mod queue;
 mod shortage;
@@ -13,6 +14,7 @@ mod transport;
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
 pub use memory::map_allocations_from;
+pub use options::{short_backlog, shortfalls};
 pub use pipe::Pipe;
 pub use shortage::is_shortage;
 pub use stream::{Kernel, Stream};

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::shortage::Reserve;
-use super::{Network, Pipe, Transport};
-use crate::config::Address;
+use super::{Network, Pipe, Transport, options as wanted};
+use crate::config::{Address, SocketOptions};
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -122,8 +122,8 @@ impl Kernel {
 impl Network for Kernel {
     type Stream = Stream;
 
-    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Stream> {
-        let mut stream = self.reserve.help(|| open(address))?;
+    fn connect(&mut self, address: &Address, options: &SocketOptions, token: u64) -> io::Result<Stream> {
+        let mut stream = self.reserve.help(|| open(address, options))?;
         self.register(&mut stream, token)?;
         Ok(stream)
     }
@@ -134,13 +134,21 @@ impl Network for Kernel {
 }
 
 /// Begins a connection.
-fn open(address: &Address) -> io::Result<Stream> {
+fn open(address: &Address, options: &SocketOptions) -> io::Result<Stream> {
     match address {
-        Address::Ip(address) => {
-            let stream = TcpStream::connect(*address)?;
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
-        }
+        Address::Ip(address) => open_tcp(*address, options).map(Stream::Tcp),
         Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+    }
+}
+
+fn open_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    // Messages are written whole: nothing is gained by waiting for more (RFC 9293 section 3.7.4).
+    socket.set_tcp_nodelay(true)?;
+    wanted::set(SockRef::from(&socket), options);
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }

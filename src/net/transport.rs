@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
-use crate::config::Address;
+use crate::config::{Address, SocketOptions};
 
 /// One connection. No call blocks; `WouldBlock` means: not now, and readiness will be reported.
 pub trait Transport {
@@ -42,7 +42,8 @@ pub trait Transport {
 pub trait Network {
     type Stream: Transport;
     /// Begins a connection whose readiness is reported under `token`.
-    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Self::Stream>;
+    fn connect(&mut self, address: &Address, options: &SocketOptions, token: u64)
+    -> io::Result<Self::Stream>;
     /// Asks for readiness of an accepted connection under `token`, both directions, once and for all.
     fn watch(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
 }

@@ -133,9 +133,10 @@ impl<N: Network> Core<N> {
 
     /// The connection goes where its token says: nothing may come or go between the two.
     fn open(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
-        let address = &self.router.config.pools[pool.0 as usize].servers[server.0 as usize].address;
+        let wanted = &self.router.config.pools[pool.0 as usize];
+        let address = &wanted.servers[server.0 as usize].address;
         let token = self.backends.next_token();
-        let stream = self.network.connect(address, token.to_bits())?;
+        let stream = self.network.connect(address, &wanted.sockets, token.to_bits())?;
         let role = BackendSide {
             codec: h1::Client::default(),
             pool,

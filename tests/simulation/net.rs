@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use rsp::config::Address;
+use rsp::config::{Address, SocketOptions};
 use rsp::net::Network;
 
 use crate::world::{Dialed, Shared, Wire};
@@ -22,7 +22,7 @@ impl Net {
 impl Network for Net {
     type Stream = Wire;
 
-    fn connect(&mut self, address: &Address, token: u64) -> io::Result<Wire> {
+    fn connect(&mut self, address: &Address, _: &SocketOptions, token: u64) -> io::Result<Wire> {
         let Address::Ip(address) = address else { return Err(ErrorKind::Unsupported.into()) };
         let server = address.port() as usize - 1;
         let mut world = self.world.borrow_mut();

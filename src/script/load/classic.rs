@@ -9,7 +9,7 @@ use super::place::Place;
 use super::pool;
 use super::tokens::Tokens;
 use super::wrong::{Read, Wrong, show};
-use crate::config::{Balance, Listener, Pool, PoolTimeouts, Server};
+use crate::config::{Balance, Listener, Pool, PoolTimeouts, Server, SocketOptions};
 
 const PORT: &str = "listenPort";
 const BACKEND: &str = "backendAddress";
@@ -65,9 +65,10 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         servers,
         balance: Balance::RoundRobin,
         send_proxy: None,
+        sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     };
-    draft.listeners.push(Listener { address: listener, proxy_protocol: false });
+    draft.listeners.push(Listener::at(listener));
     pool::add(lua, pool, None, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(port)
 }

@@ -6,13 +6,17 @@ use super::address::{Side, resolve};
 use super::calls::Call;
 use super::draft::{Draft, Set};
 use super::keys::{Keys, later, raw, row};
+use super::sockets::{backlog, buffer, busy_poll};
 use super::values::{text, yes_or_no};
 use super::wrong::{Read, Step, Wrong};
-use crate::config::{Address, Listener, Trusted};
+use crate::config::{Address, Listener, SocketOptions, Trusted};
 
 #[derive(Default)]
 pub(super) struct Written {
     proxy_protocol: bool,
+    backlog: Option<u32>,
+    defer_accept: bool,
+    sockets: SocketOptions,
 }
 
 pub(super) const KEYS: Keys<Written> = Keys {
@@ -20,6 +24,11 @@ pub(super) const KEYS: Keys<Written> = Keys {
     rows: &[
         later("tls"),
         row("proxy_protocol", |value, listener| yes_or_no(value).map(|is| listener.proxy_protocol = is)),
+        row("backlog", |value, listener| backlog(value).map(|most| listener.backlog = most)),
+        row("defer_accept", |value, listener| yes_or_no(value).map(|is| listener.defer_accept = is)),
+        row("receive_buffer", |value, all| buffer(value).map(|size| all.sockets.receive_buffer = size)),
+        row("send_buffer", |value, all| buffer(value).map(|size| all.sockets.send_buffer = size)),
+        row("busy_poll", |value, all| busy_poll(value).map(|micros| all.sockets.busy_poll = micros)),
     ],
     items: 1,
 };
@@ -40,12 +49,31 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     if draft.listeners.iter().any(|listener| listener.address == address) && !any_port(&address) {
         return Err(Wrong::new(format!("{written} is listened on twice, expected one rsp.listen for it")));
     }
+    check_tcp(&address, &keys)?;
     if keys.proxy_protocol {
         let place = call.place.of_key(&draft.texts, &[Step::Key("proxy_protocol".into())]);
         draft.proxied.push(Set { value: address.clone(), place });
     }
-    draft.listeners.push(Listener { address, proxy_protocol: keys.proxy_protocol });
+    let plain = Listener::at(address);
+    draft.listeners.push(Listener {
+        proxy_protocol: keys.proxy_protocol,
+        backlog: keys.backlog.unwrap_or(plain.backlog),
+        defer_accept: keys.defer_accept,
+        sockets: keys.sockets,
+        ..plain
+    });
     Ok(Value::Nil)
+}
+
+/// What a Unix socket does not have would be set and never be heard of.
+fn check_tcp(address: &Address, keys: &Written) -> Read<()> {
+    let first = keys.defer_accept.then_some("defer_accept").or(keys.sockets.first_set());
+    match (address, first) {
+        (Address::Unix(_), Some(key)) => {
+            Err(Wrong::new("a unix socket has none, expected a TCP address such as \"0.0.0.0:80\"").key(key))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// With nobody trusted, nobody could use the listener: whoever wrote that meant something else.

@@ -16,6 +16,7 @@ mod modules;
 mod place;
 mod pool;
 mod settings;
+mod sockets;
 mod tokens;
 mod values;
 mod wrong;

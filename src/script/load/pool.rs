@@ -10,9 +10,10 @@ use super::address::{Side, resolve};
 use super::calls::Call;
 use super::draft::{Draft, DraftPool};
 use super::keys::{Keys, later, list, raw, row, table};
+use super::sockets::{buffer, busy_poll};
 use super::values::{name, one_of, text, time};
 use super::wrong::{Read, Wrong, quoted};
-use crate::config::{Balance, Pool, PoolTimeouts, ProxyVersion, Server};
+use crate::config::{Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions};
 
 /// A pool as written.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub(super) struct Written {
     servers: Vec<WrittenServer>,
     balance: Option<Function>,
     send_proxy: Option<ProxyVersion>,
+    sockets: SocketOptions,
     timeouts: PoolTimeouts,
 }
 
@@ -39,6 +41,9 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("send_proxy", |value, pool| {
             one_of(value, VERSIONS).map(|version| pool.send_proxy = Some(version))
         }),
+        row("receive_buffer", |value, pool| buffer(value).map(|size| pool.sockets.receive_buffer = size)),
+        row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
+        row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
         row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
         later("health"),
     ],
@@ -105,8 +110,8 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     let name = unused_name(written.name, draft)?;
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
     let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let Written { send_proxy, timeouts, .. } = written;
-    let pool = Pool { name, servers, balance: kind, send_proxy, timeouts };
+    let Written { send_proxy, sockets, timeouts, .. } = written;
+    let pool = Pool { name, servers, balance: kind, send_proxy, sockets, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))

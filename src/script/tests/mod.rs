@@ -13,7 +13,9 @@ use mlua::{Function, Lua, Value};
 
 use super::vm::{Handlers, Vm};
 use super::{Client, Script, ScriptError, Verdict};
-use crate::config::{Address, Balance, Config, Pool, PoolId, PoolTimeouts, Server, ServerId, Settings};
+use crate::config::{
+    Address, Balance, Config, Pool, PoolId, PoolTimeouts, Server, ServerId, Settings, SocketOptions,
+};
 use crate::http::{Method, RequestHead, ResponseHead};
 
 fn server(name: &str, written: &str) -> Server {
@@ -26,6 +28,7 @@ fn pool(name: &str, servers: Vec<Server>) -> Pool {
         servers,
         balance: Balance::Function,
         send_proxy: None,
+        sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Ready};
 use super::table::Token;
-use crate::config::Address;
+use crate::config::{Address, SocketOptions};
 use crate::net::{Network, Transport};
 use crate::script::{Source, load};
 
@@ -110,7 +110,7 @@ struct Net {
 impl Network for Net {
     type Stream = Wire;
 
-    fn connect(&mut self, _: &Address, token: u64) -> io::Result<Wire> {
+    fn connect(&mut self, _: &Address, _: &SocketOptions, token: u64) -> io::Result<Wire> {
         if std::mem::take(&mut self.short) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }

@@ -7,9 +7,11 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use rsp::script::{Source, load};
 
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 14] = [
     "rsp.listen(V)",
     "rsp.listen { V, proxy_protocol = true }",
+    "rsp.listen { '127.0.0.1:1', backlog = V, busy_poll = V }",
+    "rsp.pool { servers = { '127.0.0.1:1' }, receive_buffer = V, send_buffer = V }",
     "rsp.pool { servers = { V } }",
     "rsp.pool { servers = { { '127.0.0.1:1', name = V } } }",
     "rsp.pool { name = V, servers = { '127.0.0.1:1' } }",

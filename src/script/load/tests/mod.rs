@@ -5,6 +5,7 @@ mod configs;
 mod messages;
 mod policies;
 mod requires;
+mod sockets;
 mod types;
 
 use std::path::{Path, PathBuf};

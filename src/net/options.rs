@@ -1,0 +1,125 @@
+//! What the operator asks of the kernel for TCP sockets, and what the kernel then makes of it: it lowers sizes to its
+//! own limits without a word, so that word is found here, once, at the start.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::base::reason::reason;
+use crate::config::SocketOptions;
+
+/// Sets what is asked for, before `listen` or `connect`: the window's scale is agreed on in the handshake. Accepted
+/// sockets inherit all of it from their listener (Linux). A refusal leaves the kernel's own way; `shortfalls` said so.
+pub fn set(socket: SockRef<'_>, options: &SocketOptions) {
+    if let Some(bytes) = options.receive_buffer {
+        let _ = socket.set_recv_buffer_size(bytes as usize);
+    }
+    if let Some(bytes) = options.send_buffer {
+        let _ = socket.set_send_buffer_size(bytes as usize);
+    }
+    if let Some(micros) = options.busy_poll {
+        let _ = socket.set_busy_poll(micros);
+    }
+}
+
+/// Where the kernel does not do what is asked for. Tried on a socket of its own.
+pub fn shortfalls(options: &SocketOptions) -> Vec<String> {
+    if *options == SocketOptions::default() {
+        return Vec::new();
+    }
+    let socket = match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)) {
+        Ok(socket) => socket,
+        Err(error) => return vec![format!("cannot try the socket options: {}", reason(&error))],
+    };
+    set(SockRef::from(&socket), options);
+    let sizes = [
+        ("receive_buffer", "net.core.rmem_max", options.receive_buffer, socket.recv_buffer_size()),
+        ("send_buffer", "net.core.wmem_max", options.send_buffer, socket.send_buffer_size()),
+    ];
+    let lowered = sizes.into_iter().filter_map(|(key, limit, asked, got)| lowered(key, limit, asked?, got));
+    lowered.chain(unpolled(&socket, options)).collect()
+}
+
+fn lowered(key: &str, limit: &str, asked: u32, got: io::Result<usize>) -> Option<String> {
+    // The kernel doubles it, for what it keeps besides the bytes (socket(7)).
+    let got = got.ok()? / 2;
+    (got < asked as usize)
+        .then(|| format!("{key} lowered from {asked} to {got} bytes: the kernel's limit is {limit} (sysctl)"))
+}
+
+fn unpolled(socket: &Socket, options: &SocketOptions) -> Option<String> {
+    let error = socket.set_busy_poll(options.busy_poll?).err()?;
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => " (needs CAP_NET_ADMIN)",
+        _ => "",
+    };
+    Some(format!("busy_poll is not used: {}{hint}", reason(&error)))
+}
+
+/// Where the queue of a listener will be shorter than asked for (listen(2)).
+pub fn short_backlog(asked: u32) -> Option<String> {
+    const LIMIT: &str = "/proc/sys/net/core/somaxconn";
+    let most: u32 = fs::read_to_string(LIMIT).ok()?.trim().parse().ok()?;
+    (most < asked).then(|| {
+        format!("backlog lowered from {asked} to {most}: the kernel's limit is net.core.somaxconn (sysctl)")
+    })
+}
+
+/// Connections are accepted when their first bytes are there (TCP_DEFER_ACCEPT, tcp(7)). A client that stays silent
+/// is accepted after all when it answers the kernel's next question whether it is there, a second or so later.
+pub fn defer_accept(listener: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    let size = size_of_val(&seconds) as libc::socklen_t;
+    let value = (&raw const seconds).cast();
+    let fd = listener.as_raw_fd();
+    // SAFETY: the kernel reads `size` bytes at `value`, an int that lives until the call returns.
+    match unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp() -> Socket {
+        Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_what_was_asked_for() {
+        let socket = tcp();
+        let options = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
+        set(SockRef::from(&socket), &options);
+        assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), (16384, 32768));
+        assert_eq!(shortfalls(&options), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_kernel_lowers_is_said() {
+        let huge =
+            SocketOptions { receive_buffer: Some(1 << 30), send_buffer: Some(1 << 30), busy_poll: None };
+        let said = shortfalls(&huge);
+        assert!(said[0].starts_with("receive_buffer lowered from 1073741824 to "), "{said:?}");
+        assert!(said[0].ends_with(" bytes: the kernel's limit is net.core.rmem_max (sysctl)"), "{said:?}");
+        assert!(said[1].starts_with("send_buffer lowered from 1073741824 to "), "{said:?}");
+    }
+
+    #[test]
+    fn nothing_asked_for_is_nothing_done() {
+        let (plain, socket) = (tcp(), tcp());
+        set(SockRef::from(&socket), &SocketOptions::default());
+        assert_eq!(socket.recv_buffer_size().unwrap(), plain.recv_buffer_size().unwrap());
+        assert!(shortfalls(&SocketOptions::default()).is_empty());
+    }
+
+    #[test]
+    fn a_backlog_beyond_the_kernels_is_said() {
+        assert_eq!(short_backlog(1), None);
+        let said = short_backlog(u32::MAX).unwrap();
+        assert!(said.starts_with("backlog lowered from 4294967295 to "), "{said}");
+    }
+}
