@@ -20,6 +20,10 @@ pub const FRAME_MAX: usize = 24;
 /// head, so that one write takes both.
 const DIRECT_MIN: usize = 4096;
 
+/// A first read leaves so much of its block free: what came with a head then fits into the other side's output with
+/// the head as rewritten, and goes with it in one write, without a few bytes that need a write of their own.
+const LEEWAY: usize = 1024;
+
 /// Our end of what we send: asked for by a half-closed tunnel, done once the output is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WriteEnd {
@@ -82,9 +86,10 @@ impl<S: Transport, R> Connection<S, R> {
             return Ok(false);
         }
         let (stream, mut space) = (&mut self.stream, 0);
+        let leeway = if self.input.is_empty() { LEEWAY } else { 0 };
         let received = self.input.fill(blocks, |free| {
-            space = free.len();
-            stream.recv(free)
+            space = free.len() - leeway;
+            stream.recv(&mut free[..space])
         });
         match received {
             Ok(0) => {
@@ -157,17 +162,19 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
-    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy. The caller has
-    /// made sure of room for all of it, so what the kernel does not take now is kept.
+    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
+    /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
+    /// it, so what the kernel does not take now is kept.
     pub fn send_body(
         &mut self,
         blocks: &mut Pool,
         [before, body, after]: [&[u8]; 3],
+        more: bool,
         now: u64,
     ) -> io::Result<()> {
         debug_assert!(self.output.room() >= before.len() + body.len() + after.len());
         let mut taken = 0;
-        if body.len() >= DIRECT_MIN && self.writable {
+        if body.len() >= DIRECT_MIN && self.writable && !more {
             let waiting = self.output.bytes();
             let parts = [waiting, before, body, after];
             let sent = self.stream.send_parts(&parts.map(IoSlice::new));

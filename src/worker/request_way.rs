@@ -93,7 +93,8 @@ fn pass_request<S: Transport>(
         x.body_taken = true;
         let parts = [frame.before(), body, frame.after()];
         backend.role.wrote = true;
-        if backend.send_body(tools.blocks, parts, tools.now).is_err() {
+        let more = client.input.len() > step.consumed;
+        if backend.send_body(tools.blocks, parts, more, tools.now).is_err() {
             writing_failed(backend, tools);
         }
     }

@@ -92,7 +92,8 @@ fn pass_response<S: Transport>(
             let frame = client.role.codec.frame_body(body.len());
             lane.exchange.sent += body.len() as u64;
             let parts = [frame.before(), body, frame.after()];
-            client.send_body(tools.blocks, parts, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
+            let more = backend.input.len() > step.consumed;
+            client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
         }
         Event::Nothing | Event::Trailers => {}
     }

@@ -13,6 +13,7 @@ use super::ends::{client_gone, closed_early, is_cut};
 use super::pipes::Pipes;
 use super::pump::Tools;
 use super::sides::{Backend, Client, Lane};
+use crate::base::buffer::BLOCK;
 use crate::base::reason::reason;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
@@ -101,7 +102,7 @@ fn fit<S: Transport, A, B>(
     left: u64,
     pipes: &Pipes<S::Pipe>,
 ) -> Fit {
-    let worth = pipes.least.is_some_and(|least| left >= least.max(1))
+    let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.spliced.is_some()))
         && from.input.is_empty()
         && !from.eof
         && from.stream.can_splice()
@@ -112,6 +113,12 @@ fn fit<S: Transport, A, B>(
         true if !to.writable || !to.is_flushed() => Fit::Later,
         true => Fit::Now,
     }
+}
+
+/// Behind bytes that went through a pipe the next ones do, down to what is copied with one read: that read is short
+/// and so finds the socket empty, where a splice would leave the question open.
+fn worth_from(least: u64, begun: bool) -> u64 {
+    if begun { least.min(BLOCK as u64) } else { least.max(1) }
 }
 
 enum Came {
