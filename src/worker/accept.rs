@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use super::event_loop::EventLoop;
 use crate::base::reason::reason;
 use crate::exchange::tally::Parting;
-use crate::net::Listener;
+use crate::net::{Accepted, Listener};
 
 /// Connections accepted before those that are there get their turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -19,6 +19,8 @@ pub(super) struct Accepting {
     pub listener: Listener,
     /// Its clients come through proxies that say for whom.
     pub proxied: bool,
+    /// Its clients have sent something before they are accepted.
+    pub deferred: bool,
     pub ready: bool,
 }
 
@@ -84,14 +86,22 @@ impl EventLoop {
 
     fn accept_one(&mut self, at: usize, now: u64) {
         match self.listeners[at].listener.accept() {
-            Ok(accepted) if self.listeners[at].proxied => {
-                self.core.accepted_from_proxy(accepted.stream, accepted.peer);
-            }
-            Ok(accepted) => self.core.accepted(accepted.stream, accepted.peer),
+            Ok(accepted) => self.take(at, accepted),
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
             // The client left while it waited.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => self.pause_accepting(now, &error),
+        }
+    }
+
+    fn take(&mut self, at: usize, Accepted { stream, peer }: Accepted) {
+        let Accepting { proxied, deferred, .. } = self.listeners[at];
+        let client = match proxied {
+            true => self.core.accepted_from_proxy(stream, peer),
+            false => self.core.accepted(stream, peer),
+        };
+        if let Some(client) = client.filter(|_| deferred) {
+            self.core.has_spoken(client);
         }
     }
 

@@ -10,11 +10,18 @@ use crate::base::reason::reason;
 use crate::net::Network;
 
 impl<N: Network> Core<N> {
-    /// Takes a connection that was accepted.
-    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
+    /// Takes a connection that was accepted; says which client it is, if it is let in.
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
-        if let Some(place) = self.enter(peer) {
-            self.admit(stream, peer, Arrival::Direct, place);
+        let place = self.enter(peer)?;
+        self.admit(stream, peer, Arrival::Direct, place)
+    }
+
+    /// A client whose first bytes are there, as far as is known: they are read without waiting for an event.
+    pub fn has_spoken(&mut self, key: u32) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.readable = true;
+            self.queue_client(key);
         }
     }
 
@@ -24,14 +31,16 @@ impl<N: Network> Core<N> {
         peer: Peer,
         arrival: Arrival,
         place: Option<Place>,
-    ) {
+    ) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", reason(&error));
-            return self.crowd.leaves(place);
+            self.crowd.leaves(place);
+            return None;
         }
         let role = ClientSide { place, ..ClientSide::new(peer, arrival) };
         let key = self.clients.insert(Connection::new(stream, role, true, self.now));
         self.arm_client(key);
+        Some(key)
     }
 }

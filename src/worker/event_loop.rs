@@ -68,7 +68,8 @@ impl EventLoop {
         let mut accepting = Vec::new();
         for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
             listener.watch(poll.registry(), FIRST_LISTENER - i as u64)?;
-            accepting.push(Accepting { listener, proxied: written.proxy_protocol, ready: false });
+            let (proxied, deferred) = (written.proxy_protocol, written.defer_accept);
+            accepting.push(Accepting { listener, proxied, deferred, ready: false });
         }
         let kernel = Kernel::new(poll.registry().try_clone()?);
         let now = zero.elapsed().as_micros() as u64;

@@ -20,7 +20,7 @@ pub(super) struct ProxyRefusals {
 
 impl<N: Network> Core<N> {
     /// Takes a connection that was accepted on a listener with `proxy_protocol`.
-    pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
+    pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         if peer.trusted {
             return self.admit(stream, peer, Arrival::Awaited, None);
@@ -30,6 +30,7 @@ impl<N: Network> Core<N> {
             let from = shown(address);
             log::warn!("proxy_protocol: {n} connections refused: not in trusted; the last was from {from}");
         }
+        None
     }
 
     /// Is the header there? The bytes behind it are the client's.
