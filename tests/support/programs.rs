@@ -20,11 +20,15 @@ pub fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
+    skip(&format!("{} (scripts/test installs them)", missing.join(", ")))
+}
+
+/// What a test needs is not there: says so and gives false, or fails in CI.
+pub fn skip(needed: &str) -> bool {
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!ci, "missing programs: {} (scripts/test installs them)", missing.join(", "));
+    assert!(!ci, "needs {needed}");
     // Not through eprint!, which the test runner captures.
-    let line = format!("SKIPPED: needs {} (scripts/test installs them)\n", missing.join(", "));
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(format!("SKIPPED: needs {needed}\n").as_bytes());
     false
 }
 
