@@ -115,12 +115,10 @@ fn a_connection_for_one_request_is_accepted_watched_and_closed_once() {
         client.expect_end();
     };
     let calls = calls_of_requests(&traced, &mut Client::connect(traced.rsp.address()), ask);
-    let in_vain = calls.iter().filter(|call| call.was_in_vain());
-    let names: Vec<&str> = in_vain.map(|call| call.name.as_str()).filter(|name| *name != "accept4").collect();
-    assert_eq!(names, Vec::<&str>::new(), "in vain");
-    let useful: Vec<Call> = calls.into_iter().filter(|call| !call.was_in_vain()).collect();
-    let each = [("accept4", 1), ("close", 1), ("epoll_ctl", 1), ("read", 2), ("write", 2)];
-    assert_eq!(counts(&useful), each.map(|(name, count)| (name, count * REQUESTS)).into());
+    assert!(calls.iter().all(|call| !call.was_in_vain()));
+    // `getsockopt` says how many connections wait: an accept in vain costs seven times as much.
+    let each = [("getsockopt", 1), ("accept4", 1), ("close", 1), ("epoll_ctl", 1), ("read", 2), ("write", 2)];
+    assert_eq!(counts(&calls), each.map(|(name, count)| (name, count * REQUESTS)).into());
 }
 
 #[test]
@@ -140,8 +138,7 @@ fn connections_that_came_together_are_accepted_together() {
     let begin = calls.iter().position(accepted).expect("an accept");
     let end = begin + calls[begin..].iter().position(Call::is_wait).expect("a wait");
     assert_eq!(calls[begin..end].iter().filter(|call| accepted(call)).count(), 20);
-    let in_vain = calls.iter().filter(|call| call.name == "accept4" && call.was_in_vain()).count();
-    assert!(in_vain <= 1, "{in_vain} accepts in vain");
+    assert!(calls.iter().all(|call| !call.was_in_vain()), "nothing was in vain");
 }
 
 #[test]

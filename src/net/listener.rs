@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{Stream, options};
+use super::{Stream, options, queue};
 use crate::config::{self, Address};
 
 pub struct Listener {
@@ -106,6 +107,14 @@ impl Listener {
         match &mut self.socket {
             Bound::Tcp(l) => registry.register(l, token, Interest::READABLE),
             Bound::Unix(l, _) => registry.register(l, token, Interest::READABLE),
+        }
+    }
+
+    /// Connections that wait, where the kernel says it. Whoever comes after that is a new event.
+    pub fn waiting(&self) -> Option<usize> {
+        match &self.socket {
+            Bound::Tcp(l) => queue::waiting(l.as_raw_fd()),
+            Bound::Unix(..) => None,
         }
     }
 

@@ -12,8 +12,8 @@ use crate::net::{Accepted, Listener};
 const ACCEPTS_A_TURN: usize = 64;
 /// After a failed accept (no descriptors left, say) this long nobody tries.
 const ACCEPT_PAUSE: u64 = 100_000;
-/// Connections taken from the kernel's queue before the listeners close; the queue holds no more (`net::listener`).
-const LAST_ACCEPTS: usize = 4096;
+/// Connections taken from the kernel's queue before the listeners close; no `backlog` is larger.
+const LAST_ACCEPTS: usize = 65_535;
 
 pub(super) struct Accepting {
     pub listener: Listener,
@@ -52,11 +52,27 @@ impl EventLoop {
         self.first_listener = (self.first_listener + 1) % count.max(1);
         for step in 0..count {
             let at = (self.first_listener + step) % count;
-            while left > 0 && self.listeners[at].ready && self.accept_after <= now {
-                left -= 1;
-                self.accept_one(at, now);
+            if left > 0 && self.listeners[at].ready && self.accept_after <= now {
+                left -= self.accept_from(at, left, now);
             }
         }
+    }
+
+    /// As many as wait at one listener, without asking for one more in vain where their number is known. Gives how
+    /// many tries that took.
+    fn accept_from(&mut self, at: usize, most: usize, now: u64) -> usize {
+        let waiting = self.listeners[at].listener.waiting();
+        let wanted = waiting.map_or(most, |waiting| waiting.min(most));
+        for tried in 1..=wanted {
+            if !self.accept_one(at, now) {
+                return tried;
+            }
+        }
+        // Those that came meanwhile are a new event.
+        if waiting == Some(wanted) {
+            self.listeners[at].ready = false;
+        }
+        wanted
     }
 
     /// Closes the listeners. Connections that wait in the kernel were made, as far as their clients know, and would
@@ -84,14 +100,19 @@ impl EventLoop {
         }
     }
 
-    fn accept_one(&mut self, at: usize, now: u64) {
+    /// False if nobody came, for whatever reason.
+    fn accept_one(&mut self, at: usize, now: u64) -> bool {
         match self.listeners[at].listener.accept() {
-            Ok(accepted) => self.take(at, accepted),
+            Ok(accepted) => {
+                self.take(at, accepted);
+                return true;
+            }
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
             // The client left while it waited.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => self.pause_accepting(now, &error),
         }
+        false
     }
 
     fn take(&mut self, at: usize, Accepted { stream, peer }: Accepted) {
