@@ -152,3 +152,31 @@ fn open_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpStrea
         _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_to_a_server_has_what_was_asked_for_before_it_is_there() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
+        let stream = open_tcp(server.local_addr().unwrap(), &options).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap());
+        assert_eq!(socket.recv_buffer_size().unwrap(), 16384);
+        assert_eq!(socket.send_buffer_size().unwrap(), 32768);
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_an_error_at_once_or_when_asked() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let refused = match open_tcp(nobody, &SocketOptions::default()) {
+            Ok(stream) => Stream::Tcp(stream).connect_result().is_err(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        };
+        assert!(refused);
+    }
+}
