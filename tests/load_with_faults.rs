@@ -260,7 +260,7 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let log = rsp.directory.read("access.log");
     assert!(log.lines().any(|line| line.contains(KEPT)), "most requests take a connection that is kept");
     let lost: Vec<&str> = log.lines().filter(|line| line.contains(" end=server-closed")).collect();
-    assert_eq!(lost.len(), unlucky.len(), "{lost:#?}");
+    assert!(lost.len() <= unlucky.len(), "somebody else lost one: {lost:#?}");
     let kept: Vec<&&str> = lost.iter().filter(|line| line.contains(KEPT)).collect();
     assert!(kept.is_empty(), "not tried again on a new connection: {kept:#?}");
 }
