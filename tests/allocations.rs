@@ -113,7 +113,7 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
         "rsp.lua",
         format!(
             "rsp.listen '127.0.0.1:0'
-             local web = rsp.pool {{ name = 'web', servers = {{ '{server}' }} }}
+             local web = rsp.pool {{ name = 'web', servers = {{ '{server}' }}, timeouts = {{ idle = '10m' }} }}
              rsp.on_request(function(req)
                if req.host == 'api.example.com' or req.path:sub(1, 8) == '/static/' then return 'nowhere' end
                return web

@@ -207,7 +207,7 @@ fn a_config_that_never_ends_is_stopped() {
 
 #[test]
 fn a_config_that_eats_all_memory_is_stopped_and_told_how_much_there_is() {
-    let eater = "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end";
+    let eater = "local t = {} while true do t[#t + 1] = ('x'):rep(20000) .. #t end";
     let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{eater}\n"));
     assert!(what.starts_with("site.lua:") && what.contains("64 MiB"), "{what}");
 }

@@ -273,7 +273,7 @@ fn varnish_caches_for_nginx_behind_rsp() {
         assert_eq!(page.text(), "hello from nginx\n");
         assert!(page.get("x-varnish").is_some(), "{page:?}");
     }
-    assert_eq!(nginx.request_count(), 1);
+    nginx.expect_requests(1);
     rsp.stop();
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::*;
 
@@ -16,27 +16,34 @@ const ANSWERS_HELLO: &str =
 
 const LOGGED: &str = "access_log = { path = '-', format = 'rsp' }";
 
-/// Asserts that a process that waits for a second does so without using the processor. Other tests' load does not
-/// count: this is its own time.
+/// Asserts that a process that waits does so without using the processor. Other tests' load does not count: this is
+/// its own time. What it still had to do may fall into the first second; who spins is idle in none.
 fn assert_idle(rsp: &Rsp) {
-    let before = cpu_time(rsp.pid());
-    std::thread::sleep(Duration::from_secs(1));
-    let used = cpu_time(rsp.pid()) - before;
-    assert!(used < Duration::from_millis(200), "{used:?} of CPU time in a second of waiting");
+    until("a second of waiting costs next to nothing", || {
+        let before = cpu_time(rsp.pid());
+        std::thread::sleep(Duration::from_secs(1));
+        cpu_time(rsp.pid()) - before < Duration::from_millis(200)
+    });
 }
 
 #[test]
 fn an_upload_that_is_refused_can_read_the_answer_after_megabytes() {
     let origin = Origin::named("never");
     let rsp = with_settings(&origin.address, LOGGED);
-    let mut client = Client::connect(rsp.address());
-    client
-        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\nTransfer-Encoding: chunked\r\n\r\n");
     let piece = vec![b'x'; 100_000];
-    for sent in 0..80 {
-        let taken = client.wire.send(&piece);
-        assert!(taken.is_ok(), "reset after {sent} pieces: {taken:?}");
-    }
+    let mut client = loop {
+        let mut client = Client::connect(rsp.address());
+        let start = Instant::now();
+        client.send(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        let all = (0..80).try_for_each(|_| client.wire.send(&piece));
+        // Two seconds without a byte end it with a right; on a busy machine that can be us.
+        if all.is_ok() || start.elapsed() < Duration::from_secs(2) {
+            all.expect("room for what comes after the answer");
+            break client;
+        }
+    };
     let answer = client.response();
     assert_eq!(answer.status(), 400);
     assert!(answer.head.says("connection", "close"));
@@ -91,11 +98,12 @@ fn a_request_body_that_drips_is_given_up_though_every_byte_comes_in_time() {
 #[test]
 fn a_request_body_at_the_least_rate_arrives() {
     let origin = Origin::echo();
-    let rsp = with_settings(&origin.address, "min_request_rate = 200, timeouts = { rate = '400ms' }");
+    // A window of three seconds asks for 30 bytes: one piece in each is enough.
+    let rsp = with_settings(&origin.address, "min_request_rate = 10, timeouts = { rate = '3s' }");
     let mut client = Client::connect(rsp.address());
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n");
     for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(350));
         client.send("x".repeat(1000));
     }
     assert_eq!(client.response().body.len(), 20_000);
@@ -112,7 +120,7 @@ fn a_server_that_is_slow_to_take_a_body_is_not_the_clients_fault() {
             visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
         }
     });
-    let rsp = with_settings(&origin.address, "min_request_rate = '1m', timeouts = { rate = '300ms' }");
+    let rsp = with_settings(&origin.address, "min_request_rate = 1000, timeouts = { rate = '2s' }");
     let mut client = Client::connect(rsp.address());
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
     let upload = std::thread::spawn(move || {
@@ -120,16 +128,18 @@ fn a_server_that_is_slow_to_take_a_body_is_not_the_clients_fault() {
         client.response().text()
     });
     until("the request reached the origin", || origin.connection_count() == 1);
-    std::thread::sleep(Duration::from_millis(1500));
+    // More than two windows.
+    std::thread::sleep(Duration::from_secs(5));
     opens.open();
     assert_eq!(upload.join().expect("an upload"), "8000000");
 }
 
 #[test]
-fn a_client_that_takes_a_response_too_slowly_is_given_up_and_one_that_is_merely_slow_is_not() {
+fn a_client_that_takes_a_response_too_slowly_is_given_up() {
     let origin = bodies(Uploads::default());
+    // What it takes lets the write timeout begin anew, unless this machine holds it up for longer than that.
     let settings =
-        format!("min_response_rate = '100k', timeouts = {{ rate = '500ms', write = '500ms' }}, {LOGGED}");
+        format!("min_response_rate = '100k', timeouts = {{ rate = '500ms', write = '5s' }}, {LOGGED}");
     let rsp = with_settings(&origin.address, &settings);
     let mut slow = Client::connect_with_small_buffer(rsp.address());
     slow.ask("/length/50000000/9");
@@ -141,14 +151,21 @@ fn a_client_that_takes_a_response_too_slowly_is_given_up_and_one_that_is_merely_
     });
     assert!(given_up, "it takes 40 kB a second for ever");
     assert!(rsp.output().contains("by=client phase=data end=client-write-rate"), "{}", rsp.output());
-    let mut steady = Client::connect_with_small_buffer(rsp.address());
-    steady.ask("/length/3000000/9");
+}
+
+#[test]
+fn a_client_that_is_merely_slow_to_take_a_response_gets_it_whole() {
+    let origin = bodies(Uploads::default());
+    let settings = "min_response_rate = '1k', timeouts = { rate = '3s', write = '3s' }";
+    let rsp = with_settings(&origin.address, settings);
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/length/3000000/9");
     let mut body = Vec::new();
-    steady.head();
+    client.head();
     while body.len() < 3_000_000 {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(120));
         let left = 3_000_000 - body.len();
-        body.extend(steady.wire.read_exactly(left.min(50_000)).expect("the next piece"));
+        body.extend(client.wire.read_exactly(left.min(50_000)).expect("the next piece"));
     }
     assert_eq!(hash_of(&body), content_hash(9, 3_000_000));
 }
@@ -161,6 +178,7 @@ fn one_address_has_so_many_connections_and_a_new_one_when_one_is_gone() {
     for client in &mut held {
         assert_eq!(client.get("/").text(), "ok");
     }
+    let since = Instant::now();
     for _ in 0..5 {
         Client::connect(rsp.address()).expect_end();
     }
@@ -171,7 +189,7 @@ fn one_address_has_so_many_connections_and_a_new_one_when_one_is_gone() {
         let _ = client.wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         client.try_response().is_ok()
     });
-    assert_eq!(rsp.log().matches("limits for one client").count(), 1, "one line for many: {}", rsp.log());
+    rsp.expect_told_rarely("limits for one client", since);
     rsp.signal(libc::SIGTERM);
     rsp.wait_for_exit();
     assert!(rsp.log().contains(" client-too-many"), "{}", rsp.log());
@@ -180,7 +198,7 @@ fn one_address_has_so_many_connections_and_a_new_one_when_one_is_gone() {
 #[test]
 fn one_address_has_so_many_new_connections_a_second_but_a_trusted_one_as_many_as_it_likes() {
     let origin = Origin::named("ok");
-    let settings = "new_connections_per_client = 5, trusted = { '127.0.0.2' }";
+    let settings = "new_connections_per_client = 1, trusted = { '127.0.0.2' }";
     let rsp = with_settings(&origin.address, settings);
     let count = |source: &str| {
         (0..40)
@@ -192,7 +210,7 @@ fn one_address_has_so_many_new_connections_a_second_but_a_trusted_one_as_many_as
     };
     assert_eq!(count("127.0.0.2"), 40);
     let few = count("127.0.0.1");
-    assert!((5..40).contains(&few), "{few} of 40 were served");
+    assert!((1..40).contains(&few), "{few} of 40 were served");
 }
 
 #[test]
@@ -218,7 +236,7 @@ fn the_limit_of_connections_is_told_again_when_it_is_reached_again() {
     // At most once in ten seconds, so it takes that long.
     until("the log has told it twice", || {
         let _ = Client::connect(rsp.address()).get("/");
-        rsp.log().matches("1 connections (max_connections)").count() == 2
+        rsp.log().matches("1 connections (max_connections)").count() >= 2
     });
 }
 
@@ -227,6 +245,7 @@ fn without_descriptors_accepting_waits_quietly_and_goes_on_when_there_are_some()
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);
     assert_eq!(get(rsp.address(), "/").text(), "ok");
+    let since = Instant::now();
     leave_descriptors(rsp.pid(), 3);
     let mut many: Vec<Client> = (0..12).map(|_| Client::connect(rsp.address())).collect();
     for client in &mut many {
@@ -234,7 +253,7 @@ fn without_descriptors_accepting_waits_quietly_and_goes_on_when_there_are_some()
     }
     rsp.wait_for_log("cannot accept connections");
     assert_idle(&rsp);
-    assert_eq!(rsp.log().matches("cannot accept connections").count(), 1, "one line: {}", rsp.log());
+    rsp.expect_told_rarely("cannot accept connections", since);
     limit_descriptors(rsp.pid(), 4096);
     for client in &mut many {
         assert_eq!(client.response().text(), "ok");

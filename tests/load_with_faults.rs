@@ -24,8 +24,11 @@ const DOWN: Duration = Duration::from_millis(300);
 /// How long it takes until the slow readers are slow.
 const FILLING: Duration = Duration::from_secs(3);
 /// A process that is being killed accepts for a moment longer. What was sent on such a new connection is not sent a
-/// second time, since the server may have acted on it; one kill in ten or fewer has such a request.
+/// second time, since the server may have acted on it. How long that moment is depends on the machine: each client can
+/// have one such request a kill, and in the log each has taken some time to connect.
 const UNLUCKY: &str = "the server closed the connection before it responded";
+/// In the log: it took a connection that was there.
+const KEPT: &str = " connect=0.000 ";
 /// Pipes that rsp keeps for the next large body, two descriptors each.
 const SPARE_PIPES: usize = 16;
 /// What the process may keep of a load that is over: pages of the allocator that hold something small.
@@ -195,16 +198,6 @@ fn say(when: &str, times: &[Duration]) -> Duration {
     most
 }
 
-fn settled(pid: u32) -> u64 {
-    let mut last = memory_kib(pid);
-    until("the memory stands still", || {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = memory_kib(pid);
-        std::mem::replace(&mut last, now).abs_diff(now) < 64
-    });
-    last
-}
-
 /// All the load and all the faults; what the clients that behave saw of it.
 fn under_fire(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> (Seen, usize) {
     let address = rsp.address();
@@ -237,13 +230,13 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let ports: Vec<u16> = (0..SERVERS).map(|_| free_port()).collect();
     let mut servers: Vec<Option<Rsp>> = ports.iter().map(|port| Some(server(*port))).collect();
     let large = bodies(Uploads::default());
-    let rsp = proxy(&ports, &large);
+    let mut rsp = proxy(&ports, &large);
     let files = descriptors(rsp.pid()) + 2 * SPARE_PIPES;
     let quiet = healthy(rsp.address(), || std::thread::sleep((duration() / 4).min(Duration::from_secs(20))));
     // As many connections as will come, so that the tables have their size.
     drop((0..IDLE + DRIPPING + SLOW_READERS).map(|_| idle(rsp.address())).collect::<Vec<_>>());
     until("the first crowd is gone", || descriptors(rsp.pid()) <= files);
-    let memory = settled(rsp.pid());
+    let memory = settled_memory_kib(rsp.pid());
 
     let (loaded, kills) = under_fire(&rsp, &mut servers, &ports);
 
@@ -253,7 +246,7 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let (unlucky, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.contains(UNLUCKY));
     println!("{} requests were lost with the server that had just accepted them", unlucky.len());
     assert!(others.is_empty(), "{} errors, the first: {}", others.len(), others[0]);
-    assert!(unlucky.len() <= kills / 10 + 1, "{} in {kills} kills", unlucky.len());
+    assert!(unlucky.len() <= kills * HEALTHY, "{} in {kills} kills", unlucky.len());
     until("the descriptors are back", || descriptors(rsp.pid()) <= files);
     let mut after = 0;
     let returned = within(DEADLINE, || {
@@ -262,5 +255,12 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     });
     println!("{memory} KiB before, {after} KiB after; {} descriptors at the end", descriptors(rsp.pid()));
     assert!(returned, "{memory} KiB before, {after} KiB after");
-    rsp.stop();
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    let log = rsp.directory.read("access.log");
+    assert!(log.lines().any(|line| line.contains(KEPT)), "most requests take a connection that is kept");
+    let lost: Vec<&str> = log.lines().filter(|line| line.contains(" end=server-closed")).collect();
+    assert!(lost.len() <= unlucky.len(), "somebody else lost one: {lost:#?}");
+    let kept: Vec<&&str> = lost.iter().filter(|line| line.contains(KEPT)).collect();
+    assert!(kept.is_empty(), "not tried again on a new connection: {kept:#?}");
 }

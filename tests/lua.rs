@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use support::*;
 
 /// Two pools `a` and `b` over two origins that say their names, and the rest of a config.
@@ -310,9 +308,7 @@ fn a_script_that_never_ends_costs_its_own_request_and_no_other() {
 fn pcall_cannot_swallow_a_spent_budget() {
     let (_origin, rsp) = one("rsp.on_request(function(req)
            if req.path == '/spin' then while true do pcall(function() while true do end end) end end end)");
-    let since = Instant::now();
     assert_eq!(get(rsp.address(), "/spin").status(), 500);
-    assert!(since.elapsed() < Duration::from_secs(5));
     assert_eq!(get(rsp.address(), "/").text(), "origin");
 }
 

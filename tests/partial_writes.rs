@@ -1,12 +1,13 @@
 //! The heart of the original: what the kernel does not take now is sent later, in order, without a byte lost,
-//! while everybody else is served at full speed.
+//! while everybody else is served. Who is slow stays so until others have had two hundred answers beside him: no
+//! time is measured, and where somebody holds up the others nothing ends.
 
 mod support;
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use support::*;
@@ -19,17 +20,18 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Takes 1 KiB every few milliseconds for the first `slow` pieces, then the rest as fast as it comes.
-fn read_slowly(client: &mut Client, framing: Framing, slow: usize) -> String {
+/// Takes 1 KiB every few milliseconds, for so many pieces and until the gate is open; then the rest as fast as it
+/// comes.
+fn read_slowly(client: &mut Client, framing: Framing, slow: usize, enough: &Gate) -> String {
     let (mut hash, mut pieces) = (Sha256::new(), 0);
     let mut left = SIZE;
     if framing == Framing::Exact(SIZE) {
-        while pieces < slow {
+        while (pieces < slow || !enough.is_open()) && left > 0 {
             let piece = client.wire.read_exactly(1024).expect("the next KiB");
             hash.update(&piece);
             left -= 1024;
             pieces += 1;
-            std::thread::sleep(Duration::from_millis(3));
+            std::thread::sleep(Duration::from_millis(if pieces < slow { 3 } else { 50 }));
         }
         client.wire.body(Framing::Exact(left), &mut |bytes| hash.update(bytes)).expect("the rest");
         return hex(&hash.finalize());
@@ -38,53 +40,52 @@ fn read_slowly(client: &mut Client, framing: Framing, slow: usize) -> String {
     let sink = &mut |bytes: &[u8]| {
         hash.update(bytes);
         pieces += 1;
-        if pieces < slow {
-            std::thread::sleep(Duration::from_millis(3));
+        if pieces < slow || !enough.is_open() {
+            std::thread::sleep(Duration::from_millis(if pieces < slow { 3 } else { 50 }));
         }
     };
     client.wire.body(framing, sink).expect("a whole body");
     hex(&hash.finalize())
 }
 
-/// Many quick requests while `busy` runs; returns how many were made and the slowest.
-fn quick_requests_meanwhile(address: &str, busy: &Gate) -> (usize, Duration) {
-    let (mut count, mut slowest) = (0, Duration::ZERO);
-    let mut client = Client::connect(address);
-    while !busy.is_open() {
-        let start = Instant::now();
-        let answer = client.get(&format!("/length/20000/{count}"));
-        assert_eq!(hash_of(&answer.body), content_hash(count as u64, 20_000));
-        slowest = slowest.max(start.elapsed());
-        count += 1;
-    }
-    (count, slowest)
+/// Makes quick requests, and opens the gate after two hundred answers. The result is whether nobody else was done
+/// before.
+fn quick_requests_beside(address: &str, enough: &Gate, done: &Gate) -> std::thread::JoinHandle<bool> {
+    let (address, enough, done) = (address.to_string(), enough.clone(), done.clone());
+    std::thread::spawn(move || {
+        let mut client = Client::connect(&address);
+        for count in 0..200 {
+            let answer = client.get(&format!("/length/20000/{count}"));
+            assert_eq!(hash_of(&answer.body), content_hash(count, 20_000));
+        }
+        let first = !done.is_open();
+        enough.open();
+        first
+    })
 }
 
 fn a_slow_download(framing: &str) {
     let _alone = alone();
     let origin = bodies(Uploads::default());
     let rsp = Rsp::over(&[&origin.address]);
-    let done = Gate::new();
-    let (address, over) = (rsp.address().to_string(), done.clone());
-    let others = std::thread::spawn(move || quick_requests_meanwhile(&address, &over));
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask(&format!("/{framing}/{SIZE}/64"));
     let framing = response_framing(&client.head(), "GET");
-    let hash = read_slowly(&mut client, framing, 1000);
+    let (enough, done) = (Gate::new(), Gate::new());
+    let others = quick_requests_beside(rsp.address(), &enough, &done);
+    let hash = read_slowly(&mut client, framing, 500, &enough);
     done.open();
-    let (count, slowest) = others.join().unwrap();
     assert_eq!(hash, content_hash(64, SIZE));
-    assert!(count > 200, "only {count} other requests went through beside it");
-    assert!(slowest < Duration::from_secs(5), "another client waited {slowest:?}");
+    assert!(others.join().expect("the others"), "others had to wait for the slow one");
 }
 
 #[test]
-fn a_slow_reader_gets_64_mebibytes_whole_while_others_run_at_full_speed() {
+fn a_slow_reader_gets_64_mebibytes_whole_while_others_are_served() {
     a_slow_download("length");
 }
 
 #[test]
-fn a_slow_reader_gets_64_chunked_mebibytes_whole_while_others_run_at_full_speed() {
+fn a_slow_reader_gets_64_chunked_mebibytes_whole_while_others_are_served() {
     a_slow_download("chunked");
 }
 
@@ -96,7 +97,9 @@ fn a_slow_reader_gets_64_mebibytes_that_end_with_the_connection_whole() {
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask(&format!("/close/{SIZE}/65"));
     let framing = response_framing(&client.head(), "GET");
-    assert_eq!(read_slowly(&mut client, framing, 300), content_hash(65, SIZE));
+    let enough = Gate::new();
+    enough.open();
+    assert_eq!(read_slowly(&mut client, framing, 300, &enough), content_hash(65, SIZE));
 }
 
 /// Sends a body of `SIZE` bytes; `pause` after each of the first `slow` pieces.
@@ -126,9 +129,10 @@ fn upload(client: &mut Client, seed: u64, chunked: bool, slow: usize) -> String 
 }
 
 #[test]
-fn a_fast_upload_reaches_a_slow_server_whole_while_others_run_at_full_speed() {
+fn fast_uploads_reach_a_slow_server_whole_while_others_are_served() {
     let _alone = alone();
-    let slow = bodies(Uploads { pause: Duration::from_millis(3), slow_pieces: 1000, small_buffer: true });
+    let (enough, done) = (Gate::new(), Gate::new());
+    let slow = bodies(Uploads { slow_until: Some(enough.clone()), small_buffer: true });
     let fast = bodies(Uploads::default());
     let config = format!(
         "local slow = rsp.pool {{ name = 'slow', servers = {{ {:?} }} }}
@@ -137,17 +141,17 @@ fn a_fast_upload_reaches_a_slow_server_whole_while_others_run_at_full_speed() {
         slow.address, fast.address
     );
     let rsp = Rsp::start(&on_any_port(&config));
-    let done = Gate::new();
-    let (address, over) = (rsp.address().to_string(), done.clone());
-    let others = std::thread::spawn(move || quick_requests_meanwhile(&address, &over));
-    for chunked in [false, true] {
-        let said = upload(&mut Client::connect(rsp.address()), 66, chunked, 0);
-        assert_eq!(said, format!("{SIZE} {}", content_hash(66, SIZE)));
+    let uploads = [false, true].map(|chunked| {
+        let address = rsp.address().to_string();
+        std::thread::spawn(move || upload(&mut Client::connect(&address), 66, chunked, 0))
+    });
+    until("both uploads reached their server", || slow.head_count() == 2);
+    let others = quick_requests_beside(rsp.address(), &enough, &done);
+    for upload in uploads {
+        assert_eq!(upload.join().expect("an upload"), format!("{SIZE} {}", content_hash(66, SIZE)));
+        done.open();
     }
-    done.open();
-    let (count, slowest) = others.join().unwrap();
-    assert!(count > 200, "only {count} other requests went through beside it");
-    assert!(slowest < Duration::from_secs(5), "another client waited {slowest:?}");
+    assert!(others.join().expect("the others"), "others had to wait for the slow server");
 }
 
 #[test]
@@ -182,7 +186,8 @@ fn a_reader_that_stops_stops_the_server_too_and_costs_little_memory() {
     let _alone = alone();
     let (origin, sent) = pouring();
     let rsp = Rsp::over(&[&origin.address]);
-    assert!(rsp.pid() > 0);
+    // An answer of its own: it has started, and has what it needs for anything.
+    assert_eq!(Client::connect(rsp.address()).send("nonsense\r\n\r\n").response().status(), 400);
     let before = memory_kib(rsp.pid());
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask("/").head();

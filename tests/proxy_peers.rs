@@ -96,8 +96,8 @@ fn nginx_sees_the_clients_of_rsp() {
     }
     let (nginx, address) = nginx_taking_headers();
     sees_the_clients(&address);
-    let log = nginx.program.directory.read("access.log");
-    assert!(log.lines().any(|line| line.starts_with("::1 - - [")), "{log}");
+    let log = || nginx.program.directory.read("access.log");
+    until("nginx has logged a client of IPv6", || log().lines().any(|line| line.starts_with("::1 - - [")));
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_proxy_that_speaks_for_itself_or_for_nobody_it_knows_keeps_its_own_address()
 
 #[test]
 fn an_address_that_is_not_trusted_is_closed_at_once_and_counted_in_one_line() {
-    let rsp = trusting_loopback();
+    let (rsp, since) = (trusting_loopback(), Instant::now());
     for _ in 0..5 {
         let mut stranger = Client::connect_from("127.0.0.9", rsp.address());
         // It may be closed before this is sent.
@@ -158,12 +158,12 @@ fn an_address_that_is_not_trusted_is_closed_at_once_and_counted_in_one_line() {
     }
     rsp.wait_for_log("1 connections refused: not in trusted; the last was from 127.0.0.9");
     assert_eq!(known(&rsp, V4, ""), "192.0.2.7 4711 192.0.2.7", "the proxy is served all the same");
-    assert_eq!(rsp.log().matches("refused").count(), 1);
+    rsp.expect_told_rarely("refused", since);
 }
 
 #[test]
 fn what_is_no_header_ends_the_connection_without_an_answer() {
-    let rsp = trusting_loopback();
+    let (rsp, since) = (trusting_loopback(), Instant::now());
     let no_headers: [&[u8]; 7] = [
         REQUEST.as_bytes(),
         b"\r\nGET / HTTP/1.1\r\n\r\n",
@@ -180,7 +180,7 @@ fn what_is_no_header_ends_the_connection_without_an_answer() {
     cut.send(&V4[..20]).wire.finish_sending();
     cut.expect_end();
     rsp.wait_for_log("1 connections closed: no PROXY header; the last was from 127.0.0.1");
-    assert_eq!(rsp.log().matches("connections closed").count(), 1, "the others are told of later");
+    rsp.expect_told_rarely("connections closed", since);
     let mut silent = Client::connect(rsp.address());
     silent.wire.finish_sending();
     silent.expect_end();
@@ -188,12 +188,11 @@ fn what_is_no_header_ends_the_connection_without_an_answer() {
 
 #[test]
 fn a_header_that_does_not_come_in_time_ends_the_connection_without_an_answer() {
-    let rsp = proxied("trusted = { '127.0.0.1' }, timeouts = { head = '300ms' }, access_log = '-'");
+    let rsp = proxied("trusted = { '127.0.0.1' }, timeouts = { head = '2s' }, access_log = '-'");
     for begun in ["", "PROXY", V4] {
-        let mut client = Client::connect(rsp.address());
         let start = Instant::now();
-        client.send(begun).expect_end();
-        assert!(start.elapsed() >= Duration::from_millis(250), "{begun:?}");
+        Client::connect(rsp.address()).send(begun).expect_end();
+        assert!(start.elapsed() >= Duration::from_millis(1900), "{begun:?}");
     }
     rsp.wait_for_log("1 connections closed: late PROXY header; the last was from 127.0.0.1");
     // Time for the head begins behind the header.

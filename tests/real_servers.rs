@@ -14,6 +14,9 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Seconds after which the load tools call a request lost; on a busy machine their defaults are short.
+const PATIENCE: &str = "120";
+
 /// Runs a client program and returns what it said; it must say that it succeeded.
 fn ran(program: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(program);
@@ -45,7 +48,8 @@ fn number_after(report: &str, label: &str) -> u64 {
 
 fn ab(rsp: &Rsp, requests: u64, more: &[&str]) {
     let (count, url) = (requests.to_string(), format!("http://{}/small", rsp.address()));
-    let report = ran("ab", &[&["-q", "-n", &count, "-c", "32"], more, &[&url]].concat()).stdout;
+    let report =
+        ran("ab", &[&["-q", "-s", PATIENCE, "-n", &count, "-c", "32"], more, &[&url]].concat()).stdout;
     assert_eq!(number_after(&report, "Complete requests:"), requests);
     assert_eq!(number_after(&report, "Failed requests:"), 0, "{report}");
     assert!(!report.contains("Non-2xx"), "{report}");
@@ -54,7 +58,7 @@ fn ab(rsp: &Rsp, requests: u64, more: &[&str]) {
 /// hey counts per status and lists errors apart.
 fn hey(rsp: &Rsp, requests: u64, more: &[&str]) {
     let (count, url) = (requests.to_string(), format!("http://{}/small", rsp.address()));
-    let report = ran("hey", &[&["-n", &count, "-c", "32"], more, &[&url]].concat()).stdout;
+    let report = ran("hey", &[&["-t", PATIENCE, "-n", &count, "-c", "32"], more, &[&url]].concat()).stdout;
     assert_eq!(number_after(&report, "[200]"), requests, "{report}");
     assert!(!report.contains("Error distribution"), "{report}");
 }
@@ -123,8 +127,7 @@ fn ab_has_no_failure_in_100_000_requests_with_keep_alive() {
     let _alone = alone();
     let (nginx, rsp) = nginx_behind_rsp();
     ab(&rsp, 100_000, &["-k"]);
-    until("nginx has logged them all", || nginx.request_count() >= 100_000);
-    assert_eq!(nginx.request_count(), 100_000);
+    nginx.expect_requests(100_000);
 }
 
 #[test]
@@ -135,8 +138,7 @@ fn ab_has_no_failure_in_20_000_requests_without_keep_alive() {
     let _alone = alone();
     let (nginx, rsp) = nginx_behind_rsp();
     ab(&rsp, 20_000, &[]);
-    until("nginx has logged them all", || nginx.request_count() >= 20_000);
-    assert_eq!(nginx.request_count(), 20_000);
+    nginx.expect_requests(20_000);
 }
 
 #[test]
@@ -147,8 +149,7 @@ fn hey_has_no_failure_in_100_000_requests_with_keep_alive() {
     let _alone = alone();
     let (nginx, rsp) = nginx_behind_rsp();
     hey(&rsp, 100_000, &[]);
-    until("nginx has logged them all", || nginx.request_count() >= 100_000);
-    assert_eq!(nginx.request_count(), 100_000);
+    nginx.expect_requests(100_000);
 }
 
 #[test]
@@ -159,12 +160,12 @@ fn hey_has_no_failure_in_20_000_requests_without_keep_alive() {
     let _alone = alone();
     let (nginx, rsp) = nginx_behind_rsp();
     hey(&rsp, 20_000, &["-disable-keepalive"]);
-    until("nginx has logged them all", || nginx.request_count() >= 20_000);
-    assert_eq!(nginx.request_count(), 20_000);
+    nginx.expect_requests(20_000);
 }
 
 fn wrk(address: &str, path: &str) -> u64 {
-    let report = ran("wrk", &["-t1", "-c64", "-d3s", &format!("http://{address}{path}")]).stdout;
+    let url = format!("http://{address}{path}");
+    let report = ran("wrk", &["-t1", "-c64", "-d3s", "--timeout", PATIENCE, &url]).stdout;
     assert!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "{report}");
     let line = report.lines().find(|line| line.contains(" requests in ")).expect("a report");
     number_after(line, "")
@@ -178,7 +179,7 @@ fn wrk_reports_no_error_against_nginx() {
     let _alone = alone();
     let (nginx, rsp) = nginx_behind_rsp();
     let count = wrk(rsp.address(), "/small");
-    assert!(count > 1_000, "{count} requests");
+    assert!(count > 64, "{count} requests: not each connection had one");
     until("nginx has logged them", || nginx.request_count() as u64 >= count);
 }
 
@@ -201,8 +202,10 @@ fn wrk_reports_no_error_with_the_lua_policies_in_place() {
         nginx[1].address()
     );
     let rsp = Rsp::start(&on_any_port(&config));
-    assert!(wrk(rsp.address(), "/small") > 1_000);
-    assert!(nginx.iter().all(|one| one.request_count() > 100));
+    let count = wrk(rsp.address(), "/small") as usize;
+    until("nginx has logged them", || nginx.iter().map(Nginx::request_count).sum::<usize>() >= count);
+    let shares = nginx.each_ref().map(Nginx::request_count);
+    assert!(shares.iter().all(|share| share * 4 > count), "{shares:?} of {count}");
     assert_eq!(get(rsp.address(), "/small").status(), 404, "the host is example.com");
 }
 
@@ -267,5 +270,5 @@ fn rsp_stands_behind_haproxy_too() {
     for _ in 0..100 {
         assert_eq!(get(haproxy.address(), "/small").text(), "hello from nginx\n");
     }
-    assert_eq!(nginx.request_count(), 100);
+    nginx.expect_requests(100);
 }

@@ -18,18 +18,12 @@ fn binary() -> String {
     rsp_command().get_program().to_string_lossy().into_owned()
 }
 
-/// Held all at once, so that no two are the same.
-fn four_free_ports() -> Vec<String> {
-    let held: Vec<_> = (0..4).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    held.iter().map(|one| one.local_addr().expect("an address").port().to_string()).collect()
-}
-
 #[test]
 fn varnish_chain_answers_at_each_of_its_programs() {
     if !have(&["python3", "nginx", "varnishd", "haproxy", "curl"]) {
         return;
     }
-    let ports = four_free_ports();
+    let ports: Vec<String> = (0..4).map(|_| free_port().to_string()).collect();
     let binary = binary();
     let mut arguments = vec!["--check", "--binary", &binary];
     for (name, port) in ["--rsp", "--nginx", "--haproxy", "--varnish"].iter().zip(&ports) {

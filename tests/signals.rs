@@ -9,6 +9,12 @@ use support::*;
 
 const SIZE: u64 = 6_000_000;
 
+/// One that would wait for far longer than a test does, where it has a reason to.
+fn patient(origin: &Origin) -> Rsp {
+    let drain = "rsp.settings { drain_timeout = '10m' }";
+    Rsp::start(&format!("{}{drain}", balanced(&[&origin.address])))
+}
+
 /// A client in the middle of a download that it does not read on.
 fn downloading(rsp: &Rsp) -> Client {
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -27,7 +33,7 @@ fn read_rest(client: &mut Client) -> Vec<u8> {
 fn each_stopping_signal_lets_a_running_download_finish() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
         let origin = bodies(Uploads::default());
-        let mut rsp = Rsp::over(&[&origin.address]);
+        let mut rsp = patient(&origin);
         let mut client = downloading(&rsp);
         rsp.signal(signal);
         until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
@@ -69,7 +75,8 @@ fn asking(rsp: &Rsp, path: &str, count: usize) -> Vec<Client> {
 #[test]
 fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
     let origin = Origin::named("ok");
-    let busy = "rsp.on_request(function(req) while req.path == '/busy' do end end)";
+    let busy = "rsp.settings { drain_timeout = '10m' }
+                rsp.on_request(function(req) while req.path == '/busy' do end end)";
     let mut rsp = Rsp::start(&format!("{}{busy}", balanced(&[&origin.address])));
     rsp.signal(libc::SIGSTOP);
     // The first ones run into the time a script has: it learns of the signal with the others still in the queue.
@@ -88,14 +95,12 @@ fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
 #[test]
 fn idle_connections_do_not_hold_it_up() {
     let origin = Origin::named("ok");
-    let mut rsp = Rsp::over(&[&origin.address]);
+    let mut rsp = patient(&origin);
     let mut used = Client::connect(rsp.address());
     assert_eq!(used.get("/").text(), "ok");
     let mut unused = Client::connect(rsp.address());
-    let since = Instant::now();
     rsp.signal(libc::SIGTERM);
     assert_eq!(rsp.wait_for_exit().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(10), "it waited for {:?}", since.elapsed());
     used.expect_end();
     unused.expect_end();
 }
@@ -103,14 +108,12 @@ fn idle_connections_do_not_hold_it_up() {
 #[test]
 fn a_repeated_signal_ends_it_at_once() {
     let origin = bodies(Uploads::default());
-    let mut rsp = Rsp::over(&[&origin.address]);
+    let mut rsp = patient(&origin);
     let mut client = downloading(&rsp);
     rsp.signal(libc::SIGTERM);
     until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
-    let since = Instant::now();
     rsp.signal(libc::SIGTERM);
     rsp.wait_for_exit();
-    assert!(since.elapsed() < Duration::from_secs(10), "it waited for {:?}", since.elapsed());
     let mut rest = Vec::new();
     let end = client.wire.socket.read_to_end(&mut rest);
     assert!(end.is_err() || rest.len() < SIZE as usize);
@@ -125,7 +128,8 @@ fn draining_ends_when_its_time_is_over() {
     let since = Instant::now();
     rsp.signal(libc::SIGTERM);
     assert_eq!(rsp.wait_for_exit().code(), Some(0));
-    assert!(since.elapsed() >= Duration::from_millis(450) && since.elapsed() < Duration::from_secs(10));
+    assert!(since.elapsed() >= Duration::from_millis(450));
+    assert!(rsp.log().contains("drain_timeout is over"), "{}", rsp.log());
 }
 
 #[test]

@@ -3,22 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
-
 use support::*;
 
 const PAIRS: usize = 200;
 const SIZE: u64 = 8 << 20;
-
-fn settled(pid: u32) -> u64 {
-    let mut last = memory_kib(pid);
-    until("the memory stands still", || {
-        std::thread::sleep(Duration::from_millis(200));
-        let now = memory_kib(pid);
-        std::mem::replace(&mut last, now).abs_diff(now) < 64
-    });
-    last
-}
 
 #[test]
 fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothing_afterwards() {
@@ -47,7 +35,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     for number in 0..50 {
         get(rsp.address(), &format!("/length/100000/{number}"));
     }
-    let before = settled(rsp.pid());
+    let before = settled_memory_kib(rsp.pid());
 
     let mut readers: Vec<Client> = (0..PAIRS / 2)
         .map(|number| {
@@ -60,7 +48,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     until("all requests are on their way", || {
         fast.head_count() >= 50 + PAIRS / 2 && slow.head_count() >= PAIRS / 2
     });
-    let during = settled(rsp.pid());
+    let during = settled_memory_kib(rsp.pid());
     let each = during.saturating_sub(before) / PAIRS as u64;
     println!("{before} KiB before, {during} KiB with {PAIRS} slow pairs: {each} KiB each");
     assert!(during < before + PAIRS as u64 * 100, "{before} KiB before, {during} KiB during");

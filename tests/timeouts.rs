@@ -1,5 +1,6 @@
 //! Every wait has an end, with the status and the silence the contract gives it, and none of them hits what is
-//! merely slow.
+//! merely slow. A timeout that shall be hit is short; one that shall not be hit is some seconds, so that nobody is too
+//! slow because the machine is.
 
 mod support;
 
@@ -24,7 +25,7 @@ fn with_pool(origin: &str, timeouts: &str) -> Rsp {
 #[test]
 fn a_head_that_stays_incomplete_is_answered_408() {
     let origin = Origin::named("never");
-    let rsp = with_settings(&origin, "head = \"300ms\"");
+    let rsp = with_settings(&origin, "head = \"2s\"");
     let mut client = Client::connect(rsp.address());
     let answer = client.send("GET / HTTP/1.1\r\nHost: a\r\n").response();
     assert_eq!(answer.status(), 408);
@@ -35,7 +36,7 @@ fn a_head_that_stays_incomplete_is_answered_408() {
 #[test]
 fn a_head_that_drips_is_answered_408_because_the_whole_head_has_one_deadline() {
     let origin = Origin::named("never");
-    let rsp = with_settings(&origin, "head = \"600ms\"");
+    let rsp = with_settings(&origin, "head = \"2s\"");
     let mut client = Client::connect(rsp.address());
     client.send("GET / HTTP/1.1\r\nX-Long: ");
     let start = Instant::now();
@@ -43,10 +44,9 @@ fn a_head_that_drips_is_answered_408_because_the_whole_head_has_one_deadline() {
         if client.stays_open(Duration::from_millis(50)) {
             continue;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "the deadline moved with every byte");
         return;
     }
-    panic!("the connection was never ended");
+    panic!("the deadline moved with every byte");
 }
 
 #[test]
@@ -71,11 +71,11 @@ fn a_request_body_that_stops_is_answered_408_and_the_connection_closed() {
 #[test]
 fn a_request_body_that_is_merely_slow_arrives() {
     let origin = Origin::echo();
-    let rsp = with_settings(&origin, "body = \"2s\", head = \"1s\"");
+    let rsp = with_settings(&origin, "body = \"5s\", head = \"5s\"");
     let mut client = Client::connect(rsp.address());
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n");
     for _ in 0..30 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(200));
         client.send("x");
     }
     assert_eq!(client.response().text(), "x".repeat(30));
@@ -87,22 +87,23 @@ fn a_server_that_does_not_answer_is_given_up_with_504() {
         visit.request();
         visit.wait_for_end();
     });
-    let rsp = with_pool(&origin.address, "response = \"300ms\"");
+    let rsp = with_pool(&origin.address, "response = \"1s\"");
     let mut client = Client::connect(rsp.address());
     let answer = client.get("/");
     assert_eq!(answer.status(), 504);
+    origin.wait_for_requests(1);
     until("the origin's connection ended", || origin.open_count() == 0);
-    assert_eq!(origin.request_count(), 1, "a request that a server has is not tried again");
+    assert_eq!(origin.connection_count(), 1, "a request that a server has is not tried again");
 }
 
 #[test]
 fn the_wait_for_an_answer_starts_after_the_upload() {
     let origin = Origin::echo();
-    let rsp = with_pool(&origin.address, "response = \"700ms\"");
+    let rsp = with_pool(&origin.address, "response = \"5s\"");
     let mut client = Client::connect(rsp.address());
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\n");
     for _ in 0..15 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(400));
         client.send("x");
     }
     assert_eq!(client.response().text(), "x".repeat(15));
@@ -128,23 +129,23 @@ fn a_response_that_is_merely_slow_arrives() {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n");
         for _ in 0..20 {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(300));
             visit.send("x");
         }
     });
-    let rsp = with_pool(&origin.address, "gap = \"1500ms\", response = \"1500ms\"");
+    let rsp = with_pool(&origin.address, "gap = \"5s\", response = \"5s\"");
     assert_eq!(get(rsp.address(), "/").text(), "x".repeat(20));
 }
 
 #[test]
 fn the_gap_does_not_count_while_the_client_is_the_slow_one() {
     let origin = bodies(Uploads::default());
-    let rsp = with_pool(&origin.address, "gap = \"300ms\", response = \"5s\"");
+    let rsp = with_pool(&origin.address, "gap = \"4s\", response = \"10s\"");
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask("/length/8000000/9");
     let head = client.head();
     assert_eq!(head.status(), 200);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_secs(6));
     let mut body = Vec::new();
     client
         .wire
@@ -169,13 +170,13 @@ fn a_client_that_takes_nothing_is_given_up() {
 #[test]
 fn a_client_that_takes_little_now_and_then_is_not_given_up() {
     let origin = bodies(Uploads::default());
-    let rsp = with_settings(&origin, "write = \"1s\"");
+    let rsp = with_settings(&origin, "write = \"5s\"");
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask("/length/6000000/4");
     client.head();
     let mut body = Vec::new();
     for _ in 0..25 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(240));
         body.extend(client.wire.read_exactly(20_000).expect("the next piece"));
     }
     let left = 6_000_000 - body.len() as u64;
@@ -193,7 +194,7 @@ fn one_timeout_does_not_touch_other_requests() {
             visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let rsp = with_pool(&origin.address, "response = \"500ms\"");
+    let rsp = with_pool(&origin.address, "response = \"4s\"");
     let mut stuck: Vec<Client> = (0..10).map(|_| Client::connect(rsp.address())).collect();
     for client in &mut stuck {
         client.ask("/stuck");
@@ -258,10 +259,10 @@ fn continuing(gate: &Gate, body: &str) -> (Origin, Rsp) {
 #[test]
 fn a_body_held_back_until_the_server_asks_for_it_is_not_late() {
     let gate = Gate::new();
-    let (_origin, rsp) = continuing(&gate, "2s");
+    let (_origin, rsp) = continuing(&gate, "5s");
     let mut client = Client::connect(rsp.address());
     client.send(EXPECTING);
-    assert!(client.stays_open(Duration::from_millis(2500)), "the client was charged for the server's delay");
+    assert!(client.stays_open(Duration::from_millis(5500)), "the client was charged for the server's delay");
     gate.open();
     assert_eq!(client.head().status(), 100);
     // The body's time begins now.

@@ -219,13 +219,13 @@ fn a_quiet_tunnel_is_closed_when_its_time_is_over() {
 fn a_tunnel_outlives_the_timeouts_of_requests() {
     let origin = upgrading(echo);
     let config = format!(
-        "rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ response = \"200ms\", gap = \"200ms\", idle = \"200ms\" }} }}
-         rsp.settings {{ timeouts = {{ head = \"200ms\", body = \"200ms\", idle = \"200ms\" }} }}",
+        "rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ response = \"2s\", gap = \"2s\", idle = \"2s\" }} }}
+         rsp.settings {{ timeouts = {{ head = \"2s\", body = \"2s\", idle = \"2s\" }} }}",
         origin.address
     );
     let rsp = Rsp::start(&on_any_port(&config));
     let mut client = upgraded(&rsp);
-    assert!(client.stays_open(std::time::Duration::from_millis(800)));
+    assert!(client.stays_open(std::time::Duration::from_millis(3500)));
     client.send("still here");
     assert_eq!(client.wire.read_exactly(10).unwrap(), b"still here");
 }

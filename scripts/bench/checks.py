@@ -18,7 +18,7 @@ def fetch(scenario, port):
     for field in scenario.fields():
         request.add_header(*field.split(": ", 1))
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.read(), answer.headers
     except (urllib.error.URLError, OSError) as error:
         raise CannotStart(f"does not answer: {error}") from error

@@ -37,7 +37,7 @@ class Load:
     def call(self, command, **words):
         if self.cpus:
             command = [program("taskset"), "-c", ",".join(map(str, self.cpus)), *command]
-        words = {"capture_output": True, "text": True, "errors": "replace", "timeout": self.seconds + 60, **words}
+        words = {"capture_output": True, "text": True, "errors": "replace", "timeout": self.seconds + 120, **words}
         done = subprocess.run([str(word) for word in command], **words)
         return done.stdout + "\n" + done.stderr
 
@@ -92,7 +92,7 @@ class Wrk:
         scenario = load.scenario
         script = load.house.write("driver.lua", self.script(scenario))
         threads = min(len(load.cpus or [0]), scenario.connections) if scenario.workers > 1 else 1
-        command = ["-t", threads, "-c", scenario.connections, "-d", f"{load.seconds}s", "--timeout", "5s", "--latency"]
+        command = ["-t", threads, "-c", scenario.connections, "-d", f"{load.seconds}s", "--timeout", "30s", "--latency"]
         fields = [*scenario.fields(), *(["Connection: close"] if scenario.close else [])]
         command += [word for field in fields for word in ("-H", field)]
         return wrk_figures(load.call([program("wrk"), *command, "-s", script, load.url]))
@@ -113,7 +113,7 @@ class Ab:
 
     def run(self, load):
         scenario = load.scenario
-        words = ["-q", "-t", load.seconds, "-n", 2000000, "-c", scenario.connections, "-s", 5]
+        words = ["-q", "-t", load.seconds, "-n", 2000000, "-c", scenario.connections, "-s", 30]
         words += [] if scenario.close else ["-k"]
         words += ["-p", load.body(), "-T", "application/octet-stream"] if scenario.upload else []
         words += [word for field in scenario.fields() for word in ("-H", field)]

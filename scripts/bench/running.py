@@ -7,6 +7,7 @@ script itself is killed. Nothing is ended by name, only by the ids of what was s
 
 import ctypes
 import os
+import random
 import resource
 import shutil
 import signal
@@ -38,7 +39,7 @@ def program(name):
 def version(command):
     """First line of what a program says about its version, or "unknown"."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return (done.stdout + done.stderr).strip().split("\n")[0].split(" - http")[0]
@@ -51,8 +52,18 @@ def descriptors():
 
 
 def free_ports(count):
-    """Distinct loopback ports that nobody listens on now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Distinct loopback ports that nobody listens on now, and that the kernel gives to nobody by itself: a client's
+    connection takes none of them before the program does that is started on it."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    numbers = random.sample(range(10000, first), 500) if first >= 12000 else [0] * count
+    held = []
+    for number in numbers:
+        try:
+            held.append(socket.create_server(("127.0.0.1", number)))
+        except OSError:
+            continue
+        if len(held) == count:
+            break
     ports = [s.getsockname()[1] for s in held]
     for s in held:
         s.close()
@@ -80,7 +91,7 @@ class Running:
     def said(self):
         return self.log.read_text(errors="replace").strip()
 
-    def wait_for(self, port, seconds=20):
+    def wait_for(self, port, seconds=120):
         """Returns when something accepts on the port; raises with the program's own words if it ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -94,7 +94,7 @@ class Processes(unittest.TestCase):
     def test_the_cpu_of_children_counts_and_nothing_stays_behind(self):
         with House() as house:
             running = house.start("stubborn", [sys.executable, "-c", CHILD])
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while "burnt" not in running.said() and time.monotonic() < deadline:
                 time.sleep(0.01)
             family = running.pids()
@@ -102,7 +102,7 @@ class Processes(unittest.TestCase):
             self.assertGreaterEqual(running.cpu_ns(), 200_000_000)
         self.assertFalse(house.dir.exists())
         # Killed, but not our child: the kernel may take a moment over it.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while any(lives(p) for p in family) and time.monotonic() < deadline:
             time.sleep(0.01)
         self.assertEqual([p for p in family if lives(p)], [])

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 
-PATIENCE = 20  # seconds for the last bodies
+PATIENCE = 90  # seconds for the last bodies
 
 
 class Lane:

@@ -60,24 +60,40 @@ impl Sender {
     /// Hands the buffer over without waiting. False if the queue was full (or the consumer gone): the batch is
     /// lost then, and its records are counted as dropped.
     pub fn send(&mut self) -> bool {
+        let sent = self.hand_over();
+        if !sent {
+            self.lose();
+        }
+        sent
+    }
+
+    /// The same for who asks again soon: where the queue is full, a batch that is not stays here for more records.
+    /// So the queue takes as much as it has room for, however small the batches are that were sent first.
+    pub fn send_or_keep(&mut self) -> bool {
+        if self.buffer.len() >= self.batch_size { self.send() } else { self.hand_over() }
+    }
+
+    fn hand_over(&mut self) -> bool {
         if self.buffer.is_empty() {
             return true;
         }
-        let records = std::mem::take(&mut self.records);
-        let batch = std::mem::take(&mut self.buffer);
-        match self.full.try_send(batch) {
+        match self.full.try_send(std::mem::take(&mut self.buffer)) {
             Ok(()) => {
                 let fresh = || Vec::with_capacity(self.batch_size);
                 self.buffer = self.empty.try_recv().unwrap_or_else(|_| fresh());
+                self.records = 0;
                 true
             }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
                 self.buffer = batch;
-                self.buffer.clear();
-                self.dropped.fetch_add(records, Ordering::Relaxed);
                 false
             }
         }
+    }
+
+    fn lose(&mut self) {
+        self.buffer.clear();
+        self.dropped.fetch_add(std::mem::take(&mut self.records), Ordering::Relaxed);
     }
 
     /// Records lost so far; shared with the receiver.
@@ -158,11 +174,13 @@ mod tests {
     use super::*;
 
     fn put(sender: &mut Sender, records: &[&str]) -> bool {
-        for record in records {
-            sender.buffer().extend_from_slice(record.as_bytes());
-            sender.note();
-        }
+        records.iter().for_each(|record| add(sender, record));
         sender.send()
+    }
+
+    fn add(sender: &mut Sender, record: &str) {
+        sender.buffer().extend_from_slice(record.as_bytes());
+        sender.note();
     }
 
     #[test]
@@ -188,6 +206,21 @@ mod tests {
         assert!(put(&mut sender, &["e"]));
         assert_eq!(receiver.recv().as_deref(), Some(&b"e"[..]));
         assert_eq!(sender.dropped().load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_full_is_kept_until_there_is_room_and_a_full_one_is_not() {
+        let (mut sender, mut receiver) = queue(1, 4);
+        assert!(put(&mut sender, &["a"]));
+        for (record, kept) in [("b", 1), ("c", 2), ("d", 3)] {
+            add(&mut sender, record);
+            assert_eq!((sender.send_or_keep(), sender.len(), receiver.dropped()), (false, kept, 0));
+        }
+        assert_eq!(receiver.recv().as_deref(), Some(&b"a"[..]));
+        assert!(sender.send_or_keep());
+        add(&mut sender, "full");
+        assert_eq!((sender.send_or_keep(), sender.len(), receiver.dropped()), (false, 0, 1));
+        assert_eq!(receiver.recv().as_deref(), Some(&b"bcd"[..]));
     }
 
     #[test]

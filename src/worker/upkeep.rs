@@ -20,7 +20,7 @@ impl<N: Network> Core<N> {
 
     pub fn flush_access(&mut self) {
         if let Some(access) = &mut self.access {
-            access.send();
+            access.send_or_keep();
         }
     }
 

@@ -10,44 +10,45 @@ use sha2::{Digest, Sha256};
 use super::content::{Content, hex};
 use super::message::{Framing, Head, request_framing};
 use super::origin::{Origin, Visit};
+use super::wait::Gate;
 
 /// How the origin takes uploads.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Uploads {
-    /// Waits this long after each of the first `slow_pieces` pieces it reads.
-    pub pause: Duration,
-    pub slow_pieces: usize,
+    /// Waits a little after each piece it reads, and more after many, until this gate is open.
+    pub slow_until: Option<Gate>,
     /// Shrinks the origin's receive buffer so that the kernel takes little on its behalf.
     pub small_buffer: bool,
 }
 
 pub fn bodies(uploads: Uploads) -> Origin {
+    let small_buffer = uploads.small_buffer;
     let script = move |visit: &mut Visit| {
         while let Some(head) = visit.head() {
-            if serve(visit, &head, uploads).is_none() {
+            if serve(visit, &head, &uploads).is_none() {
                 return;
             }
         }
     };
-    if uploads.small_buffer { Origin::run_with_small_buffer(script) } else { Origin::run(script) }
+    if small_buffer { Origin::run_with_small_buffer(script) } else { Origin::run(script) }
 }
 
 /// `None` when the connection is to be closed.
-fn serve(visit: &mut Visit, head: &Head, uploads: Uploads) -> Option<()> {
+fn serve(visit: &mut Visit, head: &Head, uploads: &Uploads) -> Option<()> {
     match request_framing(head) {
         Framing::None => download(visit, head.target()),
         framing => upload(visit, framing, uploads),
     }
 }
 
-fn upload(visit: &mut Visit, framing: Framing, uploads: Uploads) -> Option<()> {
+fn upload(visit: &mut Visit, framing: Framing, uploads: &Uploads) -> Option<()> {
     let (mut hash, mut size, mut pieces) = (Sha256::new(), 0, 0);
     let mut take = |bytes: &[u8]| {
         hash.update(bytes);
         size += bytes.len();
         pieces += 1;
-        if pieces <= uploads.slow_pieces {
-            std::thread::sleep(uploads.pause);
+        if uploads.slow_until.as_ref().is_some_and(|gate| !gate.is_open()) {
+            std::thread::sleep(Duration::from_millis(if pieces < 1000 { 3 } else { 50 }));
         }
     };
     visit.wire.body(framing, &mut take).ok()?;

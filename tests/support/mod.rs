@@ -25,7 +25,9 @@ pub use content::{Content, content_bytes, content_hash, hash_of, hex};
 pub use directory::Directory;
 pub use message::{Framing, Head, Message, response_framing};
 pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
-pub use proc::{cpu_time, descriptors, leave_descriptors, limit_descriptors, memory_kib, send_signal};
+pub use proc::{
+    cpu_time, descriptors, leave_descriptors, limit_descriptors, memory_kib, send_signal, settled_memory_kib,
+};
 pub use programs::{Haproxy, Nginx, Program, Varnish, free_port, have};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
 pub use trace::{Call, Traced, can_trace, counts, waits};

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::client::socket_address;
 use super::message::{Head, Message, request_framing};
-use super::wait::until;
+use super::wait::{DEADLINE, until, within};
 use super::wire::Wire;
 
 /// A running origin; it ends, with all its connections, when dropped.
@@ -17,6 +18,7 @@ pub struct Origin {
     /// As rsp's config writes it: `ip:port` or `unix:path`.
     pub address: String,
     seen: Arc<Seen>,
+    accepting: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -66,8 +68,8 @@ impl Origin {
         };
         let seen = Arc::new(Seen::default());
         let shared = seen.clone();
-        std::thread::spawn(move || accept_all(listener, shared, Arc::new(script)));
-        Origin { address, seen }
+        let accepting = std::thread::spawn(move || accept_all(listener, shared, Arc::new(script)));
+        Origin { address, seen, accepting }
     }
 
     /// Answers every request with the same bytes.
@@ -135,14 +137,16 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         self.seen.stop.store(true, Ordering::SeqCst);
-        for socket in lock(&self.seen.open).values() {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
         // Wakes the accepting thread, which then closes the listener.
         if let Ok((domain, target)) = socket_address(&self.address)
             && let Ok(socket) = Socket::new(domain, Type::STREAM, None)
+            && socket.connect(&target).is_ok()
         {
-            let _ = socket.connect(&target);
+            // Nobody is cut off for good who could come back in at once.
+            within(DEADLINE, || self.accepting.is_finished());
+        }
+        for socket in lock(&self.seen.open).values() {
+            let _ = socket.shutdown(Shutdown::Both);
         }
         if let Some(path) = self.address.strip_prefix("unix:") {
             let _ = std::fs::remove_file(path);
@@ -172,6 +176,8 @@ fn accept_all(listener: Socket, seen: Arc<Seen>, script: Arc<dyn Fn(&mut Visit) 
         let (seen, script) = (seen.clone(), script.clone());
         std::thread::spawn(move || {
             let mut visit = Visit { wire: Wire::new(socket), number, seen: seen.clone() };
+            // Some readers are slow on purpose, and others have their turn after many.
+            visit.wire.socket.set_write_timeout(Some(DEADLINE * 6)).expect("a write timeout");
             script(&mut visit);
             // The clone goes first: closing (or resetting) happens with the last descriptor.
             lock(&seen.open).remove(&number);
@@ -290,8 +296,29 @@ fn knock(target: &SockAddr) -> Socket {
     socket
 }
 
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
+/// Ports that the kernel gives to those who want any begin here or higher.
+fn first_given_port() -> u32 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|low| low.parse().ok()).unwrap_or(0)
+}
+
+/// A free port for a program that cannot choose one itself. It is one that the kernel gives to nobody by itself, and
+/// each is tried once in a process: it stays free until that program takes it, also while that is down.
 pub fn free_port() -> u16 {
+    const LOWEST: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = first_given_port().saturating_sub(LOWEST);
+    // Another process of tests begins elsewhere.
+    let first = std::process::id().wrapping_mul(97);
+    let port = |_| {
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        u16::try_from(LOWEST + at).ok().filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    };
+    (0..count).find_map(port).unwrap_or_else(any_port)
+}
+
+/// A port that was free a moment ago.
+fn any_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

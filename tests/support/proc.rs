@@ -2,11 +2,27 @@
 
 use std::time::Duration;
 
-/// Resident memory in KiB.
+use super::wait::until;
+
+/// Resident memory that is no file's, in KiB. Counted page by page: `VmRSS` is off by megabytes where there are many
+/// cores, and grows with every page of the program that is used for the first time.
 pub fn memory_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let sums = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("a running process");
+    let line = sums.lines().find(|line| line.starts_with("Anonymous:")).expect("a sum");
     line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number of KiB")
+}
+
+/// Its memory once that stands still for a second.
+pub fn settled_memory_kib(pid: u32) -> u64 {
+    let (mut last, mut still) = (memory_kib(pid), 0);
+    until("the memory stands still", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = memory_kib(pid);
+        let same = std::mem::replace(&mut last, now).abs_diff(now) < 64;
+        still = if same { still + 1 } else { 0 };
+        still == 5
+    });
+    last
 }
 
 /// Open descriptors.

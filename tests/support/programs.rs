@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::directory::Directory;
 use super::proc::send_signal;
-use super::wait::within;
+use super::wait::{DEADLINE, until, within};
 
 pub use super::origin::free_port;
 
@@ -72,7 +72,8 @@ impl Program {
 
     fn accepts(&mut self) -> bool {
         let mut alive = true;
-        let reached = within(Duration::from_secs(20), || {
+        // Varnish compiles its configuration first.
+        let reached = within(DEADLINE, || {
             alive = self.child.try_wait().is_ok_and(|status| status.is_none());
             !alive || Client::try_connect(&self.address, None).is_ok()
         });
@@ -123,6 +124,12 @@ impl Nginx {
     /// Makes a file available at `/name`.
     pub fn publish(&self, name: &str, content: &[u8]) {
         self.program.directory.write(&format!("files/{name}"), content);
+    }
+
+    /// Asserts that so many requests reached nginx, no more. It logs a request after its answer.
+    pub fn expect_requests(&self, count: usize) {
+        until(&format!("nginx has logged {count} requests"), || self.request_count() >= count);
+        assert_eq!(self.request_count(), count);
     }
 
     /// Requests nginx has logged.

@@ -127,6 +127,13 @@ impl Rsp {
         until(&format!("the log says {words:?}"), || self.log().contains(words));
     }
 
+    /// Asserts that what happens again and again is told at once, and then at most every ten seconds.
+    pub fn expect_told_rarely(&self, words: &str, since: Instant) {
+        self.wait_for_log(words);
+        let told = self.log().matches(words).count() as u64;
+        assert!(told <= 1 + since.elapsed().as_secs() / 10, "{told} lines:\n{}", self.log());
+    }
+
     pub fn wait_for_output(&self, words: &str) {
         until(&format!("stdout says {words:?}"), || self.output().contains(words));
     }
@@ -145,6 +152,8 @@ impl Rsp {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
+        // Threads read what it said, to the end of the pipes; those ended with it.
+        until("its last words were read", || is_read(&self.stderr) && is_read(&self.stdout));
         status.expect("a status")
     }
 
@@ -180,6 +189,11 @@ fn gather(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<u8>>> {
         }
     });
     bytes
+}
+
+/// Whether the thread that reads this is done.
+fn is_read(bytes: &Arc<Mutex<Vec<u8>>>) -> bool {
+    Arc::strong_count(bytes) == 1
 }
 
 fn text_of(bytes: &Mutex<Vec<u8>>) -> String {
@@ -237,7 +251,7 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
         if let Some(status) = child.try_wait().expect("a child") {
             break status.code();
         }
-        if start.elapsed() > DEADLINE * 8 {
+        if start.elapsed() > DEADLINE * 6 {
             let _ = child.kill();
             let _ = child.wait();
             panic!("{command:?} did not end; it said:\n{}{}", text_of(&stdout), text_of(&stderr));
@@ -245,6 +259,6 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
         std::thread::sleep(std::time::Duration::from_millis(5));
     };
     // The pipes are read to their end by threads; both ended with the child, so they are done in a moment.
-    until("the output was read", || Arc::strong_count(&stdout) == 1 && Arc::strong_count(&stderr) == 1);
+    until("the output was read", || is_read(&stdout) && is_read(&stderr));
     Finished { code, stdout: text_of(&stdout), stderr: text_of(&stderr) }
 }
