@@ -1,9 +1,7 @@
 //! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own.
 //!
-//! The hook stops Lua code, but three things escape it. A coroutine in which it raised its error keeps its hooks
-//! switched off, so nothing may run there any more, `__close` methods neither. Whoever resumes a coroutine gets
-//! that error as a value and could go on with the next one, each with a fresh count. And loops in C over a length
-//! that a script makes up, or over very much data, are one instruction to the hook.
+//! The hook stops Lua code, but two things escape it: coroutines (see `coroutines`), and loops in C over a length
+//! that a script makes up, or over very much data, which are one instruction to the hook.
 
 use std::ffi::{CStr, c_int};
 
@@ -12,7 +10,8 @@ use mlua::{Lua, Table, ffi};
 use super::State;
 use super::calls::{cpu_time, note_spent};
 use super::cell::{cell_of, raise, refuse};
-use super::stack::{push_text, text_at};
+use super::coroutines;
+use super::stack::push_text;
 use crate::script::budget;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -30,11 +29,9 @@ const COMPARISONS: u32 = 4096;
 
 /// Puts each watch in the place of Lua's own function, which is its first upvalue.
 pub fn watch(lua: &Lua) -> mlua::Result<()> {
-    let coroutine: [(&CStr, ffi::lua_CFunction); 3] =
-        [(c"close", close), (c"wrap", wrap), (c"resume", resume)];
     let table: [(&CStr, ffi::lua_CFunction); 5] =
         [(c"concat", concat), (c"insert", insert), (c"move", move_all), (c"remove", remove), (c"sort", sort)];
-    put(lua, "coroutine", &coroutine)?;
+    put(lua, "coroutine", &coroutines::WATCHED)?;
     put(lua, "table", &table)?;
     put(lua, "string", &[(c"rep", rep)])
 }
@@ -57,119 +54,9 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
 }
 
 /// Lua's own function, in this function's frame: it sees the same arguments, and names the same caller.
-unsafe fn own(state: State) -> c_int {
+pub(super) unsafe fn own(state: State) -> c_int {
     // SAFETY: see above; functions of the library have no upvalues, so none of them is missed.
     unsafe { ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)).map_or(0, |own| own(state)) }
-}
-
-unsafe extern "C-unwind" fn resume(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        refuse_spent(state);
-        let results = own(state);
-        pass_on(state, results);
-        results
-    }
-}
-
-/// A function that resumes a coroutine: Lua's own would close it with its hooks off.
-unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        let thread = ffi::lua_newthread(state);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_xmove(state, thread, 1);
-        ffi::lua_pushcclosure(state, wrapped, 2);
-        1
-    }
-}
-
-unsafe extern "C-unwind" fn wrapped(state: State) -> c_int {
-    // SAFETY: see above; the second upvalue is the coroutine that `wrap` made.
-    unsafe {
-        refuse_spent(state);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
-        ffi::lua_insert(state, 1);
-        let results = own(state);
-        pass_on(state, results);
-        if ffi::lua_toboolean(state, -results) != 0 {
-            return results - 1;
-        }
-        let thread = ffi::lua_tothread(state, ffi::lua_upvalueindex(2));
-        let out_of_memory = ffi::lua_status(thread) == ffi::LUA_ERRMEM;
-        if died(thread) && !was_stopped(thread) {
-            ffi::lua_closethread(thread, state);
-            ffi::lua_xmove(thread, state, 1);
-            refuse_spent(state);
-        }
-        if !out_of_memory && ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
-            ffi::luaL_where(state, 1);
-            ffi::lua_insert(state, -2);
-            ffi::lua_concat(state, 2);
-        }
-        ffi::lua_error(state)
-    }
-}
-
-unsafe extern "C-unwind" fn close(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        refuse_spent(state);
-        let thread = ffi::lua_tothread(state, 1);
-        if !thread.is_null() && died(thread) && was_stopped(thread) {
-            ffi::lua_pushboolean(state, 0);
-            push_text(state, b"the coroutine was stopped");
-            return 2;
-        }
-        let results = own(state);
-        pass_on(state, results);
-        results
-    }
-}
-
-/// An error ended this coroutine.
-unsafe fn died(thread: State) -> bool {
-    // SAFETY: see above; asking for the status touches nothing.
-    !matches!(unsafe { ffi::lua_status(thread) }, ffi::LUA_OK | ffi::LUA_YIELD)
-}
-
-/// The hook raised an error in this coroutine, and nothing ran in it since.
-unsafe fn was_stopped(thread: State) -> bool {
-    // SAFETY: see above.
-    unsafe { ffi::lua_gethookcount(thread) != budget::INSTRUCTIONS }
-}
-
-/// Nothing is resumed or closed any more in a call whose time is over.
-unsafe fn refuse_spent(state: State) {
-    // SAFETY: see above.
-    unsafe {
-        let cell = cell_of(state);
-        if (*cell).budget.was_spent() {
-            note_spent(state, cell);
-            raise(state, cell);
-        }
-    }
-}
-
-/// What stopped a coroutine stops who resumed it. The results stand on the stack; the first one says whether all
-/// went well, an error is the second one.
-unsafe fn pass_on(state: State, results: c_int) {
-    // SAFETY: see above.
-    unsafe {
-        let cell = cell_of(state);
-        if !(*cell).budget.was_spent() {
-            return;
-        }
-        note_spent(state, cell);
-        let told = results == 2 && ffi::lua_toboolean(state, -2) == 0;
-        let text = if told { text_at(state, -1) } else { None };
-        if text.is_some_and(|text| text.ends_with((*cell).message.as_bytes())) {
-            ffi::lua_error(state);
-        }
-        raise(state, cell);
-    }
 }
 
 /// So much was done in what the hook saw as one instruction: is there time left?

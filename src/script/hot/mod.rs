@@ -9,9 +9,11 @@
 //! frames that own nothing (only `Copy` data); what must be owned, texts above all, lives in the `Cell`. Safe
 //! code that is called from there is fenced by `guard`.
 
+mod alarm;
 mod answers;
 mod calls;
 mod cell;
+mod coroutines;
 mod fields;
 mod library;
 mod objects;
@@ -27,8 +29,9 @@ use super::budget;
 use super::directory::Directory;
 use super::request::{Kind, Subject};
 use crate::config::{PoolId, ServerId};
+use alarm::Alarm;
 use answers::{redirect, respond};
-use calls::{describe, enter, hook, set_metatable};
+use calls::{describe, enter, set_metatable};
 use cell::{Cell, Object, Owner, ServersOfPool};
 pub use library::watch;
 use objects::{kind_at, make_kind, push_object, push_request};
@@ -69,6 +72,7 @@ pub struct Machine {
     lua: Lua,
     main: State,
     cell: *mut Cell,
+    alarm: Alarm,
 }
 
 impl Machine {
@@ -90,10 +94,9 @@ impl Machine {
                 for kind in Kind::ALL {
                     (*cell).kinds[kind as usize] = make_kind(state, kind);
                 }
-                ffi::lua_sethook(main, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS);
             })?;
         }
-        Ok(Machine { lua: lua.clone(), main, cell })
+        Ok(Machine { lua: lua.clone(), main, cell, alarm: Alarm::new(main) })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
@@ -160,18 +163,18 @@ impl Machine {
     pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
         // SAFETY: no reference into the cell outlives these statements.
         unsafe { (*self.cell).budget.begin(limit) };
+        self.alarm.begin();
         let result = work();
-        self.end_budget();
+        self.alarm.end();
+        // SAFETY: as above.
+        unsafe { (*self.cell).budget.end() };
         result
     }
 
-    fn end_budget(&self) {
-        // SAFETY: no reference into the cell outlives this; setting a hook cannot raise.
-        unsafe {
-            if (*self.cell).budget.end() {
-                ffi::lua_sethook(self.main, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS);
-            }
-        }
+    /// As if the system had no timer for the alarm.
+    #[cfg(test)]
+    pub fn stop_timer(&mut self) {
+        self.alarm.stop();
     }
 
     /// Calls a script's function about `subject` and hands what it returned to `judge`. An error is the message
@@ -221,13 +224,15 @@ impl Machine {
         cell.subject = std::ptr::from_mut(subject).cast();
         (cell.job, cell.function) = (job, function);
         cell.budget.begin(budget::CALL);
+        self.alarm.begin();
     }
 
     fn end(&mut self) {
+        self.alarm.end();
         let cell = self.cell();
         cell.live = 0;
         cell.subject = std::ptr::null_mut();
-        self.end_budget();
+        cell.budget.end();
     }
 
     /// The returned value at `index`; it stays valid until the stack is cleared.
