@@ -1,4 +1,5 @@
-//! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own.
+//! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own, and a
+//! quicker `sub`.
 //!
 //! The hook stops Lua code, but two things escape it: coroutines (see `coroutines`), and loops in C over a length
 //! that a script makes up, or over very much data, which are one instruction to the hook.
@@ -11,7 +12,8 @@ use super::State;
 use super::calls::{cpu_time, note_spent};
 use super::cell::{cell_of, raise, refuse};
 use super::coroutines;
-use super::stack::push_text;
+use super::known::{PLACES, push_known};
+use super::stack::{push_text, text_at};
 use crate::script::budget;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -24,6 +26,8 @@ const MOST: i64 = (budget::MEMORY / 16) as i64;
 const MANY: i64 = 1000;
 /// As much work as one element.
 const BYTES_AN_ELEMENT: usize = 64;
+/// The upvalue of `sub` behind which are the strings that it keeps.
+pub(super) const CUTS: c_int = 2;
 /// The clock is looked at every so many of them.
 const COMPARISONS: u32 = 4096;
 
@@ -33,7 +37,7 @@ pub fn watch(lua: &Lua) -> mlua::Result<()> {
         [(c"concat", concat), (c"insert", insert), (c"move", move_all), (c"remove", remove), (c"sort", sort)];
     put(lua, "coroutine", &coroutines::WATCHED)?;
     put(lua, "table", &table)?;
-    put(lua, "string", &[(c"rep", rep)])
+    put(lua, "string", &[(c"rep", rep), (c"sub", sub)])
 }
 
 fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> mlua::Result<()> {
@@ -41,11 +45,16 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
     // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
     unsafe {
         lua.exec_raw::<()>(library, |state| {
+            ffi::luaL_checkstack(state, 2 + PLACES as c_int, std::ptr::null());
             for (name, function) in functions {
                 // `wrap` is made anew from Lua's `resume`, in whose place nothing was put yet.
                 let own = if *name == c"wrap" { c"resume" } else { *name };
                 ffi::lua_getfield(state, -1, own.as_ptr());
-                ffi::lua_pushcclosure(state, *function, 1);
+                let kept = if *name == c"sub" { PLACES as c_int } else { 0 };
+                for _ in 0..kept {
+                    ffi::lua_pushnil(state);
+                }
+                ffi::lua_pushcclosure(state, *function, 1 + kept);
                 ffi::lua_setfield(state, -2, name.as_ptr());
             }
             ffi::lua_pop(state, 1);
@@ -175,6 +184,34 @@ unsafe extern "C-unwind" fn rep(state: State) -> c_int {
         charge(state, (ffi::lua_rawlen(state, -1) / BYTES_AN_ELEMENT) as i64);
         results
     }
+}
+
+/// Not to watch it: handlers call it for most requests, mostly to cut the same beginning off their paths.
+unsafe extern "C-unwind" fn sub(state: State) -> c_int {
+    // SAFETY: see above; the argument stands on the stack as long as its text is used.
+    unsafe {
+        let (text, first) = (text_at(state, 1), whole_at(state, 2));
+        let last = if ffi::lua_isnoneornil(state, 3) != 0 { Some(-1) } else { whole_at(state, 3) };
+        let (Some(text), Some(first), Some(last)) = (text, first, last) else { return own(state) };
+        push_known(state, &raw mut (*cell_of(state)).cuts, cut(text, first, last));
+        1
+    }
+}
+
+/// What the library takes for a whole number: `2.0` and `"2"` as well.
+unsafe fn whole_at(state: State, index: c_int) -> Option<i64> {
+    let mut is_whole = 0;
+    // SAFETY: see above; this neither converts what stands there nor raises.
+    let number = unsafe { ffi::lua_tointegerx(state, index, &mut is_whole) };
+    (is_whole != 0).then_some(number)
+}
+
+/// From the first to the last byte, both counted from 1, or from the end with -1.
+fn cut(text: &[u8], first: i64, last: i64) -> &[u8] {
+    let len = text.len() as i64;
+    let from_start = |at: i64| if at < 0 { at.saturating_add(len + 1) } else { at };
+    let (first, last) = (from_start(first).max(1), from_start(last).clamp(0, len));
+    text.get(first as usize - 1..last as usize).unwrap_or_default()
 }
 
 unsafe fn is_empty(state: State, index: c_int) -> bool {
