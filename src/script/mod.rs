@@ -11,6 +11,7 @@ mod failure;
 mod hot;
 mod load;
 mod nearest;
+mod quick;
 mod request;
 mod run;
 mod source;

@@ -96,6 +96,13 @@ impl Script {
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
+    /// As on a system that has no timers for it.
+    #[cfg(test)]
+    pub(super) fn without_timer(mut self) -> Script {
+        self.vm.machine.stop_timer();
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn vm(&self) -> &Vm {
         &self.vm

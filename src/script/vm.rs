@@ -3,7 +3,7 @@
 //!
 //! Three holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
 //! (Lua's own calls it before, and inside a hook that would switch the budget off), `setmetatable` takes no `__gc`
-//! (hot/calls.rs), and coroutines and long loops of the library are watched (hot/library.rs). What no hook sees is a
+//! (hot/calls.rs), and coroutines (hot/coroutines.rs) and long loops of the library (hot/library.rs) are watched. What no hook sees is a
 //! single long call that is left: `string.find` with a backtracking pattern, or work on strings of many megabytes
 //! (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
 

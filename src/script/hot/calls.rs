@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mlua::ffi;
 
+use super::alarm::{take_over, watch_closely};
 use super::cell::{Cell, cell_of, guard, push_position, refuse};
 use super::objects::{push_own, push_request};
 use super::servers::push_servers;
@@ -82,8 +83,8 @@ pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
     }
 }
 
-/// Called every `budget::INSTRUCTIONS` VM instructions; after every single one once the budget is spent, so
-/// that no `pcall` gets anywhere. Coroutines inherit it.
+/// Called every `budget::INSTRUCTIONS` VM instructions where `alarm` has set it; after every single one once the budget is spent, so
+/// that no `pcall` gets anywhere.
 pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.
     unsafe {
@@ -91,7 +92,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debu
         if !(*cell).budget.is_spent(cpu_time) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A coroutine that was stopped in an earlier call and lived on.
-                ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS);
+                watch_closely(state);
             }
             return;
         }
@@ -108,6 +109,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debu
 pub(super) unsafe fn note_spent(state: State, cell: *mut Cell) {
     // SAFETY: see above; setting a hook cannot raise.
     unsafe {
+        take_over();
         for thread in [state, (*cell).main] {
             ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, 1);
         }

@@ -9,12 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::ffi;
 
+use super::fields::{HOSTS, TEXTS};
+use super::known::Known;
+use super::library::CUTS;
 use super::stack::push_text;
 use super::{Job, Slot, State};
 use crate::config::PoolId;
 use crate::script::answer::Draft;
 use crate::script::budget::Budget;
 use crate::script::directory::Directory;
+use crate::script::quick::Quick;
 use crate::script::request::{Kind, Subject};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -25,6 +29,7 @@ use crate::script::request::{Kind, Subject};
 pub(super) struct Cell {
     /// The number of the call that runs now, 0 between calls. Objects of other calls have ended.
     pub(super) live: u64,
+    /// The number of the last call: odd, so that it cannot be taken for the address of anything.
     pub(super) calls: u64,
     /// Points to the caller's `Subject` while a call runs, null otherwise.
     pub(super) subject: *mut Subject<'static>,
@@ -35,6 +40,11 @@ pub(super) struct Cell {
     pub(super) servers: Vec<ServersOfPool>,
     pub(super) directory: Directory,
     pub(super) budget: Budget,
+    /// The names of the quick fields as Lua has them, by address.
+    pub(super) names: [*const c_void; Quick::ALL.len()],
+    pub(super) hosts: Known,
+    pub(super) texts: Known,
+    pub(super) cuts: Known,
     /// Comparisons of `table.sort`, to look at the clock now and then.
     pub(super) compared: u32,
     /// Why the last guarded step refused.
@@ -86,7 +96,7 @@ impl Cell {
         let none = KindOfObject { metatable: Slot(0), identity: std::ptr::null(), part: Slot(0), made: 0 };
         Cell {
             live: 0,
-            calls: 0,
+            calls: 1,
             subject: std::ptr::null_mut(),
             main: std::ptr::null_mut(),
             job: Job::Request,
@@ -95,6 +105,10 @@ impl Cell {
             servers: Vec::new(),
             directory: Directory::default(),
             budget: Budget::default(),
+            names: [std::ptr::null(); Quick::ALL.len()],
+            hosts: Known::new(HOSTS),
+            texts: Known::new(TEXTS),
+            cuts: Known::new(CUTS),
             compared: 0,
             message: String::new(),
             scratch: Vec::new(),

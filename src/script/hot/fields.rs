@@ -8,14 +8,64 @@ use mlua::ffi;
 
 use super::State;
 use super::cell::{Cell, Object, cell_of, guard, raise, refuse};
+use super::known::{PLACES, keep, push_kept, push_known};
 use super::objects::{check_live, own, push_part, subject};
 use super::servers::server_field;
 use super::stack::{push_text, text_at, written_at};
+use crate::script::quick::Quick;
 use crate::script::request::{self, Kind, Value};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
+
+/// The first upvalues of `index_request` are the names of the quick fields, then come the strings of hosts and of
+/// other texts.
+pub(super) const HOSTS: c_int = 1 + Quick::ALL.len() as c_int;
+pub(super) const TEXTS: c_int = HOSTS + PLACES as c_int;
+
+/// `req[key]`: the quick fields of the running call's request, all else as of any object.
+pub(super) unsafe extern "C-unwind" fn index_request(state: State) -> c_int {
+    // SAFETY: see above; Lua has every short string once, and those of `names` live as long as this function.
+    unsafe {
+        let cell = cell_of(state);
+        let key = ffi::lua_topointer(state, 2);
+        let at = (*cell).names.iter().position(|name| *name == key);
+        let live = ffi::lua_touserdata(state, 1).addr() as u64 == (*cell).live;
+        let (Some(at), true) = (at, live) else { return index(state) };
+        let field = Quick::ALL[at];
+        let Some(text) = guard(cell, |cell| Ok(look_quick(field, cell))) else { raise(state, cell) };
+        if field != Quick::Host {
+            push_known(state, &raw mut (*cell).texts, text);
+        } else if !push_kept(state, &raw const (*cell).hosts, text) {
+            index(state);
+            keep(state, &raw mut (*cell).hosts, text);
+        }
+        1
+    }
+}
+
+fn look_quick(field: Quick, cell: &mut Cell) -> &'static [u8] {
+    let text = field.text(subject(cell).0);
+    // SAFETY: only the lifetime changes: the head is lent for the whole call, and reading leaves it as it is.
+    unsafe { std::mem::transmute::<&[u8], &'static [u8]>(text) }
+}
+
+/// The function `index_request` with its upvalues, on the stack.
+pub(super) unsafe fn push_index_request(state: State, cell: *mut Cell) {
+    // SAFETY: see above.
+    unsafe {
+        ffi::luaL_checkstack(state, TEXTS + PLACES as c_int, std::ptr::null());
+        for (field, name) in Quick::ALL.iter().zip(&mut (*cell).names) {
+            push_text(state, field.name().as_bytes());
+            *name = ffi::lua_topointer(state, -1);
+        }
+        for _ in 0..2 * PLACES {
+            ffi::lua_pushnil(state);
+        }
+        ffi::lua_pushcclosure(state, index_request, TEXTS + PLACES as c_int - 1);
+    }
+}
 
 /// `object[key]`
 pub(super) unsafe extern "C-unwind" fn index(state: State) -> c_int {

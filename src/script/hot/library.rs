@@ -1,9 +1,8 @@
-//! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own.
+//! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own, and a
+//! quicker `sub`.
 //!
-//! The hook stops Lua code, but three things escape it. A coroutine in which it raised its error keeps its hooks
-//! switched off, so nothing may run there any more, `__close` methods neither. Whoever resumes a coroutine gets
-//! that error as a value and could go on with the next one, each with a fresh count. And loops in C over a length
-//! that a script makes up, or over very much data, are one instruction to the hook.
+//! The hook stops Lua code, but two things escape it: coroutines (see `coroutines`), and loops in C over a length
+//! that a script makes up, or over very much data, which are one instruction to the hook.
 
 use std::ffi::{CStr, c_int};
 
@@ -12,6 +11,8 @@ use mlua::{Lua, Table, ffi};
 use super::State;
 use super::calls::{cpu_time, note_spent};
 use super::cell::{cell_of, raise, refuse};
+use super::coroutines;
+use super::known::{PLACES, push_known};
 use super::stack::{push_text, text_at};
 use crate::script::budget;
 
@@ -25,18 +26,18 @@ const MOST: i64 = (budget::MEMORY / 16) as i64;
 const MANY: i64 = 1000;
 /// As much work as one element.
 const BYTES_AN_ELEMENT: usize = 64;
+/// The upvalue of `sub` behind which are the strings that it keeps.
+pub(super) const CUTS: c_int = 2;
 /// The clock is looked at every so many of them.
 const COMPARISONS: u32 = 4096;
 
 /// Puts each watch in the place of Lua's own function, which is its first upvalue.
 pub fn watch(lua: &Lua) -> mlua::Result<()> {
-    let coroutine: [(&CStr, ffi::lua_CFunction); 3] =
-        [(c"close", close), (c"wrap", wrap), (c"resume", resume)];
     let table: [(&CStr, ffi::lua_CFunction); 5] =
         [(c"concat", concat), (c"insert", insert), (c"move", move_all), (c"remove", remove), (c"sort", sort)];
-    put(lua, "coroutine", &coroutine)?;
+    put(lua, "coroutine", &coroutines::WATCHED)?;
     put(lua, "table", &table)?;
-    put(lua, "string", &[(c"rep", rep)])
+    put(lua, "string", &[(c"rep", rep), (c"sub", sub)])
 }
 
 fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> mlua::Result<()> {
@@ -44,11 +45,16 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
     // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
     unsafe {
         lua.exec_raw::<()>(library, |state| {
+            ffi::luaL_checkstack(state, 2 + PLACES as c_int, std::ptr::null());
             for (name, function) in functions {
                 // `wrap` is made anew from Lua's `resume`, in whose place nothing was put yet.
                 let own = if *name == c"wrap" { c"resume" } else { *name };
                 ffi::lua_getfield(state, -1, own.as_ptr());
-                ffi::lua_pushcclosure(state, *function, 1);
+                let kept = if *name == c"sub" { PLACES as c_int } else { 0 };
+                for _ in 0..kept {
+                    ffi::lua_pushnil(state);
+                }
+                ffi::lua_pushcclosure(state, *function, 1 + kept);
                 ffi::lua_setfield(state, -2, name.as_ptr());
             }
             ffi::lua_pop(state, 1);
@@ -57,119 +63,9 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
 }
 
 /// Lua's own function, in this function's frame: it sees the same arguments, and names the same caller.
-unsafe fn own(state: State) -> c_int {
+pub(super) unsafe fn own(state: State) -> c_int {
     // SAFETY: see above; functions of the library have no upvalues, so none of them is missed.
     unsafe { ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)).map_or(0, |own| own(state)) }
-}
-
-unsafe extern "C-unwind" fn resume(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        refuse_spent(state);
-        let results = own(state);
-        pass_on(state, results);
-        results
-    }
-}
-
-/// A function that resumes a coroutine: Lua's own would close it with its hooks off.
-unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
-        let thread = ffi::lua_newthread(state);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_xmove(state, thread, 1);
-        ffi::lua_pushcclosure(state, wrapped, 2);
-        1
-    }
-}
-
-unsafe extern "C-unwind" fn wrapped(state: State) -> c_int {
-    // SAFETY: see above; the second upvalue is the coroutine that `wrap` made.
-    unsafe {
-        refuse_spent(state);
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
-        ffi::lua_insert(state, 1);
-        let results = own(state);
-        pass_on(state, results);
-        if ffi::lua_toboolean(state, -results) != 0 {
-            return results - 1;
-        }
-        let thread = ffi::lua_tothread(state, ffi::lua_upvalueindex(2));
-        let out_of_memory = ffi::lua_status(thread) == ffi::LUA_ERRMEM;
-        if died(thread) && !was_stopped(thread) {
-            ffi::lua_closethread(thread, state);
-            ffi::lua_xmove(thread, state, 1);
-            refuse_spent(state);
-        }
-        if !out_of_memory && ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
-            ffi::luaL_where(state, 1);
-            ffi::lua_insert(state, -2);
-            ffi::lua_concat(state, 2);
-        }
-        ffi::lua_error(state)
-    }
-}
-
-unsafe extern "C-unwind" fn close(state: State) -> c_int {
-    // SAFETY: see above.
-    unsafe {
-        refuse_spent(state);
-        let thread = ffi::lua_tothread(state, 1);
-        if !thread.is_null() && died(thread) && was_stopped(thread) {
-            ffi::lua_pushboolean(state, 0);
-            push_text(state, b"the coroutine was stopped");
-            return 2;
-        }
-        let results = own(state);
-        pass_on(state, results);
-        results
-    }
-}
-
-/// An error ended this coroutine.
-unsafe fn died(thread: State) -> bool {
-    // SAFETY: see above; asking for the status touches nothing.
-    !matches!(unsafe { ffi::lua_status(thread) }, ffi::LUA_OK | ffi::LUA_YIELD)
-}
-
-/// The hook raised an error in this coroutine, and nothing ran in it since.
-unsafe fn was_stopped(thread: State) -> bool {
-    // SAFETY: see above.
-    unsafe { ffi::lua_gethookcount(thread) != budget::INSTRUCTIONS }
-}
-
-/// Nothing is resumed or closed any more in a call whose time is over.
-unsafe fn refuse_spent(state: State) {
-    // SAFETY: see above.
-    unsafe {
-        let cell = cell_of(state);
-        if (*cell).budget.was_spent() {
-            note_spent(state, cell);
-            raise(state, cell);
-        }
-    }
-}
-
-/// What stopped a coroutine stops who resumed it. The results stand on the stack; the first one says whether all
-/// went well, an error is the second one.
-unsafe fn pass_on(state: State, results: c_int) {
-    // SAFETY: see above.
-    unsafe {
-        let cell = cell_of(state);
-        if !(*cell).budget.was_spent() {
-            return;
-        }
-        note_spent(state, cell);
-        let told = results == 2 && ffi::lua_toboolean(state, -2) == 0;
-        let text = if told { text_at(state, -1) } else { None };
-        if text.is_some_and(|text| text.ends_with((*cell).message.as_bytes())) {
-            ffi::lua_error(state);
-        }
-        raise(state, cell);
-    }
 }
 
 /// So much was done in what the hook saw as one instruction: is there time left?
@@ -288,6 +184,34 @@ unsafe extern "C-unwind" fn rep(state: State) -> c_int {
         charge(state, (ffi::lua_rawlen(state, -1) / BYTES_AN_ELEMENT) as i64);
         results
     }
+}
+
+/// Not to watch it: handlers call it for most requests, mostly to cut the same beginning off their paths.
+unsafe extern "C-unwind" fn sub(state: State) -> c_int {
+    // SAFETY: see above; the argument stands on the stack as long as its text is used.
+    unsafe {
+        let (text, first) = (text_at(state, 1), whole_at(state, 2));
+        let last = if ffi::lua_isnoneornil(state, 3) != 0 { Some(-1) } else { whole_at(state, 3) };
+        let (Some(text), Some(first), Some(last)) = (text, first, last) else { return own(state) };
+        push_known(state, &raw mut (*cell_of(state)).cuts, cut(text, first, last));
+        1
+    }
+}
+
+/// What the library takes for a whole number: `2.0` and `"2"` as well.
+unsafe fn whole_at(state: State, index: c_int) -> Option<i64> {
+    let mut is_whole = 0;
+    // SAFETY: see above; this neither converts what stands there nor raises.
+    let number = unsafe { ffi::lua_tointegerx(state, index, &mut is_whole) };
+    (is_whole != 0).then_some(number)
+}
+
+/// From the first to the last byte, both counted from 1, or from the end with -1.
+fn cut(text: &[u8], first: i64, last: i64) -> &[u8] {
+    let len = text.len() as i64;
+    let from_start = |at: i64| if at < 0 { at.saturating_add(len + 1) } else { at };
+    let (first, last) = (from_start(first).max(1), from_start(last).clamp(0, len));
+    text.get(first as usize - 1..last as usize).unwrap_or_default()
 }
 
 unsafe fn is_empty(state: State, index: c_int) -> bool {

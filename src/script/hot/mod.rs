@@ -9,12 +9,16 @@
 //! frames that own nothing (only `Copy` data); what must be owned, texts above all, lives in the `Cell`. Safe
 //! code that is called from there is fenced by `guard`.
 
+mod alarm;
 mod answers;
 mod calls;
 mod cell;
+mod coroutines;
 mod fields;
+mod known;
 mod library;
 mod objects;
+mod seen;
 mod servers;
 mod stack;
 
@@ -26,13 +30,15 @@ use mlua::{Function, Lua, ffi};
 use super::budget;
 use super::directory::Directory;
 use super::request::{Kind, Subject};
-use crate::config::{PoolId, ServerId};
+use crate::config::PoolId;
+use alarm::Alarm;
 use answers::{redirect, respond};
-use calls::{describe, enter, hook, set_metatable};
+use calls::{enter, set_metatable};
 use cell::{Cell, Object, Owner, ServersOfPool};
 pub use library::watch;
-use objects::{kind_at, make_kind, push_object, push_request};
-use stack::{registry, text_at, type_name};
+use objects::{make_kind, push_object, push_request};
+pub use seen::Seen;
+use stack::registry;
 
 type State = *mut ffi::lua_State;
 
@@ -51,24 +57,12 @@ pub enum Job {
 #[derive(Clone, Copy, Debug)]
 pub struct Slot(c_int);
 
-/// A value that a handler returned.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Seen<'a> {
-    Nil,
-    Pool(PoolId),
-    Text(&'a [u8]),
-    Server(PoolId, ServerId),
-    /// For `answer::decode`.
-    Answer(&'a [u8]),
-    /// Something else, of this type.
-    Other(&'static str),
-}
-
 /// A Lua state prepared for calls.
 pub struct Machine {
     lua: Lua,
     main: State,
     cell: *mut Cell,
+    alarm: Alarm,
 }
 
 impl Machine {
@@ -88,12 +82,11 @@ impl Machine {
                 *ffi::lua_getextraspace(main).cast::<*mut Cell>() = cell;
                 *ffi::lua_getextraspace(state).cast::<*mut Cell>() = cell;
                 for kind in Kind::ALL {
-                    (*cell).kinds[kind as usize] = make_kind(state, kind);
+                    (*cell).kinds[kind as usize] = make_kind(state, cell, kind);
                 }
-                ffi::lua_sethook(main, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS);
             })?;
         }
-        Ok(Machine { lua: lua.clone(), main, cell })
+        Ok(Machine { lua: lua.clone(), main, cell, alarm: Alarm::new(main) })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
@@ -160,18 +153,18 @@ impl Machine {
     pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
         // SAFETY: no reference into the cell outlives these statements.
         unsafe { (*self.cell).budget.begin(limit) };
+        self.alarm.begin();
         let result = work();
-        self.end_budget();
+        self.alarm.end();
+        // SAFETY: as above.
+        unsafe { (*self.cell).budget.end() };
         result
     }
 
-    fn end_budget(&self) {
-        // SAFETY: no reference into the cell outlives this; setting a hook cannot raise.
-        unsafe {
-            if (*self.cell).budget.end() {
-                ffi::lua_sethook(self.main, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS);
-            }
-        }
+    /// As if the system had no timer for the alarm.
+    #[cfg(test)]
+    pub fn stop_timer(&mut self) {
+        self.alarm.stop();
     }
 
     /// Calls a script's function about `subject` and hands what it returned to `judge`. An error is the message
@@ -187,8 +180,7 @@ impl Machine {
         // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
         // Reading the registry by number, pushing a light userdata and pushing a C function without upvalues
         // cannot raise; all else runs inside `lua_pcall`.
-        let (below, status) = unsafe {
-            let below = ffi::lua_gettop(self.main);
+        let status = unsafe {
             let arguments = if job == Job::Request {
                 registry(self.main, function);
                 push_request(self.main, self.cell);
@@ -197,92 +189,42 @@ impl Machine {
                 ffi::lua_pushcclosure(self.main, enter, 0);
                 0
             };
-            (below, ffi::lua_pcall(self.main, arguments, 2, 0))
+            ffi::lua_pcall(self.main, arguments, 2, 0)
         };
         // SAFETY: the call is over, so the C functions do not run and the cell is not written.
         let cell = unsafe { &*self.cell };
         let result = match status {
             // A script that caught the failure and got to its end has run too long all the same.
             ffi::LUA_OK if cell.budget.was_spent() => Err(cell.budget.text().into_bytes()),
-            ffi::LUA_OK => Ok(judge(self.seen(-2), self.seen(-1), &cell.directory)),
+            ffi::LUA_OK => {
+                let (first, second) = self.seen_both();
+                Ok(judge(first, second, &cell.directory))
+            }
             ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
             _ => Err(self.error_text()),
         };
+        let left = if status == ffi::LUA_OK { 2 } else { 1 };
         // SAFETY: removes what the call left; no value of Lua's is referred to any more.
-        unsafe { ffi::lua_settop(self.main, below) };
+        unsafe { ffi::lua_settop(self.main, -left - 1) };
         self.end();
         result
     }
 
     fn begin(&mut self, job: Job, function: Slot, subject: &mut Subject<'_>) {
         let cell = self.cell();
-        cell.calls += 1;
+        cell.calls += 2;
         cell.live = cell.calls;
         cell.subject = std::ptr::from_mut(subject).cast();
         (cell.job, cell.function) = (job, function);
         cell.budget.begin(budget::CALL);
+        self.alarm.begin();
     }
 
     fn end(&mut self) {
+        self.alarm.end();
         let cell = self.cell();
         cell.live = 0;
         cell.subject = std::ptr::null_mut();
-        self.end_budget();
-    }
-
-    /// The returned value at `index`; it stays valid until the stack is cleared.
-    fn seen(&self, index: c_int) -> Seen<'_> {
-        // SAFETY: none of these raise or allocate for values of the types they are asked about, and the
-        // pointers stay valid while the values stand on the stack.
-        unsafe {
-            match ffi::lua_type(self.main, index) {
-                ffi::LUA_TNIL => Seen::Nil,
-                ffi::LUA_TSTRING => text_at(self.main, index).map_or(Seen::Nil, Seen::Text),
-                ffi::LUA_TTABLE => {
-                    let directory = &(*self.cell).directory;
-                    directory
-                        .pool_of(ffi::lua_topointer(self.main, index))
-                        .map_or(Seen::Other("table"), Seen::Pool)
-                }
-                ffi::LUA_TUSERDATA => self.seen_object(index),
-                ffi::LUA_TLIGHTUSERDATA => Seen::Other(Kind::Request.name()),
-                other => Seen::Other(type_name(self.main, other)),
-            }
-        }
-    }
-
-    fn seen_object(&self, index: c_int) -> Seen<'_> {
-        // SAFETY: the metatable says which of our layouts the userdata has; metatables of ours are out of
-        // scripts' reach (`__metatable`), so no other userdata can carry them.
-        unsafe {
-            let data = ffi::lua_touserdata(self.main, index);
-            match kind_at(self.main, self.cell, index) {
-                Some(Kind::Answer) => {
-                    let len = ffi::lua_rawlen(self.main, index);
-                    Seen::Answer(std::slice::from_raw_parts(data.cast(), len))
-                }
-                Some(Kind::Server) => {
-                    let object = *data.cast::<Object>();
-                    Seen::Server(object.pool, ServerId(object.stamp as u32))
-                }
-                Some(kind) => Seen::Other(kind.name()),
-                None => Seen::Other("userdata"),
-            }
-        }
-    }
-
-    /// The error value on top of the stack as text.
-    fn error_text(&self) -> Vec<u8> {
-        // SAFETY: an error that is not a string may have a `__tostring`, so it is asked inside `lua_pcall`;
-        // pushing a C function without upvalues cannot raise.
-        unsafe {
-            if ffi::lua_type(self.main, -1) != ffi::LUA_TSTRING {
-                ffi::lua_pushcclosure(self.main, describe, 0);
-                ffi::lua_rotate(self.main, -2, 1);
-                ffi::lua_pcall(self.main, 1, 1, 0);
-            }
-            let text = text_at(self.main, -1).map(<[u8]>::to_vec);
-            text.unwrap_or_else(|| b"an error object that cannot be shown".to_vec())
-        }
+        cell.budget.end();
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi;
 
 use super::cell::{Cell, KindOfObject, Object};
-use super::fields::{index, new_index, pairs, to_string};
+use super::fields::{index, new_index, pairs, push_index_request, to_string};
 use super::stack::{push_text, registry};
 use super::{Slot, State};
 use crate::config::PoolId;
@@ -70,7 +70,7 @@ pub(super) unsafe fn push_part(state: State, cell: *mut Cell, kind: Kind) {
     }
 }
 
-pub(super) unsafe fn make_kind(state: State, kind: Kind) -> KindOfObject {
+pub(super) unsafe fn make_kind(state: State, cell: *mut Cell, kind: Kind) -> KindOfObject {
     const METHODS: [(&CStr, ffi::lua_CFunction); 4] =
         [(c"__index", index), (c"__newindex", new_index), (c"__pairs", pairs), (c"__tostring", to_string)];
     // SAFETY: see above.
@@ -87,6 +87,8 @@ pub(super) unsafe fn make_kind(state: State, kind: Kind) -> KindOfObject {
             ffi::lua_setfield(state, -2, name.as_ptr());
         }
         if kind == Kind::Request {
+            push_index_request(state, cell);
+            ffi::lua_setfield(state, -2, c"__index".as_ptr());
             // The metatable of all light userdata; scripts get hold of no others.
             ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
             ffi::lua_pushvalue(state, -2);

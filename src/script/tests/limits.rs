@@ -47,6 +47,18 @@ fn pcall_and_xpcall_cannot_swallow_the_budget() {
 }
 
 #[test]
+fn a_system_without_the_timer_stops_what_runs_too_long_all_the_same() {
+    let source = "function on_request(req)\nif req.path == '/ok' then return web end\n\
+                  while true do pcall(function() while true do end end) end\nend";
+    let mut script = script(source).without_timer();
+    for _ in 0..2 {
+        let told = run(&mut script, &mut usual()).unwrap_err();
+        assert_eq!(told, format!("site.lua:3: {RAN_LONG}"));
+        assert_eq!(run(&mut script, &mut head("GET", "/ok", &[])), Ok(Verdict::Pool(WEB)));
+    }
+}
+
+#[test]
 fn a_loop_in_coroutines_is_stopped() {
     for body in [
         "coroutine.wrap(function() while true do end end)()",

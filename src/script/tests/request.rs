@@ -135,3 +135,29 @@ fn parts_of_a_request_kept_past_its_end_raise_when_read_written_or_listed() {
         refused(run(&mut script, &mut usual()), message);
     }
 }
+
+#[test]
+fn each_request_has_its_own_host_path_and_method_however_often_they_are_read() {
+    let source = "function on_request(req) local s = '' for _ = 1, 3 do s = s .. req.host .. req.method .. req.path end\n\
+                  return rsp.respond { status = 200, body = s } end";
+    let mut script = script(source);
+    let longest = format!("/{}", "p".repeat(62));
+    let hosts = ["a", "A:80", "a:81", "B.example", "[::1]:80", "", "GET", "get", "/x"];
+    for n in 0..2000 {
+        let path = format!("/{}{}", n % 100, &longest[..n % 64]);
+        let (host, method) = (hosts[n % hosts.len()], ["GET", "get", "PUT"][n % 3]);
+        let mut head = head(method, &format!("{path}?{n}"), &[("Host", host)]);
+        let Ok(Verdict::Answer(answer)) = run(&mut script, &mut head) else { panic!("no answer") };
+        let named =
+            host.strip_suffix(":80").or(host.strip_suffix(":81")).unwrap_or(host).to_ascii_lowercase();
+        assert_eq!(String::from_utf8(answer.body).unwrap(), format!("{named}{method}{path}").repeat(3));
+    }
+}
+
+#[test]
+fn a_host_that_the_script_changes_is_read_as_changed() {
+    let body = "local before = req.host req.headers.Host = 'Other:1'\n\
+                return rsp.respond { status = 200, body = before .. ' ' .. req.host }";
+    let Ok(Verdict::Answer(answer)) = outcome(body) else { panic!("no answer") };
+    assert_eq!(answer.body, b"example.com other");
+}

@@ -80,3 +80,24 @@ fn the_handlers_thread_cannot_be_resumed_or_closed_by_the_script() {
                 return web";
     assert_eq!(outcome(body), Ok(Verdict::Pool(WEB)));
 }
+
+#[test]
+fn sub_cuts_what_luas_own_cuts() {
+    let source = "local all = {}\n\
+        for _, text in ipairs { '', 'a', 'path', ('x'):rep(50), ('long'):rep(40), 12.5 } do\n\
+          for _, first in ipairs { 1, 0, 2, 3.0, '2', -1, -3, 50, -60, 2^53, math.maxinteger, math.mininteger } do\n\
+            all[#all + 1] = string.sub(text, first)\n\
+            for _, last in ipairs { 0, 1, 3, '4', -1, -2, -200, 60, math.maxinteger, math.mininteger } do\n\
+              for _ = 1, 2 do all[#all + 1] = string.sub(text, first, last) end\n\
+            end\n\
+          end\n\
+        end\n\
+        for _, wrong in ipairs { {}, { 'a' }, { 'a', 'b' }, { 'a', 1, {} }, { 'a', 1.5 }, { {}, 1 } } do\n\
+          all[#all + 1] = select(2, pcall(string.sub, table.unpack(wrong)))\n\
+        end\n\
+        return table.concat(all, '|')";
+    let cut = |lua: &Lua| lua.load(source).eval::<String>().unwrap();
+    assert_eq!(cut(Vm::new().unwrap().lua()), cut(&Lua::new()));
+    let told = outcome("local s = ('x'):sub({})").unwrap_err();
+    assert!(told.starts_with("site.lua:2: bad argument #1 to 'sub'"), "{told}");
+}
