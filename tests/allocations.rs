@@ -122,7 +122,7 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     );
     let (config, script) = load(&mut Source::file(&path)).expect("the config");
     drop(script);
-    let listener = bind(&config.listeners[0].address).expect("a port");
+    let listener = bind(&config.listeners[0]).expect("a port");
     let address = listener.address();
     let setup = Setup {
         config: Arc::new(config),

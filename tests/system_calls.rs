@@ -45,7 +45,7 @@ fn a_request_on_kept_connections_is_one_read_and_one_write_on_each_side() {
     assert_eq!(counts(&calls), [("read", 2 * REQUESTS), ("write", 2 * REQUESTS)].into());
     assert!(calls.iter().all(|call| !call.was_in_vain()));
     // One for each side; a timer now and then.
-    assert!(waits(&calls) <= 2 * REQUESTS + REQUESTS / 10, "{} waits", waits(&calls));
+    assert!(waits(&calls) <= 2 * REQUESTS + REQUESTS / 2, "{} waits", waits(&calls));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_goes_through_a_pipe_leaves_no_crumbs_and_one_look_for_more() {
     let (reads, writes) =
         (calls.iter().filter(got).count(), calls.iter().filter(|call| call.is_write()).count());
     assert_eq!(reads, writes, "what one read got, one write took");
-    assert!(calls.iter().filter(|call| call.name == "splice").count() >= 16);
+    assert!(calls.iter().filter(|call| call.name == "splice").count() >= 8);
     let looks = calls.iter().filter(|call| call.is_read() && call.was_in_vain()).count();
     assert!(looks <= 1, "{looks} reads in vain");
 }
