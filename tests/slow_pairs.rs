@@ -55,6 +55,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
 
     stuck.open();
     for (number, client) in readers.iter_mut().enumerate() {
+        client.widen();
         let answer = client.response();
         assert_eq!(hash_of(&answer.body), content_hash(number as u64, SIZE));
     }

@@ -23,10 +23,10 @@ pub fn on_any_port(rest: &str) -> String {
     format!("rsp.listen \"127.0.0.1:0\"\n{rest}\n")
 }
 
-/// A config with one pool of these servers.
+/// A config with one pool of these servers, which keeps connections for longer than a test is held up.
 pub fn balanced(servers: &[&str]) -> String {
     let list: Vec<String> = servers.iter().map(|server| format!("{server:?}")).collect();
-    on_any_port(&format!("rsp.pool {{ servers = {{ {} }} }}", list.join(", ")))
+    on_any_port(&format!("rsp.pool {{ servers = {{ {} }}, timeouts = {{ idle = '1m' }} }}", list.join(", ")))
 }
 
 /// The program under test.
