@@ -7,4 +7,5 @@ mod pause;
 mod pools;
 
 pub use idle::{Idle, IdleConnections};
+pub use pause::Pause;
 pub use pools::{Pools, ServerState, Tried};

@@ -1,5 +1,7 @@
 //! The state of every pool, and round robin over it.
 
+use std::sync::Arc;
+
 use super::idle::IdleConnections;
 use super::pause::Pause;
 use crate::config::{Config, PoolId, ServerId};
@@ -40,7 +42,7 @@ impl Tried {
 #[derive(Default)]
 pub struct ServerState {
     pub idle: IdleConnections,
-    pub pause: Pause,
+    pub pause: Arc<Pause>,
 }
 
 struct PoolState {
@@ -66,6 +68,19 @@ impl Pools {
             candidates: Vec::new(),
         });
         Pools { pools: pools.collect() }
+    }
+
+    /// One for each server, for the workers to have in common.
+    pub fn pauses(config: &Config) -> Vec<Arc<Pause>> {
+        config.pools.iter().flat_map(|pool| &pool.servers).map(|_| Arc::default()).collect()
+    }
+
+    /// Takes these for its own.
+    pub fn share_pauses(&mut self, pauses: &[Arc<Pause>]) {
+        let servers = self.pools.iter_mut().flat_map(|pool| &mut pool.servers);
+        for (server, pause) in servers.zip(pauses) {
+            server.pause = pause.clone();
+        }
     }
 
     /// The next server in turn that has not failed for this request; one that pauses only if no other is left.
@@ -163,6 +178,19 @@ mod tests {
         tried.add(ServerId(0));
         assert_eq!(picks(&mut pools, &tried, 1, 1), [99]);
         assert_eq!(picks(&mut pools, &Tried::default(), 200_000, 2), [1, 0]);
+    }
+
+    #[test]
+    fn a_server_that_refused_one_worker_is_passed_over_by_the_others() {
+        let (mut one, mut other) = (pools(2), pools(2));
+        let pauses = [Arc::default(), Arc::default()];
+        one.share_pauses(&pauses);
+        other.share_pauses(&pauses);
+        assert!(one.server(POOL, ServerId(0)).pause.failed(0), "news");
+        assert!(!other.server(POOL, ServerId(0)).pause.failed(1), "no news");
+        assert_eq!(picks(&mut other, &Tried::default(), 1, 2), [1, 1]);
+        assert!(other.server(POOL, ServerId(0)).pause.succeeded());
+        assert_eq!(picks(&mut one, &Tried::default(), 1, 2), [0, 1]);
     }
 
     #[test]

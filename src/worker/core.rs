@@ -18,6 +18,7 @@ use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
+use super::seat::Seat;
 use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
@@ -125,6 +126,13 @@ impl<N: Network> Core<N> {
             date: Vec::new(),
             draining: false,
         }
+    }
+
+    /// Has in common with the other workers what the process has once.
+    pub(super) fn share(&mut self, seat: &Seat) {
+        self.crowd = seat.crowd();
+        self.pipes.share(seat.count());
+        self.router.pools.share_pauses(seat.pauses());
     }
 
     /// The one clock reading of this turn, in microseconds, and the date it shows.
