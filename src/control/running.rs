@@ -165,7 +165,42 @@ fn fault_in(outcome: Outcome, phase: Phase) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::net::bind_for;
+    use crate::script::{Source, load};
+    use crate::worker::{Setup, seats, start};
+
+    /// Two workers that run; the first one fails at its end.
+    fn two_workers() -> (Receiver<Event>, Vec<Handle>) {
+        let text = b"rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
+        let mut source = Source::in_memory(Path::new("site.lua"), text);
+        let config = Arc::new(load(&mut source).map_err(|e| e.0).unwrap().0);
+        let listeners = bind_for(&config.listeners[0].address, 2).unwrap();
+        let (sender, events) = mpsc::channel();
+        let worker = |(number, (seat, listener))| {
+            let (config, said, source) = (config.clone(), config.clone(), source.clone());
+            let listeners = vec![listener];
+            let setup = Setup { config, said, source, listeners, access: None, zero: Instant::now(), seat };
+            let sender = sender.clone();
+            let on_exit = move || {
+                sender.send(Event::WorkerEnded(number)).unwrap();
+                assert!(number != 0, "a seeded fault");
+            };
+            start(setup, on_exit).unwrap()
+        };
+        (events, seats(2, &config).into_iter().zip(listeners).enumerate().map(worker).collect())
+    }
+
+    #[test]
+    fn a_worker_that_fails_ends_all_others_with_a_fault() {
+        let (events, workers) = two_workers();
+        workers[0].stop();
+        let outcome = Running::new(events, workers, None, Duration::from_secs(30)).wait();
+        assert!(matches!(outcome, Err(Failure::Fault(what)) if what.contains("a seeded fault")));
+    }
 
     #[test]
     fn a_worker_may_end_only_when_it_was_told_to() {

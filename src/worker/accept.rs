@@ -153,9 +153,6 @@ impl EventLoop {
         if let Some(client) = client.filter(|_| deferred) {
             self.core.has_spoken(client);
         }
-=======
-        Ok(())
->>>>>>> 45e960f (Serve with several workers: each its own loop, VM, listeners and idle connections; the limits stay the process's)
     }
 
     /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.

@@ -46,7 +46,7 @@ pub(super) struct EventLoop {
     /// Places for clients that this worker has, and whether it waits for one more.
     pub(super) places: usize,
     pub(super) in_line: bool,
-    /// The last pause in accepting that was heeded.
+    /// The pause in accepting that was heeded last.
     pub(super) shortage_seen: u64,
     /// The last batch of access records went at.
     access_sent: u64,
@@ -107,7 +107,6 @@ impl EventLoop {
             self.core.set_clock(now, self.date.at(now));
             self.mark();
             self.accept(now);
-            self.heed_shortage();
             self.core.turns();
             self.core.expire();
             self.give_places_back();
@@ -149,9 +148,11 @@ impl EventLoop {
 
     /// Hands every event's readiness to whom it belongs.
     fn mark(&mut self) {
+        let mut woken = false;
         for event in &self.events {
             let token = event.token().0 as u64;
             if token == WAKER {
+                woken = true;
                 continue;
             }
             let listener = (FIRST_LISTENER - token) as usize;
@@ -159,6 +160,9 @@ impl EventLoop {
                 Some(accepting) => accepting.ready = true,
                 None => self.core.ready(token, readiness(event)),
             }
+        }
+        if woken {
+            self.heed_shortage();
         }
     }
 
