@@ -248,6 +248,44 @@ fn a_server_that_refused_one_worker_is_news_once() {
 }
 
 #[test]
+fn a_balance_function_knows_of_the_requests_of_all_workers() {
+    let gate = Gate::new();
+    let opens = gate.clone();
+    let origin = Origin::run(move |visit| {
+        while let Some(request) = visit.request() {
+            if request.head.target() == "/slow" {
+                gate.wait();
+            }
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let text = format!(
+        "local me, seen = tostring({{}}), 0
+         local web = rsp.pool {{ servers = {{ {:?} }},
+           balance = function(req, servers) seen = servers[1].in_flight return servers[1] end }}
+         rsp.on_request(function(req)
+           if req.path == '/seen' then return rsp.respond {{ body = me .. '=' .. seen }} end
+         end)
+         rsp.settings {{ workers = 4 }}",
+        origin.address
+    );
+    let rsp = Rsp::start(&on_any_port(&text));
+    let mut slow = Client::connect(rsp.address());
+    slow.ask("/slow");
+    until("it waits for its answer", || origin.requests().len() == 1);
+    let mut workers = std::collections::HashSet::new();
+    until("each of the workers has seen that request", || {
+        let mut client = Client::connect(rsp.address());
+        client.get("/");
+        let seen = client.get("/seen").text();
+        workers.extend(seen.strip_suffix("=1").map(str::to_owned));
+        workers.len() == 4
+    });
+    opens.open();
+    assert_eq!(slow.response().text(), "ok");
+}
+
+#[test]
 fn workers_share_one_unix_socket() {
     let origin = Origin::named("ok");
     let directory = Directory::new();

@@ -133,6 +133,9 @@ impl<N: Network> Core<N> {
         self.crowd = seat.crowd();
         self.pipes.share(seat.count());
         self.router.pools.share_pauses(seat.pauses());
+        if let Some(row) = seat.row() {
+            self.router.pools.share_counts(row);
+        }
     }
 
     /// The one clock reading of this turn, in microseconds, and the date it shows.

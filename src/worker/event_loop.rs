@@ -110,6 +110,7 @@ impl EventLoop {
             self.core.turns();
             self.core.expire();
             self.give_places_back();
+            self.core.tell_counts();
             self.send_access(now);
             self.trim(now);
             if self.is_over(now) {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use mio::Waker;
 
 use super::crowd::Crowd;
-use crate::balance::{Pause, Pools};
+use crate::balance::{Board, Pause, Pools, Row};
 use crate::base::rarely::Rarely;
 use crate::config::Config;
 use crate::net::Reserve;
@@ -33,6 +33,7 @@ struct Shared {
     crowd: Crowd,
     reserve: Reserve,
     pauses: Vec<Arc<Pause>>,
+    board: Arc<Board>,
 }
 
 #[derive(Default)]
@@ -63,6 +64,7 @@ pub fn seats(workers: usize, config: &Config) -> Vec<Seat> {
         crowd: Crowd::default(),
         reserve: Reserve::default(),
         pauses: Pools::pauses(config),
+        board: Arc::new(Board::new(workers, config.pools.iter().map(|pool| pool.servers.len()).sum())),
     });
     (0..workers).map(|number| Seat { shared: shared.clone(), number }).collect()
 }
@@ -88,6 +90,11 @@ impl Seat {
 
     pub fn pauses(&self) -> &[Arc<Pause>] {
         &self.shared.pauses
+    }
+
+    /// Where this worker tells others of its requests, if there are others.
+    pub fn row(&self) -> Option<Row> {
+        (self.count() > 1).then(|| Row { board: self.shared.board.clone(), number: self.number })
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {
