@@ -15,3 +15,6 @@ rsp.on_request(require "rsp.by_host" {
   ["api.example.com"] = api,
   default = web,
 })
+
+-- Many sites may be more than one core can serve: a worker on each (without this there is one).
+rsp.settings { workers = "auto" }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Setup, start};
+use rsp::worker::{Setup, seats, start};
 use support::Directory;
 
 struct Counting;
@@ -124,12 +124,16 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     drop(script);
     let listener = bind(&config.listeners[0]).expect("a port");
     let address = listener.address();
+    let seat = seats(1, &config).remove(0);
+    let config = Arc::new(config);
     let setup = Setup {
-        config: Arc::new(config),
+        said: config.clone(),
+        config,
         source: Source::file(&path),
         listeners: vec![listener],
         access: None,
         zero: Instant::now(),
+        seat,
     };
     let worker = start(setup, || ()).expect("a worker");
     let mut client = TcpStream::connect(&address).expect("a connection");

@@ -123,7 +123,7 @@ function rsp.redirect(url, status) end
 function rsp.settings(settings) end
 
 ---@class rsp.Settings
----@field workers? 1
+---@field workers? integer|"auto" threads that serve, each with its own event loop, its own run of this script and its own share of the connections: 1; "auto": one a core
 ---@field max_connections? integer client connections at one time: 10000
 ---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
 ---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it

@@ -33,6 +33,7 @@ GOALS = (
     Goal("new connection per request", "close", {"haproxy": 0.80, "nginx": 0.75}),
     Goal("idle connection, memory", "idle", {"haproxy": 0.20, "nginx": 0.33}, figure="bytes"),
     Goal("growth of CPU, 4,000 connections over 64", "4000", {"haproxy": 1.0, "nginx": 1.0}, over="small"),
+    Goal("CPU a request, 2 workers over 1", "workers=2", {"itself": 1.10}, over="workers=1"),
     Goal("system calls a small request", "calls", {"itself": 4.15}, figure="calls"),
     Goal("user instructions, trivial handler", "instructions", {"itself": 6500}, figure="trivial"),
     Goal("user instructions, host and path rule", "instructions", {"itself": 8500}, figure="rule"),

@@ -89,8 +89,9 @@ class Goals(unittest.TestCase):
         self.assertEqual(said, {("system calls a small request", "itself"): "MISSED"})
 
     def test_every_goal_names_a_scenario_that_exists_and_is_quick(self):
+        apart = {"instructions", *(s.name for _, s in workers_sweep([1, 2]).points)}
         for goal in goals.GOALS:
-            self.assertTrue(goal.scenario == "instructions" or SCENARIOS[goal.scenario].quick, goal.work)
+            self.assertTrue(goal.scenario in apart or SCENARIOS[goal.scenario].quick, goal.work)
 
     def test_instructions_are_read_from_their_ratchet(self):
         said = self.words({"instructions": goals.counted("# why\ntrivial 6500\nrule 8501\n")})

@@ -2,9 +2,12 @@
 //! for the next request, and how long a server that refused is left alone. No sockets: connections are numbers
 //! the worker gave us.
 
+mod board;
 mod idle;
 mod pause;
 mod pools;
 
+pub use board::{Board, Row};
 pub use idle::{Idle, IdleConnections};
+pub use pause::Pause;
 pub use pools::{Pools, ServerState, Tried};

@@ -1,37 +1,47 @@
 //! How long a server that could not be reached is left alone: a short pause that doubles with every failure and
 //! is forgotten with the first success. It is a preference, not a verdict: with no other server left, one that
-//! pauses is tried all the same.
+//! pauses is tried all the same. All workers know of it: where one was refused, the others need not try.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const FIRST: u64 = 100_000;
 const LONGEST: u64 = 5_000_000;
 
-/// All in microseconds.
-#[derive(Clone, Copy, Default, Debug)]
+/// All in microseconds of the clock that the workers have in common.
+#[derive(Default, Debug)]
 pub struct Pause {
-    until: u64,
-    length: u64,
+    until: AtomicU64,
+    length: AtomicU64,
 }
 
 impl Pause {
     /// Begins or prolongs the pause. True if the server was fine until now.
-    pub fn failed(&mut self, now: u64) -> bool {
+    pub fn failed(&self, now: u64) -> bool {
+        let (until, length) = (self.until.load(Relaxed), self.length.load(Relaxed));
         // Requests that were under way when the server went down all fail at once; that is one failure.
-        if now < self.until {
+        if now < until {
             return false;
         }
-        let was_fine = self.length == 0;
-        self.length = (self.length * 2).clamp(FIRST, LONGEST);
-        self.until = now + self.length;
-        was_fine
+        let longer = (length * 2).clamp(FIRST, LONGEST);
+        if self.until.compare_exchange(until, now + longer, Relaxed, Relaxed).is_err() {
+            // Another worker found out at this very moment, and says so.
+            return false;
+        }
+        self.length.store(longer, Relaxed);
+        length == 0
     }
 
     /// Forgets the failures. True if there were any.
-    pub fn succeeded(&mut self) -> bool {
-        std::mem::take(&mut self.length) > 0 && std::mem::take(&mut self.until) > 0
+    pub fn succeeded(&self) -> bool {
+        if self.length.load(Relaxed) == 0 || self.length.swap(0, Relaxed) == 0 {
+            return false;
+        }
+        self.until.store(0, Relaxed);
+        true
     }
 
     pub fn is_over(&self, now: u64) -> bool {
-        now >= self.until
+        now >= self.until.load(Relaxed)
     }
 }
 
@@ -41,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_its_bound_and_ends_with_a_success() {
-        let (mut pause, mut now) = (Pause::default(), 0);
+        let (pause, mut now) = (Pause::default(), 0);
         assert!(pause.is_over(0));
         for expected in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
             pause.failed(now);

@@ -1,8 +1,11 @@
 //! The state of every pool, and round robin over it.
 
+use std::sync::Arc;
+
+use super::board::Row;
 use super::idle::IdleConnections;
 use super::pause::Pause;
-use crate::config::{Config, PoolId, ServerId};
+use crate::config::{Balance, Config, PoolId, ServerId};
 
 /// Servers that already failed for one request. A request tries three at most.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Tried {
 #[derive(Default)]
 pub struct ServerState {
     pub idle: IdleConnections,
-    pub pause: Pause,
+    pub pause: Arc<Pause>,
 }
 
 struct PoolState {
@@ -51,21 +54,69 @@ struct PoolState {
     next: usize,
     /// The answer of the last `candidates`, kept to be filled again.
     candidates: Vec<ServerId>,
+    /// Requests of all workers, for that answer.
+    everywhere: Vec<u32>,
+    /// Servers of the pools before this one.
+    first: usize,
+    /// A function chooses its servers.
+    chosen: bool,
+}
+
+impl PoolState {
+    fn new(servers: usize, first: usize, chosen: bool) -> PoolState {
+        PoolState {
+            servers: (0..servers).map(|_| ServerState::default()).collect(),
+            in_flight: vec![0; servers],
+            next: 0,
+            candidates: Vec::new(),
+            everywhere: Vec::new(),
+            first,
+            chosen,
+        }
+    }
 }
 
 pub struct Pools {
     pools: Vec<PoolState>,
+    /// Where several workers tell each other their requests in flight.
+    row: Option<Row>,
 }
 
 impl Pools {
     pub fn new(config: &Config) -> Pools {
-        let pools = config.pools.iter().map(|pool| PoolState {
-            servers: pool.servers.iter().map(|_| ServerState::default()).collect(),
-            in_flight: vec![0; pool.servers.len()],
-            next: 0,
-            candidates: Vec::new(),
+        let mut first = 0;
+        let pools = config.pools.iter().map(|pool| {
+            let state = PoolState::new(pool.servers.len(), first, pool.balance == Balance::Function);
+            first += pool.servers.len();
+            state
         });
-        Pools { pools: pools.collect() }
+        Pools { pools: pools.collect(), row: None }
+    }
+
+    /// One for each server, for the workers to have in common.
+    pub fn pauses(config: &Config) -> Vec<Arc<Pause>> {
+        config.pools.iter().flat_map(|pool| &pool.servers).map(|_| Arc::default()).collect()
+    }
+
+    /// Takes these for its own.
+    pub fn share_pauses(&mut self, pauses: &[Arc<Pause>]) {
+        let servers = self.pools.iter_mut().flat_map(|pool| &mut pool.servers);
+        for (server, pause) in servers.zip(pauses) {
+            server.pause = pause.clone();
+        }
+    }
+
+    /// Counts the requests of all workers together from here on.
+    pub fn share_counts(&mut self, row: Row) {
+        self.row = Some(row);
+    }
+
+    /// Tells the other workers, once a turn.
+    pub fn tell_counts(&self) {
+        let Some(row) = &self.row else { return };
+        for pool in self.pools.iter().filter(|pool| pool.chosen) {
+            row.write(pool.first, &pool.in_flight);
+        }
     }
 
     /// The next server in turn that has not failed for this request; one that pauses only if no other is left.
@@ -109,7 +160,9 @@ impl Pools {
         if !fill(false) {
             fill(true);
         }
-        (&pool.candidates, &pool.in_flight)
+        let Some(row) = &self.row else { return (&pool.candidates, &pool.in_flight) };
+        row.sum(pool.first, &pool.in_flight, &mut pool.everywhere);
+        (&pool.candidates, &pool.everywhere)
     }
 
     pub fn server(&mut self, pool: PoolId, server: ServerId) -> &mut ServerState {
@@ -133,14 +186,13 @@ impl Pools {
 
 #[cfg(test)]
 mod tests {
+    use super::super::board::Board;
     use super::*;
 
     const POOL: PoolId = PoolId(0);
 
     fn pools(servers: usize) -> Pools {
-        let servers = (0..servers).map(|_| ServerState::default()).collect::<Vec<_>>();
-        let in_flight = vec![0; servers.len()];
-        Pools { pools: vec![PoolState { servers, in_flight, next: 0, candidates: Vec::new() }] }
+        Pools { pools: vec![PoolState::new(servers, 0, true)], row: None }
     }
 
     fn picks(pools: &mut Pools, tried: &Tried, now: u64, count: usize) -> Vec<u32> {
@@ -166,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_refused_one_worker_is_passed_over_by_the_others() {
+        let (mut one, mut other) = (pools(2), pools(2));
+        let pauses = [Arc::default(), Arc::default()];
+        one.share_pauses(&pauses);
+        other.share_pauses(&pauses);
+        assert!(one.server(POOL, ServerId(0)).pause.failed(0), "news");
+        assert!(!other.server(POOL, ServerId(0)).pause.failed(1), "no news");
+        assert_eq!(picks(&mut other, &Tried::default(), 1, 2), [1, 1]);
+        assert!(other.server(POOL, ServerId(0)).pause.succeeded());
+        assert_eq!(picks(&mut one, &Tried::default(), 1, 2), [0, 1]);
+    }
+
+    #[test]
     fn candidates_follow_the_same_preference_in_the_pools_order() {
         let mut pools = pools(3);
         pools.server(POOL, ServerId(1)).pause.failed(0);
@@ -175,6 +240,26 @@ mod tests {
         tried.add(ServerId(0));
         tried.add(ServerId(2));
         assert_eq!(pools.candidates(POOL, &tried, 1).0, [ServerId(1)]);
+    }
+
+    #[test]
+    fn candidates_have_the_requests_of_all_workers() {
+        let board = Arc::new(Board::new(2, 3));
+        // Another pool with one server comes before.
+        let pools = |number| Pools {
+            pools: vec![PoolState::new(1, 0, false), PoolState::new(2, 1, true)],
+            row: Some(Row { board: board.clone(), number }),
+        };
+        let (mut one, mut other) = (pools(0), pools(1));
+        one.request_begins(PoolId(0), ServerId(0));
+        one.request_begins(PoolId(1), ServerId(1));
+        other.request_begins(PoolId(1), ServerId(1));
+        one.tell_counts();
+        assert_eq!(one.candidates(PoolId(1), &Tried::default(), 0).1, [0, 1]);
+        assert_eq!(other.candidates(PoolId(1), &Tried::default(), 0).1, [0, 2]);
+        one.request_ends(PoolId(1), ServerId(1));
+        one.tell_counts();
+        assert_eq!(other.candidates(PoolId(1), &Tried::default(), 0).1, [0, 1]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! A bounded queue of byte batches from one producer to one consumer that never holds the producer up.
+//! A bounded queue of byte batches from some producers to one consumer that never holds a producer up.
 //!
-//! The producer (a worker, or whoever writes to the error log) fills a buffer and hands it over whole; a queue
-//! that is full costs it the batch, not time, and the loss is counted in records. Emptied buffers travel back on
-//! a second channel, so that in the steady state nothing is allocated. A `Nudge` wakes the consumer without a
-//! batch, when it shall look at something else.
+//! A producer (a worker, or whoever writes to the error log) fills a buffer and hands it over whole; a queue that is
+//! full costs it the batch, not time, and the loss is counted in records. Producers meet once a batch, not once a
+//! record, and take no lock for it. Emptied buffers travel back on a channel of each producer, so that in the steady
+//! state nothing is allocated. A `Nudge` wakes the consumer without a batch, when it shall look at something else.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver as Inlet, RecvTimeoutError, SyncSender, TrySendError};
@@ -12,23 +13,47 @@ use std::time::Duration;
 
 /// At most `depth` batches wait; a buffer starts with room for `batch_size` bytes and may grow.
 pub fn queue(depth: usize, batch_size: usize) -> (Sender, Receiver) {
-    let (full, filled) = mpsc::sync_channel(depth);
-    // One in the producer's hands and one in the consumer's besides those that wait.
-    let (emptied, empty) = mpsc::sync_channel(depth + 2);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let buffer = Vec::with_capacity(batch_size);
-    let nudge = Nudge { full: full.clone() };
-    let sender = Sender { full, empty, buffer, records: 0, batch_size, dropped: dropped.clone() };
-    (sender, Receiver { filled, emptied, nudge: Some(nudge), batch_size, dropped })
+    let (full, mut receiver) = inlet(depth, batch_size);
+    (receiver.sender(full, depth), receiver)
 }
 
-/// The producer's end.
+/// The same for several producers: `depth` is how many batches of each have room at a time, if all are as busy.
+pub fn queues(producers: usize, depth: usize, batch_size: usize) -> (Vec<Sender>, Receiver) {
+    let (full, mut receiver) = inlet(depth * producers, batch_size);
+    ((0..producers).map(|_| receiver.sender(full.clone(), depth)).collect(), receiver)
+}
+
+fn inlet(depth: usize, batch_size: usize) -> (SyncSender<Batch>, Receiver) {
+    let (full, filled) = mpsc::sync_channel(depth);
+    let nudge = Some(Nudge { full: full.clone() });
+    (full, Receiver { filled, emptied: Vec::new(), nudge, batch_size, dropped: Arc::default() })
+}
+
+/// Records, and whose buffer they stand in. Without any if it was only a nudge.
+#[derive(Default, Debug)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Which of the senders.
+    from: usize,
+}
+
+impl Deref for Batch {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A producer's end.
 pub struct Sender {
-    full: SyncSender<Vec<u8>>,
+    full: SyncSender<Batch>,
     empty: Inlet<Vec<u8>>,
+    number: usize,
     buffer: Vec<u8>,
     records: u64,
     batch_size: usize,
+    /// Of all senders of the queue.
     dropped: Arc<AtomicU64>,
 }
 
@@ -77,7 +102,8 @@ impl Sender {
         if self.buffer.is_empty() {
             return true;
         }
-        match self.full.try_send(std::mem::take(&mut self.buffer)) {
+        let batch = Batch { bytes: std::mem::take(&mut self.buffer), from: self.number };
+        match self.full.try_send(batch) {
             Ok(()) => {
                 let fresh = || Vec::with_capacity(self.batch_size);
                 self.buffer = self.empty.try_recv().unwrap_or_else(|_| fresh());
@@ -85,7 +111,7 @@ impl Sender {
                 true
             }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
-                self.buffer = batch;
+                self.buffer = batch.bytes;
                 false
             }
         }
@@ -111,42 +137,55 @@ impl Drop for Sender {
 
 /// The consumer's end.
 pub struct Receiver {
-    filled: Inlet<Vec<u8>>,
-    emptied: SyncSender<Vec<u8>>,
+    filled: Inlet<Batch>,
+    /// The way back to each sender.
+    emptied: Vec<SyncSender<Vec<u8>>>,
     nudge: Option<Nudge>,
     batch_size: usize,
     dropped: Arc<AtomicU64>,
 }
 
 impl Receiver {
-    /// The means to wake this receiver; to be taken once, before waiting. The queue counts as closed when the
-    /// sender and the nudge are both gone.
+    fn sender(&mut self, full: SyncSender<Batch>, depth: usize) -> Sender {
+        // One in the producer's hands and one in the consumer's besides those that wait.
+        let (emptied, empty) = mpsc::sync_channel(depth + 2);
+        self.emptied.push(emptied);
+        let (number, batch_size) = (self.emptied.len() - 1, self.batch_size);
+        let (buffer, dropped) = (Vec::with_capacity(batch_size), self.dropped.clone());
+        Sender { full, empty, number, buffer, records: 0, batch_size, dropped }
+    }
+
+    /// The means to wake this receiver; to be taken once, before waiting. The queue counts as closed when all
+    /// senders and the nudge are gone.
     pub fn nudge(&mut self) -> Option<Nudge> {
         self.nudge.take()
     }
 
     /// The next batch, empty if it was only a nudge; `None` once the queue is closed and drained.
-    pub fn recv(&mut self) -> Option<Vec<u8>> {
+    pub fn recv(&mut self) -> Option<Batch> {
         self.nudge = None;
         self.filled.recv().ok()
     }
 
-    pub fn recv_timeout(&mut self, wait: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+    pub fn recv_timeout(&mut self, wait: Duration) -> Result<Batch, RecvTimeoutError> {
         self.nudge = None;
         self.filled.recv_timeout(wait)
     }
 
     /// What waits already; `None` if nothing does.
-    pub fn try_recv(&mut self) -> Option<Vec<u8>> {
+    pub fn try_recv(&mut self) -> Option<Batch> {
         self.filled.try_recv().ok()
     }
 
     /// Gives a batch back for the next records. One that grew far beyond the usual is freed instead.
-    pub fn recycle(&mut self, mut batch: Vec<u8>) {
-        if (self.batch_size..=4 * self.batch_size).contains(&batch.capacity()) {
-            batch.clear();
-            // Refused only when the producer is gone.
-            let _ = self.emptied.try_send(batch);
+    pub fn recycle(&mut self, batch: Batch) {
+        let Batch { mut bytes, from } = batch;
+        if (self.batch_size..=4 * self.batch_size).contains(&bytes.capacity())
+            && let Some(owner) = self.emptied.get(from)
+        {
+            bytes.clear();
+            // Refused only when the producer is gone, or took all the room: the buffer is freed then.
+            let _ = owner.try_send(bytes);
         }
     }
 
@@ -159,13 +198,13 @@ impl Receiver {
 /// Wakes the receiver.
 #[derive(Clone)]
 pub struct Nudge {
-    full: SyncSender<Vec<u8>>,
+    full: SyncSender<Batch>,
 }
 
 impl Nudge {
     /// A full queue needs no nudge: its receiver has something to wake up for.
     pub fn nudge(&self) {
-        let _ = self.full.try_send(Vec::new());
+        let _ = self.full.try_send(Batch::default());
     }
 }
 
@@ -193,7 +232,7 @@ mod tests {
         assert_eq!(receiver.recv().as_deref(), Some(&b"ab"[..]));
         assert_eq!(receiver.recv().as_deref(), Some(&b"c"[..]));
         assert_eq!(receiver.recv().as_deref(), Some(&b"last"[..]));
-        assert_eq!(receiver.recv(), None);
+        assert!(receiver.recv().is_none());
     }
 
     #[test]
@@ -227,7 +266,7 @@ mod tests {
     fn nothing_is_sent_for_an_empty_buffer() {
         let (mut sender, mut receiver) = queue(1, 64);
         assert!(sender.send() && sender.send());
-        assert_eq!(receiver.try_recv(), None);
+        assert!(receiver.try_recv().is_none());
     }
 
     #[test]
@@ -242,7 +281,7 @@ mod tests {
         put(&mut sender, &["x".repeat(1000).as_str()]);
         receiver.recv().unwrap();
         let large = receiver.recv().unwrap();
-        assert!(large.capacity() >= 1000);
+        assert!(large.bytes.capacity() >= 1000);
         receiver.recycle(large);
         put(&mut sender, &["c"]);
         assert!(sender.buffer().capacity() < 1000);
@@ -256,10 +295,33 @@ mod tests {
         let waiting = std::thread::spawn(move || (receiver.recv(), receiver));
         nudge.nudge();
         let (woken, mut receiver) = waiting.join().unwrap();
-        assert_eq!(woken, Some(Vec::new()));
-        assert!(receiver.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout));
+        assert_eq!(woken.as_deref(), Some(&b""[..]));
+        let nothing = receiver.recv_timeout(Duration::from_millis(1));
+        assert_eq!(nothing.err(), Some(RecvTimeoutError::Timeout));
         drop(nudge);
-        assert_eq!(receiver.recv(), None);
+        assert!(receiver.recv().is_none());
+    }
+
+    #[test]
+    fn several_producers_share_a_queue_keep_their_order_and_get_their_own_buffers_back() {
+        let (mut senders, mut receiver) = queues(2, 1, 64);
+        assert!(put(&mut senders[1], &["a"]) && put(&mut senders[0], &["b"]));
+        assert!(!put(&mut senders[1], &["c", "d"]) && !put(&mut senders[0], &["e"]));
+        assert_eq!(receiver.dropped(), 3, "the losses of both");
+        let (first, second) = (receiver.recv().unwrap(), receiver.recv().unwrap());
+        assert_eq!((&first[..], &second[..]), (&b"a"[..], &b"b"[..]));
+        let address = first.as_ptr();
+        receiver.recycle(second);
+        receiver.recycle(first);
+        put(&mut senders[1], &["f"]);
+        assert_eq!(senders[1].buffer().as_ptr(), address);
+        senders.pop();
+        assert_eq!(receiver.recv().as_deref(), Some(&b"f"[..]));
+        receiver.nudge();
+        senders[0].buffer().extend_from_slice(b"last");
+        drop(senders);
+        assert_eq!(receiver.recv().as_deref(), Some(&b"last"[..]));
+        assert!(receiver.recv().is_none());
     }
 
     #[test]

@@ -103,8 +103,17 @@ pub enum Balance {
     Function,
 }
 
+/// How many threads serve, each with its own event loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workers {
+    Number(usize),
+    /// As many as the process may use cores.
+    Auto,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
+    pub workers: Workers,
     /// Connections of clients at one time.
     pub max_connections: usize,
     /// Of one client's address.
@@ -132,6 +141,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            workers: Workers::Number(1),
             max_connections: 10_000,
             per_client: PerClient::default(),
             max_body: None,

@@ -1,4 +1,4 @@
-//! The access log's thread: takes batches of records off the worker's queue, makes lines of them and writes each
+//! The access log's thread: takes batches of records off the workers' queue, makes lines of them and writes each
 //! batch at once. It waits for the disk or the terminal so that nobody else has to; what the queue cannot hold
 //! meanwhile is dropped there and counted, and the count is reported on the error log.
 //!
@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::batch::{self, Nudge, Receiver, Sender};
+use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
 use crate::config::LogTarget;
 use crate::control::clock::Clock;
 use crate::control::lines::Line;
@@ -21,7 +21,7 @@ use crate::control::losses::Losses;
 use crate::control::output::Output;
 use crate::exchange::record::Record;
 
-/// 64 batches of 32 KiB: some ten thousand lines wait before any is dropped.
+/// 64 batches of 32 KiB a worker: some ten thousand lines wait before any is dropped.
 const DEPTH: usize = 64;
 const BATCH_SIZE: usize = 32 * 1024;
 
@@ -32,10 +32,15 @@ pub struct AccessLog {
     ended: mpsc::Receiver<()>,
 }
 
-/// Opens the log and starts its thread. The sender is for the worker.
-pub fn start(target: &LogTarget, line: Line, clock: Clock) -> io::Result<(Sender, AccessLog)> {
+/// Opens the log and starts its thread. The senders are for so many workers.
+pub fn start(
+    target: &LogTarget,
+    line: Line,
+    clock: Clock,
+    workers: usize,
+) -> io::Result<(Vec<Sender>, AccessLog)> {
     let output = Output::open(target)?;
-    let (sender, mut receiver) = batch::queue(DEPTH, BATCH_SIZE);
+    let (senders, mut receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
     let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
     let reopen = Arc::new(AtomicBool::new(false));
     let (ends, ended) = mpsc::channel::<()>();
@@ -52,7 +57,7 @@ pub fn start(target: &LogTarget, line: Line, clock: Clock) -> io::Result<(Sender
         writer.run();
         drop(ends);
     })?;
-    Ok((sender, AccessLog { nudge, reopen, ended }))
+    Ok((senders, AccessLog { nudge, reopen, ended }))
 }
 
 impl AccessLog {
@@ -62,8 +67,8 @@ impl AccessLog {
         self.nudge.nudge();
     }
 
-    /// Waits until all that was sent is written. The worker must have ended, since its sender keeps the queue
-    /// open. False if that took longer than `wait`.
+    /// Waits until all that was sent is written. The workers must have ended, since their senders keep the
+    /// queue open. False if that took longer than `wait`.
     pub fn close(self, wait: Duration) -> bool {
         drop(self.nudge);
         self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected)
@@ -99,7 +104,7 @@ impl Writer {
     }
 
     /// The next batch, or nothing when a report of losses is due first; an error once the queue is closed.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, RecvTimeoutError> {
+    fn next(&mut self) -> Result<Option<Batch>, RecvTimeoutError> {
         let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
             return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
         };
@@ -182,7 +187,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let (path, old) = (folder.join("log"), folder.join("log.1"));
         let clock = Clock { zero: Instant::now() };
-        let (mut sender, log) = start(&LogTarget::File(path.clone()), targets_only(), clock).unwrap();
+        let (mut senders, log) = start(&LogTarget::File(path.clone()), targets_only(), clock, 1).unwrap();
+        let mut sender = senders.remove(0);
         send(&mut sender, "/1");
         until("the first line", || std::fs::read(&path).unwrap() == b"/1\n");
         std::fs::rename(&path, &old).unwrap();
@@ -204,14 +210,14 @@ mod tests {
     #[test]
     fn closing_does_not_wait_for_ever() {
         let clock = Clock { zero: Instant::now() };
-        let (sender, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock).unwrap();
+        let (senders, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock, 1).unwrap();
         assert!(!log.close(Duration::from_millis(20)), "the sender is still there");
-        drop(sender);
+        drop(senders);
     }
 
     #[test]
     fn a_log_that_cannot_be_opened_is_an_error_before_anything_runs() {
         let clock = Clock { zero: Instant::now() };
-        assert!(start(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock).is_err());
+        assert!(start(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1).is_err());
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::batch::{self, Nudge, Receiver, Sender};
+use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
 use crate::control::clock::{self, Stamp};
 use crate::control::escape;
 use crate::control::losses::Losses;
@@ -126,7 +126,7 @@ impl<W: Write> Writer<W> {
         self.report(lost);
     }
 
-    fn next(&mut self) -> Result<Option<Vec<u8>>, RecvTimeoutError> {
+    fn next(&mut self) -> Result<Option<Batch>, RecvTimeoutError> {
         let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
             return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
         };

@@ -1,4 +1,4 @@
-//! Floor 6: the control thread. It loads the config, binds the listeners, starts the worker, waits for signals
+//! Floor 6: the control thread. It loads the config, binds the listeners, starts the workers, waits for signals
 //! and sees to the logs. Nothing here is ever in the data path: what a worker has to say comes through bounded
 //! queues, and a log that cannot be written costs lines, not requests.
 
@@ -12,5 +12,6 @@ pub mod run;
 
 mod losses;
 mod output;
+mod running;
 mod shortfalls;
 mod signals;

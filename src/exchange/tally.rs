@@ -60,6 +60,16 @@ impl Tally {
         add_one(&self.partings[parting as usize]);
     }
 
+    /// The sums over several workers.
+    pub fn total<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Tally {
+        let sum = Tally::default();
+        for tally in tallies {
+            add(&sum.ends, &tally.ends);
+            add(&sum.partings, &tally.partings);
+        }
+        sum
+    }
+
     /// Every reason with its count, those that never came about included.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let ends = End::ALL.iter().map(|end| (end.text(), read(&self.ends[*end as usize])));
@@ -72,6 +82,12 @@ impl Tally {
         let normal = [End::Complete, End::Answered].map(End::text);
         let told = self.all().filter(|(word, count)| *count > 0 && !normal.contains(word));
         told.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn add(sums: &[AtomicU64], counts: &[AtomicU64]) {
+    for (sum, count) in sums.iter().zip(counts) {
+        sum.store(read(sum) + read(count), Ordering::Relaxed);
     }
 }
 
@@ -101,6 +117,14 @@ mod tests {
         tally.parted(Parting::TooMany);
         assert_eq!(tally.troubles(), "2 client-cut-request, 1 server-closed, 1 client-too-many");
         assert!(tally.all().any(|count| count == ("complete", 2)));
+    }
+
+    #[test]
+    fn several_tallies_are_added_up() {
+        let tallies = [Tally::default(), Tally::default()];
+        tallies.iter().for_each(|tally| tally.ended(End::ServerClosed));
+        tallies[1].parted(Parting::Silent);
+        assert_eq!(Tally::total(&tallies).troubles(), "2 server-closed, 1 client-silent");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
@@ -22,8 +23,16 @@ pub struct Listener {
 
 enum Bound {
     Tcp(TcpListener),
-    /// The path is removed when the listener goes.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, Arc<SocketFile>),
+}
+
+/// Removed with the last listener on it.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// A new connection and who is at its other end (`None` on a Unix socket).
@@ -35,13 +44,55 @@ pub struct Accepted {
 /// Binds and listens.
 pub fn bind(wanted: &config::Listener) -> io::Result<Listener> {
     let socket = match &wanted.address {
-        Address::Ip(address) => Bound::Tcp(bind_tcp(*address, wanted)?),
-        Address::Unix(path) => Bound::Unix(bind_unix(path, wanted)?, path.clone()),
+        Address::Ip(address) => Bound::Tcp(TcpListener::from_std(bind_tcp(*address, wanted)?.into())),
+        Address::Unix(path) => {
+            let (listener, file) = bind_unix(path, wanted)?;
+            Bound::Unix(UnixListener::from_std(listener), Arc::new(file))
+        }
     };
     Ok(Listener { socket })
 }
 
-fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<TcpListener> {
+/// Binds and listens for so many workers that each accept for themselves.
+pub fn bind_for(wanted: &config::Listener, workers: usize) -> io::Result<Vec<Listener>> {
+    match &wanted.address {
+        _ if workers == 1 => Ok(vec![bind(wanted)?]),
+        Address::Ip(address) => {
+            let tcp = |socket: Socket| Bound::Tcp(TcpListener::from_std(socket.into()));
+            let group = bind_group(*address, wanted, workers)?;
+            Ok(group.into_iter().map(|socket| Listener { socket: tcp(socket) }).collect())
+        }
+        Address::Unix(path) => share_unix(path, wanted, workers),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
+    let socket = tcp_socket(address, wanted)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog(wanted))?;
+    Ok(socket)
+}
+
+/// Sockets on one port, among which the kernel spreads new connections by a hash of their addresses (SO_REUSEPORT,
+/// socket(7)). That option alone would let a second program join in unseen, so the port is asked for without it
+/// first, and kept until all others have it: of two programs that start at one time, one is told.
+fn bind_group(address: SocketAddr, wanted: &config::Listener, count: usize) -> io::Result<Vec<Socket>> {
+    let alone = bind_tcp(address, wanted)?;
+    // Port 0 became a real one.
+    let address = alone.local_addr()?.as_socket().unwrap_or(address);
+    alone.set_reuse_port(true)?;
+    (0..count).map(|_| join_group(address, wanted)).collect()
+}
+
+fn join_group(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
+    let socket = tcp_socket(address, wanted)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog(wanted))?;
+    Ok(socket)
+}
+
+fn tcp_socket(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     // A restart must not wait for the old connections' TIME_WAIT.
@@ -55,9 +106,7 @@ fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<TcpLis
     if wanted.defer_accept {
         options::defer_accept(&socket)?;
     }
-    socket.bind(&address.into())?;
-    socket.listen(backlog(wanted))?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket)
 }
 
 /// The kernel caps it at net.core.somaxconn.
@@ -65,16 +114,28 @@ fn backlog(wanted: &config::Listener) -> i32 {
     i32::try_from(wanted.backlog).unwrap_or(i32::MAX)
 }
 
-fn bind_unix(path: &Path, wanted: &config::Listener) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path, wanted: &config::Listener) -> io::Result<(StdUnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile(path.to_owned());
     socket.listen(backlog(wanted))?;
     let listener = StdUnixListener::from(socket);
     listener.set_nonblocking(true)?;
     // As nginx does: who may connect is decided by the directory's permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok(UnixListener::from_std(listener))
+    Ok((listener, file))
+}
+
+/// Unix sockets know no SO_REUSEPORT: all accept from one queue, whoever comes first.
+fn share_unix(path: &Path, wanted: &config::Listener, count: usize) -> io::Result<Vec<Listener>> {
+    let (listener, file) = bind_unix(path, wanted)?;
+    let file = Arc::new(file);
+    let copy = |_| {
+        let copy = UnixListener::from_std(listener.try_clone()?);
+        Ok(Listener { socket: Bound::Unix(copy, file.clone()) })
+    };
+    (0..count).map(copy).collect()
 }
 
 /// A socket file whose owner is gone would make every bind fail: it is removed, but only if it is a socket and
@@ -98,7 +159,7 @@ impl Listener {
             Bound::Tcp(l) => {
                 l.local_addr().map_or_else(|e| format!("unknown address ({e})"), |a| a.to_string())
             }
-            Bound::Unix(_, path) => format!("unix:{}", path.display()),
+            Bound::Unix(_, file) => format!("unix:{}", file.0.display()),
         }
     }
 
@@ -124,14 +185,6 @@ impl Listener {
                 l.accept().map(|(s, peer)| Accepted { stream: Stream::Tcp(s), peer: Some(peer) })
             }
             Bound::Unix(l, _) => l.accept().map(|(s, _)| Accepted { stream: Stream::Unix(s), peer: None }),
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Bound::Unix(_, path) = &self.socket {
-            let _ = fs::remove_file(path);
         }
     }
 }
@@ -174,6 +227,33 @@ mod tests {
         let first = bind(&on("127.0.0.1:0")).unwrap();
         let second = bind(&on(&first.address()));
         assert_eq!(second.err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
+    fn a_group_shares_its_port_and_lets_nobody_else_in() {
+        let mut group = bind_for(&on("127.0.0.1:0"), 3).unwrap();
+        let address = group[0].address();
+        assert!(group.iter().all(|listener| listener.address() == address));
+        let taken = on(&address);
+        for again in [bind(&taken).err(), bind_for(&taken, 2).err()] {
+            assert_eq!(again.map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
+        }
+        let clients: Vec<_> = (0..60).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+        let counts: Vec<usize> =
+            group.iter_mut().map(|l| std::iter::from_fn(|| l.accept().ok()).count()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), clients.len());
+        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    }
+
+    #[test]
+    fn the_file_of_a_shared_socket_stays_until_its_last_listener_goes() {
+        let path = std::env::temp_dir().join(format!("rsp-shared-{}.sock", std::process::id()));
+        let mut listeners = bind_for(&config::Listener::at(Address::Unix(path.clone())), 2).unwrap();
+        let _client = StdUnixStream::connect(&path).unwrap();
+        listeners.pop();
+        assert!(path.exists() && listeners[0].accept().is_ok());
+        listeners.pop();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! held again.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, Socket, Type};
 
@@ -14,19 +15,20 @@ pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// Descriptors that wait for a shortage.
-#[derive(Default)]
+/// Descriptors that wait for a shortage: all workers of a process hold the same ones.
+#[derive(Clone, Default)]
 pub struct Reserve {
-    held: Vec<Socket>,
+    held: Arc<Mutex<Vec<Socket>>>,
 }
 
 impl Reserve {
     /// Holds as many as it should again; false if there are not as many.
-    pub fn refill(&mut self) -> bool {
-        while self.held.len() < RESERVE {
+    pub fn refill(&self) -> bool {
+        let mut held = self.held();
+        while held.len() < RESERVE {
             // A socket that is bound to nothing: it needs no file system and says nothing to anybody.
             match Socket::new(Domain::UNIX, Type::DGRAM, None) {
-                Ok(spare) => self.held.push(spare),
+                Ok(spare) => held.push(spare),
                 Err(_) => return false,
             }
         }
@@ -34,11 +36,19 @@ impl Reserve {
     }
 
     /// Tries again with one of them where it was a shortage that made `attempt` fail.
-    pub fn help<T>(&mut self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    pub fn help<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match attempt() {
-            Err(error) if is_shortage(&error) && self.held.pop().is_some() => attempt(),
+            Err(error) if is_shortage(&error) && self.give_one_up() => attempt(),
             other => other,
         }
+    }
+
+    fn give_one_up(&self) -> bool {
+        self.held().pop().is_some()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Socket>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_shortage_is_helped_out_of_the_reserve_until_that_is_empty() {
-        let mut reserve = Reserve::default();
+        let reserve = Reserve::default();
         assert!(reserve.refill());
         let tries = Cell::new(0);
-        let mut attempt = |fail_first: u32| {
+        let attempt = |fail_first: u32| {
             tries.set(0);
             reserve.help(|| {
                 tries.set(tries.get() + 1);
@@ -68,16 +78,16 @@ mod tests {
             assert!(attempt(1).is_ok());
         }
         assert!(is_shortage(&attempt(1).unwrap_err()));
-        assert!(reserve.refill() && reserve.held.len() == RESERVE);
+        assert!(reserve.refill() && reserve.held().len() == RESERVE);
     }
 
     #[test]
     fn other_errors_are_no_shortage() {
-        let mut reserve = Reserve::default();
+        let reserve = Reserve::default();
         assert!(reserve.refill());
         let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
         assert!(reserve.help(|| Err::<(), _>(refused())).is_err());
-        assert_eq!(reserve.held.len(), RESERVE);
+        assert_eq!(reserve.held().len(), RESERVE);
         assert!(!is_shortage(&refused()));
     }
 }

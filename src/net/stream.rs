@@ -102,14 +102,14 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(registry: Registry) -> Kernel {
-        let mut kernel = Kernel { registry, reserve: Reserve::default() };
+    pub fn new(registry: Registry, reserve: Reserve) -> Kernel {
+        let kernel = Kernel { registry, reserve };
         kernel.refill();
         kernel
     }
 
     /// Holds the descriptors again that a shortage took; false while there are too few to accept anybody.
-    pub fn refill(&mut self) -> bool {
+    pub fn refill(&self) -> bool {
         self.reserve.refill()
     }
 

@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 
 use crate::config::{PoolId, ServerId};
 
-pub use load::{TYPES, load};
+pub use load::{TYPES, load, load_again};
 pub use run::Script;
 pub use source::Source;
 

@@ -25,24 +25,30 @@ pub(super) struct Accepting {
 }
 
 impl EventLoop {
-    pub(super) fn can_accept(&self, now: u64) -> bool {
-        now >= self.accept_after
-            && self.listeners.iter().any(|l| l.ready)
-            && self.core.client_count() < self.core.config().settings.max_connections
+    /// Whether anybody waits whom this worker may take, now or after a pause that may be on.
+    pub(super) fn can_accept(&self) -> bool {
+        self.somebody_waits() && (!self.in_line || self.seat.was_handed_a_place())
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.listeners.iter().any(|l| l.ready)
     }
 
     /// Takes new connections while there is room for them; those there is no room for wait in the kernel.
     pub(super) fn accept(&mut self, now: u64) {
-        if !self.can_accept(now) {
+        if !self.can_accept() || self.seat.accept_after() > now {
             return;
         }
-        self.accept_after = 0;
         if !self.core.network.refill() {
             // Whoever is let in now would take what those who are in need to be served.
             return self.pause_accepting(now, &io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let room = self.core.config().settings.max_connections - self.core.client_count();
-        self.accept_some(room.min(ACCEPTS_A_TURN), now);
+        self.accept_some(ACCEPTS_A_TURN, now);
+        self.give_places_back();
+        if self.in_line && !self.somebody_waits() {
+            // They left while this worker waited for a place.
+            self.leave_line();
+        }
         self.note_full(now);
     }
 
@@ -52,67 +58,90 @@ impl EventLoop {
         self.first_listener = (self.first_listener + 1) % count.max(1);
         for step in 0..count {
             let at = (self.first_listener + step) % count;
-            if left > 0 && self.listeners[at].ready && self.accept_after <= now {
-                left -= self.accept_from(at, left, now);
+            if left > 0 && self.listeners[at].ready {
+                match self.accept_from(at, left) {
+                    Ok(tries) => left -= tries,
+                    Err(error) => return self.pause_accepting(now, &error),
+                }
             }
         }
     }
 
-    /// As many as wait at one listener, without asking for one more in vain where their number is known. Gives how
-    /// many tries that took.
-    fn accept_from(&mut self, at: usize, most: usize, now: u64) -> usize {
+    /// As many as wait at one listener and find a place, without asking for one more in vain where their number is
+    /// known. Gives how many tries that took.
+    fn accept_from(&mut self, at: usize, most: usize) -> io::Result<usize> {
         let waiting = self.listeners[at].listener.waiting();
         let wanted = waiting.map_or(most, |waiting| waiting.min(most));
         for tried in 1..=wanted {
-            if !self.accept_one(at, now) {
-                return tried;
+            if !self.find_place() || !self.accept_one(at)? {
+                return Ok(tried);
             }
         }
         // Those that came meanwhile are a new event.
         if waiting == Some(wanted) {
             self.listeners[at].ready = false;
         }
-        wanted
+        Ok(wanted)
+    }
+
+    /// A place for the next client, whom there may not be: then it serves for the one after.
+    fn find_place(&mut self) -> bool {
+        if self.places > self.core.client_count() {
+            return true;
+        }
+        self.in_line = !self.seat.take_place();
+        self.places += usize::from(!self.in_line);
+        !self.in_line
+    }
+
+    /// Gives places back that nobody has: of clients that went, or did not come.
+    pub(super) fn give_places_back(&mut self) {
+        let clients = self.core.client_count();
+        if self.places > clients {
+            self.seat.give_back(self.places - clients);
+            self.places = clients;
+        }
+    }
+
+    fn leave_line(&mut self) {
+        self.in_line = false;
+        self.seat.leave_line();
     }
 
     /// Closes the listeners. Connections that wait in the kernel were made, as far as their clients know, and would
     /// be reset: they are taken before, as many as there may be.
     pub(super) fn stop_accepting(&mut self, now: u64) {
-        let most = self.core.config().settings.max_connections;
         if self.core.network.refill() {
-            self.accept_after = 0;
             for accepting in &mut self.listeners {
                 accepting.ready = true;
             }
-            self.accept_some(most.saturating_sub(self.core.client_count()).min(LAST_ACCEPTS), now);
+            self.accept_some(LAST_ACCEPTS, now);
         }
         self.listeners.clear();
+        self.leave_line();
     }
 
     /// After there was room: is there still some?
     fn note_full(&mut self, now: u64) {
-        let most = self.core.config().settings.max_connections;
-        if self.core.client_count() < most {
-            return;
-        }
-        if let Some(n) = self.full.count(now) {
+        if let Some(n) = self.seat.count_full(now) {
+            let most = self.core.config().settings.max_connections;
             log::warn!("{most} connections (max_connections): new ones wait until others end ({n} times)");
         }
     }
 
-    /// False if nobody came, for whatever reason.
-    fn accept_one(&mut self, at: usize, now: u64) -> bool {
+    /// False if nobody came.
+    fn accept_one(&mut self, at: usize) -> io::Result<bool> {
         match self.listeners[at].listener.accept() {
             Ok(accepted) => {
                 self.take(at, accepted);
-                return true;
+                return Ok(true);
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
             // The client left while it waited.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(error) => self.pause_accepting(now, &error),
+            Err(error) => return Err(error),
         }
-        false
+        Ok(false)
     }
 
     fn take(&mut self, at: usize, Accepted { stream, peer }: Accepted) {
@@ -129,13 +158,21 @@ impl EventLoop {
     /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.
     fn pause_accepting(&mut self, now: u64, error: &io::Error) {
         self.core.tally().parted(Parting::AcceptFailed);
-        if let Some(n) = self.accept_failed.count(now) {
+        if let Some(n) = self.seat.pause_accepting(now + ACCEPT_PAUSE, now) {
             log::error!(
                 "cannot accept connections ({n} tries): {}; those that come wait in the kernel",
                 reason(error)
             );
         }
-        self.accept_after = now + ACCEPT_PAUSE;
-        self.core.close_idle();
+        self.heed_shortage();
+    }
+
+    /// A worker could not accept, and woke the others: all give back what they only keep to be fast.
+    pub(super) fn heed_shortage(&mut self) {
+        let pause = self.seat.accept_after();
+        if pause != self.shortage_seen {
+            self.shortage_seen = pause;
+            self.core.close_idle();
+        }
     }
 }

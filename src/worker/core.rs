@@ -18,6 +18,7 @@ use super::pipes::Pipes;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
+use super::seat::Seat;
 use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
 use crate::base::batch;
@@ -124,6 +125,16 @@ impl<N: Network> Core<N> {
             now,
             date: Vec::new(),
             draining: false,
+        }
+    }
+
+    /// Has in common with the other workers what the process has once.
+    pub(super) fn share(&mut self, seat: &Seat) {
+        self.crowd = seat.crowd();
+        self.pipes.share(seat.count());
+        self.router.pools.share_pauses(seat.pauses());
+        if let Some(row) = seat.row() {
+            self.router.pools.share_counts(row);
         }
     }
 

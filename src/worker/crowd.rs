@@ -4,11 +4,12 @@
 //!
 //! The table holds an entry only for who is here or came within the last second, and a bounded number of those, so
 //! nobody can fill the memory from many addresses: where it is full, unknown ones are let in uncounted.
-//! It belongs to one worker. With several, the limits are the process's: then this table is what they share (behind
-//! a lock, which a new connection can afford).
+//! All workers share it, since the limits are the process's: behind a lock, which a new connection can afford. Without
+//! limits nobody comes near it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::Core;
 use super::sides::Peer;
@@ -45,14 +46,30 @@ struct Presence {
     free_at: u64,
 }
 
+/// Who is here, in the hands of every worker.
+#[derive(Clone, Default)]
+pub struct Crowd(Arc<Mutex<Register>>);
+
 #[derive(Default)]
-pub struct Crowd {
+struct Register {
     places: HashMap<Place, Presence>,
     swept: u64,
     refused: Rarely,
 }
 
 impl Crowd {
+    fn register(&self) -> MutexGuard<'_, Register> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn leaves(&self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.register().leaves(place);
+        }
+    }
+}
+
+impl Register {
     /// A new connection from there: counted, not counted, or one too many.
     fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<Option<Place>, Parting> {
         if !self.places.contains_key(&place) && !self.has_room(now) {
@@ -74,8 +91,8 @@ impl Crowd {
         Ok(Some(place))
     }
 
-    pub fn leaves(&mut self, place: Option<Place>) {
-        if let Some(presence) = place.and_then(|place| self.places.get_mut(&place)) {
+    fn leaves(&mut self, place: Place) {
+        if let Some(presence) = self.places.get_mut(&place) {
             presence.connections = presence.connections.saturating_sub(1);
         }
     }
@@ -97,7 +114,8 @@ impl<N: Network> Core<N> {
         let (Some(address), false, true) = (peer.address, peer.trusted, limits.any()) else {
             return Some(None);
         };
-        match self.crowd.enters(Place::of(address), &limits, self.now) {
+        let entered = self.crowd.register().enters(Place::of(address), &limits, self.now);
+        match entered {
             Ok(place) => Some(place),
             Err(parting) => {
                 self.tally.parted(parting);
@@ -107,8 +125,9 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn say_refused(&mut self, parting: Parting, address: SocketAddr) {
-        if let Some(n) = self.crowd.refused.count(self.now) {
+    fn say_refused(&self, parting: Parting, address: SocketAddr) {
+        let due = self.crowd.register().refused.count(self.now);
+        if let Some(n) = due {
             let (word, ip) = (parting.text(), address.ip().to_canonical());
             log::warn!(
                 "{n} connections closed by the limits for one client ({word}); the last was from {ip}"
@@ -137,20 +156,20 @@ mod tests {
 
     #[test]
     fn one_leaves_and_another_may_come() {
-        let (mut crowd, a, b) = (Crowd::default(), place("10.0.0.1"), place("10.0.0.2"));
+        let (mut crowd, a, b) = (Register::default(), place("10.0.0.1"), place("10.0.0.2"));
         let limits = PerClient { connections: Some(2), ..NONE };
-        let enters = |crowd: &mut Crowd, place| crowd.enters(place, &limits, 0);
+        let enters = |crowd: &mut Register, place| crowd.enters(place, &limits, 0);
         assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
         assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
         assert_eq!(enters(&mut crowd, a), Err(Parting::TooMany));
         assert_eq!(enters(&mut crowd, b), Ok(Some(b)));
-        crowd.leaves(Some(a));
+        crowd.leaves(a);
         assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
     }
 
     #[test]
     fn so_many_come_at_once_and_then_so_many_a_second() {
-        let (mut crowd, a) = (Crowd::default(), place("10.0.0.1"));
+        let (mut crowd, a) = (Register::default(), place("10.0.0.1"));
         let limits = PerClient { new_a_second: Some(4), ..NONE };
         let mut come = |now| (0..10).filter(|_| crowd.enters(a, &limits, now).is_ok()).count();
         assert_eq!(come(0), 4);
@@ -161,14 +180,14 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_forgets_who_is_gone() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Register::default();
         let limits = PerClient { connections: Some(1), new_a_second: Some(1) };
         let many = PLACES as u32 + 100;
-        let counted = |crowd: &mut Crowd, n| crowd.enters(Place::Four(n), &limits, 0).unwrap().is_some();
+        let counted = |crowd: &mut Register, n| crowd.enters(Place::Four(n), &limits, 0).unwrap().is_some();
         assert_eq!((0..many).filter(|n| counted(&mut crowd, *n)).count(), PLACES);
         assert_eq!(crowd.enters(Place::Four(7), &limits, 0), Err(Parting::TooMany));
         for n in 0..many {
-            crowd.leaves(Some(Place::Four(n)));
+            crowd.leaves(Place::Four(n));
         }
         assert!(crowd.enters(Place::Four(many), &limits, 2 * SECOND).unwrap().is_some());
         assert_eq!(crowd.places.len(), 1);

@@ -14,8 +14,8 @@ use mio::{Events, Poll, Token, Waker};
 use super::Command;
 use super::accept::Accepting;
 use super::core::{Core, Ready};
+use super::seat::Seat;
 use crate::base::batch;
-use crate::base::rarely::Rarely;
 use crate::config::Config;
 use crate::exchange::tally::Tally;
 use crate::net::{Kernel, Listener};
@@ -41,17 +41,19 @@ pub(super) struct EventLoop {
     command: Arc<AtomicU8>,
     zero: Instant,
     date: Date,
-    /// No accept before this.
-    pub(super) accept_after: u64,
+    /// This worker among the others.
+    pub(super) seat: Seat,
+    /// Places for clients that this worker has, and whether it waits for one more.
+    pub(super) places: usize,
+    pub(super) in_line: bool,
+    /// The pause in accepting that was heeded last.
+    pub(super) shortage_seen: u64,
     /// The last batch of access records went at.
     access_sent: u64,
     /// Memory was last looked at.
     trimmed: u64,
     /// When draining must be over.
     drain_until: Option<u64>,
-    /// It came to have as many clients as it may.
-    pub(super) full: Rarely,
-    pub(super) accept_failed: Rarely,
 }
 
 impl EventLoop {
@@ -62,32 +64,37 @@ impl EventLoop {
         access: Option<batch::Sender>,
         zero: Instant,
         command: Arc<AtomicU8>,
-    ) -> io::Result<(EventLoop, Waker)> {
+        seat: Seat,
+    ) -> io::Result<(EventLoop, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Token(WAKER as usize))?;
+        let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER as usize))?);
+        seat.wake_by(waker.clone());
         let mut accepting = Vec::new();
         for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
             listener.watch(poll.registry(), FIRST_LISTENER - i as u64)?;
             let (proxied, deferred) = (written.proxy_protocol, written.defer_accept);
             accepting.push(Accepting { listener, proxied, deferred, ready: false });
         }
-        let kernel = Kernel::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(poll.registry().try_clone()?, seat.reserve());
         let now = zero.elapsed().as_micros() as u64;
+        let mut core = Core::new(kernel, config, script, access, now);
+        core.share(&seat);
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
-            core: Core::new(kernel, config, script, access, now),
+            core,
             listeners: accepting,
             first_listener: 0,
             command,
             zero,
             date: Date::default(),
-            accept_after: 0,
+            seat,
+            places: 0,
+            in_line: false,
+            shortage_seen: 0,
             access_sent: 0,
             trimmed: 0,
             drain_until: None,
-            full: Rarely::default(),
-            accept_failed: Rarely::default(),
         };
         Ok((event_loop, waker))
     }
@@ -102,6 +109,8 @@ impl EventLoop {
             self.accept(now);
             self.core.turns();
             self.core.expire();
+            self.give_places_back();
+            self.core.tell_counts();
             self.send_access(now);
             self.trim(now);
             if self.is_over(now) {
@@ -125,10 +134,10 @@ impl EventLoop {
 
     /// Until the first of: a turn that waits, a timer, access records to be sent, accepting again.
     fn timeout(&self) -> Option<Duration> {
-        if self.core.has_turns() || self.can_accept(u64::MAX) && self.accept_after == 0 {
+        if self.core.has_turns() {
             return Some(Duration::ZERO);
         }
-        let accept_again = self.can_accept(u64::MAX).then_some(self.accept_after);
+        let accept_again = self.can_accept().then(|| self.seat.accept_after());
         let access = self.core.access_waits().then_some(self.access_sent + ACCESS_DELAY);
         let trim = self.core.has_surplus().then_some(self.trimmed + TRIM_EVERY);
         let first = [self.core.next_timer(), accept_again, access, trim, self.drain_until];
@@ -140,9 +149,11 @@ impl EventLoop {
 
     /// Hands every event's readiness to whom it belongs.
     fn mark(&mut self) {
+        let mut woken = false;
         for event in &self.events {
             let token = event.token().0 as u64;
             if token == WAKER {
+                woken = true;
                 continue;
             }
             let listener = (FIRST_LISTENER - token) as usize;
@@ -150,6 +161,9 @@ impl EventLoop {
                 Some(accepting) => accepting.ready = true,
                 None => self.core.ready(token, readiness(event)),
             }
+        }
+        if woken {
+            self.heed_shortage();
         }
     }
 

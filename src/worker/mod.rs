@@ -17,6 +17,7 @@
 //! - `script_errors` the script's failures in the log, and not too often
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
+//! - `seat`       what workers have in common
 //! - `crowd`      how many connections one address may have
 //! - `guard`      a fault of ours ends one pair
 //! - `deadlines`  every wait, derived from the state
@@ -48,6 +49,7 @@ mod release;
 mod request_way;
 mod response_way;
 mod script_errors;
+mod seat;
 mod sides;
 mod splice;
 mod start;
@@ -68,6 +70,7 @@ use mio::Waker;
 
 pub use self::core::{Core, Ready};
 pub use self::private::KEPT;
+pub use self::seat::{Seat, seats};
 
 use crate::base::batch;
 use crate::config::Config;
@@ -76,15 +79,19 @@ use crate::net::Listener;
 use crate::script::{self, Source};
 use event_loop::EventLoop;
 
-/// What a worker is started with. Listeners are bound already; the config is the one the control thread loaded.
+/// What a worker is started with. Listeners are bound already, in the order of the config's.
 pub struct Setup {
+    /// What the worker goes by.
     pub config: Arc<Config>,
+    /// What the source says, as the control thread read it.
+    pub said: Arc<Config>,
     pub source: Source,
     pub listeners: Vec<Listener>,
     /// Where access records go, if there is an access log.
     pub access: Option<batch::Sender>,
-    /// Zero of the worker's clock.
+    /// Zero of the clock, which is the same for all workers.
     pub zero: Instant,
+    pub seat: Seat,
 }
 
 /// What the control thread can tell a running worker.
@@ -98,7 +105,7 @@ pub(crate) enum Command {
 
 pub struct Handle {
     command: Arc<AtomicU8>,
-    waker: Waker,
+    waker: Arc<Waker>,
     tally: Arc<Tally>,
     thread: JoinHandle<Outcome>,
 }
@@ -117,7 +124,7 @@ pub fn start(setup: Setup, on_exit: impl FnOnce() + Send + 'static) -> Result<Ha
     let (ready, is_ready) = mpsc::channel();
     let for_worker = command.clone();
     let thread = thread::Builder::new()
-        .name("worker".into())
+        .name(name(&setup.seat))
         .spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| run(setup, for_worker, &ready)));
             on_exit();
@@ -132,7 +139,12 @@ pub fn start(setup: Setup, on_exit: impl FnOnce() + Send + 'static) -> Result<Ha
 }
 
 /// What a worker gives out of its hands once it is ready.
-type Started = (Waker, Arc<Tally>);
+type Started = (Arc<Waker>, Arc<Tally>);
+
+/// Of the thread, where one looks for who uses the processor.
+fn name(seat: &Seat) -> String {
+    if seat.count() == 1 { "worker".into() } else { format!("worker-{}", seat.number() + 1) }
+}
 
 fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Started, String>>) -> Outcome {
     let mut event_loop = match prepare(setup, command) {
@@ -152,15 +164,10 @@ fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Started
 }
 
 /// Loads this worker's own VM from the same bytes and makes sure that it says the same.
-fn prepare(setup: Setup, command: Arc<AtomicU8>) -> Result<(EventLoop, Waker), String> {
-    let Setup { config, mut source, listeners, access, zero } = setup;
-    let (own, script) = script::load(&mut source).map_err(|e| e.0)?;
-    if own.pools != config.pools || own.listeners != config.listeners {
-        return Err("the config does not say the same when it is run a second time: \
-                    it must not depend on time, randomness or state outside"
-            .into());
-    }
-    EventLoop::new(config, script, listeners, access, zero, command)
+fn prepare(setup: Setup, command: Arc<AtomicU8>) -> Result<(EventLoop, Arc<Waker>), String> {
+    let Setup { config, said, mut source, listeners, access, zero, seat } = setup;
+    let script = script::load_again(&mut source, &said).map_err(|e| e.0)?;
+    EventLoop::new(config, script, listeners, access, zero, command, seat)
         .map_err(|e: io::Error| format!("cannot set up the event loop: {e}"))
 }
 

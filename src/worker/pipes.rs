@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Pipes at one time, in use and spare; whoever comes when all are out copies instead.
+/// Pipes at one time in the whole process, in use and spare; whoever comes when all are out copies instead.
 const MOST: usize = 128;
 const SPARE: usize = 16;
 
@@ -29,16 +29,23 @@ pub struct Pipes<P> {
     out: Rc<Cell<usize>>,
     /// The least a body has to have left for a pipe to pay; `None` never uses one.
     pub least: Option<u64>,
+    /// This worker's part of all that there may be.
+    most: usize,
 }
 
 impl<P> Pipes<P> {
     pub fn new(least: Option<u64>) -> Pipes<P> {
-        Pipes { spare: Vec::new(), out: Rc::default(), least }
+        Pipes { spare: Vec::new(), out: Rc::default(), least, most: MOST }
+    }
+
+    /// So many workers have pipes: to each its part.
+    pub fn share(&mut self, workers: usize) {
+        self.most = MOST / workers;
     }
 
     /// An empty pipe, unless there are too many or none can be made; then bytes are copied.
     pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Held<P>> {
-        if self.out.get() >= MOST {
+        if self.out.get() >= self.most {
             return None;
         }
         let pipe = self.spare.pop().or_else(|| make().ok())?;
@@ -49,7 +56,7 @@ impl<P> Pipes<P> {
     /// Keeps an empty pipe for the next body; one that holds bytes is closed with them.
     pub fn give_back(&mut self, held: Option<Held<P>>) {
         if let Some(Held { pipe, bytes: 0, .. }) = held
-            && self.spare.len() < SPARE
+            && self.spare.len() < SPARE.min(self.most)
         {
             self.spare.push(pipe);
         }

@@ -24,6 +24,11 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Tells other workers what this one has to do.
+    pub fn tell_counts(&self) {
+        self.router.pools.tell_counts();
+    }
+
     /// Gives descriptors back that are only kept to be fast.
     pub fn close_idle(&mut self) {
         self.pipes.close_spare();

@@ -58,6 +58,18 @@ pub fn load(source: &mut Source) -> Result<(Config, Script), LoadError> {
     Ok((config, script))
 }
 
+/// Runs a config that was loaded once more, for another VM. It must arrive at the same.
+pub fn load_again(source: &mut Source, said: &Config) -> Result<Script, LoadError> {
+    match load(source)? {
+        (config, script) if config == *said => Ok(script),
+        _ => Err(LoadError(
+            "the config does not say the same when it is run a second time: \
+             it must not depend on time, randomness or state outside"
+                .into(),
+        )),
+    }
+}
+
 /// Runs the script in a new VM.
 fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
     let (name, text) = loading.with(main_text).unwrap_or(Err("no config".into()))?;

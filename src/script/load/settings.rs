@@ -7,8 +7,8 @@ use super::draft::{Draft, Set};
 use super::keys::{Keys, later, list, raw, row, table};
 use super::place::Place;
 use super::values::{network, one_of, size, text, time, whole};
-use super::wrong::{LATER, Read, Step, Wrong, show};
-use crate::config::{AccessLog, LogFormat, LogTarget, SPLICE_FROM, Settings, Timeouts, Trusted};
+use super::wrong::{Read, Step, Wrong};
+use crate::config::{AccessLog, LogFormat, LogTarget, SPLICE_FROM, Settings, Timeouts, Trusted, Workers};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -20,7 +20,7 @@ pub(super) struct Written {
 pub(super) const KEYS: Keys<Written> = Keys {
     noun: "setting",
     rows: &[
-        row("workers", |value, _| workers(value)),
+        row("workers", |value, all| workers(value).map(|workers| all.settings.workers = workers)),
         row("max_connections", |value, all| {
             whole(value, 1..=1_000_000).map(|number| all.settings.max_connections = number as usize)
         }),
@@ -97,14 +97,14 @@ fn fallback_place(place: &Place, draft: &Draft) -> Place {
     place.of_key(&draft.texts, &[Step::Key("fallback".into())])
 }
 
-fn workers(value: &Value) -> Read<()> {
+fn workers(value: &Value) -> Read<Workers> {
+    const EXPECTED: &str = "a whole number from 1 to 256, or \"auto\" for one a core";
     match value {
-        Value::Integer(1) => Ok(()),
-        Value::Integer(2..) => Err(Wrong::new(format!("{} is {LATER}, expected 1", show(value)))),
-        Value::String(word) if word.as_bytes() == *b"auto" => {
-            Err(Wrong::new(format!("\"auto\" is {LATER}, expected 1")))
-        }
-        other => Err(Wrong::got(other, "1")),
+        Value::String(word) if word.as_bytes() == *b"auto" => Ok(Workers::Auto),
+        other => match whole(other, 1..=256) {
+            Ok(number) => Ok(Workers::Number(number as usize)),
+            Err(_) => Err(Wrong::got(other, EXPECTED)),
+        },
     }
 }
 

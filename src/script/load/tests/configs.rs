@@ -1,14 +1,15 @@
 //! Configs that are right, and what they mean.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::draft::{Draft, Loading};
-use super::super::{Source, calls, modules};
+use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{
     AccessLog, Address, Balance, Config, LogFormat, LogTarget, PerClient, PoolId, PoolTimeouts, ProxyVersion,
-    Settings, Timeouts, Trusted,
+    Settings, Timeouts, Trusted, Workers,
 };
 use crate::script::vm::Vm;
 
@@ -58,7 +59,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 1, splice = "1m",
+          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, splice = "1m",
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
         "#,
@@ -99,6 +100,7 @@ fn a_config_with_everything_is_taken_whole() {
         rate: ms(6000),
     };
     let settings = Settings {
+        workers: Workers::Number(3),
         max_connections: 500,
         per_client: PerClient { connections: Some(20), new_a_second: Some(30) },
         max_body: Some(10 << 20),
@@ -133,6 +135,27 @@ fn a_fallback_is_a_pool_or_a_name_even_of_a_later_pool() {
     let text = "rsp.settings { fallback = 'b' } rsp.listen '127.0.0.1:0'
         rsp.pool { name = 'a', servers = { '127.0.0.1:1' } } rsp.pool { name = 'b', servers = { '127.0.0.1:1' } }";
     assert_eq!(load_text(text).unwrap().settings.fallback, Some(PoolId(1)));
+}
+
+#[test]
+fn workers_are_a_number_or_as_many_as_there_are_cores() {
+    for (text, workers) in [("1", 1), ("256", 256), ("2.0", 2)] {
+        assert_eq!(settings(&format!("workers = {text}")).workers, Workers::Number(workers));
+    }
+    assert_eq!(settings("workers = 'auto'").workers, Workers::Auto);
+}
+
+#[test]
+fn a_config_that_says_something_else_the_next_time_is_refused() {
+    let text = "rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
+    let mut steady = Source::in_memory(Path::new("site.lua"), text.as_bytes());
+    let said = load(&mut steady).unwrap();
+    assert!(load_again(&mut steady, &said).is_ok());
+    let timed = format!("{text} rsp.settings {{ max_body = 1 + math.floor(os.clock() * 1e6) }}");
+    let mut timed = Source::in_memory(Path::new("site.lua"), timed.as_bytes());
+    let said = load(&mut timed).unwrap();
+    let error = load_again(&mut timed, &said).err().unwrap().0;
+    assert!(error.starts_with("the config does not say the same"), "{error}");
 }
 
 #[test]
