@@ -20,7 +20,7 @@ pub(super) enum Form {
 }
 
 pub(super) fn form(method: Method, target: &[u8]) -> Result<Form, Fault> {
-    if !target.is_ascii() || memchr::memchr(b'#', target).is_some() {
+    if find::target_end(target) < target.len() {
         return Err(Fault::Target);
     }
     match (method, target) {
@@ -77,9 +77,8 @@ fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    digits.len() <= 5
-        && digits.iter().all(u8::is_ascii_digit)
-        && digits.iter().fold(0u32, |n, digit| n * 10 + u32::from(digit - b'0')) <= 65535
+    let number = |n: u32, digit: &u8| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0'));
+    digits.len() <= 5 && digits.iter().try_fold(0, number).is_some_and(|n| n <= 65535)
 }
 
 fn is_host(host: &[u8]) -> bool {
