@@ -16,8 +16,8 @@ use crate::http::{Fault, Fields, Framing, Method, RequestHead, ResponseHead, Spa
 /// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
 /// input ends first.
 pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usize>, Fault> {
-    let len = match request_lines(input, head) {
-        Ok(len) => len,
+    let (len, is_target_clean) = match request_lines(input, head) {
+        Ok(read) => read,
         Err(Flaw::Cut) => return Ok(None),
         Err(flaw) => return Err(fault::of_request(flaw, input)),
     };
@@ -25,6 +25,9 @@ pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usi
     let notes = Notes::of(&head.fields);
     notes.check()?;
     notes.check_host(head.version)?;
+    if !is_target_clean {
+        return Err(Fault::Target);
+    }
     let target = &input[head.target.start as usize..head.target.end as usize];
     normalise_target(target, head)?;
     head.framing = framing::of_request(head.version, notes.lengths)?;
@@ -44,15 +47,16 @@ pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fa
     }
 }
 
-fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<usize, Flaw> {
-    let len = match input.first_chunk() {
-        Some(b"GET ") => 3,
-        _ => token(input, b' ', Flaw::Line)?,
+/// The length of the head, and whether its target has only what a target may have.
+fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
+    let (method, len) = match input.first_chunk() {
+        Some(first) if first == b"GET " => (Method::Get, 3),
+        _ => method(input)?,
     };
-    head.method = Method::of(&input[..len]);
+    head.method = method;
     head.method_text = Span::new(0, len);
     let start = len + 1;
-    let end = target_end(input, start);
+    let (end, is_clean) = target_end(input, start);
     head.target = Span::new(start, end);
     head.version = match input.get(end..).unwrap_or_default().first_chunk() {
         Some(version) if end > start && version == b" HTTP/1.1\r\n" => Version::Http11,
@@ -60,17 +64,24 @@ fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<usize, Flaw> {
         Some(_) => return Err(Flaw::Line),
         None => return Err(Flaw::Cut),
     };
-    field_line::parse(input, end + 11, &mut head.fields)
+    Ok((field_line::parse(input, end + 11, &mut head.fields)?, is_clean))
 }
 
-/// Where the target ends; what it may not have is found by `target::form`, once all of the head is there.
-fn target_end(input: &[u8], start: usize) -> usize {
+fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
+    let len = token(input, b' ', Flaw::Line)?;
+    Ok((Method::of(&input[..len]), len))
+}
+
+/// Where the target ends, and whether it has only what a target may have. That it has not is said when all of the
+/// head is there.
+fn target_end(input: &[u8], start: usize) -> (usize, bool) {
     let target_end = |from| from + input.get(from..).map_or(0, find::target_end);
-    let mut end = target_end(start);
+    let first = target_end(start);
+    let mut end = first;
     while let Some(b'#' | 0x80..) = input.get(end) {
         end = target_end(end + 1);
     }
-    end
+    (end, end == first)
 }
 
 /// Reads the response head that `input` begins with, as `request` does. `to_head`: it answers a HEAD request.
