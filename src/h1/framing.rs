@@ -54,6 +54,7 @@ impl Lengths {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn note_transfer_encoding(&mut self, value: &[u8]) {
         self.coding = list(value).fold(self.coding, Coding::then);
     }

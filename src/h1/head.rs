@@ -6,26 +6,28 @@
 //! `target`.
 
 use super::fault::{self, Flaw};
+use super::field_line::{self, line_end, token};
 use super::find;
-use super::framing::{self, Lengths};
-use super::grammar::TOKEN;
-use super::limits;
-use super::options::Options;
+use super::framing;
+use super::notes::Notes;
 use super::target::{self, Form};
-use crate::http::{Fault, Field, Fields, Framing, Method, Name, RequestHead, ResponseHead, Span, Version};
+use crate::http::{Fault, Fields, Framing, Method, RequestHead, ResponseHead, Span, Version};
 
 /// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
 /// input ends first.
 pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usize>, Fault> {
-    let mut notes = Notes::default();
-    let len = match request_lines(input, head, &mut notes) {
-        Ok(len) => len,
+    let (len, is_target_clean) = match request_lines(input, head) {
+        Ok(read) => read,
         Err(Flaw::Cut) => return Ok(None),
         Err(flaw) => return Err(fault::of_request(flaw, input)),
     };
     head.fields.take_bytes(&input[..len - 2]);
+    let notes = Notes::of(&head.fields);
     notes.check()?;
     notes.check_host(head.version)?;
+    if !is_target_clean {
+        return Err(Fault::Target);
+    }
     let target = &input[head.target.start as usize..head.target.end as usize];
     normalise_target(target, head)?;
     head.framing = framing::of_request(head.version, notes.lengths)?;
@@ -45,36 +47,46 @@ pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fa
     }
 }
 
-fn request_lines(input: &[u8], head: &mut RequestHead, notes: &mut Notes) -> Result<usize, Flaw> {
-    let method = token(input, 0, b' ', Flaw::Line)?;
-    let start = method + 1;
-    let end = target_end(input, start);
-    head.method = Method::of(&input[..method]);
-    head.method_text = Span::new(0, method);
+/// The length of the head, and whether its target has only what a target may have.
+fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
+    let (method, len) = match input.first_chunk() {
+        Some(first) if first == b"GET " => (Method::Get, 3),
+        _ => method(input)?,
+    };
+    head.method = method;
+    head.method_text = Span::new(0, len);
+    let start = len + 1;
+    let (end, is_clean) = target_end(input, start);
     head.target = Span::new(start, end);
-    let rest = input.get(end..).unwrap_or_default();
-    head.version = match rest.first_chunk() {
-        Some(b" HTTP/1.1\r\n") if end > start => Version::Http11,
-        Some(b" HTTP/1.0\r\n") if end > start => Version::Http10,
+    head.version = match input.get(end..).unwrap_or_default().first_chunk() {
+        Some(version) if end > start && version == b" HTTP/1.1\r\n" => Version::Http11,
+        Some(version) if end > start && version == b" HTTP/1.0\r\n" => Version::Http10,
         Some(_) => return Err(Flaw::Line),
         None => return Err(Flaw::Cut),
     };
-    field_lines(input, end + 11, &mut head.fields, |tag, value| notes.note(tag, value))
+    Ok((field_line::parse(input, end + 11, &mut head.fields)?, is_clean))
 }
 
-/// Where the target ends; what it may not have is found by `target::form`, once all of the head is there.
-fn target_end(input: &[u8], start: usize) -> usize {
-    let mut end = find::target_end(input, start);
+fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
+    let len = token(input, b' ', Flaw::Line)?;
+    Ok((Method::of(&input[..len]), len))
+}
+
+/// Where the target ends, and whether it has only what a target may have. That it has not is said when all of the
+/// head is there.
+fn target_end(input: &[u8], start: usize) -> (usize, bool) {
+    let target_end = |from| from + input.get(from..).map_or(0, find::target_end);
+    let first = target_end(start);
+    let mut end = first;
     while let Some(b'#' | 0x80..) = input.get(end) {
-        end = find::target_end(input, end + 1);
+        end = target_end(end + 1);
     }
-    end
+    (end, end == first)
 }
 
 /// Reads the response head that `input` begins with, as `request` does. `to_head`: it answers a HEAD request.
 pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<Option<usize>, Fault> {
-    let mut notes = Notes::default();
-    let len = match response_lines(input, head, &mut notes) {
+    let len = match response_lines(input, head) {
         Ok(len) => len,
         Err(Flaw::Cut) => return Ok(None),
         Err(flaw) => return Err(fault::of_response(flaw, input)),
@@ -83,6 +95,7 @@ pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> 
         return Err(Fault::Status);
     }
     head.fields.take_bytes(&input[..len - 2]);
+    let notes = Notes::of(&head.fields);
     notes.check()?;
     let bodiless = to_head || framing::is_bodiless(head.status);
     head.framing = framing::of_response(head.version, bodiless, notes.lengths)?;
@@ -100,21 +113,22 @@ pub(super) fn whole_response(raw: &[u8], to_head: bool, head: &mut ResponseHead)
 }
 
 /// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
-fn response_lines(input: &[u8], head: &mut ResponseHead, notes: &mut Notes) -> Result<usize, Flaw> {
+fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<usize, Flaw> {
     let Some((start, rest)) = input.split_first_chunk::<12>() else { return Err(Flaw::Cut) };
-    head.version = match start.first_chunk() {
-        Some(b"HTTP/1.1 ") => Version::Http11,
-        Some(b"HTTP/1.0 ") => Version::Http10,
+    let (version, digits) = start.split_at(9);
+    head.version = match version {
+        _ if version == b"HTTP/1.1 " => Version::Http11,
+        _ if version == b"HTTP/1.0 " => Version::Http10,
         _ => return Err(Flaw::Line),
     };
-    head.status = status(&start[9..]).ok_or(Flaw::Line)?;
+    head.status = status(digits).ok_or(Flaw::Line)?;
     let end = line_end(input, 12, Flaw::Line)?;
     head.reason = match rest.first() {
         Some(b' ') => Span::new(13, end),
         _ if end == 12 => Span::new(12, 12),
         _ => return Err(Flaw::Line),
     };
-    field_lines(input, end + 2, &mut head.fields, |tag, value| notes.note(tag, value))
+    field_line::parse(input, end + 2, &mut head.fields)
 }
 
 fn status(digits: &[u8]) -> Option<u16> {
@@ -123,138 +137,12 @@ fn status(digits: &[u8]) -> Option<u16> {
 
 /// `raw` is a whole trailer section with at least one field.
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
-    match field_lines(raw, 0, fields, |_, _| ()) {
+    match field_line::parse(raw, 0, fields) {
         Ok(len) if len == raw.len() => {
             fields.take_bytes(raw);
             Ok(())
         }
         _ => Err(Fault::Trailers),
-    }
-}
-
-/// Field lines from `at` up to the empty line, behind which they end.
-fn field_lines(
-    input: &[u8],
-    mut at: usize,
-    fields: &mut Fields,
-    mut note: impl FnMut(Name, &[u8]),
-) -> Result<usize, Flaw> {
-    fields.clear();
-    loop {
-        match input.get(at..) {
-            Some([b'\r', b'\n', ..]) => return Ok(at + 2),
-            Some([] | [b'\r']) | None => return Err(Flaw::Cut),
-            Some(_) if fields.len() == limits::FIELDS => return Err(Flaw::TooManyFields),
-            Some(_) => {}
-        }
-        let colon = token(input, at, b':', Flaw::Field)?;
-        // As HTTP/1 writes it: one space before the value, none behind it.
-        let mut plain = matches!(input.get(colon + 1..), Some([b' ', next, ..]) if !is_blank(*next));
-        let first = if plain { colon + 2 } else { skip_blanks(input, colon + 1) };
-        let end = line_end(input, first, Flaw::Field)?;
-        plain &= !is_blank(input[end - 1]) || first == end;
-        let last = if plain { end } else { trim_blanks(input, first, end) };
-        let tag = Name::of(&input[at..colon]);
-        fields.add(Field { tag, plain, name: Span::new(at, colon), value: Span::new(first, last) });
-        if tag != Name::Other {
-            note(tag, &input[first..last]);
-        }
-        at = end + 2;
-    }
-}
-
-/// Where the token that begins at `at` ends, if that is before `end`.
-#[inline(always)]
-fn token(input: &[u8], at: usize, end: u8, flaw: Flaw) -> Result<usize, Flaw> {
-    let mut stop = find::word_end(input, at);
-    while input.get(stop).is_some_and(|byte| TOKEN.has(*byte)) {
-        stop += 1;
-    }
-    match input.get(stop) {
-        Some(byte) if *byte == end && stop > at => Ok(stop),
-        None => Err(Flaw::Cut),
-        Some(_) => Err(flaw),
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-#[cold]
-fn skip_blanks(input: &[u8], mut at: usize) -> usize {
-    while input.get(at).is_some_and(|byte| is_blank(*byte)) {
-        at += 1;
-    }
-    at
-}
-
-#[cold]
-fn trim_blanks(input: &[u8], first: usize, mut end: usize) -> usize {
-    while end > first && is_blank(input[end - 1]) {
-        end -= 1;
-    }
-    end
-}
-
-/// Where the line that goes on at `from` ends: the place of its CR LF.
-#[inline(always)]
-fn line_end(input: &[u8], from: usize, flaw: Flaw) -> Result<usize, Flaw> {
-    let mut at = find::control(input, from);
-    while let Some(b'\t') = input.get(at) {
-        at = find::control(input, at + 1);
-    }
-    match input.get(at..) {
-        Some([b'\r', b'\n', ..]) => Ok(at),
-        Some([] | [b'\r']) | None => Err(Flaw::Cut),
-        Some(_) => Err(flaw),
-    }
-}
-
-/// What the fields of one head say, each for itself.
-#[derive(Default)]
-struct Notes {
-    lengths: Lengths,
-    options: Options,
-    hosts: usize,
-    /// The first field that has no reading at all.
-    fault: Option<Fault>,
-}
-
-impl Notes {
-    fn note(&mut self, tag: Name, value: &[u8]) {
-        match tag {
-            Name::ContentLength => self.note_content_length(value),
-            Name::TransferEncoding => self.lengths.note_transfer_encoding(value),
-            Name::Connection => self.options.note_connection(value),
-            Name::Upgrade => self.options.note_upgrade(value),
-            Name::Host => self.note_host(value),
-            _ => {}
-        }
-    }
-
-    fn note_content_length(&mut self, value: &[u8]) {
-        if let Err(fault) = self.lengths.note_content_length(value) {
-            self.fault.get_or_insert(fault);
-        }
-    }
-
-    /// A malformed Host counts as too many of them, so that one check judges all.
-    fn note_host(&mut self, value: &[u8]) {
-        self.hosts += if target::is_authority(value) { 1 } else { 2 };
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        self.fault.map_or(Ok(()), Err)?;
-        self.options.check()
-    }
-
-    /// RFC 9112 section 3.2: one Host in 1.1, at most one in 1.0.
-    fn check_host(&self, version: Version) -> Result<(), Fault> {
-        match (version, self.hosts) {
-            (_, 1) | (Version::Http10, 0) => Ok(()),
-            _ => Err(Fault::Host),
-        }
     }
 }
 

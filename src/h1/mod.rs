@@ -21,7 +21,9 @@
 //! | file | what it knows |
 //! |---|---|
 //! | scan | where a head that comes in pieces ends, resumed where the last look stopped |
-//! | head, find | the grammar of a head, into spans |
+//! | head, field_line | the grammar of a head, into spans |
+//! | find, chunk | where a piece of a head ends, sixteen bytes at a time |
+//! | notes | what the fields say that rsp must understand |
 //! | fault | what is wrong with a head that has no reading |
 //! | target | the four forms of a request target, and what a host may look like |
 //! | options | what Connection, Upgrade and the version say about the connection |
@@ -33,15 +35,18 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod chunk;
 mod chunked;
 mod client;
 mod encode;
 mod fault;
+mod field_line;
 mod find;
 mod frame;
 mod framing;
 mod grammar;
 mod head;
+mod notes;
 mod options;
 mod reading;
 mod scan;

@@ -29,8 +29,13 @@ impl Options {
         if is_word(value, b"keep-alive") {
             self.keep_alive = true;
             self.count += 1;
-            return;
+        } else {
+            self.note_options(value);
         }
+    }
+
+    #[inline(never)]
+    fn note_options(&mut self, value: &[u8]) {
         for option in list(value) {
             self.note_option(option);
             self.count += 1;

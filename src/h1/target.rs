@@ -19,10 +19,8 @@ pub(super) enum Form {
     Absolute { authority: Range<usize>, path: Range<usize> },
 }
 
+/// `target` is visible ASCII without `#`.
 pub(super) fn form(method: Method, target: &[u8]) -> Result<Form, Fault> {
-    if !target.is_ascii() || memchr::memchr(b'#', target).is_some() {
-        return Err(Fault::Target);
-    }
     match (method, target) {
         (Method::Connect, _) => require(is_host_and_port(target), Form::AsItIs),
         (_, [b'/', ..]) => Ok(Form::AsItIs),
@@ -58,6 +56,12 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
         end if end > 0 && text[end] == b':' => return is_port(&text[end + 1..]),
         _ => {}
     }
+    is_host_perhaps_with_port(text)
+}
+
+#[cold]
+#[inline(never)]
+fn is_host_perhaps_with_port(text: &[u8]) -> bool {
     let (host, port) = split_port(text);
     is_host(host) && port.is_none_or(is_port)
 }
@@ -77,9 +81,8 @@ fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    digits.len() <= 5
-        && digits.iter().all(u8::is_ascii_digit)
-        && digits.iter().fold(0u32, |n, digit| n * 10 + u32::from(digit - b'0')) <= 65535
+    let number = |n: u32, digit: &u8| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0'));
+    digits.len() <= 5 && digits.iter().try_fold(0, number).is_some_and(|n| n <= 65535)
 }
 
 fn is_host(host: &[u8]) -> bool {
@@ -184,8 +187,6 @@ mod tests {
             (Get, "http://u@a/", false),
             (Get, "http://a:b/", false),
             (Get, "HTTPS://a", true),
-            (Get, "/a#b", false),
-            (Get, "/\u{e4}", false),
             (Connect, "a:80", true),
             (Connect, "[::1]:80", true),
             (Connect, "a:", false),

@@ -1,7 +1,7 @@
 //! The names that rsp itself has an interest in, and how they are recognised.
 //!
-//! A name is known by its length, its first eight bytes and its last eight, so two comparisons decide instead of
-//! a look at every letter. Names are tokens (RFC 9110 section 5.1): among those, setting bit 5 of every byte
+//! Length and first letter say which name it can be at most; its first eight bytes and its last eight then say
+//! whether it is, so two comparisons decide instead of a look at every letter. Names are tokens (RFC 9110 section 5.1): among those, setting bit 5 of every byte
 //! folds the case of letters and makes no two of ours equal to anything else.
 
 /// The names that rsp itself has an interest in.
@@ -58,75 +58,91 @@ impl Ends {
     }
 }
 
-type Known = (Ends, Name);
-
-const fn known(name: &[u8], tag: Name) -> Known {
-    (Ends::of(name), tag)
-}
-
-/// By length.
-const KNOWN: [&[Known]; 18] = [
-    &[],
-    &[],
-    &[known(b"te", Te)],
-    &[known(b"via", Via)],
-    &[known(b"host", Host), known(b"date", Date)],
-    &[],
-    &[known(b"cookie", Cookie), known(b"expect", Expect)],
-    &[known(b"upgrade", Upgrade), known(b"referer", Referer), known(b"trailer", Trailer)],
-    &[],
-    &[known(b"forwarded", Forwarded)],
-    &[known(b"connection", Connection), known(b"user-agent", UserAgent), known(b"keep-alive", KeepAlive)],
-    &[],
-    &[known(b"x-request-id", XRequestId), known(b"max-forwards", MaxForwards)],
-    &[],
-    &[known(b"content-length", ContentLength)],
-    &[known(b"x-forwarded-for", XForwardedFor)],
-    &[known(b"x-forwarded-host", XForwardedHost), known(b"proxy-connection", ProxyConnection)],
-    &[known(b"transfer-encoding", TransferEncoding), known(b"x-forwarded-proto", XForwardedProto)],
+/// What is known, each name with its tag.
+const KNOWN: [(&[u8], Name); 21] = [
+    (b"te", Te),
+    (b"via", Via),
+    (b"host", Host),
+    (b"date", Date),
+    (b"cookie", Cookie),
+    (b"expect", Expect),
+    (b"upgrade", Upgrade),
+    (b"referer", Referer),
+    (b"trailer", Trailer),
+    (b"forwarded", Forwarded),
+    (b"connection", Connection),
+    (b"user-agent", UserAgent),
+    (b"keep-alive", KeepAlive),
+    (b"x-request-id", XRequestId),
+    (b"max-forwards", MaxForwards),
+    (b"content-length", ContentLength),
+    (b"x-forwarded-for", XForwardedFor),
+    (b"x-forwarded-host", XForwardedHost),
+    (b"proxy-connection", ProxyConnection),
+    (b"transfer-encoding", TransferEncoding),
+    (b"x-forwarded-proto", XForwardedProto),
 ];
 
-/// By length: a bit for each letter that a name of ours begins with. Most names that are not ours end here.
-const LETTERS: [u32; 18] = {
-    let (mut letters, mut len) = ([0; 18], 0);
-    while len < 18 {
-        let mut at = 0;
-        while at < KNOWN[len].len() {
-            letters[len] |= 1 << (KNOWN[len][at].0.0 & 31);
-            at += 1;
-        }
-        len += 1;
+const LONGEST: usize = 17;
+
+/// By length and first letter, in which no two of ours agree: the only name of ours that it can be.
+static GUESSES: [[Name; 32]; LONGEST + 1] = {
+    let (mut guesses, mut at) = ([[Other; 32]; LONGEST + 1], 0);
+    while at < KNOWN.len() {
+        let (name, tag) = KNOWN[at];
+        let guess = &mut guesses[name.len()][name[0] as usize & 31];
+        assert!(*guess as u8 == Other as u8);
+        *guess = tag;
+        at += 1;
     }
-    letters
+    guesses
+};
+
+/// By tag.
+static ENDS: [Ends; 32] = {
+    let (mut ends, mut at) = ([Ends(0, 0); 32], 0);
+    while at < KNOWN.len() {
+        ends[KNOWN[at].1 as usize] = Ends::of(KNOWN[at].0);
+        at += 1;
+    }
+    ends
 };
 
 impl Name {
     /// The tag of a field name, whatever its case. The name must be a token.
-    #[inline]
+    #[inline(always)]
     pub fn of(name: &[u8]) -> Name {
-        let (Some(first), Some(letters)) = (name.first(), LETTERS.get(name.len())) else { return Other };
-        if letters >> (first & 31) & 1 == 0 { Other } else { Name::among(KNOWN[name.len()], name) }
+        let (Some(first), Some(guesses)) = (name.first(), GUESSES.get(name.len())) else { return Other };
+        match guesses[*first as usize & 31] {
+            // Most names that are not ours end here.
+            Other => Other,
+            guess => guess.check(name),
+        }
     }
 
-    fn among(candidates: &[Known], name: &[u8]) -> Name {
-        let ends = Ends::of(name);
-        let found = candidates.iter().find(|(known, _)| *known == ends).map_or(Other, |(_, tag)| *tag);
-        match found {
-            // Of 17 bytes the one in the middle is in neither end.
-            TransferEncoding if name[8] != b'-' => Other,
-            XForwardedProto if name[8] | 0x20 != b'd' => Other,
-            Other if name[0] | 0x20 == b'x' => Name::of_unknown(name),
-            tag => tag,
+    /// Itself, if that is what `name` says.
+    #[inline(always)]
+    fn check(self, name: &[u8]) -> Name {
+        let same = Ends::of(name) == ENDS[self as usize & 31];
+        if same && (name.len() < LONGEST || self.has_middle(name)) { self } else { Name::of_unknown(name) }
+    }
+
+    /// Of 17 bytes the one in the middle is in neither end.
+    fn has_middle(self, name: &[u8]) -> bool {
+        match self {
+            TransferEncoding => name[8] == b'-',
+            XForwardedProto => name[8] | 0x20 == b'd',
+            _ => true,
         }
     }
 
     /// The tag of a name that is none of ours as it is written. It is no longer than the longest of them.
     #[cold]
     fn of_unknown(name: &[u8]) -> Name {
-        if !name.contains(&b'_') {
+        if name[0] | 0x20 != b'x' || !name.contains(&b'_') {
             return Other;
         }
-        let mut folded = [0; KNOWN.len()];
+        let mut folded = [0; LONGEST];
         let folded = &mut folded[..name.len()];
         folded.copy_from_slice(name);
         folded.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');

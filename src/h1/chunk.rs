@@ -1,0 +1,173 @@
+//! Sixteen bytes that are asked one question at once; the answer is a number with a bit a byte, the first byte's
+//! the lowest.
+//!
+//! Every x86-64 has SSE2, whose instructions answer in a few steps. Elsewhere plain loops say the same, for the
+//! compiler to make of them what it can. A test holds the two together, for every byte at every place.
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) use portable::Chunk;
+#[cfg(target_arch = "x86_64")]
+pub(super) use sse2::Chunk;
+
+pub(super) const WIDTH: usize = 16;
+
+impl Chunk {
+    /// Fewer bytes than a chunk has, at the front of one; zeros behind them.
+    #[inline(always)]
+    pub(super) fn of_fewer(bytes: &[u8]) -> Chunk {
+        // Two pieces that begin and end where the bytes do: what they share is the same in both.
+        let text = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            u128::from(first) | u128::from(last) << (8 * (bytes.len() - 8))
+        } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            u128::from(u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4)))
+        } else {
+            bytes.iter().rev().fold(0, |text, byte| text << 8 | u128::from(*byte))
+        };
+        Chunk::of(&text.to_le_bytes())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use safe_arch::*;
+
+    #[derive(Clone, Copy)]
+    pub(in crate::h1) struct Chunk(m128i);
+
+    impl Chunk {
+        #[inline(always)]
+        pub(in crate::h1) fn of(bytes: &[u8; super::WIDTH]) -> Chunk {
+            Chunk(load_unaligned_m128i(bytes))
+        }
+
+        /// Control characters, DEL included.
+        #[inline(always)]
+        pub(in crate::h1) fn controls(self) -> u32 {
+            bits(at_most(self.0, 0x1f) | is(self.0, 0x7f))
+        }
+
+        /// What is not visible ASCII, and `#`.
+        #[inline(always)]
+        pub(in crate::h1) fn not_of_target(self) -> u32 {
+            let visible = at_most(sub_i8_m128i(self.0, all(b'!')), b'~' - b'!');
+            not_bits(visible) | bits(is(self.0, b'#'))
+        }
+
+        /// What is neither a letter nor a hyphen.
+        #[inline(always)]
+        pub(in crate::h1) fn not_of_word(self) -> u32 {
+            not_bits(letters(self.0) | is(self.0, b'-'))
+        }
+
+        /// What is no letter, digit, hyphen or dot.
+        #[inline(always)]
+        pub(in crate::h1) fn not_of_host(self) -> u32 {
+            let digits = at_most(sub_i8_m128i(self.0, all(b'0')), 9);
+            not_bits(letters(self.0) | digits | is(self.0, b'-') | is(self.0, b'.'))
+        }
+    }
+
+    #[inline(always)]
+    fn letters(bytes: m128i) -> m128i {
+        at_most(sub_i8_m128i(bytes | all(0x20), all(b'a')), 25)
+    }
+
+    /// SSE2 has no such comparison of unsigned numbers, but can see what stays the same when cut down to `most`.
+    #[inline(always)]
+    fn at_most(bytes: m128i, most: u8) -> m128i {
+        cmp_eq_mask_i8_m128i(bytes, min_u8_m128i(bytes, all(most)))
+    }
+
+    #[inline(always)]
+    fn is(bytes: m128i, byte: u8) -> m128i {
+        cmp_eq_mask_i8_m128i(bytes, all(byte))
+    }
+
+    #[inline(always)]
+    fn all(byte: u8) -> m128i {
+        set_splat_i8_m128i(byte as i8)
+    }
+
+    #[inline(always)]
+    fn bits(answers: m128i) -> u32 {
+        move_mask_i8_m128i(answers) as u32
+    }
+
+    #[inline(always)]
+    fn not_bits(answers: m128i) -> u32 {
+        bits(answers) ^ 0xffff
+    }
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable {
+    #[derive(Clone, Copy)]
+    pub(in crate::h1) struct Chunk([u8; super::WIDTH]);
+
+    impl Chunk {
+        pub(in crate::h1) fn of(bytes: &[u8; super::WIDTH]) -> Chunk {
+            Chunk(*bytes)
+        }
+
+        pub(in crate::h1) fn controls(self) -> u32 {
+            self.bits(|byte| byte.is_ascii_control())
+        }
+
+        pub(in crate::h1) fn not_of_target(self) -> u32 {
+            self.bits(|byte| !byte.is_ascii_graphic() || byte == b'#')
+        }
+
+        pub(in crate::h1) fn not_of_word(self) -> u32 {
+            self.bits(|byte| !byte.is_ascii_alphabetic() && byte != b'-')
+        }
+
+        pub(in crate::h1) fn not_of_host(self) -> u32 {
+            self.bits(|byte| !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.')
+        }
+
+        #[inline(always)]
+        fn bits(self, class: impl Fn(u8) -> bool) -> u32 {
+            self.0.iter().enumerate().map(|(at, byte)| u32::from(class(*byte)) << at).sum()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Bytes = [u8; WIDTH];
+
+    fn answers(chunk: Chunk) -> [u32; 4] {
+        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host()]
+    }
+
+    fn plain_answers(bytes: &Bytes) -> [u32; 4] {
+        let chunk = portable::Chunk::of(bytes);
+        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host()]
+    }
+
+    #[test]
+    fn every_byte_gets_the_plain_loops_answers_wherever_it_stands_and_whatever_is_beside_it() {
+        for (byte, other, at) in
+            (0..=255).flat_map(|b| (0..=255).flat_map(move |o| (0..WIDTH).map(move |at| (b, o, at))))
+        {
+            let mut bytes: Bytes = *b"abcdefghijklmnop";
+            bytes[at] = byte;
+            bytes[(at + 1) % WIDTH] = other;
+            assert_eq!(answers(Chunk::of(&bytes)), plain_answers(&bytes), "{byte:#x} {other:#x} {at}");
+        }
+    }
+
+    #[test]
+    fn fewer_bytes_stand_at_the_front_with_zeros_behind_them() {
+        let text = b"\x01bcd:f-h\x7fjkl.n#";
+        for len in 0..WIDTH {
+            let mut bytes = [0; WIDTH];
+            bytes[..len].copy_from_slice(&text[..len]);
+            assert_eq!(answers(Chunk::of_fewer(&text[..len])), plain_answers(&bytes), "{len}");
+        }
+    }
+}
