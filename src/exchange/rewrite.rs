@@ -25,8 +25,7 @@ pub struct Inbound<'a> {
 
 /// Rewrites a request's fields and says its id.
 pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> Id {
-    let kept_upgrade = head.upgrade;
-    remove_hop_by_hop(&mut head.fields, kept_upgrade);
+    remove_hop_by_hop(&mut head.fields, head.nominates, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
     }
@@ -49,7 +48,7 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
 
 /// Rewrites a final response's fields.
 pub fn response(head: &mut ResponseHead, date: &[u8]) {
-    remove_hop_by_hop(&mut head.fields, head.status == 101);
+    remove_hop_by_hop(&mut head.fields, head.nominates, head.status == 101);
     if !head.fields.has(Name::Date) {
         head.fields.append_tagged(Name::Date, b"Date", date);
     }
@@ -57,19 +56,19 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
 
 /// Rewrites an interim response's fields.
 pub fn interim(head: &mut ResponseHead) {
-    remove_hop_by_hop(&mut head.fields, false);
+    remove_hop_by_hop(&mut head.fields, head.nominates, false);
 }
 
 /// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
-fn remove_hop_by_hop(fields: &mut Fields, keep_upgrade: bool) {
-    if fields.has(Name::Connection) {
+fn remove_hop_by_hop(fields: &mut Fields, nominates: bool, keep_upgrade: bool) {
+    if nominates {
         remove_nominated(fields);
     }
     let hop = |tag: Name| match tag {
         Name::Upgrade => !keep_upgrade,
         tag => HOP.has(tag),
     };
-    if fields.may_have(HOP) {
+    if fields.has_any(HOP) {
         fields.remove_where(|tag, _| hop(tag));
     }
 }
@@ -90,9 +89,6 @@ const CLAIMS: Names = Names::of(&[
 /// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
 /// the sender's to remove.
 fn remove_nominated(fields: &mut Fields) {
-    if fields.values(Name::Connection).all(is_usual) {
-        return;
-    }
     // The codec lets no more through.
     let (mut spans, mut count) = ([Span::default(); MOST_OPTIONS], 0);
     let unusual = fields.elements(Name::Connection).filter(|option| !is_usual(fields.text(*option)));
@@ -118,7 +114,7 @@ fn is_usual(token: &[u8]) -> bool {
 }
 
 fn remove_claims(fields: &mut Fields) {
-    if fields.may_have(CLAIMS) {
+    if fields.has_any(CLAIMS) {
         fields.remove_where(|tag, _| CLAIMS.has(tag));
     }
 }
@@ -200,7 +196,7 @@ mod tests {
     use super::*;
 
     fn head(fields: &[(&str, &str)]) -> RequestHead {
-        let mut head = RequestHead::default();
+        let mut head = RequestHead { nominates: true, ..RequestHead::default() };
         for (name, value) in fields {
             head.fields.append(name.as_bytes(), value.as_bytes());
         }
@@ -358,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_interim_response_loses_fields_of_one_hop_and_gains_no_date() {
-        let mut head = ResponseHead { status: 103, ..ResponseHead::default() };
+        let mut head = ResponseHead { status: 103, nominates: true, ..ResponseHead::default() };
         for (name, value) in [("Connection", "x-hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("Link", "</a>")]
         {
             head.fields.append(name.as_bytes(), value.as_bytes());

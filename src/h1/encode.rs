@@ -5,7 +5,7 @@
 //! as they are to be written, so runs of them are copied in one piece.
 
 use super::frame::Frame;
-use super::{framing, options, trailers};
+use super::{framing, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// What becomes of the connection behind an encoded message.
@@ -32,9 +32,10 @@ impl Default for Writing {
 }
 
 impl Writing {
-    pub(super) fn start(framing: Framing, head: &Fields) -> Writing {
+    /// `nominates`: the head's Connection names fields of this hop.
+    pub(super) fn start(framing: Framing, nominates: bool) -> Writing {
         match framing {
-            Framing::Chunked if options::names_fields(head) => Writing::WithoutTrailers,
+            Framing::Chunked if nominates => Writing::WithoutTrailers,
             framing => Writing::Framed(framing),
         }
     }

@@ -40,8 +40,7 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
-    /// Every tag in the list, and perhaps some whose fields were removed: so that what is not there need not be
-    /// looked for.
+    /// Every tag in the list: so that what is not there need not be looked for.
     names: Names,
 }
 
@@ -123,11 +122,11 @@ impl Fields {
     }
 
     pub fn has(&self, tag: Name) -> bool {
-        self.names.has(tag) && self.list.iter().any(|f| f.tag == tag)
+        self.names.has(tag)
     }
 
-    /// False if none of these names is there; true if one is, or was.
-    pub fn may_have(&self, names: Names) -> bool {
+    /// Whether one of these names is there.
+    pub fn has_any(&self, names: Names) -> bool {
         self.names.meets(names)
     }
 
@@ -236,6 +235,7 @@ impl Fields {
         while let Some(at) = self.position(name) {
             self.list.remove(at);
         }
+        self.note_names();
     }
 
     /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if its tag is
@@ -244,12 +244,22 @@ impl Fields {
         let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
         let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
         self.list.retain(|f| is_kept(f.tag) || !named(f.name));
+        self.note_names();
     }
 
     /// Removes every field for which `drop` says so.
     pub fn remove_where(&mut self, mut drop: impl FnMut(Name, &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.list.retain(|f| !drop(f.tag, &bytes[f.name.start as usize..f.name.end as usize]));
+        self.note_names();
+    }
+
+    /// After fields have gone.
+    fn note_names(&mut self) {
+        self.names = Names::default();
+        for field in &self.list {
+            self.names.add(field.tag);
+        }
     }
 }
 
@@ -313,5 +323,21 @@ mod tests {
         assert_eq!(shown(&f), r#"{"A": "1", "Via": "2, 4, 5, 7", "B": "3", "C": "6"}"#);
         f.join(Name::Te, b"8");
         assert_eq!(f.len(), 4);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_there_however_it_went() {
+        let all = fields(&[("Via", "1"), ("TE", "via"), ("Host", "a")]);
+        let named: Vec<Span> = all.elements(Name::Te).collect();
+        let ways: [&dyn Fn(&mut Fields); 3] =
+            [&|f| f.remove(b"via"), &|f| f.remove_where(|tag, _| tag == Name::Via), &|f| {
+                f.remove_named(&named, |_| false)
+            }];
+        for remove in ways {
+            let mut f = all.clone();
+            remove(&mut f);
+            assert!(!f.has(Name::Via) && f.has(Name::Te) && f.has(Name::Host));
+            assert!(!f.has_any(Names::of(&[Name::Via, Name::Date])));
+        }
     }
 }
