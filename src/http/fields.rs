@@ -164,27 +164,34 @@ impl Fields {
     }
 
     /// The same, where the tag is known.
-    #[inline(always)]
     pub fn append_tagged(&mut self, tag: Name, name: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.reserve(name.len() + value.len() + 4);
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
-        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
-        self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
+        self.append_pieces(tag, name.len(), [name, b": ", value, b"\r\n"]);
     }
 
-    /// The same for a value that stands in the bytes already.
+    /// The same for a line in pieces: a name of `name` bytes, colon, space, value, CR LF.
+    #[inline(always)]
+    pub fn append_pieces<const N: usize>(&mut self, tag: Name, name: usize, pieces: [&[u8]; N]) {
+        let start = self.bytes.len();
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+        }
+        self.add_line(tag, start, name);
+    }
+
+    /// The same for a value that stands in the bytes already. `name` has its colon and space behind it.
     #[inline(always)]
     pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_within(value.start as usize..value.end as usize);
         self.bytes.extend_from_slice(b"\r\n");
-        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
+        self.add_line(tag, start, name.len() - 2);
+    }
+
+    /// Adds the field whose line stands at the end of the bytes.
+    #[inline(always)]
+    fn add_line(&mut self, tag: Name, start: usize, name: usize) {
+        let (colon, end) = (start + name, self.bytes.len() - 2);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
