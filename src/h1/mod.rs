@@ -48,6 +48,7 @@ mod scan;
 mod server;
 mod target;
 mod trailers;
+mod verbatim;
 
 #[cfg(test)]
 mod tests;
