@@ -147,6 +147,23 @@ impl Buffer {
         take
     }
 
+    /// Lends the space behind what there is to `write`, which says how many bytes it put there. False if none.
+    #[inline(always)]
+    fn fill_behind(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let block = self.block.get_or_insert_with(|| pool.borrow());
+        match write(&mut block[self.end as usize..]) {
+            Some(n @ 1..) => {
+                self.end += n as u32;
+                debug_assert!(self.end as usize <= BLOCK);
+                true
+            }
+            _ => {
+                self.settle(pool);
+                false
+            }
+        }
+    }
+
     /// Adds all of `bytes` behind what there is, if the space behind it suffices.
     #[inline]
     fn push_behind(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
@@ -239,6 +256,13 @@ impl Output {
         if taken < bytes.len() {
             self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
         }
+    }
+
+    /// Lends the free space behind what there is to `write`, which says how many bytes it put there, `None` if it
+    /// was too small. False if nothing was put there.
+    #[inline(always)]
+    pub fn fill(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        self.overflow.is_none() && self.block.fill_behind(pool, write)
     }
 
     /// Drops `n` written bytes and refills the block from the overflow.

@@ -50,12 +50,13 @@ impl Ids {
         Ids { prefix: hex(random()), next: random() }
     }
 
-    pub fn make(&mut self) -> Id {
+    /// The digits of a new id.
+    pub fn make(&mut self) -> [u8; 32] {
         self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bytes = [0; Id::MAX];
-        bytes[..16].copy_from_slice(&self.prefix);
-        bytes[16..32].copy_from_slice(&hex(mix(self.next)));
-        Id { bytes, len: 32 }
+        let mut digits = [0; 32];
+        digits[..16].copy_from_slice(&self.prefix);
+        digits[16..].copy_from_slice(&hex(mix(self.next)));
+        digits
     }
 }
 
@@ -98,10 +99,9 @@ mod tests {
     #[test]
     fn ids_are_32_hexadecimal_digits_and_all_different() {
         let (mut a, mut b) = (Ids::new(), Ids::new());
-        let seen: HashSet<Vec<u8>> =
-            (0..1000).flat_map(|_| [a.make(), b.make()]).map(|id| id.as_bytes().to_vec()).collect();
+        let seen: HashSet<[u8; 32]> = (0..1000).flat_map(|_| [a.make(), b.make()]).collect();
         assert_eq!(seen.len(), 2000);
-        assert!(seen.iter().all(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)));
+        assert!(seen.iter().flatten().all(u8::is_ascii_hexdigit));
         assert_eq!(hex(0x0123_4567_89ab_cdef), *b"0123456789abcdef");
     }
 }

@@ -4,7 +4,7 @@
 //! forwarded, and nothing a stranger claimed about itself is believed.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::id::{Id, Ids};
 use crate::http::{
@@ -25,8 +25,7 @@ pub struct Inbound<'a> {
 
 /// Rewrites a request's fields and says its id.
 pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> Id {
-    let kept_upgrade = head.upgrade;
-    remove_hop_by_hop(&mut head.fields, kept_upgrade);
+    remove_hop_by_hop(&mut head.fields, head.nominates, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
     }
@@ -35,21 +34,18 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
         head.fields.remove_where(|tag, _| tag == Name::Expect);
     }
     add_peer(&mut head.fields, inbound.peer);
-    if !head.fields.has(Name::XForwardedProto) {
-        let scheme = inbound.scheme.text().as_bytes();
-        head.fields.append_tagged(Name::XForwardedProto, b"X-Forwarded-Proto", scheme);
-    }
+    add_scheme(&mut head.fields, inbound.scheme);
     add_host(&mut head.fields);
     if let Some(name) = inbound.via {
         let value = head.fields.store_all(&[b"1.1 ", name]);
-        head.fields.append_copy(Name::Via, b"Via", value);
+        head.fields.append_copy(Name::Via, b"Via: ", value);
     }
     add_id(&mut head.fields, ids)
 }
 
 /// Rewrites a final response's fields.
 pub fn response(head: &mut ResponseHead, date: &[u8]) {
-    remove_hop_by_hop(&mut head.fields, head.status == 101);
+    remove_hop_by_hop(&mut head.fields, head.nominates, head.status == 101);
     if !head.fields.has(Name::Date) {
         head.fields.append_tagged(Name::Date, b"Date", date);
     }
@@ -57,20 +53,17 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
 
 /// Rewrites an interim response's fields.
 pub fn interim(head: &mut ResponseHead) {
-    remove_hop_by_hop(&mut head.fields, false);
+    remove_hop_by_hop(&mut head.fields, head.nominates, false);
 }
 
 /// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
-fn remove_hop_by_hop(fields: &mut Fields, keep_upgrade: bool) {
-    if fields.has(Name::Connection) {
+#[inline(always)]
+fn remove_hop_by_hop(fields: &mut Fields, nominates: bool, keep_upgrade: bool) {
+    if nominates {
         remove_nominated(fields);
     }
-    let hop = |tag: Name| match tag {
-        Name::Upgrade => !keep_upgrade,
-        tag => HOP.has(tag),
-    };
-    if fields.may_have(HOP) {
-        fields.remove_where(|tag, _| hop(tag));
+    if fields.has_any(HOP) {
+        fields.remove_where(|tag, _| HOP.has(tag) && !(tag == Name::Upgrade && keep_upgrade));
     }
 }
 
@@ -90,9 +83,6 @@ const CLAIMS: Names = Names::of(&[
 /// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
 /// the sender's to remove.
 fn remove_nominated(fields: &mut Fields) {
-    if fields.values(Name::Connection).all(is_usual) {
-        return;
-    }
     // The codec lets no more through.
     let (mut spans, mut count) = ([Span::default(); MOST_OPTIONS], 0);
     let unusual = fields.elements(Name::Connection).filter(|option| !is_usual(fields.text(*option)));
@@ -118,18 +108,27 @@ fn is_usual(token: &[u8]) -> bool {
 }
 
 fn remove_claims(fields: &mut Fields) {
-    if fields.may_have(CLAIMS) {
+    if fields.has_any(CLAIMS) {
         fields.remove_where(|tag, _| CLAIMS.has(tag));
     }
 }
 
 fn add_peer(fields: &mut Fields, peer: Option<SocketAddr>) {
     let Some(peer) = peer else { return };
-    let mut text = IpText::new();
-    let ip = text.write(peer.ip());
+    let peer = PeerLine::of(peer);
     match fields.has(Name::XForwardedFor) {
-        false => fields.append_tagged(Name::XForwardedFor, b"X-Forwarded-For", ip),
-        true => fields.join(Name::XForwardedFor, ip),
+        false => fields.append_pieces(Name::XForwardedFor, PeerLine::NAME, [peer.line()]),
+        true => fields.join(Name::XForwardedFor, peer.ip()),
+    }
+}
+
+fn add_scheme(fields: &mut Fields, scheme: Scheme) {
+    if fields.has(Name::XForwardedProto) {
+        return;
+    }
+    match scheme {
+        Scheme::Http => fields.append_pieces(Name::XForwardedProto, 17, [b"X-Forwarded-Proto: http\r\n"]),
+        Scheme::Https => fields.append_pieces(Name::XForwardedProto, 17, [b"X-Forwarded-Proto: https\r\n"]),
     }
 }
 
@@ -139,7 +138,7 @@ fn add_host(fields: &mut Fields) {
     }
     let host = fields.list().iter().find(|f| f.tag == Name::Host).map(|f| f.value);
     if let Some(value) = host {
-        fields.append_copy(Name::XForwardedHost, b"X-Forwarded-Host", value);
+        fields.append_copy(Name::XForwardedHost, b"X-Forwarded-Host: ", value);
     }
 }
 
@@ -149,58 +148,91 @@ fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
     }
     let id = ids.make();
     match fields.has(Name::XRequestId) {
-        false => fields.append_tagged(Name::XRequestId, b"X-Request-ID", id.as_bytes()),
-        true => fields.set(b"X-Request-ID", id.as_bytes()),
+        false => fields.append_pieces(Name::XRequestId, 12, [b"X-Request-ID: ", &id, b"\r\n"]),
+        true => fields.set(b"X-Request-ID", &id),
     }
-    id
+    Id::of(&id)
 }
 
-/// An address as text, without allocating. IPv4 by hand, since every request has one.
-struct IpText([u8; IpText::MAX]);
+/// The `X-Forwarded-For` line of an address, made without allocating.
+struct PeerLine {
+    bytes: [u8; PeerLine::MAX],
+    end: usize,
+}
 
-impl IpText {
-    /// Eight groups of four digits and what stands between them.
-    const MAX: usize = 8 * 4 + 7;
+impl PeerLine {
+    /// How long the name is.
+    const NAME: usize = PeerLine::START.len() - 2;
+    const START: &[u8; 17] = b"X-Forwarded-For: ";
 
-    fn new() -> IpText {
-        IpText([0; IpText::MAX])
-    }
+    /// Of an address: eight groups of four digits and what stands between them.
+    const MAX: usize = PeerLine::START.len() + 8 * 4 + 7 + 2;
 
-    fn write(&mut self, ip: IpAddr) -> &[u8] {
-        let IpAddr::V4(ip) = ip.to_canonical() else {
-            let mut rest = &mut self.0[..];
-            // It fits: an address that is not a mapped one has no IPv4 part as text.
-            let _ = write!(rest, "{}", ip.to_canonical());
-            let left = rest.len();
-            return &self.0[..IpText::MAX - left];
-        };
-        let mut at = 0;
-        let mut put = |byte: u8| {
-            self.0[at] = byte;
-            at += 1;
-        };
-        for (i, octet) in ip.octets().into_iter().enumerate() {
-            if i > 0 {
-                put(b'.');
-            }
-            if octet >= 100 {
-                put(b'0' + octet / 100);
-            }
-            if octet >= 10 {
-                put(b'0' + octet / 10 % 10);
-            }
-            put(b'0' + octet % 10);
+    fn of(peer: SocketAddr) -> PeerLine {
+        let mut line = PeerLine { bytes: [0; PeerLine::MAX], end: PeerLine::START.len() };
+        line.bytes[..line.end].copy_from_slice(PeerLine::START);
+        match peer {
+            SocketAddr::V4(peer) => line.put_v4(*peer.ip()),
+            SocketAddr::V6(peer) => line.put_v6(*peer.ip()),
         }
-        &self.0[..at]
+        line.bytes[line.end..line.end + 2].copy_from_slice(b"\r\n");
+        line
+    }
+
+    fn put_v4(&mut self, ip: Ipv4Addr) {
+        for octet in &ip.octets() {
+            let text = OCTETS[*octet as usize];
+            self.bytes[self.end..self.end + 8].copy_from_slice(&text);
+            self.end += text[7] as usize;
+        }
+        self.end -= 1;
+    }
+
+    fn put_v6(&mut self, ip: Ipv6Addr) {
+        if let Some(ip) = ip.to_ipv4_mapped() {
+            return self.put_v4(ip);
+        }
+        let mut rest = &mut self.bytes[self.end..];
+        // It fits: an address that is not a mapped one has no IPv4 part as text.
+        let _ = write!(rest, "{ip}");
+        self.end = PeerLine::MAX - rest.len();
+    }
+
+    fn ip(&self) -> &[u8] {
+        &self.bytes[PeerLine::START.len()..self.end]
+    }
+
+    fn line(&self) -> &[u8] {
+        &self.bytes[..self.end + 2]
     }
 }
+
+const fn digit(n: usize) -> u8 {
+    b'0' + (n % 10) as u8
+}
+
+/// Every octet as text with the point behind it, and at the end how long that is.
+static OCTETS: [[u8; 8]; 256] = {
+    let (mut texts, mut octet) = ([[0; 8]; 256], 0);
+    while octet < 256 {
+        texts[octet] = match octet {
+            0..10 => [digit(octet), b'.', 0, 0, 0, 0, 0, 2],
+            10..100 => [digit(octet / 10), digit(octet), b'.', 0, 0, 0, 0, 3],
+            _ => [digit(octet / 100), digit(octet / 10), digit(octet), b'.', 0, 0, 0, 4],
+        };
+        octet += 1;
+    }
+    texts
+};
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn head(fields: &[(&str, &str)]) -> RequestHead {
-        let mut head = RequestHead::default();
+        let mut head = RequestHead { nominates: true, ..RequestHead::default() };
         for (name, value) in fields {
             head.fields.append(name.as_bytes(), value.as_bytes());
         }
@@ -338,11 +370,11 @@ mod tests {
             "::1.2.3.4",
             LONGEST,
         ] {
-            let mut text = IpText::new();
             let ip: IpAddr = ip.parse().unwrap();
-            assert_eq!(text.write(ip), ip.to_string().as_bytes());
+            assert_eq!(PeerLine::of(SocketAddr::new(ip, 80)).ip(), ip.to_string().as_bytes());
         }
-        assert_eq!(IpText::new().write("::ffff:1.2.3.4".parse().unwrap()), b"1.2.3.4");
+        let mapped = PeerLine::of("[::ffff:1.2.3.4]:80".parse().unwrap());
+        assert_eq!(mapped.line(), b"X-Forwarded-For: 1.2.3.4\r\n");
     }
 
     #[test]
@@ -358,7 +390,7 @@ mod tests {
 
     #[test]
     fn an_interim_response_loses_fields_of_one_hop_and_gains_no_date() {
-        let mut head = ResponseHead { status: 103, ..ResponseHead::default() };
+        let mut head = ResponseHead { status: 103, nominates: true, ..ResponseHead::default() };
         for (name, value) in [("Connection", "x-hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("Link", "</a>")]
         {
             head.fields.append(name.as_bytes(), value.as_bytes());

@@ -24,7 +24,7 @@ impl Client {
     /// Writes a request head, always as HTTP/1.1.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
-        self.writing = Writing::start(head.framing, &head.fields);
+        self.writing = Writing::start(head.framing, head.nominates);
         self.asked =
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };
     }

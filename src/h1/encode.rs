@@ -5,7 +5,7 @@
 //! as they are to be written, so runs of them are copied in one piece.
 
 use super::frame::Frame;
-use super::{framing, options, trailers};
+use super::{framing, trailers, verbatim};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// What becomes of the connection behind an encoded message.
@@ -32,9 +32,10 @@ impl Default for Writing {
 }
 
 impl Writing {
-    pub(super) fn start(framing: Framing, head: &Fields) -> Writing {
+    /// `nominates`: the head's Connection names fields of this hop.
+    pub(super) fn start(framing: Framing, nominates: bool) -> Writing {
         match framing {
-            Framing::Chunked if options::names_fields(head) => Writing::WithoutTrailers,
+            Framing::Chunked if nominates => Writing::WithoutTrailers,
             framing => Writing::Framed(framing),
         }
     }
@@ -104,10 +105,10 @@ impl From<Framing> for Length {
 }
 
 pub(super) fn request_head(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
-    let mut run = Run::new(&head.fields, out);
-    run.request_line(head.method_text, head.target);
-    run.fields(Length::from(head.framing));
-    run.finish(persistence);
+    let length = Length::from(head.framing);
+    if !out.fill(|free| verbatim::request(head, length, ending(persistence), free)) {
+        request_in_pieces(head, persistence, out);
+    }
 }
 
 pub(super) fn response_head(
@@ -116,10 +117,37 @@ pub(super) fn response_head(
     persistence: Persistence,
     out: &mut impl Sink,
 ) {
+    if !out.fill(|free| verbatim::response(head, length, ending(persistence), free)) {
+        response_in_pieces(head, length, persistence, out);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn request_in_pieces(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
+    let mut run = Run::new(&head.fields, out);
+    run.request_line(head.method_text, head.target);
+    run.fields(Length::from(head.framing));
+    run.finish(persistence);
+}
+
+#[cold]
+#[inline(never)]
+fn response_in_pieces(head: &ResponseHead, length: Length, persistence: Persistence, out: &mut impl Sink) {
     let mut run = Run::new(&head.fields, out);
     run.status_line(head.status, head.reason);
     run.fields(length);
     run.finish(persistence);
+}
+
+/// What ends a head, with what it says of the connection.
+fn ending(persistence: Persistence) -> &'static [u8] {
+    match persistence {
+        Persistence::Keep => b"\r\n",
+        Persistence::KeepExplicit => b"Connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"Connection: close\r\n\r\n",
+        Persistence::Upgrade => b"Connection: upgrade\r\n\r\n",
+    }
 }
 
 /// Bytes of the storage that are to be written as they stand and have not been yet.
@@ -136,7 +164,6 @@ impl<'a, S: Sink> Run<'a, S> {
         Run { fields, bytes: fields.bytes(), start: 0, end: 0, out }
     }
 
-    #[inline]
     fn extend(&mut self, start: usize, end: usize) {
         if start != self.end {
             self.flush();
@@ -158,7 +185,6 @@ impl<'a, S: Sink> Run<'a, S> {
     }
 
     /// Whether `text` stands in the storage at `at`.
-    #[inline]
     fn has<const N: usize>(&self, at: u32, text: &[u8; N]) -> bool {
         self.bytes.get(at as usize..).is_some_and(|rest| rest.first_chunk() == Some(text))
     }
@@ -236,7 +262,6 @@ impl<'a, S: Sink> Run<'a, S> {
         }
     }
 
-    #[inline]
     fn field(&mut self, field: &Field) {
         if field.plain {
             self.extend(field.name.start as usize, field.value.end as usize + 2);
@@ -252,12 +277,7 @@ impl<'a, S: Sink> Run<'a, S> {
     }
 
     fn finish(&mut self, persistence: Persistence) {
-        self.put(match persistence {
-            Persistence::Keep => b"\r\n",
-            Persistence::KeepExplicit => b"Connection: keep-alive\r\n\r\n",
-            Persistence::Close => b"Connection: close\r\n\r\n",
-            Persistence::Upgrade => b"Connection: upgrade\r\n\r\n",
-        });
+        self.put(ending(persistence));
     }
 }
 

@@ -61,16 +61,26 @@ impl Lengths {
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
+    // Nineteen digits are less than 2^64 whatever they are.
+    if digits.is_empty() || digits.len() > 19 {
+        return long_number(digits);
     }
-    digits.iter().try_fold(0u64, |n, digit| {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    let mut n = 0;
+    for digit in digits {
+        n = n * 10 + value(*digit)?;
+    }
+    Some(n)
+}
+
+#[cold]
+fn long_number(digits: &[u8]) -> Option<u64> {
+    let n = digits.iter().try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(value(*digit)?))?;
+    (!digits.is_empty()).then_some(n)
+}
+
+#[inline(always)]
+fn value(digit: u8) -> Option<u64> {
+    digit.is_ascii_digit().then(|| u64::from(digit - b'0'))
 }
 
 /// Whether these digits say `n` as rsp would write it.

@@ -53,6 +53,7 @@ mod scan;
 mod server;
 mod target;
 mod trailers;
+mod verbatim;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,15 @@
 //! What a head says about its connection: the options in Connection, and a wish to upgrade.
 
 use super::grammar::list;
-use crate::http::{Fault, Fields, MOST_OPTIONS, Name, Version, is_word};
-
-/// Whether Connection names fields of this hop, besides the options that nearly every client sends.
-pub(super) fn names_fields(fields: &Fields) -> bool {
-    let usual: [&[u8]; 5] = [b"", b"close", b"keep-alive", b"te", b"upgrade"];
-    fields
-        .values(Name::Connection)
-        .any(|value| list(value).any(|option| !usual.iter().any(|u| option.eq_ignore_ascii_case(u))))
-}
+use crate::http::{Fault, MOST_OPTIONS, Version, is_word};
 
 #[derive(Default)]
 pub(super) struct Options {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
+    /// An option that is none of the usual ones.
+    other: bool,
     /// How many options there were, empty ones included: they cost the same.
     count: usize,
     /// How many Upgrade fields there were, and whether the last one said `websocket` alone.
@@ -47,10 +41,12 @@ impl Options {
 
     fn note_option(&mut self, option: &[u8]) {
         match option.len() {
-            5 => self.close |= is_word(option, b"close"),
-            7 => self.upgrade |= is_word(option, b"upgrade"),
-            10 => self.keep_alive |= is_word(option, b"keep-alive"),
-            _ => {}
+            0 => {}
+            2 if is_word(option, b"te") => {}
+            5 if is_word(option, b"close") => self.close = true,
+            7 if is_word(option, b"upgrade") => self.upgrade = true,
+            10 if is_word(option, b"keep-alive") => self.keep_alive = true,
+            _ => self.other = true,
         }
     }
 
@@ -61,6 +57,11 @@ impl Options {
     pub(super) fn note_upgrade(&mut self, value: &[u8]) {
         self.protocols = self.protocols.saturating_add(1);
         self.websocket = value.eq_ignore_ascii_case(b"websocket");
+    }
+
+    /// Whether Connection names fields of this hop (RFC 9110 section 7.6.1), besides those that go anyway.
+    pub(super) fn nominate(&self) -> bool {
+        self.other
     }
 
     /// RFC 9112 section 9.3: `close` wins, 1.1 stays open, 1.0 stays open if it asks for it.

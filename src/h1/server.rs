@@ -106,7 +106,7 @@ impl Server {
         let framing = framing_to_client(request, head);
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { persistence };
         encode::response_head(head, length_to_client(request, head, framing), persistence, out);
-        self.writing = Writing::start(framing, &head.fields);
+        self.writing = Writing::start(framing, head.nominates);
         (framing, persistence)
     }
 

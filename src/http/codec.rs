@@ -70,10 +70,22 @@ pub enum Persistence {
 /// Where encoded bytes go. Takes everything: bounds are kept by whoever calls.
 pub trait Sink {
     fn put(&mut self, bytes: &[u8]);
+
+    /// Lends free space in one piece to `write`, which says how many bytes it put there, so that not every piece
+    /// has to look for room. False if nothing was put there; it is `put` then.
+    fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool;
 }
 
 impl Sink for Vec<u8> {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+
+    fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let start = self.len();
+        self.resize(start + 4096, 0);
+        let written = write(&mut self[start..]);
+        self.truncate(start + written.unwrap_or(0));
+        written.is_some()
     }
 }

@@ -40,8 +40,7 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
-    /// Every tag in the list, and perhaps some whose fields were removed: so that what is not there need not be
-    /// looked for.
+    /// Every tag in the list: so that what is not there need not be looked for.
     names: Names,
 }
 
@@ -123,11 +122,11 @@ impl Fields {
     }
 
     pub fn has(&self, tag: Name) -> bool {
-        self.names.has(tag) && self.list.iter().any(|f| f.tag == tag)
+        self.names.has(tag)
     }
 
-    /// False if none of these names is there; true if one is, or was.
-    pub fn may_have(&self, names: Names) -> bool {
+    /// Whether one of these names is there.
+    pub fn has_any(&self, names: Names) -> bool {
         self.names.meets(names)
     }
 
@@ -165,27 +164,34 @@ impl Fields {
     }
 
     /// The same, where the tag is known.
-    #[inline(always)]
     pub fn append_tagged(&mut self, tag: Name, name: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.reserve(name.len() + value.len() + 4);
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
-        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
-        self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
+        self.append_pieces(tag, name.len(), [name, b": ", value, b"\r\n"]);
     }
 
-    /// The same for a value that stands in the bytes already.
+    /// The same for a line in pieces: a name of `name` bytes, colon, space, value, CR LF.
+    #[inline(always)]
+    pub fn append_pieces<const N: usize>(&mut self, tag: Name, name: usize, pieces: [&[u8]; N]) {
+        let start = self.bytes.len();
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+        }
+        self.add_line(tag, start, name);
+    }
+
+    /// The same for a value that stands in the bytes already. `name` has its colon and space behind it.
     #[inline(always)]
     pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_within(value.start as usize..value.end as usize);
         self.bytes.extend_from_slice(b"\r\n");
-        let (colon, end) = (start + name.len(), self.bytes.len() - 2);
+        self.add_line(tag, start, name.len() - 2);
+    }
+
+    /// Adds the field whose line stands at the end of the bytes.
+    #[inline(always)]
+    fn add_line(&mut self, tag: Name, start: usize, name: usize) {
+        let (colon, end) = (start + name, self.bytes.len() - 2);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
@@ -236,6 +242,7 @@ impl Fields {
         while let Some(at) = self.position(name) {
             self.list.remove(at);
         }
+        self.note_names();
     }
 
     /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if its tag is
@@ -244,12 +251,22 @@ impl Fields {
         let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
         let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
         self.list.retain(|f| is_kept(f.tag) || !named(f.name));
+        self.note_names();
     }
 
     /// Removes every field for which `drop` says so.
     pub fn remove_where(&mut self, mut drop: impl FnMut(Name, &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.list.retain(|f| !drop(f.tag, &bytes[f.name.start as usize..f.name.end as usize]));
+        self.note_names();
+    }
+
+    /// After fields have gone.
+    fn note_names(&mut self) {
+        self.names = Names::default();
+        for field in &self.list {
+            self.names.add(field.tag);
+        }
     }
 }
 
@@ -313,5 +330,21 @@ mod tests {
         assert_eq!(shown(&f), r#"{"A": "1", "Via": "2, 4, 5, 7", "B": "3", "C": "6"}"#);
         f.join(Name::Te, b"8");
         assert_eq!(f.len(), 4);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_there_however_it_went() {
+        let all = fields(&[("Via", "1"), ("TE", "via"), ("Host", "a")]);
+        let named: Vec<Span> = all.elements(Name::Te).collect();
+        let ways: [&dyn Fn(&mut Fields); 3] =
+            [&|f| f.remove(b"via"), &|f| f.remove_where(|tag, _| tag == Name::Via), &|f| {
+                f.remove_named(&named, |_| false)
+            }];
+        for remove in ways {
+            let mut f = all.clone();
+            remove(&mut f);
+            assert!(!f.has(Name::Via) && f.has(Name::Te) && f.has(Name::Host));
+            assert!(!f.has_any(Names::of(&[Name::Via, Name::Date])));
+        }
     }
 }

@@ -79,6 +79,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// `Upgrade: websocket` asked for with `Connection: upgrade`.
     pub upgrade: bool,
+    /// Connection has an option that no `Connection` usually has: the name of a field of this hop, it may be.
+    pub nominates: bool,
 }
 
 impl RequestHead {
@@ -128,6 +130,8 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// `Upgrade: websocket` said with `Connection: upgrade`, as a 101 must.
     pub upgrade: bool,
+    /// As in a request.
+    pub nominates: bool,
 }
 
 impl ResponseHead {

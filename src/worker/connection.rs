@@ -247,4 +247,8 @@ impl Sink for OutputSink<'_> {
     fn put(&mut self, bytes: &[u8]) {
         self.output.push(self.blocks, bytes);
     }
+
+    fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        self.output.fill(self.blocks, write)
+    }
 }

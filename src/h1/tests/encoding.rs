@@ -43,6 +43,10 @@ impl Sink for Pieces {
     fn put(&mut self, bytes: &[u8]) {
         self.0.push(bytes.to_vec());
     }
+
+    fn fill(&mut self, _: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        false
+    }
 }
 
 #[test]
@@ -282,4 +286,74 @@ fn a_body_shorter_than_its_head_said_must_close() {
     assert_eq!(server.encode_end(None, &mut Vec::new()), After::MustClose);
     server.frame_body(1);
     assert_eq!(server.encode_end(None, &mut Vec::new()), After::Reusable);
+}
+
+/// Has room for so many bytes in one piece.
+struct Narrow(Vec<u8>, usize);
+
+impl Sink for Narrow {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let mut free = vec![0; self.1];
+        let written = write(&mut free);
+        self.0.extend_from_slice(&free[..written.unwrap_or(0)]);
+        written.is_some()
+    }
+}
+
+#[test]
+fn a_request_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
+    for bytes in [
+        "GET /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\nConnection: keep-alive\r\nX-B: c\r\n\r\n",
+        "GET /a HTTP/1.0\r\nConnection: close\r\nhost:a\r\nX: 1\r\n\r\n",
+        "GET http://b/c HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n",
+        "POST /a HTTP/1.1\r\nContent-Length: 12\r\nHost: a\r\nConnection: x\r\n\r\n",
+        "POST /a HTTP/1.1\r\nContent-Length: 012\r\nHost: a\r\n\r\n",
+        "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: a\r\n\r\n",
+        "POST /a HTTP/1.1\r\ntransfer-encoding: CHUNKED\r\nHost: a\r\n\r\n",
+    ] {
+        let mut head = request(bytes);
+        head.fields.append(b"X-Added", b"1");
+        for persistence in [Persistence::Keep, Persistence::Close] {
+            let mut pieces = Pieces::default();
+            Client::default().encode_head(&head, persistence, &mut pieces);
+            let whole = text(&pieces.0.concat());
+            for room in [0, 1, whole.len() - 1, whole.len(), 4096] {
+                let mut out = Narrow(Vec::new(), room);
+                Client::default().encode_head(&head, persistence, &mut out);
+                assert_eq!(text(&out.0), whole, "with room for {room}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_response_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
+    for bytes in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\nX: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 005\r\nX: 1\r\n\r\n",
+        "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nX: 1\r\n\r\n",
+        "HTTP/1.1 204 None\r\nContent-Length: 5\r\nX: 1\r\n\r\n",
+        "HTTP/1.0 404 Nothing here\r\nX: 1\r\n\r\n",
+    ] {
+        let came = response(Method::Get, bytes);
+        for (status, version) in
+            [(came.status, Version::Http11), (500, Version::Http11), (came.status, Version::Http10)]
+        {
+            let facts = RequestFacts { version, ..RequestFacts::default() };
+            let head = ResponseHead { status, ..came.clone() };
+            let mut pieces = Pieces::default();
+            Server::default().encode_head(facts, &head, Persistence::Keep, &mut pieces);
+            let whole = text(&pieces.0.concat());
+            for room in [0, 1, whole.len() - 1, whole.len(), 4096] {
+                let mut out = Narrow(Vec::new(), room);
+                Server::default().encode_head(facts, &head, Persistence::Keep, &mut out);
+                assert_eq!(text(&out.0), whole, "with room for {room}");
+            }
+        }
+    }
 }
