@@ -178,7 +178,7 @@ mod tests {
         let text = b"rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
         let mut source = Source::in_memory(Path::new("site.lua"), text);
         let config = Arc::new(load(&mut source).map_err(|e| e.0).unwrap().0);
-        let listeners = bind_for(&config.listeners[0].address, 2).unwrap();
+        let listeners = bind_for(&config.listeners[0], 2).unwrap();
         let (sender, events) = mpsc::channel();
         let worker = |(number, (seat, listener))| {
             let (config, said, source) = (config.clone(), config.clone(), source.clone());
