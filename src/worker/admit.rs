@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use super::connection::Connection;
 use super::core::Core;
-use super::crowd::Place;
-use super::sides::{Arrival, ClientSide, Peer};
+use super::sides::{Arrival, ClientSide};
 use crate::base::reason::reason;
 use crate::net::Network;
 
@@ -13,24 +12,17 @@ impl<N: Network> Core<N> {
     /// Takes a connection that was accepted.
     pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) {
         let peer = self.peer(address);
-        if let Some(place) = self.enter(peer) {
-            self.admit(stream, peer, Arrival::Direct, place);
+        if let Some(counted) = self.enter(peer) {
+            self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted));
         }
     }
 
-    pub(super) fn admit(
-        &mut self,
-        mut stream: N::Stream,
-        peer: Peer,
-        arrival: Arrival,
-        place: Option<Place>,
-    ) {
+    pub(super) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", reason(&error));
-            return self.crowd.leaves(place);
+            return self.crowd.leaves(&role);
         }
-        let role = ClientSide { place, ..ClientSide::new(peer, arrival) };
         let key = self.clients.insert(Connection::new(stream, role, true, self.now));
         self.arm_client(key);
     }

@@ -36,7 +36,7 @@ pub struct Connection<S: Transport, R> {
     pub input: Buffer,
     pub output: Output,
     /// A pipe with bytes that follow those of `output`; nothing is added to `output` while it holds any.
-    pub spliced: Option<Held<S::Pipe>>,
+    pub spliced: Option<Box<Held<S::Pipe>>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
@@ -52,7 +52,7 @@ pub struct Connection<S: Transport, R> {
     pub read_at: u64,
     pub write_at: u64,
     /// What the kernel held for the peer when it was last asked.
-    held: usize,
+    held: u32,
 }
 
 impl<S: Transport, R> Connection<S, R> {
@@ -187,7 +187,7 @@ impl<S: Transport, R> Connection<S, R> {
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
     /// peer that takes them, however slowly, is at work. Asked when a deadline for writing is near.
     pub fn note_progress(&mut self, now: u64) {
-        let held = self.stream.unacknowledged();
+        let held = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.held, held) != held {
             self.write_at = now;
         }
@@ -195,7 +195,7 @@ impl<S: Transport, R> Connection<S, R> {
 
     /// Bytes for the peer that it has not taken, as far as is known: the kernel's part as of `note_progress`.
     pub fn untaken(&self) -> usize {
-        self.output.len() + self.held + self.spliced.as_ref().map_or(0, |held| held.bytes)
+        self.output.len() + self.held as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
     }
 
     /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.

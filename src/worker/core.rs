@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::crowd::Crowd;
 use super::ends::client_gone;
 use super::pipes::Pipes;
+use super::private::Kept;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
@@ -55,6 +56,7 @@ pub struct Core<N: Network> {
     pub(super) blocks: Pool,
     pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
     pub(super) router: Router,
+    pub(super) kept: Kept,
     pub(super) wheel: Wheel,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
@@ -110,6 +112,7 @@ impl<N: Network> Core<N> {
             blocks: Pool::new(SPARE_BLOCKS),
             pipes: Pipes::new(config.settings.splice),
             router: Router::new(config, script),
+            kept: Kept::default(),
             wheel: Wheel::new(now),
             ids: Ids::new(),
             scratch: Scratch::default(),
@@ -225,7 +228,7 @@ impl<N: Network> Core<N> {
     #[inline(never)]
     fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
-        match (client.role.lane, client.role.lingering) {
+        match (client.role.lane, &client.role.lingering) {
             (Some(lane), _) => self.lane_turn(key, lane),
             (None, Some(_)) => self.linger(key),
             (None, None) => self.between_messages(key),

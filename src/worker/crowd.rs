@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::core::Core;
-use super::sides::Peer;
+use super::sides::{ClientSide, Peer};
 use crate::base::rarely::Rarely;
 use crate::config::PerClient;
 use crate::exchange::tally::Parting;
@@ -53,10 +53,10 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// A new connection from there: counted, not counted, or one too many.
-    fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<Option<Place>, Parting> {
+    /// A new connection from there: counted (true), not counted, or one too many.
+    fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<bool, Parting> {
         if !self.places.contains_key(&place) && !self.has_room(now) {
-            return Ok(None);
+            return Ok(false);
         }
         let presence = self.places.entry(place).or_default();
         if limits.connections.is_some_and(|most| presence.connections >= most) {
@@ -71,11 +71,18 @@ impl Crowd {
             presence.free_at = free_at;
         }
         presence.connections += 1;
-        Ok(Some(place))
+        Ok(true)
     }
 
-    pub fn leaves(&mut self, place: Option<Place>) {
-        if let Some(presence) = place.and_then(|place| self.places.get_mut(&place)) {
+    /// A client goes, or could not be taken in.
+    pub fn leaves(&mut self, client: &ClientSide) {
+        if let (true, Some(address)) = (client.counted, client.peer.address()) {
+            self.left(Place::of(address));
+        }
+    }
+
+    fn left(&mut self, place: Place) {
+        if let Some(presence) = self.places.get_mut(&place) {
             presence.connections = presence.connections.saturating_sub(1);
         }
     }
@@ -91,14 +98,14 @@ impl Crowd {
 }
 
 impl<N: Network> Core<N> {
-    /// May somebody come in from there? `Some` with the place it takes, if that is counted.
-    pub(super) fn enter(&mut self, peer: Peer) -> Option<Option<Place>> {
+    /// May somebody come in from there? `Some` with whether that is counted.
+    pub(super) fn enter(&mut self, peer: Peer) -> Option<bool> {
         let limits = self.router.config.settings.per_client;
-        let (Some(address), false, true) = (peer.address, peer.trusted, limits.any()) else {
-            return Some(None);
+        let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
+            return Some(false);
         };
         match self.crowd.enters(Place::of(address), &limits, self.now) {
-            Ok(place) => Some(place),
+            Ok(counted) => Some(counted),
             Err(parting) => {
                 self.tally.parted(parting);
                 self.say_refused(parting, address);
@@ -140,12 +147,12 @@ mod tests {
         let (mut crowd, a, b) = (Crowd::default(), place("10.0.0.1"), place("10.0.0.2"));
         let limits = PerClient { connections: Some(2), ..NONE };
         let enters = |crowd: &mut Crowd, place| crowd.enters(place, &limits, 0);
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
+        assert_eq!(enters(&mut crowd, a), Ok(true));
+        assert_eq!(enters(&mut crowd, a), Ok(true));
         assert_eq!(enters(&mut crowd, a), Err(Parting::TooMany));
-        assert_eq!(enters(&mut crowd, b), Ok(Some(b)));
-        crowd.leaves(Some(a));
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
+        assert_eq!(enters(&mut crowd, b), Ok(true));
+        crowd.left(a);
+        assert_eq!(enters(&mut crowd, a), Ok(true));
     }
 
     #[test]
@@ -164,13 +171,13 @@ mod tests {
         let mut crowd = Crowd::default();
         let limits = PerClient { connections: Some(1), new_a_second: Some(1) };
         let many = PLACES as u32 + 100;
-        let counted = |crowd: &mut Crowd, n| crowd.enters(Place::Four(n), &limits, 0).unwrap().is_some();
+        let counted = |crowd: &mut Crowd, n| crowd.enters(Place::Four(n), &limits, 0).unwrap();
         assert_eq!((0..many).filter(|n| counted(&mut crowd, *n)).count(), PLACES);
         assert_eq!(crowd.enters(Place::Four(7), &limits, 0), Err(Parting::TooMany));
         for n in 0..many {
-            crowd.leaves(Some(Place::Four(n)));
+            crowd.left(Place::Four(n));
         }
-        assert!(crowd.enters(Place::Four(many), &limits, 2 * SECOND).unwrap().is_some());
+        assert!(crowd.enters(Place::Four(many), &limits, 2 * SECOND).unwrap());
         assert_eq!(crowd.places.len(), 1);
     }
 }

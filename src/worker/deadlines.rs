@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::core::{Core, Step};
 use super::pace::{Demand, LOOKS, Way};
-use super::sides::{Arrival, BackendState};
+use super::sides::{Arrival, BackendState, NO_HEAD};
 use super::table::{Side, Token};
 use crate::exchange::record::End;
 use crate::exchange::tally::Parting;
@@ -80,18 +80,18 @@ impl<N: Network> Core<N> {
     fn client_deadline(&self, key: u32) -> Option<Deadline> {
         let client = self.clients.get(key)?;
         let timeouts = &self.router.config.settings.timeouts;
-        if let Some(lingering) = client.role.lingering {
+        if let Some(lingering) = &client.role.lingering {
             return Some(Deadline::new(lingering.ends(client.read_at), Duration::ZERO, Reason::Linger));
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {
             return Some(match (client.role.head_since, client.role.served) {
                 (since, _) if client.role.arrival == Arrival::Awaited => {
-                    let since = since.unwrap_or(client.read_at);
+                    let since = if since == NO_HEAD { client.read_at } else { since };
                     Deadline::new(since, timeouts.head, Reason::ProxyHeader)
                 }
-                (Some(since), _) => Deadline::new(since, timeouts.head, Reason::Head),
-                (None, 0) => Deadline::new(client.read_at, timeouts.head, Reason::Nothing),
-                (None, _) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
+                (NO_HEAD, false) => Deadline::new(client.read_at, timeouts.head, Reason::Nothing),
+                (NO_HEAD, true) => Deadline::new(client.read_at, timeouts.idle, Reason::Silent),
+                (since, _) => Deadline::new(since, timeouts.head, Reason::Head),
             });
         };
         let x = &lane.exchange;

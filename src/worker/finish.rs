@@ -106,7 +106,7 @@ impl<N: Network> Core<N> {
         let client = &mut self.clients[key];
         self.pipes.give_back(client.spliced.take());
         client.role.lane = None;
-        client.role.served += 1;
+        client.role.served = true;
         client.role.codec.next_message();
         client.read_at = self.now;
         let unread = x.request == RequestHalf::Body || !client.input.is_empty() || client.readable;

@@ -38,7 +38,7 @@ impl<N: Network> Core<N> {
         // A peer that is gone already makes this fail; reading will say so.
         let _ = client.stream.shutdown_write();
         client.read_at = self.now;
-        client.role.lingering = Some(Lingering { until: self.now + TOTAL, left: BYTES });
+        client.role.lingering = Some(Box::new(Lingering { until: self.now + TOTAL, left: BYTES }));
         Step::Again
     }
 

@@ -41,15 +41,23 @@ impl Token {
     }
 }
 
+/// Slots that no quiet time takes away.
+const FEW: usize = 64;
+
 pub struct Table<C> {
     side: Side,
     slab: Slab<(u32, C)>,
     generation: u32,
+    /// Its slots after `trim` last looked.
+    grown: usize,
 }
 
 impl<C> Table<C> {
+    /// Bytes of one slot: the slab has no room for its own mark beside a connection, and needs none.
+    pub const SLOT: usize = size_of::<Option<(u32, C)>>();
+
     pub fn new(side: Side) -> Table<C> {
-        Table { side, slab: Slab::new(), generation: 0 }
+        Table { side, slab: Slab::new(), generation: 0, grown: 0 }
     }
 
     /// The token that the next `insert` will use.
@@ -62,6 +70,24 @@ impl<C> Table<C> {
         // Token::from_bits keeps 32 bits; the top value is left to listeners and the waker.
         self.generation = (self.generation + 1) % (u32::MAX - 1);
         key
+    }
+
+    /// Frees the slots behind the last one in use, where only few are in use.
+    pub fn trim(&mut self) {
+        if self.has_surplus() {
+            self.slab.shrink_to_fit();
+            self.grown = self.slab.capacity();
+        }
+    }
+
+    /// Whether `trim` may find something: it grew since the last time it did, and few are left.
+    pub fn has_surplus(&self) -> bool {
+        self.slab.capacity() > self.grown.max(FEW) && self.slab.len() <= self.slab.capacity() / 4
+    }
+
+    /// Bytes that the slots take, in use or not.
+    pub fn footprint(&self) -> usize {
+        self.slab.capacity() * Table::<C>::SLOT
     }
 
     pub fn remove(&mut self, key: u32) -> Option<C> {
