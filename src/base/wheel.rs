@@ -53,6 +53,12 @@ impl Wheel {
         }
     }
 
+    /// Whether `key` comes up at `at` or earlier as it is.
+    #[inline]
+    pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
+        self.nodes[list(key)].get(place(key)).is_some_and(|node| node.tick <= at / TICK)
+    }
+
     fn move_to(&mut self, key: u32, tick: u64) {
         let nodes = &mut self.nodes[list(key)];
         if place(key) >= nodes.len() {

@@ -24,6 +24,6 @@ impl<N: Network> Core<N> {
             return self.crowd.leaves(&role);
         }
         let key = self.clients.insert(Connection::new(stream, role, true, self.now));
-        self.arm_client(key);
+        self.watch_client(key);
     }
 }

@@ -12,7 +12,7 @@ use crate::exchange::tally::Parting;
 use crate::net::{Network, Transport};
 
 const TOTAL: u64 = 10_000_000;
-const GAP: u64 = 2_000_000;
+pub const GAP: u64 = 2_000_000;
 const BYTES: u64 = 16 * 1024 * 1024;
 /// Reads before others get their turn.
 const READS: usize = 8;

@@ -40,7 +40,7 @@ impl<N: Network> Core<N> {
                 self.router.pools.server(role.pool, role.server).idle.put(idle);
             }
         }
-        self.arm_backend(key);
+        self.watch_backend(key);
     }
 
     /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
