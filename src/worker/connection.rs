@@ -77,10 +77,15 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
+    #[inline]
     pub fn fill(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         if !self.readable || self.eof || self.input.room() == 0 {
             return Ok(false);
         }
+        self.read(blocks, now)
+    }
+
+    fn read(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         let (stream, mut space) = (&mut self.stream, 0);
         let received = self.input.fill(blocks, |free| {
             space = free.len();
@@ -112,7 +117,15 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Writes what is there until the kernel takes no more. True if it took anything.
+    #[inline]
     pub fn flush(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
+        if self.is_flushed() && self.write_end != WriteEnd::Wanted {
+            return Ok(false);
+        }
+        self.write(blocks, now)
+    }
+
+    fn write(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && !self.output.is_empty() {
             let sent = self.stream.send(self.output.bytes());
@@ -157,31 +170,42 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
-    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy. The caller has
-    /// made sure of room for all of it, so what the kernel does not take now is kept.
-    pub fn send_body(
+    /// Passes a piece of a body on with its framing. The caller has made sure of room for all of it, so what the
+    /// kernel does not take now is kept.
+    #[inline]
+    pub fn send_body(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], now: u64) -> io::Result<()> {
+        debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
+        let taken = if parts[1].len() >= DIRECT_MIN && self.writable {
+            self.send_now(blocks, parts, now)?
+        } else {
+            0
+        };
+        self.keep_rest(blocks, parts, taken);
+        Ok(())
+    }
+
+    /// Straight from where the body was read, which saves a copy. Says how much of the parts went.
+    fn send_now(
         &mut self,
         blocks: &mut Pool,
         [before, body, after]: [&[u8]; 3],
         now: u64,
-    ) -> io::Result<()> {
-        debug_assert!(self.output.room() >= before.len() + body.len() + after.len());
-        let mut taken = 0;
-        if body.len() >= DIRECT_MIN && self.writable {
-            let waiting = self.output.bytes();
-            let parts = [waiting, before, body, after];
-            let sent = self.stream.send_parts(&parts.map(IoSlice::new));
-            let waiting = waiting.len();
-            let n = self.sent(sent, now)?;
-            self.output.consume(blocks, n.min(waiting));
-            taken = n - n.min(waiting);
-        }
-        for part in [before, body, after] {
+    ) -> io::Result<usize> {
+        let waiting = self.output.bytes();
+        let parts = [waiting, before, body, after];
+        let sent = self.stream.send_parts(&parts.map(IoSlice::new));
+        let waiting = waiting.len();
+        let n = self.sent(sent, now)?;
+        self.output.consume(blocks, n.min(waiting));
+        Ok(n - n.min(waiting))
+    }
+
+    fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
             let gone = taken.min(part.len());
             taken -= gone;
             self.output.push(blocks, &part[gone..]);
         }
-        Ok(())
     }
 
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a

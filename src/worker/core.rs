@@ -21,6 +21,7 @@ use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
 use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
+use super::waits::Waits;
 use crate::base::batch;
 use crate::base::buffer::Pool;
 use crate::base::rarely::Rarely;
@@ -58,6 +59,7 @@ pub struct Core<N: Network> {
     pub(super) router: Router,
     pub(super) kept: Kept,
     pub(super) wheel: Wheel,
+    pub(super) waits: Waits,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) access: Option<batch::Sender>,
@@ -111,6 +113,7 @@ impl<N: Network> Core<N> {
             lanes: Slab::new(),
             blocks: Pool::new(SPARE_BLOCKS),
             pipes: Pipes::new(config.settings.splice),
+            waits: Waits::of(&config),
             router: Router::new(config, script),
             kept: Kept::default(),
             wheel: Wheel::new(now),
@@ -175,9 +178,8 @@ impl<N: Network> Core<N> {
     pub fn turns(&mut self) {
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut turning, &mut self.queue);
-        for (side, key) in turning.drain(..) {
-            self.guarded_turn(side, key);
-        }
+        self.guarded_turns(&turning);
+        turning.clear();
         self.turning = turning;
     }
 
@@ -216,12 +218,12 @@ impl<N: Network> Core<N> {
         for _ in 0..REQUESTS_A_TURN {
             match self.step(key) {
                 Step::Again => {}
-                Step::Wait => return self.arm_pair(key),
+                Step::Wait => return self.watch_pair(key),
                 Step::Gone => return,
             }
         }
         self.queue_client(key);
-        self.arm_pair(key);
+        self.watch_pair(key);
     }
 
     /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
@@ -236,14 +238,11 @@ impl<N: Network> Core<N> {
     }
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
-        if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
-            let gone = client_gone(&self.lanes[lane as usize]);
-            return self.fail(lane, gone);
-        }
-        if let Some(failure) = self.finish_connect(lane) {
-            return self.fail(lane, failure);
-        }
         match self.pump(key, lane) {
+            Outcome::Connected => match self.finish_connect(lane) {
+                Ok(step) => step,
+                Err(failure) => self.fail(lane, failure),
+            },
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
                 self.queue_client(key);
@@ -262,6 +261,12 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let client = &mut self.clients[key];
         let backend = lane.backend.map(|b| &mut self.backends[b]);
+        if client.hung_up && !lane.exchange.tunnel {
+            return Outcome::Failed(client_gone(lane));
+        }
+        if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {
+            return Outcome::Connected;
+        }
         let tools = &mut Tools {
             blocks: &mut self.blocks,
             pipes: &mut self.pipes,
