@@ -237,6 +237,11 @@ impl Output {
 
     #[inline(never)]
     fn push_slowly(&mut self, pool: &mut Pool, bytes: &[u8]) {
+        if self.overflow.is_none() && self.block.is_empty() && (1..=BLOCK).contains(&bytes.len()) {
+            self.block.block = Some(pool.borrow());
+            self.block.push_behind(bytes);
+            return;
+        }
         let taken = if self.overflow.is_some() { 0 } else { self.block.push(pool, bytes) };
         if taken < bytes.len() {
             self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);

@@ -201,11 +201,17 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
-        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        let mut keep = |part: &[u8]| {
             let gone = taken.min(part.len());
             taken -= gone;
-            self.output.push(blocks, &part[gone..]);
-        }
+            if gone < part.len() {
+                self.output.push(blocks, &part[gone..]);
+            }
+        };
+        let [before, body, after] = parts;
+        keep(before);
+        keep(body);
+        keep(after);
     }
 
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a

@@ -29,7 +29,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::tally::Tally;
-use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::http::{Fields, ResponseHead};
 use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
@@ -80,7 +80,8 @@ pub struct Core<N: Network> {
 /// Storage that one step uses and the next step uses again.
 #[derive(Default)]
 pub(super) struct Scratch {
-    pub request: RequestHead,
+    /// The lane of the next request that comes, whoever sends it: its head is read into its place.
+    pub next: Box<Lane>,
     pub response: ResponseHead,
     pub trailers: Fields,
     /// Lanes whose exchange ended, for the next ones.

@@ -39,7 +39,8 @@ impl<N: Network> Core<N> {
         }
         let (bytes, eof) = (client.input.bytes(), client.eof);
         let scratch = &mut self.scratch;
-        let decoded = client.role.codec.decode(bytes, eof, 0, &mut scratch.request, &mut scratch.trailers);
+        let decoded =
+            client.role.codec.decode(bytes, eof, 0, &mut scratch.next.exchange.head, &mut scratch.trailers);
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.blocks, step.consumed);
@@ -82,20 +83,19 @@ impl<N: Network> Core<N> {
         self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
     }
 
-    /// A request head stands in the scratch storage.
+    /// A request head stands in the next lane.
     fn start(&mut self, key: u32, whole: bool) -> Step {
         let lane = self.open_lane(key, whole);
-        std::mem::swap(&mut self.lanes[lane as usize].exchange.head, &mut self.scratch.request);
-        let client = &self.clients[key];
-        let peer = client.role.peer;
+        let trusted = self.clients[key].role.peer.trusted;
         let x = &mut self.lanes[lane as usize].exchange;
         let settings = &self.router.config.settings;
         let via = settings.via.as_ref().map(String::as_bytes);
-        if peer.trusted {
-            x.client = claimed_client(&x.head.fields, peer.address(), &settings.trusted);
+        let peer = x.client;
+        if trusted {
+            x.client = claimed_client(&x.head.fields, peer, &settings.trusted);
             x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
         }
-        let inbound = Inbound { peer: peer.address(), trusted: peer.trusted, scheme: Scheme::Http, via };
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via };
         x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.router.decide(&mut x.head, about) {
@@ -150,11 +150,12 @@ impl<N: Network> Core<N> {
         self.fail(lane, Failure::HEAD_TIMEOUT)
     }
 
-    /// A lane for the request that this client begins; its head is whatever the last exchange left there.
+    /// A lane for the request that this client begins; its head is what was read last.
     fn open_lane(&mut self, key: u32, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.now);
-        let mut lane = self.scratch.spare.pop().unwrap_or_default();
+        let following = self.scratch.spare.pop().unwrap_or_default();
+        let mut lane = std::mem::replace(&mut self.scratch.next, following);
         lane.begin(key, whole, start);
         lane.exchange.client = role.peer.address();
         let lane = self.lanes.insert(lane) as u32;

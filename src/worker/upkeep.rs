@@ -75,8 +75,8 @@ impl<N: Network> Core<N> {
 
     /// What is allocated now, in use or kept.
     pub fn footprint(&self) -> Footprint {
-        let heads = [&self.scratch.request.fields, &self.scratch.response.fields, &self.scratch.trailers];
-        let spare = self.scratch.spare.iter().map(|lane| lane.footprint());
+        let heads = [&self.scratch.response.fields, &self.scratch.trailers];
+        let spare = self.scratch.spare.iter().chain([&self.scratch.next]).map(|lane| lane.footprint());
         let running = self.lanes.iter().map(|(_, lane)| lane.footprint());
         Footprint {
             slots: self.clients.footprint() + self.backends.footprint(),
