@@ -9,6 +9,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use super::pipes::Held;
+use super::table::Slot;
 use crate::base::buffer::{Buffer, Output, Pool};
 use crate::http::Sink;
 use crate::net::Transport;
@@ -53,6 +54,14 @@ pub struct Connection<S: Transport, R> {
     pub write_at: u64,
     /// What the kernel held for the peer when it was last asked.
     held: u32,
+    /// Its slot's: here, because there is room (`table`).
+    generation: u32,
+}
+
+impl<S: Transport, R> Slot for Connection<S, R> {
+    fn generation(&mut self) -> &mut u32 {
+        &mut self.generation
+    }
 }
 
 impl<S: Transport, R> Connection<S, R> {
@@ -73,6 +82,7 @@ impl<S: Transport, R> Connection<S, R> {
             read_at: now,
             write_at: now,
             held: 0,
+            generation: 0,
         }
     }
 

@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::connection::OutputSink;
 use super::core::Core;
-use super::sides::Arrival;
 use crate::config::{PoolId, ServerId};
 use crate::net::{Network, Transport};
 use crate::proxy;
@@ -37,9 +36,9 @@ impl<N: Network> Core<N> {
         let client = &self.clients[lane.client];
         let announced = lane.exchange.client;
         let addresses = announced.map(|source| {
-            let destination = match &client.role.arrival {
-                Arrival::Relayed(destination) => Some(**destination),
-                Arrival::Direct | Arrival::Awaited => client.stream.local_address(),
+            let destination = match &client.role.relayed {
+                Some(destination) => Some(**destination),
+                None => client.stream.local_address(),
             };
             (source, destination.unwrap_or_else(|| unspecified(source)))
         });

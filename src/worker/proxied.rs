@@ -61,9 +61,9 @@ impl<N: Network> Core<N> {
             OnBehalf::Itself | OnBehalf::Unknown => None,
         };
         let role = &mut self.clients[key].role;
-        role.arrival = match on_behalf {
-            OnBehalf::Client { destination, .. } => Arrival::Relayed(Box::new(destination)),
-            OnBehalf::Itself | OnBehalf::Unknown => Arrival::Direct,
+        (role.arrival, role.relayed) = match on_behalf {
+            OnBehalf::Client { destination, .. } => (Arrival::Relayed, Some(Box::new(destination))),
+            OnBehalf::Itself | OnBehalf::Unknown => (Arrival::Direct, None),
         };
         role.peer = said.unwrap_or(role.peer);
         // Somebody unknown stands behind the proxy: what he writes into his request is not the proxy's word.

@@ -23,6 +23,8 @@ pub struct ClientSide {
     pub codec: h1::Server,
     pub peer: Peer,
     pub arrival: Arrival,
+    /// Where it connected to on the side of the proxy it came through, where that was said.
+    pub relayed: Option<Box<SocketAddr>>,
     /// The exchange that is under way. HTTP/1 has one at a time.
     pub lane: Option<u32>,
     /// When the head that is being read began; `NO_HEAD` while there is none.
@@ -58,14 +60,14 @@ impl Peer {
 }
 
 /// By which way a client came.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
     /// By itself.
     Direct,
     /// Through a proxy whose PROXY header has yet to come.
     Awaited,
-    /// Through a proxy, on whose side it connected to this address.
-    Relayed(Box<SocketAddr>),
+    /// Through a proxy that said for whom.
+    Relayed,
 }
 
 impl ClientSide {
@@ -74,6 +76,7 @@ impl ClientSide {
             codec: h1::Server::default(),
             peer,
             arrival,
+            relayed: None,
             lane: None,
             head_since: NO_HEAD,
             served: false,
