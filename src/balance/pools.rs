@@ -10,7 +10,8 @@ use crate::config::{Balance, Config, PoolId, ServerId};
 /// Servers that already failed for one request. A request tries three at most.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Tried {
-    servers: [Option<ServerId>; Tried::MAX],
+    servers: [ServerId; Tried::MAX],
+    count: u8,
 }
 
 impl Tried {
@@ -18,17 +19,20 @@ impl Tried {
     pub const MAX: usize = 3;
 
     pub fn add(&mut self, server: ServerId) {
-        if let Some(place) = self.servers.iter_mut().find(|s| s.is_none()) {
-            *place = Some(server);
+        let count = self.len();
+        if let Some(place) = self.servers.get_mut(count) {
+            *place = server;
+            self.count += 1;
         }
     }
 
+    #[inline]
     pub fn has(&self, server: ServerId) -> bool {
-        self.servers.contains(&Some(server))
+        self.count > 0 && self.servers[..self.len()].contains(&server)
     }
 
     pub fn len(&self) -> usize {
-        self.servers.iter().flatten().count()
+        self.count as usize
     }
 
     pub fn is_empty(&self) -> bool {

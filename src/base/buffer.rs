@@ -164,20 +164,20 @@ impl Buffer {
         }
     }
 
-    /// Adds all of `bytes` behind what there is, if the space behind it suffices.
+    /// Adds all of `bytes` behind what there is, if there is something and the space behind it suffices.
     #[inline]
-    fn push_behind(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
+    fn push_behind(&mut self, bytes: &[u8]) -> bool {
         let (start, end) = (self.end as usize, self.end as usize + bytes.len());
-        if end > BLOCK || bytes.is_empty() {
-            return bytes.is_empty();
-        }
-        let space = &mut self.block.get_or_insert_with(|| pool.borrow())[start..end];
+        let Some(space) = self.block.as_mut().and_then(|block| block.get_mut(start..end)) else {
+            return false;
+        };
         space.copy_from_slice(bytes);
         self.end = end as u32;
         true
     }
 
     /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
+    #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         assert!(n <= self.len(), "consumed more than there is");
         self.start += n as u32;
@@ -188,6 +188,7 @@ impl Buffer {
         self.consume(pool, self.len());
     }
 
+    #[inline]
     fn settle(&mut self, pool: &mut Pool) {
         if self.start == self.end {
             self.start = 0;
@@ -246,12 +247,18 @@ impl Output {
     #[inline]
     pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
         // Heads come in pieces, and nearly all of them take this way.
-        if self.overflow.is_some() || !self.block.push_behind(pool, bytes) {
+        if self.overflow.is_some() || !self.block.push_behind(bytes) {
             self.push_slowly(pool, bytes);
         }
     }
 
+    #[inline(never)]
     fn push_slowly(&mut self, pool: &mut Pool, bytes: &[u8]) {
+        if self.overflow.is_none() && self.block.is_empty() && (1..=BLOCK).contains(&bytes.len()) {
+            self.block.block = Some(pool.borrow());
+            self.block.push_behind(bytes);
+            return;
+        }
         let taken = if self.overflow.is_some() { 0 } else { self.block.push(pool, bytes) };
         if taken < bytes.len() {
             self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
@@ -266,8 +273,15 @@ impl Output {
     }
 
     /// Drops `n` written bytes and refills the block from the overflow.
+    #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         self.block.consume(pool, n);
+        if self.overflow.is_some() {
+            self.refill(pool);
+        }
+    }
+
+    fn refill(&mut self, pool: &mut Pool) {
         if let Some(overflow) = &mut self.overflow {
             overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
             if overflow.start == overflow.bytes.len() {

@@ -1,7 +1,7 @@
 //! Deadlines of many connections without a system call or a sorted structure.
 //!
-//! A hashed wheel: `SLOTS` lists of `TICK` each, one entry a key, linked through an array that is indexed by the
-//! key. Re-arming is lazy: a deadline that moves into the future leaves the entry where it is; when the entry
+//! A hashed wheel: `SLOTS` lists of `TICK` each, one entry a key, linked through arrays that are indexed by the
+//! key: one for even and one for odd keys, of which there may be very different numbers. Re-arming is lazy: a deadline that moves into the future leaves the entry where it is; when the entry
 //! comes up early its owner looks at its real deadline and arms it again. So a busy connection, whose deadline
 //! moves with every message, touches the wheel once in its shortest timeout.
 
@@ -27,7 +27,7 @@ pub struct Wheel {
     first: Vec<u32>,
     /// One bit a slot that has entries.
     occupied: Vec<u64>,
-    nodes: Vec<Node>,
+    nodes: [Vec<Node>; 2],
     /// Every tick before this one has been looked at.
     tick: u64,
 }
@@ -35,27 +35,59 @@ pub struct Wheel {
 impl Wheel {
     /// `now` in microseconds of whatever clock the owner uses.
     pub fn new(now: u64) -> Wheel {
-        Wheel { first: vec![NONE; SLOTS], occupied: vec![0; SLOTS / 64], nodes: Vec::new(), tick: now / TICK }
+        Wheel {
+            first: vec![NONE; SLOTS],
+            occupied: vec![0; SLOTS / 64],
+            nodes: [Vec::new(), Vec::new()],
+            tick: now / TICK,
+        }
     }
 
     /// Makes `key` come up at `at` or earlier. An entry that is armed for an earlier time stays there.
+    #[inline]
     pub fn arm(&mut self, key: u32, at: u64) {
-        let key = key as usize;
-        if key >= self.nodes.len() {
-            self.nodes.resize(key + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
-        }
         let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
-        if self.nodes[key].tick <= tick {
-            return;
+        match self.nodes[list(key)].get(place(key)) {
+            Some(node) if node.tick <= tick => {}
+            _ => self.move_to(key, tick),
+        }
+    }
+
+    /// Whether `key` comes up at `at` or earlier as it is.
+    #[inline]
+    pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
+        self.nodes[list(key)].get(place(key)).is_some_and(|node| node.tick <= at / TICK)
+    }
+
+    fn move_to(&mut self, key: u32, tick: u64) {
+        let nodes = &mut self.nodes[list(key)];
+        if place(key) >= nodes.len() {
+            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
         }
         self.unlink(key);
         self.link(key, tick);
     }
 
     pub fn disarm(&mut self, key: u32) {
-        if (key as usize) < self.nodes.len() {
-            self.unlink(key as usize);
+        if place(key) < self.nodes[list(key)].len() {
+            self.unlink(key);
         }
+    }
+
+    /// Frees the memory of keys behind the last one that is armed, where that is most of it.
+    pub fn trim(&mut self) {
+        for nodes in &mut self.nodes {
+            let used = nodes.iter().rposition(|node| node.tick != UNARMED).map_or(0, |last| last + 1);
+            if used <= nodes.capacity() / 4 {
+                nodes.truncate(used);
+                nodes.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Bytes that the entries take.
+    pub fn footprint(&self) -> usize {
+        self.nodes.iter().map(|nodes| nodes.capacity() * size_of::<Node>()).sum()
     }
 
     /// Takes the next key whose time has come.
@@ -65,7 +97,7 @@ impl Wheel {
             let slot = (self.tick % SLOTS as u64) as usize;
             let key = self.first[slot];
             if key != NONE {
-                self.unlink(key as usize);
+                self.unlink(key);
                 return Some(key);
             }
             // Jump to the next slot in use, or to now.
@@ -98,28 +130,32 @@ impl Wheel {
         None
     }
 
-    fn link(&mut self, key: usize, tick: u64) {
+    fn node(&mut self, key: u32) -> &mut Node {
+        &mut self.nodes[list(key)][place(key)]
+    }
+
+    fn link(&mut self, key: u32, tick: u64) {
         let slot = (tick % SLOTS as u64) as usize;
         let next = self.first[slot];
         if next != NONE {
-            self.nodes[next as usize].prev = key as u32;
+            self.node(next).prev = key;
         }
-        self.first[slot] = key as u32;
+        self.first[slot] = key;
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        self.nodes[key] = Node { next, prev: NONE, tick };
+        *self.node(key) = Node { next, prev: NONE, tick };
     }
 
-    fn unlink(&mut self, key: usize) {
-        let Node { next, prev, tick } = self.nodes[key];
+    fn unlink(&mut self, key: u32) {
+        let Node { next, prev, tick } = *self.node(key);
         if tick == UNARMED {
             return;
         }
-        self.nodes[key].tick = UNARMED;
+        self.node(key).tick = UNARMED;
         if next != NONE {
-            self.nodes[next as usize].prev = prev;
+            self.node(next).prev = prev;
         }
         if prev != NONE {
-            self.nodes[prev as usize].next = next;
+            self.node(prev).next = next;
             return;
         }
         let slot = (tick % SLOTS as u64) as usize;
@@ -128,6 +164,16 @@ impl Wheel {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
     }
+}
+
+/// Which of the two lists a key stands in.
+fn list(key: u32) -> usize {
+    key as usize & 1
+}
+
+/// And where.
+fn place(key: u32) -> usize {
+    key as usize >> 1
 }
 
 #[cfg(test)]
@@ -202,5 +248,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn trimming_keeps_what_is_armed_and_frees_what_a_crowd_left() {
+        let mut wheel = Wheel::new(0);
+        for key in 0..10_000 {
+            wheel.arm(key, SECOND);
+        }
+        let most = wheel.footprint();
+        for key in (0..10_000).filter(|key| ![3, 8].contains(key)) {
+            wheel.disarm(key);
+        }
+        wheel.trim();
+        assert!(wheel.footprint() < most / 100, "{} of {most}", wheel.footprint());
+        let mut left: Vec<u32> = std::iter::from_fn(|| wheel.pop(2 * SECOND)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [3, 8]);
+        wheel.arm(9_999, 3 * SECOND);
+        assert_eq!(wheel.pop(4 * SECOND), Some(9_999));
     }
 }

@@ -24,7 +24,7 @@ pub const SPLICE_FROM: u64 = 64 * 1024;
 pub struct PoolId(pub u32);
 
 /// Index of a server in `Pool::servers`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct ServerId(pub u32);
 
 /// A whole configuration.

@@ -1,6 +1,7 @@
 //! Floor 3: the kernel. Sockets as the worker uses them, behind two small traits so that a simulation can stand
 //! in for them, and the few system calls that std does not offer.
 
+mod bare;
 mod limits;
 mod listener;
 mod memory;

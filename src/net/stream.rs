@@ -1,8 +1,8 @@
 //! TCP and Unix sockets as `Transport`s, and the real network.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
@@ -28,15 +28,21 @@ macro_rules! either {
     };
 }
 
+impl Stream {
+    fn descriptor(&self) -> RawFd {
+        either!(self, s => s.as_raw_fd())
+    }
+}
+
 impl Transport for Stream {
     type Pipe = Pipe;
 
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        either!(self, s => s.read(space))
+        super::bare::recv(self.descriptor(), space)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, s => s.write(bytes))
+        super::bare::send(self.descriptor(), bytes)
     }
 
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -76,15 +82,15 @@ impl Transport for Stream {
     }
 
     fn splice_in(&mut self, pipe: &mut Pipe, most: usize) -> io::Result<usize> {
-        pipe.take_from(either!(self, s => s.as_raw_fd()), most)
+        pipe.take_from(self.descriptor(), most)
     }
 
     fn splice_out(&mut self, pipe: &mut Pipe, held: usize) -> io::Result<usize> {
-        pipe.give_to(either!(self, s => s.as_raw_fd()), held)
+        pipe.give_to(self.descriptor(), held)
     }
 
     fn unacknowledged(&self) -> usize {
-        super::queue::unacknowledged(either!(self, s => s.as_raw_fd()))
+        super::queue::unacknowledged(self.descriptor())
     }
 
     fn local_address(&self) -> Option<SocketAddr> {

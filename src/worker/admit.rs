@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use super::connection::Connection;
 use super::core::Core;
-use super::crowd::Place;
-use super::sides::{Arrival, ClientSide, Peer};
+use super::sides::{Arrival, ClientSide};
 use crate::base::reason::reason;
 use crate::net::Network;
 
@@ -13,8 +12,8 @@ impl<N: Network> Core<N> {
     /// Takes a connection that was accepted; says which client it is, if it is let in.
     pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
-        let place = self.enter(peer)?;
-        self.admit(stream, peer, Arrival::Direct, place)
+        let counted = self.enter(peer)?;
+        self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted))
     }
 
     /// A client whose first bytes are there, as far as is known: they are read without waiting for an event.
@@ -25,22 +24,15 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(super) fn admit(
-        &mut self,
-        mut stream: N::Stream,
-        peer: Peer,
-        arrival: Arrival,
-        place: Option<Place>,
-    ) -> Option<u32> {
+    pub(super) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", reason(&error));
-            self.crowd.leaves(place);
+            self.crowd.leaves(&role);
             return None;
         }
-        let role = ClientSide { place, ..ClientSide::new(peer, arrival) };
         let key = self.clients.insert(Connection::new(stream, role, true, self.now));
-        self.arm_client(key);
+        self.watch_client(key);
         Some(key)
     }
 }

@@ -9,6 +9,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use super::pipes::Held;
+use super::table::Slot;
 use crate::base::buffer::{Buffer, Output, Pool};
 use crate::http::Sink;
 use crate::net::Transport;
@@ -40,7 +41,7 @@ pub struct Connection<S: Transport, R> {
     pub input: Buffer,
     pub output: Output,
     /// A pipe with bytes that follow those of `output`; nothing is added to `output` while it holds any.
-    pub spliced: Option<Held<S::Pipe>>,
+    pub spliced: Option<Box<Held<S::Pipe>>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
@@ -56,7 +57,15 @@ pub struct Connection<S: Transport, R> {
     pub read_at: u64,
     pub write_at: u64,
     /// What the kernel held for the peer when it was last asked.
-    held: usize,
+    held: u32,
+    /// Its slot's: here, because there is room (`table`).
+    generation: u32,
+}
+
+impl<S: Transport, R> Slot for Connection<S, R> {
+    fn generation(&mut self) -> &mut u32 {
+        &mut self.generation
+    }
 }
 
 impl<S: Transport, R> Connection<S, R> {
@@ -77,14 +86,20 @@ impl<S: Transport, R> Connection<S, R> {
             read_at: now,
             write_at: now,
             held: 0,
+            generation: 0,
         }
     }
 
     /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
+    #[inline]
     pub fn fill(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         if !self.readable || self.eof || self.input.room() == 0 {
             return Ok(false);
         }
+        self.read(blocks, now)
+    }
+
+    fn read(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         let (stream, mut space) = (&mut self.stream, 0);
         let leeway = if self.input.is_empty() { LEEWAY } else { 0 };
         let received = self.input.fill(blocks, |free| {
@@ -117,7 +132,15 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Writes what is there until the kernel takes no more. True if it took anything.
+    #[inline]
     pub fn flush(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
+        if self.is_flushed() && self.write_end != WriteEnd::Wanted {
+            return Ok(false);
+        }
+        self.write(blocks, now)
+    }
+
+    fn write(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && !self.output.is_empty() {
             let sent = self.stream.send(self.output.bytes());
@@ -165,36 +188,58 @@ impl<S: Transport, R> Connection<S, R> {
     /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
     /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
     /// it, so what the kernel does not take now is kept.
+    #[inline]
     pub fn send_body(
         &mut self,
         blocks: &mut Pool,
-        [before, body, after]: [&[u8]; 3],
+        parts: [&[u8]; 3],
         more: bool,
         now: u64,
     ) -> io::Result<()> {
-        debug_assert!(self.output.room() >= before.len() + body.len() + after.len());
-        let mut taken = 0;
-        if body.len() >= DIRECT_MIN && self.writable && !more {
-            let waiting = self.output.bytes();
-            let parts = [waiting, before, body, after];
-            let sent = self.stream.send_parts(&parts.map(IoSlice::new));
-            let waiting = waiting.len();
-            let n = self.sent(sent, now)?;
-            self.output.consume(blocks, n.min(waiting));
-            taken = n - n.min(waiting);
-        }
-        for part in [before, body, after] {
+        debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
+        let taken = if parts[1].len() >= DIRECT_MIN && self.writable && !more {
+            self.send_now(blocks, parts, now)?
+        } else {
+            0
+        };
+        self.keep_rest(blocks, parts, taken);
+        Ok(())
+    }
+
+    /// Straight from where the body was read. Says how much of the parts went.
+    fn send_now(
+        &mut self,
+        blocks: &mut Pool,
+        [before, body, after]: [&[u8]; 3],
+        now: u64,
+    ) -> io::Result<usize> {
+        let waiting = self.output.bytes();
+        let parts = [waiting, before, body, after];
+        let sent = self.stream.send_parts(&parts.map(IoSlice::new));
+        let waiting = waiting.len();
+        let n = self.sent(sent, now)?;
+        self.output.consume(blocks, n.min(waiting));
+        Ok(n - n.min(waiting))
+    }
+
+    fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
+        let mut keep = |part: &[u8]| {
             let gone = taken.min(part.len());
             taken -= gone;
-            self.output.push(blocks, &part[gone..]);
-        }
-        Ok(())
+            if gone < part.len() {
+                self.output.push(blocks, &part[gone..]);
+            }
+        };
+        let [before, body, after] = parts;
+        keep(before);
+        keep(body);
+        keep(after);
     }
 
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
     /// peer that takes them, however slowly, is at work. Asked when a deadline for writing is near.
     pub fn note_progress(&mut self, now: u64) {
-        let held = self.stream.unacknowledged();
+        let held = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.held, held) != held {
             self.write_at = now;
         }
@@ -202,7 +247,7 @@ impl<S: Transport, R> Connection<S, R> {
 
     /// Bytes for the peer that it has not taken, as far as is known: the kernel's part as of `note_progress`.
     pub fn untaken(&self) -> usize {
-        self.output.len() + self.held + self.spliced.as_ref().map_or(0, |held| held.bytes)
+        self.output.len() + self.held as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
     }
 
     /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.

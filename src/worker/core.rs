@@ -15,12 +15,14 @@ use super::connection::Connection;
 use super::crowd::Crowd;
 use super::ends::client_gone;
 use super::pipes::Pipes;
+use super::private::Kept;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
 use super::seat::Seat;
 use super::sides::{Backend, BackendState, Client, Lane};
 use super::table::{Side, Table, Token};
+use super::waits::Waits;
 use crate::base::batch;
 use crate::base::buffer::Pool;
 use crate::base::rarely::Rarely;
@@ -28,7 +30,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::tally::Tally;
-use crate::http::{Fields, RequestHead, ResponseHead};
+use crate::http::{Fields, ResponseHead};
 use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
@@ -56,7 +58,9 @@ pub struct Core<N: Network> {
     pub(super) blocks: Pool,
     pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
     pub(super) router: Router,
+    pub(super) kept: Kept,
     pub(super) wheel: Wheel,
+    pub(super) waits: Waits,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) access: Option<batch::Sender>,
@@ -77,7 +81,8 @@ pub struct Core<N: Network> {
 /// Storage that one step uses and the next step uses again.
 #[derive(Default)]
 pub(super) struct Scratch {
-    pub request: RequestHead,
+    /// The lane of the next request that comes, whoever sends it: its head is read into its place.
+    pub next: Box<Lane>,
     pub response: ResponseHead,
     pub trailers: Fields,
     /// Lanes whose exchange ended, for the next ones.
@@ -110,7 +115,9 @@ impl<N: Network> Core<N> {
             lanes: Slab::new(),
             blocks: Pool::new(SPARE_BLOCKS),
             pipes: Pipes::new(config.settings.splice),
+            waits: Waits::of(&config),
             router: Router::new(config, script),
+            kept: Kept::default(),
             wheel: Wheel::new(now),
             ids: Ids::new(),
             scratch: Scratch::default(),
@@ -183,9 +190,8 @@ impl<N: Network> Core<N> {
     pub fn turns(&mut self) {
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut turning, &mut self.queue);
-        for (side, key) in turning.drain(..) {
-            self.guarded_turn(side, key);
-        }
+        self.guarded_turns(&turning);
+        turning.clear();
         self.turning = turning;
     }
 
@@ -224,19 +230,19 @@ impl<N: Network> Core<N> {
         for _ in 0..REQUESTS_A_TURN {
             match self.step(key) {
                 Step::Again => {}
-                Step::Wait => return self.arm_pair(key),
+                Step::Wait => return self.watch_pair(key),
                 Step::Gone => return,
             }
         }
         self.queue_client(key);
-        self.arm_pair(key);
+        self.watch_pair(key);
     }
 
     /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
     #[inline(never)]
     fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
-        match (client.role.lane, client.role.lingering) {
+        match (client.role.lane, &client.role.lingering) {
             (Some(lane), _) => self.lane_turn(key, lane),
             (None, Some(_)) => self.linger(key),
             (None, None) => self.between_messages(key),
@@ -244,14 +250,11 @@ impl<N: Network> Core<N> {
     }
 
     fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
-        if self.clients[key].hung_up && !self.lanes[lane as usize].exchange.tunnel {
-            let gone = client_gone(&self.lanes[lane as usize]);
-            return self.fail(lane, gone);
-        }
-        if let Some(failure) = self.finish_connect(lane) {
-            return self.fail(lane, failure);
-        }
         match self.pump(key, lane) {
+            Outcome::Connected => match self.finish_connect(lane) {
+                Ok(step) => step,
+                Err(failure) => self.fail(lane, failure),
+            },
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
                 self.queue_client(key);
@@ -270,6 +273,12 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let client = &mut self.clients[key];
         let backend = lane.backend.map(|b| &mut self.backends[b]);
+        if client.hung_up && !lane.exchange.tunnel {
+            return Outcome::Failed(client_gone(lane));
+        }
+        if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {
+            return Outcome::Connected;
+        }
         let tools = &mut Tools {
             blocks: &mut self.blocks,
             pipes: &mut self.pipes,

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::Core;
-use super::sides::Peer;
+use super::sides::{ClientSide, Peer};
 use crate::base::rarely::Rarely;
 use crate::config::PerClient;
 use crate::exchange::tally::Parting;
@@ -62,18 +62,19 @@ impl Crowd {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn leaves(&self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.register().leaves(place);
+    /// A client goes, or could not be taken in.
+    pub fn leaves(&self, client: &ClientSide) {
+        if let (true, Some(address)) = (client.counted, client.peer.address()) {
+            self.register().leaves(Place::of(address));
         }
     }
 }
 
 impl Register {
-    /// A new connection from there: counted, not counted, or one too many.
-    fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<Option<Place>, Parting> {
+    /// A new connection from there: counted (true), not counted, or one too many.
+    fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<bool, Parting> {
         if !self.places.contains_key(&place) && !self.has_room(now) {
-            return Ok(None);
+            return Ok(false);
         }
         let presence = self.places.entry(place).or_default();
         if limits.connections.is_some_and(|most| presence.connections >= most) {
@@ -88,7 +89,7 @@ impl Register {
             presence.free_at = free_at;
         }
         presence.connections += 1;
-        Ok(Some(place))
+        Ok(true)
     }
 
     fn leaves(&mut self, place: Place) {
@@ -108,15 +109,15 @@ impl Register {
 }
 
 impl<N: Network> Core<N> {
-    /// May somebody come in from there? `Some` with the place it takes, if that is counted.
-    pub(super) fn enter(&mut self, peer: Peer) -> Option<Option<Place>> {
+    /// May somebody come in from there? `Some` with whether that is counted.
+    pub(super) fn enter(&mut self, peer: Peer) -> Option<bool> {
         let limits = self.router.config.settings.per_client;
-        let (Some(address), false, true) = (peer.address, peer.trusted, limits.any()) else {
-            return Some(None);
+        let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
+            return Some(false);
         };
         let entered = self.crowd.register().enters(Place::of(address), &limits, self.now);
         match entered {
-            Ok(place) => Some(place),
+            Ok(counted) => Some(counted),
             Err(parting) => {
                 self.tally.parted(parting);
                 self.say_refused(parting, address);
@@ -159,12 +160,12 @@ mod tests {
         let (mut crowd, a, b) = (Register::default(), place("10.0.0.1"), place("10.0.0.2"));
         let limits = PerClient { connections: Some(2), ..NONE };
         let enters = |crowd: &mut Register, place| crowd.enters(place, &limits, 0);
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
+        assert_eq!(enters(&mut crowd, a), Ok(true));
+        assert_eq!(enters(&mut crowd, a), Ok(true));
         assert_eq!(enters(&mut crowd, a), Err(Parting::TooMany));
-        assert_eq!(enters(&mut crowd, b), Ok(Some(b)));
+        assert_eq!(enters(&mut crowd, b), Ok(true));
         crowd.leaves(a);
-        assert_eq!(enters(&mut crowd, a), Ok(Some(a)));
+        assert_eq!(enters(&mut crowd, a), Ok(true));
     }
 
     #[test]
@@ -183,13 +184,13 @@ mod tests {
         let mut crowd = Register::default();
         let limits = PerClient { connections: Some(1), new_a_second: Some(1) };
         let many = PLACES as u32 + 100;
-        let counted = |crowd: &mut Register, n| crowd.enters(Place::Four(n), &limits, 0).unwrap().is_some();
+        let counted = |crowd: &mut Register, n| crowd.enters(Place::Four(n), &limits, 0).unwrap();
         assert_eq!((0..many).filter(|n| counted(&mut crowd, *n)).count(), PLACES);
         assert_eq!(crowd.enters(Place::Four(7), &limits, 0), Err(Parting::TooMany));
         for n in 0..many {
             crowd.leaves(Place::Four(n));
         }
-        assert!(crowd.enters(Place::Four(many), &limits, 2 * SECOND).unwrap().is_some());
+        assert!(crowd.enters(Place::Four(many), &limits, 2 * SECOND).unwrap());
         assert_eq!(crowd.places.len(), 1);
     }
 }

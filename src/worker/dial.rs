@@ -81,9 +81,8 @@ impl<N: Network> Core<N> {
     fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {
         let lane = &mut self.lanes[lane as usize];
         let Some(route) = lane.route else { return Err(Failure::INTERNAL) };
-        let refused = lane.last_failure.unwrap_or(Failure::NO_SERVER);
         if lane.tried.is_full() {
-            return Err(refused);
+            return Err(lane.last_failure.unwrap_or(Failure::NO_SERVER));
         }
         let x = &mut lane.exchange;
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
@@ -94,7 +93,7 @@ impl<N: Network> Core<N> {
                 lane.tries = lane.tries.saturating_add(1);
                 Ok((route.pool, server))
             }
-            Err(NoServer::None) => Err(refused),
+            Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NO_SERVER)),
             Err(NoServer::Script(error)) => {
                 self.script_errors.log("balance", &error, "", self.now);
                 Err(Failure::SCRIPT)
@@ -185,12 +184,11 @@ impl<N: Network> Core<N> {
     }
 
     /// Looks whether a connection that is being made is there. Gives the failure if it is not to be.
-    pub(super) fn finish_connect(&mut self, lane: u32) -> Option<Failure> {
+    #[cold]
+    pub(super) fn finish_connect(&mut self, lane: u32) -> Result<Step, Failure> {
         let place = &mut self.lanes[lane as usize];
-        let backend = &mut self.backends[place.backend?];
-        if backend.role.state != BackendState::Connecting || !backend.writable {
-            return None;
-        }
+        let Some(key) = place.backend else { return Ok(Step::Wait) };
+        let backend = &mut self.backends[key];
         match backend.stream.connect_result() {
             Ok(()) => {
                 backend.role.state = BackendState::Busy;
@@ -200,16 +198,16 @@ impl<N: Network> Core<N> {
                 if self.router.pools.server(pool, server).pause.succeeded() {
                     log::info!("server {} accepts connections again", self.server_name(pool, server));
                 }
-                None
+                Ok(Step::Again)
             }
             Err(e) if e.kind() == io::ErrorKind::NotConnected => {
                 backend.writable = false;
-                None
+                Ok(Step::Again)
             }
             Err(error) => {
                 let failure = Failure::of_connect(&error);
                 self.note_pause(lane, &error.to_string());
-                Some(failure)
+                Err(failure)
             }
         }
     }

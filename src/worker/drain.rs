@@ -24,6 +24,7 @@ impl<N: Network> Core<N> {
 
     /// Cuts what is left.
     pub fn stop(&mut self) {
+        log::debug!("memory at the end: {}", self.footprint());
         for key in self.clients.keys() {
             match self.clients.get(key).and_then(|c| c.role.lane) {
                 Some(lane) => {

@@ -106,15 +106,17 @@ impl<N: Network> Core<N> {
         let client = &mut self.clients[key];
         self.pipes.give_back(client.spliced.take());
         client.role.lane = None;
-        client.role.served += 1;
+        client.role.served = true;
         client.role.codec.next_message();
         client.read_at = self.now;
-        let unread = x.request == RequestHalf::Body || !client.input.is_empty() || client.readable;
+        let more = !client.input.is_empty() || client.readable;
+        let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
         let at_once = x.tunnel || !unread;
+        let next = if more || client.eof || client.hung_up { Step::Again } else { Step::Wait };
         self.recycle(lane);
         if !close {
-            return Step::Again;
+            return next;
         }
         if at_once {
             return self.close_client(key);
@@ -148,8 +150,14 @@ impl<N: Network> Core<N> {
     }
 
     fn record(&mut self, lane: &Lane) {
+        self.tally.ended(lane.exchange.end);
+        if self.access.is_some() {
+            self.write_record(lane);
+        }
+    }
+
+    fn write_record(&mut self, lane: &Lane) {
         let x = &lane.exchange;
-        self.tally.ended(x.end);
         let Some(access) = &mut self.access else { return };
         let mut times = x.times;
         times.end = x.elapsed(self.now);

@@ -9,11 +9,20 @@ use super::table::Side;
 use crate::net::Network;
 
 impl<N: Network> Core<N> {
-    /// Gives a connection its turn.
-    pub(super) fn guarded_turn(&mut self, side: Side, key: u32) {
-        let mut client = None;
-        let turn = AssertUnwindSafe(|| self.turn(side, key, &mut client));
-        if catch_unwind(turn).is_err() {
+    /// Gives these connections their turns. After a fault in one of them the others' go on.
+    pub(super) fn guarded_turns(&mut self, turning: &[(Side, u32)]) {
+        let (mut rest, mut client) = (turning.iter(), None);
+        loop {
+            let turns = AssertUnwindSafe(|| {
+                for (side, key) in rest.by_ref() {
+                    client = None;
+                    self.turn(*side, *key, &mut client);
+                }
+            });
+            if catch_unwind(turns).is_ok() {
+                return;
+            }
+            let (side, key) = turning[turning.len() - rest.len() - 1];
             self.clear_up(side, key, client);
         }
     }

@@ -12,7 +12,7 @@ use crate::exchange::tally::Parting;
 use crate::net::{Network, Transport};
 
 const TOTAL: u64 = 10_000_000;
-const GAP: u64 = 2_000_000;
+pub const GAP: u64 = 2_000_000;
 const BYTES: u64 = 16 * 1024 * 1024;
 /// Reads before others get their turn.
 const READS: usize = 8;
@@ -38,7 +38,7 @@ impl<N: Network> Core<N> {
         // A peer that is gone already makes this fail; reading will say so.
         let _ = client.stream.shutdown_write();
         client.read_at = self.now;
-        client.role.lingering = Some(Lingering { until: self.now + TOTAL, left: BYTES });
+        client.role.lingering = Some(Box::new(Lingering { until: self.now + TOTAL, left: BYTES }));
         Step::Again
     }
 

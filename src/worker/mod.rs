@@ -21,6 +21,7 @@
 //! - `crowd`      how many connections one address may have
 //! - `guard`      a fault of ours ends one pair
 //! - `deadlines`  every wait, derived from the state
+//! - `waits`      what can be waited for, and how long
 //! - `ends`       what the end of a connection means to its exchange
 //! - `upkeep`     what the loop asks for between turns
 //! - `drain`      stopping without dropping anybody
@@ -57,6 +58,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod waits;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

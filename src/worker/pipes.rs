@@ -12,7 +12,8 @@ const SPARE: usize = 16;
 pub struct Held<P> {
     pub pipe: P,
     pub bytes: usize,
-    _lease: Lease,
+    /// None while it only waits for the next body.
+    lease: Option<Lease>,
 }
 
 /// Counts a pipe that is out for as long as it lives.
@@ -25,7 +26,7 @@ impl Drop for Lease {
 }
 
 pub struct Pipes<P> {
-    spare: Vec<P>,
+    spare: Vec<Box<Held<P>>>,
     out: Rc<Cell<usize>>,
     /// The least a body has to have left for a pipe to pay; `None` never uses one.
     pub least: Option<u64>,
@@ -44,21 +45,31 @@ impl<P> Pipes<P> {
     }
 
     /// An empty pipe, unless there are too many or none can be made; then bytes are copied.
-    pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Held<P>> {
+    pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Box<Held<P>>> {
         if self.out.get() >= self.most {
             return None;
         }
-        let pipe = self.spare.pop().or_else(|| make().ok())?;
+        let mut held = match self.spare.pop() {
+            Some(held) => held,
+            None => Box::new(Held { pipe: make().ok()?, bytes: 0, lease: None }),
+        };
         self.out.set(self.out.get() + 1);
-        Some(Held { pipe, bytes: 0, _lease: Lease(self.out.clone()) })
+        held.lease = Some(Lease(self.out.clone()));
+        Some(held)
     }
 
     /// Keeps an empty pipe for the next body; one that holds bytes is closed with them.
-    pub fn give_back(&mut self, held: Option<Held<P>>) {
-        if let Some(Held { pipe, bytes: 0, .. }) = held
-            && self.spare.len() < SPARE.min(self.most)
-        {
-            self.spare.push(pipe);
+    #[inline]
+    pub fn give_back(&mut self, held: Option<Box<Held<P>>>) {
+        if let Some(held) = held {
+            self.keep(held);
+        }
+    }
+
+    fn keep(&mut self, mut held: Box<Held<P>>) {
+        if held.bytes == 0 && self.spare.len() < SPARE.min(self.most) {
+            held.lease = None;
+            self.spare.push(held);
         }
     }
 

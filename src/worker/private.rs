@@ -2,11 +2,11 @@
 //! all that follows for that client's: such a connection is never lent to another one. It waits with the client
 //! whose requests it carried, for the next one that is to be announced with the same address, and goes with it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::connection::OutputSink;
 use super::core::Core;
-use super::sides::Arrival;
 use crate::config::{PoolId, ServerId};
 use crate::net::{Network, Transport};
 use crate::proxy;
@@ -23,6 +23,10 @@ pub struct Private {
     pub announced: Option<SocketAddr>,
 }
 
+/// Idle connections to servers that are one client's alone, by that client's connection. Apart from the clients,
+/// most of which have none.
+pub(super) type Kept = HashMap<u32, Vec<u32>>;
+
 impl<N: Network> Core<N> {
     /// Writes the header into a new connection's output, where the pool wants one.
     pub(super) fn announce_client(&mut self, lane: u32, backend: u32) {
@@ -32,14 +36,14 @@ impl<N: Network> Core<N> {
         let client = &self.clients[lane.client];
         let announced = lane.exchange.client;
         let addresses = announced.map(|source| {
-            let destination = match client.role.arrival {
-                Arrival::Relayed(destination) => Some(destination),
-                Arrival::Direct | Arrival::Awaited => client.stream.local_address(),
+            let destination = match &client.role.relayed {
+                Some(destination) => Some(**destination),
+                None => client.stream.local_address(),
             };
             (source, destination.unwrap_or_else(|| unspecified(source)))
         });
         let backend = &mut self.backends[backend];
-        backend.role.private = Some(Private { owner: lane.client, announced });
+        backend.role.private = Some(Box::new(Private { owner: lane.client, announced }));
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.blocks };
         proxy::write(version, addresses, out);
     }
@@ -54,14 +58,14 @@ impl<N: Network> Core<N> {
     ) -> Option<u32> {
         let (owner, announced) =
             (self.lanes[lane as usize].client, self.lanes[lane as usize].exchange.client);
-        let wanted = Some(Private { owner, announced });
+        let wanted = Private { owner, announced };
         let (backends, now) = (&self.backends, self.now);
-        let kept = &mut self.clients[owner].role.kept;
+        let kept = self.kept.get_mut(&owner)?;
         let at = kept.iter().rposition(|key| {
             let role = &backends[*key].role;
             role.pool == pool
                 && role.server == server
-                && role.private == wanted
+                && role.private.as_deref() == Some(&wanted)
                 && now.saturating_sub(role.since) < max_age
         })?;
         Some(kept.remove(at))
@@ -69,7 +73,7 @@ impl<N: Network> Core<N> {
 
     /// Leaves an idle connection with its owner.
     pub(super) fn keep(&mut self, key: u32, owner: u32) {
-        let kept = &mut self.clients[owner].role.kept;
+        let kept = self.kept.entry(owner).or_default();
         kept.push(key);
         if kept.len() > KEPT {
             let oldest = kept[0];
@@ -80,8 +84,18 @@ impl<N: Network> Core<N> {
     /// An idle connection closed.
     pub(super) fn forget_kept(&mut self, key: u32, owner: u32) {
         // The owner may be the one that just went.
-        if let Some(client) = self.clients.get_mut(owner) {
-            client.role.kept.retain(|kept| *kept != key);
+        if let Some(kept) = self.kept.get_mut(&owner) {
+            kept.retain(|kept| *kept != key);
+        }
+    }
+
+    /// The owner goes.
+    pub(super) fn close_kept(&mut self, owner: u32) {
+        if self.kept.is_empty() {
+            return;
+        }
+        for backend in self.kept.remove(&owner).unwrap_or_default() {
+            self.close_backend(backend);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::core::{Core, Step};
-use super::sides::{Arrival, Peer};
+use super::sides::{Arrival, ClientSide, NO_HEAD, Peer};
 use crate::base::rarely::Rarely;
 use crate::exchange::tally::Parting;
 use crate::net::Network;
@@ -23,7 +23,7 @@ impl<N: Network> Core<N> {
     pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         if peer.trusted {
-            return self.admit(stream, peer, Arrival::Awaited, None);
+            return self.admit(stream, ClientSide::new(peer, Arrival::Awaited, false));
         }
         self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.untrusted.count(self.now) {
@@ -40,7 +40,7 @@ impl<N: Network> Core<N> {
             Ok(Some(header)) => {
                 client.input.consume(&mut self.blocks, header.consumed);
                 // The time for the request's head begins with its own first byte.
-                client.role.head_since = None;
+                client.role.head_since = NO_HEAD;
                 client.read_at = self.now;
                 if self.believe(key, header.on_behalf) { Step::Again } else { self.close_client(key) }
             }
@@ -62,17 +62,17 @@ impl<N: Network> Core<N> {
             OnBehalf::Itself | OnBehalf::Unknown => None,
         };
         let role = &mut self.clients[key].role;
-        role.arrival = match on_behalf {
-            OnBehalf::Client { destination, .. } => Arrival::Relayed(destination),
-            OnBehalf::Itself | OnBehalf::Unknown => Arrival::Direct,
+        (role.arrival, role.relayed) = match on_behalf {
+            OnBehalf::Client { destination, .. } => (Arrival::Relayed, Some(Box::new(destination))),
+            OnBehalf::Itself | OnBehalf::Unknown => (Arrival::Direct, None),
         };
         role.peer = said.unwrap_or(role.peer);
         // Somebody unknown stands behind the proxy: what he writes into his request is not the proxy's word.
         role.peer.trusted &= on_behalf != OnBehalf::Unknown;
         let Some(peer) = said else { return true };
-        let place = self.enter(peer);
-        self.clients[key].role.place = place.flatten();
-        place.is_some()
+        let entered = self.enter(peer);
+        self.clients[key].role.counted = entered == Some(true);
+        entered.is_some()
     }
 
     /// The header did not come in time.
@@ -87,14 +87,14 @@ impl<N: Network> Core<N> {
     fn refuse_proxied(&mut self, key: u32, why: &str) -> Step {
         self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.bad.count(self.now) {
-            let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address));
+            let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address()));
             log::warn!("proxy_protocol: {n} connections closed: {why}; the last was from {from}");
         }
         self.close_client(key)
     }
 
     pub(super) fn peer(&self, address: Option<SocketAddr>) -> Peer {
-        Peer { address, trusted: self.router.config.settings.trusted.has(address) }
+        Peer::new(address, self.router.config.settings.trusted.has(address))
     }
 }
 

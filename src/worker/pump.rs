@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Progress is decided here and nowhere else. Nothing is read for which there is no room on the other side; what
-//! a socket does not take stays where it is, in order. A turn that ends on its budget says `Again`, so that one
-//! fast pair does not starve the others.
+//! a socket does not take stays where it is, in order. Writing makes room, so it asks for another round only where
+//! there is more to come that way. A turn that ends on its budget says `Again`, so that one fast pair does not
+//! starve the others.
 
 use super::pipes::Pipes;
 use super::request_way::{flush_backend, request_way};
@@ -15,7 +16,7 @@ use super::response_way::response_way;
 use super::script_errors::ScriptErrors;
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
-use crate::exchange::Failure;
+use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::http::{Fields, ResponseHead};
 use crate::net::Transport;
 use crate::route::Router;
@@ -58,6 +59,8 @@ impl Progress {
 pub enum Outcome {
     /// Nothing moves until a socket is ready or a timer fires.
     Wait,
+    /// The connection that is being made may be there.
+    Connected,
     /// The budget is spent.
     Again,
     /// The server has done its part; the client has still to take the rest.
@@ -74,31 +77,43 @@ pub fn turn<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Outcome {
     for _ in 0..ROUNDS {
-        let mut moved = false;
-        if let Some(backend) = backend.as_deref_mut().filter(|b| b.role.state == BackendState::Busy) {
-            match both_ways(client, backend, lane, tools) {
-                Ok(any) => moved |= any,
-                Err(failure) => return Outcome::Failed(failure),
-            }
-        }
-        match client.flush(tools.blocks, tools.now) {
-            Ok(any) => moved |= any,
-            Err(_) => return Outcome::Failed(Failure::CLIENT_GONE),
-        }
-        if lane.exchange.is_response_done() {
-            let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
-            if !waits {
-                return Outcome::Finished;
-            }
-            if backend.is_some() && !lane.exchange.tunnel {
-                return Outcome::ReleaseBackend;
-            }
-        }
-        if !moved {
-            return Outcome::Wait;
+        if let Some(outcome) = round(client, backend.as_deref_mut(), lane, tools) {
+            return outcome;
         }
     }
     Outcome::Again
+}
+
+/// Both directions once; `None` where something moved and there may be more. Apart from the loop: most turns are one
+/// round, and would pay for what a loop keeps at hand.
+#[inline(never)]
+fn round<S: Transport>(
+    client: &mut Client<S>,
+    mut backend: Option<&mut Backend<S>>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) -> Option<Outcome> {
+    let mut moved = false;
+    if let Some(backend) = backend.as_deref_mut().filter(|b| b.role.state == BackendState::Busy) {
+        match both_ways(client, backend, lane, tools) {
+            Ok(any) => moved |= any,
+            Err(failure) => return Some(Outcome::Failed(failure)),
+        }
+    }
+    match client.flush(tools.blocks, tools.now) {
+        Ok(any) => moved |= any && lane.exchange.response != ResponseHalf::Done,
+        Err(_) => return Some(Outcome::Failed(Failure::CLIENT_GONE)),
+    }
+    if lane.exchange.is_response_done() {
+        let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
+        if !waits {
+            return Some(Outcome::Finished);
+        }
+        if backend.is_some() && !lane.exchange.tunnel {
+            return Some(Outcome::ReleaseBackend);
+        }
+    }
+    (!moved).then_some(Outcome::Wait)
 }
 
 /// A tunnel's last bytes to the server have to leave before it is over.
@@ -113,7 +128,7 @@ fn both_ways<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<bool, Failure> {
     let mut moved = request_way(client, backend, lane, tools)?;
-    moved |= flush_backend(backend, lane, tools)?;
+    moved |= flush_backend(backend, lane, tools)? && lane.exchange.request != RequestHalf::Done;
     moved |= response_way(client, backend, lane, tools)?;
     Ok(moved)
 }

@@ -33,14 +33,14 @@ impl<N: Network> Core<N> {
         }
         role.state = BackendState::Idle;
         role.since = self.now;
-        match role.private {
-            Some(private) => self.keep(key, private.owner),
+        match role.private.as_ref().map(|private| private.owner) {
+            Some(owner) => self.keep(key, owner),
             None => {
                 let idle = Idle { connection: key, since: self.now };
                 self.router.pools.server(role.pool, role.server).idle.put(idle);
             }
         }
-        self.arm_backend(key);
+        self.watch_backend(key);
     }
 
     /// Takes the connection off a lane that failed and closes it. Says whether anything was written on it.
@@ -60,7 +60,7 @@ impl<N: Network> Core<N> {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
-        match (backend.role.state, backend.role.private) {
+        match (backend.role.state, &backend.role.private) {
             (BackendState::Idle, Some(private)) => self.forget_kept(key, private.owner),
             (BackendState::Idle, None) => {
                 self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);

@@ -36,19 +36,20 @@ pub fn request_way<S: Transport>(
     Ok(moved)
 }
 
+/// Most requests have no body.
+#[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
     tools: &mut Tools<'_, S>,
 ) -> Result<Progress, Failure> {
-    match splice::request(client, backend, lane, tools)? {
-        Spliced::No => {}
-        Spliced::Empty => return Ok(Progress::Stuck),
-        Spliced::Moved => return Ok(Progress::Read),
-    }
     if client.input.is_empty() && !client.eof {
-        return fill_client(client, lane, tools);
+        return match splice::request(client, backend, lane, tools)? {
+            Spliced::No => fill_client(client, lane, tools),
+            Spliced::Empty => Ok(Progress::Stuck),
+            Spliced::Moved => Ok(Progress::Read),
+        };
     }
     let (head, trailers) = (&mut lane.exchange.head, &mut *tools.trailers);
     let decoded = client

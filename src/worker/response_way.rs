@@ -1,5 +1,7 @@
 //! From server to client: interim and final heads, rewritten, and the body behind them.
 
+use std::ops::Range;
+
 use super::connection::{OutputSink, WriteEnd};
 use super::ends::{closed_early, is_cut};
 use super::pump::{Progress, Tools};
@@ -34,19 +36,24 @@ pub fn response_way<S: Transport>(
     Ok(moved)
 }
 
+/// Apart from the loop, like `pump::round`.
+#[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
     tools: &mut Tools<'_, S>,
 ) -> Result<Progress, Failure> {
-    match splice::response(client, backend, lane, tools)? {
-        Spliced::No => {}
-        Spliced::Empty => return Ok(Progress::Stuck),
-        Spliced::Moved => return Ok(Progress::Read),
-    }
-    if backend.input.is_empty() && !backend.eof {
-        return fill_backend(backend, lane, tools);
+    let reads = backend.input.is_empty() && !backend.eof;
+    if reads {
+        match splice::response(client, backend, lane, tools)? {
+            Spliced::No => {}
+            Spliced::Empty => return Ok(Progress::Stuck),
+            Spliced::Moved => return Ok(Progress::Read),
+        }
+        if !fill_backend(backend, lane, tools)? {
+            return Ok(Progress::Stuck);
+        }
     }
     let bytes = backend.input.bytes();
     if bytes.is_empty() && backend.eof && is_cut(backend, lane) {
@@ -63,10 +70,10 @@ fn step<S: Transport>(
     match decoded {
         Some(step) => {
             pass_response(client, backend, lane, &step, tools)?;
-            Ok(Progress::Passed)
+            Ok(if reads { Progress::Read } else { Progress::Passed })
         }
         None if backend.eof => Err(Failure::RESPONSE_CUT),
-        None => fill_backend(backend, lane, tools),
+        None => fill_backend(backend, lane, tools).map(Progress::of_read),
     }
 }
 
@@ -74,8 +81,8 @@ fn fill_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &Lane,
     tools: &mut Tools<'_, S>,
-) -> Result<Progress, Failure> {
-    backend.fill(tools.blocks, tools.now).map(Progress::of_read).map_err(|_| closed_early(lane))
+) -> Result<bool, Failure> {
+    backend.fill(tools.blocks, tools.now).map_err(|_| closed_early(lane))
 }
 
 fn pass_response<S: Transport>(
@@ -85,23 +92,43 @@ fn pass_response<S: Transport>(
     step: &Decoded,
     tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
+    let (mut consumed, mut end) = (step.consumed, step.end);
     match &step.event {
-        Event::Head => pass_response_head(client, backend, lane, tools)?,
-        Event::Body(range) => {
-            let body = &backend.input.bytes()[range.clone()];
-            let frame = client.role.codec.frame_body(body.len());
-            lane.exchange.sent += body.len() as u64;
-            let parts = [frame.before(), body, frame.after()];
-            let more = backend.input.len() > step.consumed;
-            client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
+        Event::Head => {
+            pass_response_head(client, backend, lane, tools)?;
+            // Nearly every small response is here as a whole.
+            let (rest, here) = (backend.role.codec.known_rest(), backend.input.len() - consumed);
+            if rest > 0 && rest <= here.min(client.room()) as u64 {
+                let body = consumed..consumed + rest as usize;
+                pass_body(client, backend, lane, (body.clone(), body.end), tools)?;
+                end = backend.role.codec.pass(rest);
+                consumed = body.end;
+            }
         }
+        Event::Body(range) => pass_body(client, backend, lane, (range.clone(), consumed), tools)?,
         Event::Nothing | Event::Trailers => {}
     }
-    backend.input.consume(tools.blocks, step.consumed);
-    if step.end {
+    backend.input.consume(tools.blocks, consumed);
+    if end {
         end_response(client, lane, step, tools);
     }
     Ok(())
+}
+
+/// Passes on what lies in this range and is done with up to that place.
+fn pass_body<S: Transport>(
+    client: &mut Client<S>,
+    backend: &Backend<S>,
+    lane: &mut Lane,
+    (range, done): (Range<usize>, usize),
+    tools: &mut Tools<'_, S>,
+) -> Result<(), Failure> {
+    let more = backend.input.len() > done;
+    let body = &backend.input.bytes()[range];
+    let frame = client.role.codec.frame_body(body.len());
+    lane.exchange.sent += body.len() as u64;
+    let parts = [frame.before(), body, frame.after()];
+    client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::CLIENT_GONE)
 }
 
 fn end_response<S: Transport>(
@@ -129,33 +156,45 @@ fn pass_response_head<S: Transport>(
     tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
     match lane.exchange.response_head(tools.response)? {
-        ResponseStep::Interim { pass: false } => Ok(()),
-        ResponseStep::Interim { pass: true } => {
-            if tools.response.status == 100 {
-                lane.exchange.asked_for_body.get_or_insert(tools.now);
-            }
-            rewrite_interim(tools.response);
-            let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
-            client.role.codec.encode_interim(tools.response, out);
-            Ok(())
-        }
-        ResponseStep::Switch => {
-            backend.role.codec.switch();
-            rewrite_response(tools.response, tools.date);
-            let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
-            client.role.codec.encode_switch(tools.response, out);
-            lane.exchange.begun = true;
-            lane.exchange.close_client = true;
-            Ok(())
-        }
+        ResponseStep::Interim { pass } => pass_interim(client, lane, tools, pass),
+        ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
             // What is left of the request may never be read to its end, so the client's connection cannot go on;
             // that it will close is to be said while that can be said.
             lane.exchange.close_client |= lane.exchange.request == RequestHalf::Body;
-            pass_final_head(client, lane, tools)
+            return pass_final_head(client, lane, tools);
         }
     }
+    Ok(())
+}
+
+#[cold]
+fn pass_interim<S: Transport>(client: &mut Client<S>, lane: &mut Lane, tools: &mut Tools<'_, S>, pass: bool) {
+    if !pass {
+        return;
+    }
+    if tools.response.status == 100 {
+        lane.exchange.asked_for_body.get_or_insert(tools.now);
+    }
+    rewrite_interim(tools.response);
+    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
+    client.role.codec.encode_interim(tools.response, out);
+}
+
+#[cold]
+fn pass_switch<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<'_, S>,
+) {
+    backend.role.codec.switch();
+    rewrite_response(tools.response, tools.date);
+    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
+    client.role.codec.encode_switch(tools.response, out);
+    lane.exchange.begun = true;
+    lane.exchange.close_client = true;
 }
 
 fn pass_final_head<S: Transport>(
@@ -163,15 +202,11 @@ fn pass_final_head<S: Transport>(
     lane: &mut Lane,
     tools: &mut Tools<'_, S>,
 ) -> Result<(), Failure> {
-    let x = &mut lane.exchange;
     rewrite_response(tools.response, tools.date);
     if tools.router.config.on_response {
-        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-        if let Err(error) = tools.router.respond(&mut x.head, about, tools.response) {
-            tools.errors.log("on_response", &error, "", tools.now);
-            return Err(Failure::SCRIPT);
-        }
+        ask_script(lane, tools)?;
     }
+    let x = &mut lane.exchange;
     let facts = RequestFacts::of(&x.head);
     let persistence = x.persistence(tools.draining);
     let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
@@ -179,4 +214,14 @@ fn pass_final_head<S: Transport>(
     x.begun = true;
     x.close_client |= persistence == Persistence::Close;
     Ok(())
+}
+
+#[inline(never)]
+fn ask_script<S: Transport>(lane: &mut Lane, tools: &mut Tools<'_, S>) -> Result<(), Failure> {
+    let x = &mut lane.exchange;
+    let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
+    tools.router.respond(&mut x.head, about, tools.response).map_err(|error| {
+        tools.errors.log("on_response", &error, "", tools.now);
+        Failure::SCRIPT
+    })
 }

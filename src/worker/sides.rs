@@ -1,9 +1,8 @@
 //! What a connection is for, on each side, and the lane that joins a client to a backend for one exchange.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::connection::Connection;
-use super::crowd::Place;
 use super::full_queue::QueueWait;
 use super::linger::Lingering;
 use super::pace::Pace;
@@ -17,32 +16,47 @@ use crate::route::Route;
 pub type Client<S> = Connection<S, ClientSide>;
 pub type Backend<S> = Connection<S, BackendSide>;
 
+/// The time at which no head has begun: an `Option` would take twice the memory in every idle client.
+pub const NO_HEAD: u64 = u64::MAX;
+
 pub struct ClientSide {
     pub codec: h1::Server,
     pub peer: Peer,
     pub arrival: Arrival,
+    /// Where it connected to on the side of the proxy it came through, where that was said.
+    pub relayed: Option<Box<SocketAddr>>,
     /// The exchange that is under way. HTTP/1 has one at a time.
     pub lane: Option<u32>,
-    /// When the head that is being read began.
-    pub head_since: Option<u64>,
-    /// Requests answered so far on this connection.
-    pub served: u32,
+    /// When the head that is being read began; `NO_HEAD` while there is none.
+    pub head_since: u64,
+    /// A request was answered on this connection.
+    pub served: bool,
+    /// It counts against the limits of its address.
+    pub counted: bool,
     /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
     /// lost to a reset (RFC 9112 section 9.6).
-    pub lingering: Option<Lingering>,
-    /// Idle connections to servers that are this client's alone (`private`).
-    pub kept: Vec<u32>,
-    /// Where it counts against the limits of its address.
-    pub place: Option<Place>,
+    pub lingering: Option<Box<Lingering>>,
 }
 
 /// Where a client's connection comes from, as far as that is believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The socket's, or what a PROXY header said. `None` on a Unix socket.
-    pub address: Option<SocketAddr>,
+    /// The socket's, or what a PROXY header said. `None` on a Unix socket. Without the scope and the flow of an IPv6
+    /// address, which would take as much memory again.
+    ip: Option<IpAddr>,
+    port: u16,
     /// Its forwarding headers are believed.
     pub trusted: bool,
+}
+
+impl Peer {
+    pub fn new(address: Option<SocketAddr>, trusted: bool) -> Peer {
+        Peer { ip: address.map(|a| a.ip()), port: address.map_or(0, |a| a.port()), trusted }
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.ip.map(|ip| SocketAddr::new(ip, self.port))
+    }
 }
 
 /// By which way a client came.
@@ -52,22 +66,22 @@ pub enum Arrival {
     Direct,
     /// Through a proxy whose PROXY header has yet to come.
     Awaited,
-    /// Through a proxy, on whose side it connected to this address.
-    Relayed(SocketAddr),
+    /// Through a proxy that said for whom.
+    Relayed,
 }
 
 impl ClientSide {
-    pub fn new(peer: Peer, arrival: Arrival) -> ClientSide {
+    pub fn new(peer: Peer, arrival: Arrival, counted: bool) -> ClientSide {
         ClientSide {
             codec: h1::Server::default(),
             peer,
             arrival,
+            relayed: None,
             lane: None,
-            head_since: None,
-            served: 0,
+            head_since: NO_HEAD,
+            served: false,
+            counted,
             lingering: None,
-            kept: Vec::new(),
-            place: None,
         }
     }
 }
@@ -87,7 +101,7 @@ pub struct BackendSide {
     pub state: BackendState,
     pub lane: Option<u32>,
     /// Set where a PROXY header made it one client's own.
-    pub private: Option<Private>,
+    pub private: Option<Box<Private>>,
     /// When it reached its state.
     pub since: u64,
     /// Bytes of the present request went to the socket.
@@ -118,6 +132,11 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Bytes it takes, its head's storage included.
+    pub fn footprint(&self) -> usize {
+        size_of::<Lane>() + self.exchange.head.fields.footprint()
+    }
+
     /// Begins with a new request, whose head stands in the exchange already.
     pub fn begin(&mut self, client: u32, whole: bool, start: u64) {
         let Lane {

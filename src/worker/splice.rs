@@ -3,7 +3,8 @@
 //!
 //! Where others stalled: "try again" from splice means that the socket is empty or that the pipe is full, and a
 //! short splice says nothing about the socket. So a pipe is filled only when it is empty, and readiness is only
-//! cleared by "try again". Copying goes on by itself wherever this does not apply: bytes already read, something
+//! cleared by "try again". Copying goes on by itself wherever this does not apply: bytes already read (the callers
+//! look), something
 //! still to be written, too little left, no pipe to be had, a transport that has to see the bytes.
 //!
 //! Nothing is held back for more to come (SPLICE_F_MORE, MSG_MORE): a server that pauses within a body would leave its
@@ -98,7 +99,7 @@ enum Fit {
     Now,
 }
 
-/// Whether the next bytes of `from` can go to `to` unseen.
+/// Whether the next bytes of `from` can go to `to` unseen. None of them has been read: that was seen to.
 fn fit<S: Transport, A, B>(
     from: &Connection<S, A>,
     to: &Connection<S, B>,
@@ -106,8 +107,6 @@ fn fit<S: Transport, A, B>(
     pipes: &Pipes<S::Pipe>,
 ) -> Fit {
     let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.spliced.is_some()))
-        && from.input.is_empty()
-        && !from.eof
         && from.stream.can_splice()
         && to.stream.can_splice();
     match worth {

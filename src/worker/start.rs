@@ -2,7 +2,7 @@
 
 use super::connection::OutputSink;
 use super::core::{Core, Step};
-use super::sides::{Arrival, Lane};
+use super::sides::{Arrival, Lane, NO_HEAD};
 use crate::exchange::end::Phase;
 use crate::exchange::{
     Failure, Inbound, Passage, RequestHalf, claimed_client, claimed_scheme, passage, rewrite_request,
@@ -32,14 +32,15 @@ impl<N: Network> Core<N> {
             }
         }
         if !client.input.is_empty() {
-            client.role.head_since.get_or_insert(self.now);
+            client.role.head_since = client.role.head_since.min(self.now);
         }
         if client.role.arrival == Arrival::Awaited {
             return self.read_proxy_header(key);
         }
         let (bytes, eof) = (client.input.bytes(), client.eof);
         let scratch = &mut self.scratch;
-        let decoded = client.role.codec.decode(bytes, eof, 0, &mut scratch.request, &mut scratch.trailers);
+        let decoded =
+            client.role.codec.decode(bytes, eof, 0, &mut scratch.next.exchange.head, &mut scratch.trailers);
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.blocks, step.consumed);
@@ -48,7 +49,7 @@ impl<N: Network> Core<N> {
                 }
                 // An empty line before a request is passed over; alone it begins none.
                 if client.input.is_empty() {
-                    client.role.head_since = None;
+                    client.role.head_since = NO_HEAD;
                 }
                 Step::Again
             }
@@ -75,27 +76,26 @@ impl<N: Network> Core<N> {
     /// request, and that has an end.
     fn left_early(&mut self, key: u32) -> Step {
         let role = &self.clients[key].role;
-        if role.head_since.is_none() || role.arrival == Arrival::Awaited {
+        if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
             return self.close_client(key);
         }
         let lane = self.open_empty_lane(key);
         self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
     }
 
-    /// A request head stands in the scratch storage.
+    /// A request head stands in the next lane.
     fn start(&mut self, key: u32, whole: bool) -> Step {
         let lane = self.open_lane(key, whole);
-        std::mem::swap(&mut self.lanes[lane as usize].exchange.head, &mut self.scratch.request);
-        let client = &self.clients[key];
-        let peer = client.role.peer;
+        let trusted = self.clients[key].role.peer.trusted;
         let x = &mut self.lanes[lane as usize].exchange;
         let settings = &self.router.config.settings;
         let via = settings.via.as_ref().map(String::as_bytes);
-        if peer.trusted {
-            x.client = claimed_client(&x.head.fields, peer.address, &settings.trusted);
+        let peer = x.client;
+        if trusted {
+            x.client = claimed_client(&x.head.fields, peer, &settings.trusted);
             x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
         }
-        let inbound = Inbound { peer: peer.address, trusted: peer.trusted, scheme: Scheme::Http, via };
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via };
         x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.router.decide(&mut x.head, about) {
@@ -150,13 +150,14 @@ impl<N: Network> Core<N> {
         self.fail(lane, Failure::HEAD_TIMEOUT)
     }
 
-    /// A lane for the request that this client begins; its head is whatever the last exchange left there.
+    /// A lane for the request that this client begins; its head is what was read last.
     fn open_lane(&mut self, key: u32, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
-        let start = role.head_since.take().unwrap_or(self.now);
-        let mut lane = self.scratch.spare.pop().unwrap_or_default();
+        let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.now);
+        let following = self.scratch.spare.pop().unwrap_or_default();
+        let mut lane = std::mem::replace(&mut self.scratch.next, following);
         lane.begin(key, whole, start);
-        lane.exchange.client = role.peer.address;
+        lane.exchange.client = role.peer.address();
         let lane = self.lanes.insert(lane) as u32;
         role.lane = Some(lane);
         lane
@@ -188,11 +189,9 @@ impl<N: Network> Core<N> {
     pub(super) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
             client.discard(&mut self.blocks);
-            self.crowd.leaves(client.role.place);
+            self.crowd.leaves(&client.role);
             self.wheel.disarm(super::table::Token::timer_of(super::table::Side::Client, key));
-            for backend in client.role.kept {
-                self.close_backend(backend);
-            }
+            self.close_kept(key);
         }
         Step::Gone
     }

@@ -41,15 +41,28 @@ impl Token {
     }
 }
 
-pub struct Table<C> {
-    side: Side,
-    slab: Slab<(u32, C)>,
-    generation: u32,
+/// What a table holds: it keeps its slot's generation among its own fields, where that takes no more memory.
+pub trait Slot {
+    fn generation(&mut self) -> &mut u32;
 }
 
-impl<C> Table<C> {
+/// Slots that no quiet time takes away.
+const FEW: usize = 64;
+
+pub struct Table<C> {
+    side: Side,
+    slab: Slab<C>,
+    generation: u32,
+    /// Its slots after `trim` last looked.
+    grown: usize,
+}
+
+impl<C: Slot> Table<C> {
+    /// Bytes of one slot: the slab has no room for its own mark beside a connection, and needs none.
+    pub const SLOT: usize = size_of::<Option<C>>();
+
     pub fn new(side: Side) -> Table<C> {
-        Table { side, slab: Slab::new(), generation: 0 }
+        Table { side, slab: Slab::new(), generation: 0, grown: 0 }
     }
 
     /// The token that the next `insert` will use.
@@ -57,29 +70,48 @@ impl<C> Table<C> {
         Token { side: self.side, key: self.slab.vacant_key() as u32, generation: self.generation }
     }
 
-    pub fn insert(&mut self, connection: C) -> u32 {
-        let key = self.slab.insert((self.generation, connection)) as u32;
+    pub fn insert(&mut self, mut connection: C) -> u32 {
+        *connection.generation() = self.generation;
+        let key = self.slab.insert(connection) as u32;
         // Token::from_bits keeps 32 bits; the top value is left to listeners and the waker.
         self.generation = (self.generation + 1) % (u32::MAX - 1);
         key
     }
 
+    /// Frees the slots behind the last one in use, where only few are in use.
+    pub fn trim(&mut self) {
+        if self.has_surplus() {
+            self.slab.shrink_to_fit();
+            self.grown = self.slab.capacity();
+        }
+    }
+
+    /// Whether `trim` may find something: it grew since the last time it did, and few are left.
+    pub fn has_surplus(&self) -> bool {
+        self.slab.capacity() > self.grown.max(FEW) && self.slab.len() <= self.slab.capacity() / 4
+    }
+
+    /// Bytes that the slots take, in use or not.
+    pub fn footprint(&self) -> usize {
+        self.slab.capacity() * Table::<C>::SLOT
+    }
+
     pub fn remove(&mut self, key: u32) -> Option<C> {
-        self.slab.try_remove(key as usize).map(|(_, c)| c)
+        self.slab.try_remove(key as usize)
     }
 
     /// The connection a token means, unless it is gone.
     pub fn by_token(&mut self, token: Token) -> Option<&mut C> {
-        let (generation, connection) = self.slab.get_mut(token.key as usize)?;
-        (*generation == token.generation).then_some(connection)
+        let connection = self.slab.get_mut(token.key as usize)?;
+        (*connection.generation() == token.generation).then_some(connection)
     }
 
     pub fn get(&self, key: u32) -> Option<&C> {
-        self.slab.get(key as usize).map(|(_, c)| c)
+        self.slab.get(key as usize)
     }
 
     pub fn get_mut(&mut self, key: u32) -> Option<&mut C> {
-        self.slab.get_mut(key as usize).map(|(_, c)| c)
+        self.slab.get_mut(key as usize)
     }
 
     pub fn len(&self) -> usize {
@@ -99,13 +131,13 @@ impl<C> Table<C> {
 impl<C> Index<u32> for Table<C> {
     type Output = C;
     fn index(&self, key: u32) -> &C {
-        &self.slab[key as usize].1
+        &self.slab[key as usize]
     }
 }
 
 impl<C> IndexMut<u32> for Table<C> {
     fn index_mut(&mut self, key: u32) -> &mut C {
-        &mut self.slab[key as usize].1
+        &mut self.slab[key as usize]
     }
 }
 
@@ -113,19 +145,27 @@ impl<C> IndexMut<u32> for Table<C> {
 mod tests {
     use super::*;
 
+    struct Named(&'static str, u32);
+
+    impl Slot for Named {
+        fn generation(&mut self) -> &mut u32 {
+            &mut self.1
+        }
+    }
+
     #[test]
     fn a_token_survives_its_bits_and_a_late_one_means_nothing() {
-        let mut table = Table::new(Side::Backend);
+        let mut table: Table<Named> = Table::new(Side::Backend);
         let token = table.next_token();
         assert_eq!(Token::from_bits(token.to_bits()), token);
-        let key = table.insert("first");
-        assert_eq!(table.by_token(token), Some(&mut "first"));
+        let key = table.insert(Named("first", 0));
+        assert_eq!(table.by_token(token).map(|c| c.0), Some("first"));
         table.remove(key);
-        assert_eq!(table.by_token(token), None);
+        assert_eq!(table.by_token(token).map(|c| c.0), None);
         let again = table.next_token();
-        assert_eq!(table.insert("second"), key, "the slot is used again");
-        assert_eq!(table.by_token(token), None);
-        assert_eq!(table.by_token(again), Some(&mut "second"));
+        assert_eq!(table.insert(Named("second", 0)), key, "the slot is used again");
+        assert_eq!(table.by_token(token).map(|c| c.0), None);
+        assert_eq!(table.by_token(again).map(|c| c.0), Some("second"));
         assert_ne!(Token::timer_of(Side::Client, key), Token::timer_of(Side::Backend, key));
     }
 }

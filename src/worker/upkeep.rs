@@ -1,12 +1,33 @@
 //! What the loop asks of the core between turns: access records on their way, memory and descriptors given back,
 //! counts for reports.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::core::Core;
 use super::sides::BackendState;
+use crate::base::buffer::BLOCK;
 use crate::exchange::tally::Tally;
+use crate::http::Fields;
 use crate::net::Network;
+
+/// Bytes a worker holds, for whatever number of connections it has or had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Footprint {
+    /// Of both tables of connections.
+    pub slots: usize,
+    pub timers: usize,
+    /// Exchanges with their heads, under way and kept for the next ones.
+    pub lanes: usize,
+    pub blocks: usize,
+}
+
+impl fmt::Display for Footprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Footprint { slots, timers, lanes, blocks } = self;
+        write!(f, "{slots} bytes of slots, {timers} of timers, {lanes} of exchanges, {blocks} of blocks")
+    }
+}
 
 impl<N: Network> Core<N> {
     /// Access records wait to be sent.
@@ -45,12 +66,29 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_surplus(&self) -> bool {
-        self.blocks.has_surplus()
+        self.blocks.has_surplus() || self.clients.has_surplus() || self.backends.has_surplus()
     }
 
     /// Frees what a burst left behind.
     pub fn trim(&mut self) {
         self.blocks.trim();
+        self.clients.trim();
+        self.backends.trim();
+        self.wheel.trim();
+        log::debug!("memory kept: {}", self.footprint());
+    }
+
+    /// What is allocated now, in use or kept.
+    pub fn footprint(&self) -> Footprint {
+        let heads = [&self.scratch.response.fields, &self.scratch.trailers];
+        let spare = self.scratch.spare.iter().chain([&self.scratch.next]).map(|lane| lane.footprint());
+        let running = self.lanes.iter().map(|(_, lane)| lane.footprint());
+        Footprint {
+            slots: self.clients.footprint() + self.backends.footprint(),
+            timers: self.wheel.footprint(),
+            lanes: spare.chain(running).sum::<usize>() + heads.map(Fields::footprint).iter().sum::<usize>(),
+            blocks: (self.blocks.lent() + self.blocks.spare()) * BLOCK,
+        }
     }
 
     /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).

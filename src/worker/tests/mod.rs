@@ -1,6 +1,8 @@
 //! The core on connections that follow a script of a few lines: for moments that no peer can be made to hit from
 //! outside, and for faults of our own.
 
+mod memory;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
@@ -103,8 +105,8 @@ struct Net {
     servers: VecDeque<Wire>,
     /// Fails the next connect for want of a descriptor.
     short: bool,
-    /// What the last connection's events come under.
-    token: u64,
+    /// What the connections' events come under.
+    tokens: Vec<u64>,
 }
 
 impl Network for Net {
@@ -114,7 +116,7 @@ impl Network for Net {
         if std::mem::take(&mut self.short) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        self.token = token;
+        self.tokens.push(token);
         Ok(self.servers.pop_front().expect("a seeded fault"))
     }
 
@@ -129,14 +131,21 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
         rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
-    let mut core =
-        Core::new(Net { servers: servers.into(), short: false, token: 0 }, Arc::new(config), script, None, 0);
-    let (client, server) = (core.clients.next_token(), core.backends.next_token());
-    core.accepted(Wire::new(&[Came::Bytes(REQUEST)]), None);
-    core.ready(client.to_bits(), BOTH);
+    let network = Net { servers: servers.into(), short: false, tokens: Vec::new() };
+    let mut core = Core::new(network, Arc::new(config), script, None, 0);
+    let server = core.backends.next_token();
+    arrives(&mut core, REQUEST);
     core.turns();
     assert_eq!(core.counts(), (1, 1, 1));
     (core, server)
+}
+
+/// A client connects and sends this; its turn has yet to come.
+fn arrives(core: &mut Core<Net>, bytes: &'static [u8]) -> Token {
+    let client = core.clients.next_token();
+    core.accepted(Wire::new(&[Came::Bytes(bytes)]), None);
+    core.ready(client.to_bits(), BOTH);
+    client
 }
 
 #[test]
@@ -181,12 +190,10 @@ fn a_connection_made_after_a_shortage_gets_its_events() {
     assert_eq!(core.counts(), (1, 1, 0), "the first connection waits for another request");
     // The next request goes to the other server; the descriptor comes from the one that waits.
     core.network.short = true;
-    let client = core.clients.next_token();
-    core.accepted(Wire::new(&[Came::Bytes(REQUEST)]), None);
-    core.ready(client.to_bits(), BOTH);
+    arrives(&mut core, REQUEST);
     core.turns();
     assert_eq!(core.counts(), (2, 1, 1), "one closed, one made");
-    core.ready(core.network.token, BOTH);
+    core.ready(core.network.tokens[core.network.tokens.len() - 1], BOTH);
     core.turns();
     assert_eq!(core.counts(), (2, 1, 0), "answered");
 }

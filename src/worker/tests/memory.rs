@@ -1,0 +1,74 @@
+//! What connections cost, and what stays when they are gone.
+
+use super::*;
+use crate::base::buffer::BLOCK;
+use crate::net::Stream;
+use crate::worker::sides::{Backend, Client, Lane};
+use crate::worker::table::Table;
+
+/// A descriptor and which kind it is.
+const SOCKET: usize = 8;
+/// One entry in the timer wheel.
+const TIMER: usize = 16;
+
+const LARGE: &[u8] = &{
+    let mut head = [b'x'; 12_000];
+    let (first, last) = (b"GET / HTTP/1.1\r\nHost: a\r\nx: ", b"\r\n\r\n");
+    let mut at = 0;
+    while at < first.len() {
+        head[at] = first[at];
+        at += 1;
+    }
+    let mut at = 0;
+    while at < last.len() {
+        head[12_000 - last.len() + at] = last[at];
+        at += 1;
+    }
+    head
+};
+
+#[test]
+fn an_idle_client_takes_less_than_two_hundred_bytes() {
+    // mio's sockets are larger in builds with debug assertions.
+    let besides = |slot: usize| slot - size_of::<Stream>() + SOCKET + TIMER;
+    let client = besides(Table::<Client<Stream>>::SLOT);
+    let server = besides(Table::<Backend<Stream>>::SLOT);
+    println!("{client} bytes an idle client, {server} an idle server, {} an exchange", size_of::<Lane>());
+    assert!(client <= 192, "{client}");
+    assert!(server <= 184, "{server}");
+    assert!(size_of::<Lane>() <= 416, "{}", size_of::<Lane>());
+}
+
+#[test]
+fn what_stays_after_four_thousand_requests_at_once_is_bounded() {
+    const CROWD: usize = 4_000;
+    for request in [REQUEST, LARGE] {
+        let server = || Wire::new(&[Came::Bytes(RESPONSE)]);
+        let (mut core, _) = asked((0..CROWD + 1).map(|_| server()).collect());
+        let clients: Vec<Token> = (0..CROWD).map(|_| arrives(&mut core, request)).collect();
+        core.turns();
+        assert_eq!(core.counts(), (CROWD + 1, CROWD + 1, CROWD + 1));
+        let most = core.footprint();
+        for token in core.network.tokens.clone() {
+            core.ready(token, BOTH);
+        }
+        core.turns();
+        let gone = Ready { read_closed: true, hung_up: true, ..BOTH };
+        for token in clients.into_iter().map(Token::to_bits).chain(core.network.tokens.clone()) {
+            core.ready(token, gone);
+        }
+        core.turns();
+        assert_eq!(core.counts(), (1, 0, 0));
+        assert!(core.has_surplus());
+        // The first time says what was in use since the last one, which is all.
+        for _ in 0..2 {
+            core.trim();
+        }
+        let kept = core.footprint();
+        println!("at most {most}; kept {kept}");
+        assert!(kept.slots <= 64 * 200 && kept.timers <= 64 * TIMER, "{kept}");
+        assert!(kept.lanes <= 160 * 1024, "{kept}");
+        assert!(kept.blocks <= 8 * BLOCK, "{kept}");
+        assert!(!core.has_surplus(), "it would be looked at for ever");
+    }
+}
