@@ -357,3 +357,22 @@ fn a_response_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
         }
     }
 }
+
+#[test]
+fn a_head_says_whether_its_connection_names_fields() {
+    for (options, nominates) in [
+        ("keep-alive", false),
+        ("close, TE , Upgrade,, Keep-Alive", false),
+        ("", false),
+        ("close, x-hop", true),
+        ("Te2", true),
+        ("clos\u{e4}", true),
+        ("keep-alive2", true),
+    ] {
+        let fields = format!("Connection: {options}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}")).nominates, nominates);
+        assert_eq!(response(Method::Get, &format!("HTTP/1.1 200 OK\r\n{fields}")).nominates, nominates);
+    }
+    let two = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: x\r\n\r\n";
+    assert!(request(two).nominates, "all Connection fields are one list");
+}
