@@ -50,7 +50,7 @@ pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fa
 /// The length of the head, and whether its target has only what a target may have.
 fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
     let (method, len) = match input.first_chunk() {
-        Some(first) if first == b"GET " => (Method::Get, 3),
+        Some(b"GET ") => (Method::Get, 3),
         _ => method(input)?,
     };
     head.method = method;
