@@ -20,7 +20,7 @@ use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
 use super::script_errors::ScriptErrors;
 use super::seat::Seat;
-use super::sides::{Backend, BackendState, Client, Lane};
+use super::sides::{Backend, BackendState, Client, Lane, Scratch};
 use super::table::{Side, Table, Token};
 use super::waits::Waits;
 use crate::base::batch;
@@ -30,7 +30,6 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::tally::Tally;
-use crate::http::{Fields, ResponseHead};
 use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
@@ -76,18 +75,6 @@ pub struct Core<N: Network> {
     pub(super) now: u64,
     pub(super) date: Vec<u8>,
     pub(super) draining: bool,
-}
-
-/// Storage that one step uses and the next step uses again.
-#[derive(Default)]
-pub(super) struct Scratch {
-    /// The lane of the next request that comes, whoever sends it: its head is read into its place.
-    pub next: Box<Lane>,
-    pub response: ResponseHead,
-    pub trailers: Fields,
-    /// Lanes whose exchange ended, for the next ones.
-    #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a lane is not moved")]
-    pub spare: Vec<Box<Lane>>,
 }
 
 /// What a client's turn does next.

@@ -11,6 +11,7 @@ use crate::balance::Tried;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::{Exchange, Failure};
 use crate::h1;
+use crate::http::{Fields, ResponseHead};
 use crate::route::Route;
 
 pub type Client<S> = Connection<S, ClientSide>;
@@ -157,4 +158,16 @@ impl Lane {
         (*last_failure, *queue_wait) = (None, None);
         (*tried, *tries, *pace) = (Tried::default(), 0, Pace::default());
     }
+}
+
+/// Storage that one step uses and the next step uses again.
+#[derive(Default)]
+pub struct Scratch {
+    /// The lane of the next request that comes, whoever sends it: its head is read into its place.
+    pub next: Box<Lane>,
+    pub response: ResponseHead,
+    pub trailers: Fields,
+    /// Lanes whose exchange ended, for the next ones.
+    #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a lane is not moved")]
+    pub spare: Vec<Box<Lane>>,
 }
