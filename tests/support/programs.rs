@@ -20,13 +20,14 @@ pub fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    skip(&format!("{} (scripts/test installs them)", missing.join(", ")))
-}
-
-/// What a test needs is not there: says so and gives false, or fails in CI.
-pub fn skip(needed: &str) -> bool {
+    let needed = format!("{} (scripts/test installs them)", missing.join(", "));
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!ci, "needs {needed}");
+    skip(&needed)
+}
+
+/// What a test needs is not there: says so and gives false.
+pub fn skip(needed: &str) -> bool {
     // Not through eprint!, which the test runner captures.
     let _ = std::io::stderr().write_all(format!("SKIPPED: needs {needed}\n").as_bytes());
     false

@@ -179,6 +179,19 @@ mod tests {
     use super::*;
     use crate::script::vm::Vm;
 
+    /// A VM whose timer is not heard: in these tests the signal comes when they say so.
+    fn unheard() -> Vm {
+        let vm = Vm::new().unwrap();
+        // SAFETY: the set is plain data, filled by `sigemptyset`, and outlives the calls.
+        unsafe {
+            let mut signals: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut signals);
+            libc::sigaddset(&mut signals, SIGNAL);
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()), 0);
+        }
+        vm
+    }
+
     fn count(vm: &Vm) -> c_int {
         // SAFETY: the state lives as long as the VM.
         unsafe { ffi::lua_gethookcount(vm.machine.main) }
@@ -186,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_call_is_watched_closely_from_the_first_signal_until_it_ends() {
-        let vm = Vm::new().unwrap();
+        let vm = unheard();
         ring(SIGNAL);
         assert_eq!(count(&vm), 0, "no call runs");
         vm.machine.with_budget(budget::CALL, || {
@@ -199,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_signal_gives_a_stopped_call_no_more_time() {
-        let vm = Vm::new().unwrap();
+        let vm = unheard();
         vm.machine.with_budget(budget::CALL, || {
             // SAFETY: the cell lives as long as the VM, and no call into Lua runs.
             unsafe { super::super::calls::note_spent(vm.machine.main, vm.machine.cell) };
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn without_a_timer_calls_are_always_watched() {
-        let mut vm = Vm::new().unwrap();
+        let mut vm = unheard();
         vm.machine.stop_timer();
         assert_eq!(count(&vm), budget::INSTRUCTIONS);
     }
