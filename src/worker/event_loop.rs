@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use httpdate::HttpDate;
 use mio::event::Event;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::Command;
 use super::accept::Accepting;
@@ -69,12 +69,7 @@ impl EventLoop {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER as usize))?);
         seat.wake_by(waker.clone());
-        let mut accepting = Vec::new();
-        for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
-            listener.watch(poll.registry(), FIRST_LISTENER - i as u64)?;
-            let (proxied, deferred) = (written.proxy_protocol, written.defer_accept);
-            accepting.push(Accepting { listener, proxied, deferred, ready: false });
-        }
+        let accepting = watch_all(listeners, &config, poll.registry())?;
         let kernel = Kernel::new(poll.registry().try_clone()?, seat.reserve());
         let now = zero.elapsed().as_micros() as u64;
         let mut core = Core::new(kernel, config, script, access, now);
@@ -210,6 +205,17 @@ impl EventLoop {
             Some(_) => self.core.is_drained(),
         }
     }
+}
+
+/// Listeners are in the order of the config's.
+fn watch_all(listeners: Vec<Listener>, config: &Config, registry: &Registry) -> io::Result<Vec<Accepting>> {
+    let mut accepting = Vec::new();
+    for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
+        listener.watch(registry, FIRST_LISTENER - i as u64)?;
+        let (proxied, deferred) = (written.proxy_protocol, written.defer_accept);
+        accepting.push(Accepting { listener, proxied, deferred, ready: false });
+    }
+    Ok(accepting)
 }
 
 fn readiness(event: &Event) -> Ready {
