@@ -65,7 +65,8 @@ fn the_log_says_how_many_there_are() {
 #[test]
 fn max_connections_holds_for_all_together_and_nobody_waits_for_ever() {
     let origin = Origin::named("ok");
-    let rsp = start(4, &origin, "max_connections = 10");
+    // No timer of those that are held wakes a worker that somebody else should have woken.
+    let rsp = start(4, &origin, "max_connections = 10, timeouts = { idle = '1h' }");
     let (mut held, _) = clients(&rsp, 10);
     let mut waiting: Vec<Client> = (0..30).map(|_| Client::connect(rsp.address())).collect();
     for client in &mut waiting {
