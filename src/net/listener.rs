@@ -74,14 +74,18 @@ fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket
 }
 
 /// Sockets on one port, among which the kernel spreads new connections by a hash of their addresses (SO_REUSEPORT,
-/// socket(7)). That option alone would let a second program join in unseen, so the port is asked for without it
-/// first, and kept until all others have it: of two programs that start at one time, one is told.
+/// socket(7)). That option alone would let a second program join in unseen, so the first socket takes the port
+/// without it: of two programs that start at one time, one is told. Then it lets the others join.
 fn bind_group(address: SocketAddr, wanted: &config::Listener, count: usize) -> io::Result<Vec<Socket>> {
-    let alone = bind_tcp(address, wanted)?;
+    let first = bind_tcp(address, wanted)?;
     // Port 0 became a real one.
-    let address = alone.local_addr()?.as_socket().unwrap_or(address);
-    alone.set_reuse_port(true)?;
-    (0..count).map(|_| join_group(address, wanted)).collect()
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    first.set_reuse_port(true)?;
+    let mut group = vec![first];
+    for _ in 1..count {
+        group.push(join_group(address, wanted)?);
+    }
+    Ok(group)
 }
 
 fn join_group(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {

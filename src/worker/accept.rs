@@ -52,29 +52,35 @@ impl EventLoop {
         self.note_full(now);
     }
 
-    fn accept_some(&mut self, mut left: usize, now: u64) {
-        let count = self.listeners.len();
+    /// Gives how many came.
+    fn accept_some(&mut self, most: usize, now: u64) -> usize {
+        let (count, mut accepted) = (self.listeners.len(), 0);
         // Another one is first each time: where there is little room, no listener takes all of it for ever.
         self.first_listener = (self.first_listener + 1) % count.max(1);
         for step in 0..count {
             let at = (self.first_listener + step) % count;
-            if left > 0 && self.listeners[at].ready {
-                match self.accept_from(at, left) {
-                    Ok(tries) => left -= tries,
-                    Err(error) => return self.pause_accepting(now, &error),
+            if accepted < most && self.listeners[at].ready {
+                match self.accept_from(at, most - accepted) {
+                    Ok(more) => accepted += more,
+                    Err(error) => {
+                        self.pause_accepting(now, &error);
+                        break;
+                    }
                 }
             }
         }
+        accepted
     }
 
     /// As many as wait at one listener and find a place, without asking for one more in vain where their number is
-    /// known. Gives how many tries that took.
+    /// known. Gives how many came.
     fn accept_from(&mut self, at: usize, most: usize) -> io::Result<usize> {
         let waiting = self.listeners[at].listener.waiting();
-        let wanted = waiting.map_or(most, |waiting| waiting.min(most));
-        for tried in 1..=wanted {
+        // Asked once even where nobody is said to wait: should a kernel always say so, clients come in all the same.
+        let wanted = waiting.map_or(most, |waiting| waiting.clamp(1, most));
+        for accepted in 0..wanted {
             if !self.find_place() || !self.accept_one(at)? {
-                return Ok(tried);
+                return Ok(accepted);
             }
         }
         // Those that came meanwhile are a new event.
@@ -112,13 +118,25 @@ impl EventLoop {
     /// be reset: they are taken before, as many as there may be.
     pub(super) fn stop_accepting(&mut self, now: u64) {
         if self.core.network.refill() {
-            for accepting in &mut self.listeners {
-                accepting.ready = true;
-            }
-            self.accept_some(LAST_ACCEPTS, now);
+            self.accept_last(now);
         }
         self.listeners.clear();
         self.leave_line();
+        self.give_places_back();
+    }
+
+    /// Others come while these are taken: until nobody more does.
+    fn accept_last(&mut self, now: u64) {
+        let mut left = LAST_ACCEPTS;
+        while left > 0 {
+            for accepting in &mut self.listeners {
+                accepting.ready = true;
+            }
+            match self.accept_some(left, now) {
+                0 => return,
+                accepted => left -= accepted.min(left),
+            }
+        }
     }
 
     /// After there was room: is there still some?
@@ -132,16 +150,19 @@ impl EventLoop {
     /// False if nobody came.
     fn accept_one(&mut self, at: usize) -> io::Result<bool> {
         match self.listeners[at].listener.accept() {
-            Ok(accepted) => {
-                self.take(at, accepted);
-                return Ok(true);
-            }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => self.listeners[at].ready = false,
-            // The client left while it waited.
-            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
+            Ok(accepted) => self.take(at, accepted),
+            Err(e) => match e.kind() {
+                ErrorKind::WouldBlock => {
+                    self.listeners[at].ready = false;
+                    return Ok(false);
+                }
+                ErrorKind::Interrupted => return Ok(false),
+                // The client came, and left while it waited.
+                ErrorKind::ConnectionAborted => {}
+                _ => return Err(e),
+            },
         }
-        Ok(false)
+        Ok(true)
     }
 
     fn take(&mut self, at: usize, Accepted { stream, peer }: Accepted) {

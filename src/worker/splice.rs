@@ -120,7 +120,7 @@ fn fit<S: Transport, A, B>(
 /// Behind bytes that went through a pipe the next ones do, down to what is copied with one read: that read is short
 /// and so finds the socket empty, where a splice would leave the question open.
 fn worth_from(least: u64, begun: bool) -> u64 {
-    if begun { least.min(BLOCK as u64) } else { least.max(1) }
+    if begun { least.clamp(1, BLOCK as u64) } else { least.max(1) }
 }
 
 enum Came {

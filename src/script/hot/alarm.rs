@@ -3,13 +3,15 @@
 //! While a count hook is set Lua looks at every instruction, which was a fifth of what a small handler took. So the
 //! main thread of a VM runs without one. A timer on this thread's CPU time sends it a signal every few milliseconds
 //! of work; one that finds a call running sets the hook, which then asks what `budget` says until the call ends.
+//! While it is not heard, each later signal sets it to fewer instructions: Lua may have lost it, when the signal fell
+//! between two steps of its own, and long C functions let few instructions pass between two signals.
 //! Lua's own command line stops scripts like this: a signal's routine may call `lua_sethook` on the thread that runs
 //! the VM. Coroutines have a hook of their own from the start (`library`), since the signal cannot know which one
 //! runs. Where the system refuses the timer, the hook is always set.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering, compiler_fence};
 use std::time::Duration;
 
 use mlua::ffi;
@@ -30,12 +32,19 @@ struct Shared {
     running: AtomicPtr<ffi::lua_State>,
     /// In this call the hook of that main thread was changed.
     hooked: AtomicBool,
+    /// The instructions after which the hook looks, if the next signal sets it; 0: signals leave it alone.
+    next: AtomicI32,
 }
 
 thread_local! {
     // Without a destructor and with a constant to begin with: reading it is safe at any time, in a signal too.
-    static SHARED: Shared =
-        const { Shared { running: AtomicPtr::new(std::ptr::null_mut()), hooked: AtomicBool::new(false) } };
+    static SHARED: Shared = const {
+        Shared {
+            running: AtomicPtr::new(std::ptr::null_mut()),
+            hooked: AtomicBool::new(false),
+            next: AtomicI32::new(budget::INSTRUCTIONS),
+        }
+    };
 }
 
 /// Watches the calls of one VM.
@@ -66,6 +75,7 @@ impl Alarm {
             compiler_fence(Ordering::SeqCst);
             if shared.hooked.load(Ordering::Relaxed) {
                 shared.hooked.store(false, Ordering::Relaxed);
+                shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
                 self.rest();
             }
         });
@@ -96,22 +106,41 @@ impl Drop for Alarm {
 
 /// From now on the hook looks at what runs in this Lua thread.
 pub(super) fn watch_closely(thread: State) {
+    watch_each(thread, budget::INSTRUCTIONS);
+}
+
+fn watch_each(thread: State, instructions: c_int) {
     // SAFETY: callers have a thread of a state that lives, on this thread; setting a hook cannot raise.
-    unsafe { ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, budget::INSTRUCTIONS) }
+    unsafe { ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, instructions) }
 }
 
 /// The caller sets the main thread's hook itself: signals leave it alone until the call ends.
 pub(super) fn take_over() {
-    SHARED.with(|shared| shared.hooked.store(true, Ordering::Relaxed));
+    SHARED.with(|shared| {
+        shared.next.store(0, Ordering::Relaxed);
+        shared.hooked.store(true, Ordering::Relaxed);
+    });
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The signal's routine: sets the hook if a call runs and has not got it yet.
+/// The hook was called: the next signal need not make it look sooner.
+pub(super) fn heard() {
+    SHARED.with(|shared| {
+        if shared.next.load(Ordering::Relaxed) > 0 {
+            shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
+        }
+    });
+}
+
+/// The signal's routine: sets the hook if a call runs, each time to look sooner until it does.
 extern "C" fn ring(_: c_int) {
     SHARED.with(|shared| {
         let main = shared.running.load(Ordering::Relaxed);
-        if !main.is_null() && !shared.hooked.swap(true, Ordering::Relaxed) {
-            watch_closely(main);
+        let instructions = shared.next.load(Ordering::Relaxed);
+        if !main.is_null() && instructions > 0 {
+            shared.hooked.store(true, Ordering::Relaxed);
+            shared.next.store((instructions / 10).max(1), Ordering::Relaxed);
+            watch_each(main, instructions);
         }
     });
 }
@@ -204,10 +233,16 @@ mod tests {
         assert_eq!(count(&vm), 0, "no call runs");
         vm.machine.with_budget(budget::CALL, || {
             assert_eq!(count(&vm), 0);
-            ring(SIGNAL);
-            assert_eq!(count(&vm), budget::INSTRUCTIONS);
+            for instructions in [budget::INSTRUCTIONS, 1000, 100, 10, 1, 1] {
+                ring(SIGNAL);
+                assert_eq!(count(&vm), instructions);
+            }
         });
         assert_eq!(count(&vm), 0);
+        vm.machine.with_budget(budget::CALL, || {
+            ring(SIGNAL);
+            assert_eq!(count(&vm), budget::INSTRUCTIONS, "each call anew");
+        });
     }
 
     #[test]
@@ -226,6 +261,7 @@ mod tests {
     fn a_signal_after_a_vm_is_gone_in_the_middle_of_a_call_finds_nothing() {
         let vm = Vm::new().unwrap();
         vm.machine.alarm.begin();
+        ring(SIGNAL);
         drop(vm);
         SHARED.with(|shared| assert!(shared.running.load(Ordering::Relaxed).is_null()));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::ffi;
 
-use super::alarm::{take_over, watch_closely};
+use super::alarm::{heard, take_over, watch_closely};
 use super::cell::{Cell, cell_of, guard, push_position, refuse};
 use super::objects::{push_own, push_request};
 use super::servers::push_servers;
@@ -83,15 +83,16 @@ pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
     }
 }
 
-/// Called every `budget::INSTRUCTIONS` VM instructions where `alarm` has set it; after every single one once the budget is spent, so
-/// that no `pcall` gets anywhere.
+/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner, where `alarm` has set it; after every single one
+/// once the budget is spent, so that no `pcall` gets anywhere.
 pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.
     unsafe {
         let cell = cell_of(state);
+        heard();
         if !(*cell).budget.is_spent(cpu_time) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
-                // A coroutine that was stopped in an earlier call and lived on.
+                // Signals made it look sooner; or a coroutine that was stopped in an earlier call lived on.
                 watch_closely(state);
             }
             return;

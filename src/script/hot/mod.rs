@@ -59,10 +59,11 @@ pub struct Slot(c_int);
 
 /// A Lua state prepared for calls.
 pub struct Machine {
+    /// First, so that it is gone before the state: it may still have to undo what it did there.
+    alarm: Alarm,
     lua: Lua,
     main: State,
     cell: *mut Cell,
-    alarm: Alarm,
 }
 
 impl Machine {
@@ -86,7 +87,7 @@ impl Machine {
                 }
             })?;
         }
-        Ok(Machine { lua: lua.clone(), main, cell, alarm: Alarm::new(main) })
+        Ok(Machine { alarm: Alarm::new(main), lua: lua.clone(), main, cell })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
