@@ -4,6 +4,8 @@
 //! Every x86-64 has SSE2, whose instructions answer in a few steps. Elsewhere plain loops say the same, for the
 //! compiler to make of them what it can. A test holds the two together, for every byte at every place.
 
+use std::num::NonZero;
+
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) use portable::Chunk;
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +14,25 @@ pub(super) use sse2::Chunk;
 pub(super) const WIDTH: usize = 16;
 
 impl Chunk {
+    /// Where the first byte is that is neither a letter nor a hyphen.
+    #[inline(always)]
+    pub(super) fn first_not_of_word(self) -> Option<usize> {
+        first(self.not_of_word())
+    }
+
+    /// Where the first control character is, DEL included.
+    #[inline(always)]
+    pub(super) fn first_control(self) -> Option<usize> {
+        first(self.controls())
+    }
+
+    /// Where the first byte is that differs from the other's, but for the case of letters; `WIDTH` if none does. The
+    /// other is in lower case.
+    #[inline(always)]
+    pub(super) fn first_unlike(self, lower: Chunk) -> usize {
+        (!self.like(lower)).trailing_zeros() as usize
+    }
+
     /// Fewer bytes than a chunk has, at the front of one; zeros behind them.
     #[inline(always)]
     pub(super) fn of_fewer(bytes: &[u8]) -> Chunk {
@@ -27,6 +48,12 @@ impl Chunk {
         };
         Chunk::of(&text.to_le_bytes())
     }
+}
+
+/// The place of the lowest bit. That there are sixteen is said by the type, so that no bound is checked behind it.
+#[inline(always)]
+fn first(found: u32) -> Option<usize> {
+    NonZero::new(found as u16).map(|found| found.trailing_zeros() as usize)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -66,6 +93,12 @@ mod sse2 {
         pub(in crate::h1) fn not_of_host(self) -> u32 {
             let digits = at_most(sub_i8_m128i(self.0, all(b'0')), 9);
             not_bits(letters(self.0) | digits | is(self.0, b'-') | is(self.0, b'.'))
+        }
+
+        /// What is the same in the other, but for the case of letters; the other is in lower case.
+        #[inline(always)]
+        pub(in crate::h1) fn like(self, lower: Chunk) -> u32 {
+            bits(cmp_eq_mask_i8_m128i(self.0 | all(0x20), lower.0))
         }
     }
 
@@ -127,6 +160,11 @@ mod portable {
             self.bits(|byte| !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.')
         }
 
+        pub(in crate::h1) fn like(self, lower: Chunk) -> u32 {
+            let same = |at: usize| self.0[at] | 0x20 == lower.0[at];
+            (0..super::WIDTH).map(|at| u32::from(same(at)) << at).sum()
+        }
+
         #[inline(always)]
         fn bits(self, class: impl Fn(u8) -> bool) -> u32 {
             self.0.iter().enumerate().map(|(at, byte)| u32::from(class(*byte)) << at).sum()
@@ -140,13 +178,17 @@ mod tests {
 
     type Bytes = [u8; WIDTH];
 
-    fn answers(chunk: Chunk) -> [u32; 4] {
-        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host()]
+    const LOWER: &Bytes = b"abc-efghijklmnop";
+
+    fn answers(chunk: Chunk) -> [u32; 5] {
+        let like = chunk.like(Chunk::of(LOWER));
+        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host(), like]
     }
 
-    fn plain_answers(bytes: &Bytes) -> [u32; 4] {
+    fn plain_answers(bytes: &Bytes) -> [u32; 5] {
         let chunk = portable::Chunk::of(bytes);
-        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host()]
+        let like = chunk.like(portable::Chunk::of(LOWER));
+        [chunk.controls(), chunk.not_of_target(), chunk.not_of_word(), chunk.not_of_host(), like]
     }
 
     #[test]
@@ -169,5 +211,17 @@ mod tests {
             bytes[..len].copy_from_slice(&text[..len]);
             assert_eq!(answers(Chunk::of_fewer(&text[..len])), plain_answers(&bytes), "{len}");
         }
+    }
+
+    #[test]
+    fn a_place_is_the_first_and_none_where_there_is_none() {
+        let chunk = |bytes| Chunk::of(bytes);
+        assert_eq!(chunk(b"abc:ef\r\nabcdefgh").first_not_of_word(), Some(3));
+        assert_eq!(chunk(b"abc:ef\r\nabcdefgh").first_control(), Some(6));
+        assert_eq!(chunk(b"abcdefghijklmno\0").first_control(), Some(15));
+        assert_eq!(chunk(LOWER).first_control(), None);
+        assert_eq!(chunk(b"ABC-EFGHIJKLMNOP").first_unlike(chunk(LOWER)), WIDTH);
+        assert_eq!(chunk(b"ABC-EFGHIJKLMNO:").first_unlike(chunk(LOWER)), 15);
+        assert_eq!(chunk(b"ABCD-FGHIJKLMNOP").first_unlike(chunk(LOWER)), 3);
     }
 }

@@ -116,6 +116,10 @@ pub(super) fn whole_response(raw: &[u8], to_head: bool, head: &mut ResponseHead)
 
 /// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
 fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<usize, Flaw> {
+    if let Some(b"HTTP/1.1 200 OK\r\n") = input.first_chunk() {
+        (head.version, head.status, head.reason) = (Version::Http11, 200, Span::new(13, 15));
+        return field_line::parse(input, 17, &mut head.fields);
+    }
     let Some((start, rest)) = input.split_first_chunk::<12>() else { return Err(Flaw::Cut) };
     let (version, digits) = start.split_at(9);
     head.version = match version {

@@ -108,16 +108,43 @@ static ENDS: [Ends; 32] = {
     ends
 };
 
+/// By tag, in lower case with zeros behind; cut where it is longer.
+static PADDED: [[u8; 16]; 32] = {
+    let (mut padded, mut at) = ([[0; 16]; 32], 0);
+    while at < KNOWN.len() {
+        let (name, tag) = KNOWN[at];
+        let mut i = 0;
+        while i < name.len() && i < 16 {
+            padded[tag as usize][i] = name[i];
+            i += 1;
+        }
+        at += 1;
+    }
+    padded
+};
+
 impl Name {
     /// The tag of a field name, whatever its case. The name must be a token.
     #[inline(always)]
     pub fn of(name: &[u8]) -> Name {
-        let (Some(first), Some(guesses)) = (name.first(), GUESSES.get(name.len())) else { return Other };
-        match guesses[*first as usize & 31] {
+        let Some(first) = name.first() else { return Other };
+        match Name::guess(*first, name.len()) {
             // Most names that are not ours end here.
             Other => Other,
             guess => guess.check(name),
         }
+    }
+
+    /// The only one of ours that a name of this length and first letter can be.
+    #[inline(always)]
+    pub fn guess(letter: u8, len: usize) -> Name {
+        GUESSES.get(len).map_or(Other, |guesses| guesses[letter as usize & 31])
+    }
+
+    /// The first sixteen bytes of the name, in lower case, with zeros behind a shorter one.
+    #[inline(always)]
+    pub fn padded(self) -> &'static [u8; 16] {
+        &PADDED[self as usize & 31]
     }
 
     /// Itself, if that is what `name` says.
