@@ -193,7 +193,7 @@ impl<N: Network> Core<N> {
         match (deadline.reason.failure(), lane, self.client_of(key)) {
             (Some(failure), Some(lane), Some(client)) => {
                 if failure.is_connect_failure() {
-                    self.note_pause(lane, failure.text);
+                    self.note_pause(lane, failure.text());
                 }
                 let step = self.fail(lane, failure);
                 self.go_on(client, step);
@@ -209,9 +209,9 @@ impl<N: Network> Core<N> {
         let client = &self.clients[key];
         let lane = client.role.lane.and_then(|l| self.lanes.get_mut(l as usize))?;
         let (moved, failure) = match way {
-            Way::Sending => (lane.exchange.received, Failure::BODY_RATE),
+            Way::Sending => (lane.exchange.received, Failure::BodyRate),
             // Framing makes no difference that counts.
-            Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WRITE_RATE),
+            Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate),
         };
         lane.pace.is_too_slow(way, moved, demand, self.now).then_some(failure)
     }

@@ -26,7 +26,7 @@ impl<N: Network> Core<N> {
         loop {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
-                Err(Failure::QUEUE_FULL) => return self.wait_for_queue(lane),
+                Err(Failure::QueueFull) => return self.wait_for_queue(lane),
                 Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
@@ -75,14 +75,14 @@ impl<N: Network> Core<N> {
                 reason(error)
             );
         }
-        self.answer_failure(lane, Failure::NO_DESCRIPTORS, Phase::Connect)
+        self.answer_failure(lane, Failure::NoDescriptors, Phase::Connect)
     }
 
     fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {
         let lane = &mut self.lanes[lane as usize];
-        let Some(route) = lane.route else { return Err(Failure::INTERNAL) };
+        let Some(route) = lane.route else { return Err(Failure::Internal) };
         if lane.tried.is_full() {
-            return Err(lane.last_failure.unwrap_or(Failure::NO_SERVER));
+            return Err(lane.last_failure.unwrap_or(Failure::NoServer));
         }
         let x = &mut lane.exchange;
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
@@ -93,10 +93,10 @@ impl<N: Network> Core<N> {
                 lane.tries = lane.tries.saturating_add(1);
                 Ok((route.pool, server))
             }
-            Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NO_SERVER)),
+            Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NoServer)),
             Err(NoServer::Script(error)) => {
                 self.script_errors.log("balance", &error, "", self.now);
-                Err(Failure::SCRIPT)
+                Err(Failure::Script)
             }
         }
     }
@@ -216,7 +216,7 @@ impl<N: Network> Core<N> {
     fn note_refusal(&mut self, lane: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
-            Failure::QUEUE_FULL => self.note_full_queue(lane),
+            Failure::QueueFull => self.note_full_queue(lane),
             _ => self.note_pause(lane, &reason(error)),
         }
         self.note_tried(lane, failure);
@@ -225,7 +225,7 @@ impl<N: Network> Core<N> {
     pub(super) fn note_tried(&mut self, lane: u32, failure: Failure) {
         let lane = &mut self.lanes[lane as usize];
         // One that only has too much to do is the better news.
-        if lane.last_failure != Some(Failure::QUEUE_FULL) {
+        if lane.last_failure != Some(Failure::QueueFull) {
             lane.last_failure = Some(failure);
         }
         if let Some(server) = lane.server {

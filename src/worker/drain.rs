@@ -29,7 +29,7 @@ impl<N: Network> Core<N> {
             match self.clients.get(key).and_then(|c| c.role.lane) {
                 Some(lane) => {
                     let phase = self.phase(lane);
-                    self.cut(lane, Failure::STOPPED, phase);
+                    self.cut(lane, Failure::Stopped, phase);
                 }
                 None => _ = self.close_client(key),
             }

@@ -35,11 +35,12 @@ impl<N: Network> Core<N> {
     /// Tells the client what went wrong.
     #[cold]
     pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
-        self.lanes[lane as usize].exchange.ends(failure.end, phase);
-        if failure.end == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body {
+        self.lanes[lane as usize].exchange.ends(failure.end(), phase);
+        if failure.end() == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body
+        {
             self.lanes[lane as usize].exchange.close_client = true;
         }
-        let body = plain(&mut self.scratch.response, failure.status, failure.text, &self.date);
+        let body = plain(&mut self.scratch.response, failure.status(), failure.text(), &self.date);
         self.answer(lane, &body)
     }
 
@@ -129,7 +130,7 @@ impl<N: Network> Core<N> {
     pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
-        lane.exchange.ends(failure.end, phase);
+        lane.exchange.ends(failure.end(), phase);
         self.record(&lane);
         let (begun, key) = (lane.exchange.begun, lane.client);
         self.clients[key].role.lane = None;
@@ -144,7 +145,7 @@ impl<N: Network> Core<N> {
         let lane = self.clients.get(key).and_then(|c| c.role.lane);
         if let Some(lane) = lane.filter(|l| self.lanes.contains(*l as usize)) {
             let phase = self.phase(lane);
-            self.cut(lane, Failure::INTERNAL, phase);
+            self.cut(lane, Failure::Internal, phase);
         }
         self.close_client(key);
     }

@@ -102,7 +102,7 @@ fn round<S: Transport>(
     }
     match client.flush(tools.blocks, tools.now) {
         Ok(any) => moved |= any && lane.exchange.response != ResponseHalf::Done,
-        Err(_) => return Some(Outcome::Failed(Failure::CLIENT_GONE)),
+        Err(_) => return Some(Outcome::Failed(Failure::ClientGone)),
     }
     if lane.exchange.is_response_done() {
         let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));

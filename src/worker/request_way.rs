@@ -62,7 +62,7 @@ fn step<S: Transport>(
             pass_request(client, backend, lane, &step, tools)?;
             Ok(Progress::Passed)
         }
-        None if client.eof => Err(Failure::REQUEST_CUT),
+        None if client.eof => Err(Failure::RequestCut),
         None => fill_client(client, lane, tools),
     }
 }
@@ -89,7 +89,7 @@ fn pass_request<S: Transport>(
         x.received += body.len() as u64;
         let most = tools.router.config.settings.max_body;
         if !x.tunnel && most.is_some_and(|most| x.received > most) {
-            return Err(Failure::TOO_LARGE);
+            return Err(Failure::TooLarge);
         }
         x.body_taken = true;
         let parts = [frame.before(), body, frame.after()];
@@ -124,7 +124,7 @@ pub fn flush_backend<S: Transport>(
             backend.role.wrote |= moved;
             Ok(moved)
         }
-        Err(_) if lane.exchange.tunnel => Err(Failure::RESPONSE_CUT),
+        Err(_) if lane.exchange.tunnel => Err(Failure::ResponseCut),
         Err(_) => {
             writing_failed(backend, tools);
             Ok(true)

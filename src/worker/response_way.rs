@@ -72,7 +72,7 @@ fn step<S: Transport>(
             pass_response(client, backend, lane, &step, tools)?;
             Ok(if reads { Progress::Read } else { Progress::Passed })
         }
-        None if backend.eof => Err(Failure::RESPONSE_CUT),
+        None if backend.eof => Err(Failure::ResponseCut),
         None => fill_backend(backend, lane, tools).map(Progress::of_read),
     }
 }
@@ -128,7 +128,7 @@ fn pass_body<S: Transport>(
     let frame = client.role.codec.frame_body(body.len());
     lane.exchange.sent += body.len() as u64;
     let parts = [frame.before(), body, frame.after()];
-    client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::CLIENT_GONE)
+    client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::ClientGone)
 }
 
 fn end_response<S: Transport>(
@@ -222,6 +222,6 @@ fn ask_script<S: Transport>(lane: &mut Lane, tools: &mut Tools<'_, S>) -> Result
     let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
     tools.router.respond(&mut x.head, about, tools.response).map_err(|error| {
         tools.errors.log("on_response", &error, "", tools.now);
-        Failure::SCRIPT
+        Failure::Script
     })
 }

@@ -56,7 +56,7 @@ pub fn response<S: Transport>(
     };
     lane.exchange.sent += n as u64;
     client.role.codec.frame_body(n);
-    client.flush(tools.blocks, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
+    client.flush(tools.blocks, tools.now).map_err(|_| Failure::ClientGone)?;
     if backend.role.codec.pass(n as u64) {
         lane.exchange.response = ResponseHalf::Done;
     }

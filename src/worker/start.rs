@@ -80,7 +80,7 @@ impl<N: Network> Core<N> {
             return self.close_client(key);
         }
         let lane = self.open_empty_lane(key);
-        self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
+        self.cut(lane, Failure::RequestGone, Phase::Request)
     }
 
     /// A request head stands in the next lane.
@@ -103,7 +103,7 @@ impl<N: Network> Core<N> {
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
             Decision::Failed(error) => {
                 self.script_errors.log("on_request", &error, "", self.now);
-                self.fail(lane, Failure::SCRIPT)
+                self.fail(lane, Failure::Script)
             }
             Decision::Fallback(route, error) => {
                 let pool = &self.router.config.pools[route.pool.0 as usize].name;
@@ -118,7 +118,7 @@ impl<N: Network> Core<N> {
         let most = self.router.config.settings.max_body;
         let place = &mut self.lanes[lane as usize];
         if matches!((place.exchange.head.framing, most), (Framing::Exact(n), Some(most)) if n > most) {
-            return self.answer_failure(lane, Failure::TOO_LARGE, Phase::Request);
+            return self.answer_failure(lane, Failure::TooLarge, Phase::Request);
         }
         match passage(&mut place.exchange.head) {
             Passage::Forward => {
@@ -147,7 +147,7 @@ impl<N: Network> Core<N> {
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
-        self.fail(lane, Failure::HEAD_TIMEOUT)
+        self.fail(lane, Failure::HeadTimeout)
     }
 
     /// A lane for the request that this client begins; its head is what was read last.
