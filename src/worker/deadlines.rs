@@ -96,20 +96,22 @@ impl<N: Network> Core<N> {
     /// As exactly as its timer needs it.
     fn arm_client(&mut self, key: u32) {
         if let Some(deadline) = self.client_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Client, key), deadline.next_look(self.now, &self.waits));
+            self.wheel
+                .arm(Token::timer_of(Side::Client, key), deadline.next_look(self.tools.now, &self.waits));
         }
     }
 
     fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.now, &self.waits));
+            self.wheel
+                .arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.tools.now, &self.waits));
         }
     }
 
     /// After its state changed. Nearly always it comes up before anything can be over that began in this turn, and
     /// then its deadline need not even be derived: the timer will do that, once for all the requests until then.
     pub(super) fn watch_client(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Client, key), self.now + self.waits.shortest);
+        let (timer, soon) = (Token::timer_of(Side::Client, key), self.tools.now + self.waits.shortest);
         if !self.wheel.comes_up_by(timer, soon) {
             self.arm_client(key);
             self.wheel.arm(timer, soon);
@@ -117,7 +119,7 @@ impl<N: Network> Core<N> {
     }
 
     pub(super) fn watch_backend(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Backend, key), self.now + self.waits.shortest);
+        let (timer, soon) = (Token::timer_of(Side::Backend, key), self.tools.now + self.waits.shortest);
         if !self.wheel.comes_up_by(timer, soon) {
             self.arm_backend(key);
             self.wheel.arm(timer, soon);
@@ -143,7 +145,7 @@ impl<N: Network> Core<N> {
 
     /// Acts on every deadline that has passed.
     pub fn expire(&mut self) {
-        while let Some(timer) = self.wheel.pop(self.now) {
+        while let Some(timer) = self.wheel.pop(self.tools.now) {
             let (side, key) = Token::of_timer(timer);
             self.guarded_timer(side, key);
         }
@@ -152,11 +154,11 @@ impl<N: Network> Core<N> {
     pub(super) fn client_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.client_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
-            self.clients[key].note_progress(self.now);
+            self.clients[key].note_progress(self.tools.now);
             deadline = self.client_deadline(key).unwrap_or(deadline);
         }
         let mut failure = deadline.reason.failure();
-        if deadline.at() > self.now {
+        if deadline.at() > self.tools.now {
             failure = self.too_slow(key, &deadline);
             if failure.is_none() {
                 return self.arm_client(key);
@@ -183,10 +185,10 @@ impl<N: Network> Core<N> {
     pub(super) fn backend_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.backend_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
-            self.backends[key].note_progress(self.now);
+            self.backends[key].note_progress(self.tools.now);
             deadline = self.backend_deadline(key).unwrap_or(deadline);
         }
-        if deadline.at() > self.now {
+        if deadline.at() > self.tools.now {
             return self.arm_backend(key);
         }
         let lane = self.backends.get(key).and_then(|b| b.role.lane);
@@ -213,7 +215,7 @@ impl<N: Network> Core<N> {
             // Framing makes no difference that counts.
             Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate),
         };
-        lane.pace.is_too_slow(way, moved, demand, self.now).then_some(failure)
+        lane.pace.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
     }
 
     /// It connected and said nothing.

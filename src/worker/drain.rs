@@ -8,7 +8,7 @@ use crate::net::Network;
 impl<N: Network> Core<N> {
     /// No request begins after this but those whose head has begun to arrive, in the kernel at least.
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.tools.draining = true;
         for key in self.clients.keys() {
             let client = &mut self.clients[key];
             // A request that has come but was not reported yet is still one.
