@@ -110,20 +110,32 @@ impl<N: Network> Core<N> {
 
     /// After its state changed. Nearly always it comes up before anything can be over that began in this turn, and
     /// then its deadline need not even be derived: the timer will do that, once for all the requests until then.
+    #[inline]
     pub(super) fn watch_client(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Client, key), self.tools.now + self.waits.shortest);
-        if !self.wheel.comes_up_by(timer, soon) {
-            self.arm_client(key);
-            self.wheel.arm(timer, soon);
+        self.watch(Side::Client, key);
+    }
+
+    #[inline]
+    pub(super) fn watch_backend(&mut self, key: u32) {
+        self.watch(Side::Backend, key);
+    }
+
+    #[inline(always)]
+    fn watch(&mut self, side: Side, key: u32) {
+        let soon = self.tools.now + self.waits.shortest;
+        if !self.wheel.comes_up_by(Token::timer_of(side, key), soon) {
+            self.arm_by(side, key, soon);
         }
     }
 
-    pub(super) fn watch_backend(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Backend, key), self.tools.now + self.waits.shortest);
-        if !self.wheel.comes_up_by(timer, soon) {
-            self.arm_backend(key);
-            self.wheel.arm(timer, soon);
+    /// As its deadline needs it, and not later than `soon`.
+    #[cold]
+    fn arm_by(&mut self, side: Side, key: u32, soon: u64) {
+        match side {
+            Side::Client => self.arm_client(key),
+            Side::Backend => self.arm_backend(key),
         }
+        self.wheel.arm(Token::timer_of(side, key), soon);
     }
 
     /// After a turn: both connections of a client's pair.
