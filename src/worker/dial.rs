@@ -14,7 +14,7 @@ use crate::h1;
 use crate::http::{Name, Persistence};
 use crate::net::{self, Network, Transport};
 use crate::route::NoServer;
-use crate::script;
+use crate::script::{self, ScriptError};
 
 /// Requests that must not be done twice reuse only connections idle for less than this: an older one may be
 /// about to be closed by the server.
@@ -85,7 +85,7 @@ impl<N: Network> Core<N> {
             return Err(lane.last_failure.unwrap_or(Failure::NoServer));
         }
         let x = &mut lane.exchange;
-        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
+        let about = || script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.tools.router.pick(route, &lane.tried, &mut x.head, about, self.tools.now) {
             Ok(server) => {
                 lane.server = Some(server);
@@ -94,11 +94,14 @@ impl<N: Network> Core<N> {
                 Ok((route.pool, server))
             }
             Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NoServer)),
-            Err(NoServer::Script(error)) => {
-                self.tools.errors.log("balance", &error, "", self.tools.now);
-                Err(Failure::Script)
-            }
+            Err(NoServer::Script(error)) => Err(self.balance_failed(&error)),
         }
+    }
+
+    #[cold]
+    fn balance_failed(&mut self, error: &ScriptError) -> Failure {
+        self.tools.errors.log("balance", error, "", self.tools.now);
+        Failure::Script
     }
 
     fn take_idle(&mut self, lane: u32, pool: PoolId, server: ServerId) -> Option<u32> {

@@ -29,6 +29,7 @@ pub(super) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
     /// Writes the header into a new connection's output, where the pool wants one.
+    #[cold]
     pub(super) fn announce_client(&mut self, lane: u32, backend: u32) {
         let pool = self.backends[backend].role.pool;
         let Some(version) = self.tools.router.config.pools[pool.0 as usize].send_proxy else { return };
