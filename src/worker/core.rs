@@ -140,6 +140,10 @@ impl<N: Network> Core<N> {
         }
     }
 
+    pub fn now(&self) -> u64 {
+        self.tools.now
+    }
+
     pub fn config(&self) -> &Config {
         &self.tools.router.config
     }
