@@ -51,23 +51,35 @@ impl Pool {
 
     fn borrow(&mut self) -> Block {
         self.lent += 1;
-        let block = self.free.pop();
-        self.least = self.least.min(self.free.len());
-        block.unwrap_or_else(|| {
-            // A boxed array of this size must not pass through the stack: build it as a slice.
-            vec![0u8; BLOCK]
-                .into_boxed_slice()
-                .try_into()
-                .expect("a slice of BLOCK bytes is an array of BLOCK")
-        })
+        match self.free.pop() {
+            Some(block) => {
+                self.least = self.least.min(self.free.len());
+                block
+            }
+            None => self.new_block(),
+        }
+    }
+
+    #[cold]
+    fn new_block(&mut self) -> Block {
+        self.least = 0;
+        // A boxed array of this size must not pass through the stack: build it as a slice.
+        vec![0u8; BLOCK].into_boxed_slice().try_into().expect("a slice of BLOCK bytes is an array of BLOCK")
     }
 
     fn give_back(&mut self, block: Block) {
         self.lent -= 1;
         if self.free.len() < self.keep {
             self.free.push(block);
+        } else {
+            free(block);
         }
     }
+}
+
+#[cold]
+fn free(block: Block) {
+    drop(block);
 }
 
 /// At most one block of bytes, first in first out.
@@ -281,6 +293,7 @@ impl Output {
         }
     }
 
+    #[cold]
     fn refill(&mut self, pool: &mut Pool) {
         if let Some(overflow) = &mut self.overflow {
             overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);

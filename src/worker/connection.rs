@@ -90,6 +90,12 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
+    /// Nothing of what it sent is here, and nothing more can be had without an event.
+    #[inline]
+    pub fn is_silent(&self) -> bool {
+        !self.readable && self.input.is_empty() && !self.eof
+    }
+
     /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
     #[inline]
     pub fn fill(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
@@ -119,14 +125,22 @@ impl<S: Transport, R> Connection<S, R> {
                 self.read_at = now;
                 Ok(true)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Err(error) => self.not_received(error),
+        }
+    }
+
+    /// "Not now" and "again" are no errors.
+    #[cold]
+    fn not_received(&mut self, error: io::Error) -> io::Result<bool> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
                 self.readable = false;
                 Ok(false)
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(true),
-            Err(e) => {
+            ErrorKind::Interrupted => Ok(true),
+            _ => {
                 self.readable = false;
-                Err(e)
+                Err(error)
             }
         }
     }
@@ -148,7 +162,9 @@ impl<S: Transport, R> Connection<S, R> {
             self.output.consume(blocks, n);
             moved |= n > 0;
         }
-        moved |= self.flush_spliced(now)?;
+        if self.spliced.is_some() {
+            moved |= self.flush_spliced(now)?;
+        }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.write_end = WriteEnd::Done;
             moved = true;
@@ -171,6 +187,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
+    #[inline(never)]
     fn flush_spliced(&mut self, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && self.output.is_empty() {
@@ -197,16 +214,24 @@ impl<S: Transport, R> Connection<S, R> {
         now: u64,
     ) -> io::Result<()> {
         debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
-        let taken = if parts[1].len() >= DIRECT_MIN && self.writable && !more {
-            self.send_now(blocks, parts, now)?
-        } else {
-            0
-        };
-        self.keep_rest(blocks, parts, taken);
+        if parts[1].len() >= DIRECT_MIN && self.writable && !more {
+            let taken = self.send_now(blocks, parts, now)?;
+            self.keep_rest(blocks, parts, taken);
+            return Ok(());
+        }
+        let [before, body, after] = parts;
+        if !before.is_empty() {
+            self.output.push(blocks, before);
+        }
+        self.output.push(blocks, body);
+        if !after.is_empty() {
+            self.output.push(blocks, after);
+        }
         Ok(())
     }
 
     /// Straight from where the body was read. Says how much of the parts went.
+    #[inline(never)]
     fn send_now(
         &mut self,
         blocks: &mut Pool,
@@ -222,6 +247,7 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(n - n.min(waiting))
     }
 
+    #[inline(never)]
     fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
         let mut keep = |part: &[u8]| {
             let gone = taken.min(part.len());
@@ -258,14 +284,21 @@ impl<S: Transport, R> Connection<S, R> {
                 self.write_at = now;
                 Ok(n)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Err(error) => self.not_sent(error, now),
+        }
+    }
+
+    #[cold]
+    fn not_sent(&mut self, error: io::Error, now: u64) -> io::Result<usize> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
                 self.writable = false;
                 // The wait for the kernel begins now.
                 self.write_at = now;
                 Ok(0)
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(0),
-            Err(e) => Err(e),
+            ErrorKind::Interrupted => Ok(0),
+            _ => Err(error),
         }
     }
 

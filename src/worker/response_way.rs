@@ -25,7 +25,11 @@ pub fn response_way<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
-    while lane.exchange.response != ResponseHalf::Done && reads < READS && client.room() > 0 {
+    while lane.exchange.response != ResponseHalf::Done
+        && reads < READS
+        && !backend.is_silent()
+        && client.room() > 0
+    {
         match step(client, backend, lane, tools)? {
             Progress::Stuck => break,
             Progress::Read => reads += 1,
