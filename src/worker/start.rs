@@ -95,9 +95,18 @@ impl<N: Network> Core<N> {
             x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
         }
         let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via };
-        x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
+        rewrite_request(&mut x.head, &inbound, &mut self.ids, &mut x.id);
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.tools.router.decide(&mut x.head, about) {
+            Decision::Forward(route) => self.forward(lane, route),
+            other => self.start_otherwise(lane, other),
+        }
+    }
+
+    /// What the script wants, or failed to say, where that is not just to go to a pool.
+    #[cold]
+    fn start_otherwise(&mut self, lane: u32, decision: Decision) -> Step {
+        match decision {
             Decision::Forward(route) => self.forward(lane, route),
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
             Decision::Failed(error) => {
@@ -113,6 +122,7 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[inline(always)]
     fn forward(&mut self, lane: u32, route: Route) -> Step {
         let most = self.tools.router.config.settings.max_body;
         let place = &mut self.lanes[lane as usize];
