@@ -56,7 +56,7 @@ impl Router {
     }
 
     /// Chooses the server for one try.
-    #[inline]
+    #[inline(always)]
     pub fn pick<'a>(
         &mut self,
         route: Route,

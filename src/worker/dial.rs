@@ -78,6 +78,7 @@ impl<N: Network> Core<N> {
         self.answer_failure(lane, Failure::NoDescriptors, Phase::Connect)
     }
 
+    #[inline(always)]
     fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {
         let lane = &mut self.lanes[lane as usize];
         let Some(route) = lane.route else { return Err(Failure::Internal) };
