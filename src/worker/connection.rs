@@ -6,7 +6,7 @@
 //! What is wanted is never stored: there is something to write while `output` holds bytes, and something may be
 //! read while `input` has room.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 
 use super::pipes::Held;
 use super::table::Slot;
@@ -16,10 +16,6 @@ use crate::net::Transport;
 
 /// The most that framing adds around one piece of a body (a chunk's size line and its end).
 pub const FRAME_MAX: usize = 24;
-
-/// Body pieces from this size on go to the socket from where they were read; smaller ones are copied behind the
-/// head, so that one write takes both.
-const DIRECT_MIN: usize = 4096;
 
 /// A first read leaves so much of its block free: what came with a head then fits into the other side's output with
 /// the head as rewritten, and goes with it in one write, without a few bytes that need a write of their own.
@@ -202,66 +198,6 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
-    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
-    /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
-    /// it, so what the kernel does not take now is kept.
-    #[inline]
-    pub fn send_body(
-        &mut self,
-        blocks: &mut Pool,
-        parts: [&[u8]; 3],
-        more: bool,
-        now: u64,
-    ) -> io::Result<()> {
-        debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
-        if parts[1].len() >= DIRECT_MIN && self.writable && !more {
-            let taken = self.send_now(blocks, parts, now)?;
-            self.keep_rest(blocks, parts, taken);
-            return Ok(());
-        }
-        let [before, body, after] = parts;
-        if !before.is_empty() {
-            self.output.push(blocks, before);
-        }
-        self.output.push(blocks, body);
-        if !after.is_empty() {
-            self.output.push(blocks, after);
-        }
-        Ok(())
-    }
-
-    /// Straight from where the body was read. Says how much of the parts went.
-    #[inline(never)]
-    fn send_now(
-        &mut self,
-        blocks: &mut Pool,
-        [before, body, after]: [&[u8]; 3],
-        now: u64,
-    ) -> io::Result<usize> {
-        let waiting = self.output.bytes();
-        let parts = [waiting, before, body, after];
-        let sent = self.stream.send_parts(&parts.map(IoSlice::new));
-        let waiting = waiting.len();
-        let n = self.sent(sent, now)?;
-        self.output.consume(blocks, n.min(waiting));
-        Ok(n - n.min(waiting))
-    }
-
-    #[inline(never)]
-    fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
-        let mut keep = |part: &[u8]| {
-            let gone = taken.min(part.len());
-            taken -= gone;
-            if gone < part.len() {
-                self.output.push(blocks, &part[gone..]);
-            }
-        };
-        let [before, body, after] = parts;
-        keep(before);
-        keep(body);
-        keep(after);
-    }
-
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
     /// peer that takes them, however slowly, is at work. Asked when a deadline for writing is near.
     pub fn note_progress(&mut self, now: u64) {
@@ -277,7 +213,7 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
-    fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
+    pub(super) fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Ok(n) => {

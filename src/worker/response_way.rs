@@ -154,7 +154,7 @@ fn pass_response_head<S: Transport>(
     lane: &mut Lane,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
-    match lane.exchange.response_head(&mut tools.response)? {
+    match lane.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, lane, tools, pass),
         ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {

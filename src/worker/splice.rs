@@ -43,7 +43,7 @@ pub fn response<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
     let left = backend.role.codec.known_rest();
-    match fit(backend, client, left, &mut tools.pipes) {
+    match fit(backend, client, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
@@ -71,7 +71,7 @@ pub fn request<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
     let left = client.role.codec.known_rest();
-    match fit(client, backend, left, &mut tools.pipes) {
+    match fit(client, backend, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
