@@ -124,6 +124,7 @@ impl Pools {
     }
 
     /// The next server in turn that has not failed for this request; one that pauses only if no other is left.
+    #[inline(always)]
     pub fn round_robin(&mut self, pool: PoolId, tried: &Tried, now: u64) -> Option<ServerId> {
         let pool = &mut self.pools[pool.0 as usize];
         let count = pool.servers.len();

@@ -5,70 +5,8 @@
 //! written and was not yet taken by the kernel. Both keep bytes strictly in order: they only ever lose bytes at
 //! the front (`consume`) and gain them at the end.
 
-pub const BLOCK: usize = 32 * 1024;
-
-type Block = Box<[u8; BLOCK]>;
-
-/// Unused blocks that no quiet time takes away.
-const ALWAYS: usize = 8;
-
-/// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
-pub struct Pool {
-    free: Vec<Block>,
-    lent: usize,
-    keep: usize,
-    /// The fewest unused ones there were since the last `trim`: nobody needed those.
-    least: usize,
-}
-
-impl Pool {
-    pub fn new(keep: usize) -> Pool {
-        Pool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0 }
-    }
-
-    /// Blocks that are in somebody's hands now.
-    pub fn lent(&self) -> usize {
-        self.lent
-    }
-
-    /// Unused blocks that stay allocated for the next borrower.
-    pub fn spare(&self) -> usize {
-        self.free.len()
-    }
-
-    /// Whether `trim`, called in a while, would find something.
-    pub fn has_surplus(&self) -> bool {
-        self.free.len() > ALWAYS
-    }
-
-    /// Frees what nobody needed since the last call; says how many blocks that were.
-    pub fn trim(&mut self) -> usize {
-        let before = self.free.len();
-        self.free.truncate(before - self.least.saturating_sub(ALWAYS));
-        self.least = self.free.len();
-        before - self.free.len()
-    }
-
-    fn borrow(&mut self) -> Block {
-        self.lent += 1;
-        let block = self.free.pop();
-        self.least = self.least.min(self.free.len());
-        block.unwrap_or_else(|| {
-            // A boxed array of this size must not pass through the stack: build it as a slice.
-            vec![0u8; BLOCK]
-                .into_boxed_slice()
-                .try_into()
-                .expect("a slice of BLOCK bytes is an array of BLOCK")
-        })
-    }
-
-    fn give_back(&mut self, block: Block) {
-        self.lent -= 1;
-        if self.free.len() < self.keep {
-            self.free.push(block);
-        }
-    }
-}
+use super::blocks::Block;
+pub use super::blocks::{BLOCK, Pool};
 
 /// At most one block of bytes, first in first out.
 ///
@@ -281,6 +219,7 @@ impl Output {
         }
     }
 
+    #[cold]
     fn refill(&mut self, pool: &mut Pool) {
         if let Some(overflow) = &mut self.overflow {
             overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
@@ -308,19 +247,6 @@ mod tests {
                 Ok::<_, ()>(n)
             })
             .unwrap()
-    }
-
-    #[test]
-    fn blocks_nobody_needed_between_two_trims_are_freed() {
-        let mut pool = Pool::new(64);
-        let lent: Vec<Block> = (0..40).map(|_| pool.borrow()).collect();
-        lent.into_iter().for_each(|block| pool.give_back(block));
-        assert_eq!((pool.trim(), pool.spare()), (0, 40), "they were all in use a moment ago");
-        let lent: Vec<Block> = (0..10).map(|_| pool.borrow()).collect();
-        lent.into_iter().for_each(|block| pool.give_back(block));
-        assert_eq!((pool.trim(), pool.spare()), (30 - ALWAYS, 10 + ALWAYS));
-        assert_eq!((pool.trim(), pool.spare()), (10, ALWAYS));
-        assert!(!pool.has_surplus());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Floor 1: plain data structures on `std` alone. Nothing here knows HTTP, sockets or configuration.
 
 pub mod batch;
+mod blocks;
 pub mod buffer;
 pub mod rarely;
 pub mod reason;

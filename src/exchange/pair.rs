@@ -161,7 +161,7 @@ impl Exchange {
         if head.is_interim() {
             self.interim += 1;
             if self.interim > MAX_INTERIM {
-                return Err(Failure::TOO_MANY_INTERIM);
+                return Err(Failure::TooManyInterim);
             }
             return Ok(ResponseStep::Interim { pass: self.head.version != Version::Http10 });
         }
@@ -187,7 +187,7 @@ impl Exchange {
 
     /// Decides about a failure. `wrote`: bytes of this request went to the server's socket.
     pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
-        if self.begun || failure.status == 0 {
+        if self.begun || failure.status() == 0 {
             return Next::Cut;
         }
         if failure.side() == Side::Server && !self.body_taken {
@@ -205,7 +205,7 @@ impl Exchange {
     /// A connection that was kept for reuse may die as the request arrives. Once, and only if the server cannot
     /// have acted on the request or doing so twice makes no difference, it is tried again.
     fn may_retry(&self, failure: Failure, wrote: bool) -> bool {
-        failure.end == End::ServerClosed
+        failure.end() == End::ServerClosed
             && self.reused
             && !self.retried
             && self.times.first_byte == NEVER
@@ -262,13 +262,13 @@ mod tests {
         let refused = Failure::of_connect(&std::io::ErrorKind::ConnectionRefused.into());
         for method in [Method::Get, Method::Post] {
             assert_eq!(exchange(method).failed(refused, false), Next::Another);
-            assert_eq!(exchange(method).failed(Failure::CONNECT_TIMEOUT, false), Next::Another);
+            assert_eq!(exchange(method).failed(Failure::ConnectTimeout, false), Next::Another);
         }
     }
 
     #[test]
     fn a_reused_connection_that_died_is_tried_once_on_a_fresh_one_if_that_is_safe() {
-        let closed = Failure::SERVER_CLOSED;
+        let closed = Failure::ServerClosed;
         let reused = |method| Exchange { reused: true, ..exchange(method) };
         let mut get = reused(Method::Get);
         assert_eq!(get.failed(closed, true), Next::Fresh);
@@ -282,16 +282,16 @@ mod tests {
         let mut late = reused(Method::Get);
         late.times.first_byte = 5;
         assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
-        assert_eq!(reused(Method::Get).failed(Failure::RESPONSE_TIMEOUT, true), Next::Answer);
+        assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
     }
 
     #[test]
     fn after_the_first_byte_a_failure_is_a_cut_and_before_it_an_answer() {
         let mut x = exchange(Method::Get);
         assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
-        assert_eq!(x.failed(Failure::CLIENT_GONE, true), Next::Cut);
+        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
         x.begun = true;
-        assert_eq!(x.failed(Failure::RESPONSE_CUT, true), Next::Cut);
+        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Cut);
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         for _ in 0..MAX_INTERIM {
             assert_eq!(x.response_head(&head), Ok(ResponseStep::Interim { pass: true }));
         }
-        assert_eq!(x.response_head(&head), Err(Failure::TOO_MANY_INTERIM));
+        assert_eq!(x.response_head(&head), Err(Failure::TooManyInterim));
         let mut old = exchange(Method::Get);
         old.head.version = Version::Http10;
         assert_eq!(old.response_head(&head), Ok(ResponseStep::Interim { pass: false }));

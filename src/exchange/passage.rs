@@ -19,7 +19,7 @@ pub enum Passage {
 /// Says what becomes of a request that is to be forwarded, and counts the hop down.
 pub fn passage(head: &mut RequestHead) -> Passage {
     match head.method {
-        Method::Connect | Method::Trace => Passage::Refuse(Failure::METHOD),
+        Method::Connect | Method::Trace => Passage::Refuse(Failure::Method),
         Method::Options if head.fields.has(Name::MaxForwards) => count_hop(&mut head.fields),
         _ => Passage::Forward,
     }
@@ -27,7 +27,7 @@ pub fn passage(head: &mut RequestHead) -> Passage {
 
 fn count_hop(fields: &mut Fields) -> Passage {
     match hops(fields) {
-        None => Passage::Refuse(Failure::MAX_FORWARDS),
+        None => Passage::Refuse(Failure::MaxForwards),
         Some(0) => Passage::LastHop,
         Some(n) => {
             fields.set(b"Max-Forwards", (n - 1).to_string().as_bytes());
@@ -61,8 +61,8 @@ mod tests {
     #[test]
     fn connect_and_trace_go_to_no_server() {
         for method in [Method::Connect, Method::Trace] {
-            assert_eq!(asked(method, &[]).0, Passage::Refuse(Failure::METHOD));
-            assert_eq!(asked(method, &["1"]).0, Passage::Refuse(Failure::METHOD));
+            assert_eq!(asked(method, &[]).0, Passage::Refuse(Failure::Method));
+            assert_eq!(asked(method, &["1"]).0, Passage::Refuse(Failure::Method));
         }
     }
 
@@ -78,11 +78,7 @@ mod tests {
     #[test]
     fn a_count_with_two_readings_is_refused() {
         for values in [&[""][..], &["-1"], &["1, 2"], &["0x1"], &["0", "5"], &["5", "5"]] {
-            assert_eq!(
-                asked(Method::Options, values).0,
-                Passage::Refuse(Failure::MAX_FORWARDS),
-                "{values:?}"
-            );
+            assert_eq!(asked(Method::Options, values).0, Passage::Refuse(Failure::MaxForwards), "{values:?}");
         }
     }
 

@@ -23,8 +23,8 @@ pub struct Inbound<'a> {
     pub via: Option<&'a [u8]>,
 }
 
-/// Rewrites a request's fields and says its id.
-pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> Id {
+/// Rewrites a request's fields and writes down its id.
+pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
     remove_hop_by_hop(&mut head.fields, head.nominates, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
@@ -40,7 +40,7 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids) -> 
         let value = head.fields.store_all(&[b"1.1 ", name]);
         head.fields.append_copy(Name::Via, b"Via: ", value);
     }
-    add_id(&mut head.fields, ids)
+    add_id(&mut head.fields, ids, id);
 }
 
 /// Rewrites a final response's fields.
@@ -142,16 +142,16 @@ fn add_host(fields: &mut Fields) {
     }
 }
 
-fn add_id(fields: &mut Fields, ids: &mut Ids) -> Id {
+fn add_id(fields: &mut Fields, ids: &mut Ids, id: &mut Id) {
     if let Some(given) = fields.get(Name::XRequestId).filter(|given| !given.is_empty()) {
-        return Id::of(given);
+        return id.set(given);
     }
-    let id = ids.make();
+    let made = ids.make();
     match fields.has(Name::XRequestId) {
-        false => fields.append_pieces(Name::XRequestId, 12, [b"X-Request-ID: ", &id, b"\r\n"]),
-        true => fields.set(b"X-Request-ID", &id),
+        false => fields.append_pieces(Name::XRequestId, 12, [b"X-Request-ID: ", &made, b"\r\n"]),
+        true => fields.set(b"X-Request-ID", &made),
     }
-    Id::of(&id)
+    id.set(&made);
 }
 
 /// The `X-Forwarded-For` line of an address, made without allocating.
@@ -243,7 +243,8 @@ mod tests {
         let mut head = head(fields);
         let peer = Some("192.0.2.7:4711".parse().unwrap());
         let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via: None };
-        let id = request(&mut head, &inbound, &mut Ids::new());
+        let mut id = Id::default();
+        request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
         let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
         let shown = head.fields.iter().map(|(_, n, v)| format!("{}: {}", text(n), text(v)));
@@ -313,7 +314,9 @@ mod tests {
         );
         let mut head = head(&[("X-Request-ID", "theirs")]);
         let inbound = Inbound { peer: None, trusted: true, scheme: Scheme::Https, via: Some(b"edge") };
-        assert_eq!(request(&mut head, &inbound, &mut Ids::new()).as_bytes(), b"theirs");
+        let mut id = Id::default();
+        request(&mut head, &inbound, &mut Ids::new(), &mut id);
+        assert_eq!(id.as_bytes(), b"theirs");
         assert_eq!(head.fields.get(Name::Via), Some(&b"1.1 edge"[..]));
         assert!(!head.fields.has(Name::XForwardedFor), "a Unix socket has no address");
         assert_eq!(head.fields.get(Name::XForwardedProto), Some(&b"https"[..]));
@@ -383,7 +386,7 @@ mod tests {
             let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
             head.version = version;
             let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
-            request(&mut head, &inbound, &mut Ids::new());
+            request(&mut head, &inbound, &mut Ids::new(), &mut Id::default());
             assert_eq!(head.fields.has(Name::Expect), goes);
         }
     }

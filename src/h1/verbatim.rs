@@ -73,10 +73,15 @@ impl Copy<'_> {
         let bytes = fields.bytes();
         let mut said = length == Length::Unsaid;
         for field in fields.list() {
+            // Nearly all of them: the next one of a piece.
+            if field.plain && field.name.start as usize == self.end && !OURS.has(field.tag) {
+                self.end = field.value.end as usize + 2;
+                continue;
+            }
+            if field.tag == Name::Connection {
+                continue;
+            }
             if OURS.has(field.tag) {
-                if field.tag == Name::Connection {
-                    continue;
-                }
                 if said || !stays(field, length, fields) {
                     return None;
                 }
@@ -95,7 +100,10 @@ impl Copy<'_> {
             return None;
         }
         self.put(bytes.get(self.start..self.end)?)?;
-        self.put(ending)?;
+        match ending {
+            b"\r\n" => self.put(b"\r\n")?,
+            _ => self.put(ending)?,
+        }
         Some(self.len)
     }
 }

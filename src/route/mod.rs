@@ -56,12 +56,13 @@ impl Router {
     }
 
     /// Chooses the server for one try.
-    pub fn pick(
+    #[inline(always)]
+    pub fn pick<'a>(
         &mut self,
         route: Route,
         tried: &Tried,
         head: &mut RequestHead,
-        client: Client<'_>,
+        client: impl FnOnce() -> Client<'a>,
         now: u64,
     ) -> Result<ServerId, NoServer> {
         if let Some(server) = route.server {
@@ -69,14 +70,24 @@ impl Router {
         }
         match self.config.pools[route.pool.0 as usize].balance {
             Balance::RoundRobin => self.pools.round_robin(route.pool, tried, now).ok_or(NoServer::None),
-            Balance::Function => {
-                let (candidates, in_flight) = self.pools.candidates(route.pool, tried, now);
-                if candidates.is_empty() {
-                    return Err(NoServer::None);
-                }
-                self.script.balance(route.pool, head, client, candidates, in_flight).map_err(NoServer::Script)
-            }
+            Balance::Function => self.ask_function(route.pool, tried, head, client(), now),
         }
+    }
+
+    #[inline(never)]
+    fn ask_function(
+        &mut self,
+        pool: PoolId,
+        tried: &Tried,
+        head: &mut RequestHead,
+        client: Client<'_>,
+        now: u64,
+    ) -> Result<ServerId, NoServer> {
+        let (candidates, in_flight) = self.pools.candidates(pool, tried, now);
+        if candidates.is_empty() {
+            return Err(NoServer::None);
+        }
+        self.script.balance(pool, head, client, candidates, in_flight).map_err(NoServer::Script)
     }
 
     /// Lets the script look at a server's final response and change its fields.

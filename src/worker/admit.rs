@@ -31,7 +31,7 @@ impl<N: Network> Core<N> {
             self.crowd.leaves(&role);
             return None;
         }
-        let key = self.clients.insert(Connection::new(stream, role, true, self.now));
+        let key = self.clients.insert(Connection::new(stream, role, true, self.tools.now));
         self.watch_client(key);
         Some(key)
     }

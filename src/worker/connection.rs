@@ -6,7 +6,7 @@
 //! What is wanted is never stored: there is something to write while `output` holds bytes, and something may be
 //! read while `input` has room.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 
 use super::pipes::Held;
 use super::table::Slot;
@@ -16,10 +16,6 @@ use crate::net::Transport;
 
 /// The most that framing adds around one piece of a body (a chunk's size line and its end).
 pub const FRAME_MAX: usize = 24;
-
-/// Body pieces from this size on go to the socket from where they were read; smaller ones are copied behind the
-/// head, so that one write takes both.
-const DIRECT_MIN: usize = 4096;
 
 /// A first read leaves so much of its block free: what came with a head then fits into the other side's output with
 /// the head as rewritten, and goes with it in one write, without a few bytes that need a write of their own.
@@ -90,6 +86,12 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
+    /// Nothing of what it sent is here, and nothing more can be had without an event.
+    #[inline]
+    pub fn is_silent(&self) -> bool {
+        !self.readable && self.input.is_empty() && !self.eof
+    }
+
     /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
     #[inline]
     pub fn fill(&mut self, blocks: &mut Pool, now: u64) -> io::Result<bool> {
@@ -119,14 +121,22 @@ impl<S: Transport, R> Connection<S, R> {
                 self.read_at = now;
                 Ok(true)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Err(error) => self.not_received(error),
+        }
+    }
+
+    /// "Not now" and "again" are no errors.
+    #[cold]
+    fn not_received(&mut self, error: io::Error) -> io::Result<bool> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
                 self.readable = false;
                 Ok(false)
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(true),
-            Err(e) => {
+            ErrorKind::Interrupted => Ok(true),
+            _ => {
                 self.readable = false;
-                Err(e)
+                Err(error)
             }
         }
     }
@@ -148,7 +158,9 @@ impl<S: Transport, R> Connection<S, R> {
             self.output.consume(blocks, n);
             moved |= n > 0;
         }
-        moved |= self.flush_spliced(now)?;
+        if self.spliced.is_some() {
+            moved |= self.flush_spliced(now)?;
+        }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.write_end = WriteEnd::Done;
             moved = true;
@@ -171,6 +183,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
+    #[inline(never)]
     fn flush_spliced(&mut self, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && self.output.is_empty() {
@@ -183,57 +196,6 @@ impl<S: Transport, R> Connection<S, R> {
             moved |= n > 0;
         }
         Ok(moved)
-    }
-
-    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
-    /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
-    /// it, so what the kernel does not take now is kept.
-    #[inline]
-    pub fn send_body(
-        &mut self,
-        blocks: &mut Pool,
-        parts: [&[u8]; 3],
-        more: bool,
-        now: u64,
-    ) -> io::Result<()> {
-        debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
-        let taken = if parts[1].len() >= DIRECT_MIN && self.writable && !more {
-            self.send_now(blocks, parts, now)?
-        } else {
-            0
-        };
-        self.keep_rest(blocks, parts, taken);
-        Ok(())
-    }
-
-    /// Straight from where the body was read. Says how much of the parts went.
-    fn send_now(
-        &mut self,
-        blocks: &mut Pool,
-        [before, body, after]: [&[u8]; 3],
-        now: u64,
-    ) -> io::Result<usize> {
-        let waiting = self.output.bytes();
-        let parts = [waiting, before, body, after];
-        let sent = self.stream.send_parts(&parts.map(IoSlice::new));
-        let waiting = waiting.len();
-        let n = self.sent(sent, now)?;
-        self.output.consume(blocks, n.min(waiting));
-        Ok(n - n.min(waiting))
-    }
-
-    fn keep_rest(&mut self, blocks: &mut Pool, parts: [&[u8]; 3], mut taken: usize) {
-        let mut keep = |part: &[u8]| {
-            let gone = taken.min(part.len());
-            taken -= gone;
-            if gone < part.len() {
-                self.output.push(blocks, &part[gone..]);
-            }
-        };
-        let [before, body, after] = parts;
-        keep(before);
-        keep(body);
-        keep(after);
     }
 
     /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
@@ -251,21 +213,28 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
-    fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
+    pub(super) fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Ok(n) => {
                 self.write_at = now;
                 Ok(n)
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Err(error) => self.not_sent(error, now),
+        }
+    }
+
+    #[cold]
+    fn not_sent(&mut self, error: io::Error, now: u64) -> io::Result<usize> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
                 self.writable = false;
                 // The wait for the kernel begins now.
                 self.write_at = now;
                 Ok(0)
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(0),
-            Err(e) => Err(e),
+            ErrorKind::Interrupted => Ok(0),
+            _ => Err(error),
         }
     }
 

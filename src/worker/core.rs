@@ -30,6 +30,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::tally::Tally;
+use crate::http::{Fields, ResponseHead};
 use crate::net::{Network, Transport};
 use crate::route::Router;
 use crate::script::Script;
@@ -54,9 +55,7 @@ pub struct Core<N: Network> {
     pub(super) backends: Table<Backend<N::Stream>>,
     /// In boxes, so that a lane is not moved about but used again where it is.
     pub(super) lanes: Slab<Box<Lane>>,
-    pub(super) blocks: Pool,
-    pub(super) pipes: Pipes<<N::Stream as Transport>::Pipe>,
-    pub(super) router: Router,
+    pub(super) tools: Tools<N::Stream>,
     pub(super) kept: Kept,
     pub(super) wheel: Wheel,
     pub(super) waits: Waits,
@@ -67,14 +66,10 @@ pub struct Core<N: Network> {
     pub(super) crowd: Crowd,
     /// Requests for which there was no descriptor.
     pub(super) shortages: Rarely,
-    pub(super) script_errors: ScriptErrors,
     pub(super) tally: Arc<Tally>,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
-    pub(super) now: u64,
-    pub(super) date: Vec<u8>,
-    pub(super) draining: bool,
 }
 
 /// What a client's turn does next.
@@ -100,10 +95,18 @@ impl<N: Network> Core<N> {
             clients: Table::new(Side::Client),
             backends: Table::new(Side::Backend),
             lanes: Slab::new(),
-            blocks: Pool::new(SPARE_BLOCKS),
-            pipes: Pipes::new(config.settings.splice),
             waits: Waits::of(&config),
-            router: Router::new(config, script),
+            tools: Tools {
+                blocks: Pool::new(SPARE_BLOCKS),
+                pipes: Pipes::new(config.settings.splice),
+                router: Router::new(config, script),
+                errors: ScriptErrors::default(),
+                response: ResponseHead::default(),
+                trailers: Fields::default(),
+                now,
+                date: Vec::new(),
+                draining: false,
+            },
             kept: Kept::default(),
             wheel: Wheel::new(now),
             ids: Ids::new(),
@@ -112,37 +115,37 @@ impl<N: Network> Core<N> {
             proxy_refusals: ProxyRefusals::default(),
             crowd: Crowd::default(),
             shortages: Rarely::default(),
-            script_errors: ScriptErrors::default(),
             tally: Arc::default(),
             queue: Vec::new(),
             turning: Vec::new(),
-            now,
-            date: Vec::new(),
-            draining: false,
         }
     }
 
     /// Has in common with the other workers what the process has once.
     pub(super) fn share(&mut self, seat: &Seat) {
         self.crowd = seat.crowd();
-        self.pipes.share(seat.count());
-        self.router.pools.share_pauses(seat.pauses());
+        self.tools.pipes.share(seat.count());
+        self.tools.router.pools.share_pauses(seat.pauses());
         if let Some(row) = seat.row() {
-            self.router.pools.share_counts(row);
+            self.tools.router.pools.share_counts(row);
         }
     }
 
     /// The one clock reading of this turn, in microseconds, and the date it shows.
     pub fn set_clock(&mut self, now: u64, date: &[u8]) {
-        self.now = now;
-        if self.date != date {
-            self.date.clear();
-            self.date.extend_from_slice(date);
+        self.tools.now = now;
+        if self.tools.date != date {
+            self.tools.date.clear();
+            self.tools.date.extend_from_slice(date);
         }
     }
 
+    pub fn now(&self) -> u64 {
+        self.tools.now
+    }
+
     pub fn config(&self) -> &Config {
-        &self.router.config
+        &self.tools.router.config
     }
 
     pub fn client_count(&self) -> usize {
@@ -266,18 +269,7 @@ impl<N: Network> Core<N> {
         if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {
             return Outcome::Connected;
         }
-        let tools = &mut Tools {
-            blocks: &mut self.blocks,
-            pipes: &mut self.pipes,
-            router: &mut self.router,
-            errors: &mut self.script_errors,
-            response: &mut self.scratch.response,
-            trailers: &mut self.scratch.trailers,
-            date: &self.date,
-            now: self.now,
-            draining: self.draining,
-        };
-        pump::turn(client, backend, lane, tools)
+        pump::turn(client, backend, lane, &mut self.tools)
     }
 }
 

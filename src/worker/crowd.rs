@@ -111,11 +111,11 @@ impl Register {
 impl<N: Network> Core<N> {
     /// May somebody come in from there? `Some` with whether that is counted.
     pub(super) fn enter(&mut self, peer: Peer) -> Option<bool> {
-        let limits = self.router.config.settings.per_client;
+        let limits = self.tools.router.config.settings.per_client;
         let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
             return Some(false);
         };
-        let entered = self.crowd.register().enters(Place::of(address), &limits, self.now);
+        let entered = self.crowd.register().enters(Place::of(address), &limits, self.tools.now);
         match entered {
             Ok(counted) => Some(counted),
             Err(parting) => {
@@ -127,7 +127,7 @@ impl<N: Network> Core<N> {
     }
 
     fn say_refused(&self, parting: Parting, address: SocketAddr) {
-        let due = self.crowd.register().refused.count(self.now);
+        let due = self.crowd.register().refused.count(self.tools.now);
         if let Some(n) = due {
             let (word, ip) = (parting.text(), address.ip().to_canonical());
             log::warn!(

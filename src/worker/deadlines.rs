@@ -96,32 +96,46 @@ impl<N: Network> Core<N> {
     /// As exactly as its timer needs it.
     fn arm_client(&mut self, key: u32) {
         if let Some(deadline) = self.client_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Client, key), deadline.next_look(self.now, &self.waits));
+            self.wheel
+                .arm(Token::timer_of(Side::Client, key), deadline.next_look(self.tools.now, &self.waits));
         }
     }
 
     fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
-            self.wheel.arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.now, &self.waits));
+            self.wheel
+                .arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.tools.now, &self.waits));
         }
     }
 
     /// After its state changed. Nearly always it comes up before anything can be over that began in this turn, and
     /// then its deadline need not even be derived: the timer will do that, once for all the requests until then.
+    #[inline]
     pub(super) fn watch_client(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Client, key), self.now + self.waits.shortest);
-        if !self.wheel.comes_up_by(timer, soon) {
-            self.arm_client(key);
-            self.wheel.arm(timer, soon);
+        self.watch(Side::Client, key);
+    }
+
+    #[inline]
+    pub(super) fn watch_backend(&mut self, key: u32) {
+        self.watch(Side::Backend, key);
+    }
+
+    #[inline(always)]
+    fn watch(&mut self, side: Side, key: u32) {
+        let soon = self.tools.now + self.waits.shortest;
+        if !self.wheel.comes_up_by(Token::timer_of(side, key), soon) {
+            self.arm_by(side, key, soon);
         }
     }
 
-    pub(super) fn watch_backend(&mut self, key: u32) {
-        let (timer, soon) = (Token::timer_of(Side::Backend, key), self.now + self.waits.shortest);
-        if !self.wheel.comes_up_by(timer, soon) {
-            self.arm_backend(key);
-            self.wheel.arm(timer, soon);
+    /// As its deadline needs it, and not later than `soon`.
+    #[cold]
+    fn arm_by(&mut self, side: Side, key: u32, soon: u64) {
+        match side {
+            Side::Client => self.arm_client(key),
+            Side::Backend => self.arm_backend(key),
         }
+        self.wheel.arm(Token::timer_of(side, key), soon);
     }
 
     /// After a turn: both connections of a client's pair.
@@ -143,7 +157,7 @@ impl<N: Network> Core<N> {
 
     /// Acts on every deadline that has passed.
     pub fn expire(&mut self) {
-        while let Some(timer) = self.wheel.pop(self.now) {
+        while let Some(timer) = self.wheel.pop(self.tools.now) {
             let (side, key) = Token::of_timer(timer);
             self.guarded_timer(side, key);
         }
@@ -152,11 +166,11 @@ impl<N: Network> Core<N> {
     pub(super) fn client_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.client_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
-            self.clients[key].note_progress(self.now);
+            self.clients[key].note_progress(self.tools.now);
             deadline = self.client_deadline(key).unwrap_or(deadline);
         }
         let mut failure = deadline.reason.failure();
-        if deadline.at() > self.now {
+        if deadline.at() > self.tools.now {
             failure = self.too_slow(key, &deadline);
             if failure.is_none() {
                 return self.arm_client(key);
@@ -183,17 +197,17 @@ impl<N: Network> Core<N> {
     pub(super) fn backend_timer(&mut self, key: u32) {
         let Some(mut deadline) = self.backend_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
-            self.backends[key].note_progress(self.now);
+            self.backends[key].note_progress(self.tools.now);
             deadline = self.backend_deadline(key).unwrap_or(deadline);
         }
-        if deadline.at() > self.now {
+        if deadline.at() > self.tools.now {
             return self.arm_backend(key);
         }
         let lane = self.backends.get(key).and_then(|b| b.role.lane);
         match (deadline.reason.failure(), lane, self.client_of(key)) {
             (Some(failure), Some(lane), Some(client)) => {
                 if failure.is_connect_failure() {
-                    self.note_pause(lane, failure.text);
+                    self.note_pause(lane, failure.text());
                 }
                 let step = self.fail(lane, failure);
                 self.go_on(client, step);
@@ -209,11 +223,11 @@ impl<N: Network> Core<N> {
         let client = &self.clients[key];
         let lane = client.role.lane.and_then(|l| self.lanes.get_mut(l as usize))?;
         let (moved, failure) = match way {
-            Way::Sending => (lane.exchange.received, Failure::BODY_RATE),
+            Way::Sending => (lane.exchange.received, Failure::BodyRate),
             // Framing makes no difference that counts.
-            Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WRITE_RATE),
+            Way::Taking => (lane.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate),
         };
-        lane.pace.is_too_slow(way, moved, demand, self.now).then_some(failure)
+        lane.pace.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
     }
 
     /// It connected and said nothing.

@@ -14,7 +14,7 @@ use crate::h1;
 use crate::http::{Name, Persistence};
 use crate::net::{self, Network, Transport};
 use crate::route::NoServer;
-use crate::script;
+use crate::script::{self, ScriptError};
 
 /// Requests that must not be done twice reuse only connections idle for less than this: an older one may be
 /// about to be closed by the server.
@@ -26,7 +26,7 @@ impl<N: Network> Core<N> {
         loop {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
-                Err(Failure::QUEUE_FULL) => return self.wait_for_queue(lane),
+                Err(Failure::QueueFull) => return self.wait_for_queue(lane),
                 Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
@@ -69,46 +69,58 @@ impl<N: Network> Core<N> {
 
     /// No descriptor for the connection: our own trouble, which says nothing about the server.
     fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
-        if let Some(n) = self.shortages.count(self.now) {
+        if let Some(n) = self.shortages.count(self.tools.now) {
             log::error!(
                 "{n} requests got a 503, no connection to a server could be opened: {}",
                 reason(error)
             );
         }
-        self.answer_failure(lane, Failure::NO_DESCRIPTORS, Phase::Connect)
+        self.answer_failure(lane, Failure::NoDescriptors, Phase::Connect)
     }
 
+    #[inline(always)]
     fn pick(&mut self, lane: u32) -> Result<(PoolId, ServerId), Failure> {
         let lane = &mut self.lanes[lane as usize];
-        let Some(route) = lane.route else { return Err(Failure::INTERNAL) };
+        let Some(route) = lane.route else { return Err(Failure::Internal) };
         if lane.tried.is_full() {
-            return Err(lane.last_failure.unwrap_or(Failure::NO_SERVER));
+            return Err(lane.last_failure.unwrap_or(Failure::NoServer));
         }
         let x = &mut lane.exchange;
-        let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-        match self.router.pick(route, &lane.tried, &mut x.head, about, self.now) {
+        let about = || script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
+        match self.tools.router.pick(route, &lane.tried, &mut x.head, about, self.tools.now) {
             Ok(server) => {
                 lane.server = Some(server);
                 x.retries = lane.tries;
                 lane.tries = lane.tries.saturating_add(1);
                 Ok((route.pool, server))
             }
-            Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NO_SERVER)),
-            Err(NoServer::Script(error)) => {
-                self.script_errors.log("balance", &error, "", self.now);
-                Err(Failure::SCRIPT)
-            }
+            Err(NoServer::None) => Err(lane.last_failure.unwrap_or(Failure::NoServer)),
+            Err(NoServer::Script(error)) => Err(self.balance_failed(&error)),
         }
+    }
+
+    #[cold]
+    fn balance_failed(&mut self, error: &ScriptError) -> Failure {
+        self.tools.errors.log("balance", error, "", self.tools.now);
+        Failure::Script
     }
 
     fn take_idle(&mut self, lane: u32, pool: PoolId, server: ServerId) -> Option<u32> {
         let method = self.lanes[lane as usize].exchange.head.method;
         let max_age = if method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
-        let private = self.router.config.pools[pool.0 as usize].send_proxy.is_some();
+        let private = self.tools.router.config.pools[pool.0 as usize].send_proxy.is_some();
         loop {
             let key = match private {
                 true => self.take_kept(lane, pool, server, max_age)?,
-                false => self.router.pools.server(pool, server).idle.take(self.now, max_age)?.connection,
+                false => {
+                    self.tools
+                        .router
+                        .pools
+                        .server(pool, server)
+                        .idle
+                        .take(self.tools.now, max_age)?
+                        .connection
+                }
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
@@ -132,7 +144,7 @@ impl<N: Network> Core<N> {
 
     /// The connection goes where its token says: nothing may come or go between the two.
     fn open(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
-        let wanted = &self.router.config.pools[pool.0 as usize];
+        let wanted = &self.tools.router.config.pools[pool.0 as usize];
         let address = &wanted.servers[server.0 as usize].address;
         let token = self.backends.next_token();
         let stream = self.network.connect(address, &wanted.sockets, token.to_bits())?;
@@ -143,12 +155,12 @@ impl<N: Network> Core<N> {
             state: BackendState::Connecting,
             lane: None,
             private: None,
-            since: self.now,
+            since: self.tools.now,
             wrote: false,
             keep_alive: false,
             write_failed: false,
         };
-        let key = self.backends.insert(Connection::new(stream, role, false, self.now));
+        let key = self.backends.insert(Connection::new(stream, role, false, self.tools.now));
         debug_assert_eq!(key, token.key, "its events would go elsewhere");
         Ok(key)
     }
@@ -166,20 +178,21 @@ impl<N: Network> Core<N> {
         let backend = &mut self.backends[backend];
         let role = &mut backend.role;
         role.lane = Some(key);
-        role.since = self.now;
+        role.since = self.tools.now;
         role.wrote = false;
         role.keep_alive = false;
-        self.router.pools.request_begins(role.pool, role.server);
+        self.tools.router.pools.request_begins(role.pool, role.server);
         if x.own_host || !x.head.fields.has(Name::Host) {
-            let server = &self.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
+            let server =
+                &self.tools.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
             x.name_host(host_of(&server.written));
         }
         if reused {
-            x.times.connected = x.elapsed(self.now);
+            x.times.connected = x.elapsed(self.tools.now);
             role.codec.next_message();
         }
         let persistence = if x.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
-        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.blocks };
+        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
         role.codec.encode_head(&x.head, persistence, out);
     }
 
@@ -192,10 +205,10 @@ impl<N: Network> Core<N> {
         match backend.stream.connect_result() {
             Ok(()) => {
                 backend.role.state = BackendState::Busy;
-                backend.role.since = self.now;
-                place.exchange.times.connected = place.exchange.elapsed(self.now);
+                backend.role.since = self.tools.now;
+                place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
                 let (pool, server) = (backend.role.pool, backend.role.server);
-                if self.router.pools.server(pool, server).pause.succeeded() {
+                if self.tools.router.pools.server(pool, server).pause.succeeded() {
                     log::info!("server {} accepts connections again", self.server_name(pool, server));
                 }
                 Ok(Step::Again)
@@ -216,7 +229,7 @@ impl<N: Network> Core<N> {
     fn note_refusal(&mut self, lane: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
-            Failure::QUEUE_FULL => self.note_full_queue(lane),
+            Failure::QueueFull => self.note_full_queue(lane),
             _ => self.note_pause(lane, &reason(error)),
         }
         self.note_tried(lane, failure);
@@ -225,7 +238,7 @@ impl<N: Network> Core<N> {
     pub(super) fn note_tried(&mut self, lane: u32, failure: Failure) {
         let lane = &mut self.lanes[lane as usize];
         // One that only has too much to do is the better news.
-        if lane.last_failure != Some(Failure::QUEUE_FULL) {
+        if lane.last_failure != Some(Failure::QueueFull) {
             lane.last_failure = Some(failure);
         }
         if let Some(server) = lane.server {
@@ -237,13 +250,13 @@ impl<N: Network> Core<N> {
     pub(super) fn note_pause(&mut self, lane: u32, why: &str) {
         let lane = &self.lanes[lane as usize];
         let (Some(route), Some(server)) = (lane.route, lane.server) else { return };
-        if self.router.pools.server(route.pool, server).pause.failed(self.now) {
+        if self.tools.router.pools.server(route.pool, server).pause.failed(self.tools.now) {
             log::warn!("server {} does not accept connections: {why}", self.server_name(route.pool, server));
         }
     }
 
     fn server_name(&self, pool: PoolId, server: ServerId) -> String {
-        let pool = &self.router.config.pools[pool.0 as usize];
+        let pool = &self.tools.router.config.pools[pool.0 as usize];
         format!("{}/{}", pool.name, pool.servers[server.0 as usize].name)
     }
 }

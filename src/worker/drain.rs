@@ -8,7 +8,7 @@ use crate::net::Network;
 impl<N: Network> Core<N> {
     /// No request begins after this but those whose head has begun to arrive, in the kernel at least.
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.tools.draining = true;
         for key in self.clients.keys() {
             let client = &mut self.clients[key];
             // A request that has come but was not reported yet is still one.
@@ -29,7 +29,7 @@ impl<N: Network> Core<N> {
             match self.clients.get(key).and_then(|c| c.role.lane) {
                 Some(lane) => {
                     let phase = self.phase(lane);
-                    self.cut(lane, Failure::STOPPED, phase);
+                    self.cut(lane, Failure::Stopped, phase);
                 }
                 None => _ = self.close_client(key),
             }

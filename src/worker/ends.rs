@@ -8,8 +8,8 @@ use crate::net::Transport;
 /// A client that is not there any more, by the half it left in.
 pub fn client_gone(lane: &Lane) -> Failure {
     match lane.exchange.request {
-        RequestHalf::Body if !lane.exchange.tunnel => Failure::REQUEST_GONE,
-        _ => Failure::CLIENT_GONE,
+        RequestHalf::Body if !lane.exchange.tunnel => Failure::RequestGone,
+        _ => Failure::ClientGone,
     }
 }
 
@@ -36,7 +36,7 @@ pub fn phase_of(lane: &Lane, backend: Option<BackendState>) -> Phase {
 /// The server's connection ended: before anything of a response came, or in its middle.
 pub fn closed_early(lane: &Lane) -> Failure {
     match lane.exchange.response {
-        ResponseHalf::Waiting => Failure::SERVER_CLOSED,
-        _ => Failure::RESPONSE_CUT,
+        ResponseHalf::Waiting => Failure::ServerClosed,
+        _ => Failure::ResponseCut,
     }
 }

@@ -132,14 +132,20 @@ impl EventLoop {
         if self.core.has_turns() {
             return Some(Duration::ZERO);
         }
-        let accept_again = self.can_accept().then(|| self.seat.accept_after());
-        let access = self.core.access_waits().then_some(self.access_sent + ACCESS_DELAY);
-        let trim = self.core.has_surplus().then_some(self.trimmed + TRIM_EVERY);
-        let first = [self.core.next_timer(), accept_again, access, trim, self.drain_until];
-        let first = first.into_iter().flatten().min()?;
-        let now = self.zero.elapsed().as_micros() as u64;
-        // epoll counts milliseconds; mio rounds up, so a timer is due when we wake.
-        Some(Duration::from_micros(first.saturating_sub(now)))
+        let never = u64::MAX;
+        let mut first = self.core.next_timer().unwrap_or(never).min(self.drain_until.unwrap_or(never));
+        if self.can_accept() {
+            first = first.min(self.seat.accept_after());
+        }
+        if self.core.access_waits() {
+            first = first.min(self.access_sent + ACCESS_DELAY);
+        }
+        if self.core.has_surplus() {
+            first = first.min(self.trimmed + TRIM_EVERY);
+        }
+        // From the beginning of the turn that ends here: what comes too late by is what the turn took. epoll counts
+        // milliseconds; mio rounds up, so a timer is due when we wake.
+        (first != never).then(|| Duration::from_micros(first.saturating_sub(self.core.now())))
     }
 
     /// Hands every event's readiness to whom it belongs.

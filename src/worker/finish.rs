@@ -35,11 +35,12 @@ impl<N: Network> Core<N> {
     /// Tells the client what went wrong.
     #[cold]
     pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
-        self.lanes[lane as usize].exchange.ends(failure.end, phase);
-        if failure.end == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body {
+        self.lanes[lane as usize].exchange.ends(failure.end(), phase);
+        if failure.end() == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body
+        {
             self.lanes[lane as usize].exchange.close_client = true;
         }
-        let body = plain(&mut self.scratch.response, failure.status, failure.text, &self.date);
+        let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
         self.answer(lane, &body)
     }
 
@@ -51,7 +52,7 @@ impl<N: Network> Core<N> {
         // What follows a CONNECT may be meant for a tunnel, so it is never read as a request.
         x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
-        scripted(&mut self.scratch.response, answer.status, fields, length, &self.date);
+        scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
         self.answer(lane, &answer.body)
     }
 
@@ -61,37 +62,37 @@ impl<N: Network> Core<N> {
         let x = &mut self.lanes[lane as usize].exchange;
         x.end = End::Answered;
         x.close_client |= x.request == RequestHalf::Body;
-        last_hop(&mut self.scratch.response, &self.date);
+        last_hop(&mut self.tools.response, &self.tools.date);
         self.answer(lane, b"")
     }
 
     /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
     fn answer(&mut self, lane: u32, body: &[u8]) -> Step {
-        let draining = self.draining;
+        let draining = self.tools.draining;
         let Lane { exchange: x, client, .. } = &mut *self.lanes[lane as usize];
         let key = *client;
-        x.status = self.scratch.response.status;
+        x.status = self.tools.response.status;
         x.begun = true;
         x.response = ResponseHalf::Done;
         let is_head = x.head.method == Method::Head;
         let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
-        let has_body = !is_head && self.scratch.response.framing != Framing::None;
+        let has_body = !is_head && self.tools.response.framing != Framing::None;
         if has_body {
             x.sent += body.len() as u64;
         }
         if self.clients[key].is_flushed() {
             // The client's time to take it begins now, and not when it was last written to.
-            self.clients[key].write_at = self.now;
+            self.clients[key].write_at = self.tools.now;
         }
-        let head = std::mem::take(&mut self.scratch.response);
+        let head = std::mem::take(&mut self.tools.response);
         let (codec, mut out) = self.sink(key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         if has_body {
             out.put(body);
         }
         codec.encode_end(None, &mut out);
-        self.scratch.response = head;
+        self.tools.response = head;
         self.lanes[lane as usize].exchange.close_client |= persistence == Persistence::Close;
         Step::Again
     }
@@ -102,13 +103,13 @@ impl<N: Network> Core<N> {
         let lane = self.lanes.remove(lane as usize);
         self.record(&lane);
         let (x, key) = (&lane.exchange, lane.client);
-        let draining = self.draining;
+        let draining = self.tools.draining;
         let client = &mut self.clients[key];
-        self.pipes.give_back(client.spliced.take());
+        self.tools.pipes.give_back(client.spliced.take());
         client.role.lane = None;
         client.role.served = true;
         client.role.codec.next_message();
-        client.read_at = self.now;
+        client.read_at = self.tools.now;
         let more = !client.input.is_empty() || client.readable;
         let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
@@ -129,7 +130,7 @@ impl<N: Network> Core<N> {
     pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
-        lane.exchange.ends(failure.end, phase);
+        lane.exchange.ends(failure.end(), phase);
         self.record(&lane);
         let (begun, key) = (lane.exchange.begun, lane.client);
         self.clients[key].role.lane = None;
@@ -144,7 +145,7 @@ impl<N: Network> Core<N> {
         let lane = self.clients.get(key).and_then(|c| c.role.lane);
         if let Some(lane) = lane.filter(|l| self.lanes.contains(*l as usize)) {
             let phase = self.phase(lane);
-            self.cut(lane, Failure::INTERNAL, phase);
+            self.cut(lane, Failure::Internal, phase);
         }
         self.close_client(key);
     }
@@ -160,8 +161,8 @@ impl<N: Network> Core<N> {
         let x = &lane.exchange;
         let Some(access) = &mut self.access else { return };
         let mut times = x.times;
-        times.end = x.elapsed(self.now);
-        let config = &self.router.config;
+        times.end = x.elapsed(self.tools.now);
+        let config = &self.tools.router.config;
         let pool = lane.route.map(|r| &config.pools[r.pool.0 as usize]);
         let server = pool.zip(lane.server).map(|(pool, server)| &pool.servers[server.0 as usize]);
         let text = |tag| x.head.fields.get(tag).unwrap_or_default();

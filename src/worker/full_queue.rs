@@ -32,16 +32,16 @@ impl<N: Network> Core<N> {
     /// No server is left, and one of them at least has only too much to do.
     #[cold]
     pub(super) fn wait_for_queue(&mut self, key: u32) -> Step {
-        let now = self.now;
+        let now = self.tools.now;
         let lane = &mut self.lanes[key as usize];
         let Some(route) = lane.route else {
-            return self.answer_failure(key, Failure::INTERNAL, Phase::Connect);
+            return self.answer_failure(key, Failure::Internal, Phase::Connect);
         };
         let since = lane.queue_wait.map_or(now, |wait| wait.since);
-        let connect = self.router.config.pools[route.pool.0 as usize].timeouts.connect;
+        let connect = self.tools.router.config.pools[route.pool.0 as usize].timeouts.connect;
         let until = since + connect.as_micros() as u64;
         if now >= until {
-            return self.answer_failure(key, Failure::QUEUE_FULL, Phase::Connect);
+            return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
         }
         let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
         lane.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });

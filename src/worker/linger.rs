@@ -37,8 +37,8 @@ impl<N: Network> Core<N> {
         let client = &mut self.clients[key];
         // A peer that is gone already makes this fail; reading will say so.
         let _ = client.stream.shutdown_write();
-        client.read_at = self.now;
-        client.role.lingering = Some(Box::new(Lingering { until: self.now + TOTAL, left: BYTES }));
+        client.read_at = self.tools.now;
+        client.role.lingering = Some(Box::new(Lingering { until: self.tools.now + TOTAL, left: BYTES }));
         Step::Again
     }
 
@@ -47,7 +47,7 @@ impl<N: Network> Core<N> {
         let client = &mut self.clients[key];
         for _ in 0..READS {
             let dropped = client.input.len() as u64;
-            client.input.clear(&mut self.blocks);
+            client.input.clear(&mut self.tools.blocks);
             let Some(lingering) = &mut client.role.lingering else { return Step::Wait };
             if client.eof {
                 return self.close_client(key);
@@ -57,13 +57,13 @@ impl<N: Network> Core<N> {
                 return self.close_client(key);
             }
             lingering.left -= dropped;
-            match client.fill(&mut self.blocks, self.now) {
+            match client.fill(&mut self.tools.blocks, self.tools.now) {
                 Ok(true) => {}
                 Ok(false) => return Step::Wait,
                 Err(_) => return self.close_client(key),
             }
         }
-        client.input.clear(&mut self.blocks);
+        client.input.clear(&mut self.tools.blocks);
         self.queue_client(key);
         Step::Wait
     }

@@ -29,6 +29,7 @@
 
 mod accept;
 mod admit;
+mod body_out;
 mod connection;
 mod core;
 mod crowd;

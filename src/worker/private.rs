@@ -29,9 +29,10 @@ pub(super) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
     /// Writes the header into a new connection's output, where the pool wants one.
+    #[cold]
     pub(super) fn announce_client(&mut self, lane: u32, backend: u32) {
         let pool = self.backends[backend].role.pool;
-        let Some(version) = self.router.config.pools[pool.0 as usize].send_proxy else { return };
+        let Some(version) = self.tools.router.config.pools[pool.0 as usize].send_proxy else { return };
         let lane = &self.lanes[lane as usize];
         let client = &self.clients[lane.client];
         let announced = lane.exchange.client;
@@ -44,7 +45,7 @@ impl<N: Network> Core<N> {
         });
         let backend = &mut self.backends[backend];
         backend.role.private = Some(Box::new(Private { owner: lane.client, announced }));
-        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.blocks };
+        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
         proxy::write(version, addresses, out);
     }
 
@@ -59,7 +60,7 @@ impl<N: Network> Core<N> {
         let (owner, announced) =
             (self.lanes[lane as usize].client, self.lanes[lane as usize].exchange.client);
         let wanted = Private { owner, announced };
-        let (backends, now) = (&self.backends, self.now);
+        let (backends, now) = (&self.backends, self.tools.now);
         let kept = self.kept.get_mut(&owner)?;
         let at = kept.iter().rposition(|key| {
             let role = &backends[*key].role;

@@ -26,7 +26,7 @@ impl<N: Network> Core<N> {
             return self.admit(stream, ClientSide::new(peer, Arrival::Awaited, false));
         }
         self.tally.parted(Parting::Proxy);
-        if let Some(n) = self.proxy_refusals.untrusted.count(self.now) {
+        if let Some(n) = self.proxy_refusals.untrusted.count(self.tools.now) {
             let from = shown(address);
             log::warn!("proxy_protocol: {n} connections refused: not in trusted; the last was from {from}");
         }
@@ -38,10 +38,10 @@ impl<N: Network> Core<N> {
         let client = &mut self.clients[key];
         match proxy::read(client.input.bytes()) {
             Ok(Some(header)) => {
-                client.input.consume(&mut self.blocks, header.consumed);
+                client.input.consume(&mut self.tools.blocks, header.consumed);
                 // The time for the request's head begins with its own first byte.
                 client.role.head_since = NO_HEAD;
-                client.read_at = self.now;
+                client.read_at = self.tools.now;
                 if self.believe(key, header.on_behalf) { Step::Again } else { self.close_client(key) }
             }
             Ok(None) if client.eof && client.input.is_empty() => self.close_client(key),
@@ -86,7 +86,7 @@ impl<N: Network> Core<N> {
 
     fn refuse_proxied(&mut self, key: u32, why: &str) -> Step {
         self.tally.parted(Parting::Proxy);
-        if let Some(n) = self.proxy_refusals.bad.count(self.now) {
+        if let Some(n) = self.proxy_refusals.bad.count(self.tools.now) {
             let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address()));
             log::warn!("proxy_protocol: {n} connections closed: {why}; the last was from {from}");
         }
@@ -94,7 +94,7 @@ impl<N: Network> Core<N> {
     }
 
     pub(super) fn peer(&self, address: Option<SocketAddr>) -> Peer {
-        Peer::new(address, self.router.config.settings.trusted.has(address))
+        Peer::new(address, self.tools.router.config.settings.trusted.has(address))
     }
 }
 

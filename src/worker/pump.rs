@@ -24,17 +24,18 @@ use crate::route::Router;
 /// Rounds of both directions before others get their turn.
 const ROUNDS: usize = 2;
 
-/// What the pump needs besides the pair.
-pub struct Tools<'a, S: Transport> {
-    pub blocks: &'a mut Pool,
-    pub pipes: &'a mut Pipes<S::Pipe>,
-    pub router: &'a mut Router,
-    pub errors: &'a mut ScriptErrors,
+/// What the pump needs besides the pair. The worker has it as one piece, so that no turn has to put it together.
+pub struct Tools<S: Transport> {
+    pub blocks: Pool,
+    pub pipes: Pipes<S::Pipe>,
+    pub router: Router,
+    pub errors: ScriptErrors,
     /// Storage for what is decoded and passed on at once.
-    pub response: &'a mut ResponseHead,
-    pub trailers: &'a mut Fields,
-    pub date: &'a [u8],
+    pub response: ResponseHead,
+    pub trailers: Fields,
+    /// The one clock reading of this turn, in microseconds, and the date it shows.
     pub now: u64,
+    pub date: Vec<u8>,
     pub draining: bool,
 }
 
@@ -74,7 +75,7 @@ pub fn turn<S: Transport>(
     client: &mut Client<S>,
     mut backend: Option<&mut Backend<S>>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Outcome {
     for _ in 0..ROUNDS {
         if let Some(outcome) = round(client, backend.as_deref_mut(), lane, tools) {
@@ -91,7 +92,7 @@ fn round<S: Transport>(
     client: &mut Client<S>,
     mut backend: Option<&mut Backend<S>>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Option<Outcome> {
     let mut moved = false;
     if let Some(backend) = backend.as_deref_mut().filter(|b| b.role.state == BackendState::Busy) {
@@ -100,9 +101,9 @@ fn round<S: Transport>(
             Err(failure) => return Some(Outcome::Failed(failure)),
         }
     }
-    match client.flush(tools.blocks, tools.now) {
+    match client.flush(&mut tools.blocks, tools.now) {
         Ok(any) => moved |= any && lane.exchange.response != ResponseHalf::Done,
-        Err(_) => return Some(Outcome::Failed(Failure::CLIENT_GONE)),
+        Err(_) => return Some(Outcome::Failed(Failure::ClientGone)),
     }
     if lane.exchange.is_response_done() {
         let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
@@ -125,7 +126,7 @@ fn both_ways<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let mut moved = request_way(client, backend, lane, tools)?;
     moved |= flush_backend(backend, lane, tools)? && lane.exchange.request != RequestHalf::Done;

@@ -14,17 +14,17 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let Some(key) = lane.backend.take() else { return };
         let backend = &mut self.backends[key];
-        self.router.pools.request_ends(backend.role.pool, backend.role.server);
+        self.tools.router.pools.request_ends(backend.role.pool, backend.role.server);
         backend.role.lane = None;
         // Where the last read filled its space to the brim: is there really more?
         let look = backend.readable && !backend.read_closed;
-        let broken = look && backend.fill(&mut self.blocks, self.now).is_err();
-        self.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        let broken = look && backend.fill(&mut self.tools.blocks, self.tools.now).is_err();
+        self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
         let clean = lane.exchange.request == RequestHalf::Done
             && role.keep_alive
-            && !(lane.exchange.tunnel || self.draining || role.write_failed)
+            && !(lane.exchange.tunnel || self.tools.draining || role.write_failed)
             && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
             && flushed;
@@ -32,12 +32,12 @@ impl<N: Network> Core<N> {
             return self.close_backend(key);
         }
         role.state = BackendState::Idle;
-        role.since = self.now;
+        role.since = self.tools.now;
         match role.private.as_ref().map(|private| private.owner) {
             Some(owner) => self.keep(key, owner),
             None => {
-                let idle = Idle { connection: key, since: self.now };
-                self.router.pools.server(role.pool, role.server).idle.put(idle);
+                let idle = Idle { connection: key, since: self.tools.now };
+                self.tools.router.pools.server(role.pool, role.server).idle.put(idle);
             }
         }
         self.watch_backend(key);
@@ -50,7 +50,7 @@ impl<N: Network> Core<N> {
         let role = &mut self.backends[key].role;
         role.lane = None;
         let wrote = role.wrote;
-        self.router.pools.request_ends(role.pool, role.server);
+        self.tools.router.pools.request_ends(role.pool, role.server);
         self.close_backend(key);
         wrote
     }
@@ -58,12 +58,12 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(super) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
-        backend.discard(&mut self.blocks);
+        backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
         match (backend.role.state, &backend.role.private) {
             (BackendState::Idle, Some(private)) => self.forget_kept(key, private.owner),
             (BackendState::Idle, None) => {
-                self.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+                self.tools.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
             }
             _ => {}
         }

@@ -18,7 +18,7 @@ pub fn request_way<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
     while lane.exchange.request == RequestHalf::Body
@@ -42,7 +42,7 @@ fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<Progress, Failure> {
     if client.input.is_empty() && !client.eof {
         return match splice::request(client, backend, lane, tools)? {
@@ -51,7 +51,7 @@ fn step<S: Transport>(
             Spliced::Moved => Ok(Progress::Read),
         };
     }
-    let (head, trailers) = (&mut lane.exchange.head, &mut *tools.trailers);
+    let (head, trailers) = (&mut lane.exchange.head, &mut &mut tools.trailers);
     let decoded = client
         .role
         .codec
@@ -62,7 +62,7 @@ fn step<S: Transport>(
             pass_request(client, backend, lane, &step, tools)?;
             Ok(Progress::Passed)
         }
-        None if client.eof => Err(Failure::REQUEST_CUT),
+        None if client.eof => Err(Failure::RequestCut),
         None => fill_client(client, lane, tools),
     }
 }
@@ -70,9 +70,9 @@ fn step<S: Transport>(
 fn fill_client<S: Transport>(
     client: &mut Client<S>,
     lane: &Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<Progress, Failure> {
-    client.fill(tools.blocks, tools.now).map(Progress::of_read).map_err(|_| client_gone(lane))
+    client.fill(&mut tools.blocks, tools.now).map(Progress::of_read).map_err(|_| client_gone(lane))
 }
 
 fn pass_request<S: Transport>(
@@ -80,7 +80,7 @@ fn pass_request<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
     step: &Decoded,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     let x = &mut lane.exchange;
     if let Event::Body(range) = &step.event {
@@ -89,25 +89,25 @@ fn pass_request<S: Transport>(
         x.received += body.len() as u64;
         let most = tools.router.config.settings.max_body;
         if !x.tunnel && most.is_some_and(|most| x.received > most) {
-            return Err(Failure::TOO_LARGE);
+            return Err(Failure::TooLarge);
         }
         x.body_taken = true;
         let parts = [frame.before(), body, frame.after()];
         backend.role.wrote = true;
         let more = client.input.len() > step.consumed;
-        if backend.send_body(tools.blocks, parts, more, tools.now).is_err() {
+        if backend.send_body(&mut tools.blocks, parts, more, tools.now).is_err() {
             writing_failed(backend, tools);
         }
     }
-    client.input.consume(tools.blocks, step.consumed);
+    client.input.consume(&mut tools.blocks, step.consumed);
     if step.end {
         x.request = RequestHalf::Done;
         x.body_taken = true;
         if x.tunnel {
             backend.write_end = WriteEnd::Wanted;
         } else {
-            let trailers = (step.event == Event::Trailers).then_some(&*tools.trailers);
-            let out = &mut OutputSink { output: &mut backend.output, blocks: tools.blocks };
+            let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+            let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
             backend.role.codec.encode_end(trailers, out);
         }
     }
@@ -117,14 +117,14 @@ fn pass_request<S: Transport>(
 pub fn flush_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    match backend.flush(tools.blocks, tools.now) {
+    match backend.flush(&mut tools.blocks, tools.now) {
         Ok(moved) => {
             backend.role.wrote |= moved;
             Ok(moved)
         }
-        Err(_) if lane.exchange.tunnel => Err(Failure::RESPONSE_CUT),
+        Err(_) if lane.exchange.tunnel => Err(Failure::ResponseCut),
         Err(_) => {
             writing_failed(backend, tools);
             Ok(true)
@@ -134,9 +134,9 @@ pub fn flush_backend<S: Transport>(
 
 /// A server may answer and close without having read the whole request: what it said is still to be read, so a
 /// failed write ends only the writing.
-fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<'_, S>) {
+fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
     backend.role.write_failed = true;
-    backend.clear_output(tools.blocks);
+    backend.clear_output(&mut tools.blocks);
     backend.readable = true;
     backend.read_closed = true;
 }

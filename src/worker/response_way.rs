@@ -22,10 +22,14 @@ pub fn response_way<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let (mut moved, mut reads) = (false, 0);
-    while lane.exchange.response != ResponseHalf::Done && reads < READS && client.room() > 0 {
+    while lane.exchange.response != ResponseHalf::Done
+        && reads < READS
+        && !backend.is_silent()
+        && client.room() > 0
+    {
         match step(client, backend, lane, tools)? {
             Progress::Stuck => break,
             Progress::Read => reads += 1,
@@ -42,7 +46,7 @@ fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<Progress, Failure> {
     let reads = backend.input.is_empty() && !backend.eof;
     if reads {
@@ -65,14 +69,14 @@ fn step<S: Transport>(
     let decoded = backend
         .role
         .codec
-        .decode(bytes, backend.eof, client.room(), tools.response, tools.trailers)
+        .decode(bytes, backend.eof, client.room(), &mut tools.response, &mut tools.trailers)
         .map_err(Failure::of_response)?;
     match decoded {
         Some(step) => {
             pass_response(client, backend, lane, &step, tools)?;
             Ok(if reads { Progress::Read } else { Progress::Passed })
         }
-        None if backend.eof => Err(Failure::RESPONSE_CUT),
+        None if backend.eof => Err(Failure::ResponseCut),
         None => fill_backend(backend, lane, tools).map(Progress::of_read),
     }
 }
@@ -80,9 +84,9 @@ fn step<S: Transport>(
 fn fill_backend<S: Transport>(
     backend: &mut Backend<S>,
     lane: &Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    backend.fill(tools.blocks, tools.now).map_err(|_| closed_early(lane))
+    backend.fill(&mut tools.blocks, tools.now).map_err(|_| closed_early(lane))
 }
 
 fn pass_response<S: Transport>(
@@ -90,7 +94,7 @@ fn pass_response<S: Transport>(
     backend: &mut Backend<S>,
     lane: &mut Lane,
     step: &Decoded,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     let (mut consumed, mut end) = (step.consumed, step.end);
     match &step.event {
@@ -108,7 +112,7 @@ fn pass_response<S: Transport>(
         Event::Body(range) => pass_body(client, backend, lane, (range.clone(), consumed), tools)?,
         Event::Nothing | Event::Trailers => {}
     }
-    backend.input.consume(tools.blocks, consumed);
+    backend.input.consume(&mut tools.blocks, consumed);
     if end {
         end_response(client, lane, step, tools);
     }
@@ -121,29 +125,24 @@ fn pass_body<S: Transport>(
     backend: &Backend<S>,
     lane: &mut Lane,
     (range, done): (Range<usize>, usize),
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     let more = backend.input.len() > done;
     let body = &backend.input.bytes()[range];
     let frame = client.role.codec.frame_body(body.len());
     lane.exchange.sent += body.len() as u64;
     let parts = [frame.before(), body, frame.after()];
-    client.send_body(tools.blocks, parts, more, tools.now).map_err(|_| Failure::CLIENT_GONE)
+    client.send_body(&mut tools.blocks, parts, more, tools.now).map_err(|_| Failure::ClientGone)
 }
 
-fn end_response<S: Transport>(
-    client: &mut Client<S>,
-    lane: &mut Lane,
-    step: &Decoded,
-    tools: &mut Tools<'_, S>,
-) {
+fn end_response<S: Transport>(client: &mut Client<S>, lane: &mut Lane, step: &Decoded, tools: &mut Tools<S>) {
     lane.exchange.response = ResponseHalf::Done;
     if lane.exchange.tunnel {
         client.write_end = WriteEnd::Wanted;
         return;
     }
-    let trailers = (step.event == Event::Trailers).then_some(&*tools.trailers);
-    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
+    let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     if client.role.codec.encode_end(trailers, out) == After::MustClose {
         lane.exchange.close_client = true;
     }
@@ -153,9 +152,9 @@ fn pass_response_head<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
-    match lane.exchange.response_head(tools.response)? {
+    match lane.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, lane, tools, pass),
         ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {
@@ -170,16 +169,16 @@ fn pass_response_head<S: Transport>(
 }
 
 #[cold]
-fn pass_interim<S: Transport>(client: &mut Client<S>, lane: &mut Lane, tools: &mut Tools<'_, S>, pass: bool) {
+fn pass_interim<S: Transport>(client: &mut Client<S>, lane: &mut Lane, tools: &mut Tools<S>, pass: bool) {
     if !pass {
         return;
     }
     if tools.response.status == 100 {
         lane.exchange.asked_for_body.get_or_insert(tools.now);
     }
-    rewrite_interim(tools.response);
-    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
-    client.role.codec.encode_interim(tools.response, out);
+    rewrite_interim(&mut tools.response);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    client.role.codec.encode_interim(&tools.response, out);
 }
 
 #[cold]
@@ -187,12 +186,12 @@ fn pass_switch<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) {
     backend.role.codec.switch();
-    rewrite_response(tools.response, tools.date);
-    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
-    client.role.codec.encode_switch(tools.response, out);
+    rewrite_response(&mut tools.response, &tools.date);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    client.role.codec.encode_switch(&tools.response, out);
     lane.exchange.begun = true;
     lane.exchange.close_client = true;
 }
@@ -200,28 +199,28 @@ fn pass_switch<S: Transport>(
 fn pass_final_head<S: Transport>(
     client: &mut Client<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
-    rewrite_response(tools.response, tools.date);
+    rewrite_response(&mut tools.response, &tools.date);
     if tools.router.config.on_response {
         ask_script(lane, tools)?;
     }
     let x = &mut lane.exchange;
     let facts = RequestFacts::of(&x.head);
     let persistence = x.persistence(tools.draining);
-    let out = &mut OutputSink { output: &mut client.output, blocks: tools.blocks };
-    let (_, persistence) = client.role.codec.encode_head(facts, tools.response, persistence, out);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    let (_, persistence) = client.role.codec.encode_head(facts, &tools.response, persistence, out);
     x.begun = true;
     x.close_client |= persistence == Persistence::Close;
     Ok(())
 }
 
 #[inline(never)]
-fn ask_script<S: Transport>(lane: &mut Lane, tools: &mut Tools<'_, S>) -> Result<(), Failure> {
+fn ask_script<S: Transport>(lane: &mut Lane, tools: &mut Tools<S>) -> Result<(), Failure> {
     let x = &mut lane.exchange;
     let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-    tools.router.respond(&mut x.head, about, tools.response).map_err(|error| {
+    tools.router.respond(&mut x.head, about, &mut tools.response).map_err(|error| {
         tools.errors.log("on_response", &error, "", tools.now);
-        Failure::SCRIPT
+        Failure::Script
     })
 }

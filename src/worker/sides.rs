@@ -11,7 +11,6 @@ use crate::balance::Tried;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::{Exchange, Failure};
 use crate::h1;
-use crate::http::{Fields, ResponseHead};
 use crate::route::Route;
 
 pub type Client<S> = Connection<S, ClientSide>;
@@ -160,13 +159,11 @@ impl Lane {
     }
 }
 
-/// Storage that one step uses and the next step uses again.
+/// Lanes that wait for their request.
 #[derive(Default)]
 pub struct Scratch {
     /// The lane of the next request that comes, whoever sends it: its head is read into its place.
     pub next: Box<Lane>,
-    pub response: ResponseHead,
-    pub trailers: Fields,
     /// Lanes whose exchange ended, for the next ones.
     #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a lane is not moved")]
     pub spare: Vec<Box<Lane>>,

@@ -40,10 +40,10 @@ pub fn response<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
     let left = backend.role.codec.known_rest();
-    match fit(backend, client, left, tools.pipes) {
+    match fit(backend, client, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
@@ -56,7 +56,7 @@ pub fn response<S: Transport>(
     };
     lane.exchange.sent += n as u64;
     client.role.codec.frame_body(n);
-    client.flush(tools.blocks, tools.now).map_err(|_| Failure::CLIENT_GONE)?;
+    client.flush(&mut tools.blocks, tools.now).map_err(|_| Failure::ClientGone)?;
     if backend.role.codec.pass(n as u64) {
         lane.exchange.response = ResponseHalf::Done;
     }
@@ -68,10 +68,10 @@ pub fn request<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     lane: &mut Lane,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
     let left = client.role.codec.known_rest();
-    match fit(client, backend, left, tools.pipes) {
+    match fit(client, backend, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
@@ -148,7 +148,7 @@ fn fill<S: Transport, A, B>(
     from: &mut Connection<S, A>,
     to: &mut Connection<S, B>,
     left: u64,
-    tools: &mut Tools<'_, S>,
+    tools: &mut Tools<S>,
 ) -> io::Result<Came> {
     if !from.readable {
         return Ok(Came::Nothing);
@@ -168,7 +168,7 @@ fn fill<S: Transport, A, B>(
             from.read_at = tools.now;
             Ok(Came::Bytes(n))
         }
-        Err(error) => refused(from, error, tools.pipes),
+        Err(error) => refused(from, error, &mut tools.pipes),
     }
 }
 

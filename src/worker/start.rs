@@ -24,26 +24,25 @@ impl<N: Network> Core<N> {
             return self.left_early(key);
         }
         if client.input.is_empty() && !client.eof {
-            match client.fill(&mut self.blocks, self.now) {
+            match client.fill(&mut self.tools.blocks, self.tools.now) {
                 Ok(true) => {}
-                Ok(false) if self.draining => return self.close_client(key),
+                Ok(false) if self.tools.draining => return self.close_client(key),
                 Ok(false) => return Step::Wait,
                 Err(_) => return self.left_early(key),
             }
         }
         if !client.input.is_empty() {
-            client.role.head_since = client.role.head_since.min(self.now);
+            client.role.head_since = client.role.head_since.min(self.tools.now);
         }
         if client.role.arrival == Arrival::Awaited {
             return self.read_proxy_header(key);
         }
         let (bytes, eof) = (client.input.bytes(), client.eof);
-        let scratch = &mut self.scratch;
-        let decoded =
-            client.role.codec.decode(bytes, eof, 0, &mut scratch.next.exchange.head, &mut scratch.trailers);
+        let head = &mut self.scratch.next.exchange.head;
+        let decoded = client.role.codec.decode(bytes, eof, 0, head, &mut self.tools.trailers);
         match decoded {
             Ok(Some(step)) => {
-                client.input.consume(&mut self.blocks, step.consumed);
+                client.input.consume(&mut self.tools.blocks, step.consumed);
                 if step.event == Event::Head {
                     return self.start(key, step.end);
                 }
@@ -65,7 +64,7 @@ impl<N: Network> Core<N> {
         if client.eof {
             return self.left_early(key);
         }
-        match client.fill(&mut self.blocks, self.now) {
+        match client.fill(&mut self.tools.blocks, self.tools.now) {
             Ok(true) => Step::Again,
             Ok(false) => Step::Wait,
             Err(_) => self.left_early(key),
@@ -80,7 +79,7 @@ impl<N: Network> Core<N> {
             return self.close_client(key);
         }
         let lane = self.open_empty_lane(key);
-        self.cut(lane, Failure::REQUEST_GONE, Phase::Request)
+        self.cut(lane, Failure::RequestGone, Phase::Request)
     }
 
     /// A request head stands in the next lane.
@@ -88,7 +87,7 @@ impl<N: Network> Core<N> {
         let lane = self.open_lane(key, whole);
         let trusted = self.clients[key].role.peer.trusted;
         let x = &mut self.lanes[lane as usize].exchange;
-        let settings = &self.router.config.settings;
+        let settings = &self.tools.router.config.settings;
         let via = settings.via.as_ref().map(String::as_bytes);
         let peer = x.client;
         if trusted {
@@ -96,29 +95,39 @@ impl<N: Network> Core<N> {
             x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
         }
         let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via };
-        x.id = rewrite_request(&mut x.head, &inbound, &mut self.ids);
+        rewrite_request(&mut x.head, &inbound, &mut self.ids, &mut x.id);
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-        match self.router.decide(&mut x.head, about) {
+        match self.tools.router.decide(&mut x.head, about) {
+            Decision::Forward(route) => self.forward(lane, route),
+            other => self.start_otherwise(lane, other),
+        }
+    }
+
+    /// What the script wants, or failed to say, where that is not just to go to a pool.
+    #[cold]
+    fn start_otherwise(&mut self, lane: u32, decision: Decision) -> Step {
+        match decision {
             Decision::Forward(route) => self.forward(lane, route),
             Decision::Answer(answer) => self.answer_scripted(lane, &answer),
             Decision::Failed(error) => {
-                self.script_errors.log("on_request", &error, "", self.now);
-                self.fail(lane, Failure::SCRIPT)
+                self.tools.errors.log("on_request", &error, "", self.tools.now);
+                self.fail(lane, Failure::Script)
             }
             Decision::Fallback(route, error) => {
-                let pool = &self.router.config.pools[route.pool.0 as usize].name;
+                let pool = &self.tools.router.config.pools[route.pool.0 as usize].name;
                 let then = format!(" (the fallback pool {pool} takes the request)");
-                self.script_errors.log("on_request", &error, &then, self.now);
+                self.tools.errors.log("on_request", &error, &then, self.tools.now);
                 self.forward(lane, route)
             }
         }
     }
 
+    #[inline(always)]
     fn forward(&mut self, lane: u32, route: Route) -> Step {
-        let most = self.router.config.settings.max_body;
+        let most = self.tools.router.config.settings.max_body;
         let place = &mut self.lanes[lane as usize];
         if matches!((place.exchange.head.framing, most), (Framing::Exact(n), Some(most)) if n > most) {
-            return self.answer_failure(lane, Failure::TOO_LARGE, Phase::Request);
+            return self.answer_failure(lane, Failure::TooLarge, Phase::Request);
         }
         match passage(&mut place.exchange.head) {
             Passage::Forward => {
@@ -147,13 +156,13 @@ impl<N: Network> Core<N> {
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
-        self.fail(lane, Failure::HEAD_TIMEOUT)
+        self.fail(lane, Failure::HeadTimeout)
     }
 
     /// A lane for the request that this client begins; its head is what was read last.
     fn open_lane(&mut self, key: u32, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
-        let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.now);
+        let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let following = self.scratch.spare.pop().unwrap_or_default();
         let mut lane = std::mem::replace(&mut self.scratch.next, following);
         lane.begin(key, whole, start);
@@ -180,7 +189,7 @@ impl<N: Network> Core<N> {
 
     pub(super) fn sink(&mut self, key: u32) -> (&mut crate::h1::Server, OutputSink<'_>) {
         let client = &mut self.clients[key];
-        let out = OutputSink { output: &mut client.output, blocks: &mut self.blocks };
+        let out = OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks };
         (&mut client.role.codec, out)
     }
 
@@ -188,7 +197,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(super) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
-            client.discard(&mut self.blocks);
+            client.discard(&mut self.tools.blocks);
             self.crowd.leaves(&client.role);
             self.wheel.disarm(super::table::Token::timer_of(super::table::Side::Client, key));
             self.close_kept(key);

@@ -47,12 +47,12 @@ impl<N: Network> Core<N> {
 
     /// Tells other workers what this one has to do.
     pub fn tell_counts(&self) {
-        self.router.pools.tell_counts();
+        self.tools.router.pools.tell_counts();
     }
 
     /// Gives descriptors back that are only kept to be fast.
     pub fn close_idle(&mut self) {
-        self.pipes.close_spare();
+        self.tools.pipes.close_spare();
         for key in self.backends.keys() {
             if self.backends[key].role.state == BackendState::Idle {
                 self.close_backend(key);
@@ -66,12 +66,12 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_surplus(&self) -> bool {
-        self.blocks.has_surplus() || self.clients.has_surplus() || self.backends.has_surplus()
+        self.tools.blocks.has_surplus() || self.clients.has_surplus() || self.backends.has_surplus()
     }
 
     /// Frees what a burst left behind.
     pub fn trim(&mut self) {
-        self.blocks.trim();
+        self.tools.blocks.trim();
         self.clients.trim();
         self.backends.trim();
         self.wheel.trim();
@@ -80,25 +80,25 @@ impl<N: Network> Core<N> {
 
     /// What is allocated now, in use or kept.
     pub fn footprint(&self) -> Footprint {
-        let heads = [&self.scratch.response.fields, &self.scratch.trailers];
+        let heads = [&self.tools.response.fields, &self.tools.trailers];
         let spare = self.scratch.spare.iter().chain([&self.scratch.next]).map(|lane| lane.footprint());
         let running = self.lanes.iter().map(|(_, lane)| lane.footprint());
         Footprint {
             slots: self.clients.footprint() + self.backends.footprint(),
             timers: self.wheel.footprint(),
             lanes: spare.chain(running).sum::<usize>() + heads.map(Fields::footprint).iter().sum::<usize>(),
-            blocks: (self.blocks.lent() + self.blocks.spare()) * BLOCK,
+            blocks: (self.tools.blocks.lent() + self.tools.blocks.spare()) * BLOCK,
         }
     }
 
     /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
     pub fn blocks(&self) -> (usize, usize) {
-        (self.blocks.lent(), self.blocks.spare())
+        (self.tools.blocks.lent(), self.tools.blocks.spare())
     }
 
     /// Pipes that are in somebody's hands now.
     pub fn pipes(&self) -> usize {
-        self.pipes.out()
+        self.tools.pipes.out()
     }
 
     pub fn counts(&self) -> (usize, usize, usize) {

@@ -110,12 +110,12 @@ impl Reason {
     /// What the exchange ends with, where that is all there is to do.
     pub fn failure(self) -> Option<Failure> {
         match self {
-            Reason::Body => Some(Failure::BODY_TIMEOUT),
-            Reason::Write => Some(Failure::WRITE_TIMEOUT),
-            Reason::Tunnel => Some(Failure::TUNNEL_TIMEOUT),
-            Reason::Connect => Some(Failure::CONNECT_TIMEOUT),
-            Reason::Response => Some(Failure::RESPONSE_TIMEOUT),
-            Reason::Gap => Some(Failure::GAP_TIMEOUT),
+            Reason::Body => Some(Failure::BodyTimeout),
+            Reason::Write => Some(Failure::WriteTimeout),
+            Reason::Tunnel => Some(Failure::TunnelTimeout),
+            Reason::Connect => Some(Failure::ConnectTimeout),
+            Reason::Response => Some(Failure::ResponseTimeout),
+            Reason::Gap => Some(Failure::GapTimeout),
             Reason::Head
             | Reason::ProxyHeader
             | Reason::Silent

@@ -3,7 +3,7 @@
 
 use crate::h1::{Client, RequestFacts, Server};
 use crate::http::*;
-use rsp::exchange::{Ids, Inbound, rewrite_interim, rewrite_request, rewrite_response};
+use rsp::exchange::{Id, Ids, Inbound, rewrite_interim, rewrite_request, rewrite_response};
 
 /// A whole message.
 #[derive(Default)]
@@ -54,7 +54,7 @@ fn next<Head>(
 
 fn request(mut message: Message<RequestHead>) -> Vec<u8> {
     let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
-    rewrite_request(&mut message.head, &inbound, &mut Ids::new());
+    rewrite_request(&mut message.head, &inbound, &mut Ids::new(), &mut Id::default());
     let persistence = if message.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
     if message.head.fields.get(Name::Host).is_none() {
         message.head.fields.prepend(b"Host", b"server");
