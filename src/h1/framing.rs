@@ -60,6 +60,7 @@ impl Lengths {
     }
 }
 
+#[inline(always)]
 fn number(digits: &[u8]) -> Option<u64> {
     // Nineteen digits are less than 2^64 whatever they are.
     if digits.is_empty() || digits.len() > 19 {
@@ -84,6 +85,7 @@ fn value(digit: u8) -> Option<u64> {
 }
 
 /// Whether these digits say `n` as rsp would write it.
+#[inline(always)]
 pub(super) fn says(digits: &[u8], n: u64) -> bool {
     number(digits) == Some(n) && (digits.len() == 1 || digits[0] != b'0')
 }

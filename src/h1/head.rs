@@ -141,7 +141,7 @@ fn status(digits: &[u8]) -> Option<u16> {
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
     match field_line::parse(raw, 0, fields) {
         Ok(len) if len == raw.len() => {
-            fields.take_bytes(raw);
+            fields.take_bytes(&raw[..len - 2]);
             Ok(())
         }
         _ => Err(Fault::Trailers),

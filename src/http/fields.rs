@@ -42,6 +42,8 @@ pub struct Fields {
     list: Vec<Field>,
     /// Every tag in the list: so that what is not there need not be looked for.
     names: Names,
+    /// The lines may not stand plain, in order and one behind the other up to the end of the bytes.
+    bent: bool,
 }
 
 impl Fields {
@@ -49,19 +51,20 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
-        self.names = Names::default();
+        (self.names, self.bent) = (Names::default(), false);
     }
 
-    /// Takes a copy of `raw`, into which the fields point that were added by `add`.
+    /// Takes a copy of `raw`, into which the fields point that were added by `add`: it ends with the last one's line.
     pub fn take_bytes(&mut self, raw: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(raw);
     }
 
-    /// Adds a field whose spans point into the bytes.
+    /// Adds a field whose spans point into the bytes, and whose line begins where the one before it ends.
     #[inline]
     pub fn add(&mut self, field: Field) {
         self.names.add(field.tag);
+        self.bent |= !field.plain;
         self.list.push(field);
     }
 
@@ -76,6 +79,19 @@ impl Fields {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether the bytes end with all fields in order, as HTTP/1 writes them.
+    pub fn is_straight(&self) -> bool {
+        debug_assert!(self.bent || self.ends_with_lines());
+        !self.bent
+    }
+
+    fn ends_with_lines(&self) -> bool {
+        let ends = self.list.iter().map(|field| field.value.end as usize + 2);
+        let starts = self.list.iter().skip(1).map(|field| field.name.start as usize);
+        let in_order = self.list.is_empty() || ends.eq(starts.chain([self.bytes.len()]));
+        in_order && self.list.iter().all(|field| field.plain)
     }
 
     pub fn list(&self) -> &[Field] {
@@ -143,6 +159,7 @@ impl Fields {
 
     /// Writes `bytes` behind what is there and says where.
     pub fn store(&mut self, bytes: &[u8]) -> Span {
+        self.bent = true;
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         Span::new(start, self.bytes.len())
@@ -150,6 +167,7 @@ impl Fields {
 
     /// Writes several pieces behind what is there as one text and says where.
     pub fn store_all(&mut self, pieces: &[&[u8]]) -> Span {
+        self.bent = true;
         let start = self.bytes.len();
         for piece in pieces {
             self.bytes.extend_from_slice(piece);
@@ -195,10 +213,39 @@ impl Fields {
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
+    /// Writes a piece of what `add_lines` will add.
+    #[inline(always)]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The same for a piece that stands in the bytes already.
+    #[inline(always)]
+    pub fn put_copy(&mut self, piece: Span) {
+        self.bytes.extend_from_within(piece.start as usize..piece.end as usize);
+    }
+
+    /// Adds the fields whose lines, written as HTTP/1 does, are the end of the bytes: of each its tag, the length of
+    /// its name and that of its line.
+    #[inline(always)]
+    pub fn add_lines<const N: usize>(&mut self, lines: [(Name, usize, usize); N]) {
+        let mut start = self.bytes.len() - lines.iter().map(|(.., len)| len).sum::<usize>();
+        let fields = lines.map(|(tag, name, len)| {
+            let (colon, end) = (start + name, start + len - 2);
+            self.names.add(tag);
+            let field =
+                Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) };
+            start += len;
+            field
+        });
+        self.list.extend_from_slice(&fields);
+    }
+
     /// Adds a field at the front.
     pub fn prepend(&mut self, name: &[u8], value: &[u8]) {
         self.append(name, value);
         self.list.rotate_right(1);
+        self.bent = true;
     }
 
     /// Gives the first field of this name a new value, in its place, and removes the others; appends the field if
@@ -226,6 +273,7 @@ impl Fields {
     pub fn join(&mut self, tag: Name, more: &[u8]) {
         let Some(first) = self.list.iter().position(|f| f.tag == tag) else { return };
         let start = self.bytes.len();
+        self.bent = true;
         for field in self.list.iter().filter(|f| f.tag == tag && !f.value.is_empty()) {
             self.bytes.extend_from_within(field.value.start as usize..field.value.end as usize);
             self.bytes.extend_from_slice(b", ");
@@ -263,7 +311,7 @@ impl Fields {
 
     /// After fields have gone.
     fn note_names(&mut self) {
-        self.names = Names::default();
+        (self.names, self.bent) = (Names::default(), true);
         for field in &self.list {
             self.names.add(field.tag);
         }
@@ -304,6 +352,36 @@ mod tests {
         f.prepend(b"First", b"0");
         assert_eq!(shown(&f), r#"{"First": "0", "b": "new", "C": "4", "D": "5"}"#);
         assert_eq!(f.get_by_name(b"c"), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn whatever_changes_the_lines_is_seen_and_lines_behind_them_change_nothing() {
+        let mut f = fields(&[("Via", "1"), ("TE", "via")]);
+        f.put(b"Host: a\r\nVia: ");
+        f.put_copy(f.list()[1].value);
+        f.put(b"\r\n");
+        f.add_lines([(Name::Host, 4, 9), (Name::Via, 3, 10)]);
+        f.set(b"New", b"2");
+        assert_eq!(shown(&f), r#"{"Via": "1", "TE": "via", "Host": "a", "Via": "via", "New": "2"}"#);
+        assert!(f.is_straight() && f.has(Name::Host));
+        let named: Vec<Span> = f.elements(Name::Te).collect();
+        let ways: [&dyn Fn(&mut Fields); 8] = [
+            &|f| f.set(b"te", b"x"),
+            &|f| f.join(Name::Te, b"x"),
+            &|f| f.prepend(b"A", b"x"),
+            &|f| f.remove(b"te"),
+            &|f| f.remove_where(|tag, _| tag == Name::Te),
+            &|f| f.remove_named(&named, |_| false),
+            &|f| drop(f.store(b"x")),
+            &|f| drop(f.store_all(&[b"x"])),
+        ];
+        for change in ways {
+            let mut f = f.clone();
+            change(&mut f);
+            assert!(!f.is_straight());
+        }
+        f.clear();
+        assert!(f.is_straight());
     }
 
     #[test]

@@ -95,19 +95,35 @@ impl RequestHead {
     /// The target up to `?`.
     pub fn path(&self) -> &[u8] {
         let target = self.target();
-        memchr::memchr(b'?', target).map_or(target, |at| &target[..at])
+        query_mark(target).map_or(target, |at| &target[..at])
     }
 
     /// What follows the first `?` of the target.
     pub fn query(&self) -> Option<&[u8]> {
         let target = self.target();
-        memchr::memchr(b'?', target).map(|at| &target[at + 1..])
+        query_mark(target).map(|at| &target[at + 1..])
     }
 
     /// The host the client asked for, without port, in the case it came.
     pub fn host(&self) -> &[u8] {
         host_of(self.fields.get(Name::Host).unwrap_or_default())
     }
+}
+
+/// Where the first `?` is: eight bytes at a time, since most targets end before a longer search would have begun.
+#[inline(always)]
+fn query_mark(target: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = target.as_chunks::<8>();
+    for (word, at) in words.iter().zip((0..).step_by(8)) {
+        // A byte that is the mark becomes zero, and the lowest that is zero has its highest bit set here first.
+        let other = u64::from_le_bytes(*word) ^ ONES * b'?' as u64;
+        let found = other.wrapping_sub(ONES) & !other & ONES << 7;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| *byte == b'?').map(|at| target.len() - rest.len() + at)
 }
 
 /// `host[:port]` without the port; an IPv6 literal keeps its brackets.
