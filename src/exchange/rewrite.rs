@@ -63,13 +63,14 @@ fn add_each(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids) -> Id {
 #[inline(always)]
 fn add_together(fields: &mut Fields, peer: &SocketAddr, scheme: Scheme, host: Span, ids: &mut Ids) -> Id {
     const HOST: &[u8; 18] = b"X-Forwarded-Host: ";
-    let mut peer = PeerLine::of(peer);
-    let peer_len = peer.line().len();
+    let mut block = PeerLine::NEW;
+    block.put(peer);
+    let peer_len = block.line().len();
     let scheme_len = match scheme {
-        Scheme::Http => peer.put_behind(b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: "),
-        Scheme::Https => peer.put_behind(b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: "),
+        Scheme::Http => block.put_behind(b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: "),
+        Scheme::Https => block.put_behind(b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: "),
     } - HOST.len();
-    fields.put(&peer.bytes[..peer_len + scheme_len + HOST.len()]);
+    fields.put(&block.bytes[..peer_len + scheme_len + HOST.len()]);
     fields.put_copy(host);
     let id = ids.make();
     let mut line = *b"\r\nX-Request-ID: 00000000000000000000000000000000\r\n";
@@ -156,8 +157,9 @@ fn remove_claims(fields: &mut Fields) {
 }
 
 fn add_peer(fields: &mut Fields, peer: Option<SocketAddr>) {
-    let Some(peer) = &peer else { return };
-    let peer = PeerLine::of(peer);
+    let Some(address) = &peer else { return };
+    let mut peer = PeerLine::NEW;
+    peer.put(address);
     match fields.has(Name::XForwardedFor) {
         false => fields.append_pieces(Name::XForwardedFor, PeerLine::NAME, [peer.line()]),
         true => fields.join(Name::XForwardedFor, peer.ip()),
@@ -216,16 +218,20 @@ impl PeerLine {
     /// For what `put_behind` writes.
     const ROOM: usize = 44;
 
+    /// Before an address is put in.
+    const NEW: PeerLine = {
+        let mut bytes = [0; PeerLine::MAX + PeerLine::ROOM];
+        bytes.first_chunk_mut::<17>().unwrap().copy_from_slice(PeerLine::START);
+        PeerLine { bytes, end: PeerLine::START.len() }
+    };
+
     #[inline(always)]
-    fn of(peer: &SocketAddr) -> PeerLine {
-        let mut line = PeerLine { bytes: [0; PeerLine::MAX + PeerLine::ROOM], end: PeerLine::START.len() };
-        line.bytes[..line.end].copy_from_slice(PeerLine::START);
+    fn put(&mut self, peer: &SocketAddr) {
         match peer {
-            SocketAddr::V4(peer) => line.put_v4(*peer.ip()),
-            SocketAddr::V6(peer) => line.put_v6(*peer.ip()),
+            SocketAddr::V4(peer) => self.put_v4(*peer.ip()),
+            SocketAddr::V6(peer) => self.put_v6(*peer.ip()),
         }
-        line.bytes[line.end..line.end + 2].copy_from_slice(b"\r\n");
-        line
+        self.bytes[self.end..self.end + 2].copy_from_slice(b"\r\n");
     }
 
     #[inline(always)]
@@ -430,9 +436,12 @@ mod tests {
             LONGEST,
         ] {
             let ip: IpAddr = ip.parse().unwrap();
-            assert_eq!(PeerLine::of(&SocketAddr::new(ip, 80)).ip(), ip.to_string().as_bytes());
+            let mut line = PeerLine::NEW;
+            line.put(&SocketAddr::new(ip, 80));
+            assert_eq!(line.ip(), ip.to_string().as_bytes());
         }
-        let mapped = PeerLine::of(&"[::ffff:1.2.3.4]:80".parse().unwrap());
+        let mut mapped = PeerLine::NEW;
+        mapped.put(&"[::ffff:1.2.3.4]:80".parse().unwrap());
         assert_eq!(mapped.line(), b"X-Forwarded-For: 1.2.3.4\r\n");
     }
 

@@ -90,12 +90,14 @@ impl Copy<'_> {
         if !fields.is_straight() || fields.list().first()?.name.start as usize != fields_at {
             return None;
         }
-        let mut said = length == Length::Unsaid;
+        let (mut said, mut left_out) = (length == Length::Unsaid, None);
         if fields.has_any(OURS) {
             for field in fields.list().iter().filter(|field| OURS.has(field.tag)) {
                 if field.tag == Name::Connection {
-                    self.put(bytes.get(self.start..field.name.start as usize)?)?;
-                    self.start = field.value.end as usize + 2;
+                    if left_out.is_some() {
+                        return None;
+                    }
+                    left_out = Some((field.name.start as usize, field.value.end as usize + 2));
                 } else if said || !stays(field, length, fields) {
                     return None;
                 } else {
@@ -106,7 +108,14 @@ impl Copy<'_> {
         if !said {
             return None;
         }
-        self.put(bytes.get(self.start..)?)?;
+        if let Some((from, to)) = left_out {
+            self.put(bytes.get(self.start..from)?)?;
+            self.start = to;
+        }
+        // In most responses Connection is the last field.
+        if self.start != bytes.len() {
+            self.put(bytes.get(self.start..)?)?;
+        }
         self.finish(persistence)?;
         Some(self.len)
     }
