@@ -56,15 +56,19 @@ impl Writing {
         Frame::default()
     }
 
+    #[inline(always)]
     pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         match self {
-            Writing::Framed(Framing::None | Framing::Exact(0)) => return After::Reusable,
-            Writing::Framed(Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel) => {
-                return After::MustClose;
-            }
-            Writing::Framed(Framing::Chunked) => last_chunk(trailers, out),
-            Writing::WithoutTrailers => last_chunk(None, out),
+            Writing::Framed(Framing::None | Framing::Exact(0)) => After::Reusable,
+            Writing::Framed(Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel) => After::MustClose,
+            Writing::Framed(Framing::Chunked) => self.end_chunks(trailers, out),
+            Writing::WithoutTrailers => self.end_chunks(None, out),
         }
+    }
+
+    #[inline(never)]
+    fn end_chunks(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        last_chunk(trailers, out);
         *self = Writing::default();
         After::Reusable
     }
