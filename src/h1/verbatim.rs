@@ -6,7 +6,9 @@
 
 use super::encode::{Length, ending};
 use super::framing;
-use crate::http::{Field, Fields, Name, Names, Persistence, RequestHead, ResponseHead};
+use crate::http::{
+    Field, Fields, Framing, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span,
+};
 
 /// Writes a request head that says how long it is and whether the connection stays.
 pub(super) fn request(
@@ -25,7 +27,12 @@ pub(super) fn request(
         return None;
     }
     let copy = Copy { free, len: 0, start };
-    let len = copy.all(end + 11, &head.fields, length, persistence)?;
+    let len = copy.all(
+        end + 11,
+        &head.fields,
+        left_out(head.own, head.framing, &head.fields, length)?,
+        persistence,
+    )?;
     // Whatever came.
     *free.get_mut(end - start + 8)? = b'1';
     Some(len)
@@ -45,7 +52,12 @@ pub(super) fn response(
     if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
         return None;
     }
-    Copy { free, len: 0, start: 0 }.all(end + 2, &head.fields, length, persistence)
+    Copy { free, len: 0, start: 0 }.all(
+        end + 2,
+        &head.fields,
+        left_out(head.own, head.framing, &head.fields, length)?,
+        persistence,
+    )
 }
 
 /// Whether the storage begins with a status line of 1.1 that says this status.
@@ -77,40 +89,23 @@ impl Copy<'_> {
         Some(())
     }
 
-    /// What stands before `fields_at`, all fields, which begin there, and what ends the head.
+    /// What stands before `fields_at`, all fields, which begin there, but for a line that is left out, and what ends
+    /// the head.
     #[inline(always)]
     fn all(
         mut self,
         fields_at: usize,
         fields: &Fields,
-        length: Length,
+        left_out: Span,
         persistence: Persistence,
     ) -> Option<usize> {
         let bytes = fields.bytes();
         if !fields.is_straight() || fields.list().first()?.name.start as usize != fields_at {
             return None;
         }
-        let (mut said, mut left_out) = (length == Length::Unsaid, None);
-        if fields.has_any(OURS) {
-            for field in fields.list().iter().filter(|field| OURS.has(field.tag)) {
-                if field.tag == Name::Connection {
-                    if left_out.is_some() {
-                        return None;
-                    }
-                    left_out = Some((field.name.start as usize, field.value.end as usize + 2));
-                } else if said || !stays(field, length, fields) {
-                    return None;
-                } else {
-                    said = true;
-                }
-            }
-        }
-        if !said {
-            return None;
-        }
-        if let Some((from, to)) = left_out {
-            self.put(bytes.get(self.start..from)?)?;
-            self.start = to;
+        if !left_out.is_empty() {
+            self.put(bytes.get(self.start..left_out.start as usize)?)?;
+            self.start = left_out.end as usize;
         }
         // In most responses Connection is the last field.
         if self.start != bytes.len() {
@@ -129,6 +124,42 @@ impl Copy<'_> {
             other => self.put(ending(other)),
         }
     }
+}
+
+/// The line of Connection, empty if there is none. `None` if more has to be left out, or the length is not said as it
+/// is to be said.
+#[inline(always)]
+fn left_out(own: OwnLines, framing: Framing, fields: &Fields, length: Length) -> Option<Span> {
+    const LENGTHS: Names = Names::of(&[Name::ContentLength, Name::TransferEncoding]);
+    let is_said = match length {
+        // What came with a Content-Length was found to have this one.
+        Length::Exact(_) => Length::from(framing) == length,
+        Length::Unsaid => !fields.has_any(LENGTHS),
+        Length::AsItCame | Length::Chunked => false,
+    };
+    if own.usual && is_said {
+        debug_assert!(look_for_left_out(fields, length) == Some(own.connection));
+        return Some(own.connection);
+    }
+    look_for_left_out(fields, length)
+}
+
+#[inline(never)]
+fn look_for_left_out(fields: &Fields, length: Length) -> Option<Span> {
+    let (mut said, mut connection) = (length == Length::Unsaid, Span::default());
+    for field in fields.list().iter().filter(|field| OURS.has(field.tag)) {
+        if field.tag == Name::Connection {
+            if !connection.is_empty() {
+                return None;
+            }
+            connection = Span { start: field.name.start, end: field.value.end + 2 };
+        } else if said || !stays(field, length, fields) {
+            return None;
+        } else {
+            said = true;
+        }
+    }
+    said.then_some(connection)
 }
 
 /// Whether the field says the length just as it would be written.

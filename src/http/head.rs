@@ -65,6 +65,15 @@ impl Scheme {
     }
 }
 
+/// The lines of a head that every codec writes itself, as one found them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct OwnLines {
+    /// One Connection at most, and nothing of the length but one Content-Length at most, without needless zeros.
+    pub usual: bool,
+    /// The Connection line; empty where there is none.
+    pub connection: Span,
+}
+
 /// A request's start line, fields and what was decided about its body.
 #[derive(Default, Clone, Debug)]
 pub struct RequestHead {
@@ -81,6 +90,7 @@ pub struct RequestHead {
     pub upgrade: bool,
     /// Connection has an option that no `Connection` usually has: the name of a field of this hop, it may be.
     pub nominates: bool,
+    pub own: OwnLines,
 }
 
 impl RequestHead {
@@ -148,6 +158,7 @@ pub struct ResponseHead {
     pub upgrade: bool,
     /// As in a request.
     pub nominates: bool,
+    pub own: OwnLines,
 }
 
 impl ResponseHead {
