@@ -220,9 +220,12 @@ impl PeerLine {
 
     /// Before an address is put in.
     const NEW: PeerLine = {
-        let mut bytes = [0; PeerLine::MAX + PeerLine::ROOM];
-        bytes.first_chunk_mut::<17>().unwrap().copy_from_slice(PeerLine::START);
-        PeerLine { bytes, end: PeerLine::START.len() }
+        let (mut bytes, mut end) = ([0; PeerLine::MAX + PeerLine::ROOM], 0);
+        while end < PeerLine::START.len() {
+            bytes[end] = PeerLine::START[end];
+            end += 1;
+        }
+        PeerLine { bytes, end }
     };
 
     #[inline(always)]

@@ -127,7 +127,7 @@ fn query_mark(target: &[u8]) -> Option<usize> {
     let (words, rest) = target.as_chunks::<8>();
     for (word, at) in words.iter().zip((0..).step_by(8)) {
         // A byte that is the mark becomes zero, and the lowest that is zero has its highest bit set here first.
-        let other = u64::from_le_bytes(*word) ^ ONES * b'?' as u64;
+        let other = u64::from_le_bytes(*word) ^ (ONES * b'?' as u64);
         let found = other.wrapping_sub(ONES) & !other & ONES << 7;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
@@ -198,6 +198,26 @@ mod tests {
             head.target = head.fields.store(target.as_bytes());
             assert_eq!(head.path(), path.as_bytes());
             assert_eq!(head.query(), query.map(str::as_bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_question_mark_is_found_wherever_it_is() {
+        for len in 0..40 {
+            let mut target = vec![b'>'; len];
+            assert_eq!(query_mark(&target), None);
+            for at in (0..len).rev() {
+                target[at] = b'?';
+                assert_eq!(query_mark(&target), Some(at));
+                target[at] = b'@';
+                assert_eq!(query_mark(&target), (at + 1 < len).then_some(at + 1));
+                target[at] = b'?';
+            }
         }
     }
 }
