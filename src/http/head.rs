@@ -200,11 +200,6 @@ mod tests {
             assert_eq!(head.query(), query.map(str::as_bytes));
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn the_first_question_mark_is_found_wherever_it_is() {
