@@ -45,6 +45,11 @@ impl Coding {
 }
 
 impl Lengths {
+    /// What Content-Length says.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Digits only, in 64 bits, and only once: a second field is refused even if it says the same.
     pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
         if self.length.is_some() {

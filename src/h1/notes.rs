@@ -16,7 +16,7 @@ pub(super) struct Notes {
     pub(super) lengths: Lengths,
     pub(super) options: Options,
     hosts: usize,
-    /// Where the last Connection line stands, and whether it or the length are not as in `OwnLines::usual`.
+    /// Where the last Connection line stands, and whether it or the length are not as in `OwnLines`.
     connection: Span,
     unusual: bool,
     /// The first field that has no reading at all.
@@ -52,7 +52,8 @@ impl Notes {
     }
 
     fn note_content_length(&mut self, value: &[u8]) {
-        self.unusual |= matches!(value, [b'0', _, ..]);
+        // So long a one is not told from none.
+        self.unusual |= matches!(value, [b'0', _, ..]) || value.len() > 9;
         if let Err(fault) = self.lengths.note_content_length(value) {
             self.fault.get_or_insert(fault);
         }
@@ -64,7 +65,10 @@ impl Notes {
     }
 
     pub(super) fn own_lines(&self) -> OwnLines {
-        OwnLines { usual: !self.unusual, connection: self.connection }
+        match self.unusual {
+            false => OwnLines::usual(self.connection, self.lengths.length()),
+            true => OwnLines::default(),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {

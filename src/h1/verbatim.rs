@@ -6,9 +6,7 @@
 
 use super::encode::{Length, ending};
 use super::framing;
-use crate::http::{
-    Field, Fields, Framing, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span,
-};
+use crate::http::{Field, Fields, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span};
 
 /// Writes a request head that says how long it is and whether the connection stays.
 pub(super) fn request(
@@ -27,12 +25,7 @@ pub(super) fn request(
         return None;
     }
     let copy = Copy { free, len: 0, start };
-    let len = copy.all(
-        end + 11,
-        &head.fields,
-        left_out(head.own, head.framing, &head.fields, length)?,
-        persistence,
-    )?;
+    let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, persistence)?;
     // Whatever came.
     *free.get_mut(end - start + 8)? = b'1';
     Some(len)
@@ -55,7 +48,7 @@ pub(super) fn response(
     Copy { free, len: 0, start: 0 }.all(
         end + 2,
         &head.fields,
-        left_out(head.own, head.framing, &head.fields, length)?,
+        left_out(head.own, &head.fields, length)?,
         persistence,
     )
 }
@@ -129,17 +122,15 @@ impl Copy<'_> {
 /// The line of Connection, empty if there is none. `None` if more has to be left out, or the length is not said as it
 /// is to be said.
 #[inline(always)]
-fn left_out(own: OwnLines, framing: Framing, fields: &Fields, length: Length) -> Option<Span> {
-    const LENGTHS: Names = Names::of(&[Name::ContentLength, Name::TransferEncoding]);
-    let is_said = match length {
-        // What came with a Content-Length was found to have this one.
-        Length::Exact(_) => Length::from(framing) == length,
-        Length::Unsaid => !fields.has_any(LENGTHS),
-        Length::AsItCame | Length::Chunked => false,
+fn left_out(own: OwnLines, fields: &Fields, length: Length) -> Option<Span> {
+    let noted = match length {
+        Length::Exact(n) => own.connection(Some(n)),
+        Length::Unsaid => own.connection(None),
+        Length::AsItCame | Length::Chunked => None,
     };
-    if own.usual && is_said {
-        debug_assert!(look_for_left_out(fields, length) == Some(own.connection));
-        return Some(own.connection);
+    if noted.is_some() && fields.is_straight() {
+        debug_assert!(look_for_left_out(fields, length) == noted);
+        return noted;
     }
     look_for_left_out(fields, length)
 }

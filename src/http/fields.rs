@@ -212,6 +212,8 @@ impl Fields {
     #[inline(always)]
     fn add_line(&mut self, tag: Name, start: usize, name: usize) {
         let (colon, end) = (start + name, self.bytes.len() - 2);
+        // What a codec noted of such lines is no longer all of them.
+        self.bent |= matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 

@@ -65,13 +65,45 @@ impl Scheme {
     }
 }
 
-/// The lines of a head that every codec writes itself, as one found them.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// The lines of a head that every codec writes itself, where they are usual: one Connection at most, and nothing of
+/// the length but one Content-Length at most, without needless zeros. They hold as long as the fields are straight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnLines {
-    /// One Connection at most, and nothing of the length but one Content-Length at most, without needless zeros.
-    pub usual: bool,
-    /// The Connection line; empty where there is none.
-    pub connection: Span,
+    /// The Connection line; empty where there is none, and less than that where the lines are not usual.
+    start: u16,
+    end: u16,
+    length: u32,
+}
+
+impl Default for OwnLines {
+    fn default() -> OwnLines {
+        OwnLines { start: 1, end: 0, length: NO_LENGTH }
+    }
+}
+
+const NO_LENGTH: u32 = u32::MAX;
+
+impl OwnLines {
+    /// `connection`: its line. Long lengths and far lines count as unusual.
+    pub fn usual(connection: Span, length: Option<u64>) -> OwnLines {
+        let length = length.map_or(NO_LENGTH, |n| n.min(NO_LENGTH.into()) as u32);
+        match (connection.start, connection.end) {
+            (start, end) if end <= u16::MAX.into() => {
+                OwnLines { start: start as u16, end: end as u16, length }
+            }
+            _ => OwnLines::default(),
+        }
+    }
+
+    /// The Connection line, empty where there is none, if the lines are usual and say this length.
+    #[inline(always)]
+    pub fn connection(self, length: Option<u64>) -> Option<Span> {
+        let says = match length {
+            Some(n) => n == u64::from(self.length) && self.length != NO_LENGTH,
+            None => self.length == NO_LENGTH,
+        };
+        (says && self.start <= self.end).then_some(Span { start: self.start.into(), end: self.end.into() })
+    }
 }
 
 /// A request's start line, fields and what was decided about its body.
