@@ -1,7 +1,7 @@
 //! Responses that rsp writes itself: a failure told to the client in two short lines, and what a script
 //! answered.
 
-use crate::http::{Framing, Name, ResponseHead, Version};
+use crate::http::{Framing, Name, OwnLines, ResponseHead, Version};
 
 /// What `Allow` says where rsp itself has to say it: every method of RFC 9110 and PATCH, but those that never
 /// pass. Which of them a resource knows is its server's to say.
@@ -54,6 +54,7 @@ fn start(head: &mut ResponseHead, status: u16, length: usize) {
     head.version = Version::Http11;
     head.framing = Framing::Exact(length as u64);
     head.keep_alive = true;
+    head.own = OwnLines::default();
 }
 
 /// The registered phrase (IANA HTTP Status Code Registry), empty for others: it is optional (RFC 9112 section 4).

@@ -38,6 +38,7 @@ impl Default for Id {
 }
 
 /// Where new ids come from.
+#[cfg_attr(test, derive(Clone))]
 pub struct Ids {
     /// 16 random digits of this worker.
     prefix: [u8; 16],

@@ -56,15 +56,19 @@ impl Writing {
         Frame::default()
     }
 
+    #[inline(always)]
     pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         match self {
-            Writing::Framed(Framing::None | Framing::Exact(0)) => return After::Reusable,
-            Writing::Framed(Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel) => {
-                return After::MustClose;
-            }
-            Writing::Framed(Framing::Chunked) => last_chunk(trailers, out),
-            Writing::WithoutTrailers => last_chunk(None, out),
+            Writing::Framed(Framing::None | Framing::Exact(0)) => After::Reusable,
+            Writing::Framed(Framing::Exact(_) | Framing::UntilClose | Framing::Tunnel) => After::MustClose,
+            Writing::Framed(Framing::Chunked) => self.end_chunks(trailers, out),
+            Writing::WithoutTrailers => self.end_chunks(None, out),
         }
+    }
+
+    #[inline(never)]
+    fn end_chunks(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        last_chunk(trailers, out);
         *self = Writing::default();
         After::Reusable
     }
@@ -106,7 +110,7 @@ impl From<Framing> for Length {
 
 pub(super) fn request_head(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
     let length = Length::from(head.framing);
-    if !out.fill(|free| verbatim::request(head, length, ending(persistence), free)) {
+    if !out.fill(|free| verbatim::request(head, length, persistence, free)) {
         request_in_pieces(head, persistence, out);
     }
 }
@@ -117,12 +121,11 @@ pub(super) fn response_head(
     persistence: Persistence,
     out: &mut impl Sink,
 ) {
-    if !out.fill(|free| verbatim::response(head, length, ending(persistence), free)) {
+    if !out.fill(|free| verbatim::response(head, length, persistence, free)) {
         response_in_pieces(head, length, persistence, out);
     }
 }
 
-#[cold]
 #[inline(never)]
 fn request_in_pieces(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
     let mut run = Run::new(&head.fields, out);
@@ -131,7 +134,6 @@ fn request_in_pieces(head: &RequestHead, persistence: Persistence, out: &mut imp
     run.finish(persistence);
 }
 
-#[cold]
 #[inline(never)]
 fn response_in_pieces(head: &ResponseHead, length: Length, persistence: Persistence, out: &mut impl Sink) {
     let mut run = Run::new(&head.fields, out);
@@ -141,7 +143,7 @@ fn response_in_pieces(head: &ResponseHead, length: Length, persistence: Persiste
 }
 
 /// What ends a head, with what it says of the connection.
-fn ending(persistence: Persistence) -> &'static [u8] {
+pub(super) fn ending(persistence: Persistence) -> &'static [u8] {
     match persistence {
         Persistence::Keep => b"\r\n",
         Persistence::KeepExplicit => b"Connection: keep-alive\r\n\r\n",

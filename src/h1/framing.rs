@@ -45,6 +45,11 @@ impl Coding {
 }
 
 impl Lengths {
+    /// What Content-Length says.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Digits only, in 64 bits, and only once: a second field is refused even if it says the same.
     pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
         if self.length.is_some() {
@@ -60,6 +65,7 @@ impl Lengths {
     }
 }
 
+#[inline(always)]
 fn number(digits: &[u8]) -> Option<u64> {
     // Nineteen digits are less than 2^64 whatever they are.
     if digits.is_empty() || digits.len() > 19 {
@@ -84,6 +90,7 @@ fn value(digit: u8) -> Option<u64> {
 }
 
 /// Whether these digits say `n` as rsp would write it.
+#[inline(always)]
 pub(super) fn says(digits: &[u8], n: u64) -> bool {
     number(digits) == Some(n) && (digits.len() == 1 || digits[0] != b'0')
 }

@@ -33,6 +33,7 @@ pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usi
     head.framing = framing::of_request(head.version, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version);
     head.nominates = notes.options.nominate();
+    head.own = notes.own_lines();
     // RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames.
     head.upgrade = head.method == Method::Get
         && matches!(head.framing, Framing::None | Framing::Exact(0))
@@ -102,6 +103,7 @@ pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> 
     head.framing = framing::of_response(head.version, bodiless, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
     head.nominates = notes.options.nominate();
+    head.own = notes.own_lines();
     head.upgrade = notes.options.wants_websocket(head.version);
     Ok(Some(len))
 }
@@ -145,7 +147,7 @@ fn status(digits: &[u8]) -> Option<u16> {
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
     match field_line::parse(raw, 0, fields) {
         Ok(len) if len == raw.len() => {
-            fields.take_bytes(raw);
+            fields.take_bytes(&raw[..len - 2]);
             Ok(())
         }
         _ => Err(Fault::Trailers),

@@ -6,7 +6,7 @@
 use super::framing::Lengths;
 use super::options::Options;
 use super::target;
-use crate::http::{Fault, Fields, Name, Names, Version};
+use crate::http::{Fault, Field, Fields, Name, Names, OwnLines, Span, Version};
 
 const NOTED: Names =
     Names::of(&[Name::ContentLength, Name::TransferEncoding, Name::Connection, Name::Upgrade, Name::Host]);
@@ -16,6 +16,9 @@ pub(super) struct Notes {
     pub(super) lengths: Lengths,
     pub(super) options: Options,
     hosts: usize,
+    /// Where the last Connection line stands, and whether it or the length are not as in `OwnLines`.
+    connection: Span,
+    unusual: bool,
     /// The first field that has no reading at all.
     fault: Option<Fault>,
 }
@@ -24,17 +27,24 @@ impl Notes {
     pub(super) fn of(fields: &Fields) -> Notes {
         let mut notes = Notes::default();
         for field in fields.list().iter().filter(|field| NOTED.has(field.tag)) {
-            notes.note(field.tag, fields.text(field.value));
+            notes.note(field, fields.text(field.value));
         }
         notes
     }
 
     #[inline(never)]
-    fn note(&mut self, tag: Name, value: &[u8]) {
-        match tag {
+    fn note(&mut self, field: &Field, value: &[u8]) {
+        match field.tag {
             Name::ContentLength => self.note_content_length(value),
-            Name::TransferEncoding => self.lengths.note_transfer_encoding(value),
-            Name::Connection => self.options.note_connection(value),
+            Name::TransferEncoding => {
+                self.unusual = true;
+                self.lengths.note_transfer_encoding(value);
+            }
+            Name::Connection => {
+                self.unusual |= !self.connection.is_empty();
+                self.connection = Span { start: field.name.start, end: field.value.end + 2 };
+                self.options.note_connection(value);
+            }
             Name::Upgrade => self.options.note_upgrade(value),
             Name::Host => self.note_host(value),
             _ => {}
@@ -42,6 +52,8 @@ impl Notes {
     }
 
     fn note_content_length(&mut self, value: &[u8]) {
+        // So long a one is not told from none.
+        self.unusual |= matches!(value, [b'0', _, ..]) || value.len() > 9;
         if let Err(fault) = self.lengths.note_content_length(value) {
             self.fault.get_or_insert(fault);
         }
@@ -50,6 +62,13 @@ impl Notes {
     /// A malformed Host counts as too many of them, so that one check judges all.
     fn note_host(&mut self, value: &[u8]) {
         self.hosts += if target::is_authority(value) { 1 } else { 2 };
+    }
+
+    pub(super) fn own_lines(&self) -> OwnLines {
+        match self.unusual {
+            false => OwnLines::usual(self.connection, self.lengths.length()),
+            true => OwnLines::default(),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {

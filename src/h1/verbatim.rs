@@ -1,32 +1,43 @@
-//! The short way out for a head that goes on nearly as it came: nothing between its fields has changed, and what
-//! it says of its length is what is to be said. Then the head is one piece of its storage, or two with Connection
-//! left out between them.
+//! The short way out for a head that goes on nearly as it came: all its fields stand in its storage in order, and
+//! what it says of its length is what is to be said. Then the head is one piece of its storage, or two with
+//! Connection left out between them.
 //!
 //! Whatever is out of the ordinary gives up with `None`, and `encode` writes the head from the beginning.
 
-use super::encode::Length;
+use super::encode::{Length, ending};
 use super::framing;
-use crate::http::{Field, Fields, Name, Names, RequestHead, ResponseHead};
+use crate::http::{Field, Fields, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span};
 
-/// Writes a request head that ends with `ending` and says how long it is.
-pub(super) fn request(head: &RequestHead, length: Length, ending: &[u8], free: &mut [u8]) -> Option<usize> {
-    const VERSION: &[u8; 11] = b" HTTP/1.1\r\n";
+/// Writes a request head that says how long it is and whether the connection stays.
+pub(super) fn request(
+    head: &RequestHead,
+    length: Length,
+    persistence: Persistence,
+    free: &mut [u8],
+) -> Option<usize> {
     let (bytes, method, target) = (head.fields.bytes(), head.method_text, head.target);
     if target.start != method.end + 1 || *bytes.get(method.end as usize)? != b' ' {
         return None;
     }
     let (start, end) = (method.start as usize, target.end as usize);
-    if bytes.get(end..)?.first_chunk() == Some(VERSION) {
-        return Copy { free, len: 0, start, end: end + VERSION.len() }.rest(&head.fields, length, ending);
+    let (version, [_, cr, lf, ..]) = bytes.get(end..)?.split_first_chunk()? else { return None };
+    if version != b" HTTP/1." || [*cr, *lf] != *b"\r\n" {
+        return None;
     }
-    let mut copy = Copy { free, len: 0, start: end, end };
-    copy.put(bytes.get(start..end)?)?;
-    copy.put(VERSION)?;
-    copy.rest(&head.fields, length, ending)
+    let copy = Copy { free, len: 0, start };
+    let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, persistence)?;
+    // Whatever came.
+    *free.get_mut(end - start + 8)? = b'1';
+    Some(len)
 }
 
 /// The same for a response head.
-pub(super) fn response(head: &ResponseHead, length: Length, ending: &[u8], free: &mut [u8]) -> Option<usize> {
+pub(super) fn response(
+    head: &ResponseHead,
+    length: Length,
+    persistence: Persistence,
+    free: &mut [u8],
+) -> Option<usize> {
     let (bytes, end) = (head.fields.bytes(), head.reason.end as usize);
     if head.reason.start != 13 || !begins_with(bytes, head.status) {
         return None;
@@ -34,7 +45,12 @@ pub(super) fn response(head: &ResponseHead, length: Length, ending: &[u8], free:
     if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
         return None;
     }
-    Copy { free, len: 0, start: 0, end: end + 2 }.rest(&head.fields, length, ending)
+    Copy { free, len: 0, start: 0 }.all(
+        end + 2,
+        &head.fields,
+        left_out(head.own, &head.fields, length)?,
+        persistence,
+    )
 }
 
 /// Whether the storage begins with a status line of 1.1 that says this status.
@@ -53,9 +69,8 @@ struct Copy<'a> {
     free: &'a mut [u8],
     /// What has been written of it.
     len: usize,
-    /// The piece of the storage that is to be written next.
+    /// Where in the storage begins what is to be written next.
     start: usize,
-    end: usize,
 }
 
 impl Copy<'_> {
@@ -67,45 +82,75 @@ impl Copy<'_> {
         Some(())
     }
 
-    /// All fields and the ending.
+    /// What stands before `fields_at`, all fields, which begin there, but for a line that is left out, and what ends
+    /// the head.
     #[inline(always)]
-    fn rest(mut self, fields: &Fields, length: Length, ending: &[u8]) -> Option<usize> {
+    fn all(
+        mut self,
+        fields_at: usize,
+        fields: &Fields,
+        left_out: Span,
+        persistence: Persistence,
+    ) -> Option<usize> {
         let bytes = fields.bytes();
-        let mut said = length == Length::Unsaid;
-        for field in fields.list() {
-            // Nearly all of them: the next one of a piece.
-            if field.plain && field.name.start as usize == self.end && !OURS.has(field.tag) {
-                self.end = field.value.end as usize + 2;
-                continue;
-            }
-            if field.tag == Name::Connection {
-                continue;
-            }
-            if OURS.has(field.tag) {
-                if said || !stays(field, length, fields) {
-                    return None;
-                }
-                said = true;
-            }
-            if !field.plain {
-                return None;
-            }
-            if field.name.start as usize != self.end {
-                self.put(bytes.get(self.start..self.end)?)?;
-                self.start = field.name.start as usize;
-            }
-            self.end = field.value.end as usize + 2;
-        }
-        if !said {
+        if !fields.is_straight() || fields.list().first()?.name.start as usize != fields_at {
             return None;
         }
-        self.put(bytes.get(self.start..self.end)?)?;
-        match ending {
-            b"\r\n" => self.put(b"\r\n")?,
-            _ => self.put(ending)?,
+        if !left_out.is_empty() {
+            self.put(bytes.get(self.start..left_out.start as usize)?)?;
+            self.start = left_out.end as usize;
         }
+        // In most responses Connection is the last field.
+        if self.start != bytes.len() {
+            self.put(bytes.get(self.start..)?)?;
+        }
+        self.finish(persistence)?;
         Some(self.len)
     }
+
+    /// What `encode::ending` says; each written by itself, these few bytes take no call.
+    #[inline(always)]
+    fn finish(&mut self, persistence: Persistence) -> Option<()> {
+        match persistence {
+            Persistence::Keep => self.put(b"\r\n"),
+            Persistence::KeepExplicit => self.put(b"Connection: keep-alive\r\n\r\n"),
+            other => self.put(ending(other)),
+        }
+    }
+}
+
+/// The line of Connection, empty if there is none. `None` if more has to be left out, or the length is not said as it
+/// is to be said.
+#[inline(always)]
+fn left_out(own: OwnLines, fields: &Fields, length: Length) -> Option<Span> {
+    let noted = match length {
+        Length::Exact(n) => own.connection(Some(n)),
+        Length::Unsaid => own.connection(None),
+        Length::AsItCame | Length::Chunked => None,
+    };
+    if noted.is_some() && fields.is_straight() {
+        debug_assert!(look_for_left_out(fields, length) == noted);
+        return noted;
+    }
+    look_for_left_out(fields, length)
+}
+
+#[inline(never)]
+fn look_for_left_out(fields: &Fields, length: Length) -> Option<Span> {
+    let (mut said, mut connection) = (length == Length::Unsaid, Span::default());
+    for field in fields.list().iter().filter(|field| OURS.has(field.tag)) {
+        if field.tag == Name::Connection {
+            if !connection.is_empty() {
+                return None;
+            }
+            connection = Span { start: field.name.start, end: field.value.end + 2 };
+        } else if said || !stays(field, length, fields) {
+            return None;
+        } else {
+            said = true;
+        }
+    }
+    said.then_some(connection)
 }
 
 /// Whether the field says the length just as it would be written.

@@ -4,6 +4,8 @@
 //! byte for byte and in order. A changed or added value is written behind the original bytes and the span
 //! moved. Names that proxying has to look at are recognised once and tagged, so later passes compare tags.
 
+mod changes;
+
 use std::fmt;
 
 use super::name::{Name, Names};
@@ -42,6 +44,8 @@ pub struct Fields {
     list: Vec<Field>,
     /// Every tag in the list: so that what is not there need not be looked for.
     names: Names,
+    /// The lines may not stand plain, in order and one behind the other up to the end of the bytes.
+    bent: bool,
 }
 
 impl Fields {
@@ -49,19 +53,20 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
-        self.names = Names::default();
+        (self.names, self.bent) = (Names::default(), false);
     }
 
-    /// Takes a copy of `raw`, into which the fields point that were added by `add`.
+    /// Takes a copy of `raw`, into which the fields point that were added by `add`: it ends with the last one's line.
     pub fn take_bytes(&mut self, raw: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(raw);
     }
 
-    /// Adds a field whose spans point into the bytes.
+    /// Adds a field whose spans point into the bytes, and whose line begins where the one before it ends.
     #[inline]
     pub fn add(&mut self, field: Field) {
         self.names.add(field.tag);
+        self.bent |= !field.plain;
         self.list.push(field);
     }
 
@@ -76,6 +81,19 @@ impl Fields {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether the bytes end with all fields in order, as HTTP/1 writes them.
+    pub fn is_straight(&self) -> bool {
+        debug_assert!(self.bent || self.ends_with_lines());
+        !self.bent
+    }
+
+    fn ends_with_lines(&self) -> bool {
+        let ends = self.list.iter().map(|field| field.value.end as usize + 2);
+        let starts = self.list.iter().skip(1).map(|field| field.name.start as usize);
+        let in_order = self.list.is_empty() || ends.eq(starts.chain([self.bytes.len()]));
+        in_order && self.list.iter().all(|field| field.plain)
     }
 
     pub fn list(&self) -> &[Field] {
@@ -143,6 +161,7 @@ impl Fields {
 
     /// Writes `bytes` behind what is there and says where.
     pub fn store(&mut self, bytes: &[u8]) -> Span {
+        self.bent = true;
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         Span::new(start, self.bytes.len())
@@ -150,6 +169,7 @@ impl Fields {
 
     /// Writes several pieces behind what is there as one text and says where.
     pub fn store_all(&mut self, pieces: &[&[u8]]) -> Span {
+        self.bent = true;
         let start = self.bytes.len();
         for piece in pieces {
             self.bytes.extend_from_slice(piece);
@@ -192,81 +212,44 @@ impl Fields {
     #[inline(always)]
     fn add_line(&mut self, tag: Name, start: usize, name: usize) {
         let (colon, end) = (start + name, self.bytes.len() - 2);
+        // What a codec noted of such lines is no longer all of them.
+        self.bent |= matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
+    }
+
+    /// Writes a piece of what `add_lines` will add.
+    #[inline(always)]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The same for a piece that stands in the bytes already.
+    #[inline(always)]
+    pub fn put_copy(&mut self, piece: Span) {
+        self.bytes.extend_from_within(piece.start as usize..piece.end as usize);
+    }
+
+    /// Adds the fields whose lines, written as HTTP/1 does, are the end of the bytes: of each its tag, the length of
+    /// its name and that of its line.
+    #[inline(always)]
+    pub fn add_lines<const N: usize>(&mut self, lines: [(Name, usize, usize); N]) {
+        let mut start = self.bytes.len() - lines.iter().map(|(.., len)| len).sum::<usize>();
+        let fields = lines.map(|(tag, name, len)| {
+            let (colon, end) = (start + name, start + len - 2);
+            self.names.add(tag);
+            let field =
+                Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) };
+            start += len;
+            field
+        });
+        self.list.extend_from_slice(&fields);
     }
 
     /// Adds a field at the front.
     pub fn prepend(&mut self, name: &[u8], value: &[u8]) {
         self.append(name, value);
         self.list.rotate_right(1);
-    }
-
-    /// Gives the first field of this name a new value, in its place, and removes the others; appends the field if
-    /// there is none.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        match self.position(name) {
-            None => self.append(name, value),
-            Some(first) => {
-                let value = self.store(value);
-                self.list[first] = Field { plain: false, value, ..self.list[first] };
-                let mut at = first + 1;
-                while at < self.list.len() {
-                    if self.text(self.list[at].name).eq_ignore_ascii_case(name) {
-                        self.list.remove(at);
-                    } else {
-                        at += 1;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes one field, in the place of the first, of all that have this tag: their values in order, `more` behind
-    /// them, with ", " between (RFC 9110 section 5.3). Does nothing where there is none.
-    pub fn join(&mut self, tag: Name, more: &[u8]) {
-        let Some(first) = self.list.iter().position(|f| f.tag == tag) else { return };
-        let start = self.bytes.len();
-        for field in self.list.iter().filter(|f| f.tag == tag && !f.value.is_empty()) {
-            self.bytes.extend_from_within(field.value.start as usize..field.value.end as usize);
-            self.bytes.extend_from_slice(b", ");
-        }
-        self.bytes.extend_from_slice(more);
-        let value = Span::new(start, self.bytes.len());
-        self.list[first] = Field { plain: false, value, ..self.list[first] };
-        let mut at = 0..;
-        self.list.retain(|f| at.next() == Some(first) || f.tag != tag);
-    }
-
-    /// Removes every field of this name, whatever its case.
-    pub fn remove(&mut self, name: &[u8]) {
-        while let Some(at) = self.position(name) {
-            self.list.remove(at);
-        }
-        self.note_names();
-    }
-
-    /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if its tag is
-    /// not one to be kept.
-    pub fn remove_named(&mut self, names: &[Span], is_kept: impl Fn(Name) -> bool) {
-        let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
-        let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
-        self.list.retain(|f| is_kept(f.tag) || !named(f.name));
-        self.note_names();
-    }
-
-    /// Removes every field for which `drop` says so.
-    pub fn remove_where(&mut self, mut drop: impl FnMut(Name, &[u8]) -> bool) {
-        let bytes = &self.bytes;
-        self.list.retain(|f| !drop(f.tag, &bytes[f.name.start as usize..f.name.end as usize]));
-        self.note_names();
-    }
-
-    /// After fields have gone.
-    fn note_names(&mut self) {
-        self.names = Names::default();
-        for field in &self.list {
-            self.names.add(field.tag);
-        }
+        self.bent = true;
     }
 }
 
@@ -304,6 +287,40 @@ mod tests {
         f.prepend(b"First", b"0");
         assert_eq!(shown(&f), r#"{"First": "0", "b": "new", "C": "4", "D": "5"}"#);
         assert_eq!(f.get_by_name(b"c"), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn whatever_changes_the_lines_is_seen_and_lines_behind_them_change_nothing() {
+        let mut f = fields(&[("Via", "1"), ("TE", "via")]);
+        f.put(b"Host: a\r\nVia: ");
+        f.put_copy(f.list()[1].value);
+        f.put(b"\r\n");
+        f.add_lines([(Name::Host, 4, 9), (Name::Via, 3, 10)]);
+        f.set(b"New", b"2");
+        assert_eq!(shown(&f), r#"{"Via": "1", "TE": "via", "Host": "a", "Via": "via", "New": "2"}"#);
+        assert!(f.is_straight() && f.has(Name::Host));
+        let named: Vec<Span> = f.elements(Name::Te).collect();
+        let ways: [&dyn Fn(&mut Fields); 8] = [
+            &|f| f.set(b"te", b"x"),
+            &|f| f.join(Name::Te, b"x"),
+            &|f| f.prepend(b"A", b"x"),
+            &|f| f.remove(b"te"),
+            &|f| f.remove_where(|tag, _| tag == Name::Te),
+            &|f| f.remove_named(&named, |_| false),
+            &|f| {
+                f.store(b"x");
+            },
+            &|f| {
+                f.store_all(&[b"x"]);
+            },
+        ];
+        for change in ways {
+            let mut f = f.clone();
+            change(&mut f);
+            assert!(!f.is_straight());
+        }
+        f.clear();
+        assert!(f.is_straight());
     }
 
     #[test]

@@ -65,6 +65,47 @@ impl Scheme {
     }
 }
 
+/// The lines of a head that every codec writes itself, where they are usual: one Connection at most, and nothing of
+/// the length but one Content-Length at most, without needless zeros. They hold as long as the fields are straight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnLines {
+    /// The Connection line; empty where there is none, and less than that where the lines are not usual.
+    start: u16,
+    end: u16,
+    length: u32,
+}
+
+impl Default for OwnLines {
+    fn default() -> OwnLines {
+        OwnLines { start: 1, end: 0, length: NO_LENGTH }
+    }
+}
+
+const NO_LENGTH: u32 = u32::MAX;
+
+impl OwnLines {
+    /// `connection`: its line. Long lengths and far lines count as unusual.
+    pub fn usual(connection: Span, length: Option<u64>) -> OwnLines {
+        let length = length.map_or(NO_LENGTH, |n| n.min(NO_LENGTH.into()) as u32);
+        match (connection.start, connection.end) {
+            (start, end) if end <= u16::MAX.into() => {
+                OwnLines { start: start as u16, end: end as u16, length }
+            }
+            _ => OwnLines::default(),
+        }
+    }
+
+    /// The Connection line, empty where there is none, if the lines are usual and say this length.
+    #[inline(always)]
+    pub fn connection(self, length: Option<u64>) -> Option<Span> {
+        let says = match length {
+            Some(n) => n == u64::from(self.length) && self.length != NO_LENGTH,
+            None => self.length == NO_LENGTH,
+        };
+        (says && self.start <= self.end).then_some(Span { start: self.start.into(), end: self.end.into() })
+    }
+}
+
 /// A request's start line, fields and what was decided about its body.
 #[derive(Default, Clone, Debug)]
 pub struct RequestHead {
@@ -81,6 +122,7 @@ pub struct RequestHead {
     pub upgrade: bool,
     /// Connection has an option that no `Connection` usually has: the name of a field of this hop, it may be.
     pub nominates: bool,
+    pub own: OwnLines,
 }
 
 impl RequestHead {
@@ -95,19 +137,35 @@ impl RequestHead {
     /// The target up to `?`.
     pub fn path(&self) -> &[u8] {
         let target = self.target();
-        memchr::memchr(b'?', target).map_or(target, |at| &target[..at])
+        query_mark(target).map_or(target, |at| &target[..at])
     }
 
     /// What follows the first `?` of the target.
     pub fn query(&self) -> Option<&[u8]> {
         let target = self.target();
-        memchr::memchr(b'?', target).map(|at| &target[at + 1..])
+        query_mark(target).map(|at| &target[at + 1..])
     }
 
     /// The host the client asked for, without port, in the case it came.
     pub fn host(&self) -> &[u8] {
         host_of(self.fields.get(Name::Host).unwrap_or_default())
     }
+}
+
+/// Where the first `?` is: eight bytes at a time, since most targets end before a longer search would have begun.
+#[inline(always)]
+fn query_mark(target: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = target.as_chunks::<8>();
+    for (word, at) in words.iter().zip((0..).step_by(8)) {
+        // A byte that is the mark becomes zero, and the lowest that is zero has its highest bit set here first.
+        let other = u64::from_le_bytes(*word) ^ (ONES * b'?' as u64);
+        let found = other.wrapping_sub(ONES) & !other & ONES << 7;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| *byte == b'?').map(|at| target.len() - rest.len() + at)
 }
 
 /// `host[:port]` without the port; an IPv6 literal keeps its brackets.
@@ -132,6 +190,7 @@ pub struct ResponseHead {
     pub upgrade: bool,
     /// As in a request.
     pub nominates: bool,
+    pub own: OwnLines,
 }
 
 impl ResponseHead {
@@ -171,6 +230,21 @@ mod tests {
             head.target = head.fields.store(target.as_bytes());
             assert_eq!(head.path(), path.as_bytes());
             assert_eq!(head.query(), query.map(str::as_bytes));
+        }
+    }
+
+    #[test]
+    fn the_first_question_mark_is_found_wherever_it_is() {
+        for len in 0..40 {
+            let mut target = vec![b'>'; len];
+            assert_eq!(query_mark(&target), None);
+            for at in (0..len).rev() {
+                target[at] = b'?';
+                assert_eq!(query_mark(&target), Some(at));
+                target[at] = b'@';
+                assert_eq!(query_mark(&target), (at + 1 < len).then_some(at + 1));
+                target[at] = b'?';
+            }
         }
     }
 }

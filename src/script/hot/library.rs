@@ -13,7 +13,7 @@ use super::calls::{cpu_time, note_spent};
 use super::cell::{cell_of, raise, refuse};
 use super::coroutines;
 use super::known::{PLACES, push_known};
-use super::stack::{push_text, text_at};
+use super::stack::{push_text, written_at};
 use crate::script::budget;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -190,8 +190,8 @@ unsafe extern "C-unwind" fn rep(state: State) -> c_int {
 unsafe extern "C-unwind" fn sub(state: State) -> c_int {
     // SAFETY: see above; the argument stands on the stack as long as its text is used.
     unsafe {
-        let (text, first) = (text_at(state, 1), whole_at(state, 2));
-        let last = if ffi::lua_isnoneornil(state, 3) != 0 { Some(-1) } else { whole_at(state, 3) };
+        let (text, first) = (written_at(state, 1), whole_at(state, 2));
+        let last = whole_at(state, 3).or_else(|| (ffi::lua_isnoneornil(state, 3) != 0).then_some(-1));
         let (Some(text), Some(first), Some(last)) = (text, first, last) else { return own(state) };
         push_known(state, &raw mut (*cell_of(state)).cuts, cut(text, first, last));
         1
