@@ -95,8 +95,9 @@ fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fiel
         None => long_value(rest.get(colon + 2..)?)?,
     };
     let (name, value) = (Span::new(at, at + colon), Span::new(at + colon + 2, at + colon + 2 + len));
+    let behind = rest.get(colon + 2 + len + 2..)?;
     fields.add(Field { tag: tag(text, letter, colon), plain: true, name, value });
-    rest.get(colon + 2 + len + 2..)
+    Some(behind)
 }
 
 /// The same wherever the colon is and the input ends.
@@ -110,8 +111,9 @@ fn searched<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u
     }
     let colon = at + name.len();
     let (tag, value) = (Name::of(name), Span::new(colon + 2, colon + 2 + len));
+    let behind = behind.get(2 + len + 2..)?;
     fields.add(Field { tag, plain: true, name: Span::new(at, colon), value });
-    behind.get(2 + len + 2..)
+    Some(behind)
 }
 
 /// The length of a value of more than a chunk.

@@ -217,7 +217,7 @@ impl Fields {
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
-    /// Writes a piece of what `add_lines` will add.
+    /// Writes a piece of what `add_lines` will add: what is not added then goes out as it stands here all the same.
     #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -235,6 +235,7 @@ impl Fields {
     pub fn add_lines<const N: usize>(&mut self, lines: [(Name, usize, usize); N]) {
         let mut start = self.bytes.len() - lines.iter().map(|(.., len)| len).sum::<usize>();
         let fields = lines.map(|(tag, name, len)| {
+            debug_assert!(!matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding));
             let (colon, end) = (start + name, start + len - 2);
             self.names.add(tag);
             let field =

@@ -8,13 +8,13 @@ const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: f
 const HTTP10: RequestFacts = RequestFacts { version: Version::Http10, is_head: false, is_connect: false };
 const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: true, is_connect: false };
 
-fn request(bytes: &str) -> RequestHead {
+pub(super) fn request(bytes: &str) -> RequestHead {
     let mut head = RequestHead::default();
     Server::default().decode(bytes.as_bytes(), true, 0, &mut head, &mut Fields::default()).unwrap().unwrap();
     head
 }
 
-fn response(asked: Method, bytes: &str) -> ResponseHead {
+pub(super) fn response(asked: Method, bytes: &str) -> ResponseHead {
     let (mut client, mut head) = (Client::default(), ResponseHead::default());
     let asked = RequestHead { method: asked, ..Default::default() };
     client.encode_head(&asked, Persistence::Upgrade, &mut Vec::new());
@@ -37,7 +37,7 @@ fn answered(facts: RequestFacts, head: &ResponseHead) -> (String, Framing, Persi
 
 /// Counts what it is given.
 #[derive(Default)]
-struct Pieces(Vec<Vec<u8>>);
+pub(super) struct Pieces(pub Vec<Vec<u8>>);
 
 impl Sink for Pieces {
     fn put(&mut self, bytes: &[u8]) {
@@ -289,7 +289,7 @@ fn a_body_shorter_than_its_head_said_must_close() {
 }
 
 /// Has room for so many bytes in one piece.
-struct Narrow(Vec<u8>, usize);
+pub(super) struct Narrow(pub Vec<u8>, pub usize);
 
 impl Sink for Narrow {
     fn put(&mut self, bytes: &[u8]) {

@@ -7,3 +7,4 @@ mod grammar;
 mod requests;
 mod responses;
 mod round_trip;
+mod verbatim;
