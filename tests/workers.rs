@@ -322,7 +322,31 @@ fn a_config_that_differs_from_worker_to_worker_is_an_error() {
             "{}",
             ended.said()
         );
+        let says_so = ended.stderr.contains("Error parsing config file: ");
+        assert_eq!(says_so, arguments.len() == 1, "{}", ended.said());
     }
+    assert!(!path.exists(), "a socket is left behind");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_workers_that_still_load() {
+    let origin = Origin::named("ok");
+    let directory = Directory::new();
+    let path = directory.join("front.sock");
+    let address = format!("unix:{}", path.display());
+    // Quick for the first that runs it, and as long as may be for all that come after.
+    let slow = "local first = os.clock() < 0.5 repeat until os.clock() > (first and 0.5 or 1000)";
+    let text = config(4, &origin.address, "access_log = '-'").replace("127.0.0.1:0", &address);
+    directory.write("site.lua", format!("{slow}\n{text}"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rsp"));
+    command.arg("site.lua").current_dir(directory.path()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("rsp starts");
+    until("it listens", || path.exists());
+    send_signal(child.id(), libc::SIGTERM);
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(said.contains("Stopped before all workers were ready"), "{said}");
     assert!(!path.exists(), "a socket is left behind");
 }
 

@@ -15,3 +15,4 @@ mod output;
 mod running;
 mod shortfalls;
 mod signals;
+mod starting;

@@ -7,7 +7,6 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,12 +18,12 @@ use crate::control::clock::Clock;
 use crate::control::errors;
 use crate::control::failure::Failure;
 use crate::control::lines::{self, Line};
-use crate::control::running::{Event, Running};
+use crate::control::running::Running;
 use crate::control::shortfalls;
-use crate::control::signals;
+use crate::control::starting;
 use crate::net::{self, Listener};
 use crate::script::{self, Source};
-use crate::worker::{self, Handle, Setup};
+use crate::worker::{self, Outlets, Setup};
 
 /// Descriptors that are not connections: logs, epoll, those held back, the odd file.
 const SPARE_DESCRIPTORS: u64 = 80;
@@ -69,30 +68,72 @@ fn serve(mut start: Start) -> Result<(), Failure> {
     let workers = number_of_workers(config.settings.workers, cores);
     let lowered = fit_descriptors(&mut config, workers);
     let clock = Clock { zero: Instant::now() };
-    let (senders, access) = open_access_log(&config, start.lines, clock, workers)?;
-    let listeners = bind_all(&config, workers)?;
-    let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
-    let (said, config) = (Arc::new(said), Arc::new(config));
-    let seats = worker::seats(workers, &config);
-    let each = listeners.into_iter().zip(senders).zip(seats);
-    let setups = each.map(|((listeners, access), seat)| {
-        let (config, said, source) = (config.clone(), said.clone(), start.source.clone());
-        Setup { config, said, source, listeners, access, zero: clock.zero, seat }
-    });
-    let (events, workers) = start_workers(setups)?;
-    announce(&config, &addresses, workers.len(), cores);
-    for warning in lowered.into_iter().chain(shortfalls::of(&config)) {
-        log::warn!("{warning}");
-    }
-    (start.ready)(&addresses);
-    let drain = start.drain.unwrap_or(config.settings.drain_timeout);
-    let outcome = Running::new(events, workers, access.as_ref(), drain).wait();
+    let (senders, access) = open_access_log(&config, start.lines.take(), clock, workers)?;
+    let site = Site { said: Arc::new(said), config: Arc::new(config), clock, cores, lowered };
+    let outcome = site.serve(start, senders, access.as_ref());
     if let Some(access) = access
         && !access.close(errors::FLUSH)
     {
         log::warn!("access log: the last lines could not be written in time");
     }
     outcome
+}
+
+/// What is served, and what is known of the machine.
+struct Site {
+    /// As the source says it.
+    said: Arc<Config>,
+    /// As the machine allows it.
+    config: Arc<Config>,
+    clock: Clock,
+    cores: usize,
+    /// What had to be changed.
+    lowered: Option<String>,
+}
+
+impl Site {
+    /// With a worker for each of the senders.
+    fn serve(
+        self,
+        start: Start,
+        senders: Vec<Option<Sender>>,
+        access: Option<&AccessLog>,
+    ) -> Result<(), Failure> {
+        // Before a socket leaves a file behind that only an orderly end takes away.
+        let events = starting::events()?;
+        let listeners = bind_all(&self.config, senders.len())?;
+        let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
+        let outlets = listeners.into_iter().zip(senders);
+        let outlets = outlets.map(|(listeners, access)| Outlets { listeners, access });
+        let each = self.setups(outlets.len(), &start.source).zip(outlets);
+        let started = starting::start(each, events)?;
+        let Some((events, workers)) = started else { return Ok(()) };
+        self.announce(&addresses, workers.len());
+        (start.ready)(&addresses);
+        let drain = start.drain.unwrap_or(self.config.settings.drain_timeout);
+        Running::new(events, workers, access, drain).wait()
+    }
+
+    fn setups(&self, workers: usize, source: &Source) -> impl Iterator<Item = Setup> {
+        worker::seats(workers, &self.config).into_iter().map(|seat| {
+            let (config, said, source) = (self.config.clone(), self.said.clone(), source.clone());
+            Setup { config, said, source, zero: self.clock.zero, seat }
+        })
+    }
+
+    fn announce(&self, addresses: &[String], workers: usize) {
+        for address in addresses {
+            log::info!("Listening on {address}");
+        }
+        let (some_workers, some_cores) = (counted(workers, "worker"), counted(self.cores, "core"));
+        log::info!("{some_workers} of {some_cores}");
+        if let Some(port) = &self.config.classic {
+            log::info!("Started.  Listening on port {port}.");
+        }
+        for warning in self.lowered.iter().cloned().chain(shortfalls::of(&self.config)) {
+            log::warn!("{warning}");
+        }
+    }
 }
 
 fn number_of_workers(wanted: Workers, cores: usize) -> usize {
@@ -155,40 +196,6 @@ fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, Failu
         all.iter_mut().zip(bound).for_each(|(worker, listener)| worker.push(listener));
     }
     Ok(all)
-}
-
-/// All of them, or none.
-fn start_workers(setups: impl Iterator<Item = Setup>) -> Result<(Receiver<Event>, Vec<Handle>), Failure> {
-    let (sender, events) = mpsc::channel();
-    signals::forward(sender.clone()).map_err(|error| Failure::Start(format!("signals: {error}")))?;
-    let mut workers = Vec::new();
-    for (number, setup) in setups.enumerate() {
-        let sender = sender.clone();
-        let on_exit = move || {
-            // Refused only when nobody waits any more.
-            let _ = sender.send(Event::WorkerEnded(number));
-        };
-        match worker::start(setup, on_exit) {
-            Ok(worker) => workers.push(worker),
-            Err(why) => {
-                workers.iter().for_each(Handle::stop);
-                workers.into_iter().for_each(|worker| _ = worker.join());
-                return Err(Failure::Start(why));
-            }
-        }
-    }
-    Ok((events, workers))
-}
-
-fn announce(config: &Config, addresses: &[String], workers: usize, cores: usize) {
-    for address in addresses {
-        log::info!("Listening on {address}");
-    }
-    let (some_workers, some_cores) = (counted(workers, "worker"), counted(cores, "core"));
-    log::info!("{some_workers} of {some_cores}");
-    if let Some(port) = &config.classic {
-        log::info!("Started.  Listening on port {port}.");
-    }
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -14,7 +14,7 @@ use crate::control::access::AccessLog;
 use crate::control::failure::Failure;
 use crate::control::signals::Signal;
 use crate::exchange::tally::Tally;
-use crate::worker::{Handle, Outcome};
+use crate::worker::{Handle, Outcome, Progress};
 
 /// A worker that was told to stop has no reason to take longer.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -24,8 +24,8 @@ const DRAIN_GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     Signal(Signal),
-    /// Which one, from 0.
-    WorkerEnded(usize),
+    /// Which one, from 0, and what it says.
+    Worker(usize, Progress),
 }
 
 impl From<Signal> for Event {
@@ -75,7 +75,8 @@ impl<'a> Running<'a> {
         let (mut phase, mut fault) = (Phase::Serving, None);
         while self.still().next().is_some() {
             match self.next(phase) {
-                Ok(Event::WorkerEnded(number)) => {
+                Ok(Event::Worker(_, Progress::Ready)) => {}
+                Ok(Event::Worker(number, Progress::Ended)) => {
                     let outcome = self.workers[number].take().map(Handle::join);
                     fault = fault.or(outcome.and_then(|outcome| fault_in(outcome, phase)));
                     phase = self.after_end(fault.is_some(), phase);
@@ -158,8 +159,8 @@ fn say_troubles(tally: &Tally) {
 fn fault_in(outcome: Outcome, phase: Phase) -> Option<String> {
     match (outcome, phase) {
         (Outcome::Panicked(what), _) => Some(what),
-        (Outcome::Finished, Phase::Serving) => Some("a worker ended by itself".into()),
-        (Outcome::Finished, _) => None,
+        (_, Phase::Serving) => Some("a worker ended by itself".into()),
+        _ => None,
     }
 }
 
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
     use crate::net::bind_for;
     use crate::script::{Source, load};
-    use crate::worker::{Setup, seats, start};
+    use crate::worker::{Outlets, Setup, seats, start};
 
     /// Two workers that run; the first one fails at its end.
     fn two_workers() -> (Receiver<Event>, Vec<Handle>) {
@@ -182,14 +183,14 @@ mod tests {
         let (sender, events) = mpsc::channel();
         let worker = |(number, (seat, listener))| {
             let (config, said, source) = (config.clone(), config.clone(), source.clone());
-            let listeners = vec![listener];
-            let setup = Setup { config, said, source, listeners, access: None, zero: Instant::now(), seat };
+            let outlets = Outlets { listeners: vec![listener], access: None };
+            let setup = Setup { config, said, source, zero: Instant::now(), seat };
             let sender = sender.clone();
-            let on_exit = move || {
-                sender.send(Event::WorkerEnded(number)).unwrap();
-                assert!(number != 0, "a seeded fault");
+            let notify = move |progress| {
+                sender.send(Event::Worker(number, progress)).unwrap();
+                assert!(number != 0 || progress != Progress::Ended, "a seeded fault");
             };
-            start(setup, on_exit).unwrap()
+            start(setup, outlets, notify).unwrap().go().unwrap()
         };
         (events, seats(2, &config).into_iter().zip(listeners).enumerate().map(worker).collect())
     }

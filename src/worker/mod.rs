@@ -17,6 +17,7 @@
 //! - `script_errors` the script's failures in the log, and not too often
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
+//! - `ready`      a worker before it runs
 //! - `seat`       what workers have in common
 //! - `crowd`      how many connections one address may have
 //! - `guard`      a fault of ours ends one pair
@@ -47,6 +48,7 @@ mod pipes;
 mod private;
 mod proxied;
 mod pump;
+mod ready;
 mod release;
 mod request_way;
 mod response_way;
@@ -62,39 +64,45 @@ mod upkeep;
 mod waits;
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use mio::Waker;
 
 pub use self::core::{Core, Ready};
 pub use self::private::KEPT;
+pub use self::ready::{Progress, Starting, start};
 pub use self::seat::{Seat, seats};
 
 use crate::base::batch;
+use crate::base::reason::reason;
 use crate::config::Config;
 use crate::exchange::tally::Tally;
 use crate::net::Listener;
-use crate::script::{self, Source};
+use crate::script::{LoadError, Source};
 use event_loop::EventLoop;
 
-/// What a worker is started with. Listeners are bound already, in the order of the config's.
+/// What a worker is started with.
 pub struct Setup {
     /// What the worker goes by.
     pub config: Arc<Config>,
     /// What the source says, as the control thread read it.
     pub said: Arc<Config>,
     pub source: Source,
-    pub listeners: Vec<Listener>,
-    /// Where access records go, if there is an access log.
-    pub access: Option<batch::Sender>,
     /// Zero of the clock, which is the same for all workers.
     pub zero: Instant,
     pub seat: Seat,
+}
+
+/// What others see of a worker, in its hands only from when its script is loaded: nobody has to wait for a slow
+/// script to have these closed.
+pub struct Outlets {
+    /// Bound already, in the order of the config's.
+    pub listeners: Vec<Listener>,
+    /// Where access records go, if there is an access log.
+    pub access: Option<batch::Sender>,
 }
 
 /// What the control thread can tell a running worker.
@@ -106,6 +114,7 @@ pub(crate) enum Command {
     Stop = 2,
 }
 
+/// A worker that runs.
 pub struct Handle {
     command: Arc<AtomicU8>,
     waker: Arc<Waker>,
@@ -117,61 +126,19 @@ pub struct Handle {
 #[derive(Debug)]
 pub enum Outcome {
     Finished,
+    /// The config is none after all, or another one here.
+    NotLoaded(LoadError),
+    /// The system does not give what a loop needs.
+    NoLoop(io::Error),
     /// A fault of ours or of the kernel that no single connection could be blamed for.
     Panicked(String),
 }
 
-/// Starts a worker's thread and waits until it is ready. `on_exit` is called on that thread when it ends.
-pub fn start(setup: Setup, on_exit: impl FnOnce() + Send + 'static) -> Result<Handle, String> {
-    let command = Arc::new(AtomicU8::new(Command::Run as u8));
-    let (ready, is_ready) = mpsc::channel();
-    let for_worker = command.clone();
-    let thread = thread::Builder::new()
-        .name(name(&setup.seat))
-        .spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| run(setup, for_worker, &ready)));
-            on_exit();
-            outcome.unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
-        })
-        .map_err(|e| format!("cannot start a worker thread: {e}"))?;
-    match is_ready.recv() {
-        Ok(Ok((waker, tally))) => Ok(Handle { command, waker, tally, thread }),
-        Ok(Err(why)) => Err(why),
-        Err(_) => Err("the worker thread ended before it was ready".into()),
-    }
-}
-
-/// What a worker gives out of its hands once it is ready.
-type Started = (Arc<Waker>, Arc<Tally>);
-
-/// Of the thread, where one looks for who uses the processor.
-fn name(seat: &Seat) -> String {
-    if seat.count() == 1 { "worker".into() } else { format!("worker-{}", seat.number() + 1) }
-}
-
-fn run(setup: Setup, command: Arc<AtomicU8>, ready: &mpsc::Sender<Result<Started, String>>) -> Outcome {
-    let mut event_loop = match prepare(setup, command) {
-        Ok((event_loop, waker)) => {
-            let _ = ready.send(Ok((waker, event_loop.tally())));
-            event_loop
-        }
-        Err(why) => {
-            let _ = ready.send(Err(why));
-            return Outcome::Finished;
-        }
-    };
+fn run(mut event_loop: EventLoop) -> Outcome {
     match event_loop.run() {
         Ok(()) => Outcome::Finished,
-        Err(error) => Outcome::Panicked(format!("the event loop failed: {error}")),
+        Err(error) => Outcome::Panicked(format!("the event loop failed: {}", reason(&error))),
     }
-}
-
-/// Loads this worker's own VM from the same bytes and makes sure that it says the same.
-fn prepare(setup: Setup, command: Arc<AtomicU8>) -> Result<(EventLoop, Arc<Waker>), String> {
-    let Setup { config, said, mut source, listeners, access, zero, seat } = setup;
-    let script = script::load_again(&mut source, &said).map_err(|e| e.0)?;
-    EventLoop::new(config, script, listeners, access, zero, command, seat)
-        .map_err(|e: io::Error| format!("cannot set up the event loop: {e}"))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -193,7 +160,7 @@ impl Handle {
     fn tell(&self, command: Command) {
         self.command.fetch_max(command as u8, Ordering::SeqCst);
         if let Err(error) = self.waker.wake() {
-            log::error!("cannot wake the worker: {error}");
+            log::error!("cannot wake the worker: {}", reason(&error));
         }
     }
 
@@ -203,6 +170,10 @@ impl Handle {
     }
 
     pub fn join(self) -> Outcome {
-        self.thread.join().unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+        joined(self.thread)
     }
+}
+
+fn joined(thread: JoinHandle<Outcome>) -> Outcome {
+    thread.join().unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
 }
