@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use support::*;
@@ -348,6 +349,42 @@ fn a_stop_does_not_wait_for_workers_that_still_load() {
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert!(said.contains("Stopped before all workers were ready"), "{said}");
     assert!(!path.exists(), "a socket is left behind");
+}
+
+#[test]
+fn connections_that_one_worker_only_keeps_are_given_back_when_another_lacks_descriptors() {
+    let opens = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let open = opens.clone();
+    let origin = Origin::run(move |visit| {
+        while visit.request().is_some() {
+            until("all have asked", || open.load(Ordering::SeqCst));
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let rsp = start(2, &origin, "");
+    let mut of_worker: HashMap<String, Vec<Client>> = HashMap::new();
+    for _ in 0..160 {
+        let mut client = Client::connect(rsp.address());
+        let worker = client.get("/who").text();
+        of_worker.entry(worker).or_default().push(client);
+    }
+    let mut of_worker = of_worker.into_values();
+    // All at once, so that each has a connection to the server of its own.
+    let ask = |clients: &mut [Client]| {
+        opens.store(false, Ordering::SeqCst);
+        let before = origin.requests().len();
+        clients.iter_mut().for_each(|client| _ = client.ask("/"));
+        until("the server has all requests", || origin.requests().len() == before + clients.len());
+        opens.store(true, Ordering::SeqCst);
+        for client in clients {
+            assert_eq!(client.response().text(), "ok");
+        }
+    };
+    let (mut one, mut other) = (of_worker.next().expect("a worker"), of_worker.next().expect("another"));
+    ask(&mut one[..40]);
+    leave_descriptors(rsp.pid(), 0);
+    // More than are held back.
+    ask(&mut other[..40]);
 }
 
 #[test]

@@ -35,11 +35,14 @@ impl Reserve {
         true
     }
 
-    /// Tries again with one of them where it was a shortage that made `attempt` fail.
+    /// Tries again with one of them where it was a shortage that made `attempt` fail, and with another where
+    /// somebody else took that one.
     pub fn help<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        match attempt() {
-            Err(error) if is_shortage(&error) && self.give_one_up() => attempt(),
-            other => other,
+        loop {
+            match attempt() {
+                Err(error) if is_shortage(&error) && self.give_one_up() => {}
+                other => return other,
+            }
         }
     }
 
@@ -74,7 +77,8 @@ mod tests {
             })
         };
         assert!(attempt(0).is_ok());
-        for _ in 0..RESERVE {
+        assert!(attempt(3).is_ok(), "others took the first two");
+        for _ in 3..RESERVE {
             assert!(attempt(1).is_ok());
         }
         assert!(is_shortage(&attempt(1).unwrap_err()));

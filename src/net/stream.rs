@@ -9,7 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::shortage::Reserve;
+use super::shortage::{Reserve, is_shortage};
 use super::{Network, Pipe, Transport, options as wanted};
 use crate::config::{Address, SocketOptions};
 
@@ -105,11 +105,13 @@ impl Transport for Stream {
 pub struct Kernel {
     registry: Registry,
     reserve: Reserve,
+    /// Since somebody last asked, a connection found no descriptor but perhaps one of the reserve.
+    short: bool,
 }
 
 impl Kernel {
     pub fn new(registry: Registry, reserve: Reserve) -> Kernel {
-        let kernel = Kernel { registry, reserve };
+        let kernel = Kernel { registry, reserve, short: false };
         kernel.refill();
         kernel
     }
@@ -117,6 +119,11 @@ impl Kernel {
     /// Holds the descriptors again that a shortage took; false while there are too few to accept anybody.
     pub fn refill(&self) -> bool {
         self.reserve.refill()
+    }
+
+    /// Whether descriptors lacked since this was asked last.
+    pub fn was_short(&mut self) -> bool {
+        std::mem::take(&mut self.short)
     }
 
     fn register(&self, stream: &mut Stream, token: u64) -> io::Result<()> {
@@ -129,7 +136,13 @@ impl Network for Kernel {
     type Stream = Stream;
 
     fn connect(&mut self, address: &Address, options: &SocketOptions, token: u64) -> io::Result<Stream> {
-        let mut stream = self.reserve.help(|| open(address, options))?;
+        let mut stream = match open(address, options) {
+            Err(error) if is_shortage(&error) => {
+                self.short = true;
+                self.reserve.help(|| open(address, options))?
+            }
+            other => other?,
+        };
         self.register(&mut stream, token)?;
         Ok(stream)
     }

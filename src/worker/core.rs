@@ -70,6 +70,8 @@ pub struct Core<N: Network> {
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
+    /// Other workers may have what this one lacks.
+    pub(super) others: bool,
 }
 
 /// What a client's turn does next.
@@ -118,12 +120,14 @@ impl<N: Network> Core<N> {
             tally: Arc::default(),
             queue: Vec::new(),
             turning: Vec::new(),
+            others: false,
         }
     }
 
     /// Has in common with the other workers what the process has once.
     pub(super) fn share(&mut self, seat: &Seat) {
         self.crowd = seat.crowd();
+        self.others = seat.count() > 1;
         self.tools.pipes.share(seat.count());
         self.tools.router.pools.share_pauses(seat.pauses());
         if let Some(row) = seat.row() {

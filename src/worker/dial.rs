@@ -20,6 +20,9 @@ use crate::script::{self, ScriptError};
 /// about to be closed by the server.
 const SAFE_IDLE: u64 = 1_000_000;
 
+/// Where descriptors lack, the other workers have so long to give back those that they only keep, in microseconds.
+const OTHERS_GIVE_BACK: u64 = 200_000;
+
 impl<N: Network> Core<N> {
     /// Picks a server and gets a connection to it.
     pub(super) fn dial(&mut self, lane: u32) -> Step {
@@ -68,7 +71,12 @@ impl<N: Network> Core<N> {
     }
 
     /// No descriptor for the connection: our own trouble, which says nothing about the server.
+    #[cold]
     fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
+        if self.others && self.put_off(lane, OTHERS_GIVE_BACK) {
+            self.note_full_queue(lane);
+            return Step::Wait;
+        }
         if let Some(n) = self.shortages.count(self.tools.now) {
             log::error!(
                 "{n} requests got a 503, no connection to a server could be opened: {}",

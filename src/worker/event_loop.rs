@@ -48,6 +48,8 @@ pub(super) struct EventLoop {
     pub(super) in_line: bool,
     /// The pause in accepting that was heeded last.
     pub(super) shortage_seen: u64,
+    /// The call for descriptors that was heeded last.
+    call_seen: u64,
     /// The last batch of access records went at.
     access_sent: u64,
     /// Memory was last looked at.
@@ -87,6 +89,7 @@ impl EventLoop {
             places: 0,
             in_line: false,
             shortage_seen: 0,
+            call_seen: 0,
             access_sent: 0,
             trimmed: 0,
             drain_until: None,
@@ -104,6 +107,7 @@ impl EventLoop {
             self.accept(now);
             self.core.turns();
             self.core.expire();
+            self.call_if_short(now);
             self.give_places_back();
             self.core.tell_counts();
             self.send_access(now);
@@ -165,6 +169,23 @@ impl EventLoop {
         }
         if woken {
             self.heed_shortage();
+            self.heed_call();
+        }
+    }
+
+    /// Where a connection to a server lacked a descriptor, the other workers may have some to spare; this one has
+    /// looked for its own.
+    fn call_if_short(&mut self, now: u64) {
+        if self.core.network.was_short() && self.seat.count() > 1 {
+            self.seat.call_for_descriptors(now);
+        }
+    }
+
+    fn heed_call(&mut self) {
+        let called = self.seat.called();
+        if called != self.call_seen {
+            self.call_seen = called;
+            self.core.close_idle();
         }
     }
 

@@ -32,21 +32,29 @@ impl<N: Network> Core<N> {
     /// No server is left, and one of them at least has only too much to do.
     #[cold]
     pub(super) fn wait_for_queue(&mut self, key: u32) -> Step {
-        let now = self.tools.now;
-        let lane = &mut self.lanes[key as usize];
-        let Some(route) = lane.route else {
+        let Some(route) = self.lanes[key as usize].route else {
             return self.answer_failure(key, Failure::Internal, Phase::Connect);
         };
-        let since = lane.queue_wait.map_or(now, |wait| wait.since);
         let connect = self.tools.router.config.pools[route.pool.0 as usize].timeouts.connect;
-        let until = since + connect.as_micros() as u64;
-        if now >= until {
+        if !self.put_off(key, connect.as_micros() as u64) {
             return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
         }
-        let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
-        lane.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
+        let lane = &mut self.lanes[key as usize];
         (lane.tried, lane.last_failure) = (Tried::default(), None);
         Step::Wait
+    }
+
+    /// Lets a request wait a little until it is tried again; false if it has waited for `most` in all.
+    pub(super) fn put_off(&mut self, key: u32, most: u64) -> bool {
+        let now = self.tools.now;
+        let lane = &mut self.lanes[key as usize];
+        let since = lane.queue_wait.map_or(now, |wait| wait.since);
+        let until = since + most;
+        if now < until {
+            let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
+            lane.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
+        }
+        now < until
     }
 
     /// The pause is over.

@@ -14,8 +14,13 @@ use mio::Waker;
 use super::crowd::Crowd;
 use crate::balance::{Board, Pause, Pools, Row};
 use crate::base::rarely::Rarely;
+use crate::base::reason::reason;
 use crate::config::Config;
 use crate::net::Reserve;
+
+/// Workers are not asked more often than this for descriptors they only keep, in microseconds: looking for them
+/// takes time.
+const CALL_AGAIN: u64 = 10_000;
 
 /// A worker's part in what all share.
 pub struct Seat {
@@ -30,6 +35,8 @@ struct Shared {
     workers: Vec<Own>,
     /// Nobody accepts before this.
     accept_after: AtomicU64,
+    /// When one lacked descriptors for connections to servers and asked the others for theirs.
+    called: AtomicU64,
     crowd: Crowd,
     reserve: Reserve,
     pauses: Vec<Arc<Pause>>,
@@ -61,6 +68,7 @@ pub fn seats(workers: usize, config: &Config) -> Vec<Seat> {
         places: Mutex::default(),
         workers: (0..workers).map(|_| Own::default()).collect(),
         accept_after: AtomicU64::new(0),
+        called: AtomicU64::new(0),
         crowd: Crowd::default(),
         reserve: Reserve::default(),
         pauses: Pools::pauses(config),
@@ -167,17 +175,34 @@ impl Seat {
     /// how often that was, if it is time to tell.
     pub fn pause_accepting(&self, until: u64, now: u64) -> Option<u64> {
         self.shared.accept_after.fetch_max(until, Ordering::Relaxed);
+        self.wake_others();
+        self.places().accept_failed.count(now)
+    }
+
+    /// Asks the others to give back descriptors that they only keep to be fast.
+    pub fn call_for_descriptors(&self, now: u64) {
+        if now >= self.called() + CALL_AGAIN || self.called() == 0 {
+            self.shared.called.fetch_max(now, Ordering::Relaxed);
+            self.wake_others();
+        }
+    }
+
+    /// When that was asked for last; 0 if never.
+    pub fn called(&self) -> u64 {
+        self.shared.called.load(Ordering::Relaxed)
+    }
+
+    fn wake_others(&self) {
         for other in (0..self.count()).filter(|number| *number != self.number) {
             self.wake(other);
         }
-        self.places().accept_failed.count(now)
     }
 
     fn wake(&self, number: usize) {
         if let Some(waker) = self.shared.workers[number].waker.get()
             && let Err(error) = waker.wake()
         {
-            log::error!("cannot wake a worker: {error}");
+            log::error!("cannot wake a worker: {}", reason(&error));
         }
     }
 
@@ -244,5 +269,14 @@ mod tests {
         assert_eq!(seats[0].pause_accepting(100, 0), Some(1));
         assert_eq!(seats[1].pause_accepting(50, 0), None, "told already");
         assert_eq!((seats[0].accept_after(), seats[1].accept_after()), (100, 100));
+    }
+
+    #[test]
+    fn a_call_for_descriptors_is_not_repeated_at_once() {
+        let seats = seats_for(2, 1);
+        for (now, called) in [(5, 5), (6, 5), (5 + CALL_AGAIN, 5 + CALL_AGAIN)] {
+            seats[0].call_for_descriptors(now);
+            assert_eq!(seats[1].called(), called);
+        }
     }
 }
