@@ -13,7 +13,7 @@ use super::keys::{Keys, later, list, raw, row, table};
 use super::sockets::{buffer, busy_poll};
 use super::values::{name, one_of, text, time};
 use super::wrong::{Read, Wrong, quoted};
-use crate::config::{Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions};
+use crate::config::{Address, Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions};
 
 /// A pool as written.
 #[derive(Default)]
@@ -109,12 +109,26 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     }
     let name = unused_name(written.name, draft)?;
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
+    check_tcp(&servers, &written.sockets)?;
     let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
     let Written { send_proxy, sockets, timeouts, .. } = written;
     let pool = Pool { name, servers, balance: kind, send_proxy, sockets, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))
+}
+
+/// What only TCP connections have would be set and never be heard of.
+fn check_tcp(servers: &[Server], sockets: &SocketOptions) -> Read<()> {
+    let all_unix = servers.iter().all(|server| matches!(server.address, Address::Unix(_)));
+    match sockets.first_set().filter(|_| all_unix && !servers.is_empty()) {
+        Some(key) => {
+            let why =
+                "a unix socket has none, expected a server with a TCP address such as \"127.0.0.1:8080\"";
+            Err(Wrong::new(why).key(key))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Takes the pool into the draft and makes its object.

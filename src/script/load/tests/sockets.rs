@@ -60,3 +60,20 @@ fn a_unix_listener_has_nothing_of_tcp() {
     let text = "rsp.listen { 'unix:/tmp/none.sock', backlog = 7 } rsp.pool { servers = { '127.0.0.1:1' } }";
     assert_eq!(load_text(text).unwrap().listeners[0].backlog, 7);
 }
+
+#[test]
+fn a_pool_of_unix_sockets_has_nothing_of_tcp() {
+    for key in ["receive_buffer = '64k'", "send_buffer = '64k'", "busy_poll = 50"] {
+        let name = key.split(' ').next().unwrap();
+        assert_eq!(
+            error(&format!("rsp.pool {{ servers = {{ 'unix:/tmp/a.sock', 'unix:/tmp/b.sock' }},\n {key} }}")),
+            format!(
+                "site.lua:2: {name}: a unix socket has none, \
+                 expected a server with a TCP address such as \"127.0.0.1:8080\""
+            )
+        );
+    }
+    let mixed = "rsp.listen '127.0.0.1:1'
+                 rsp.pool { servers = { 'unix:/tmp/a.sock', '127.0.0.1:1' }, busy_poll = 7 }";
+    assert_eq!(load_text(mixed).unwrap().pools[0].sockets.busy_poll, Some(7));
+}
