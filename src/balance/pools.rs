@@ -62,12 +62,10 @@ struct PoolState {
     everywhere: Vec<u32>,
     /// Servers of the pools before this one.
     first: usize,
-    /// A function chooses its servers.
-    chosen: bool,
 }
 
 impl PoolState {
-    fn new(servers: usize, first: usize, chosen: bool) -> PoolState {
+    fn new(servers: usize, first: usize) -> PoolState {
         PoolState {
             servers: (0..servers).map(|_| ServerState::default()).collect(),
             in_flight: vec![0; servers],
@@ -75,13 +73,14 @@ impl PoolState {
             candidates: Vec::new(),
             everywhere: Vec::new(),
             first,
-            chosen,
         }
     }
 }
 
 pub struct Pools {
     pools: Vec<PoolState>,
+    /// Those whose servers a function chooses.
+    chosen: Vec<usize>,
     /// Where several workers tell each other their requests in flight.
     row: Option<Row>,
 }
@@ -90,11 +89,14 @@ impl Pools {
     pub fn new(config: &Config) -> Pools {
         let mut first = 0;
         let pools = config.pools.iter().map(|pool| {
-            let state = PoolState::new(pool.servers.len(), first, pool.balance == Balance::Function);
+            let state = PoolState::new(pool.servers.len(), first);
             first += pool.servers.len();
             state
         });
-        Pools { pools: pools.collect(), row: None }
+        let pools = pools.collect();
+        let all = config.pools.iter().enumerate();
+        let chosen = all.filter(|(_, pool)| pool.balance == Balance::Function).map(|(at, _)| at).collect();
+        Pools { pools, chosen, row: None }
     }
 
     /// One for each server, for the workers to have in common.
@@ -118,7 +120,8 @@ impl Pools {
     /// Tells the other workers, once a turn.
     pub fn tell_counts(&self) {
         let Some(row) = &self.row else { return };
-        for pool in self.pools.iter().filter(|pool| pool.chosen) {
+        for at in &self.chosen {
+            let pool = &self.pools[*at];
             row.write(pool.first, &pool.in_flight);
         }
     }
@@ -197,7 +200,7 @@ mod tests {
     const POOL: PoolId = PoolId(0);
 
     fn pools(servers: usize) -> Pools {
-        Pools { pools: vec![PoolState::new(servers, 0, true)], row: None }
+        Pools { pools: vec![PoolState::new(servers, 0)], chosen: vec![0], row: None }
     }
 
     fn picks(pools: &mut Pools, tried: &Tried, now: u64, count: usize) -> Vec<u32> {
@@ -252,7 +255,8 @@ mod tests {
         let board = Arc::new(Board::new(2, 3));
         // Another pool with one server comes before.
         let pools = |number| Pools {
-            pools: vec![PoolState::new(1, 0, false), PoolState::new(2, 1, true)],
+            pools: vec![PoolState::new(1, 0), PoolState::new(2, 1)],
+            chosen: vec![1],
             row: Some(Row { board: board.clone(), number }),
         };
         let (mut one, mut other) = (pools(0), pools(1));
