@@ -111,6 +111,10 @@ pub enum Workers {
     Auto,
 }
 
+impl Workers {
+    pub const MOST: usize = 256;
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     pub workers: Workers,

@@ -139,7 +139,7 @@ impl Site {
 fn number_of_workers(wanted: Workers, cores: usize) -> usize {
     match wanted {
         Workers::Number(number) => number,
-        Workers::Auto => cores,
+        Workers::Auto => cores.min(Workers::MOST),
     }
 }
 

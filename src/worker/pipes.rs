@@ -7,6 +7,8 @@ use std::rc::Rc;
 /// Pipes at one time in the whole process, in use and spare; whoever comes when all are out copies instead.
 const MOST: usize = 128;
 const SPARE: usize = 16;
+/// For each worker, however many there are.
+const LEAST: usize = 4;
 
 /// A pipe and how many bytes are in it.
 pub struct Held<P> {
@@ -41,7 +43,7 @@ impl<P> Pipes<P> {
 
     /// So many workers have pipes: to each its part.
     pub fn share(&mut self, workers: usize) {
-        self.most = MOST / workers;
+        self.most = (MOST / workers).max(LEAST);
     }
 
     /// An empty pipe, unless there are too many or none can be made; then bytes are copied.
@@ -108,6 +110,9 @@ mod tests {
         assert_eq!((pipes.out(), pipes.spare.len()), (MOST - 1, 0), "one with bytes is not kept");
         drop(held);
         assert_eq!(pipes.out(), 0);
+        pipes.share(256);
+        let held: Vec<_> = (0..9).filter_map(|_| borrow(&mut pipes)).collect();
+        assert_eq!(held.len(), LEAST);
         assert!(pipes.borrow(|| Err(std::io::ErrorKind::Other.into())).is_none());
     }
 }

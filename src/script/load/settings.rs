@@ -101,7 +101,7 @@ fn workers(value: &Value) -> Read<Workers> {
     const EXPECTED: &str = "a whole number from 1 to 256, or \"auto\" for one a core";
     match value {
         Value::String(word) if word.as_bytes() == *b"auto" => Ok(Workers::Auto),
-        other => match whole(other, 1..=256) {
+        other => match whole(other, 1..=Workers::MOST as i64) {
             Ok(number) => Ok(Workers::Number(number as usize)),
             Err(_) => Err(Wrong::got(other, EXPECTED)),
         },
