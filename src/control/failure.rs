@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::base::reason::reason;
 use crate::config::Address;
+use crate::net;
 use crate::script::LoadError;
 
 #[derive(Debug)]
@@ -34,8 +35,14 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What to do where descriptors lack before anybody is served.
+pub const TOO_MANY_WORKERS: &str = " (too many workers for the limit of open files: ulimit -n shows it)";
+
 /// What to do about it, where that is known.
 fn hint(address: &Address, error: &io::Error) -> String {
+    if net::is_shortage(error) {
+        return TOO_MANY_WORKERS.into();
+    }
     match (address, error.kind()) {
         (Address::Ip(at), ErrorKind::PermissionDenied) if at.port() < 1024 => {
             let rsp = std::env::current_exe().map_or("rsp".into(), |path| path.display().to_string());
@@ -96,6 +103,7 @@ mod tests {
             "cannot listen on 0.0.0.0:80: Permission denied (ports below 1024 need root or \
              CAP_NET_BIND_SERVICE: setcap cap_net_bind_service=+ep /"
         ));
+        assert!(listen("0.0.0.0:80", libc::EMFILE).contains("Too many open files (too many workers"));
         assert_eq!(listen("0.0.0.0:8080", libc::EACCES), "cannot listen on 0.0.0.0:8080: Permission denied");
         assert_eq!(
             listen("unix:/run/no/rsp.sock", libc::ENOENT),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
+use crate::base::reason::reason;
 use crate::config::{AccessLog as AccessSettings, Config, LogTarget, Workers};
 use crate::control::access::{self, AccessLog};
 use crate::control::clock::Clock;
@@ -56,7 +57,7 @@ impl Start {
 /// Runs until told to stop. What it returns is for the operator to read; all else was logged.
 pub fn run(start: Start) -> Result<(), Failure> {
     net::map_allocations_from(BLOCK);
-    let _errors = errors::start(start.level).map_err(|error| Failure::Start(error.to_string()))?;
+    let _errors = errors::start(start.level).map_err(|error| Failure::Start(reason(&error)))?;
     serve(start)
 }
 
@@ -147,7 +148,7 @@ fn number_of_workers(wanted: Workers, cores: usize) -> usize {
 fn fit_descriptors(config: &mut Config, workers: usize) -> Option<String> {
     let limit = match net::raise_descriptor_limit() {
         Ok(limit) => limit,
-        Err(error) => return Some(format!("cannot raise the limit of open files: {error}")),
+        Err(error) => return Some(format!("cannot raise the limit of open files: {}", reason(&error))),
     };
     let of_workers = workers as u64 * (OF_A_WORKER + config.listeners.len() as u64);
     let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + of_workers;
@@ -160,8 +161,14 @@ fn fit_descriptors(config: &mut Config, workers: usize) -> Option<String> {
     }
     config.settings.max_connections = possible as usize;
     Some(format!(
-        "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} (ulimit -Hn)"
+        "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} (ulimit -Hn){}",
+        of_that(workers, of_workers)
     ))
+}
+
+/// What several workers need of it for themselves.
+fn of_that(workers: usize, descriptors: u64) -> String {
+    if workers == 1 { String::new() } else { format!(", and {workers} workers take {descriptors} of it") }
 }
 
 /// A sender for each worker, and the log.
@@ -200,4 +207,22 @@ fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, Failu
 
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_a_core_and_no_more_than_may_be_asked_for() {
+        assert_eq!(number_of_workers(Workers::Auto, 3), 3);
+        assert_eq!(number_of_workers(Workers::Auto, 1000), Workers::MOST);
+        assert_eq!(number_of_workers(Workers::Number(7), 3), 7);
+    }
+
+    #[test]
+    fn what_workers_take_of_the_open_files_is_said_where_there_are_several() {
+        assert_eq!(of_that(1, 4), "");
+        assert_eq!(of_that(64, 256), ", and 64 workers take 256 of it");
+    }
 }

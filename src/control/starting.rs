@@ -4,7 +4,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::base::reason::reason;
-use crate::control::failure::Failure;
+use crate::control::failure::{Failure, TOO_MANY_WORKERS};
 use crate::control::running::Event;
 use crate::control::signals::{self, Signal};
 use crate::net;
@@ -107,14 +107,12 @@ fn failure(outcome: Outcome) -> Failure {
         Outcome::NoLoop(error) => Failure::Start(format!(
             "cannot set up the event loop: {}{}",
             reason(&error),
-            if net::is_shortage(&error) { SHORTAGE } else { "" }
+            if net::is_shortage(&error) { TOO_MANY_WORKERS } else { "" }
         )),
         Outcome::Finished => Failure::Fault("a worker ended by itself".into()),
         Outcome::Panicked(what) => Failure::Fault(what),
     }
 }
-
-const SHORTAGE: &str = " (more workers than the limit of open files allows: ulimit -n)";
 
 #[cfg(test)]
 mod tests {

@@ -227,7 +227,7 @@ impl<N: Network> Core<N> {
             }
             Err(error) => {
                 let failure = Failure::of_connect(&error);
-                self.note_pause(lane, &error.to_string());
+                self.note_pause(lane, &reason(&error));
                 Err(failure)
             }
         }
