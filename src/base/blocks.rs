@@ -4,14 +4,47 @@
 
 pub const BLOCK: usize = 32 * 1024;
 
-pub(super) type Block = Box<[u8; BLOCK]>;
+/// What a buffer holds while it holds bytes. Where they stand is kept here, not in the buffer: the empty buffers of
+/// an idle connection take no memory for it.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub start: u32,
+    pub end: u32,
+    /// What did not fit. Only while the block is full.
+    pub overflow: Option<Box<Overflow>>,
+    /// Apart, so that it comes zeroed from the system and no page of it is touched before it is used.
+    pub bytes: Box<[u8; BLOCK]>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Overflow {
+    pub bytes: Vec<u8>,
+    pub start: usize,
+}
+
+impl Block {
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    pub fn held(&self) -> &[u8] {
+        &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Moves what it holds to the front.
+    pub fn move_to_front(&mut self) {
+        self.bytes.copy_within(self.start as usize..self.end as usize, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+}
 
 /// Unused blocks that no quiet time takes away.
 const ALWAYS: usize = 8;
 
 /// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
 pub struct Pool {
-    free: Vec<Block>,
+    free: Vec<Box<Block>>,
     lent: usize,
     keep: usize,
     /// The fewest unused ones there were since the last `trim`: nobody needed those.
@@ -46,7 +79,7 @@ impl Pool {
         before - self.free.len()
     }
 
-    pub(super) fn borrow(&mut self) -> Block {
+    pub(super) fn borrow(&mut self) -> Box<Block> {
         self.lent += 1;
         match self.free.pop() {
             Some(block) => {
@@ -58,13 +91,17 @@ impl Pool {
     }
 
     #[cold]
-    fn new_block(&mut self) -> Block {
+    fn new_block(&mut self) -> Box<Block> {
         self.least = 0;
         // A boxed array of this size must not pass through the stack: build it as a slice.
-        vec![0u8; BLOCK].into_boxed_slice().try_into().expect("a slice of BLOCK bytes is an array of BLOCK")
+        let bytes = vec![0u8; BLOCK].into_boxed_slice();
+        let bytes = bytes.try_into().expect("a slice of BLOCK bytes is an array of BLOCK");
+        Box::new(Block { start: 0, end: 0, overflow: None, bytes })
     }
 
-    pub(super) fn give_back(&mut self, block: Block) {
+    pub(super) fn give_back(&mut self, mut block: Box<Block>) {
+        debug_assert!(block.overflow.is_none());
+        (block.start, block.end) = (0, 0);
         self.lent -= 1;
         if self.free.len() < self.keep {
             self.free.push(block);
@@ -75,7 +112,7 @@ impl Pool {
 }
 
 #[cold]
-fn free(block: Block) {
+fn free(block: Box<Block>) {
     drop(block);
 }
 
@@ -86,10 +123,10 @@ mod tests {
     #[test]
     fn blocks_nobody_needed_between_two_trims_are_freed() {
         let mut pool = Pool::new(64);
-        let lent: Vec<Block> = (0..40).map(|_| pool.borrow()).collect();
+        let lent: Vec<Box<Block>> = (0..40).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.trim(), pool.spare()), (0, 40), "they were all in use a moment ago");
-        let lent: Vec<Block> = (0..10).map(|_| pool.borrow()).collect();
+        let lent: Vec<Box<Block>> = (0..10).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.trim(), pool.spare()), (30 - ALWAYS, 10 + ALWAYS));
         assert_eq!((pool.trim(), pool.spare()), (10, ALWAYS));

@@ -5,27 +5,25 @@
 //! written and was not yet taken by the kernel. Both keep bytes strictly in order: they only ever lose bytes at
 //! the front (`consume`) and gain them at the end.
 
-use super::blocks::Block;
 pub use super::blocks::{BLOCK, Pool};
+use super::blocks::{Block, Overflow};
 
 /// At most one block of bytes, first in first out.
 ///
-/// Invariant (`check`): between calls it holds a block exactly while it holds bytes, and
-/// `start < end <= BLOCK` then, `start == end == 0` otherwise.
+/// Invariant (`check`): between calls it holds a block exactly while it holds bytes, and the block's
+/// `start < end <= BLOCK` then.
 #[derive(Default)]
 pub struct Buffer {
-    block: Option<Block>,
-    start: u32,
-    end: u32,
+    block: Option<Box<Block>>,
 }
 
 impl Buffer {
     pub fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.block.is_none()
     }
 
     pub fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        self.block.as_ref().map_or(0, |block| block.len())
     }
 
     /// How many bytes can still be added.
@@ -34,10 +32,7 @@ impl Buffer {
     }
 
     pub fn bytes(&self) -> &[u8] {
-        match &self.block {
-            Some(block) => &block[self.start as usize..self.end as usize],
-            None => &[],
-        }
+        self.block.as_ref().map_or(&[], |block| block.held())
     }
 
     /// Lends the free space to `fill`, which says how many bytes it put there. Bytes move to the front of the
@@ -51,15 +46,13 @@ impl Buffer {
             return Ok(0);
         }
         let block = self.block.get_or_insert_with(|| pool.borrow());
-        if self.start > 0 && BLOCK - (self.end as usize) < BLOCK / 2 {
-            block.copy_within(self.start as usize..self.end as usize, 0);
-            self.end -= self.start;
-            self.start = 0;
+        if block.start > 0 && BLOCK - (block.end as usize) < BLOCK / 2 {
+            block.move_to_front();
         }
-        let result = fill(&mut block[self.end as usize..]);
+        let result = fill(&mut block.bytes[block.end as usize..]);
         if let Ok(n) = result {
-            self.end += n as u32;
-            debug_assert!(self.end as usize <= BLOCK);
+            block.end += n as u32;
+            debug_assert!(block.end as usize <= BLOCK);
         }
         self.settle(pool);
         result
@@ -75,13 +68,11 @@ impl Buffer {
             return 0;
         }
         let block = self.block.get_or_insert_with(|| pool.borrow());
-        if BLOCK - (self.end as usize) < take {
-            block.copy_within(self.start as usize..self.end as usize, 0);
-            self.end -= self.start;
-            self.start = 0;
+        if BLOCK - (block.end as usize) < take {
+            block.move_to_front();
         }
-        block[self.end as usize..self.end as usize + take].copy_from_slice(&bytes[..take]);
-        self.end += take as u32;
+        block.bytes[block.end as usize..block.end as usize + take].copy_from_slice(&bytes[..take]);
+        block.end += take as u32;
         take
     }
 
@@ -89,10 +80,10 @@ impl Buffer {
     #[inline(always)]
     fn fill_behind(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let block = self.block.get_or_insert_with(|| pool.borrow());
-        match write(&mut block[self.end as usize..]) {
+        match write(&mut block.bytes[block.end as usize..]) {
             Some(n @ 1..) => {
-                self.end += n as u32;
-                debug_assert!(self.end as usize <= BLOCK);
+                block.end += n as u32;
+                debug_assert!(block.end as usize <= BLOCK);
                 true
             }
             _ => {
@@ -105,12 +96,11 @@ impl Buffer {
     /// Adds all of `bytes` behind what there is, if there is something and the space behind it suffices.
     #[inline]
     fn push_behind(&mut self, bytes: &[u8]) -> bool {
-        let (start, end) = (self.end as usize, self.end as usize + bytes.len());
-        let Some(space) = self.block.as_mut().and_then(|block| block.get_mut(start..end)) else {
-            return false;
-        };
+        let Some(block) = self.block.as_mut() else { return false };
+        let (start, end) = (block.end as usize, block.end as usize + bytes.len());
+        let Some(space) = block.bytes.get_mut(start..end) else { return false };
         space.copy_from_slice(bytes);
-        self.end = end as u32;
+        block.end = end as u32;
         true
     }
 
@@ -118,7 +108,9 @@ impl Buffer {
     #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         assert!(n <= self.len(), "consumed more than there is");
-        self.start += n as u32;
+        if let Some(block) = &mut self.block {
+            block.start += n as u32;
+        }
         self.settle(pool);
     }
 
@@ -128,38 +120,24 @@ impl Buffer {
 
     #[inline]
     fn settle(&mut self, pool: &mut Pool) {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-            if let Some(block) = self.block.take() {
-                pool.give_back(block);
-            }
+        if let Some(block) = self.block.take_if(|block| block.start == block.end) {
+            pool.give_back(block);
         }
     }
 
     /// The invariant, for tests and simulations.
     pub fn check(&self) -> bool {
-        match self.block {
-            Some(_) => self.start < self.end && self.end as usize <= BLOCK,
-            None => self.start == 0 && self.end == 0,
-        }
+        self.block.as_ref().is_none_or(|block| block.start < block.end && block.end as usize <= BLOCK)
     }
 }
 
 /// Bytes on their way out: one block, and behind it a rarely used overflow for what must not be split up by
 /// back-pressure (a head that a script made larger than a block, an answer with a large body).
 ///
-/// `room` is zero while anything is in the overflow, so bodies wait until it is gone.
+/// The block is full while anything is in the overflow, so `room` is zero and bodies wait until it is gone.
 #[derive(Default)]
 pub struct Output {
     block: Buffer,
-    overflow: Option<Box<Overflow>>,
-}
-
-#[derive(Default)]
-struct Overflow {
-    bytes: Vec<u8>,
-    start: usize,
 }
 
 impl Output {
@@ -168,12 +146,12 @@ impl Output {
     }
 
     pub fn len(&self) -> usize {
-        self.block.len() + self.overflow.as_ref().map_or(0, |o| o.bytes.len() - o.start)
+        self.block.len() + self.overflow().map_or(0, |o| o.bytes.len() - o.start)
     }
 
     /// How many body bytes may be added now.
     pub fn room(&self) -> usize {
-        if self.overflow.is_some() { 0 } else { self.block.room() }
+        self.block.room()
     }
 
     /// What is to be written first.
@@ -181,25 +159,29 @@ impl Output {
         self.block.bytes()
     }
 
+    fn overflow(&self) -> Option<&Overflow> {
+        self.block.block.as_ref()?.overflow.as_deref()
+    }
+
     /// Adds all of `bytes`, in the overflow if they do not fit.
     #[inline]
     pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
-        // Heads come in pieces, and nearly all of them take this way.
-        if self.overflow.is_some() || !self.block.push_behind(bytes) {
+        // Heads come in pieces, and nearly all of them take this way. A full block, with an overflow, does not.
+        if !self.block.push_behind(bytes) {
             self.push_slowly(pool, bytes);
         }
     }
 
     #[inline(never)]
     fn push_slowly(&mut self, pool: &mut Pool, bytes: &[u8]) {
-        if self.overflow.is_none() && self.block.is_empty() && (1..=BLOCK).contains(&bytes.len()) {
+        if self.block.is_empty() && (1..=BLOCK).contains(&bytes.len()) {
             self.block.block = Some(pool.borrow());
             self.block.push_behind(bytes);
             return;
         }
-        let taken = if self.overflow.is_some() { 0 } else { self.block.push(pool, bytes) };
-        if taken < bytes.len() {
-            self.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
+        let taken = self.block.push(pool, bytes);
+        if let (Some(block), true) = (&mut self.block.block, taken < bytes.len()) {
+            block.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
         }
     }
 
@@ -207,30 +189,31 @@ impl Output {
     /// was too small. False if nothing was put there.
     #[inline(always)]
     pub fn fill(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        self.overflow.is_none() && self.block.fill_behind(pool, write)
+        self.overflow().is_none() && self.block.fill_behind(pool, write)
     }
 
     /// Drops `n` written bytes and refills the block from the overflow.
     #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
-        self.block.consume(pool, n);
-        if self.overflow.is_some() {
-            self.refill(pool);
+        match self.block.block.as_mut().and_then(|block| block.overflow.take()) {
+            None => self.block.consume(pool, n),
+            Some(overflow) => self.refill(pool, n, overflow),
         }
     }
 
     #[cold]
-    fn refill(&mut self, pool: &mut Pool) {
-        if let Some(overflow) = &mut self.overflow {
-            overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
-            if overflow.start == overflow.bytes.len() {
-                self.overflow = None;
-            }
+    fn refill(&mut self, pool: &mut Pool, n: usize, mut overflow: Box<Overflow>) {
+        self.block.consume(pool, n);
+        overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
+        if let (Some(block), true) = (&mut self.block.block, overflow.start < overflow.bytes.len()) {
+            block.overflow = Some(overflow);
         }
     }
 
     pub fn clear(&mut self, pool: &mut Pool) {
-        self.overflow = None;
+        if let Some(block) = &mut self.block.block {
+            block.overflow = None;
+        }
         self.block.clear(pool);
     }
 }
