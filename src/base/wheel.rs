@@ -17,11 +17,12 @@ const NONE: u32 = u32::MAX;
 struct Node {
     next: u32,
     prev: u32,
-    /// The tick it is armed for; `UNARMED` when it is in no list.
-    tick: u64,
+    /// The slot it stands in, which says the tick too, since no tick lies further ahead than there are slots;
+    /// `UNARMED` when it is in none.
+    slot: u32,
 }
 
-const UNARMED: u64 = u64::MAX;
+const UNARMED: u32 = u32::MAX;
 
 pub struct Wheel {
     first: Vec<u32>,
@@ -48,7 +49,7 @@ impl Wheel {
     pub fn arm(&mut self, key: u32, at: u64) {
         let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
         match self.nodes[list(key)].get(place(key)) {
-            Some(node) if node.tick <= tick => {}
+            Some(node) if self.armed_by(node, tick) => {}
             _ => self.move_to(key, tick),
         }
     }
@@ -56,13 +57,19 @@ impl Wheel {
     /// Whether `key` comes up at `at` or earlier as it is.
     #[inline]
     pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
-        self.nodes[list(key)].get(place(key)).is_some_and(|node| node.tick <= at / TICK)
+        self.nodes[list(key)].get(place(key)).is_some_and(|node| self.armed_by(node, at / TICK))
+    }
+
+    #[inline]
+    fn armed_by(&self, node: &Node, tick: u64) -> bool {
+        let ahead = u64::from(node.slot).wrapping_sub(self.tick) % SLOTS as u64;
+        node.slot != UNARMED && self.tick + ahead <= tick
     }
 
     fn move_to(&mut self, key: u32, tick: u64) {
         let nodes = &mut self.nodes[list(key)];
         if place(key) >= nodes.len() {
-            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
+            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, slot: UNARMED });
         }
         self.unlink(key);
         self.link(key, tick);
@@ -77,7 +84,7 @@ impl Wheel {
     /// Frees the memory of keys behind the last one that is armed, where that is most of it.
     pub fn trim(&mut self) {
         for nodes in &mut self.nodes {
-            let used = nodes.iter().rposition(|node| node.tick != UNARMED).map_or(0, |last| last + 1);
+            let used = nodes.iter().rposition(|node| node.slot != UNARMED).map_or(0, |last| last + 1);
             if used <= nodes.capacity() / 4 {
                 nodes.truncate(used);
                 nodes.shrink_to_fit();
@@ -142,15 +149,15 @@ impl Wheel {
         }
         self.first[slot] = key;
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        *self.node(key) = Node { next, prev: NONE, tick };
+        *self.node(key) = Node { next, prev: NONE, slot: slot as u32 };
     }
 
     fn unlink(&mut self, key: u32) {
-        let Node { next, prev, tick } = *self.node(key);
-        if tick == UNARMED {
+        let Node { next, prev, slot } = *self.node(key);
+        if slot == UNARMED {
             return;
         }
-        self.node(key).tick = UNARMED;
+        self.node(key).slot = UNARMED;
         if next != NONE {
             self.node(next).prev = prev;
         }
@@ -158,7 +165,7 @@ impl Wheel {
             self.node(prev).next = next;
             return;
         }
-        let slot = (tick % SLOTS as u64) as usize;
+        let slot = slot as usize;
         self.first[slot] = next;
         if next == NONE {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
