@@ -236,7 +236,7 @@ impl<N: Network> Core<N> {
     #[inline(never)]
     fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
-        match (client.role.lane, &client.role.lingering) {
+        match (client.role.lane, client.role.lingering()) {
             (Some(lane), _) => self.lane_turn(key, lane),
             (None, Some(_)) => self.linger(key),
             (None, None) => self.between_messages(key),

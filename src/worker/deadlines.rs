@@ -14,7 +14,7 @@ impl<N: Network> Core<N> {
     fn client_deadline(&self, key: u32) -> Option<Deadline> {
         let client = self.clients.get(key)?;
         let waits = &self.waits;
-        if let Some(lingering) = &client.role.lingering {
+        if let Some(lingering) = client.role.lingering() {
             return Some(Deadline::new(lingering.ends(client.read_at), 0, Reason::Linger));
         }
         let Some(lane) = client.role.lane.and_then(|l| self.lanes.get(l as usize)) else {

@@ -38,7 +38,7 @@ impl<N: Network> Core<N> {
         // A peer that is gone already makes this fail; reading will say so.
         let _ = client.stream.shutdown_write();
         client.read_at = self.tools.now;
-        client.role.lingering = Some(Box::new(Lingering { until: self.tools.now + TOTAL, left: BYTES }));
+        client.role.set_lingering(Lingering { until: self.tools.now + TOTAL, left: BYTES });
         Step::Again
     }
 
@@ -48,7 +48,7 @@ impl<N: Network> Core<N> {
         for _ in 0..READS {
             let dropped = client.input.len() as u64;
             client.input.clear(&mut self.tools.blocks);
-            let Some(lingering) = &mut client.role.lingering else { return Step::Wait };
+            let Some(lingering) = client.role.lingering_mut() else { return Step::Wait };
             if client.eof {
                 return self.close_client(key);
             }

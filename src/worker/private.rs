@@ -37,8 +37,8 @@ impl<N: Network> Core<N> {
         let client = &self.clients[lane.client];
         let announced = lane.exchange.client;
         let addresses = announced.map(|source| {
-            let destination = match &client.role.relayed {
-                Some(destination) => Some(**destination),
+            let destination = match client.role.relayed() {
+                Some(destination) => Some(destination),
                 None => client.stream.local_address(),
             };
             (source, destination.unwrap_or_else(|| unspecified(source)))

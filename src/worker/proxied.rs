@@ -62,9 +62,12 @@ impl<N: Network> Core<N> {
             OnBehalf::Itself | OnBehalf::Unknown => None,
         };
         let role = &mut self.clients[key].role;
-        (role.arrival, role.relayed) = match on_behalf {
-            OnBehalf::Client { destination, .. } => (Arrival::Relayed, Some(Box::new(destination))),
-            OnBehalf::Itself | OnBehalf::Unknown => (Arrival::Direct, None),
+        role.arrival = match on_behalf {
+            OnBehalf::Client { destination, .. } => {
+                role.set_relayed(destination);
+                Arrival::Relayed
+            }
+            OnBehalf::Itself | OnBehalf::Unknown => Arrival::Direct,
         };
         role.peer = said.unwrap_or(role.peer);
         // Somebody unknown stands behind the proxy: what he writes into his request is not the proxy's word.

@@ -23,8 +23,6 @@ pub struct ClientSide {
     pub codec: h1::Server,
     pub peer: Peer,
     pub arrival: Arrival,
-    /// Where it connected to on the side of the proxy it came through, where that was said.
-    pub relayed: Option<Box<SocketAddr>>,
     /// The exchange that is under way. HTTP/1 has one at a time.
     pub lane: Option<u32>,
     /// When the head that is being read began; `NO_HEAD` while there is none.
@@ -33,9 +31,15 @@ pub struct ClientSide {
     pub served: bool,
     /// It counts against the limits of its address.
     pub counted: bool,
-    /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
-    /// lost to a reset (RFC 9112 section 9.6).
-    pub lingering: Option<Box<Lingering>>,
+    /// What few clients have.
+    rare: Option<Box<Rare>>,
+}
+
+/// One pointer in every client for all that few of them have.
+#[derive(Default)]
+struct Rare {
+    relayed: Option<SocketAddr>,
+    lingering: Option<Lingering>,
 }
 
 /// Where a client's connection comes from, as far as that is believed.
@@ -76,13 +80,36 @@ impl ClientSide {
             codec: h1::Server::default(),
             peer,
             arrival,
-            relayed: None,
             lane: None,
             head_since: NO_HEAD,
             served: false,
             counted,
-            lingering: None,
+            rare: None,
         }
+    }
+
+    /// Where it connected to on the side of the proxy it came through, where that was said.
+    pub fn relayed(&self) -> Option<SocketAddr> {
+        self.rare.as_ref()?.relayed
+    }
+
+    pub fn set_relayed(&mut self, destination: SocketAddr) {
+        self.rare.get_or_insert_default().relayed = Some(destination);
+    }
+
+    /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
+    /// lost to a reset (RFC 9112 section 9.6).
+    #[inline]
+    pub fn lingering(&self) -> Option<&Lingering> {
+        self.rare.as_ref()?.lingering.as_ref()
+    }
+
+    pub fn lingering_mut(&mut self) -> Option<&mut Lingering> {
+        self.rare.as_mut()?.lingering.as_mut()
+    }
+
+    pub fn set_lingering(&mut self, lingering: Lingering) {
+        self.rare.get_or_insert_default().lingering = Some(lingering);
     }
 }
 
