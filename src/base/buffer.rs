@@ -107,21 +107,26 @@ impl Buffer {
     /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
     #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
-        assert!(n <= self.len(), "consumed more than there is");
-        if let Some(block) = &mut self.block {
+        let left = self.len();
+        assert!(n <= left, "consumed more than there is");
+        if n == left {
+            self.clear(pool);
+        } else if let Some(block) = &mut self.block {
             block.start += n as u32;
         }
-        self.settle(pool);
     }
 
+    #[inline]
     pub fn clear(&mut self, pool: &mut Pool) {
-        self.consume(pool, self.len());
+        if let Some(block) = self.block.take() {
+            pool.give_back(block);
+        }
     }
 
     #[inline]
     fn settle(&mut self, pool: &mut Pool) {
-        if let Some(block) = self.block.take_if(|block| block.start == block.end) {
-            pool.give_back(block);
+        if self.len() == 0 {
+            self.clear(pool);
         }
     }
 
@@ -159,6 +164,7 @@ impl Output {
         self.block.bytes()
     }
 
+    #[inline]
     fn overflow(&self) -> Option<&Overflow> {
         self.block.block.as_ref()?.overflow.as_deref()
     }
@@ -195,15 +201,17 @@ impl Output {
     /// Drops `n` written bytes and refills the block from the overflow.
     #[inline]
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
-        match self.block.block.as_mut().and_then(|block| block.overflow.take()) {
+        match self.overflow() {
             None => self.block.consume(pool, n),
-            Some(overflow) => self.refill(pool, n, overflow),
+            Some(_) => self.refill(pool, n),
         }
     }
 
     #[cold]
-    fn refill(&mut self, pool: &mut Pool, n: usize, mut overflow: Box<Overflow>) {
+    fn refill(&mut self, pool: &mut Pool, n: usize) {
+        let overflow = self.block.block.as_mut().and_then(|block| block.overflow.take());
         self.block.consume(pool, n);
+        let Some(mut overflow) = overflow else { return };
         overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
         if let (Some(block), true) = (&mut self.block.block, overflow.start < overflow.bytes.len()) {
             block.overflow = Some(overflow);

@@ -17,9 +17,8 @@ const NONE: u32 = u32::MAX;
 struct Node {
     next: u32,
     prev: u32,
-    /// The slot it stands in, which says the tick too, since no tick lies further ahead than there are slots;
-    /// `UNARMED` when it is in none.
-    slot: u32,
+    /// The tick it is armed for, counted from the wheel's `base`; `UNARMED` when it is in no list.
+    tick: u32,
 }
 
 const UNARMED: u32 = u32::MAX;
@@ -31,7 +30,11 @@ pub struct Wheel {
     nodes: [Vec<Node>; 2],
     /// Every tick before this one has been looked at.
     tick: u64,
+    /// Where the nodes count from: half of what they can say is a year.
+    base: u64,
 }
+
+const BASE_KEPT: u64 = u32::MAX as u64 / 2;
 
 impl Wheel {
     /// `now` in microseconds of whatever clock the owner uses.
@@ -41,6 +44,7 @@ impl Wheel {
             occupied: vec![0; SLOTS / 64],
             nodes: [Vec::new(), Vec::new()],
             tick: now / TICK,
+            base: now / TICK,
         }
     }
 
@@ -49,7 +53,7 @@ impl Wheel {
     pub fn arm(&mut self, key: u32, at: u64) {
         let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
         match self.nodes[list(key)].get(place(key)) {
-            Some(node) if self.armed_by(node, tick) => {}
+            Some(node) if u64::from(node.tick) <= tick - self.base => {}
             _ => self.move_to(key, tick),
         }
     }
@@ -57,19 +61,15 @@ impl Wheel {
     /// Whether `key` comes up at `at` or earlier as it is.
     #[inline]
     pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
-        self.nodes[list(key)].get(place(key)).is_some_and(|node| self.armed_by(node, at / TICK))
-    }
-
-    #[inline]
-    fn armed_by(&self, node: &Node, tick: u64) -> bool {
-        let ahead = u64::from(node.slot).wrapping_sub(self.tick) % SLOTS as u64;
-        node.slot != UNARMED && self.tick + ahead <= tick
+        self.nodes[list(key)]
+            .get(place(key))
+            .is_some_and(|node| self.base + u64::from(node.tick) <= at / TICK)
     }
 
     fn move_to(&mut self, key: u32, tick: u64) {
         let nodes = &mut self.nodes[list(key)];
         if place(key) >= nodes.len() {
-            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, slot: UNARMED });
+            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
         }
         self.unlink(key);
         self.link(key, tick);
@@ -84,7 +84,7 @@ impl Wheel {
     /// Frees the memory of keys behind the last one that is armed, where that is most of it.
     pub fn trim(&mut self) {
         for nodes in &mut self.nodes {
-            let used = nodes.iter().rposition(|node| node.slot != UNARMED).map_or(0, |last| last + 1);
+            let used = nodes.iter().rposition(|node| node.tick != UNARMED).map_or(0, |last| last + 1);
             if used <= nodes.capacity() / 4 {
                 nodes.truncate(used);
                 nodes.shrink_to_fit();
@@ -100,6 +100,9 @@ impl Wheel {
     /// Takes the next key whose time has come.
     pub fn pop(&mut self, now: u64) -> Option<u32> {
         let until = now / TICK;
+        if self.tick - self.base > BASE_KEPT {
+            self.count_from_now();
+        }
         while self.tick <= until {
             let slot = (self.tick % SLOTS as u64) as usize;
             let key = self.first[slot];
@@ -111,6 +114,16 @@ impl Wheel {
             self.tick = self.next_tick().map_or(until + 1, |next| next.min(until + 1)).max(self.tick + 1);
         }
         None
+    }
+
+    /// Nothing that is armed lies behind.
+    #[cold]
+    fn count_from_now(&mut self) {
+        let passed = (self.tick - self.base) as u32;
+        self.base = self.tick;
+        for node in self.nodes.iter_mut().flatten().filter(|node| node.tick != UNARMED) {
+            node.tick -= passed;
+        }
     }
 
     /// When `pop` may next have something, in microseconds.
@@ -149,15 +162,15 @@ impl Wheel {
         }
         self.first[slot] = key;
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        *self.node(key) = Node { next, prev: NONE, slot: slot as u32 };
+        *self.node(key) = Node { next, prev: NONE, tick: (tick - self.base) as u32 };
     }
 
     fn unlink(&mut self, key: u32) {
-        let Node { next, prev, slot } = *self.node(key);
-        if slot == UNARMED {
+        let Node { next, prev, tick } = *self.node(key);
+        if tick == UNARMED {
             return;
         }
-        self.node(key).slot = UNARMED;
+        self.node(key).tick = UNARMED;
         if next != NONE {
             self.node(next).prev = prev;
         }
@@ -165,7 +178,7 @@ impl Wheel {
             self.node(prev).next = next;
             return;
         }
-        let slot = slot as usize;
+        let slot = ((self.base + u64::from(tick)) % SLOTS as u64) as usize;
         self.first[slot] = next;
         if next == NONE {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
@@ -274,5 +287,21 @@ mod tests {
         assert_eq!(left, [3, 8]);
         wheel.arm(9_999, 3 * SECOND);
         assert_eq!(wheel.pop(4 * SECOND), Some(9_999));
+    }
+
+    #[test]
+    fn after_years_deadlines_are_as_exact_as_on_the_first_day() {
+        let mut wheel = Wheel::new(0);
+        for year in 1..5 {
+            let now = year * (BASE_KEPT + 3) * TICK;
+            assert_eq!(wheel.pop(now), None);
+            wheel.arm(3, now + 60 * SECOND);
+            wheel.disarm(5);
+            assert_eq!(wheel.pop(now), None);
+            assert!(wheel.comes_up_by(3, now + 61 * SECOND) && !wheel.comes_up_by(3, now + 59 * SECOND));
+            assert!(!wheel.comes_up_by(5, now + 61 * SECOND));
+            assert_eq!(wheel.pop(now + 59 * SECOND), None);
+            assert_eq!(wheel.pop(now + 61 * SECOND), Some(3));
+        }
     }
 }
