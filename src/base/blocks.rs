@@ -16,6 +16,10 @@ pub(super) struct Block {
     pub bytes: Box<[u8; BLOCK]>,
 }
 
+/// Boxed, since it goes from hand to hand, and a buffer without one is a pointer and no more.
+pub(super) type Lent = Box<Block>;
+
+/// What stands behind a full block.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
     pub bytes: Vec<u8>,
@@ -44,7 +48,7 @@ const ALWAYS: usize = 8;
 
 /// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
 pub struct Pool {
-    free: Vec<Box<Block>>,
+    free: Vec<Lent>,
     lent: usize,
     keep: usize,
     /// The fewest unused ones there were since the last `trim`: nobody needed those.
@@ -79,7 +83,7 @@ impl Pool {
         before - self.free.len()
     }
 
-    pub(super) fn borrow(&mut self) -> Box<Block> {
+    pub(super) fn borrow(&mut self) -> Lent {
         self.lent += 1;
         match self.free.pop() {
             Some(block) => {
@@ -91,7 +95,7 @@ impl Pool {
     }
 
     #[cold]
-    fn new_block(&mut self) -> Box<Block> {
+    fn new_block(&mut self) -> Lent {
         self.least = 0;
         // A boxed array of this size must not pass through the stack: build it as a slice.
         let bytes = vec![0u8; BLOCK].into_boxed_slice();
@@ -99,7 +103,7 @@ impl Pool {
         Box::new(Block { start: 0, end: 0, overflow: None, bytes })
     }
 
-    pub(super) fn give_back(&mut self, mut block: Box<Block>) {
+    pub(super) fn give_back(&mut self, mut block: Lent) {
         debug_assert!(block.overflow.is_none());
         (block.start, block.end) = (0, 0);
         self.lent -= 1;
@@ -112,7 +116,7 @@ impl Pool {
 }
 
 #[cold]
-fn free(block: Box<Block>) {
+fn free(block: Lent) {
     drop(block);
 }
 
@@ -123,10 +127,10 @@ mod tests {
     #[test]
     fn blocks_nobody_needed_between_two_trims_are_freed() {
         let mut pool = Pool::new(64);
-        let lent: Vec<Box<Block>> = (0..40).map(|_| pool.borrow()).collect();
+        let lent: Vec<Lent> = (0..40).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.trim(), pool.spare()), (0, 40), "they were all in use a moment ago");
-        let lent: Vec<Box<Block>> = (0..10).map(|_| pool.borrow()).collect();
+        let lent: Vec<Lent> = (0..10).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.trim(), pool.spare()), (30 - ALWAYS, 10 + ALWAYS));
         assert_eq!((pool.trim(), pool.spare()), (10, ALWAYS));

@@ -6,7 +6,7 @@
 //! the front (`consume`) and gain them at the end.
 
 pub use super::blocks::{BLOCK, Pool};
-use super::blocks::{Block, Overflow};
+use super::blocks::{Lent, Overflow};
 
 /// At most one block of bytes, first in first out.
 ///
@@ -14,7 +14,7 @@ use super::blocks::{Block, Overflow};
 /// `start < end <= BLOCK` then.
 #[derive(Default)]
 pub struct Buffer {
-    block: Option<Box<Block>>,
+    block: Option<Lent>,
 }
 
 impl Buffer {
@@ -125,7 +125,7 @@ impl Buffer {
 
     #[inline]
     fn settle(&mut self, pool: &mut Pool) {
-        if self.len() == 0 {
+        if self.block.as_ref().is_some_and(|block| block.start == block.end) {
             self.clear(pool);
         }
     }

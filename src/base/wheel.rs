@@ -30,10 +30,11 @@ pub struct Wheel {
     nodes: [Vec<Node>; 2],
     /// Every tick before this one has been looked at.
     tick: u64,
-    /// Where the nodes count from: half of what they can say is a year.
+    /// The tick that nodes count from. It moves on before what they can say is used up, after a year.
     base: u64,
 }
 
+/// Ticks that pass before `base` moves.
 const BASE_KEPT: u64 = u32::MAX as u64 / 2;
 
 impl Wheel {
