@@ -66,30 +66,13 @@ fn a_request_that_waits_for_its_response_is_finished_too() {
     assert_eq!(rsp.wait_for_exit().code(), Some(0));
 }
 
-fn asking(rsp: &Rsp, path: &str, count: usize) -> Vec<Client> {
-    let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(rsp.address())).collect();
-    clients.iter_mut().for_each(|client| _ = client.ask(path));
-    clients
-}
-
 #[test]
 fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
     let origin = Origin::named("ok");
     let busy = "rsp.settings { drain_timeout = '10m' }
                 rsp.on_request(function(req) while req.path == '/busy' do end end)";
     let mut rsp = Rsp::start(&format!("{}{busy}", balanced(&[&origin.address])));
-    rsp.signal(libc::SIGSTOP);
-    // The first ones run into the time a script has: it learns of the signal with the others still in the queue.
-    let _busy = asking(&rsp, "/busy", 64);
-    let mut clients = asking(&rsp, "/", 200);
-    rsp.signal(libc::SIGTERM);
-    rsp.signal(libc::SIGCONT);
-    for client in &mut clients {
-        let answer = client.response();
-        assert_eq!((answer.text().as_str(), answer.head.says("connection", "close")), ("ok", true));
-        client.expect_end();
-    }
-    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    rsp.stop_with_clients_in_its_queue(64);
 }
 
 #[test]

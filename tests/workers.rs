@@ -181,23 +181,8 @@ fn a_second_stop_ends_every_worker_at_once() {
 fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
     let origin = Origin::named("ok");
     let mut rsp = start(4, &origin, "");
-    rsp.signal(libc::SIGSTOP);
-    let asking = |path: &str, count: usize| -> Vec<Client> {
-        let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(rsp.address())).collect();
-        clients.iter_mut().for_each(|client| _ = client.ask(path));
-        clients
-    };
-    // Enough for each worker to be busy when the signal comes, with the others still in its queue.
-    let _busy = asking("/busy", 128);
-    let mut clients = asking("/", 200);
-    rsp.signal(libc::SIGTERM);
-    rsp.signal(libc::SIGCONT);
-    for client in &mut clients {
-        let answer = client.response();
-        assert_eq!((answer.text().as_str(), answer.head.says("connection", "close")), ("ok", true));
-        client.expect_end();
-    }
-    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    // Enough for each worker to be busy when the signal comes.
+    rsp.stop_with_clients_in_its_queue(128);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::client::Client;
 use super::directory::Directory;
 use super::proc::send_signal;
 use super::wait::{DEADLINE, until};
@@ -140,6 +141,27 @@ impl Rsp {
 
     pub fn signal(&self, signal: i32) {
         send_signal(self.pid(), signal);
+    }
+
+    /// Asked to end while its listener's queue holds clients who expect "ok". `busy` ones before them ask for `/busy`,
+    /// which runs into the time that a script has: so it learns of the signal with the others still in the queue.
+    pub fn stop_with_clients_in_its_queue(&mut self, busy: usize) {
+        let asking = |path: &str, count: usize| -> Vec<Client> {
+            let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(self.address())).collect();
+            clients.iter_mut().for_each(|client| _ = client.ask(path));
+            clients
+        };
+        self.signal(libc::SIGSTOP);
+        let _busy = asking("/busy", busy);
+        let mut clients = asking("/", 200);
+        self.signal(libc::SIGTERM);
+        self.signal(libc::SIGCONT);
+        for client in &mut clients {
+            let answer = client.response();
+            assert_eq!((answer.text().as_str(), answer.head.says("connection", "close")), ("ok", true));
+            client.expect_end();
+        }
+        assert_eq!(self.wait_for_exit().code(), Some(0));
     }
 
     pub fn is_running(&mut self) -> bool {
