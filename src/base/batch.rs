@@ -2,8 +2,9 @@
 //!
 //! A producer (a worker, or whoever writes to the error log) fills a buffer and hands it over whole; a queue that is
 //! full costs it the batch, not time, and the loss is counted in records. Producers meet once a batch, not once a
-//! record, and take no lock for it. Emptied buffers travel back on a channel of each producer, so that in the steady
-//! state nothing is allocated. A `Nudge` wakes the consumer without a batch, when it shall look at something else.
+//! record, and hold each other up no longer than it takes to wake the consumer. Emptied buffers travel back on a
+//! channel of each producer, so that in the steady state nothing is allocated. A `Nudge` wakes the consumer without
+//! a batch, when it shall look at something else.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Deadlines of many connections without a system call or a sorted structure.
 //!
 //! A hashed wheel: `SLOTS` lists of `TICK` each, one entry a key, linked through arrays that are indexed by the
-//! key: one for even and one for odd keys, of which there may be very different numbers. Re-arming is lazy: a deadline that moves into the future leaves the entry where it is; when the entry
-//! comes up early its owner looks at its real deadline and arms it again. So a busy connection, whose deadline
-//! moves with every message, touches the wheel once in its shortest timeout.
+//! key: one for even and one for odd keys, of which there may be very different numbers. Re-arming is lazy: a
+//! deadline that moves into the future leaves the entry where it is; when the entry comes up early its owner looks
+//! at its real deadline and arms it again. So a busy connection, whose deadline moves with every message, touches
+//! the wheel once in its shortest timeout.
 
 /// Microseconds a slot covers. Nothing fires early; it may fire this much late.
 const TICK: u64 = 16_384;

@@ -1,8 +1,9 @@
 //! The names that rsp itself has an interest in, and how they are recognised.
 //!
 //! Length and first letter say which name it can be at most; its first eight bytes and its last eight then say
-//! whether it is, so two comparisons decide instead of a look at every letter. Names are tokens (RFC 9110 section 5.1): among those, setting bit 5 of every byte
-//! folds the case of letters and makes no two of ours equal to anything else.
+//! whether it is, so two comparisons decide instead of a look at every letter. Names are tokens (RFC 9110 section
+//! 5.1): among those, setting bit 5 of every byte folds the case of letters and makes no two of ours equal to
+//! anything else.
 
 /// The names that rsp itself has an interest in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
