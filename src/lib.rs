@@ -2,7 +2,7 @@
 //!
 //! # The map
 //!
-//! Lower floors never import upper ones; neighbours on a floor meet only on floors 5 and 6 (`tests/tidy.rs` holds
+//! Lower floors never import upper ones; neighbours on a floor meet only on floors 5 and 6 (`tests/tidy` holds
 //! this).
 //!
 //! | floor | module | what it is |

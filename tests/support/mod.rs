@@ -4,7 +4,7 @@
 //! Everything binds a port the kernel chose, lives in its own directory, ends when it is dropped, and waits
 //! by asking again until a deadline that only guards against hanging.
 
-#![allow(dead_code, unused_imports, reason = "each test file compiles this for itself and uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each binary compiles this for itself and uses a part of it")]
 
 mod bodies;
 mod client;

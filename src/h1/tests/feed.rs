@@ -1,6 +1,6 @@
 //! Feeds one case to a codec in every way its bytes can arrive: whole, at every two-way split, byte by byte, with
 //! little room for body bytes and with none at first, and cut short after every byte. What was seen is written
-//! down as one line of text, so that a case's expectation is one line too. (`tests/corpus.rs` feeds its cases
+//! down as one line of text, so that a case's expectation is one line too. (`tests/corpus` feeds its cases
 //! with this file as well.)
 
 use crate::h1::{Client, Server};

@@ -1,0 +1,385 @@
+//! What a person at a terminal meets: commands, exit codes, and one clear line for everything that is wrong.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::support::*;
+
+/// Runs a config that cannot work and returns the one line it says.
+fn complaint(config: &str) -> String {
+    let directory = Directory::new();
+    directory.write("site.lua", config);
+    let run = run(directory.path(), &["site.lua"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert_eq!(run.stdout, "");
+    assert_eq!(run.stderr.trim_end().lines().count(), 1, "not one line:\n{}", run.stderr);
+    assert!(!run.stderr.contains("Listening"), "half started: {}", run.stderr);
+    run.stderr.trim_end().to_string()
+}
+
+/// The same for what is wrong inside the config: the original's words first, and `rsp check` says it too.
+fn config_complaint(config: &str) -> String {
+    let line = complaint(config);
+    let what =
+        line.split_once("Error parsing config file: ").unwrap_or_else(|| panic!("{line}")).1.to_string();
+    let directory = Directory::new();
+    directory.write("site.lua", config);
+    let check = run(directory.path(), &["check", "site.lua"]);
+    assert_eq!(check.code, Some(1));
+    assert_eq!(check.said().trim_end(), what, "run and check disagree");
+    what
+}
+
+const POOL: &str = "rsp.pool { servers = { \"127.0.0.1:83\" } }\n";
+
+#[test]
+fn the_version_is_a_line_and_with_build_details_more() {
+    let directory = Directory::new();
+    let short = run(directory.path(), &["-v"]);
+    assert_eq!((short.code, short.stdout.trim_end()), (Some(0), concat!("rsp ", env!("CARGO_PKG_VERSION"))));
+    let long = run(directory.path(), &["-V"]);
+    assert_eq!(long.code, Some(0));
+    assert!(
+        long.stdout.contains(env!("CARGO_PKG_VERSION")) && long.stdout.contains("Lua 5.4"),
+        "{}",
+        long.stdout
+    );
+}
+
+#[test]
+fn help_lists_commands_signals_and_exit_codes() {
+    let directory = Directory::new();
+    let help = run(directory.path(), &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in
+        ["demo", "check", "types", "--listen", "--backend", "signals", "TERM", "HUP", "exit codes", "70"]
+    {
+        assert!(help.stdout.to_lowercase().contains(&word.to_lowercase()), "no {word} in:\n{}", help.stdout);
+    }
+}
+
+#[test]
+fn check_says_ok_to_a_good_config_and_starts_nothing() {
+    let directory = Directory::new();
+    directory.write("site.lua", balanced(&["127.0.0.1:83"]));
+    for arguments in [["check", "site.lua"], ["-t", "site.lua"]] {
+        let check = run(directory.path(), &arguments);
+        assert_eq!((check.code, check.said().trim_end()), (Some(0), "site.lua: ok"));
+    }
+}
+
+#[test]
+fn a_missing_config_is_said_in_one_line() {
+    let directory = Directory::new();
+    let run = run(directory.path(), &["nosuch.lua"]);
+    assert_eq!(run.code, Some(1));
+    let line = run.stderr.trim_end();
+    assert!(
+        line.ends_with("Error parsing config file: cannot open nosuch.lua: No such file or directory"),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn a_syntax_error_names_file_and_line() {
+    let what = config_complaint("rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = \n");
+    assert!(what.starts_with("site.lua:"), "{what}");
+}
+
+#[test]
+fn an_unknown_key_names_file_line_and_the_nearest_known_one() {
+    let what = config_complaint(&format!(
+        "rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{\n  acces_log = \"-\",\n}}\n"
+    ));
+    assert!(
+        what.starts_with("site.lua:4: ") && what.contains("acces_log") && what.contains("access_log"),
+        "{what}"
+    );
+    let what = config_complaint(
+        "rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = { '127.0.0.1:1' }, balence = 'x' }\n",
+    );
+    assert!(what.starts_with("site.lua:2: ") && what.contains("balance"), "{what}");
+}
+
+#[test]
+fn a_key_of_a_later_version_says_so() {
+    for (key, config) in [
+        ("health", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  health = { path = '/up' },\n}"),
+        ("weight", "rsp.pool {\n  servers = {\n   { '127.0.0.1:83', weight = 2 } } }"),
+        ("admin", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = '127.0.0.1:9180' }"),
+        ("user", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n user = 'www-data' }"),
+        ("tls", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.listen {\n '127.0.0.1:0', tls = {} }"),
+    ] {
+        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));
+        assert!(what.starts_with("site.lua:4: "), "{what}");
+        assert!(what.contains(key) && what.contains("not supported by this version"), "{what}");
+    }
+}
+
+#[test]
+fn commands_of_later_versions_say_so() {
+    let directory = Directory::new();
+    directory.write("site.lua", balanced(&["127.0.0.1:83"]));
+    for command in ["explain", "test", "replay", "ctl", "top"] {
+        let run = run(directory.path(), &[command, "site.lua"]);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains("not supported by this version"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_bad_address_says_what_was_expected() {
+    for (written, line) in [
+        ("rsp.listen \"127.0.0.1\"", 1),
+        ("rsp.listen \"127.0.0.1:99999\"", 1),
+        ("rsp.listen \"http://127.0.0.1:80\"", 1),
+        ("rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = { \"127.0.0.1\" } }", 2),
+        ("rsp.listen \"127.0.0.1:0\"\nrsp.pool { servers = { \"no.such.host.invalid:80\" } }", 2),
+    ] {
+        let what = config_complaint(&format!("{written}\n{POOL}"));
+        assert!(what.starts_with(&format!("site.lua:{line}: ")), "{what}");
+    }
+}
+
+#[test]
+fn wrong_types_and_values_are_named() {
+    for (config, word) in [
+        ("rsp.settings { max_connections = 'many' }", "max_connections"),
+        ("rsp.settings { drain_timeout = 'soon' }", "drain_timeout"),
+        ("rsp.settings { trusted = { '10.0.0.0/99' } }", "trusted"),
+        ("rsp.settings { fallback = 'nosuch' }", "fallback"),
+        ("rsp.settings { access_log = { path = '-', format = 'fancy' } }", "format"),
+        ("rsp.pool { servers = { '127.0.0.1:83' }, balance = 'random' }", "balance"),
+        ("rsp.pool { servers = {} }", "servers"),
+        ("rsp.pool { name = 'web' }", "servers"),
+        ("rsp.pool { servers = { '127.0.0.1:83' }, timeouts = { conect = 1 } }", "connect"),
+        ("rsp.lisen '127.0.0.1:0'", "listen"),
+        ("rsp.on_request(5)", "on_request"),
+        ("error('by hand')", "by hand"),
+        ("nosuch.field = 1", "nosuch"),
+    ] {
+        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{config}\n"));
+        assert!(what.starts_with("site.lua:3: ") && what.contains(word), "{config}: {what}");
+    }
+}
+
+#[test]
+fn what_may_be_said_only_once_is_an_error_when_repeated() {
+    for twice in
+        ["rsp.on_request(function() end)", "rsp.on_response(function() end)", "rsp.settings { via = 'x' }"]
+    {
+        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{twice}\n{twice}\n"));
+        assert!(what.starts_with("site.lua:4: "), "{what}");
+    }
+}
+
+#[test]
+fn a_config_without_listener_or_pool_is_refused() {
+    config_complaint(POOL);
+    config_complaint("rsp.listen \"127.0.0.1:0\"\n");
+    config_complaint("");
+}
+
+#[test]
+fn a_missing_module_is_said_in_one_line() {
+    let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}require 'nosuch'\n"));
+    assert!(what.starts_with("site.lua:3: ") && what.contains("nosuch"), "{what}");
+}
+
+#[test]
+fn an_error_in_a_module_names_the_modules_file_and_line() {
+    let directory = Directory::new();
+    directory.write("site.lua", format!("rsp.listen \"127.0.0.1:0\"\n{POOL}require 'rules'\n"));
+    directory.write("rules.lua", "local a = 1\nlocal b = = 2\n");
+    let run = run(directory.path(), &["check", "site.lua"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.said().contains("rules.lua:2:"), "{}", run.said());
+}
+
+#[test]
+fn a_config_that_never_ends_is_stopped() {
+    let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}while true do end\n"));
+    assert!(what.starts_with("site.lua:3: "), "{what}");
+}
+
+#[test]
+fn a_config_that_eats_all_memory_is_stopped_and_told_how_much_there_is() {
+    let eater = "local t = {} while true do t[#t + 1] = ('x'):rep(20000) .. #t end";
+    let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{eater}\n"));
+    assert!(what.starts_with("site.lua:") && what.contains("64 MiB"), "{what}");
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line_and_nothing_is_half_started() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let free = free_port();
+    let line = complaint(&format!("rsp.listen \"127.0.0.1:{free}\"\nrsp.listen \"{address}\"\n{POOL}"));
+    assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    assert!(Client::try_connect(&format!("127.0.0.1:{free}"), None).is_err());
+}
+
+#[test]
+fn a_port_another_rsp_listens_on_is_noticed() {
+    let origin = Origin::named("ok");
+    let rsp = Rsp::over(&[&origin.address]);
+    let line = complaint(&format!("rsp.listen \"{}\"\n{POOL}", rsp.address()));
+    assert!(line.contains("in use"), "{line}");
+}
+
+#[test]
+fn port_80_without_permission_says_what_to_do() {
+    let limit =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or("1024".into());
+    if limit.trim().parse::<u32>().is_ok_and(|limit| limit <= 80) {
+        // Everybody may bind port 80 here: there is nothing that could be refused.
+        return;
+    }
+    let directory = Directory::new();
+    directory.write("site.lua", format!("rsp.listen \"127.0.0.1:80\"\n{POOL}"));
+    let mut command = unprivileged(&directory);
+    command.arg("site.lua").current_dir(directory.path());
+    let run = run_with_input(command, b"");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let line = run.stderr.trim_end();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains("127.0.0.1:80") && line.contains("ermission denied"), "{line}");
+    assert!(line.contains("CAP_NET_BIND_SERVICE"), "it says what to do: {line}");
+}
+
+/// rsp as a user without rights: nobody, if the tests run as root, from a copy that nobody can reach.
+fn unprivileged(directory: &Directory) -> Command {
+    // SAFETY: getuid(2) has no arguments, touches no memory and cannot fail.
+    if unsafe { libc::getuid() } != 0 {
+        return rsp_command();
+    }
+    let copy = directory.join("rsp");
+    std::fs::copy(rsp_command().get_program(), &copy).expect("a copy");
+    let mut command = Command::new(copy);
+    command.uid(65534).gid(65534);
+    command
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_is_said_before_anything_starts() {
+    let line = complaint(&format!(
+        "rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{ access_log = \"/nosuch/directory/access.log\" }}\n"
+    ));
+    assert!(line.contains("/nosuch/directory/access.log") && line.contains("does not exist"), "{line}");
+}
+
+#[test]
+fn bad_usage_is_exit_2_with_a_hint() {
+    let directory = Directory::new();
+    for (arguments, word) in [
+        (&[][..], "usage"),
+        (&["-c", "site.lua"], "rsp check"),
+        (&["--listne", "127.0.0.1:0"], "--listen"),
+        (&["--listen", "127.0.0.1:0"], "--backend"),
+        (&["--backend", "127.0.0.1:1"], "--listen"),
+        (&["chekc", "site.lua"], "check"),
+        (&["a.lua", "b.lua"], "b.lua"),
+    ] {
+        let run = run(directory.path(), arguments);
+        assert_eq!(run.code, Some(2), "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains(word), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn listen_and_backend_run_without_a_file_in_turns() {
+    let origins = ["a", "b"].map(Origin::named);
+    let mut command = rsp_command();
+    command.args(["--listen", "127.0.0.1:0"]);
+    for origin in &origins {
+        command.args(["--backend", &origin.address]);
+    }
+    let rsp = Rsp::spawn(Directory::new(), command, 1);
+    let order: Vec<String> = (0..6).map(|_| get(rsp.address(), "/").text()).collect();
+    assert!(order.windows(2).all(|two| two[0] != two[1]), "{order:?}");
+    rsp.stop();
+}
+
+#[test]
+fn a_bad_address_on_the_command_line_is_said() {
+    let directory = Directory::new();
+    let run = run(directory.path(), &["--listen", "nonsense", "--backend", "127.0.0.1:1"]);
+    assert!(matches!(run.code, Some(1 | 2)), "{run:?}");
+    assert!(run.stderr.contains("nonsense") && run.stderr.trim_end().lines().count() == 1, "{run:?}");
+}
+
+#[test]
+fn run_is_the_same_as_no_command_and_the_start_is_announced() {
+    let origin = Origin::named("ok");
+    let directory = Directory::new();
+    let mut command = rsp_command();
+    command.arg("run").arg(directory.write("site.lua", balanced(&[&origin.address])));
+    let rsp = Rsp::spawn(directory, command, 1);
+    assert_eq!(get(rsp.address(), "/").text(), "ok");
+    rsp.wait_for_log("1 worker of ");
+    rsp.stop();
+}
+
+#[test]
+fn a_classic_config_runs_as_it_did() {
+    let origin = Origin::named("classic");
+    let (port, backend) = (free_port(), origin.address.rsplit(':').next().unwrap());
+    let directory = Directory::new();
+    let config =
+        format!("listenPort = \"{port}\"\nbackendAddress = \"127.0.0.1\"\nbackendPort = \"{backend}\"\n");
+    let mut command = rsp_command();
+    command.arg(directory.write("sampleconfig.lua", config));
+    let rsp = Rsp::spawn(directory, command, 1);
+    rsp.wait_for_log(&format!("Started.  Listening on port {port}."));
+    assert_eq!(get(rsp.address(), "/").text(), "classic");
+    rsp.stop();
+}
+
+#[test]
+fn the_demo_runs_its_own_servers_and_says_what_to_try() {
+    let mut command = rsp_command();
+    command.args(["demo", "--listen", "127.0.0.1:0"]);
+    let rsp = Rsp::spawn_somewhere(Directory::new(), command);
+    rsp.wait_for_output("curl");
+    let bodies: Vec<String> = (0..6).map(|_| get(rsp.address(), "/").text()).collect();
+    for three in bodies.windows(3) {
+        assert!(three[0] != three[1] && three[1] != three[2] && three[0] != three[2], "{bodies:?}");
+    }
+    until("each request is a line", || rsp.output().matches("GET /").count() >= 6);
+    rsp.stop();
+}
+
+#[test]
+fn the_demo_says_in_one_line_that_its_port_is_taken_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = Directory::new();
+    for (listen, words) in [(address.as_str(), "--listen 127.0.0.1:0"), ("127.0.0.1", "missing port")] {
+        let demo = run(directory.path(), &["demo", "--listen", listen]);
+        assert_eq!((demo.code, demo.stdout.as_str()), (Some(1), ""), "{demo:?}");
+        assert!(demo.stderr.contains(words) && !demo.stderr.contains("config file"), "{demo:?}");
+        assert_eq!(demo.stderr.trim_end().lines().count(), 1, "{demo:?}");
+    }
+}
+
+#[test]
+fn types_prints_definitions_of_everything_a_config_uses() {
+    let directory = Directory::new();
+    let types = run(directory.path(), &["types"]);
+    assert_eq!(types.code, Some(0));
+    assert!(types.stdout.starts_with("---@meta"), "{}", types.stdout);
+    for name in [
+        "listen",
+        "pool",
+        "on_request",
+        "on_response",
+        "settings",
+        "respond",
+        "redirect",
+        "client_ip",
+        "balance",
+    ] {
+        assert!(types.stdout.contains(name), "no {name}");
+    }
+}

@@ -1,0 +1,243 @@
+//! The access log in both formats, and a log of errors that never has a line a request.
+
+use crate::support::*;
+
+fn with_log(origin: &str, setting: &str) -> Rsp {
+    Rsp::start(&format!("{}rsp.settings {{ access_log = {setting} }}", balanced(&[origin])))
+}
+
+const REQUEST: &str = "GET /page?x=1 HTTP/1.1\r\nHost: example.com\r\nReferer: http://from/\r\nUser-Agent: \
+                       tester/1.0 (a \"quoted\" word)\r\n\r\n";
+
+/// Checks a line of Apache's combined format part by part and returns (request, status, bytes, referer, agent).
+fn parse_combined(line: &str) -> [String; 5] {
+    let (address, rest) = line.split_once(" - - [").unwrap_or_else(|| panic!("no combined line: {line}"));
+    assert_eq!(address, "127.0.0.1");
+    let (time, rest) = rest.split_once("] \"").expect("a time");
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape.replace(|c: char| c.is_ascii_alphabetic(), "A"), "99/AAA/9999:99:99:99 +9999");
+    let (request, rest) = rest.split_once("\" ").expect("a request");
+    let (numbers, quoted) = rest.split_once(" \"").expect("a referer");
+    let (status, bytes) = numbers.split_once(' ').expect("status and bytes");
+    let (referer, agent) =
+        quoted.strip_suffix('"').expect("a final quote").split_once("\" \"").expect("an agent");
+    [request, status, bytes, referer, agent].map(String::from)
+}
+
+#[test]
+fn the_combined_format_is_exactly_that_in_a_file() {
+    let origin = Origin::named("hello");
+    let rsp = with_log(&origin.address, "\"access.log\"");
+    Client::connect(rsp.address()).send(REQUEST).response();
+    until("the line is written", || rsp.directory.read("access.log").ends_with('\n'));
+    let log = rsp.directory.read("access.log");
+    assert_eq!(log.lines().count(), 1);
+    let [request, status, bytes, referer, agent] = parse_combined(log.trim_end());
+    assert_eq!(request, "GET /page?x=1 HTTP/1.1");
+    assert_eq!((status.as_str(), bytes.as_str(), referer.as_str()), ("200", "5", "http://from/"));
+    assert!(
+        agent.starts_with("tester/1.0 (a ") && !agent.contains(" \"quoted\" "),
+        "quotes are escaped: {agent}"
+    );
+}
+
+#[test]
+fn the_combined_format_goes_to_stdout() {
+    let origin = Origin::named("hello");
+    let rsp = with_log(&origin.address, "\"-\"");
+    for number in 0..20 {
+        get(rsp.address(), &format!("/{number}"));
+    }
+    until("twenty lines are written", || rsp.output().lines().count() == 20);
+    for (number, line) in rsp.output().lines().enumerate() {
+        let [request, _, _, referer, agent] = parse_combined(line);
+        assert_eq!(request, format!("GET /{number} HTTP/1.1"));
+        assert_eq!((referer.as_str(), agent.as_str()), ("-", "-"));
+    }
+}
+
+#[test]
+fn the_rsp_format_adds_pool_server_times_and_the_reason_of_the_end() {
+    let origin = Origin::named("hello");
+    let config = format!(
+        "rsp.pool {{ name = \"web\", servers = {{ {{ {:?}, name = \"app1\" }} }} }}
+         rsp.settings {{ access_log = {{ path = \"-\", format = \"rsp\" }} }}",
+        origin.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    Client::connect(rsp.address()).post("/page", "12345678");
+    rsp.wait_for_output("\n");
+    let line = rsp.output();
+    let id = origin.last().get("x-request-id").unwrap().to_string();
+    for part in ["/page", "200", "web", "app1", "complete", id.as_str(), "sent=5", "received=8"] {
+        assert!(line.contains(part), "{part} is missing: {line}");
+    }
+}
+
+#[test]
+fn every_end_has_its_reason_in_the_rsp_format() {
+    let origin = Origin::run(|visit| {
+        while let Some(request) = visit.request() {
+            match request.head.target() {
+                "/cut" => {
+                    visit.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart");
+                    return;
+                }
+                "/close" => return,
+                "/garbage" => {
+                    visit.send("garbage\r\n\r\n");
+                    return;
+                }
+                "/slow" => return visit.wait_for_end(),
+                _ => visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+            };
+        }
+    });
+    let refusing = RefusingAddress::new();
+    let config = format!(
+        "local web = rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ response = \"2s\" }} }}
+         local dead = rsp.pool {{ servers = {{ {:?} }} }}
+         rsp.on_request(function(req)
+           if req.path == '/own' then return rsp.respond {{ status = 200 }} end
+           if req.path == '/dead' then return dead end
+           if req.path == '/script' then error('x') end
+           return web end)
+         rsp.settings {{ access_log = {{ path = \"-\", format = \"rsp\" }}, timeouts = {{ head = \"2s\" }} }}",
+        origin.address, refusing.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    for (path, end) in [
+        ("/", "by=- phase=- end=complete"),
+        ("/own", "by=rsp phase=- end=answered"),
+        ("/dead", "by=server phase=connect end=server-refused"),
+        ("/script", "by=rsp phase=request end=script-failed"),
+        ("/cut", "by=server phase=data end=server-cut-response"),
+        ("/close", "by=server phase=headers end=server-closed"),
+        ("/garbage", "by=server phase=headers end=server-bad-response"),
+        ("/slow", "by=server phase=headers end=server-response-timeout"),
+    ] {
+        let _ = Client::connect(rsp.address()).ask(path).try_response();
+        until(&format!("{path} is logged as {end}"), || {
+            rsp.output()
+                .lines()
+                .any(|line| line.contains(&format!(" {path} ")) || line.contains(&format!(" {path}\"")))
+        });
+        let output = rsp.output();
+        let line = output.lines().last().unwrap();
+        assert!(line.contains(end), "{path}: no {end} in {line}");
+    }
+    Client::connect(rsp.address()).send("nonsense\r\n\r\n").response();
+    rsp.wait_for_output("by=client phase=request end=client-bad-request");
+    Client::connect(rsp.address()).send("GET / HTTP/1.1\r\n").response();
+    rsp.wait_for_output("by=client phase=request end=client-head-timeout");
+    let before = origin.head_count();
+    let mut leaving = Client::connect(rsp.address());
+    leaving.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\npart");
+    until("the upload reached the origin", || origin.head_count() > before);
+    leaving.wire.reset_on_close();
+    drop(leaving);
+    rsp.wait_for_output("by=client phase=body end=client-cut-request");
+}
+
+#[test]
+fn a_client_that_leaves_during_the_response_is_logged_so() {
+    let origin = bodies(Uploads::default());
+    let rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask("/length/50000000/1").head();
+    client.wire.reset_on_close();
+    drop(client);
+    rsp.wait_for_output("by=client phase=data end=client-cut-response");
+}
+
+#[test]
+fn a_client_that_leaves_within_its_head_is_logged_and_one_that_said_nothing_is_not() {
+    let origin = Origin::named("never");
+    let mut rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
+    drop(Client::connect(rsp.address()));
+    Client::connect(rsp.address()).send("GET / HTTP/1.1\r\nHost:").wire.finish_sending();
+    rsp.wait_for_output("by=client phase=request end=client-cut-request");
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    assert_eq!(rsp.output().lines().count(), 1, "{}", rsp.output());
+    assert!(rsp.log().contains("Ended otherwise than well since the start: 1 client-cut-request\n"));
+}
+
+#[test]
+fn a_request_that_could_not_be_read_logs_a_dash_for_what_is_unknown() {
+    let origin = Origin::named("never");
+    let rsp = with_log(&origin.address, "\"-\"");
+    Client::connect(rsp.address()).send("\x01\x02\x03\r\n\r\n").response();
+    rsp.wait_for_output("\n");
+    let [request, status, _, referer, agent] = parse_combined(rsp.output().trim_end());
+    assert_eq!((request.as_str(), status.as_str()), ("-", "400"));
+    assert_eq!((referer.as_str(), agent.as_str()), ("-", "-"));
+}
+
+#[test]
+fn a_hostile_request_cannot_forge_a_line() {
+    let origin = Origin::named("ok");
+    let rsp = with_log(&origin.address, "\"-\"");
+    let request = "GET /a\"%0d%0a\\x HTTP/1.1\r\nHost: a\r\nUser-Agent: \u{1b}[31mred\t\"x\r\n\r\n";
+    let _ = Client::connect(rsp.address()).send(request).try_response();
+    rsp.wait_for_output("\n");
+    let output = rsp.output();
+    assert_eq!(output.lines().count(), 1);
+    assert!(!output.contains('\u{1b}'), "{output:?}");
+}
+
+#[test]
+fn there_is_no_access_log_unless_asked_for_and_the_other_log_has_no_line_a_request() {
+    let origin = Origin::named("ok");
+    let mut rsp = Rsp::over(&[&origin.address]);
+    for _ in 0..50 {
+        get(rsp.address(), "/");
+    }
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    let lines = rsp.log().lines().count();
+    assert!(lines < 10, "{lines} lines for its start, 50 requests and its end: {}", rsp.log());
+    assert_eq!(rsp.output(), "");
+}
+
+#[test]
+fn usr1_reopens_the_access_log_after_it_was_moved() {
+    let origin = Origin::named("ok");
+    let rsp = with_log(&origin.address, "\"access.log\"");
+    get(rsp.address(), "/before");
+    until("the first line is written", || rsp.directory.read("access.log").contains("/before"));
+    std::fs::rename(rsp.directory.join("access.log"), rsp.directory.join("access.log.1")).unwrap();
+    rsp.signal(libc::SIGUSR1);
+    until("the file is there again", || rsp.directory.join("access.log").exists());
+    get(rsp.address(), "/after");
+    until("the second line is written", || rsp.directory.read("access.log").contains("/after"));
+    assert!(!rsp.directory.read("access.log.1").contains("/after"));
+}
+
+#[test]
+fn every_request_of_a_burst_is_in_the_log_when_rsp_has_stopped() {
+    let origin = Origin::named("ok");
+    let mut rsp = with_log(&origin.address, "\"access.log\"");
+    let mut client = Client::connect(rsp.address());
+    for number in 0..3_000 {
+        client.get(&format!("/{number}"));
+    }
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    let log = rsp.directory.read("access.log");
+    for (number, line) in log.lines().enumerate() {
+        assert!(line.contains(&format!("GET /{number} HTTP/1.1")), "{line}");
+    }
+    assert_eq!(log.lines().count(), 3_000);
+}
+
+#[test]
+fn a_reader_of_stdout_that_goes_away_stops_nothing() {
+    let origin = Origin::named("ok");
+    let config = format!("{}rsp.settings {{ access_log = \"-\" }}", balanced(&[&origin.address]));
+    let rsp = Rsp::start_without_reader(&config);
+    for _ in 0..200 {
+        assert_eq!(get(rsp.address(), "/").text(), "ok");
+    }
+    rsp.stop();
+}

@@ -1,0 +1,36 @@
+//! rsp as people meet it: its real process, with clients and origins of the tests' own on both sides, and no other
+//! program. One file a subject, all in one binary: what takes long is linking, not running.
+//!
+//! The tests run in parallel in this process, so none may change what all share: environment, working directory,
+//! limits. What has to run by itself is in `tests/alone`.
+
+#[path = "../corpus/case.rs"]
+mod case;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod command_line;
+mod corpus;
+mod examples;
+mod greedy;
+mod headers;
+mod hops;
+mod keep_alive;
+mod logs;
+mod lua;
+mod lua_balance;
+mod policies;
+mod proxy_protocol;
+mod proxying;
+mod readme;
+mod refusals;
+mod retries;
+mod send_proxy;
+mod signals;
+mod sockets;
+mod support_itself;
+mod timeouts;
+mod trusted;
+mod upgrade;
+mod websocket;
+mod workers;

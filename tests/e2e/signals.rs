@@ -1,0 +1,145 @@
+//! Signals: TERM, INT and QUIT finish what runs and then end with 0; repeated, they end at once.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+const SIZE: u64 = 6_000_000;
+
+/// One that would wait for far longer than a test does, where it has a reason to.
+fn patient(origin: &Origin) -> Rsp {
+    let drain = "rsp.settings { drain_timeout = '10m' }";
+    Rsp::start(&format!("{}{drain}", balanced(&[&origin.address])))
+}
+
+/// A client in the middle of a download that it does not read on.
+fn downloading(rsp: &Rsp) -> Client {
+    let mut client = Client::connect_with_small_buffer(rsp.address());
+    client.ask(&format!("/length/{SIZE}/11"));
+    assert_eq!(client.head().status(), 200);
+    client
+}
+
+fn read_rest(client: &mut Client) -> Vec<u8> {
+    let mut body = Vec::new();
+    client.wire.body(Framing::Exact(SIZE), &mut |bytes| body.extend_from_slice(bytes)).expect("a whole body");
+    body
+}
+
+#[test]
+fn each_stopping_signal_lets_a_running_download_finish() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+        let origin = bodies(Uploads::default());
+        let mut rsp = patient(&origin);
+        let mut client = downloading(&rsp);
+        rsp.signal(signal);
+        until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
+        assert!(rsp.is_running());
+        assert_eq!(hash_of(&read_rest(&mut client)), content_hash(11, SIZE));
+        client.expect_end();
+        assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_request_that_waits_for_its_response_is_finished_too() {
+    let gate = Gate::new();
+    let wait = gate.clone();
+    let origin = Origin::run(move |visit| {
+        visit.request();
+        wait.wait();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+    });
+    let mut rsp = Rsp::over(&[&origin.address]);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    origin.wait_for_requests(1);
+    rsp.signal(libc::SIGTERM);
+    until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
+    gate.open();
+    let answer = client.response();
+    assert_eq!(answer.text(), "late");
+    assert!(answer.head.says("connection", "close"), "the client learns that this was the last");
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
+    let origin = Origin::named("ok");
+    let busy = "rsp.settings { drain_timeout = '10m' }
+                rsp.on_request(function(req) while req.path == '/busy' do end end)";
+    let mut rsp = Rsp::start(&format!("{}{busy}", balanced(&[&origin.address])));
+    rsp.stop_with_clients_in_its_queue(64);
+}
+
+#[test]
+fn idle_connections_do_not_hold_it_up() {
+    let origin = Origin::named("ok");
+    let mut rsp = patient(&origin);
+    let mut used = Client::connect(rsp.address());
+    assert_eq!(used.get("/").text(), "ok");
+    let mut unused = Client::connect(rsp.address());
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    used.expect_end();
+    unused.expect_end();
+}
+
+#[test]
+fn a_repeated_signal_ends_it_at_once() {
+    let origin = bodies(Uploads::default());
+    let mut rsp = patient(&origin);
+    let mut client = downloading(&rsp);
+    rsp.signal(libc::SIGTERM);
+    until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    let mut rest = Vec::new();
+    let end = client.wire.socket.read_to_end(&mut rest);
+    assert!(end.is_err() || rest.len() < SIZE as usize);
+}
+
+#[test]
+fn draining_ends_when_its_time_is_over() {
+    let origin = bodies(Uploads::default());
+    let config = format!("{}rsp.settings {{ drain_timeout = \"500ms\" }}", balanced(&[&origin.address]));
+    let mut rsp = Rsp::start(&config);
+    let _client = downloading(&rsp);
+    let since = Instant::now();
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    assert!(since.elapsed() >= Duration::from_millis(450));
+    assert!(rsp.log().contains("drain_timeout is over"), "{}", rsp.log());
+}
+
+#[test]
+fn signals_of_later_versions_do_not_end_it() {
+    let origin = Origin::named("ok");
+    let rsp = Rsp::over(&[&origin.address]);
+    for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+        rsp.signal(signal);
+    }
+    rsp.wait_for_log("not supported by this version");
+    assert_eq!(get(rsp.address(), "/").text(), "ok");
+    rsp.stop();
+}
+
+#[test]
+fn a_unix_socket_is_removed_at_the_end_and_taken_over_when_it_was_left_behind() {
+    let origin = Origin::named("ok");
+    let directory = Directory::new();
+    let path = directory.join("front.sock");
+    // Left behind: bound once by a program that is gone.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let config = format!(
+        "rsp.listen \"unix:{}\"\nrsp.pool {{ servers = {{ {:?} }} }}",
+        path.display(),
+        origin.address
+    );
+    let rsp = Rsp::start(&config);
+    assert_eq!(get(&format!("unix:{}", path.display()), "/").text(), "ok");
+    rsp.stop();
+    assert!(!path.exists(), "the socket's file is still there");
+}

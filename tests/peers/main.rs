@@ -1,0 +1,12 @@
+//! rsp among real programs: nginx, Varnish, haproxy, curl, load tools. A program that is not there fails the test in
+//! CI and skips it elsewhere (`support::have`).
+
+#[path = "../corpus/case.rs"]
+mod case;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod corpus;
+mod proxy_protocol;
+mod real_servers;
+mod scripts;
