@@ -91,11 +91,13 @@ class Nginx:
     def find(self):
         return version([program("nginx"), "-v"])
 
-    def lua(self):
-        return (NGINX_MODULES / "ngx_http_lua_module.so").exists()
+    def lacks(self):
+        """What is not there, though nginx is, and what is measured without it."""
+        module = NGINX_MODULES / "ngx_http_lua_module.so"
+        return "" if module.exists() else f"the rule: {module} is missing: apt-get install libnginx-mod-http-lua"
 
     def can(self, scenario):
-        return self.lua() or not scenario.rule
+        return not (scenario.rule and self.lacks())
 
     def label(self, scenario):
         return "nginx+lua" if scenario.rule else self.name

@@ -1,7 +1,7 @@
 //! The seeded faults of `mutants/` are only worth something while they still hit the code: each must apply.
 //! `scripts/mutants` shows that the simulation catches each of them.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -25,11 +25,16 @@ fn every_mutant_says_what_it_breaks_and_still_applies() {
                 let said = String::from_utf8_lossy(&output.stdout);
                 assert!(output.status.success(), "{} does not apply: {said}", path.display());
             }
-            // Nobody here could apply it either.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return skip(),
             Err(error) => panic!("patch: {error}"),
         }
         count += 1;
     }
     assert!(count >= 10, "{count} mutants");
+}
+
+/// Nobody here could apply them either; in CI that is a failure.
+fn skip() {
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "needs patch");
+    let _ = std::io::stderr().write_all(b"SKIPPED: needs patch (scripts/test installs it)\n");
 }

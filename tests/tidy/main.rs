@@ -9,6 +9,7 @@ mod borders;
 mod code;
 mod floors;
 mod manners;
+mod needed;
 mod size;
 mod top_level;
 
@@ -103,4 +104,14 @@ fn the_top_level_is_what_it_was_agreed_to_be() {
     let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let ignored = std::fs::read_to_string(root().join(".gitignore")).expect(".gitignore");
     none(top_level::check(&names, &ignored));
+}
+
+#[test]
+fn every_program_that_a_test_uses_is_installed_by_scripts_test() {
+    let script = std::fs::read_to_string(root().join("scripts/test")).expect("scripts/test");
+    let listed = needed::listed(&script);
+    assert!(listed.len() > 10, "{listed:?}");
+    // The rules themselves run nothing; their examples do.
+    let files = files("tests").into_iter().filter(|file| !file.path.starts_with("tests/tidy/"));
+    none(files.flat_map(|file| needed::missing(&file, &listed)).collect());
 }
