@@ -22,6 +22,7 @@ use super::script_errors::ScriptErrors;
 use super::seat::Seat;
 use super::sides::{Backend, BackendState, Client, Lane, Scratch};
 use super::table::{Side, Table, Token};
+use super::turn::Stopwatch;
 use super::waits::Waits;
 use crate::base::batch;
 use crate::base::buffer::Pool;
@@ -37,8 +38,6 @@ use crate::script::Script;
 
 /// Unused blocks that stay allocated.
 const SPARE_BLOCKS: usize = 256;
-/// Requests of one client before others get their turn.
-const REQUESTS_A_TURN: usize = 16;
 
 /// What epoll said about a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +66,7 @@ pub struct Core<N: Network> {
     /// Requests for which there was no descriptor.
     pub(super) shortages: Rarely,
     pub(super) tally: Arc<Tally>,
+    pub(super) stopwatch: Stopwatch,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
@@ -78,6 +78,8 @@ pub struct Core<N: Network> {
 pub(super) enum Step {
     /// Look at the same client again: something changed.
     Again,
+    /// The same, for a further request: unless the turn has taken too long.
+    Further,
     /// Nothing to do until an event or a timer.
     Wait,
     /// The client's connection is gone.
@@ -90,8 +92,9 @@ impl<N: Network> Core<N> {
         config: Arc<Config>,
         script: Script,
         access: Option<batch::Sender>,
-        now: u64,
+        clock: impl Fn() -> u64 + 'static,
     ) -> Core<N> {
+        let (stopwatch, now) = Stopwatch::start(clock);
         Core {
             network,
             clients: Table::new(Side::Client),
@@ -118,6 +121,7 @@ impl<N: Network> Core<N> {
             crowd: Crowd::default(),
             shortages: Rarely::default(),
             tally: Arc::default(),
+            stopwatch,
             queue: Vec::new(),
             turning: Vec::new(),
             others: false,
@@ -220,21 +224,9 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn client_turn(&mut self, key: u32) {
-        for _ in 0..REQUESTS_A_TURN {
-            match self.step(key) {
-                Step::Again => {}
-                Step::Wait => return self.watch_pair(key),
-                Step::Gone => return,
-            }
-        }
-        self.queue_client(key);
-        self.watch_pair(key);
-    }
-
     /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
     #[inline(never)]
-    fn step(&mut self, key: u32) -> Step {
+    pub(super) fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
         match (client.role.lane, client.role.lingering()) {
             (Some(lane), _) => self.lane_turn(key, lane),

@@ -73,8 +73,8 @@ impl EventLoop {
         seat.wake_by(waker.clone());
         let accepting = watch_all(listeners, &config, poll.registry())?;
         let kernel = Kernel::new(poll.registry().try_clone()?, seat.reserve());
-        let now = zero.elapsed().as_micros() as u64;
-        let mut core = Core::new(kernel, config, script, access, now);
+        let clock = move || zero.elapsed().as_micros() as u64;
+        let mut core = Core::new(kernel, config, script, access, clock);
         core.share(&seat);
         let event_loop = EventLoop {
             poll,

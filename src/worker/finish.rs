@@ -114,7 +114,7 @@ impl<N: Network> Core<N> {
         let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
         let at_once = x.tunnel || !unread;
-        let next = if more || client.eof || client.hung_up { Step::Again } else { Step::Wait };
+        let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.recycle(lane);
         if !close {
             return next;

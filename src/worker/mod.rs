@@ -4,6 +4,7 @@
 //! - `event_loop` epoll, the clock, commands from the control thread: the edge
 //! - `accept`     new connections, as many as there may be
 //! - `core`       the state and whose turn it is, generic over the network
+//! - `turn`       one client's turn, and how long it may be
 //! - `admit`      a new client
 //! - `start`      from bytes to an exchange
 //! - `dial`       a connection to a server
@@ -60,6 +61,7 @@ mod start;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod upkeep;
 mod waits;
 

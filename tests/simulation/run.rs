@@ -4,7 +4,7 @@
 //! Where nobody misbehaves, no deadline may be needed: a jump to one while a client is unserved means that rsp
 //! forgot something. At the end of every seed everything is given back: connections, exchanges, blocks, timers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Run {
     /// Clients that connect later, the first one last.
     coming: Vec<(u64, Vec<Request>)>,
     now: u64,
+    /// The same, as rsp reads it within turns.
+    clock: Rc<Cell<u64>>,
     /// When the last round began.
     round_at: u64,
     /// rsp begins to drain at this time.
@@ -65,10 +67,25 @@ impl Run {
         let mut config = Config::clone(&config);
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
         let config = Arc::new(config);
-        let world = Rc::new(RefCell::new(World::new(rng, SERVERS, honest)));
-        let core = Core::new(Net { world: world.clone() }, config, script, Some(access), 0);
+        let world = Rc::new(RefCell::new(World::new(Rng::new(rng.next()), SERVERS, honest)));
+        let clock = Rc::new(Cell::new(0));
+        let reads = clock_in_turns(clock.clone(), rng.one_in(4));
+        let core = Core::new(Net { world: world.clone() }, config, script, Some(access), reads);
         let (clients, servers) = (Vec::new(), Vec::new());
-        Run { world, core, records, ledger, clients, servers, coming, now: 0, round_at: 0, drains, stops }
+        Run {
+            world,
+            core,
+            records,
+            ledger,
+            clients,
+            servers,
+            coming,
+            now: 0,
+            clock,
+            round_at: 0,
+            drains,
+            stops,
+        }
     }
 
     /// Runs to the end. Panics where the oracle finds something. Gives the ends that requests came to, a bit each.
@@ -150,6 +167,7 @@ impl Run {
         let (before, events) = (self.core.counts(), self.world.borrow_mut().deliver(all));
         let text = format!("second {}", self.now / 1_000_000);
         self.core.set_clock(self.now, text.as_bytes());
+        self.clock.set(self.now);
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
             self.core.drain();
@@ -217,5 +235,14 @@ impl Run {
             "at {} µs, {clients} clients, {backends} backends, {exchanges} exchanges; waiting: {waiting:#?}",
             self.now
         )
+    }
+}
+
+/// What rsp reads within turns: the clock stands still then, or, where the script is slow, every look at it is 3 ms
+/// later than the one before.
+fn clock_in_turns(clock: Rc<Cell<u64>>, slow: bool) -> impl Fn() -> u64 {
+    move || {
+        clock.set(clock.get() + if slow { 3_000 } else { 0 });
+        clock.get()
     }
 }

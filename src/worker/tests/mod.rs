@@ -2,6 +2,7 @@
 //! outside, and for faults of our own.
 
 mod memory;
+mod turns;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -132,7 +133,7 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
     let network = Net { servers: servers.into(), short: false, tokens: Vec::new() };
-    let mut core = Core::new(network, Arc::new(config), script, None, 0);
+    let mut core = Core::new(network, Arc::new(config), script, None, || 0);
     let server = core.backends.next_token();
     arrives(&mut core, REQUEST);
     core.turns();

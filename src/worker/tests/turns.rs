@@ -1,0 +1,56 @@
+//! Whose turn it is, and for how long.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::*;
+
+const FIVE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\
+    GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A core whose script answers; each time that a turn reads the clock, so many microseconds have passed.
+fn answering(script: &'static [u8], micros: u64) -> Core<Net> {
+    let mut source = Source::in_memory(Path::new("site.lua"), script);
+    let (config, script) = load(&mut source).map_err(|e| e.0).unwrap();
+    let network = Net { servers: VecDeque::new(), short: false, tokens: Vec::new() };
+    let time = Rc::new(Cell::new(0));
+    let clock = move || time.replace(time.get() + micros);
+    Core::new(network, Arc::new(config), script, None, clock)
+}
+
+fn ended(core: &Core<Net>, end: &str) -> u64 {
+    core.tally().all().find(|(text, _)| *text == end).unwrap().1
+}
+
+const ANSWERS: &[u8] = b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { '127.0.0.1:2' } }\n\
+    rsp.on_request(function(req) return rsp.respond { body = 'ok' } end)";
+
+#[test]
+fn requests_that_take_long_let_others_come_between_them() {
+    let mut core = answering(ANSWERS, 3_000);
+    arrives(&mut core, FIVE);
+    arrives(&mut core, REQUEST);
+    core.turns();
+    assert_eq!(ended(&core, "answered"), 2, "one of each client");
+    for all in [3, 4, 5, 6] {
+        assert!(core.has_turns());
+        core.turns();
+        assert_eq!(ended(&core, "answered"), all, "none is forgotten");
+    }
+}
+
+#[test]
+fn quick_requests_of_one_client_are_answered_in_one_turn() {
+    let mut core = answering(ANSWERS, 300);
+    arrives(&mut core, FIVE);
+    core.turns();
+    assert_eq!(ended(&core, "answered"), 5);
+}
+
+#[test]
+fn a_turn_that_adds_up_to_too_long_ends() {
+    let mut core = answering(ANSWERS, 1_500);
+    arrives(&mut core, FIVE);
+    core.turns();
+    assert_eq!(ended(&core, "answered"), 2, "3 ms in all");
+}
