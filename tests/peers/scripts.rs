@@ -1,13 +1,19 @@
 //! The scripts a person runs by hand do what they say, with the rsp under test: the chain answers at each of its
 //! programs, the comparison measures all three proxies without an error. No figure is looked at.
 
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::*;
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn script(name: &str, arguments: &[&str]) -> Finished {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
-    let mut command = Command::new(path);
+    let mut command = Command::new(root().join("scripts").join(name));
     command.args(arguments).current_dir(std::env::temp_dir());
     run_with_input(command, b"")
 }
@@ -55,4 +61,48 @@ fn compare_measures_rsp_haproxy_and_nginx_without_an_error() {
     assert_eq!(out.read("compare.csv").lines().count(), 1 + 3 * 3, "one line a round: {compared:?}");
     assert!(out.read("compare.json").contains("\"cpu_us\""), "figures for later");
     assert!(out.read("compare.html").contains("<svg"), "plots");
+}
+
+#[test]
+fn varnish_chain_check_ends_at_once_when_somebody_else_has_a_port_and_asks_him_nothing() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("its address").port().to_string();
+    let free: Vec<String> = (0..3).map(|_| free_port().to_string()).collect();
+    let mut arguments = vec!["--check", "--varnish", &port];
+    for (name, port) in ["--rsp", "--nginx", "--haproxy"].iter().zip(&free) {
+        arguments.extend([*name, port]);
+    }
+    let check = script("varnish-chain", &arguments);
+    assert_eq!((check.code, check.stdout.as_str()), (Some(1), ""), "{check:?}");
+    assert!(check.stderr.contains(&format!("port {port}: Address already in use")), "{check:?}");
+    assert!(check.stderr.contains("--varnish PORT"), "{check:?}");
+    silent.set_nonblocking(true).expect("an option");
+    assert!(silent.accept().is_err(), "it was asked");
+}
+
+/// The folder of a PATH on which nothing is but these, each of them being `true`, and what a shell script needs.
+fn bare_path(programs: &[&str]) -> Directory {
+    let bare = Directory::new();
+    let link = |name: &str, to: PathBuf| std::os::unix::fs::symlink(to, bare.join(name)).expect("a link");
+    for name in ["bash", "dirname", "readlink", "sed", "sort", "paste", "true"] {
+        link(name, find(name).expect("a part of every system"));
+    }
+    programs.iter().for_each(|name| link(name, bare.join("true")));
+    bare
+}
+
+#[test]
+fn scripts_test_tells_a_plain_user_the_command_that_installs_what_is_missing() {
+    let bare = bare_path(&["cargo", "cc", "apt-get"]);
+    let id = bare.write("id", "#!/bin/bash\necho 1000\n");
+    std::fs::set_permissions(&id, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let mut command = Command::new(root().join("scripts/test"));
+    command.arg("programs").env("PATH", bare.path()).env_remove("CI");
+    let run = run_with_input(command, b"");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("missing: ") && run.stdout.contains(" hey "), "{run:?}");
+    assert!(run.stdout.contains("sudo scripts/test programs\n"), "{run:?}");
 }

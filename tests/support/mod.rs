@@ -28,7 +28,7 @@ pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
 pub use proc::{
     cpu_time, descriptors, leave_descriptors, limit_descriptors, memory_kib, send_signal, settled_memory_kib,
 };
-pub use programs::{Haproxy, Nginx, Program, Varnish, free_port, have};
+pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
 pub use trace::{Call, Traced, can_trace, counts, waits};
 pub use wait::{DEADLINE, Gate, until, within};
