@@ -7,6 +7,7 @@ mod case;
 mod support;
 
 mod corpus;
+mod logrotate;
 mod proxy_protocol;
 mod real_servers;
 mod scripts;
