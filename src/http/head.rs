@@ -146,9 +146,14 @@ impl RequestHead {
         query_mark(target).map(|at| &target[at + 1..])
     }
 
-    /// The host the client asked for, without port, in the case it came.
+    /// The host the client asked for, without port, in the case it came. A name with dots at its end (RFC 1034 section
+    /// 3.1: from the root) is the name without them, so that no rule for a host is passed by with a dot.
     pub fn host(&self) -> &[u8] {
-        host_of(self.fields.get(Name::Host).unwrap_or_default())
+        let mut host = host_of(self.fields.get(Name::Host).unwrap_or_default());
+        while let Some(shorter) = host.strip_suffix(b".") {
+            host = shorter;
+        }
+        host
     }
 }
 

@@ -105,9 +105,13 @@ fn by_host_gives_each_name_its_pool_and_a_404_to_others() {
             let answer = client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).response();
             (answer.status(), answer.text())
         };
-        for (host, name) in
-            [("example.com", "one"), ("API.Example.com:8080", "api"), ("a.b.example.com", "any")]
-        {
+        for (host, name) in [
+            ("example.com", "one"),
+            ("API.Example.com:8080", "api"),
+            ("a.b.example.com", "any"),
+            ("Example.com.", "one"),
+            ("api.example.com.:80", "api"),
+        ] {
             assert_eq!(ask(host), (200, name.to_string()), "{host}");
         }
         assert_eq!(ask("example.org").0, 404);

@@ -155,6 +155,23 @@ fn each_request_has_its_own_host_path_and_method_however_often_they_are_read() {
 }
 
 #[test]
+fn a_host_has_no_dot_at_its_end_and_its_field_stays_as_it_came() {
+    for (sent, host) in [
+        ("shop.example.", "shop.example"),
+        ("Shop.Example.:8080", "shop.example"),
+        ("shop.example..", "shop.example"),
+        (".", ""),
+        (".:80", ""),
+        ("a.b", "a.b"),
+        ("[::1]:80", "[::1]"),
+    ] {
+        let mut head = head("GET", "/", &[("Host", sent)]);
+        assert_eq!(value_of("req.host", &mut head).as_deref(), Ok(host), "{sent}");
+        assert_eq!(value_of("req.headers.Host", &mut head).as_deref(), Ok(sent));
+    }
+}
+
+#[test]
 fn a_host_that_the_script_changes_is_read_as_changed() {
     let body = "local before = req.host req.headers.Host = 'Other:1'\n\
                 return rsp.respond { status = 200, body = before .. ' ' .. req.host }";
