@@ -88,12 +88,21 @@ fn is_port(digits: &[u8]) -> bool {
 fn is_host(host: &[u8]) -> bool {
     match host {
         [] => false,
+        [b'[', b'v' | b'V', future @ .., b']'] => is_ip_future(future),
         [b'[', literal @ .., b']'] => is_ipv6(literal),
         _ => is_reg_name(host),
     }
 }
 
-/// An address as RFC 3986 section 3.2.2 writes it: no zone, and nothing of a future version.
+/// An address of a version that is still to come, behind the `v` (RFC 3986 section 3.2.2): to us a name like others.
+fn is_ip_future(text: &[u8]) -> bool {
+    let Some(dot) = memchr::memchr(b'.', text) else { return false };
+    let (version, address) = (&text[..dot], &text[dot + 1..]);
+    let is_version = !version.is_empty() && version.iter().all(u8::is_ascii_hexdigit);
+    is_version && !address.is_empty() && address.iter().all(|byte| REG_NAME.has(*byte) || *byte == b':')
+}
+
+/// An address as RFC 3986 section 3.2.2 writes it: no zone.
 fn is_ipv6(literal: &[u8]) -> bool {
     str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
@@ -130,6 +139,9 @@ mod tests {
             "[::1]",
             "[::1]:80",
             "[::ffff:1.2.3.4]",
+            "[v1.x:y]",
+            "[vF.a]:80",
+            "[V1a.~!$&'()*+,;=:-._]",
             "%41b",
         ] {
             assert!(is_authority(good.as_bytes()), "{good}");
@@ -155,7 +167,14 @@ mod tests {
             "[::1.2.3]",
             "[::1]x",
             "[::1]80",
-            "[v1.x]",
+            "[v.x]",
+            "[v1.]",
+            "[v1]",
+            "[vg.x]",
+            "[v1.%41]",
+            "[v1.x]y",
+            "[v1.x",
+            "[v1.[]",
             "[fe80::1%25eth0]",
             "%4",
             "%zz",
