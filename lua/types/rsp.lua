@@ -84,13 +84,13 @@ function rsp.on_response(f) end
 ---@field target string as sent: path and query
 ---@field path string without the query
 ---@field query string? behind the "?"
----@field host string lower case, without the port
+---@field host string lower case, without the port and without a dot at its end
 ---@field scheme string "http", or "https" where a trusted proxy says so in X-Forwarded-Proto
 ---@field version string "1.0" or "1.1"
 ---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
----@field headers table<string, string?> names ignore case; reading gives the first value, assigning replaces all, nil removes
+---@field headers table<string, string?> names ignore case; reading gives the first value, assigning replaces all, nil removes; both take along what a client sent with `_` for `-`
 ---@field cookies table<string, string?> read only
 ---@field args table<string, string?> the query's arguments, read only
 

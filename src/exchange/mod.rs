@@ -5,6 +5,7 @@ mod answer;
 mod claims;
 pub mod end;
 mod failure;
+mod hop;
 mod id;
 mod pair;
 mod passage;

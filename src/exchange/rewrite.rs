@@ -6,10 +6,9 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::hop::{HOP, OF_NO_REQUEST, remove_hop_by_hop};
 use super::id::{Id, Ids};
-use crate::http::{
-    Fields, MOST_OPTIONS, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version, is_word,
-};
+use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version};
 
 /// What is known of a request besides its head.
 pub struct Inbound<'a> {
@@ -25,7 +24,8 @@ pub struct Inbound<'a> {
 
 /// Rewrites a request's fields and writes down its id.
 pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
-    remove_hop_by_hop(&mut head.fields, head.nominates, head.upgrade);
+    // A balancer in front of us may pass on what its client nominates (CVE-2022-31813), and its own fields with it.
+    remove_hop_by_hop(&mut head.fields, OF_NO_REQUEST, head.nominates && !inbound.trusted, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
     }
@@ -88,7 +88,7 @@ fn add_together(fields: &mut Fields, peer: &SocketAddr, scheme: Scheme, host: Sp
 
 /// Rewrites a final response's fields.
 pub fn response(head: &mut ResponseHead, date: &[u8]) {
-    remove_hop_by_hop(&mut head.fields, head.nominates, head.status == 101);
+    remove_hop_by_hop(&mut head.fields, HOP, head.nominates, head.status == 101);
     if !head.fields.has(Name::Date) {
         head.fields.append_tagged(Name::Date, b"Date", date);
     }
@@ -96,59 +96,19 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
 
 /// Rewrites an interim response's fields.
 pub fn interim(head: &mut ResponseHead) {
-    remove_hop_by_hop(&mut head.fields, head.nominates, false);
+    remove_hop_by_hop(&mut head.fields, HOP, head.nominates, false);
 }
-
-/// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
-#[inline(always)]
-fn remove_hop_by_hop(fields: &mut Fields, nominates: bool, keep_upgrade: bool) {
-    if nominates {
-        remove_nominated(fields);
-    }
-    if fields.has_any(HOP) {
-        fields.remove_where(|tag, _| HOP.has(tag) && !(tag == Name::Upgrade && keep_upgrade));
-    }
-}
-
-/// Fields of one hop, besides `Connection` and what it names.
-const HOP: Names = Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
 
 /// What only a trusted peer may say about where a request came from.
 const CLAIMS: Names = Names::of(&[
     Name::Forwarded,
-    Name::Lookalike,
     Name::XForwardedFor,
     Name::XForwardedHost,
+    Name::XForwardedOther,
     Name::XForwardedProto,
+    Name::XRealIp,
     Name::XRequestId,
 ]);
-
-/// Removes the fields that `Connection` names. Those that say where a message goes and how it is framed are not
-/// the sender's to remove.
-fn remove_nominated(fields: &mut Fields) {
-    // The codec lets no more through.
-    let (mut spans, mut count) = ([Span::default(); MOST_OPTIONS], 0);
-    let unusual = fields.elements(Name::Connection).filter(|option| !is_usual(fields.text(*option)));
-    for (option, place) in unusual.zip(&mut spans) {
-        *place = option;
-        count += 1;
-    }
-    fields.remove_named(&spans[..count], |tag| {
-        tag.is_read_only() || matches!(tag, Name::Host | Name::Expect | Name::Cookie)
-    });
-}
-
-/// What `Connection` nearly always says: options that name no field, or one that goes anyway.
-fn is_usual(token: &[u8]) -> bool {
-    match token.len() {
-        0 => true,
-        2 => is_word(token, b"te"),
-        5 => is_word(token, b"close"),
-        7 => is_word(token, b"upgrade"),
-        10 => is_word(token, b"keep-alive"),
-        _ => false,
-    }
-}
 
 fn remove_claims(fields: &mut Fields) {
     if fields.has_any(CLAIMS) {
@@ -298,6 +258,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::http::MOST_OPTIONS;
 
     fn head(fields: &[(&str, &str)]) -> RequestHead {
         let mut head = RequestHead { nominates: true, ..RequestHead::default() };
@@ -344,19 +305,69 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_claims_with_underscores_are_removed_too() {
+    fn a_strangers_claims_go_in_every_spelling() {
         let fields = [
             ("Host", "a"),
             ("X_Forwarded_For", "6.6.6.6"),
             ("x-forwarded_proto", "https"),
             ("X_FORWARDED_HOST", "evil"),
             ("X_Request-Id", "mine"),
-            ("X_Forwarded_Fox", "1"),
+            ("X-Forwarded-Port", "443"),
+            ("X_Forwarded_Server", "1"),
+            ("X-Forwarded-Client-Cert-Of-Whomever", "1"),
+            ("X-Real-IP", "6.6.6.6"),
+            ("X_Real_IP", "6.6.6.6"),
+            ("X_Forwarder", "stays"),
         ];
         let left = rewritten(&fields, false);
-        assert_eq!(left[..3], ["Host: a", "X_Forwarded_Fox: 1", "X-Forwarded-For: 192.0.2.7"]);
+        assert_eq!(left[..3], ["Host: a", "X_Forwarder: stays", "X-Forwarded-For: 192.0.2.7"]);
         assert_eq!(left.len(), 6);
-        assert!(rewritten(&fields, true).contains(&"X_Forwarded_For: 6.6.6.6".to_string()));
+    }
+
+    #[test]
+    fn a_trusted_peer_may_claim_more_but_write_nothing_in_our_stead() {
+        let fields = [
+            ("Host", "a"),
+            ("X_Forwarded_For", "6.6.6.6"),
+            ("X_Request_ID", "mine"),
+            ("X-Forwarded-Port", "443"),
+            ("X_Forwarded_Server", "1"),
+            ("X-Real-IP", "1.1.1.1"),
+            ("X_Real_IP", "2.2.2.2"),
+        ];
+        assert_eq!(
+            rewritten(&fields, true)[..6],
+            [
+                "Host: a",
+                "X-Forwarded-Port: 443",
+                "X_Forwarded_Server: 1",
+                "X-Real-IP: 1.1.1.1",
+                "X_Real_IP: 2.2.2.2",
+                "X-Forwarded-For: 192.0.2.7",
+            ]
+        );
+    }
+
+    #[test]
+    fn lookalikes_of_framing_and_proxy_go_from_everyone() {
+        let fields = [
+            ("Host", "a"),
+            ("Content_Length", "5"),
+            ("Transfer_encoding", "chunked"),
+            ("Keep_Alive", "5"),
+            ("Proxy_Connection", "x"),
+            ("Max_Forwards", "1"),
+            ("Proxy", "http://evil"),
+            ("Content_Type", "stays"),
+        ];
+        for trusted in [true, false] {
+            let left = rewritten(&fields, trusted);
+            assert_eq!(
+                left[..3],
+                ["Host: a", "Content_Type: stays", "X-Forwarded-For: 192.0.2.7"],
+                "{trusted}"
+            );
+        }
     }
 
     #[test]
@@ -391,28 +402,47 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_one_hop_go_and_connection_cannot_remove_what_routes_or_frames() {
+    fn fields_of_one_hop_go_and_connection_removes_more_for_a_stranger_only() {
+        let options =
+            "close, X-Hop, Host, content-length, X-Forwarded-For, x-client-CN, Cookie, te, Traceparent";
         let fields = [
             ("Host", "a"),
-            ("Connection", "close, X-Hop, Host, content-length, X-Forwarded-For"),
+            ("Connection", options),
             ("X-Hop", "1"),
             ("Content-Length", "0"),
             ("Keep-Alive", "5"),
             ("TE", "trailers"),
             ("Upgrade", "h2c"),
             ("Proxy-Connection", "x"),
-            ("Accept", "y"),
+            ("X-Client-CN", "alice"),
+            ("cookie", "a=b"),
+            ("traceparent", "00-1"),
         ];
-        assert_eq!(
-            rewritten(&fields, true)[..5],
-            [
-                "Host: a",
-                "Connection: close, X-Hop, Host, content-length, X-Forwarded-For",
-                "Content-Length: 0",
-                "Accept: y",
-                "X-Forwarded-For: 192.0.2.7"
-            ]
-        );
+        let connection = format!("Connection: {options}");
+        let kept = ["Content-Length: 0", "X-Client-CN: alice", "cookie: a=b", "traceparent: 00-1"];
+        let stranger = rewritten(&fields, false);
+        assert_eq!(stranger[..2], ["Host: a", &connection]);
+        assert_eq!(stranger[2..6], kept);
+        assert_eq!(stranger[6], "X-Forwarded-For: 192.0.2.7");
+        let trusted = rewritten(&fields, true);
+        assert_eq!(trusted[..3], ["Host: a", &connection, "X-Hop: 1"]);
+        assert_eq!(trusted[3..7], kept);
+    }
+
+    #[test]
+    fn a_trusted_peers_connection_takes_away_nothing_that_it_says() {
+        let fields = [
+            ("Host", "a"),
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Anything", "said by the balancer"),
+            ("Connection", "X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Anything, close"),
+        ];
+        let left = rewritten(&fields, true);
+        for field in ["X-Forwarded-For: 1.1.1.1, 192.0.2.7", "X-Forwarded-Proto: https"] {
+            assert!(left.contains(&field.to_string()), "{left:?}");
+        }
+        assert!(left.contains(&"X-Anything: said by the balancer".to_string()), "{left:?}");
     }
 
     #[test]

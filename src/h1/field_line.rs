@@ -96,7 +96,7 @@ fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fiel
     };
     let (name, value) = (Span::new(at, at + colon), Span::new(at + colon + 2, at + colon + 2 + len));
     let behind = rest.get(colon + 2 + len + 2..)?;
-    fields.add(Field { tag: tag(text, letter, colon), plain: true, name, value });
+    fields.add(Field { tag: tag(text, letter, &window[..colon]), plain: true, name, value });
     Some(behind)
 }
 
@@ -129,15 +129,14 @@ fn ends_well(from_last: &[u8]) -> bool {
     matches!(from_last, [last, line_end @ ..] if *last != b' ' && line_end.starts_with(b"\r\n"))
 }
 
-/// The tag of the name that `text` begins with: `len` letters and hyphens, and a colon behind them.
+/// The tag of the name that `text` begins with: letters and hyphens, and a colon behind them.
 #[inline(always)]
-fn tag(text: Chunk, letter: u8, len: usize) -> Name {
-    let guess = Name::guess(letter, len);
-    // The zeros behind the name we know differ from the colon at the latest.
-    if guess != Name::Other && text.first_unlike(Chunk::of(guess.padded())) == len {
-        guess
-    } else {
-        Name::Other
+fn tag(text: Chunk, letter: u8, name: &[u8]) -> Name {
+    match Name::guess(letter, name.len()) {
+        Name::Other => Name::Other,
+        // The zeros behind the name we know differ from the colon at the latest.
+        guess if text.first_unlike(Chunk::of(guess.padded())) == name.len() => guess,
+        _ => Name::of_unknown(name),
     }
 }
 

@@ -307,7 +307,7 @@ mod tests {
             &|f| f.prepend(b"A", b"x"),
             &|f| f.remove(b"te"),
             &|f| f.remove_where(|tag, _| tag == Name::Te),
-            &|f| f.remove_named(&named, |_| false),
+            &|f| f.remove_named(&named, |_, _| false),
             &|f| {
                 f.store(b"x");
             },
@@ -337,8 +337,21 @@ mod tests {
         let elements: Vec<Span> = f.elements(Name::Via).collect();
         let texts: Vec<&[u8]> = elements.iter().map(|span| f.text(*span)).collect();
         assert_eq!(texts, [&b"a"[..], b"bb", b"", b"", b"c"]);
-        f.remove_named(&elements, |tag| tag == Name::Via);
+        f.remove_named(&elements, |tag, _| tag == Name::Via);
         assert_eq!(shown(&f), r#"{"Via": "a,\t bb ,", "via": " , c", "cc": "4"}"#);
+    }
+
+    #[test]
+    fn lookalikes_of_a_name_go_and_the_name_itself_stays() {
+        let mut f =
+            fields(&[("X-User", "1"), ("X_User", "2"), ("x_uSER", "3"), ("XxUser", "4"), ("A_B", "5")]);
+        f.remove_lookalikes(b"x-user");
+        assert_eq!(shown(&f), r#"{"X-User": "1", "XxUser": "4", "A_B": "5"}"#);
+        f.remove_lookalikes(b"a_b");
+        assert_eq!(f.len(), 3);
+        let mut f = fields(&[("X_A-B", "1"), ("X-A_B", "2"), ("X-A-B", "3")]);
+        f.remove_lookalikes(b"X_A-B");
+        assert_eq!(shown(&f), r#"{"X_A-B": "1", "X-A-B": "3"}"#);
     }
 
     #[test]
@@ -356,7 +369,7 @@ mod tests {
         let named: Vec<Span> = all.elements(Name::Te).collect();
         let ways: [&dyn Fn(&mut Fields); 3] =
             [&|f| f.remove(b"via"), &|f| f.remove_where(|tag, _| tag == Name::Via), &|f| {
-                f.remove_named(&named, |_| false)
+                f.remove_named(&named, |_, _| false)
             }];
         for remove in ways {
             let mut f = all.clone();

@@ -18,9 +18,12 @@ pub enum Name {
     Forwarded,
     Host,
     KeepAlive,
-    /// What only a trusted peer may say, with `_` for `-`: the same name to programs behind WSGI or CGI.
+    /// With `_` for `-` a name that frames a message, belongs to one hop or is written by rsp: the same name to
+    /// programs behind WSGI or CGI.
     Lookalike,
     MaxForwards,
+    /// No field of HTTP, but `HTTP_PROXY` to programs behind CGI.
+    Proxy,
     ProxyConnection,
     Referer,
     Te,
@@ -31,7 +34,11 @@ pub enum Name {
     Via,
     XForwardedFor,
     XForwardedHost,
+    /// Any other name that begins with `X-Forwarded-`, with `_` or `-`.
+    XForwardedOther,
     XForwardedProto,
+    /// `X_Real_IP` as well.
+    XRealIp,
     XRequestId,
 }
 
@@ -60,17 +67,19 @@ impl Ends {
 }
 
 /// What is known, each name with its tag.
-const KNOWN: [(&[u8], Name); 21] = [
+const KNOWN: [(&[u8], Name); 23] = [
     (b"te", Te),
     (b"via", Via),
     (b"host", Host),
     (b"date", Date),
+    (b"proxy", Proxy),
     (b"cookie", Cookie),
     (b"expect", Expect),
     (b"upgrade", Upgrade),
     (b"referer", Referer),
     (b"trailer", Trailer),
     (b"forwarded", Forwarded),
+    (b"x-real-ip", XRealIp),
     (b"connection", Connection),
     (b"user-agent", UserAgent),
     (b"keep-alive", KeepAlive),
@@ -86,7 +95,11 @@ const KNOWN: [(&[u8], Name); 21] = [
 
 const LONGEST: usize = 17;
 
-/// By length and first letter, in which no two of ours agree: the only name of ours that it can be.
+/// How the names of what proxies say begin.
+const FORWARDED: &[u8; 12] = b"x-forwarded-";
+
+/// By length and first letter, in which no two of ours agree: the only name of ours that it can be. Where there is
+/// none of this length, it can still begin as one does.
 static GUESSES: [[Name; 32]; LONGEST + 1] = {
     let (mut guesses, mut at) = ([[Other; 32]; LONGEST + 1], 0);
     while at < KNOWN.len() {
@@ -95,6 +108,14 @@ static GUESSES: [[Name; 32]; LONGEST + 1] = {
         assert!(*guess as u8 == Other as u8);
         *guess = tag;
         at += 1;
+    }
+    let mut len = FORWARDED.len() + 1;
+    while len <= LONGEST {
+        let guess = &mut guesses[len][b'x' as usize & 31];
+        if *guess as u8 == Other as u8 {
+            *guess = XForwardedOther;
+        }
+        len += 1;
     }
     guesses
 };
@@ -139,7 +160,11 @@ impl Name {
     /// The only one of ours that a name of this length and first letter can be.
     #[inline(always)]
     pub fn guess(letter: u8, len: usize) -> Name {
-        GUESSES.get(len).map_or(Other, |guesses| guesses[letter as usize & 31])
+        match GUESSES.get(len) {
+            Some(guesses) => guesses[letter as usize & 31],
+            None if letter & 31 == b'x' & 31 => XForwardedOther,
+            None => Other,
+        }
     }
 
     /// The first sixteen bytes of the name, in lower case, with zeros behind a shorter one.
@@ -164,19 +189,21 @@ impl Name {
         }
     }
 
-    /// The tag of a name that is none of ours as it is written. It is no longer than the longest of them.
+    /// The tag of a name that is none of those that we know, as it is written.
     #[cold]
-    fn of_unknown(name: &[u8]) -> Name {
-        if name[0] | 0x20 != b'x' || !name.contains(&b'_') {
+    pub fn of_unknown(name: &[u8]) -> Name {
+        if name.len() > FORWARDED.len() && is_same(&name[..FORWARDED.len()], FORWARDED) {
+            let known = [XForwardedFor, XForwardedHost, XForwardedProto];
+            let is_one = known.iter().any(|tag| KNOWN.iter().any(|(n, t)| t == tag && is_same(name, n)));
+            return if is_one { Lookalike } else { XForwardedOther };
+        }
+        if !name.contains(&b'_') {
             return Other;
         }
-        let mut folded = [0; LONGEST];
-        let folded = &mut folded[..name.len()];
-        folded.copy_from_slice(name);
-        folded.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
-        match Name::of(folded) {
-            XForwardedFor | XForwardedHost | XForwardedProto | XRequestId => Lookalike,
-            _ => Other,
+        match KNOWN.iter().find(|(known, _)| is_same(name, known)) {
+            Some((_, XRealIp)) => XRealIp,
+            Some((_, UserAgent)) | None => Other,
+            Some(_) => Lookalike,
         }
     }
 
@@ -184,6 +211,12 @@ impl Name {
     pub fn is_read_only(self) -> bool {
         matches!(self, Name::ContentLength | Name::TransferEncoding | Name::Connection | Name::Upgrade)
     }
+}
+
+/// Whether two names are the same to programs that read `-` as `_` and know no case.
+pub fn is_same(name: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
 }
 
 /// Whether `text` is this word, whatever its case. `lower` is in lower case, letters and hyphens, of 2 to 16 bytes;
@@ -237,6 +270,7 @@ mod tests {
             ("hOST", Name::Host),
             ("Keep-Alive", Name::KeepAlive),
             ("Max-Forwards", Name::MaxForwards),
+            ("Proxy", Name::Proxy),
             ("Proxy-Connection", Name::ProxyConnection),
             ("Referer", Name::Referer),
             ("TE", Name::Te),
@@ -248,31 +282,54 @@ mod tests {
             ("X-Forwarded-For", Name::XForwardedFor),
             ("X-Forwarded-Host", Name::XForwardedHost),
             ("X-Forwarded-Proto", Name::XForwardedProto),
+            ("X-Real-IP", Name::XRealIp),
             ("X-Request-ID", Name::XRequestId),
         ] {
             assert_eq!(Name::of(text.as_bytes()), tag, "{text}");
             let mut near = text.as_bytes().to_vec();
             *near.last_mut().unwrap() ^= 1;
-            assert_eq!(Name::of(&near), Name::Other, "{text}");
+            let other = if text.starts_with("X-Forwarded-") { XForwardedOther } else { Other };
+            assert_eq!(Name::of(&near), other, "{text}");
         }
         assert_eq!(Name::of(b""), Name::Other);
     }
 
     #[test]
-    fn a_claim_with_any_mix_of_underscores_is_a_lookalike() {
-        for name in
-            ["X_Forwarded_For", "x-forwarded_for", "X_FORWARDED-HOST", "x_forwarded_proto", "X_Request_ID"]
-        {
+    fn a_name_of_ours_with_any_mix_of_underscores_is_a_lookalike() {
+        for name in [
+            "X_Forwarded_For",
+            "x-forwarded_for",
+            "X_FORWARDED-HOST",
+            "x_forwarded_proto",
+            "X_Request_ID",
+            "Content_Length",
+            "transfer_Encoding",
+            "Keep_Alive",
+            "Proxy_Connection",
+            "Max_Forwards",
+        ] {
             assert_eq!(Name::of(name.as_bytes()), Lookalike, "{name}");
         }
-        for name in [
-            "X_Forwarded_Foe",
-            "Y_Forwarded_For",
-            "X_Forwarded_For_",
-            "X_",
-            "Max_Forwards",
-            "x_forwarde__proto",
-        ] {
+        for name in
+            ["Y_Forwarded_For", "X_", "x_forwarde__proto", "User_Agent", "Content_Type", "Content_Length_"]
+        {
+            assert_eq!(Name::of(name.as_bytes()), Other, "{name}");
+        }
+        assert_eq!(Name::of(b"x_real-IP"), XRealIp);
+    }
+
+    #[test]
+    fn whatever_else_begins_with_x_forwarded_is_known_at_any_length() {
+        for name in ["X-Forwarded-Port", "x_forwarded_server", "X-Forwarded-Fox", "X-Forwarded-For_"] {
+            assert_eq!(Name::of(name.as_bytes()), XForwardedOther, "{name}");
+        }
+        for len in 1..300 {
+            let name = format!("X-forwarded-{}", "a".repeat(len));
+            assert_eq!(Name::of(name.as_bytes()), XForwardedOther, "{name}");
+            let name = format!("X-forwarder-{}", "a".repeat(len));
+            assert_eq!(Name::of(name.as_bytes()), Other, "{name}");
+        }
+        for name in ["X-Forwarded", "X-Forwarded-", "X-Requested-With", "X-Amzn-Trace-Id"] {
             assert_eq!(Name::of(name.as_bytes()), Other, "{name}");
         }
     }
@@ -283,7 +340,8 @@ mod tests {
             for at in 0..name.len() {
                 let mut near = name.as_bytes().to_vec();
                 near[at] = b'z';
-                assert_eq!(Name::of(&near), Other, "{name} at {at}");
+                let tag = Name::of(&near);
+                assert!(matches!(tag, Other | XForwardedOther), "{name} at {at}: {tag:?}");
             }
         }
     }

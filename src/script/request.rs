@@ -269,16 +269,17 @@ pub fn pairs(kind: Kind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// Does `object[key] = value`; no value means nil.
 pub fn write(kind: Kind, key: &[u8], value: Option<&[u8]>, subject: &mut Subject<'_>) -> Result<(), String> {
     match (kind, &mut subject.response) {
-        (Kind::Headers, None) => change(kind, &mut subject.head.fields, key, value),
-        (Kind::Headers, Some(_)) => {
-            Err("req.headers: the request was sent already, only res.headers can be \
-                                         changed here"
-                .to_string())
+        (Kind::Headers, None) => {
+            subject.head.fields.remove_lookalikes(key);
+            change(kind, &mut subject.head.fields, key, value)
         }
+        (Kind::Headers, Some(_)) => Err(SENT.to_string()),
         (Kind::ResponseHeaders, Some(response)) => change(kind, &mut response.fields, key, value),
         _ => Err(read_only(kind, key)),
     }
 }
+
+const SENT: &str = "req.headers: the request was sent already, only res.headers can be changed here";
 
 fn read_only(kind: Kind, key: &[u8]) -> String {
     let what = kind.written();

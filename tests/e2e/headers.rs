@@ -93,6 +93,44 @@ fn fields_that_connection_may_not_name_stay() {
 }
 
 #[test]
+fn a_clients_connection_field_takes_nothing_away_that_a_trusted_balancer_said() {
+    let head = received(
+        "rsp.settings { trusted = { \"127.0.0.0/8\" } }",
+        "Host: a\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Client-CN: alice\r\n\
+         X-Own: of the balancer\r\nKeep-Alive: timeout=5\r\n\
+         Connection: X-Forwarded-For, X-Forwarded-Proto, X-Client-CN, X-Own, keep-alive, close\r\n",
+    );
+    assert_eq!(head.get("x-forwarded-for"), Some("192.0.2.7, 127.0.0.1"));
+    assert_eq!(head.get("x-forwarded-proto"), Some("https"));
+    assert_eq!(head.get("x-client-cn"), Some("alice"));
+    assert_eq!(head.get("x-own"), Some("of the balancer"));
+    assert_eq!(head.get("keep-alive"), None);
+}
+
+#[test]
+fn names_that_programs_behind_cgi_would_mistake_are_removed() {
+    let fields = "Host: a\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 6.6.6.6\r\n\
+                  X_Request_ID: mine\r\nProxy: http://evil\r\nX_Real_IP: 6.6.6.6\r\nX-Forwarded-Port: 443\r\n\
+                  Plain_Name: stays\r\n";
+    let stranger = received("", fields);
+    let trusted = received("rsp.settings { trusted = { \"127.0.0.0/8\" } }", fields);
+    for name in ["content_length", "transfer_encoding", "x_forwarded_for", "x_request_id", "proxy"] {
+        assert_eq!((stranger.get(name), trusted.get(name)), (None, None), "{name}");
+    }
+    for (name, value) in [("x_real_ip", "6.6.6.6"), ("x-forwarded-port", "443")] {
+        assert_eq!((stranger.get(name), trusted.get(name)), (None, Some(value)), "{name}");
+    }
+    assert_eq!(stranger.get("plain_name"), Some("stays"));
+}
+
+#[test]
+fn a_header_that_the_script_sets_no_client_sends_in_another_spelling() {
+    let script = "rsp.on_request(function(req) req.headers['X-User'] = 'alice' end)";
+    let head = received(script, "Host: a\r\nX_User: root\r\nx-user: root\r\n");
+    assert_eq!((head.all("x-user"), head.get("x_user")), (vec!["alice"], None));
+}
+
+#[test]
 fn forwarding_fields_of_an_unknown_client_are_written_anew() {
     let head = received(
         "",

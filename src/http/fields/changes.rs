@@ -4,7 +4,7 @@
 //! So each of these leaves lines that are no longer one straight piece, and says so.
 
 use super::{Field, Fields, Span};
-use crate::http::{Name, Names};
+use crate::http::{Name, Names, is_same};
 
 impl Fields {
     /// Gives the first field of this name a new value, in its place, and removes the others; appends the field if
@@ -15,15 +15,26 @@ impl Fields {
             Some(first) => {
                 let value = self.store(value);
                 self.list[first] = Field { plain: false, value, ..self.list[first] };
-                let mut at = first + 1;
-                while at < self.list.len() {
-                    if self.text(self.list[at].name).eq_ignore_ascii_case(name) {
-                        self.list.remove(at);
-                    } else {
-                        at += 1;
-                    }
-                }
+                let (bytes, mut at) = (&self.bytes, 0..);
+                let is_other =
+                    |f: &Field| !bytes[f.name.start as usize..f.name.end as usize].eq_ignore_ascii_case(name);
+                self.list.retain(|f| at.next() <= Some(first) || is_other(f));
             }
+        }
+    }
+
+    /// Removes every field with another name that is the same to programs that read `-` as `_`: what is to be said under
+    /// this name nobody may have said in another spelling.
+    pub fn remove_lookalikes(&mut self, name: &[u8]) {
+        let bytes = &self.bytes;
+        let is_lookalike = |f: &Field| {
+            let other = &bytes[f.name.start as usize..f.name.end as usize];
+            other.contains(&b'_') && is_same(other, name) && !other.eq_ignore_ascii_case(name)
+        };
+        let before = self.list.len();
+        self.list.retain(|f| !is_lookalike(f));
+        if self.list.len() < before {
+            self.note_names();
         }
     }
 
@@ -46,18 +57,15 @@ impl Fields {
 
     /// Removes every field of this name, whatever its case.
     pub fn remove(&mut self, name: &[u8]) {
-        while let Some(at) = self.position(name) {
-            self.list.remove(at);
-        }
-        self.note_names();
+        self.remove_where(|_, other| other.eq_ignore_ascii_case(name));
     }
 
-    /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if its tag is
-    /// not one to be kept.
-    pub fn remove_named(&mut self, names: &[Span], is_kept: impl Fn(Name) -> bool) {
+    /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if it is not one
+    /// to be kept.
+    pub fn remove_named(&mut self, names: &[Span], is_kept: impl Fn(Name, &[u8]) -> bool) {
         let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
         let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
-        self.list.retain(|f| is_kept(f.tag) || !named(f.name));
+        self.list.retain(|f| is_kept(f.tag, text(f.name)) || !named(f.name));
         self.note_names();
     }
 

@@ -16,6 +16,24 @@ fn lines(fields: &Fields) -> String {
 }
 
 #[test]
+fn a_header_that_the_script_sets_or_removes_has_no_lookalike() {
+    for (line, left) in [
+        ("req.headers['X-User'] = 'alice'", vec!["X-User: alice"]),
+        ("req.headers['X-User'] = nil", vec![]),
+        ("local x = req.headers['X-User']", vec!["X_User: root", "X-User: me", "x_USER: 0"]),
+    ] {
+        let fields = [("X_User", "root"), ("X-User", "me"), ("x_USER", "0")];
+        let mut head = head("GET", "/", &fields);
+        let source = format!("function on_request(req) {line} return rsp.respond {{ status = 200 }} end");
+        assert!(script(&source).on_request(&mut head, client()).is_ok());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let shown: Vec<String> =
+            head.fields.iter().map(|(_, n, v)| format!("{}: {}", text(n), text(v))).collect();
+        assert_eq!(shown, left, "{line}");
+    }
+}
+
+#[test]
 fn assigning_replaces_all_values_and_nil_removes_them() {
     let head = after("req.headers['X-TWICE'] = 'once' req.headers.Cookie = nil req.headers['X-New'] = 42");
     assert_eq!(lines(&head.fields), "Host: Example.COM:8080|X-Twice: once|X-New: 42|");
