@@ -82,6 +82,8 @@ pub struct Pool {
     pub balance: Balance,
     /// Connections to these servers begin with a PROXY header that tells the client's address.
     pub send_proxy: Option<ProxyVersion>,
+    /// A client that ends its side while it waits for a response has left: its request is given up.
+    pub abort_on_close: bool,
     /// Of the TCP connections to its servers.
     pub sockets: SocketOptions,
     pub timeouts: PoolTimeouts,

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::connection::Connection;
 use super::crowd::Crowd;
-use super::ends::client_gone;
+use super::ends::{client_gone, has_left};
 use super::pipes::Pipes;
 use super::private::Kept;
 use super::proxied::ProxyRefusals;
@@ -259,7 +259,7 @@ impl<N: Network> Core<N> {
         let lane = &mut self.lanes[lane as usize];
         let client = &mut self.clients[key];
         let backend = lane.backend.map(|b| &mut self.backends[b]);
-        if client.hung_up && !lane.exchange.tunnel {
+        if client.read_closed && has_left(client, lane, &self.tools.router.config) {
             return Outcome::Failed(client_gone(lane));
         }
         if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {

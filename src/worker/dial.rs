@@ -39,7 +39,7 @@ impl<N: Network> Core<N> {
             match self.connect(pool, server) {
                 Ok(backend) => {
                     self.attach(lane, backend, false);
-                    return Step::Wait;
+                    return self.wait(lane);
                 }
                 Err(error) if net::is_shortage(&error) => return self.fail_short(lane, &error),
                 Err(error) => self.note_refusal(lane, &error),
@@ -60,7 +60,7 @@ impl<N: Network> Core<N> {
         match self.connect(route.pool, server) {
             Ok(backend) => {
                 self.attach(lane, backend, false);
-                Step::Wait
+                self.wait(lane)
             }
             Err(error) if net::is_shortage(&error) => self.fail_short(lane, &error),
             Err(error) => {
@@ -75,7 +75,7 @@ impl<N: Network> Core<N> {
     fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
         if self.others && self.put_off(lane, OTHERS_GIVE_BACK) {
             self.note_full_queue(lane);
-            return Step::Wait;
+            return self.wait(lane);
         }
         if let Some(n) = self.shortages.count(self.tools.now) {
             log::error!(

@@ -1,9 +1,22 @@
 //! What the end of a connection means to the exchange it carried.
 
-use super::sides::{Backend, BackendState, Lane};
+use super::sides::{Backend, BackendState, Client, Lane};
+use crate::config::Config;
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
+
+/// Whether a client whose end was seen has left. One that only ended its side may still read, but not where the pool
+/// takes that for leaving; nor does anybody keep it a place in a queue. Once a response is on its way, it gets that.
+#[cold]
+pub fn has_left<S: Transport>(client: &Client<S>, lane: &Lane, config: &Config) -> bool {
+    if client.hung_up {
+        return !lane.exchange.tunnel;
+    }
+    let queues = lane.backend.is_none() && lane.queue_wait.is_some();
+    let aborts = lane.route.is_some_and(|route| config.pools[route.pool.0 as usize].abort_on_close);
+    lane.exchange.response == ResponseHalf::Waiting && (queues || aborts)
+}
 
 /// A client that is not there any more, by the half it left in.
 pub fn client_gone(lane: &Lane) -> Failure {

@@ -1,6 +1,7 @@
 //! Servers whose queue of new connections is full. A Unix socket says so at once (connect(2), EAGAIN), where TCP
 //! knocks again unseen: the server is alive and busy, so it does not pause. A request goes to the next server, and
-//! where none is left it asks them all again, for as long as a connection may take to be made.
+//! where none is left it asks them all again, for as long as a connection may take to be made, or until its client
+//! ends its side.
 
 use super::core::{Core, Step};
 use crate::balance::Tried;
@@ -41,7 +42,7 @@ impl<N: Network> Core<N> {
         }
         let lane = &mut self.lanes[key as usize];
         (lane.tried, lane.last_failure) = (Tried::default(), None);
-        Step::Wait
+        self.wait(key)
     }
 
     /// Lets a request wait a little until it is tried again; false if it has waited for `most` in all.
@@ -55,6 +56,12 @@ impl<N: Network> Core<N> {
             lane.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
         }
         now < until
+    }
+
+    /// Waits for an event, unless the one that matters was there before: the end of a client's side.
+    pub(super) fn wait(&self, lane: u32) -> Step {
+        let client = self.clients.get(self.lanes[lane as usize].client);
+        if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }
     }
 
     /// The pause is over.

@@ -16,6 +16,7 @@ mod greedy;
 mod headers;
 mod hops;
 mod keep_alive;
+mod leaving;
 mod logs;
 mod lua;
 mod lua_balance;

@@ -65,6 +65,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         servers,
         balance: Balance::RoundRobin,
         send_proxy: None,
+        abort_on_close: false,
         sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     };

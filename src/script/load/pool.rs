@@ -11,7 +11,7 @@ use super::calls::Call;
 use super::draft::{Draft, DraftPool};
 use super::keys::{Keys, later, list, raw, row, table};
 use super::sockets::{buffer, busy_poll};
-use super::values::{name, one_of, text, time};
+use super::values::{name, one_of, text, time, yes_or_no};
 use super::wrong::{Read, Wrong, quoted};
 use crate::config::{Address, Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions};
 
@@ -22,6 +22,7 @@ pub(super) struct Written {
     servers: Vec<WrittenServer>,
     balance: Option<Function>,
     send_proxy: Option<ProxyVersion>,
+    abort_on_close: bool,
     sockets: SocketOptions,
     timeouts: PoolTimeouts,
 }
@@ -41,6 +42,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("send_proxy", |value, pool| {
             one_of(value, VERSIONS).map(|version| pool.send_proxy = Some(version))
         }),
+        row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.abort_on_close = yes)),
         row("receive_buffer", |value, pool| buffer(value).map(|size| pool.sockets.receive_buffer = size)),
         row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
         row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
@@ -111,8 +113,8 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
     check_tcp(&servers, &written.sockets)?;
     let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let Written { send_proxy, sockets, timeouts, .. } = written;
-    let pool = Pool { name, servers, balance: kind, send_proxy, sockets, timeouts };
+    let Written { send_proxy, abort_on_close, sockets, timeouts, .. } = written;
+    let pool = Pool { name, servers, balance: kind, send_proxy, abort_on_close, sockets, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))

@@ -28,6 +28,7 @@ fn pool(name: &str, servers: Vec<Server>) -> Pool {
         servers,
         balance: Balance::Function,
         send_proxy: None,
+        abort_on_close: false,
         sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     }
