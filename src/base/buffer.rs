@@ -137,7 +137,7 @@ impl Buffer {
 }
 
 /// Bytes on their way out: one block, and behind it a rarely used overflow for what must not be split up by
-/// back-pressure (a head that a script made larger than a block, an answer with a large body).
+/// back-pressure (a head that a script made larger than a block).
 ///
 /// The block is full while anything is in the overflow, so `room` is zero and bodies wait until it is gone.
 #[derive(Default)]

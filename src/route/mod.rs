@@ -90,6 +90,11 @@ impl Router {
         self.script.balance(pool, head, client, candidates, in_flight).map_err(NoServer::Script)
     }
 
+    /// Large bodies of scripted answers that clients are reading now.
+    pub fn answer_bodies(&self) -> usize {
+        self.script.bodies()
+    }
+
     /// Lets the script look at a server's final response and change its fields.
     pub fn respond(
         &mut self,

@@ -3,6 +3,7 @@
 //! make an answer once and return it a million times, and Lua's collector needs no help to free it.
 
 use super::Answer;
+use super::bodies::Bodies;
 use super::directory::quoted;
 use super::nearest;
 use super::request::{check_name, check_value};
@@ -71,23 +72,24 @@ impl Draft {
         self.body = body.to_vec();
     }
 
-    /// The finished answer. Lua tables have no order, so the headers are put in order of their names: the same
+    /// Encodes the finished answer. Lua tables have no order, so the headers are put in order of their names: the same
     /// script gives the same bytes every time.
-    pub fn finish(&mut self) -> Result<Answer, String> {
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
         let mut draft = std::mem::take(self);
         let status = draft.status.unwrap_or(200);
         if matches!(status, 204 | 304) && !draft.body.is_empty() {
             return Err(format!("rsp.respond: an answer with status {status} has no body"));
         }
         draft.headers.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Answer { status, headers: draft.headers, body: draft.body })
+        encode(status, &draft.headers, &draft.body, out);
+        Ok(())
     }
 }
 
 const NEEDS_STATUS: &str = "rsp.respond: status: expected an integer from 200 to 599";
 
-/// What `rsp.redirect(url, status)` gives.
-pub fn redirect(url: &[u8], status: Option<i64>) -> Result<Answer, String> {
+/// Encodes what `rsp.redirect(url, status)` gives.
+pub fn redirect(url: &[u8], status: Option<i64>, out: &mut Vec<u8>) -> Result<(), String> {
     let wanted = status.unwrap_or(302);
     let Some(status) = REDIRECTS.into_iter().find(|s| i64::from(*s) == wanted) else {
         return Err(format!("rsp.redirect: status: expected 301, 302, 303, 307 or 308, got {wanted}"));
@@ -97,16 +99,18 @@ pub fn redirect(url: &[u8], status: Option<i64>) -> Result<Answer, String> {
     }
     let headers =
         vec![(b"Content-Type".to_vec(), b"text/plain".to_vec()), (b"Location".to_vec(), url.to_vec())];
-    Ok(Answer { status, headers, body: [b"See ", url, b"\n"].concat() })
+    encode(status, &headers, &[b"See ", url, b"\n"].concat(), out);
+    Ok(())
 }
 
 /// Status, number of headers, and every text behind its length.
-pub fn encode(answer: &Answer, out: &mut Vec<u8>) {
+fn encode(status: u16, headers: &[(Vec<u8>, Vec<u8>)], body: &[u8], out: &mut Vec<u8>) {
     let number = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
     out.clear();
-    number(out, answer.status.into());
-    number(out, answer.headers.len());
-    let texts = answer.headers.iter().flat_map(|(name, value)| [name, value]).chain([&answer.body]);
+    number(out, status.into());
+    number(out, headers.len());
+    let fields = headers.iter().flat_map(|(name, value)| [name.as_slice(), value.as_slice()]);
+    let texts = fields.chain([body]);
     for text in texts {
         number(out, text.len());
         out.extend_from_slice(text);
@@ -114,15 +118,15 @@ pub fn encode(answer: &Answer, out: &mut Vec<u8>) {
 }
 
 /// The reverse of `encode`.
-pub fn decode(mut bytes: &[u8]) -> Option<Answer> {
+pub(super) fn decode(mut bytes: &[u8], bodies: &mut Bodies) -> Option<Answer> {
     let bytes = &mut bytes;
     let status = u16::try_from(number(bytes)?).ok()?;
     let count = number(bytes)?;
     let mut headers = Vec::new();
     for _ in 0..count {
-        headers.push((text(bytes)?, text(bytes)?));
+        headers.push((text(bytes)?.to_vec(), text(bytes)?.to_vec()));
     }
-    Some(Answer { status, headers, body: text(bytes)? })
+    Some(Answer { status, headers, body: bodies.share(text(bytes)?) })
 }
 
 fn number(bytes: &mut &[u8]) -> Option<u64> {
@@ -131,11 +135,11 @@ fn number(bytes: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*first))
 }
 
-fn text(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = usize::try_from(number(bytes)?).ok()?;
     let (first, rest) = bytes.split_at_checked(len)?;
     *bytes = rest;
-    Some(first.to_vec())
+    Some(first)
 }
 
 #[cfg(test)]
@@ -145,16 +149,13 @@ mod tests {
     #[test]
     fn an_answer_comes_back_from_its_bytes_and_cut_bytes_give_none() {
         let header = |n: &str, v: &str| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
-        let answer = || Answer {
-            status: 405,
-            headers: vec![header("Allow", "GET"), header("X", "")],
-            body: b"no\n".to_vec(),
-        };
-        let mut bytes = Vec::new();
-        encode(&answer(), &mut bytes);
-        assert_eq!(decode(&bytes), Some(answer()));
+        let headers = vec![header("Allow", "GET"), header("X", "")];
+        let (mut bytes, bodies) = (Vec::new(), &mut Bodies::default());
+        encode(405, &headers, b"no\n", &mut bytes);
         for cut in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..cut]), None);
+            assert_eq!(decode(&bytes[..cut], bodies), None);
         }
+        let body = b"no\n".to_vec().into();
+        assert_eq!(decode(&bytes, bodies), Some(Answer { status: 405, headers, body }));
     }
 }

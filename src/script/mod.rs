@@ -5,6 +5,7 @@
 //! Lua's C interface; `request`, `answer` and `budget` say in safe code what scripts may read, change and spend.
 
 mod answer;
+mod bodies;
 mod budget;
 mod directory;
 mod failure;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 
 use crate::config::{PoolId, ServerId};
 
+pub use bodies::Body;
 pub use load::{TYPES, load, load_again};
 pub use run::Script;
 pub use source::Source;
@@ -45,7 +47,7 @@ pub struct Answer {
     pub status: u16,
     /// Checked: no CR, LF, NUL; no framing fields.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    pub body: Vec<u8>,
+    pub body: Body,
 }
 
 /// What a script may know of a request besides its head.

@@ -3,6 +3,7 @@
 use mlua::Function;
 
 use super::answer;
+use super::bodies::Bodies;
 use super::directory::Directory;
 use super::failure;
 use super::hot::{Job, Seen, Slot};
@@ -19,6 +20,8 @@ pub struct Script {
     on_response: Option<Handler>,
     balance: Vec<Option<Handler>>,
     pools: usize,
+    /// Of answers that clients are reading.
+    bodies: Bodies,
     /// Keeps the pool tables alive, by whose addresses the directory knows the pools.
     _identities: Vec<mlua::Value>,
 }
@@ -51,14 +54,18 @@ impl Script {
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
-        Ok(Script { vm, on_request, on_response, balance, pools, _identities })
+        let bodies = Bodies::default();
+        Ok(Script { vm, on_request, on_response, balance, pools, bodies, _identities })
     }
 
     /// Asks the script where a request goes; without a handler it goes to the only pool.
     pub fn on_request(&mut self, head: &mut RequestHead, client: Client<'_>) -> Result<Verdict, ScriptError> {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
         let mut subject = Subject { head, client, response: None, offer: None };
-        let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, verdict);
+        let bodies = &mut self.bodies;
+        let judge =
+            |first: Seen<'_>, second: Seen<'_>, names: &Directory| verdict(first, second, names, bodies);
+        let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
@@ -96,6 +103,11 @@ impl Script {
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
+    /// Large bodies of answers that clients are reading now.
+    pub fn bodies(&self) -> usize {
+        self.bodies.count()
+    }
+
     /// As on a system that has no timers for it.
     #[cfg(test)]
     pub(super) fn without_timer(mut self) -> Script {
@@ -110,13 +122,18 @@ impl Script {
 }
 
 /// What the two values mean that `on_request` returned.
-fn verdict(first: Seen<'_>, second: Seen<'_>, names: &Directory) -> Result<Verdict, String> {
+fn verdict(
+    first: Seen<'_>,
+    second: Seen<'_>,
+    names: &Directory,
+    bodies: &mut Bodies,
+) -> Result<Verdict, String> {
     let pool = match first {
         Seen::Pool(pool) => pool,
         Seen::Text(name) => names.pool_named(name).map_err(|wrong| format!("on_request: {wrong}"))?,
         Seen::Nil if second == Seen::Nil => return only_pool(names.pools()),
         Seen::Answer(bytes) => {
-            let answer = answer::decode(bytes).ok_or("internal fault of rsp")?;
+            let answer = answer::decode(bytes, bodies).ok_or("internal fault of rsp")?;
             return Ok(Verdict::Answer(Box::new(answer)));
         }
         other => {

@@ -1,14 +1,19 @@
 //! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
 
+use super::answer_way::AnswerBody;
 use super::core::{Core, Step};
 use super::ends::phase_of;
 use super::sides::Lane;
+use crate::base::buffer::BLOCK;
 use crate::exchange::record::{End, Phase, Record};
 use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
 use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
 use crate::net::Network;
 use crate::script::Answer;
+
+/// Larger bodies of scripted answers go out by room: a client's output never holds much more than a block.
+const ANSWER_AT_ONCE: usize = BLOCK / 2;
 
 impl<N: Network> Core<N> {
     /// Something went wrong: try again, tell the client, or cut.
@@ -46,14 +51,22 @@ impl<N: Network> Core<N> {
 
     /// Sends what the script answered.
     #[cold]
-    pub(super) fn answer_scripted(&mut self, lane: u32, answer: &Answer) -> Step {
+    pub(super) fn answer_scripted(&mut self, lane: u32, answer: Answer) -> Step {
         let x = &mut self.lanes[lane as usize].exchange;
         x.end = End::Answered;
         // What follows a CONNECT may be meant for a tunnel, so it is never read as a request.
         x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
         scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
-        self.answer(lane, &answer.body)
+        if length <= ANSWER_AT_ONCE {
+            return self.answer(lane, &answer.body);
+        }
+        if self.answer_head(lane) {
+            let lane = &mut self.lanes[lane as usize];
+            lane.exchange.response = ResponseHalf::Body;
+            lane.answer = Some(Box::new(AnswerBody::new(answer.body)));
+        }
+        Step::Again
     }
 
     /// Answers an OPTIONS request that may go no further.
@@ -68,6 +81,17 @@ impl<N: Network> Core<N> {
 
     /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
     fn answer(&mut self, lane: u32, body: &[u8]) -> Step {
+        if self.answer_head(lane) {
+            let Lane { exchange: x, client, .. } = &mut *self.lanes[lane as usize];
+            x.sent += body.len() as u64;
+            let key = *client;
+            self.sink(key).1.put(body);
+        }
+        Step::Again
+    }
+
+    /// The head of it. True if a body follows.
+    fn answer_head(&mut self, lane: u32) -> bool {
         let draining = self.tools.draining;
         let Lane { exchange: x, client, .. } = &mut *self.lanes[lane as usize];
         let key = *client;
@@ -78,9 +102,6 @@ impl<N: Network> Core<N> {
         let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
         let has_body = !is_head && self.tools.response.framing != Framing::None;
-        if has_body {
-            x.sent += body.len() as u64;
-        }
         if self.clients[key].is_flushed() {
             // The client's time to take it begins now, and not when it was last written to.
             self.clients[key].write_at = self.tools.now;
@@ -88,13 +109,9 @@ impl<N: Network> Core<N> {
         let head = std::mem::take(&mut self.tools.response);
         let (codec, mut out) = self.sink(key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
-        if has_body {
-            out.put(body);
-        }
-        codec.encode_end(None, &mut out);
         self.tools.response = head;
         self.lanes[lane as usize].exchange.close_client |= persistence == Persistence::Close;
-        Step::Again
+        has_body
     }
 
     /// Everything is written: the record, and the client's next request or its end.
@@ -131,6 +148,7 @@ impl<N: Network> Core<N> {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
         lane.exchange.ends(failure.end(), phase);
+        lane.answer = None;
         self.record(&lane);
         let (begun, key) = (lane.exchange.begun, lane.client);
         self.clients[key].role.lane = None;

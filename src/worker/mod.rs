@@ -13,6 +13,7 @@
 //! - `private`    connections to servers that are one client's alone
 //! - `proxied`    clients that come through a proxy which says for whom
 //! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
+//! - `answer_way` the body of an answer to the client
 //! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
 //! - `script_errors` the script's failures in the log, and not too often
@@ -31,6 +32,7 @@
 
 mod accept;
 mod admit;
+mod answer_way;
 mod body_out;
 mod connection;
 mod core;

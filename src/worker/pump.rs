@@ -9,7 +9,10 @@
 //! a socket does not take stays where it is, in order. Writing makes room, so it asks for another round only where
 //! there is more to come that way. A turn that ends on its budget says `Again`, so that one fast pair does not
 //! starve the others.
+//!
+//! Where there is no server, since a script answered, a large answer goes the last part of that way (`answer_way`).
 
+use super::answer_way::answer_way;
 use super::pipes::Pipes;
 use super::request_way::{flush_backend, request_way};
 use super::response_way::response_way;
@@ -97,6 +100,11 @@ fn round<S: Transport>(
     let mut moved = false;
     if let Some(backend) = backend.as_deref_mut().filter(|b| b.role.state == BackendState::Busy) {
         match both_ways(client, backend, lane, tools) {
+            Ok(any) => moved |= any,
+            Err(failure) => return Some(Outcome::Failed(failure)),
+        }
+    } else if lane.answer.is_some() {
+        match answer_way(client, lane, tools) {
             Ok(any) => moved |= any,
             Err(failure) => return Some(Outcome::Failed(failure)),
         }

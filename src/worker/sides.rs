@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::answer_way::AnswerBody;
 use super::connection::Connection;
 use super::full_queue::QueueWait;
 use super::linger::Lingering;
@@ -156,6 +157,8 @@ pub struct Lane {
     /// Set while it waits for a server with room, and kept after that.
     pub queue_wait: Option<QueueWait>,
     pub pace: Pace,
+    /// What the client has yet to get of a large answer of the script's.
+    pub answer: Option<Box<AnswerBody>>,
 }
 
 impl Lane {
@@ -177,12 +180,14 @@ impl Lane {
             last_failure,
             queue_wait,
             pace,
+            answer,
         } = self;
         exchange.begin(whole, start);
         *of = client;
         (*backend, *route, *server) = (None, None, None);
         (*last_failure, *queue_wait) = (None, None);
         (*tried, *tries, *pace) = (Tried::default(), 0, Pace::default());
+        debug_assert!(answer.is_none(), "left by the exchange before");
     }
 }
 

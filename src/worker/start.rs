@@ -108,7 +108,7 @@ impl<N: Network> Core<N> {
     fn start_otherwise(&mut self, lane: u32, decision: Decision) -> Step {
         match decision {
             Decision::Forward(route) => self.forward(lane, route),
-            Decision::Answer(answer) => self.answer_scripted(lane, &answer),
+            Decision::Answer(answer) => self.answer_scripted(lane, *answer),
             Decision::Failed(error) => {
                 self.tools.errors.log("on_request", &error, "", self.tools.now);
                 self.fail(lane, Failure::Script)

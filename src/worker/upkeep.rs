@@ -101,6 +101,11 @@ impl<N: Network> Core<N> {
         self.tools.pipes.out()
     }
 
+    /// Large bodies of scripted answers that clients are reading now.
+    pub fn answer_bodies(&self) -> usize {
+        self.tools.router.answer_bodies()
+    }
+
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.clients.len(), self.backends.len(), self.lanes.len())
     }

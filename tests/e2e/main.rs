@@ -9,6 +9,7 @@ mod case;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod command_line;
 mod corpus;
 mod examples;

@@ -11,6 +11,9 @@ use super::stack::{integer_at, registry, text_at, written_at};
 use crate::script::answer::{self, Draft, Key};
 use crate::script::request::Kind;
 
+/// Encoded answers that are larger leave no space behind in the cell.
+const SCRATCH: usize = 64 * 1024;
+
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
@@ -33,11 +36,7 @@ pub(super) unsafe extern "C-unwind" fn respond(state: State) -> c_int {
             draft_entry(state, cell);
             ffi::lua_settop(state, 2);
         }
-        let finished = guard(cell, |cell| {
-            let finished = cell.draft.finish()?;
-            answer::encode(&finished, &mut cell.scratch);
-            Ok(())
-        });
+        let finished = guard(cell, |cell| cell.draft.finish(&mut cell.scratch));
         if finished.is_none() {
             raise(state, cell);
         }
@@ -123,6 +122,9 @@ pub(super) unsafe fn push_answer(state: State, cell: *mut Cell) -> c_int {
         let bytes: &[u8] = &(*cell).scratch;
         let data = ffi::lua_newuserdatauv(state, bytes.len(), 0);
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len());
+        if bytes.len() > SCRATCH {
+            (*cell).scratch = Vec::new();
+        }
         registry(state, (*cell).kinds[Kind::Answer as usize].metatable);
         ffi::lua_setmetatable(state, -2);
         1
@@ -141,10 +143,7 @@ pub(super) unsafe extern "C-unwind" fn redirect(state: State) -> c_int {
             ffi::LUA_TNONE | ffi::LUA_TNIL => None,
             _ => Some(integer_at(state, 2).unwrap_or_default()),
         };
-        let made = guard(cell, |cell| {
-            answer::encode(&answer::redirect(url, status)?, &mut cell.scratch);
-            Ok(())
-        });
+        let made = guard(cell, |cell| answer::redirect(url, status, &mut cell.scratch));
         if made.is_none() {
             raise(state, cell);
         }

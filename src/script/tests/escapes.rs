@@ -69,7 +69,7 @@ fn a_coroutine_that_was_stopped_in_an_earlier_call_cannot_be_closed() {
     });
     assert!(first.unwrap_err().ends_with(RAN_LONG));
     let Ok(Verdict::Answer(answer)) = second else { panic!("{second:?}") };
-    assert_eq!(answer.body, b"false the coroutine was stopped");
+    assert_eq!(*answer.body, b"false the coroutine was stopped");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn value(expression: &str) -> Result<String, String> {
 fn value_of(expression: &str, head: &mut RequestHead) -> Result<String, String> {
     let body = format!("return rsp.respond {{ status = 200, body = tostring({expression}) }}");
     match run(&mut script(&format!("function on_request(req) {body} end")), head)? {
-        Verdict::Answer(answer) => Ok(String::from_utf8(answer.body).unwrap()),
+        Verdict::Answer(answer) => Ok(String::from_utf8(answer.body.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
 }

@@ -32,7 +32,7 @@ fn a_client_on_a_unix_socket_has_no_address() {
     let source = "function on_request(r) return rsp.redirect('/' .. r.client_ip .. r.client_port) end";
     let client = Client { address: None, ..client() };
     let Ok(Verdict::Answer(answer)) = script(source).on_request(&mut usual(), client) else { panic!() };
-    assert_eq!(answer.body, b"See /unix:0\n");
+    assert_eq!(*answer.body, b"See /unix:0\n");
 }
 
 #[test]
@@ -150,7 +150,10 @@ fn each_request_has_its_own_host_path_and_method_however_often_they_are_read() {
         let Ok(Verdict::Answer(answer)) = run(&mut script, &mut head) else { panic!("no answer") };
         let named =
             host.strip_suffix(":80").or(host.strip_suffix(":81")).unwrap_or(host).to_ascii_lowercase();
-        assert_eq!(String::from_utf8(answer.body).unwrap(), format!("{named}{method}{path}").repeat(3));
+        assert_eq!(
+            String::from_utf8(answer.body.to_vec()).unwrap(),
+            format!("{named}{method}{path}").repeat(3)
+        );
     }
 }
 
@@ -176,5 +179,5 @@ fn a_host_that_the_script_changes_is_read_as_changed() {
     let body = "local before = req.host req.headers.Host = 'Other:1'\n\
                 return rsp.respond { status = 200, body = before .. ' ' .. req.host }";
     let Ok(Verdict::Answer(answer)) = outcome(body) else { panic!("no answer") };
-    assert_eq!(answer.body, b"example.com other");
+    assert_eq!(*answer.body, b"example.com other");
 }
