@@ -3,7 +3,7 @@
 
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
 use crate::plan::{Body, FirstEnd, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
-use crate::rng::body;
+use crate::rng::{PAGE, body};
 use crate::world::World;
 
 pub struct Client {
@@ -30,6 +30,9 @@ pub struct Client {
     last: bool,
     /// The connection may end behind the last response that came.
     may_end: bool,
+    /// Bytes that came, and how many of them rsp had sent when it learnt that nothing more comes from here.
+    came: usize,
+    left_at: Option<usize>,
 }
 
 /// A response whose head was read.
@@ -54,7 +57,7 @@ impl Client {
         }
         Client {
             link,
-            manner: Manner::any(&mut world.rng, ledger.honest, out.len()),
+            manner: Manner::any(&mut world.rng, ledger, out.len()),
             requests,
             out,
             ends,
@@ -68,6 +71,8 @@ impl Client {
             go_on: false,
             last: false,
             may_end: false,
+            came: 0,
+            left_at: None,
         }
     }
 
@@ -120,6 +125,8 @@ impl Client {
         let bytes = world.peer_read(self.link, most);
         moved |= !bytes.is_empty();
         let whole = self.whole;
+        self.came += bytes.len();
+        self.left_at = world.links[self.link].left_at;
         self.read(&bytes, ledger);
         let between = self.whole > whole && self.sent == self.ends[self.whole - 1].1;
         if between && world.rng.one_in(6) {
@@ -208,7 +215,10 @@ impl Client {
             }
             match self.reader.feed(&mut bytes) {
                 None => return,
-                Some(Event::Head(head)) => self.head(&head, ledger),
+                Some(Event::Head(head)) => {
+                    let began = self.came - bytes.len() - head.0.len();
+                    self.head(&head, began, ledger);
+                }
                 Some(Event::End { trailers }) => self.complete(trailers, ledger),
             }
         }
@@ -219,7 +229,8 @@ impl Client {
         self.requests.last().is_some_and(|r| r.is_tunnel())
     }
 
-    fn head(&mut self, head: &Head, ledger: &mut Ledger) {
+    /// A head that began at that place of all that came.
+    fn head(&mut self, head: &Head, began: usize, ledger: &mut Ledger) {
         let request = self.requests[self.whole];
         let line = head.first_line();
         assert!(line.starts_with("HTTP/1.1 "), "{line}");
@@ -239,12 +250,16 @@ impl Client {
         match server {
             Some((_, reply)) => {
                 assert_eq!(status, if reply.switch { 101 } else { reply.status });
+                let served = ledger.aborts && request.page.is_none();
+                assert!(!served || !self.had_left(began), "served though it had left: {request:?}");
                 check_pad(head, reply.pad);
                 assert!(head.field("Date").is_some(), "no Date");
             }
             None => {
                 assert!(matches!(status, 400 | 408 | 502..=504), "not ours, not rsp's: {line}");
                 assert!(!ledger.honest, "an honest request was refused: {line}, {request:?}");
+                let queued = ledger.crowded && status == 504;
+                assert!(!queued || !self.had_left(began), "queued though it had left: {request:?}");
             }
         }
         let connection = head.field("Connection").map(str::to_ascii_lowercase);
@@ -262,7 +277,13 @@ impl Client {
         self.go_on |= status == 101;
         let framing = self.framing(head, status, &request);
         assert!(framing != Framing::Rest || status == 101 || close, "no length, and no close: {}", head.0);
-        self.reader.body(framing, server.map(|(attempt, _)| response_key(request.id, attempt)));
+        let key = |attempt| if request.page.is_some() { PAGE } else { response_key(request.id, attempt) };
+        self.reader.body(framing, server.map(|(attempt, _)| key(attempt)));
+    }
+
+    /// rsp knew that it had ended its side when what began at that place came up.
+    fn had_left(&self, began: usize) -> bool {
+        self.left_at.is_some_and(|at| began >= at)
     }
 
     fn framing(&self, head: &Head, status: u16, request: &Request) -> Framing {
@@ -335,6 +356,9 @@ fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, 
         Body::Length(n) => head += &format!("Content-Length: {n}\r\n"),
         Body::Chunked(_) => head += "Transfer-Encoding: chunked\r\n",
         _ => {}
+    }
+    if let Some(page) = request.page {
+        head += &format!("X-Page: {}\r\n", page + 1);
     }
     if request.expects_continue() {
         head += "Expect: 100-continue\r\n";

@@ -29,6 +29,9 @@ impl Network for Net {
         if !world.up[server] && world.rng.one_in(2) {
             return Err(ErrorKind::ConnectionRefused.into());
         }
+        if world.crowded || !world.honest && world.rng.one_in(30) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         if !world.honest && world.rng.one_in(50) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }

@@ -55,7 +55,12 @@ pub struct Request {
     pub trailers: bool,
     /// Bytes of an extra field.
     pub pad: usize,
+    /// The script answers, with this one of `PAGES`.
+    pub page: Option<usize>,
 }
+
+/// The sizes of the script's pages.
+pub const PAGES: [usize; 4] = [100, 16_400, 33_000, 150_000];
 
 /// Which side of a tunnel ends first; the other one waits for that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +143,21 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Repl
     let switch = request.is_tunnel() && !fixed.one_in(5);
     let mut rng = Rng::new(fixed.next() ^ (attempt as u64) << 32);
     use Shape::*;
+    if let Some(page) = request.page {
+        return Reply {
+            status: 200,
+            shape: Length,
+            len: PAGES[page],
+            interim: 0,
+            fault: Fault::None,
+            early: true,
+            keep: true,
+            trailers: false,
+            old: false,
+            pad: 0,
+            switch: false,
+        };
+    }
     let early = rng.one_in(if honest { 10 } else { 5 });
     let shape = rng.pick(&[Length, Length, Length, Chunked, Chunked, Chunked, UntilClose, Nothing]);
     // Where a cut is hardest to see.
@@ -197,9 +217,11 @@ pub enum Manner {
 }
 
 impl Manner {
-    pub fn any(rng: &mut Rng, honest: bool, bytes: usize) -> Manner {
+    pub fn any(rng: &mut Rng, ledger: &Ledger, bytes: usize) -> Manner {
         let after = rng.below(bytes + 1);
-        match rng.below(if honest { 6 } else { 12 }) {
+        match rng.below(if ledger.honest { 6 } else { 12 }) {
+            // It would be taken for one that leaves.
+            5 if ledger.honest && ledger.aborts => Manner::Polite,
             0..=2 => Manner::Polite,
             3 | 4 => Manner::Pipelining,
             5 => Manner::HalfClosing,
@@ -240,13 +262,18 @@ fn request(rng: &mut Rng, id: u64) -> Request {
         _ => !old && rng.one_in(4),
     };
     let trailers = matches!(body, Body::Chunked(_)) && rng.one_in(3);
-    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, pad: pad(rng, 12_000) }
+    let page = (!matches!(body, Body::Tunnel(_)) && rng.one_in(5)).then(|| rng.below(PAGES.len()));
+    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, pad: pad(rng, 12_000), page }
 }
 
 /// What the servers have seen and done, by request: the oracle's memory.
 pub struct Ledger {
     pub seed: u64,
     pub honest: bool,
+    /// The pool takes a client's end of sending for its leaving.
+    pub aborts: bool,
+    /// No server ever has room in its queue of new connections.
+    pub crowded: bool,
     /// rsp was told to drain.
     pub draining: bool,
     entries: Vec<Entry>,
@@ -266,7 +293,8 @@ struct Entry {
 
 impl Ledger {
     pub fn new(seed: u64, honest: bool) -> Ledger {
-        Ledger { seed, honest, draining: false, entries: Vec::new() }
+        let (aborts, crowded, draining) = (false, false, false);
+        Ledger { seed, honest, aborts, crowded, draining, entries: Vec::new() }
     }
 
     pub fn add(&mut self, requests: &[Request]) {
@@ -297,6 +325,7 @@ impl Ledger {
     pub fn arrived(&mut self, id: u64) -> usize {
         let honest = self.honest;
         let entry = self.entry(id);
+        assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
         // A request that may be repeated goes out a second time when a connection that was kept died.
         let most = if entry.request.verb == Verb::Post || honest { 1 } else { 2 };
@@ -321,14 +350,18 @@ impl Ledger {
         if !honest {
             return;
         }
-        assert_eq!(record.end, End::Complete, "{record:?}");
+        let answered = entry.request.page.is_some();
+        assert_eq!(record.end, if answered { End::Answered } else { End::Complete }, "{record:?}");
         let (request, times) = (entry.request, record.times);
         let has_body = request.verb != Verb::Head || reply.switch;
         assert_eq!(record.status, if reply.switch { 101 } else { reply.status });
         assert_eq!(record.sent, if has_body { reply.len as u64 } else { 0 }, "{record:?}");
         let whole = !reply.early && (reply.switch || !request.is_tunnel());
         assert!(!whole || record.received == request.body.len() as u64, "{record:?} of {request:?}");
-        assert!(times.connected <= times.first_byte && times.first_byte <= times.end, "{times:?}");
+        assert!(
+            answered || times.connected <= times.first_byte && times.first_byte <= times.end,
+            "{times:?}"
+        );
     }
 
     pub fn sent_whole(&mut self, id: u64, attempt: usize) {
@@ -336,7 +369,8 @@ impl Ledger {
     }
 
     pub fn was_sent_whole(&mut self, id: u64, attempt: usize) -> bool {
-        self.entry(id).whole.contains(&attempt)
+        let entry = self.entry(id);
+        entry.request.page.is_some() || entry.whole.contains(&attempt)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Run {
     coming: Vec<(u64, Vec<Request>)>,
     now: u64,
     /// The same, as rsp reads it within turns.
-    clock: Rc<Cell<u64>>,
+    clock: Rc<Clock>,
     /// When the last round began.
     round_at: u64,
     /// rsp begins to drain at this time.
@@ -51,6 +51,7 @@ impl Run {
         let mut rng = Rng::new(seed);
         let honest = rng.one_in(2);
         let mut ledger = Ledger::new(seed, honest);
+        (ledger.aborts, ledger.crowded) = (rng.one_in(5), !honest && rng.one_in(10));
         let mut coming = Vec::new();
         let (mut first_id, mut at) = (1, 0);
         for _ in 0..rng.upto(4) {
@@ -66,10 +67,14 @@ impl Run {
         let (access, records) = batch::queue(1, 1 << 16);
         let mut config = Config::clone(&config);
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        config.pools[0].abort_on_close = ledger.aborts;
         let config = Arc::new(config);
-        let world = Rc::new(RefCell::new(World::new(Rng::new(rng.next()), SERVERS, honest)));
-        let clock = Rc::new(Cell::new(0));
-        let reads = clock_in_turns(clock.clone(), rng.one_in(4));
+        let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
+        world.crowded = ledger.crowded;
+        let world = Rc::new(RefCell::new(world));
+        let clock = Rc::new(Clock { slow: rng.one_in(4), ..Clock::default() });
+        let reads = clock.clone();
+        let reads = move || reads.read();
         let core = Core::new(Net { world: world.clone() }, config, script, Some(access), reads);
         let (clients, servers) = (Vec::new(), Vec::new());
         Run {
@@ -167,7 +172,7 @@ impl Run {
         let (before, events) = (self.core.counts(), self.world.borrow_mut().deliver(all));
         let text = format!("second {}", self.now / 1_000_000);
         self.core.set_clock(self.now, text.as_bytes());
-        self.clock.set(self.now);
+        self.clock.now.set(self.now);
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
             self.core.drain();
@@ -181,7 +186,12 @@ impl Run {
         for (token, ready) in events {
             self.core.ready(token, ready);
         }
+        let (clients, backends, _) = self.core.counts();
+        self.clock.readings.set(0);
         self.core.turns();
+        // The first look at the clock ends a turn, and nobody has more turns than connections.
+        let all = !self.clock.slow || self.clock.readings.get() <= clients + backends;
+        assert!(all, "a client whose requests take long went on");
         self.core.expire();
         crate::check_for_panic();
         moved || self.core.has_turns() || self.core.counts() != before
@@ -207,6 +217,7 @@ impl Run {
 
     fn check_all_given_back(&self) {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
+        assert_eq!(self.core.answer_bodies(), 0, "bodies of answers are kept");
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.next_timer(), None, "a timer is left");
         assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
@@ -238,11 +249,18 @@ impl Run {
     }
 }
 
-/// What rsp reads within turns: the clock stands still then, or, where the script is slow, every look at it is 3 ms
-/// later than the one before.
-fn clock_in_turns(clock: Rc<Cell<u64>>, slow: bool) -> impl Fn() -> u64 {
-    move || {
-        clock.set(clock.get() + if slow { 3_000 } else { 0 });
-        clock.get()
+/// What rsp reads within turns: the time stands still there, or, where scripts are slow, is 3 ms later each time.
+#[derive(Default)]
+struct Clock {
+    slow: bool,
+    now: Cell<u64>,
+    readings: Cell<usize>,
+}
+
+impl Clock {
+    fn read(&self) -> u64 {
+        self.readings.set(self.readings.get() + 1);
+        self.now.set(self.now.get() + if self.slow { 3_000 } else { 0 });
+        self.now.get()
     }
 }

@@ -99,6 +99,11 @@ pub struct Link {
     linger_reset: bool,
     /// rsp was told to wait with writing, and is owed an event.
     blocked: bool,
+    /// Bytes that rsp wrote, and whether it has more that was not taken.
+    written: usize,
+    holds: bool,
+    /// What it had written when it was told of the peer's end, unless it held more then.
+    pub left_at: Option<usize>,
     /// An event is owed.
     pub due: bool,
     /// rsp was told that nothing is there when something was.
@@ -114,6 +119,8 @@ pub struct World {
     pub pending: Vec<usize>,
     /// Servers never fail.
     pub honest: bool,
+    /// No server ever has room in its queue of new connections.
+    pub crowded: bool,
     /// Every call and event is told, for reading a seed that failed (`RSP_TRACE`).
     trace: bool,
 }
@@ -128,6 +135,7 @@ impl World {
             up: vec![true; servers],
             pending: Vec::new(),
             honest,
+            crowded: false,
             trace: std::env::var_os("RSP_TRACE").is_some(),
         }
     }
@@ -152,6 +160,9 @@ impl World {
             refuses: false,
             linger_reset: false,
             blocked: false,
+            written: 0,
+            holds: false,
+            left_at: None,
             due: false,
             raced: false,
         });
@@ -240,6 +251,9 @@ impl World {
             if link.due && (all || !self.rng.one_in(3)) {
                 link.due = false;
                 let state = link.state();
+                if state.read_closed && !link.holds {
+                    link.left_at.get_or_insert(link.written);
+                }
                 self.say(id, format_args!("event {state:?}"));
                 out.push((token, state));
             }
@@ -352,7 +366,7 @@ impl World {
             return Ok(rng.upto(bytes.len()));
         }
         if link.from_rsp.free() == 0 || rng.one_in(20) {
-            link.blocked = true;
+            (link.blocked, link.holds) = (true, true);
             // Room that comes at once still comes as an event.
             link.due |= link.from_rsp.free() > 0;
             return Err(ErrorKind::WouldBlock.into());
@@ -362,6 +376,8 @@ impl World {
             n = rng.upto(n).min(link.most);
         }
         link.from_rsp.put(&bytes[..n]);
+        link.written += n;
+        link.holds = n < bytes.len();
         Ok(n)
     }
 }
