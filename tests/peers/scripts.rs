@@ -83,7 +83,8 @@ fn varnish_chain_check_ends_at_once_when_somebody_else_has_a_port_and_asks_him_n
     assert!(silent.accept().is_err(), "it was asked");
 }
 
-/// The folder of a PATH on which nothing is but these, each of them being `true`, and what a shell script needs.
+/// The folder of a PATH on which nothing is but these, each of them being `true`, and what a shell script needs;
+/// `id` knows a plain user only.
 fn bare_path(programs: &[&str]) -> Directory {
     let bare = Directory::new();
     let link = |name: &str, to: PathBuf| std::os::unix::fs::symlink(to, bare.join(name)).expect("a link");
@@ -91,18 +92,28 @@ fn bare_path(programs: &[&str]) -> Directory {
         link(name, find(name).expect("a part of every system"));
     }
     programs.iter().for_each(|name| link(name, bare.join("true")));
+    let id = bare.write("id", "#!/bin/bash\necho 1000\n");
+    std::fs::set_permissions(&id, std::fs::Permissions::from_mode(0o755)).expect("a program");
     bare
 }
 
 #[test]
 fn scripts_test_tells_a_plain_user_the_command_that_installs_what_is_missing() {
     let bare = bare_path(&["cargo", "cc", "apt-get"]);
-    let id = bare.write("id", "#!/bin/bash\necho 1000\n");
-    std::fs::set_permissions(&id, std::fs::Permissions::from_mode(0o755)).expect("a program");
     let mut command = Command::new(root().join("scripts/test"));
     command.arg("programs").env("PATH", bare.path()).env_remove("CI");
     let run = run_with_input(command, b"");
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("missing: ") && run.stdout.contains(" hey "), "{run:?}");
     assert!(run.stdout.contains("sudo scripts/test programs\n"), "{run:?}");
+}
+
+#[test]
+fn scripts_fresh_says_that_it_needs_root() {
+    let bare = bare_path(&[]);
+    let mut command = Command::new(root().join("scripts/fresh"));
+    command.env("PATH", bare.path());
+    let run = run_with_input(command, b"");
+    assert_eq!((run.code, run.stdout.as_str()), (Some(3), ""), "{run:?}");
+    assert!(run.stderr.contains("needs root") && run.stderr.contains("sudo scripts/fresh"), "{run:?}");
 }
