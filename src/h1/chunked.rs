@@ -8,6 +8,8 @@
 //! bounded. A step takes as much framing as there is, and the body bytes behind it.
 
 use super::body::{body, end, nothing};
+use super::framing::MOST;
+use super::grammar::TOKEN;
 use super::{head, limits, scan};
 use crate::http::{Decoded, Event, Fault, Fields};
 
@@ -116,15 +118,15 @@ fn size_line(input: &[u8]) -> Result<Option<SizeLine>, Fault> {
     let mut size = 0u64;
     let mut digits = 0;
     while let Some(digit) = input.get(digits).copied().and_then(hex) {
-        // 16 digits fill 64 bits; a 17th is refused even after zeros.
-        if digits == 16 {
+        // A 17th digit is refused even after zeros.
+        if digits == 16 || size > MOST >> 4 {
             return Err(Fault::Chunk);
         }
         size = size << 4 | digit;
         digits += 1;
     }
     let Some(next) = input.get(digits) else { return Ok(None) };
-    if digits == 0 || !matches!(next, b'\r' | b';' | b' ' | b'\t') {
+    if digits == 0 || *next == b'\n' {
         return Err(Fault::Chunk);
     }
     let Some(extension) = extension_len(&input[digits..])? else { return Ok(None) };
@@ -135,20 +137,54 @@ fn hex(byte: u8) -> Option<u64> {
     char::from(byte).to_digit(16).map(u64::from)
 }
 
-/// How long the extensions before the line's end are: blanks only before a semicolon, no control bytes.
+/// What the next byte of a size line belongs to, behind the digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Blanks in front of a semicolon.
+    Blanks,
+    /// Behind a semicolon, where a name must begin.
+    Name,
+    /// In an extension that has its name.
+    Extension,
+    Quoted,
+    /// Behind a backslash in quotes.
+    Escaped,
+}
+
+impl Part {
+    /// What the byte behind this one belongs to (RFC 9112 section 7.1.1); `None` if this one may not stand here.
+    fn next(self, byte: u8) -> Option<Part> {
+        match (self, byte) {
+            (Part::Blanks | Part::Name, b' ' | b'\t') => Some(self),
+            (Part::Blanks | Part::Extension, b';') => Some(Part::Name),
+            (Part::Name, _) => TOKEN.has(byte).then_some(Part::Extension),
+            (Part::Extension, b'"') => Some(Part::Quoted),
+            (Part::Quoted, b'"') => Some(Part::Extension),
+            (Part::Quoted, b'\\') => Some(Part::Escaped),
+            (Part::Extension | Part::Quoted, b'\t' | b' '..=0x7e | 0x80..) => Some(self),
+            (Part::Escaped, b'\t' | b' '..=0x7e | 0x80..) => Some(Part::Quoted),
+            _ => None,
+        }
+    }
+}
+
+/// How long the extensions before the line's end are. Each has a name, and what is in quotes ends there.
 fn extension_len(rest: &[u8]) -> Result<Option<usize>, Fault> {
     let rest = &rest[..rest.len().min(limits::CHUNK_LINE)];
-    let mut named = false;
+    let mut part = Part::Blanks;
     for (at, byte) in rest.iter().enumerate() {
-        match byte {
-            b'\r' if at == 0 || named => match rest.get(at + 1) {
-                Some(b'\n') => return Ok(Some(at)),
-                Some(_) => return Err(Fault::Chunk),
-                None => break,
-            },
-            b' ' | b'\t' => {}
-            b';' => named = true,
-            0x21..=0x7e | 0x80.. if named => {}
+        if *byte != b'\r' {
+            part = part.next(*byte).ok_or(Fault::Chunk)?;
+            continue;
+        }
+        let is_end = match part {
+            Part::Blanks => at == 0,
+            Part::Extension => true,
+            _ => false,
+        };
+        match rest.get(at + 1) {
+            Some(b'\n') if is_end => return Ok(Some(at)),
+            None if is_end => break,
             _ => return Err(Fault::Chunk),
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn of_request(flaw: Flaw, raw: &[u8]) -> Fault {
         _ if has_bare_cr(raw) => Fault::LineEnd,
         Flaw::TooManyFields => Fault::TooManyFields,
         Flaw::Field => Fault::FieldLine,
-        Flaw::Line | Flaw::Cut => request_line_fault(first_line(raw)),
+        Flaw::Line | Flaw::Cut => of_request_line(first_line(raw)),
     }
 }
 
@@ -46,7 +46,8 @@ fn status_line_fault(line: &[u8]) -> Fault {
 }
 
 /// Which part of a request line is the bad one: method SP target SP version.
-fn request_line_fault(line: &[u8]) -> Fault {
+#[cold]
+pub(super) fn of_request_line(line: &[u8]) -> Fault {
     let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
         return Fault::StartLine;
     };
@@ -58,6 +59,15 @@ fn request_line_fault(line: &[u8]) -> Fault {
             Fault::Version
         }
         (true, true) => Fault::Target,
+        _ => Fault::StartLine,
+    }
+}
+
+/// Which part of a request line has a control byte: the one behind these bytes.
+#[cold]
+pub(super) fn of_control_byte(before: &[u8]) -> Fault {
+    match memchr::memchr_iter(b' ', before).count() {
+        1 => Fault::Target,
         _ => Fault::StartLine,
     }
 }

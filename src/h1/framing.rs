@@ -50,7 +50,7 @@ impl Lengths {
         self.length
     }
 
-    /// Digits only, in 64 bits, and only once: a second field is refused even if it says the same.
+    /// Digits only, not over 2^63-1, and only once: a second field is refused even if it says the same.
     pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
         if self.length.is_some() {
             return Err(Fault::ContentLength);
@@ -65,10 +65,13 @@ impl Lengths {
     }
 }
 
+/// The largest length of a body or of a chunk: what also fits where others keep it with a sign.
+pub(super) const MOST: u64 = i64::MAX as u64;
+
 #[inline(always)]
-fn number(digits: &[u8]) -> Option<u64> {
-    // Nineteen digits are less than 2^64 whatever they are.
-    if digits.is_empty() || digits.len() > 19 {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    // Eighteen digits are less than 2^63 whatever they are.
+    if digits.is_empty() || digits.len() > 18 {
         return long_number(digits);
     }
     let mut n = 0;
@@ -81,7 +84,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cold]
 fn long_number(digits: &[u8]) -> Option<u64> {
     let n = digits.iter().try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(value(*digit)?))?;
-    (!digits.is_empty()).then_some(n)
+    (!digits.is_empty() && n <= MOST).then_some(n)
 }
 
 #[inline(always)]
@@ -108,19 +111,27 @@ pub(super) fn of_request(version: Version, lengths: Lengths) -> Result<Framing, 
     }
 }
 
-/// A response without a length ends with its connection. `bodiless`: the answer to HEAD, or a status that has
-/// no body whatever its fields say.
-pub(super) fn of_response(version: Version, bodiless: bool, lengths: Lengths) -> Result<Framing, Fault> {
+/// A response without a length ends with its connection. `to_head`: it answers HEAD, so that what it says of its body
+/// is about the answer to a GET: two lengths are as bad as there. A status without a body has none whatever it says.
+pub(super) fn of_response(
+    version: Version,
+    to_head: bool,
+    status: u16,
+    lengths: Lengths,
+) -> Result<Framing, Fault> {
     match (lengths.coding, lengths.length, version) {
         (
             Coding::Chunked | Coding::Unknown | Coding::UnknownChunked | Coding::Malformed,
             _,
             Version::Http10,
         ) => Err(Fault::TransferEncoding),
-        _ if bodiless => Ok(Framing::None),
+        _ if is_bodiless(status) => Ok(Framing::None),
+        (Coding::Chunked | Coding::Unknown | Coding::UnknownChunked | Coding::Malformed, Some(_), _) => {
+            Err(Fault::TwoLengths)
+        }
+        _ if to_head => Ok(Framing::None),
         (Coding::Absent, None, _) => Ok(Framing::UntilClose),
         (Coding::Absent, Some(n), _) => Ok(Framing::Exact(n)),
-        (_, Some(_), _) => Err(Fault::TwoLengths),
         (Coding::Chunked, None, _) => Ok(Framing::Chunked),
         (Coding::UnknownChunked, None, _) => Err(Fault::UnknownCoding),
         (Coding::Unknown | Coding::Malformed, None, _) => Err(Fault::TransferEncoding),
@@ -137,11 +148,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_digits_that_fit_in_64_bits() {
+    fn a_length_is_digits_that_fit_in_63_bits() {
         for (text, expected) in [
             ("0", Some(0)),
             ("0010", Some(10)),
-            ("18446744073709551615", Some(u64::MAX)),
+            ("999999999999999999", Some(999_999_999_999_999_999)),
+            ("9223372036854775807", Some(i64::MAX as u64)),
+            ("0009223372036854775807", Some(i64::MAX as u64)),
+            ("9223372036854775808", None),
+            ("9999999999999999999", None),
+            ("18446744073709551615", None),
             ("18446744073709551616", None),
             ("99999999999999999999999", None),
             ("", None),

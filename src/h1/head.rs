@@ -28,7 +28,7 @@ pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usi
     if !is_target_clean {
         return Err(Fault::Target);
     }
-    let target = &input[head.target.start as usize..head.target.end as usize];
+    let target = &input[head.target.range()];
     normalise_target(target, head)?;
     head.framing = framing::of_request(head.version, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version);
@@ -49,8 +49,40 @@ pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fa
     }
 }
 
+/// Looks at a request line that is not known to be good, as far as it is here: what is wrong with it is said as soon as
+/// it is known, whatever follows. Earlier calls have looked at all before `scanned`.
+#[cold]
+pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut RequestHead) -> Result<(), Fault> {
+    let (before, _) = seen.split_at_checked(scanned).unwrap_or((seen, b""));
+    if memchr::memchr(b'\n', before).is_some() {
+        return Ok(());
+    }
+    // A CR may have come last.
+    let from = before.len().saturating_sub(1);
+    let end = from + find::control(&seen[from..]);
+    match &seen[end..] {
+        [] | [b'\r'] => Ok(()),
+        // An empty line, which is not for this to judge.
+        [b'\r', b'\n', ..] if end == 0 => Ok(()),
+        [b'\r', b'\n', ..] => match request_line(&seen[..end + 2], head) {
+            Ok((_, true)) => target::form(head.method, &seen[head.target.range()]).map(drop),
+            Ok((_, false)) => Err(Fault::Target),
+            Err(_) => Err(fault::of_request_line(&seen[..end])),
+        },
+        [b'\r' | b'\n', ..] => Err(Fault::LineEnd),
+        _ => Err(fault::of_control_byte(&seen[..end])),
+    }
+}
+
 /// The length of the head, and whether its target has only what a target may have.
 fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
+    let (len, is_clean) = request_line(input, head)?;
+    Ok((field_line::parse(input, len, &mut head.fields)?, is_clean))
+}
+
+/// The same for the first line alone.
+#[inline(always)]
+fn request_line(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
     let (method, len) = match input.first_chunk() {
         Some(b"GET ") => (Method::Get, 3),
         _ => method(input)?,
@@ -66,7 +98,7 @@ fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), 
         Some(_) => return Err(Flaw::Line),
         None => return Err(Flaw::Cut),
     };
-    Ok((field_line::parse(input, end + 11, &mut head.fields)?, is_clean))
+    Ok((end + 11, is_clean))
 }
 
 fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
@@ -97,15 +129,21 @@ pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> 
         return Err(Fault::Status);
     }
     head.fields.take_bytes(&input[..len - 2]);
+    judge_response(to_head, head)?;
+    Ok(Some(len))
+}
+
+/// Decides what the lines of a response head mean together.
+#[inline(always)]
+pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
     let notes = Notes::of(&head.fields);
     notes.check()?;
-    let bodiless = to_head || framing::is_bodiless(head.status);
-    head.framing = framing::of_response(head.version, bodiless, notes.lengths)?;
+    head.framing = framing::of_response(head.version, to_head, head.status, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
     head.nominates = notes.options.nominate();
     head.own = notes.own_lines();
     head.upgrade = notes.options.wants_websocket(head.version);
-    Ok(Some(len))
+    Ok(())
 }
 
 /// Reads `raw`, which is a whole response head.
@@ -117,7 +155,7 @@ pub(super) fn whole_response(raw: &[u8], to_head: bool, head: &mut ResponseHead)
 }
 
 /// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
-fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<usize, Flaw> {
+pub(super) fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<usize, Flaw> {
     if let Some(b"HTTP/1.1 200 OK\r\n") = input.first_chunk() {
         (head.version, head.status, head.reason) = (Version::Http11, 200, Span::new(13, 15));
         return field_line::parse(input, 17, &mut head.fields);

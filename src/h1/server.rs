@@ -68,6 +68,8 @@ impl Server {
         {
             return Ok(Some(self.reading.take_head(len, head.framing)));
         }
+        let seen = &input[..input.len().min(limits::REQUEST_HEAD)];
+        head::check_request_line(seen, scanned as usize, head)?;
         let end = scan::section_end(input, &mut scanned, limits::REQUEST_HEAD)
             .map_err(|fault| sharpen(fault, input))?;
         match end {

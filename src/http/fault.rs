@@ -25,7 +25,7 @@ pub enum Fault {
     TooManyOptions,
     /// Missing (in HTTP/1.1), repeated or malformed Host.
     Host,
-    /// Content-Length that is malformed, repeated, or too large for 64 bits.
+    /// Content-Length that is malformed, repeated, or over 2^63-1.
     ContentLength,
     /// Both Content-Length and Transfer-Encoding.
     TwoLengths,

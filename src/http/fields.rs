@@ -7,6 +7,7 @@
 mod changes;
 
 use std::fmt;
+use std::ops::Range;
 
 use super::name::{Name, Names};
 
@@ -20,6 +21,10 @@ pub struct Span {
 impl Span {
     pub fn new(start: usize, end: usize) -> Span {
         Span { start: start as u32, end: end as u32 }
+    }
+
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
 
     pub fn is_empty(self) -> bool {

@@ -38,6 +38,29 @@ fn a_start_line_that_is_none_is_400() {
     refused("GET / HTTP/1.1 more\r\nHost: a\r\n\r\n", 400);
 }
 
+/// With timeouts of an hour nothing but the bytes themselves decides.
+#[test]
+fn what_can_never_become_a_request_is_refused_before_any_timeout() {
+    let origin = Origin::run(|visit| visit.wait_for_end());
+    let patience = "rsp.settings { timeouts = { head = '1h', body = '1h', idle = '1h' } }";
+    let rsp = Rsp::start(&format!("{}{patience}", balanced(&[&origin.address])));
+    let post = "POST / HTTP/1.1\r\nHost: a\r\n";
+    for (bytes, status) in [
+        ("GET /\r\n".into(), 400),
+        ("GET / HTTP/2.0\r\n".into(), 505),
+        ("SSH-2.0-OpenSSH_9.2\r\n".into(), 400),
+        ("GET /\u{1}".into(), 400),
+        ("\u{16}\u{3}\u{1}".into(), 400),
+        (format!("{post}Content-Length: 9223372036854775808\r\n\r\n"), 400),
+        (format!("{post}Transfer-Encoding: chunked\r\n\r\n8000000000000000"), 400),
+        (format!("{post}Transfer-Encoding: chunked\r\n\r\n1;\r"), 400),
+    ] {
+        let mut client = Client::connect(rsp.address());
+        let answer = client.send(&bytes).response();
+        assert_eq!(answer.status(), status, "{bytes:?}");
+    }
+}
+
 #[test]
 fn tls_on_a_plain_port_is_400() {
     refused(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n", 400);
