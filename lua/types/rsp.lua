@@ -38,6 +38,7 @@ function rsp.pool(pool) end
 ---@field balance? "round_robin"|rsp.Balance which server is next; "round_robin" without it
 ---@field abort_on_close? boolean a client that ends its side while it waits for the response has left: the request is given up and the server's connection closed; default `false`: it is still answered
 ---@field send_proxy? "v1"|"v2" connections to the servers begin with a PROXY header that says who the client is; they are not shared between clients
+---@field strict? boolean responses with bare line feeds, a status of 600 or more and the like are refused (502) instead of mended; false without it
 ---@field receive_buffer? rsp.Size the kernel's buffer for what a server sends on a TCP connection (SO_RCVBUF); as the kernel sees fit without it
 ---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it

@@ -84,6 +84,8 @@ pub struct Pool {
     pub send_proxy: Option<ProxyVersion>,
     /// A client that ends its side while it waits for a response has left: its request is given up.
     pub abort_on_close: bool,
+    /// Its servers are forgiven nothing that their responses have wrong.
+    pub strict: bool,
     /// Of the TCP connections to its servers.
     pub sockets: SocketOptions,
     pub timeouts: PoolTimeouts,

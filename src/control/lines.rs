@@ -35,7 +35,8 @@ fn combined(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
         11 => out.extend_from_slice(b" HTTP/1.1"),
         _ => {}
     }
-    put(out, format_args!("\" {:03} {} \"", record.status, record.sent));
+    // Programs that read this format know no status above.
+    put(out, format_args!("\" {:03} {} \"", record.status.min(599), record.sent));
     quoted_or_dash(record.referer, out);
     out.extend_from_slice(b"\" \"");
     quoted_or_dash(record.user_agent, out);
@@ -195,6 +196,15 @@ mod tests {
             "2001:db8::1 - - [10/Oct/2000:13:55:36 +0000] \"GET /x?y=1 HTTP/1.0\" 200 2326 \
              \"http://a/\" \"curl/8 (\\x22me\\x22)\"\n"
         );
+    }
+
+    #[test]
+    fn a_status_that_programs_do_not_know_is_599_in_combined_and_itself_in_rsp() {
+        for (status, shown) in [(599, " 599 "), (600, " 599 "), (999, " 599 ")] {
+            let record = Record { status, ..record() };
+            assert!(text(LogFormat::Combined, record).contains(shown), "{status}");
+            assert!(text(LogFormat::Rsp, record).contains(&format!(" status={status} ")), "{status}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::chunked::Chunked;
+use super::lenient::Leniency;
 use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
 /// What is still to come of a body.
@@ -32,10 +33,11 @@ impl Body {
         eof: bool,
         limit: usize,
         trailers: &mut Fields,
+        leniency: &mut Leniency,
     ) -> Result<Option<Decoded>, Fault> {
         let decoded = match self {
             Body::Exact(left) => exact(left, input, limit),
-            Body::Chunked(chunked) => chunked.step(input, limit, trailers)?,
+            Body::Chunked(chunked) => chunked.step(input, limit, trailers, leniency)?,
             Body::Rest if input.is_empty() && eof => Some(end(0, Event::Nothing)),
             Body::Rest => some_body(input.len().min(limit)),
         };

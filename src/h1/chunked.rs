@@ -5,11 +5,12 @@
 //!     '------"0" line--> Trailers --empty line--> the message ends
 //! ```
 //! Sizes are hex digits and nothing else, every line ends in CR LF, and everything that a sender can repeat is
-//! bounded. A step takes as much framing as there is, and the body bytes behind it.
+//! bounded. A server is forgiven blanks behind a size, and a bare LF straight behind it. A step takes as much framing as there is, and the body bytes behind it.
 
 use super::body::{body, end, nothing};
 use super::framing::MOST;
 use super::grammar::TOKEN;
+use super::lenient::Leniency;
 use super::{head, limits, scan};
 use crate::http::{Decoded, Event, Fault, Fields};
 
@@ -30,12 +31,13 @@ impl Chunked {
         input: &[u8],
         limit: usize,
         trailers: &mut Fields,
+        leniency: &mut Leniency,
     ) -> Result<Option<Decoded>, Fault> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
             let used = match *self {
-                Chunked::Size { spent } => self.read_size(spent, rest)?,
+                Chunked::Size { spent } => self.read_size(spent, rest, leniency)?,
                 Chunked::DataEnd { spent } => self.read_data_end(spent, rest)?,
                 Chunked::Data { spent, left } => {
                     let len = self.take_data(spent, left, rest.len().min(limit));
@@ -60,8 +62,13 @@ impl Chunked {
         take
     }
 
-    fn read_size(&mut self, spent: u32, rest: &[u8]) -> Result<Option<usize>, Fault> {
-        let Some(line) = size_line(rest)? else { return Ok(None) };
+    fn read_size(
+        &mut self,
+        spent: u32,
+        rest: &[u8],
+        leniency: &mut Leniency,
+    ) -> Result<Option<usize>, Fault> {
+        let Some(line) = size_line(rest, leniency)? else { return Ok(None) };
         let spent = spent + line.extension as u32;
         if spent as usize > limits::EXTENSIONS {
             return Err(Fault::Chunk);
@@ -114,7 +121,7 @@ struct SizeLine {
 }
 
 /// `1*HEXDIG [chunk-ext] CRLF`. A wrong byte is a fault as soon as it is there, at whatever split.
-fn size_line(input: &[u8]) -> Result<Option<SizeLine>, Fault> {
+fn size_line(input: &[u8], leniency: &mut Leniency) -> Result<Option<SizeLine>, Fault> {
     let mut size = 0u64;
     let mut digits = 0;
     while let Some(digit) = input.get(digits).copied().and_then(hex) {
@@ -126,10 +133,16 @@ fn size_line(input: &[u8]) -> Result<Option<SizeLine>, Fault> {
         digits += 1;
     }
     let Some(next) = input.get(digits) else { return Ok(None) };
-    if digits == 0 || *next == b'\n' {
+    if digits == 0 {
         return Err(Fault::Chunk);
     }
-    let Some(extension) = extension_len(&input[digits..])? else { return Ok(None) };
+    if *next == b'\n' {
+        return match leniency.forgive() {
+            true => Ok(Some(SizeLine { size, len: digits + 1, extension: 0 })),
+            false => Err(Fault::Chunk),
+        };
+    }
+    let Some(extension) = extension_len(&input[digits..], leniency)? else { return Ok(None) };
     Ok(Some(SizeLine { size, len: digits + extension + 2, extension }))
 }
 
@@ -169,7 +182,7 @@ impl Part {
 }
 
 /// How long the extensions before the line's end are. Each has a name, and what is in quotes ends there.
-fn extension_len(rest: &[u8]) -> Result<Option<usize>, Fault> {
+fn extension_len(rest: &[u8], leniency: &mut Leniency) -> Result<Option<usize>, Fault> {
     let rest = &rest[..rest.len().min(limits::CHUNK_LINE)];
     let mut part = Part::Blanks;
     for (at, byte) in rest.iter().enumerate() {
@@ -178,7 +191,7 @@ fn extension_len(rest: &[u8]) -> Result<Option<usize>, Fault> {
             continue;
         }
         let is_end = match part {
-            Part::Blanks => at == 0,
+            Part::Blanks => at == 0 || leniency.forgive(),
             Part::Extension => true,
             _ => false,
         };

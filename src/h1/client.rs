@@ -2,8 +2,9 @@
 
 use super::encode::{self, Writing};
 use super::frame::Frame;
+use super::lenient::{self, Leniency};
 use super::reading::{self, Reading};
-use super::{head, limits, scan};
+use super::{body, head, limits, scan};
 use crate::http::{Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink};
 
 #[derive(Default)]
@@ -11,6 +12,9 @@ pub struct Client {
     reading: Reading,
     writing: Writing,
     asked: Asked,
+    leniency: Leniency,
+    /// An empty line stood where the next status line was to begin.
+    skipped: bool,
 }
 
 /// What the request that is being answered changes about the reading of its response.
@@ -21,6 +25,11 @@ struct Asked {
 }
 
 impl Client {
+    /// `strict`: the server is forgiven nothing.
+    pub fn new(strict: bool) -> Client {
+        Client { leniency: Leniency::new(strict), ..Client::default() }
+    }
+
     /// Writes a request head, always as HTTP/1.1.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
@@ -52,7 +61,7 @@ impl Client {
     ) -> Result<Option<Decoded>, Fault> {
         match self.reading {
             Reading::Head { scanned, begun } => self.decode_head(scanned, begun, input, eof, head),
-            _ => self.reading.step_body(input, eof, limit, trailers),
+            _ => self.reading.step_body(input, eof, limit, trailers, &mut self.leniency),
         }
     }
 
@@ -68,7 +77,7 @@ impl Client {
         const NAME: &[u8] = b"HTTP/";
         let seen = input.len().min(NAME.len());
         if input[..seen] != NAME[..seen] {
-            return Err(Fault::StartLine);
+            return self.skip_empty_line(input, eof);
         }
         // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
         if scanned == 0 {
@@ -77,20 +86,49 @@ impl Client {
                 return self.take_head(len, head).map(Some);
             }
         }
-        match scan::section_end(input, &mut scanned, limits::RESPONSE_HEAD)? {
+        let end = match self.leniency.is_strict() {
+            true => scan::section_end(input, &mut scanned, limits::RESPONSE_HEAD)?,
+            false => scan::loose_end(input, &mut scanned, limits::RESPONSE_HEAD)?,
+        };
+        match end {
             None if eof && (begun || !input.is_empty()) => Err(Fault::CutHead),
             None => {
                 self.reading = Reading::Head { scanned, begun };
                 Ok(None)
             }
             Some(len) => {
-                head::whole_response(&input[..len], self.asked.is_head, head)?;
+                let raw = &input[..len];
+                if let Err(fault) = head::whole_response(raw, self.asked.is_head, head) {
+                    lenient::response(raw, fault, self.asked.is_head, &mut self.leniency, head)?;
+                }
                 self.take_head(len, head).map(Some)
             }
         }
     }
 
-    fn take_head(&mut self, len: usize, head: &ResponseHead) -> Result<Decoded, Fault> {
+    /// Nothing but one empty line may stand in front of a status line: what a server sends behind a body, say, that it
+    /// does not count as a part of it.
+    #[cold]
+    fn skip_empty_line(&mut self, input: &[u8], eof: bool) -> Result<Option<Decoded>, Fault> {
+        let len = match input {
+            _ if self.skipped => return Err(Fault::StartLine),
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [b'\r'] if !self.leniency.is_strict() => {
+                return if eof { Err(Fault::CutHead) } else { Ok(None) };
+            }
+            _ => return Err(Fault::StartLine),
+        };
+        if !self.leniency.forgive() {
+            return Err(Fault::StartLine);
+        }
+        self.skipped = true;
+        Ok(body::nothing(len))
+    }
+
+    fn take_head(&mut self, len: usize, head: &mut ResponseHead) -> Result<Decoded, Fault> {
+        self.skipped = false;
+        head.keep_alive &= !self.leniency.was_used();
         match head.status {
             101 if !(self.asked.upgrade && head.upgrade) => Err(Fault::Status),
             101 => {
@@ -121,7 +159,12 @@ impl Client {
         self.reading.pass(n)
     }
 
+    /// Whether the server was forgiven anything: nobody else may get what comes next on its connection.
+    pub fn was_lenient(&self) -> bool {
+        self.leniency.was_used()
+    }
+
     pub fn next_message(&mut self) {
-        *self = Client::default();
+        *self = Client::new(self.leniency.is_strict());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Two codecs stand over the same parts. Each is handed the unread bytes of its connection and says what they
 //! begin with; each writes heads and frames into a `Sink`. They are strict (RFC 9110, RFC 9112): what has two
-//! readings is refused, and what is written is framed anew from what was understood.
+//! readings is refused, and what is written is framed anew from what was understood. Servers, not clients, are forgiven
+//! a few things that have one reading all the same (lenient).
 //!
 //! ```text
 //!                Server: faces a client                         Client: faces a server
@@ -28,6 +29,7 @@
 //! | target | the four forms of a request target, and what a host may look like |
 //! | options | what Connection, Upgrade and the version say about the connection |
 //! | framing | RFC 9112 section 6.3 as one table for requests and one for responses |
+//! | lenient | the second reading of a response head that has one reading only, though not the strict one |
 //! | reading, body, chunked | the state between two calls of `decode` |
 //! | encode, frame, trailers | heads, frames and trailers as bytes |
 //! | server, client | the two codecs |
@@ -46,6 +48,7 @@ mod frame;
 mod framing;
 mod grammar;
 mod head;
+mod lenient;
 mod notes;
 mod options;
 mod reading;

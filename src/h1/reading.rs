@@ -6,6 +6,7 @@
 //! ```
 
 use super::body::Body;
+use super::lenient::Leniency;
 use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,9 +70,10 @@ impl Reading {
         eof: bool,
         limit: usize,
         trailers: &mut Fields,
+        leniency: &mut Leniency,
     ) -> Result<Option<Decoded>, Fault> {
         let Reading::Body(body) = self else { return Ok(None) };
-        let decoded = body.step(input, eof, limit, trailers)?;
+        let decoded = body.step(input, eof, limit, trailers, leniency)?;
         if decoded.as_ref().is_some_and(|decoded| decoded.end) {
             *self = Reading::Done;
         }

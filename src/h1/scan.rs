@@ -26,6 +26,24 @@ pub(super) fn section_end(input: &[u8], scanned: &mut u32, limit: usize) -> Resu
     Ok(None)
 }
 
+/// The same where a line may also end in a bare LF. The section does not begin with an empty line.
+#[cold]
+pub(super) fn loose_end(input: &[u8], scanned: &mut u32, limit: usize) -> Result<Option<usize>, Fault> {
+    let seen = &input[..input.len().min(limit)];
+    let from = (*scanned as usize).min(seen.len());
+    for at in memchr::memchr_iter(b'\n', &seen[from..]) {
+        let end = from + at + 1;
+        if let [.., b'\n', b'\r', b'\n'] | [.., b'\n', b'\n'] = &seen[..end] {
+            return Ok(Some(end));
+        }
+    }
+    if seen.len() == limit {
+        return Err(Fault::HeadTooLarge);
+    }
+    *scanned = seen.len() as u32;
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +77,24 @@ mod tests {
                     "{:?} at {split}",
                     String::from_utf8_lossy(bytes)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_loose_section_ends_behind_its_first_empty_line_however_lines_end() {
+        for (bytes, expected) in [
+            (&b"A\r\n\r\nB\n\n"[..], Some(5)),
+            (b"A\n\nB\r\n\r\n", Some(3)),
+            (b"A\nB: c\r\n\nD", Some(9)),
+            (b"A\r\nB: c\n\r\n", Some(10)),
+            (b"A\r\n\rB\n\r\r\n", None),
+        ] {
+            for split in 0..=bytes.len() {
+                let mut scanned = 0;
+                let first = loose_end(&bytes[..split], &mut scanned, 100);
+                let end = if first == Ok(None) { loose_end(bytes, &mut scanned, 100) } else { first };
+                assert_eq!(end, Ok(expected), "{} at {split}", bytes.escape_ascii());
             }
         }
     }

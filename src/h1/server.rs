@@ -3,6 +3,7 @@
 use super::encode::{self, After, Length, Writing};
 use super::frame::Frame;
 use super::grammar::TOKEN;
+use super::lenient::Leniency;
 use super::reading::Reading;
 use super::{body, framing, head, limits, scan};
 use crate::http::{
@@ -46,7 +47,7 @@ impl Server {
     ) -> Result<Option<Decoded>, Fault> {
         match self.reading {
             Reading::Head { scanned, begun } => self.decode_head(scanned, begun, input, eof, head),
-            _ => self.reading.step_body(input, eof, limit, trailers),
+            _ => self.reading.step_body(input, eof, limit, trailers, &mut Leniency::none()),
         }
     }
 

@@ -157,7 +157,7 @@ impl<N: Network> Core<N> {
         let token = self.backends.next_token();
         let stream = self.network.connect(address, &wanted.sockets, token.to_bits())?;
         let role = BackendSide {
-            codec: h1::Client::default(),
+            codec: h1::Client::new(wanted.strict),
             pool,
             server,
             state: BackendState::Connecting,

@@ -24,6 +24,7 @@ impl<N: Network> Core<N> {
         let role = &mut backend.role;
         let clean = lane.exchange.request == RequestHalf::Done
             && role.keep_alive
+            && !role.codec.was_lenient()
             && !(lane.exchange.tunnel || self.tools.draining || role.write_failed)
             && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()

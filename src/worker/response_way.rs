@@ -110,6 +110,10 @@ fn pass_response<S: Transport>(
             }
         }
         Event::Body(range) => pass_body(client, backend, lane, (range.clone(), consumed), tools)?,
+        // An empty line in front of a response is none of it: a server that closes behind it has not begun to respond.
+        Event::Nothing if lane.exchange.response == ResponseHalf::Waiting => {
+            lane.exchange.times.first_byte = NEVER;
+        }
         Event::Nothing | Event::Trailers => {}
     }
     backend.input.consume(&mut tools.blocks, consumed);

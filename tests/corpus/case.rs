@@ -11,6 +11,8 @@ pub struct Case {
     pub rule: String,
     /// `None` for a request; else what the response answers: GET, HEAD or UPGRADE.
     pub asked: Option<String>,
+    /// A response of a server that is forgiven nothing.
+    pub strict: bool,
     pub bytes: Vec<u8>,
     pub events: Vec<String>,
     /// The bytes that go on, where the case shows them.
@@ -72,6 +74,7 @@ impl Case {
             Some(("side", "response to GET")) => self.asked = Some("GET".into()),
             Some(("side", "response to HEAD")) => self.asked = Some("HEAD".into()),
             Some(("side", "response to UPGRADE")) => self.asked = Some("UPGRADE".into()),
+            Some(("reader", "strict")) if self.asked.is_some() => self.strict = true,
             _ => return Err(format!("not a header line: {line:?}")),
         }
         Ok(())
@@ -147,9 +150,15 @@ fn repetition<'a>(rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], Strin
     Ok(&rest[end + 1..])
 }
 
-/// Bytes beyond ASCII as a case writes them.
+/// Bytes beyond ASCII, and control bytes but tabs, as a case writes them.
 pub fn ascii(text: &str) -> String {
-    let shown = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\x{:02x}", u32::from(c)) };
+    let shown = |c: char| {
+        if c == '\t' || c.is_ascii() && !c.is_ascii_control() {
+            c.to_string()
+        } else {
+            format!("\\x{:02x}", u32::from(c))
+        }
+    };
     text.chars().map(shown).collect()
 }
 

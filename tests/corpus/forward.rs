@@ -135,15 +135,15 @@ fn has_one_reading(bytes: &[u8], body: &[u8]) {
 }
 
 /// Whole responses for a client of each version; what an HTTP/1.0 client gets is never chunked nor interim.
-pub fn responses(asked: &str, bytes: &[u8]) {
+pub fn responses(asked: &str, strict: bool, bytes: &[u8]) {
     for version in [Version::Http11, Version::Http10] {
         let facts = RequestFacts { version, is_head: asked == "HEAD", is_connect: false };
-        response(asked, facts, bytes);
+        response(asked, strict, facts, bytes);
     }
 }
 
-fn response(asked: &str, facts: RequestFacts, bytes: &[u8]) {
-    let (mut codec, mut server, mut out) = (asking(asked), Server::default(), Vec::new());
+fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
+    let (mut codec, mut server, mut out) = (asking(asked, strict), Server::default(), Vec::new());
     let (mut head, mut fields, mut rest) = (ResponseHead::default(), Fields::default(), bytes);
     let mut sent: Message<ResponseHead> = Message::default();
     loop {
@@ -179,12 +179,27 @@ fn response(asked: &str, facts: RequestFacts, bytes: &[u8]) {
 }
 
 /// A codec that has asked for something.
-fn asking(asked: &str) -> Client {
+fn asking(asked: &str, strict: bool) -> Client {
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
-    let mut client = Client::default();
+    let mut client = Client::new(strict);
     client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
     client
+}
+
+/// What the strict reader of whoever comes next would refuse, though it has one reading.
+fn is_beyond_strict(head: &ResponseHead) -> bool {
+    head.status >= 600 || head.fields.iter().any(|(_, _, value)| value.iter().any(|byte| is_control(*byte)))
+}
+
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+/// The bytes without the control bytes that may stand in a value. Where the length is told they would be missed.
+fn plain(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
+    let hidden = |byte: u8| is_control(byte) && !matches!(byte, b'\r' | b'\n' | 0) && is_beyond_strict(head);
+    bytes.iter().map(|byte| if hidden(*byte) { b'?' } else { *byte }).collect()
 }
 
 fn interim(head: &mut ResponseHead, facts: RequestFacts, server: &mut Server, out: &mut Vec<u8>) {
@@ -197,20 +212,23 @@ fn interim(head: &mut ResponseHead, facts: RequestFacts, server: &mut Server, ou
 fn switch(mut head: ResponseHead, server: &mut Server) {
     let mut out = Vec::new();
     rewrite_response(&mut head, b"now");
+    let strict = !is_beyond_strict(&head);
     server.encode_switch(&head, &mut out);
-    has_one_reading(&out, b"");
+    has_one_reading(&plain(&head, &out), b"");
     let (mut read, mut fields) = (ResponseHead::default(), Fields::default());
-    let step =
-        asking("UPGRADE").decode(&out, true, 0, &mut read, &mut fields).expect("a 101").expect("whole");
+    let step = asking("UPGRADE", strict)
+        .decode(&out, true, 0, &mut read, &mut fields)
+        .expect("a 101")
+        .expect("whole");
     assert_eq!((read.status, step.consumed, read.upgrade), (101, out.len(), true));
 }
 
 fn read_response_again(asked: &str, facts: RequestFacts, sent: &Message<ResponseHead>, bytes: &[u8]) {
     let last = shown(bytes).rfind("HTTP/1.1 ").expect("a status line");
     if !shown(&sent.body).contains("HTTP/1.1 ") && !sent.until_close {
-        has_one_reading(&bytes[last..], &sent.body);
+        has_one_reading(&plain(&sent.head, &bytes[last..]), &sent.body);
     }
-    let (mut codec, mut rest) = (asking(asked), bytes);
+    let (mut codec, mut rest) = (asking(asked, !is_beyond_strict(&sent.head)), bytes);
     let (mut read, mut fields): (Message<ResponseHead>, _) = (Message::default(), Fields::default());
     loop {
         let step =

@@ -16,7 +16,7 @@ use feed::{Appetite, Codec, Feed, Seen};
 const SHORT: usize = 700;
 
 /// The folders of the corpus; each has its test below.
-const FAMILIES: [&str; 25] = [
+const FAMILIES: [&str; 26] = [
     "chunk-end",
     "chunk-extension",
     "chunk-size",
@@ -25,6 +25,7 @@ const FAMILIES: [&str; 25] = [
     "field-lines",
     "host",
     "interim",
+    "lenient",
     "limits",
     "line-ends",
     "no-length",
@@ -45,7 +46,11 @@ const FAMILIES: [&str; 25] = [
 ];
 
 fn codec(case: &Case) -> Codec {
-    case.asked.as_deref().map_or_else(Codec::server, Codec::client)
+    match case.asked.as_deref() {
+        None => Codec::server(),
+        Some(asked) if case.strict => Codec::strict_client(asked),
+        Some(asked) => Codec::client(asked),
+    }
 }
 
 /// What was seen, in the words of a case.
@@ -99,7 +104,7 @@ fn in_parts_of_some_sizes(case: &Case, line: &str) {
 
 fn forwarded(case: &Case) {
     if let Some(asked) = &case.asked {
-        return forward::responses(asked, &case.bytes);
+        return forward::responses(asked, case.strict, &case.bytes);
     }
     let messages = forward::requests(&case.bytes);
     let ends = case.events.iter().filter(|event| *event == "end").count();
@@ -132,7 +137,7 @@ fn every_folder_has_its_test_and_the_corpus_its_size() {
 fn no_two_cases_are_the_same_bytes() {
     let mut seen = std::collections::HashMap::new();
     for case in FAMILIES.iter().flat_map(|family| case::family(family)) {
-        let key = (case.asked.clone(), case.bytes.clone());
+        let key = (case.asked.clone(), case.strict, case.bytes.clone());
         if let Some(other) = seen.insert(key, case.path.clone()) {
             panic!("{} and {} are the same", other.display(), case.path.display());
         }
@@ -186,6 +191,11 @@ fn a_request_has_one_host() {
 #[test]
 fn interim_responses_come_before_the_final_one() {
     run("interim");
+}
+
+#[test]
+fn a_server_is_forgiven_what_has_one_reading() {
+    run("lenient");
 }
 
 #[test]

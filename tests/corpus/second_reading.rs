@@ -43,10 +43,11 @@ fn check_request(bytes: &[u8]) -> bool {
     true
 }
 
+/// As a server is read that is forgiven nothing: what else passes is read by httparse alone.
 fn check_response(bytes: &[u8], asked: &str) -> bool {
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
-    let mut client = Client::default();
+    let mut client = Client::new(true);
     client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
     let mut head = ResponseHead::default();
     let step = client.decode(bytes, false, 0, &mut head, &mut Fields::default());

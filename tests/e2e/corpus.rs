@@ -131,9 +131,14 @@ fn final_response(client: &mut Client, method: &str) -> std::io::Result<Message>
 fn every_response_is_passed_on_whole_or_seen_to_be_bad() {
     let cases = cases(false);
     let origin = misbehaving(&cases);
-    let rsp = Rsp::over(&[&origin.address]);
+    let lenient = Rsp::over(&[&origin.address]);
+    let strict = Rsp::start(&format!(
+        "rsp.listen '127.0.0.1:0' rsp.pool {{ servers = {{ '{}' }}, strict = true }}",
+        origin.address
+    ));
     for (number, case) in cases.iter().enumerate() {
         let shown = case.path.display();
+        let rsp = if case.strict { &strict } else { &lenient };
         let mut client = Client::connect(rsp.address());
         let method = ask(&mut client, case, number);
         if case.asked.as_deref() == Some("UPGRADE") {

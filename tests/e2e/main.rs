@@ -10,6 +10,7 @@ mod case;
 mod support;
 
 mod answers;
+mod careless_servers;
 mod command_line;
 mod corpus;
 mod examples;

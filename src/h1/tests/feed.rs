@@ -19,9 +19,18 @@ impl Codec {
 
     /// A client codec that has sent a request: `GET`, `HEAD`, or `UPGRADE` for a GET that asks for a WebSocket.
     pub fn client(asked: &str) -> Codec {
+        Codec::asking(asked, false)
+    }
+
+    /// The same for a server that is forgiven nothing.
+    pub fn strict_client(asked: &str) -> Codec {
+        Codec::asking(asked, true)
+    }
+
+    fn asking(asked: &str, strict: bool) -> Codec {
         let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
         let method = if asked == "HEAD" { Method::Head } else { Method::Get };
-        let mut client = Client::default();
+        let mut client = Client::new(strict);
         client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
         Codec::Client(client, ResponseHead::default())
     }
@@ -283,7 +292,7 @@ fn judge_cut(whole: &Feed, short: &Feed, bytes: &[u8]) -> bool {
     }
     let ends: Vec<usize> = whole.ends.iter().copied().filter(|end| *end <= bytes.len()).collect();
     let since_end = &bytes[ends.last().copied().unwrap_or(0)..];
-    let is_between = since_end.is_empty() || since_end == b"\r\n";
+    let is_between = matches!(since_end, b"" | b"\n" | b"\r\n");
     let events = &short.seen[..short.seen.len() - usize::from(short.has_failed())];
     let good_end = match short.seen.last() {
         Some(Seen::Fault(Fault::CutHead | Fault::CutBody)) => !is_between,

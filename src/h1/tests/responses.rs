@@ -1,6 +1,8 @@
 //! Responses as a client reads them, by what was asked.
 
 use super::feed::{Codec, check};
+use crate::h1::Client;
+use crate::http::*;
 
 fn answers(asked: &str, cases: &[(&str, &str)]) {
     for (bytes, expected) in cases {
@@ -197,6 +199,40 @@ fn malformed_responses_are_refused() {
         ("TransferEncoding", "HTTP/1.0 304 OK\r\nTransfer-Encoding: chunked"),
         ("UnknownCoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked"),
     ] {
-        answers("GET", &[(&format!("{head}\r\n\r\n"), fault)]);
+        check(|| Codec::strict_client("GET"), format!("{head}\r\n\r\n").as_bytes(), fault);
+    }
+}
+
+/// A client that has asked for something and read a whole response.
+fn after(response: &str) -> Client {
+    let (mut client, mut head, mut at) = (Client::default(), ResponseHead::default(), 0);
+    client.encode_head(&RequestHead::default(), Persistence::Keep, &mut Vec::new());
+    while let Ok(Some(step)) =
+        client.decode(&response.as_bytes()[at..], false, usize::MAX, &mut head, &mut Fields::default())
+    {
+        at += step.consumed;
+        if step.end {
+            return client;
+        }
+    }
+    panic!("no whole response: {response:?}");
+}
+
+#[test]
+fn whatever_a_server_was_forgiven_is_known_at_the_end_and_forgotten_with_the_message() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (response, lenient) in [
+        (format!("{chunked}2\r\nhi\r\n0\r\n\r\n"), false),
+        (format!("{chunked}2 \r\nhi\r\n0\r\n\r\n"), true),
+        (format!("{chunked}2\nhi\r\n0\r\n\r\n"), true),
+        (format!("{chunked}2\r\nhi\r\n0\n\r\n"), true),
+        (format!("\r\n{chunked}0\r\n\r\n"), true),
+        ("HTTP/1.1 103 A\n\nHTTP/1.1 204 B\r\n\r\n".into(), true),
+        ("HTTP/1.1 103 A\r\n\r\nHTTP/1.1 204 B\r\n\r\n".into(), false),
+    ] {
+        let mut client = after(&response);
+        assert_eq!(client.was_lenient(), lenient, "{response:?}");
+        client.next_message();
+        assert!(!client.was_lenient());
     }
 }

@@ -66,6 +66,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         balance: Balance::RoundRobin,
         send_proxy: None,
         abort_on_close: false,
+        strict: false,
         sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     };

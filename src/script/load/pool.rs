@@ -23,6 +23,7 @@ pub(super) struct Written {
     balance: Option<Function>,
     send_proxy: Option<ProxyVersion>,
     abort_on_close: bool,
+    strict: bool,
     sockets: SocketOptions,
     timeouts: PoolTimeouts,
 }
@@ -43,6 +44,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
             one_of(value, VERSIONS).map(|version| pool.send_proxy = Some(version))
         }),
         row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.abort_on_close = yes)),
+        row("strict", |value, pool| yes_or_no(value).map(|strict| pool.strict = strict)),
         row("receive_buffer", |value, pool| buffer(value).map(|size| pool.sockets.receive_buffer = size)),
         row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
         row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
@@ -113,8 +115,8 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
     check_tcp(&servers, &written.sockets)?;
     let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let Written { send_proxy, abort_on_close, sockets, timeouts, .. } = written;
-    let pool = Pool { name, servers, balance: kind, send_proxy, abort_on_close, sockets, timeouts };
+    let Written { send_proxy, abort_on_close, strict, sockets, timeouts, .. } = written;
+    let pool = Pool { name, servers, balance: kind, send_proxy, abort_on_close, strict, sockets, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))

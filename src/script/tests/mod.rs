@@ -29,6 +29,7 @@ fn pool(name: &str, servers: Vec<Server>) -> Pool {
         balance: Balance::Function,
         send_proxy: None,
         abort_on_close: false,
+        strict: false,
         sockets: SocketOptions::default(),
         timeouts: PoolTimeouts::default(),
     }

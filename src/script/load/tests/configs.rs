@@ -55,7 +55,7 @@ fn a_config_with_everything_is_taken_whole() {
         }
         local api = rsp.pool { name = "api", servers = { "127.0.0.1:84" }, balance = function(req, s) return s[1] end }
         assert(web.name == "pool1" and api.name == "api" and web ~= api)
-        rsp.pool { servers = { "127.0.0.1:84" }, send_proxy = "v2", abort_on_close = true }
+        rsp.pool { servers = { "127.0.0.1:84" }, send_proxy = "v2", abort_on_close = true, strict = true }
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
@@ -74,6 +74,8 @@ fn a_config_with_everything_is_taken_whole() {
     assert_eq!(sent, [None, None, Some(ProxyVersion::V2)]);
     let aborts: Vec<bool> = config.pools.iter().map(|pool| pool.abort_on_close).collect();
     assert_eq!(aborts, [false, false, true]);
+    let strict: Vec<bool> = config.pools.iter().map(|pool| pool.strict).collect();
+    assert_eq!(strict, [false, false, true]);
     let servers = ["127.0.0.1:83", "app2", "unix:/run/app.sock", "[::1]:8080", "localhost:1"];
     assert_eq!(names(&config), [&servers[..], &["127.0.0.1:84"], &["127.0.0.1:84"]]);
     let web = &config.pools[0];

@@ -68,7 +68,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, abort_on_close, receive_buffer, send_buffer, busy_poll, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, timeouts",
         ),
         (
             "rsp.pool {}",
