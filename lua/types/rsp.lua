@@ -139,6 +139,10 @@ function rsp.settings(settings) end
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field via? string the name to add to `Via`; none is added without it
 ---@field timeouts? rsp.Timeouts
+---@field script? rsp.Script
+
+---@class rsp.Script
+---@field on_response_error? "answer"|"pass" what the client gets where on_response fails: a 500 ("answer"), or the server's response as it came ("pass")
 
 ---@class rsp.AccessLog
 ---@field [1]? string the path, or "-" for stdout

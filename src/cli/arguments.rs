@@ -3,11 +3,12 @@
 //! habit would do something else here, it is refused with a hint.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short, Value};
 
 use super::hint;
+use crate::config::later::{self, LATER};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -31,9 +32,7 @@ pub enum Command {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Usage(pub String);
 
-const COMMANDS: [&str; 9] = ["run", "check", "demo", "types", "explain", "test", "replay", "ctl", "top"];
-/// Commands of the contract that come later.
-const LATER: [&str; 5] = ["explain", "test", "replay", "ctl", "top"];
+const COMMANDS: [&str; 5] = ["run", "check", "demo", "types", "help"];
 const OPTIONS: [&str; 4] = ["listen", "backend", "help", "version"];
 
 pub const SHORT: &str = "\
@@ -78,10 +77,10 @@ impl Given {
     /// The first word is a command or a config, the second the config of the command.
     fn word(&mut self, word: OsString) -> Result<(), Usage> {
         let first = self.command.is_none() && self.config.is_none();
+        if let Some(name) = word.to_str().filter(|name| first && later::COMMANDS.contains(name)) {
+            return Err(Usage(format!("rsp {name}: {LATER}")));
+        }
         if let Some(name) = word.to_str().filter(|name| first && COMMANDS.contains(name)) {
-            if LATER.contains(&name) {
-                return Err(Usage(format!("rsp {name}: not supported by this version")));
-            }
             self.command = Some(name.to_string());
             return Ok(());
         }
@@ -95,6 +94,7 @@ impl Given {
         match self.command.as_deref() {
             Some("demo") => self.demo(),
             Some("types") => self.types(),
+            Some("help") => self.help(),
             Some("check") => self.checked("check"),
             _ if self.check => self.checked("-t"),
             _ => self.run(),
@@ -115,6 +115,13 @@ impl Given {
         Ok(Command::Types)
     }
 
+    fn help(self) -> Result<Command, Usage> {
+        match self.config {
+            Some(topic) => Err(Usage(format!("rsp help {}: {LATER} (rsp --help)", topic.display()))),
+            None => Ok(Command::Help),
+        }
+    }
+
     fn checked(self, spelling: &str) -> Result<Command, Usage> {
         match self.config {
             Some(config) if self.listen.is_empty() && self.backends.is_empty() => Ok(Command::Check(config)),
@@ -128,6 +135,7 @@ impl Given {
             Some(_) if addresses => Err(Usage(
                 "rsp: --listen and --backend run without a config file; with one, rsp.listen and rsp.pool say it".into(),
             )),
+            Some(word) if self.command.is_none() && is_no_file(word.as_os_str()) => Err(no_such(word.as_os_str())),
             Some(config) => Ok(Command::Run(config)),
             None if !addresses && self.command.is_some() => Err(Usage("usage: rsp run CONFIG.lua".into())),
             None if !addresses => Err(Usage(SHORT.into())),
@@ -158,16 +166,33 @@ fn dash_c() -> Usage {
 }
 
 fn unknown_option(name: &str) -> Usage {
+    if later::OPTIONS.contains(&name) {
+        return Usage(format!("rsp: --{name}: {LATER}"));
+    }
     let nearest = hint::nearest(name, &OPTIONS).map(|option| format!("; did you mean --{option}?"));
     Usage(format!("rsp: unknown option --{name}{}", nearest.as_deref().unwrap_or(" (rsp --help lists them)")))
 }
 
+/// A word that was meant as a command, if anything: it has nothing of a file name, and there is no such file.
+fn is_no_file(word: &OsStr) -> bool {
+    let plain = word.to_str().is_some_and(|word| !word.contains(['.', '/']));
+    plain && !Path::new(word).exists()
+}
+
+fn no_such(word: &OsStr) -> Usage {
+    let word = word.to_string_lossy();
+    let known = [&COMMANDS[..], later::COMMANDS].concat();
+    let nearest = hint::nearest(&word, &known).map(|command| format!("; did you mean rsp {command}?"));
+    let nearest = nearest.as_deref().unwrap_or(" (rsp --help lists the commands)");
+    Usage(format!("rsp: no command or file {word:?}{nearest}"))
+}
+
 fn one_too_many(first: &OsStr, second: &OsStr) -> Usage {
-    let (first, second) = (first.to_string_lossy(), second.to_string_lossy());
-    match hint::nearest(&first, &COMMANDS) {
-        Some(command) => Usage(format!("rsp: unknown command {first}; did you mean rsp {command}?")),
-        None => Usage(format!("rsp: unexpected argument {second} after {first} (rsp --help)")),
+    if is_no_file(first) {
+        return no_such(first);
     }
+    let (first, second) = (first.to_string_lossy(), second.to_string_lossy());
+    Usage(format!("rsp: unexpected argument {second} after {first} (rsp --help)"))
 }
 
 fn text(value: OsString) -> Result<String, Usage> {
@@ -215,6 +240,9 @@ mod tests {
             ("-V", Command::Build),
             ("--help", Command::Help),
             ("-h", Command::Help),
+            ("help", Command::Help),
+            ("run status", Command::Run("status".into())),
+            ("status.lua", Command::Run("status.lua".into())),
             ("check --help", Command::Help),
         ] {
             assert_eq!(parsed(line), Ok(command), "rsp {line}");
@@ -237,7 +265,13 @@ mod tests {
             ("--backends a:1", "did you mean --backend?"),
             ("--quux", "unknown option --quux (rsp --help lists them)"),
             ("-x", "unknown option -x"),
-            ("chekc site.lua", "unknown command chekc; did you mean rsp check?"),
+            ("chekc site.lua", "no command or file \"chekc\"; did you mean rsp check?"),
+            ("chekc", "no command or file \"chekc\"; did you mean rsp check?"),
+            ("status", "rsp: no command or file \"status\" (rsp --help lists the commands)"),
+            ("status now", "rsp: no command or file \"status\" (rsp --help lists the commands)"),
+            ("explian site.lua GET /", "did you mean rsp explain?"),
+            ("check site.lua --strict", "rsp: --strict: not supported by this version"),
+            ("help lua", "rsp help lua: not supported by this version"),
             ("a.lua b.lua", "unexpected argument b.lua after a.lua"),
             ("site.lua check", "unexpected argument check after site.lua"),
             ("site.lua --listen :80", "--listen and --backend run without a config file"),
@@ -248,7 +282,6 @@ mod tests {
             ("test site.lua", "rsp test: not supported by this version"),
             ("replay a b c", "rsp replay: not supported by this version"),
             ("ctl sock", "rsp ctl: not supported by this version"),
-            ("top sock", "rsp top: not supported by this version"),
         ] {
             let Err(Usage(text)) = parsed(line) else { panic!("rsp {line} was accepted") };
             assert!(text.contains(wanted), "rsp {line}: {text}");

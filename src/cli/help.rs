@@ -20,8 +20,8 @@ rsp runs in the foreground. Its log goes to stderr; RSP_LOG=debug (or warn, erro
 signals:
   TERM INT QUIT   finish what runs, up to drain_timeout, then exit 0; at once when repeated
   USR1            reopen the access log
-  HUP             reload: not supported by this version
-  USR2            hand over to a new binary: not supported by this version
+  HUP             ignored: rsp cannot reload yet; run rsp check, then restart
+  USR2            ignored: rsp cannot hand over to a new binary yet
 
 exit codes:
   0   fine

@@ -2,6 +2,7 @@
 //! resolved, times are durations, pools are indices. The script floor builds it; everything else reads it.
 
 mod address;
+pub mod later;
 mod per_client;
 mod sockets;
 mod timeouts;
@@ -119,11 +120,22 @@ impl Workers {
     pub const MOST: usize = 256;
 }
 
+/// What the client gets when `on_response` failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnResponseError {
+    /// A 500 of rsp's own.
+    Answer,
+    /// The server's response, as if there were no handler.
+    Pass,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     pub workers: Workers,
     /// Connections of clients at one time.
     pub max_connections: usize,
+    /// The operator said so: to have to lower it is worth a warning.
+    pub max_connections_is_set: bool,
     /// Of one client's address.
     pub per_client: PerClient,
     /// Bytes of a request's body at most.
@@ -139,6 +151,8 @@ pub struct Settings {
     /// Where requests go whose script failed.
     pub fallback: Option<PoolId>,
     pub drain_timeout: Duration,
+    /// What becomes of a response for which `on_response` failed.
+    pub on_response_error: OnResponseError,
     /// Pseudonym for `Via`; none is added without it.
     pub via: Option<String>,
     /// Bodies with at least so many bytes left go through pipes; `None`: none does.
@@ -151,6 +165,7 @@ impl Default for Settings {
         Settings {
             workers: Workers::Number(1),
             max_connections: 10_000,
+            max_connections_is_set: false,
             per_client: PerClient::default(),
             max_body: None,
             min_request_rate: 100,
@@ -159,6 +174,7 @@ impl Default for Settings {
             trusted: Trusted::default(),
             fallback: None,
             drain_timeout: Duration::from_secs(30),
+            on_response_error: OnResponseError::Answer,
             via: None,
             splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),

@@ -9,8 +9,49 @@ const LONGEST: usize = 1000;
 pub fn line(message: &[u8], origin: &str) -> String {
     let message = String::from_utf8_lossy(&message[..message.len().min(16 * LONGEST)]);
     let message = message.split("\nstack traceback:").next().unwrap_or_default();
-    let message = folded(message.strip_prefix("runtime error: ").unwrap_or(message));
+    let message = plainer(&folded(message.strip_prefix("runtime error: ").unwrap_or(message)));
     if has_position(&message, origin) { message } else { format!("{origin}: {message}") }
+}
+
+/// Globals of plain Lua that scripts of rsp do not have.
+const ABSENT: [&str; 5] = ["debug", "dofile", "io", "loadfile", "warn"];
+
+/// Functions of its libraries that they do not have.
+const ABSENT_FIELDS: [(&str, &str); 8] = [
+    ("os", "execute"),
+    ("os", "exit"),
+    ("os", "getenv"),
+    ("os", "remove"),
+    ("os", "rename"),
+    ("os", "setlocale"),
+    ("os", "tmpname"),
+    ("string", "dump"),
+];
+
+/// A message of Lua's with what it leaves to be guessed: that a global of plain Lua is missing on purpose, that a comma
+/// is missing in a table.
+pub fn plainer(message: &str) -> String {
+    let Some((place, what)) = message.split_once(": ") else { return message.to_owned() };
+    if let Some(name) = ABSENT.into_iter().find(|name| what.ends_with(&format!("(global '{name}')")))
+        && what.starts_with("attempt to ")
+    {
+        return format!("{place}: {name} is not available in rsp");
+    }
+    if let Some((library, name)) =
+        ABSENT_FIELDS.into_iter().find(|(_, name)| what.ends_with(&format!("a nil value (field '{name}')")))
+        && what.starts_with("attempt to call ")
+    {
+        return format!("{message}; {library}.{name} is not available in rsp");
+    }
+    match what.starts_with("'}' expected") && what.contains(" near ") && !what.ends_with("<eof>") {
+        true => format!("{message}, missing comma?"),
+        false => message.to_owned(),
+    }
+}
+
+/// Whether plain Lua has a library or function of this name that is not here.
+pub fn is_absent(name: &str) -> bool {
+    ABSENT.contains(&name)
 }
 
 /// Line ends with the indentation behind them become one space, other control bytes a question mark.
@@ -73,6 +114,32 @@ mod tests {
         assert_eq!(place("lib/x.lua:30: no such: a:4: b"), "lib/x.lua:30");
         assert_eq!((place("nothing: here"), place("x:1")), ("", ""));
         assert_eq!(line(b"conf:9: no", "conf:12"), "conf:9: no");
+    }
+
+    #[test]
+    fn what_rsp_leaves_out_of_lua_and_a_missing_comma_are_said_in_so_many_words() {
+        let nil = |what: &str| format!("attempt to index a nil value ({what})");
+        for (message, shown) in [
+            (nil("global 'io'"), "io is not available in rsp".to_owned()),
+            (nil("global 'debug'"), "debug is not available in rsp".to_owned()),
+            (nil("global 'ios'"), nil("global 'ios'")),
+            (nil("local 'io'"), nil("local 'io'")),
+            (
+                "attempt to call a nil value (field 'getenv')".into(),
+                "attempt to call a nil value (field 'getenv'); os.getenv is not available in rsp".into(),
+            ),
+            ("'}' expected near 'name'".into(), "'}' expected near 'name', missing comma?".into()),
+            (
+                "'}' expected (to close '{' at line 2) near '5'".into(),
+                "'}' expected (to close '{' at line 2) near '5', missing comma?".into(),
+            ),
+            ("'}' expected near <eof>".into(), "'}' expected near <eof>".into()),
+            ("what I say (global 'io')".into(), "what I say (global 'io')".into()),
+        ] {
+            let place = |text: &str| format!("site.lua:3: {text}");
+            assert_eq!(plainer(&place(&message)), place(&shown));
+        }
+        assert_eq!(plainer("no place"), "no place");
     }
 
     #[test]

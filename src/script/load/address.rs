@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::super::source::Source;
-use super::wrong::{LATER, Wrong, quoted};
-use crate::config::Address;
+use super::wrong::{Wrong, quoted};
+use crate::config::{Address, later};
 
 /// What the address is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -77,8 +77,12 @@ fn parse(text: &str, side: Side) -> Result<Written<'_>, Bad> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
     }
-    if side == Side::Listener && text.starts_with("systemd:") {
-        return Err(Bad { what: String::new(), hint: format!(": {LATER}") });
+    let schemes = match side {
+        Side::Listener => later::LISTENER_SCHEMES,
+        Side::Server => later::SERVER_SCHEMES,
+    };
+    if schemes.iter().any(|scheme| text.starts_with(scheme)) {
+        return Err(Bad { what: String::new(), hint: format!(": {}", later::LATER) });
     }
     if text.contains("://") {
         return Err(Bad::new("URL scheme", FORMS));

@@ -1,15 +1,19 @@
 //! The functions a config script calls: `rsp.listen`, `rsp.pool`, `rsp.on_request`, `rsp.on_response`,
 //! `rsp.settings`. Each is a row here; what they share is how they are called, and how an error finds its line.
+//!
+//! The global `rsp` is an empty table that shows them and takes no assignment: what is assigned would silently do
+//! nothing.
 
 use std::rc::Rc;
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
 use super::draft::{Draft, Loading, Set};
-use super::place::Place;
+use super::place::{Place, flat};
 use super::values::function;
-use super::wrong::{Read, Wrong, nearest};
-use super::{listen, pool, settings};
+use super::wrong::{Read, Wrong, nearest, show};
+use super::{homes, listen, pool, settings};
+use crate::config::later::{self, LATER};
 
 /// One call: its only argument, and where it stands.
 pub(super) struct Call<'a> {
@@ -28,22 +32,36 @@ const CALLS: &[(&str, Work)] = &[
     ("on_response", |call, draft| once(&mut draft.on_response, call, "a function(req, res)")),
 ];
 
-/// Adds the functions to the `rsp` table.
+/// Adds the functions to those that the VM made, and puts the table that scripts see in their place.
 pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
-    let rsp: Table = lua.globals().raw_get("rsp")?;
+    let functions: Table = lua.globals().raw_get("rsp")?;
+    let rsp = lua.create_table()?;
     for (name, work) in CALLS {
         let (loading, own) = (Rc::clone(loading), rsp.clone());
         let call =
             move |lua: &Lua, arguments: MultiValue| run(lua, name, *work, &loading, (&arguments, &own));
-        rsp.raw_set(*name, lua.create_function(call)?)?;
+        functions.raw_set(*name, lua.create_function(call)?)?;
     }
+    let names: Vec<String> =
+        functions.pairs::<String, Value>().map(|p| Ok(p?.0)).collect::<mlua::Result<_>>()?;
+    let known = Rc::new(sorted(names));
     // A misspelt function would else be "attempt to call a nil value".
-    if rsp.metatable().is_none() {
-        let meta = lua.create_table()?;
-        meta.raw_set("__index", lua.create_function(unknown)?)?;
-        rsp.set_metatable(Some(meta))?;
-    }
-    Ok(())
+    let (missing, all) = (lua.create_table()?, known.clone());
+    let unknown = move |lua: &Lua, (_, key): (Table, Value)| fail(lua, &key, &all, unknown);
+    missing.raw_set("__index", lua.create_function(unknown)?)?;
+    functions.set_metatable(Some(missing))?;
+    let meta = lua.create_table()?;
+    let assigned = move |lua: &Lua, (_, key, _): (Table, Value, Value)| fail(lua, &key, &known, assigned);
+    meta.raw_set("__index", functions)?;
+    meta.raw_set("__newindex", lua.create_function(assigned)?)?;
+    meta.raw_set("__metatable", false)?;
+    rsp.set_metatable(Some(meta))?;
+    lua.globals().raw_set("rsp", rsp)
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
 }
 
 fn run(
@@ -93,18 +111,45 @@ pub(super) fn set<T>(slot: &mut Option<Set<T>>, value: T, place: &Place) -> Read
     Ok(())
 }
 
-/// `rsp.lisen`: there is no such thing.
-fn unknown(lua: &Lua, (rsp, key): (Table, Value)) -> mlua::Result<()> {
-    let key = key.as_string().map(|key| key.to_string_lossy()).unwrap_or_default();
-    let known = rsp.pairs::<String, Value>().filter_map(Result::ok).map(|(name, _)| name);
-    let mut known: Vec<String> = known.collect();
-    known.sort();
-    let hint = match nearest(&key, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean rsp.{near}?"),
-        None => format!("expected one of {}", known.join(", ")),
-    };
+/// Raises what `why` says of the name, at the script's line.
+fn fail(lua: &Lua, key: &Value, known: &[String], why: fn(&str, &[String]) -> String) -> mlua::Result<()> {
+    let name = flat(key.as_string().map(|key| key.to_string_lossy()).unwrap_or_default());
+    let written = if key.is_string() { format!("rsp.{name}") } else { format!("rsp[{}]", show(key)) };
     let place = Place::of_call(lua).map(|place| format!("{place}: ")).unwrap_or_default();
-    Err(Error::runtime(format!("{place}rsp.{}: unknown, {hint}", super::place::flat(key))))
+    let why = if later::CALLS.contains(&name.as_str()) { LATER.to_owned() } else { why(&name, known) };
+    Err(Error::runtime(format!("{place}{written}: {why}")))
+}
+
+/// `rsp.lisen`: there is no such thing.
+fn unknown(key: &str, known: &[String]) -> String {
+    match nearest(key, known.iter().map(String::as_str).chain(later::CALLS.iter().copied())) {
+        Some(near) if later::CALLS.contains(&near) => {
+            format!("unknown, did you mean rsp.{near}, which is {LATER}?")
+        }
+        Some(near) => format!("unknown, did you mean rsp.{near}?"),
+        None => format!("unknown, expected one of {}", known.join(", ")),
+    }
+}
+
+/// `rsp.on_request = function(req) …`: it would never be called.
+fn assigned(key: &str, known: &[String]) -> String {
+    let form = match key {
+        "listen" => "rsp.listen \"0.0.0.0:80\"",
+        "pool" => "rsp.pool { servers = { \"127.0.0.1:8080\" } }",
+        "settings" => "rsp.settings { … }",
+        "on_request" => "rsp.on_request(function(req) … end)",
+        "on_response" => "rsp.on_response(function(req, res) … end)",
+        _ if known.iter().any(|name| name == key) => {
+            return "cannot be replaced, expected a call of it".to_owned();
+        }
+        _ => {
+            return match homes::of(key) {
+                Some(home) => format!("cannot be assigned, it belongs in {home}"),
+                None => format!("cannot be assigned, {}", unknown(key, known)),
+            };
+        }
+    };
+    format!("cannot be assigned, expected a call: {form}")
 }
 
 #[cfg(test)]

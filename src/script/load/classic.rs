@@ -15,6 +15,26 @@ const PORT: &str = "listenPort";
 const BACKEND: &str = "backendAddress";
 const BACKEND_PORT: &str = "backendPort";
 
+/// Beside calls of `rsp` the globals would do nothing.
+pub(super) fn refuse_beside(lua: &Lua, file: &str, draft: &Draft) -> Result<(), String> {
+    let set = |name: &&str| !lua.globals().raw_get::<Value>(*name).unwrap_or(Value::Nil).is_nil();
+    let Some(name) = [PORT, BACKEND, BACKEND_PORT].into_iter().find(|name| set(name)) else { return Ok(()) };
+    let expected = match name {
+        PORT => "rsp.listen \"0.0.0.0:8000\"",
+        _ => "rsp.pool { servers = { \"127.0.0.1:8888\" } }",
+    };
+    let place = place_of(name, file, draft);
+    Err(format!("{place}: {name}: does nothing beside calls of rsp, expected {expected} in its place"))
+}
+
+/// Where a global is set, in whichever of the files.
+fn place_of(name: &str, main: &str, draft: &Draft) -> Place {
+    let line = |text: &[u8]| Tokens::of(text).line_of_global(name);
+    let found = draft.texts.iter().find_map(|(file, text)| Some((file.clone(), line(text)?)));
+    let (file, line) = found.unwrap_or((main.to_owned(), 1));
+    Place { file, line }
+}
+
 /// Takes the classic globals into the draft, if there are any; returns `listenPort` as written.
 pub(super) fn take(lua: &Lua, file: &str, draft: &mut Draft) -> Result<Option<String>, String> {
     let globals =

@@ -1,25 +1,22 @@
-//! The keys a table of the config may have, as rows: a name, and either the function that takes its value or the
-//! word that this version does not do it yet. A new key is one new row. Tables are read raw and must be plain: a
-//! metatable could add keys that nobody checked.
+//! The keys a table of the config may have, as rows: a name, and the function that takes its value. A new key is one
+//! new row (and leaves the table of those that this version does not do, `config::later`). Tables are read raw and must
+//! be plain: a metatable could add keys that nobody checked.
 
 use mlua::{Table, Value};
 
-use super::wrong::{LATER, Read, Step, Wrong, nearest, show};
+use super::homes;
+use super::wrong::{Read, Step, Wrong, nearest, show};
+use crate::config::later::LATER;
 
 pub(super) struct Row<T: 'static> {
     pub name: &'static str,
-    /// `None`: a key of the contract that this version does not do.
-    take: Option<Take<T>>,
+    take: Take<T>,
 }
 
 type Take<T> = fn(&Value, &mut T) -> Read<()>;
 
 pub(super) const fn row<T>(name: &'static str, take: Take<T>) -> Row<T> {
-    Row { name, take: Some(take) }
-}
-
-pub(super) const fn later<T>(name: &'static str) -> Row<T> {
-    Row { name, take: None }
+    Row { name, take }
 }
 
 /// The keys of one kind of table.
@@ -27,6 +24,8 @@ pub(super) struct Keys<T: 'static> {
     /// What an unknown key is called: `unknown setting`.
     pub noun: &'static str,
     pub rows: &'static [Row<T>],
+    /// Names that this version does not do.
+    pub later: &'static [&'static str],
     /// Values without a key that the table may hold; whoever reads the table takes them.
     pub items: usize,
 }
@@ -39,10 +38,8 @@ impl<T> Keys<T> {
         self.check_names(table)?;
         for row in self.rows {
             let value: Value = raw(table, row.name)?;
-            match (row.take, &value) {
-                (_, Value::Nil) => {}
-                (Some(take), value) => take(value, into).map_err(|wrong| wrong.key(row.name))?,
-                (None, _) => return Err(Wrong::new(LATER).key(row.name)),
+            if !value.is_nil() {
+                (row.take)(&value, into).map_err(|wrong| wrong.key(row.name))?;
             }
         }
         Ok(())
@@ -50,7 +47,7 @@ impl<T> Keys<T> {
 
     /// The names of the keys that this version takes.
     pub(super) fn taken(&self) -> impl Iterator<Item = &'static str> {
-        self.rows.iter().filter(|row| row.take.is_some()).map(|row| row.name)
+        self.rows.iter().map(|row| row.name)
     }
 
     fn check_names(&self, table: &Table) -> Read<()> {
@@ -82,13 +79,21 @@ impl<T> Keys<T> {
         if self.rows.iter().any(|row| row.name == name) {
             return Ok(());
         }
-        let hint = match nearest(name, self.rows.iter().map(|row| row.name)) {
-            Some(near) if self.taken().any(|name| name == near) => format!("did you mean {near}?"),
-            Some(near) => format!("did you mean {near}, which is {LATER}?"),
-            None => format!("expected {}", self.list()),
-        };
+        if self.later.contains(&name) {
+            return Err(Wrong::new(LATER).key(name));
+        }
+        let elsewhere = homes::of(name).map(|home| format!("it belongs in {home}"));
+        let hint = elsewhere.unwrap_or_else(|| self.hint(name));
         let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
         Err(Wrong::new(format!("unknown {}, {hint}", self.noun)).key(name))
+    }
+
+    fn hint(&self, name: &str) -> String {
+        match nearest(name, self.taken().chain(self.later.iter().copied())) {
+            Some(near) if self.later.contains(&near) => format!("did you mean {near}, which is {LATER}?"),
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("expected {}", self.list()),
+        }
     }
 
     fn list(&self) -> String {
@@ -161,8 +166,8 @@ mod tests {
                 Ok(())
             }),
             row("workers", |value, _| Err(Wrong::got(value, "1"))),
-            later("health"),
         ],
+        later: &["health"],
         items: 1,
     };
 

@@ -5,11 +5,11 @@ use mlua::Value;
 use super::address::{Side, resolve};
 use super::calls::Call;
 use super::draft::{Draft, Set};
-use super::keys::{Keys, later, raw, row};
+use super::keys::{Keys, raw, row};
 use super::sockets::{backlog, buffer, busy_poll};
 use super::values::{text, yes_or_no};
 use super::wrong::{Read, Step, Wrong};
-use crate::config::{Address, Listener, SocketOptions, Trusted};
+use crate::config::{Address, Listener, SocketOptions, Trusted, later};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -22,7 +22,6 @@ pub(super) struct Written {
 pub(super) const KEYS: Keys<Written> = Keys {
     noun: "listener key",
     rows: &[
-        later("tls"),
         row("proxy_protocol", |value, listener| yes_or_no(value).map(|is| listener.proxy_protocol = is)),
         row("backlog", |value, listener| backlog(value).map(|most| listener.backlog = most)),
         row("defer_accept", |value, listener| yes_or_no(value).map(|is| listener.defer_accept = is)),
@@ -30,6 +29,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("send_buffer", |value, all| buffer(value).map(|size| all.sockets.send_buffer = size)),
         row("busy_poll", |value, all| busy_poll(value).map(|micros| all.sockets.busy_poll = micros)),
     ],
+    later: later::LISTENER,
     items: 1,
 };
 

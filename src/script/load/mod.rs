@@ -10,6 +10,7 @@ mod address;
 mod calls;
 mod classic;
 mod draft;
+mod homes;
 mod keys;
 mod listen;
 mod modules;
@@ -136,7 +137,10 @@ fn finish(mut draft: Draft, lua: &Lua) -> Result<(Config, Handlers), String> {
         Entry::File(path) => path.display().to_string(),
         Entry::Arguments { .. } => DEFAULT_NAME.to_owned(),
     };
-    let classic = if draft.is_untouched() { classic::take(lua, &main, &mut draft)? } else { None };
+    let classic = match draft.is_untouched() {
+        true => classic::take(lua, &main, &mut draft)?,
+        false => classic::refuse_beside(lua, &main, &draft).map(|()| None)?,
+    };
     let fallback = draft.fallback.as_ref().map(|set| find_fallback(set, &draft)).transpose()?;
     check_whole(&draft, &main)?;
     listen::check_trust(&draft)?;

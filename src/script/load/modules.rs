@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, Lua, Table, Value};
 
+use super::super::failure::is_absent;
 use super::super::source::Entry;
 use super::draft::{Draft, Loading};
 use super::place::{Place, SHIPPED};
@@ -152,6 +153,9 @@ fn find(name: &str, draft: &mut Draft) -> Result<Found, String> {
             Err(reason) if reason == "No such file or directory" || reason == "Not a directory" => {}
             Err(reason) => return Err(format!("cannot open {}: {reason}", path.display())),
         }
+    }
+    if is_absent(name) {
+        return Err(format!("{name} is not available in rsp"));
     }
     Err(format!("not found, looked for {} and {}", paths[0].display(), paths[1].display()))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mlua::{Error, Lua};
 
 use super::super::budget::memory_text;
+use super::super::failure::plainer;
 use super::tokens::Tokens;
 use super::wrong::Step;
 
@@ -59,7 +60,7 @@ fn frame(debug: &mlua::debug::Debug) -> Option<Place> {
 /// An error of Lua as one line `FILE:LINE: message`. `main` stands where the error names no file.
 pub(super) fn one_line(error: &Error, main: &str, texts: &Texts) -> String {
     let (message, trace) = parts(error);
-    let message = lengthen(&flat(message), texts);
+    let message = plainer(&lengthen(&flat(message), texts));
     if texts.keys().any(|file| starts_with_place(&message, file)) {
         return message;
     }

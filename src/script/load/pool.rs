@@ -9,11 +9,11 @@ use super::super::source::Source;
 use super::address::{Side, resolve};
 use super::calls::Call;
 use super::draft::{Draft, DraftPool};
-use super::keys::{Keys, later, list, raw, row, table};
+use super::keys::{Keys, list, raw, row, table};
 use super::sockets::{buffer, busy_poll};
-use super::values::{name, one_of, text, time, yes_or_no};
+use super::values::{is_later, name, one_of, text, time, yes_or_no};
 use super::wrong::{Read, Wrong, quoted};
-use crate::config::{Address, Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions};
+use crate::config::{Address, Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions, later};
 
 /// A pool as written.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("servers", |value, pool| servers(value).map(|servers| pool.servers = servers)),
         row("balance", |value, pool| balance(value).map(|balance| pool.balance = balance)),
         row("send_proxy", |value, pool| {
-            one_of(value, VERSIONS).map(|version| pool.send_proxy = Some(version))
+            one_of(value, VERSIONS, &[]).map(|version| pool.send_proxy = Some(version))
         }),
         row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.abort_on_close = yes)),
         row("strict", |value, pool| yes_or_no(value).map(|strict| pool.strict = strict)),
@@ -49,19 +49,15 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
         row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
         row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
-        later("health"),
     ],
+    later: later::POOL,
     items: 0,
 };
 
 pub(super) const SERVER: Keys<WrittenServer> = Keys {
     noun: "server key",
-    rows: &[
-        row("name", |value, server| name(value).map(|name| server.name = Some(name))),
-        later("weight"),
-        later("max_connections"),
-        later("backup"),
-    ],
+    rows: &[row("name", |value, server| name(value).map(|name| server.name = Some(name)))],
+    later: later::SERVER,
     items: 1,
 };
 
@@ -73,6 +69,7 @@ pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
         row("gap", |value, all| time(value).map(|time| all.gap = time)),
         row("idle", |value, all| time(value).map(|time| all.idle = time)),
     ],
+    later: &[],
     items: 0,
 };
 
@@ -101,6 +98,7 @@ fn balance(value: &Value) -> Read<Option<Function>> {
     match value {
         Value::Function(function) => Ok(Some(function.clone())),
         Value::String(word) if word.as_bytes() == *b"round_robin" => Ok(None),
+        word if is_later(word, later::BALANCE) => Err(Wrong::later(word)),
         other => Err(Wrong::got(other, "\"round_robin\" or a function(req, servers)")),
     }
 }

@@ -4,11 +4,14 @@ use mlua::Value;
 
 use super::calls::{Call, set};
 use super::draft::{Draft, Set};
-use super::keys::{Keys, later, list, raw, row, table};
+use super::keys::{Keys, list, raw, row, table};
 use super::place::Place;
 use super::values::{network, one_of, size, text, time, whole};
-use super::wrong::{Read, Step, Wrong};
-use crate::config::{AccessLog, LogFormat, LogTarget, SPLICE_FROM, Settings, Timeouts, Trusted, Workers};
+use super::wrong::{Read, Step, Wrong, quoted};
+use crate::config::{
+    AccessLog, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers,
+    later,
+};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -22,6 +25,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
     rows: &[
         row("workers", |value, all| workers(value).map(|workers| all.settings.workers = workers)),
         row("max_connections", |value, all| {
+            all.settings.max_connections_is_set = true;
             whole(value, 1..=1_000_000).map(|number| all.settings.max_connections = number as usize)
         }),
         row("max_connections_per_client", |value, all| {
@@ -47,9 +51,11 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("timeouts", |value, all| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut all.settings.timeouts)
         }),
-        later("admin"),
-        later("user"),
+        row("script", |value, all| {
+            SCRIPT.read(table(value, "a table such as { on_response_error = \"pass\" }")?, &mut all.settings)
+        }),
     ],
+    later: later::SETTINGS,
     items: 0,
 };
 
@@ -63,15 +69,31 @@ pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
         row("tunnel", |value, all| time(value).map(|time| all.tunnel = time)),
         row("rate", |value, all| time(value).map(|time| all.rate = time)),
     ],
+    later: &[],
     items: 0,
 };
+
+pub(super) const SCRIPT: Keys<Settings> = Keys {
+    noun: "script key",
+    rows: &[row("on_response_error", |value, all| {
+        one_of(value, ON_RESPONSE_ERROR, &[]).map(|what| all.on_response_error = what)
+    })],
+    later: later::SCRIPT,
+    items: 0,
+};
+
+const ON_RESPONSE_ERROR: &[(&str, OnResponseError)] =
+    &[("answer", OnResponseError::Answer), ("pass", OnResponseError::Pass)];
 
 pub(super) const ACCESS_LOG: Keys<WrittenLog> = Keys {
     noun: "access_log key",
     rows: &[
         row("path", |value, log| text(value, LOG_PATH).map(|path| log.path = Some(path))),
-        row("format", |value, log| one_of(value, FORMATS).map(|format| log.format = Some(format))),
+        row("format", |value, log| {
+            one_of(value, FORMATS, later::LOG_FORMATS).map(|format| log.format = Some(format))
+        }),
     ],
+    later: later::ACCESS_LOG,
     items: 1,
 };
 
@@ -131,6 +153,9 @@ fn access_log(value: &Value) -> Read<AccessLog> {
         other => log.path = Some(text(other, EXPECTED)?),
     }
     let path = log.path.unwrap_or_default();
+    if later::LOG_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
+        return Err(Wrong::new(format!("{}: {}", quoted(&path), later::LATER)));
+    }
     let target = if path == "-" { LogTarget::Stdout } else { LogTarget::File(path.into()) };
     Ok(AccessLog { target, format: log.format.unwrap_or(LogFormat::Combined) })
 }

@@ -134,12 +134,20 @@ pub(super) fn yes_or_no(value: &Value) -> Read<bool> {
     value.as_boolean().ok_or_else(|| Wrong::got(value, "true or false"))
 }
 
-/// One of a few words.
-pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Read<T> {
+/// One of a few words; of those that come with a later version it is said so.
+pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> Read<T> {
+    if is_later(value, later) {
+        return Err(Wrong::later(value));
+    }
     let given = value.as_string().map(|text| text.to_string_lossy());
     let found = words.iter().find(|(word, _)| given.as_deref() == Some(*word));
     let expected = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
     found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::got(value, &expected()))
+}
+
+/// Whether the value is one of these words, which this version does not know.
+pub(super) fn is_later(value: &Value, words: &[&str]) -> bool {
+    value.as_string().is_some_and(|text| words.iter().any(|word| *text.as_bytes() == *word.as_bytes()))
 }
 
 #[cfg(test)]
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn a_word_that_is_not_one_of_them_lists_them() {
         let words = [("combined", 1), ("rsp", 2)];
-        let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words));
+        let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words, &["syslog"]));
         let error = |got| Err(format!("key: got {got}, expected \"combined\" or \"rsp\""));
         assert_eq!(read, [Ok(2), error("\"json\""), error("1")]);
     }

@@ -6,6 +6,8 @@ use std::fmt::{self, Write};
 
 use mlua::Value;
 
+use crate::config::later::LATER;
+
 /// One step down into a table.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Step {
@@ -21,8 +23,6 @@ pub(super) struct Wrong {
     what: String,
 }
 
-pub(super) const LATER: &str = "not supported by this version";
-
 impl Wrong {
     pub(super) fn new(what: impl Into<String>) -> Wrong {
         Wrong { steps: Vec::new(), what: what.into() }
@@ -30,6 +30,11 @@ impl Wrong {
 
     pub(super) fn got(value: &Value, expected: &str) -> Wrong {
         Wrong::new(format!("got {}, expected {expected}", show(value)))
+    }
+
+    /// A value that this version does not do.
+    pub(super) fn later(value: &Value) -> Wrong {
+        Wrong::new(format!("{}: {LATER}", show(value)))
     }
 
     pub(super) fn key(self, name: impl Into<String>) -> Wrong {

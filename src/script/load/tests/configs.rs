@@ -8,8 +8,8 @@ use super::super::draft::{Draft, Loading};
 use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{
-    AccessLog, Address, Balance, Config, LogFormat, LogTarget, PerClient, PoolId, PoolTimeouts, ProxyVersion,
-    Settings, Timeouts, Trusted, Workers,
+    AccessLog, Address, Balance, Config, LogFormat, LogTarget, OnResponseError, PerClient, PoolId,
+    PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
 };
 use crate::script::vm::Vm;
 
@@ -61,7 +61,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, splice = "1m",
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
-          max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
+          script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
         "#,
     )
     .unwrap();
@@ -106,6 +106,7 @@ fn a_config_with_everything_is_taken_whole() {
     let settings = Settings {
         workers: Workers::Number(3),
         max_connections: 500,
+        max_connections_is_set: true,
         per_client: PerClient { connections: Some(20), new_a_second: Some(30) },
         max_body: Some(10 << 20),
         min_request_rate: 1024,
@@ -114,6 +115,7 @@ fn a_config_with_everything_is_taken_whole() {
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
+        on_response_error: OnResponseError::Pass,
         via: Some("edge-1".into()),
         splice: Some(1 << 20),
         timeouts,
@@ -184,13 +186,6 @@ fn classic_globals_are_one_listener_and_one_pool() {
     assert_eq!(numbers.pools[0].servers[0].name, "localhost:8888");
     let six = load_text("listenPort = 0 backendAddress = '::1' backendPort = 8888").unwrap();
     assert_eq!(six.pools[0].servers[0].address, ip("[::1]:8888"));
-}
-
-#[test]
-fn globals_of_those_names_mean_nothing_beside_calls_of_rsp() {
-    let text =
-        "listenPort = '0' rsp.listen('127.0.0.1:' .. listenPort) rsp.pool { servers = { '127.0.0.1:1' } }";
-    assert_eq!(load_text(text).unwrap().classic, None);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use super::super::Source;
 use super::{Files, error, load};
 
-const LISTEN: &str = "rsp.listen '127.0.0.1:0' ";
-const POOL: &str = "rsp.pool { servers = { '127.0.0.1:1' } } ";
+pub(super) const LISTEN: &str = "rsp.listen '127.0.0.1:0' ";
+pub(super) const POOL: &str = "rsp.pool { servers = { '127.0.0.1:1' } } ";
 
 /// Each text alone gets `site.lua:` and this message.
-fn all(cases: &[(&str, &str)]) {
+pub(super) fn all(cases: &[(&str, &str)]) {
     for (text, message) in cases {
         assert_eq!(error(text), format!("site.lua:{message}"), "{text}");
     }
@@ -45,6 +45,10 @@ fn listeners() {
             "2: listen: 127.0.0.1:1 is listened on twice, expected one rsp.listen for it",
         ),
         ("rsp.lisen '127.0.0.1:1'", "1: rsp.lisen: unknown, did you mean rsp.listen?"),
+        (
+            "rsp.on_logs(1)",
+            "1: rsp.on_logs: unknown, did you mean rsp.on_log, which is not supported by this version?",
+        ),
         (
             "rsp.quux()",
             "1: rsp.quux: unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
@@ -207,7 +211,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts";
+                max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts, script";
     all(&[
         (
             "rsp.settings()",
@@ -237,13 +241,21 @@ fn settings() {
             "rsp.settings { max_connections = 0 }",
             "1: max_connections: got 0, expected a whole number from 1 to 1000000",
         ),
+        (
+            "rsp.settings { script = true }",
+            "1: script: got true, expected a table such as { on_response_error = \"pass\" }",
+        ),
+        (
+            "rsp.settings { script = {\n on_response_error = 'ignore' } }",
+            "2: script.on_response_error: got \"ignore\", expected \"answer\" or \"pass\"",
+        ),
         ("rsp.settings { access_log = true }", &format!("1: access_log: got true, {log}")),
         ("rsp.settings { access_log = '' }", &format!("1: access_log: got \"\", {log}")),
         ("rsp.settings { access_log = {} }", "1: access_log: no path, expected a path or \"-\" for stdout"),
         ("rsp.settings { access_log = { '-', path = '-' } }", "1: access_log: two paths, expected one"),
         (
-            "rsp.settings { access_log = { '-',\n format = 'json' } }",
-            "2: access_log.format: got \"json\", expected \"combined\" or \"rsp\"",
+            "rsp.settings { access_log = { '-',\n format = 'yaml' } }",
+            "2: access_log.format: got \"yaml\", expected \"combined\" or \"rsp\"",
         ),
         (
             "rsp.settings { access_log = { '-', formt = 'rsp' } }",
@@ -265,7 +277,7 @@ fn settings() {
         ("rsp.settings { timeouts = { head = {} } }", &format!("1: timeouts.head: got a table, {time}")),
         (
             "rsp.settings { timeouts = { connect = 1 } }",
-            "1: timeouts.connect: unknown timeout of the client's side, expected one of head, body, idle, write, tunnel, rate",
+            "1: timeouts.connect: unknown timeout of the client's side, it belongs in rsp.pool { timeouts = { connect = … } }",
         ),
     ]);
 }
@@ -355,6 +367,21 @@ fn classic_globals_must_be_complete_and_ports() {
 fn errors_of_lua_itself() {
     all(&[
         ("rsp.pool {\n servers = { '127.0.0.1:1' ", "2: '}' expected near <eof>"),
+        (
+            "rsp.pool {\n name = 'web'\n servers = { '127.0.0.1:1' } }",
+            "3: '}' expected (to close '{' at line 1) near 'servers', missing comma?",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' '127.0.0.1:2' } }",
+            "1: '}' expected near ''127.0.0.1:2'', missing comma?",
+        ),
+        ("\nlocal f = io.open('x')", "2: io is not available in rsp"),
+        ("\ndebug.traceback()", "2: debug is not available in rsp"),
+        (
+            "\nlocal home = os.getenv('HOME')",
+            "2: attempt to call a nil value (field 'getenv'); os.getenv is not available in rsp",
+        ),
+        ("\nrequire 'io'", "2: require \"io\": io is not available in rsp"),
         ("\nlocal x = nil .. 'a'", "2: attempt to concatenate a nil value"),
         ("\n\nerror 'mine'", "3: mine"),
         ("\nerror('a\\n b\\t', 0)", "2: a b"),
@@ -370,7 +397,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, splice, timeouts, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

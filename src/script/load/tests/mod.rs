@@ -2,7 +2,9 @@
 //! `load` and `Config` are used here, so that these tests say what holds whatever the VM beneath is.
 
 mod configs;
+mod later;
 mod messages;
+mod misplaced;
 mod policies;
 mod requires;
 mod sockets;

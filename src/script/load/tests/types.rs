@@ -29,6 +29,7 @@ fn every_key_is_documented_and_every_documented_key_is_taken() {
     assert_eq!(documented("rsp.ServerOptions"), taken(&pool::SERVER));
     assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
+    assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
     assert_eq!(documented("rsp.AccessLog"), taken(&settings::ACCESS_LOG));
     assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
 }

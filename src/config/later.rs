@@ -1,0 +1,118 @@
+//! What the configuration language and the command line have names for and this version does not do. Using one of
+//! these is an error that says so, and not one that calls it unknown. The one table: whoever builds one of them deletes
+//! it here.
+
+/// What is said of each.
+pub const LATER: &str = "not supported by this version";
+
+/// Words behind `rsp`.
+pub const COMMANDS: &[&str] = &["explain", "test", "replay", "ctl"];
+
+/// Options of the commands that are there.
+pub const OPTIONS: &[&str] = &["strict"];
+
+/// Functions and tables of `rsp`.
+pub const CALLS: &[&str] = &[
+    "abort",
+    "base64",
+    "basic_auth",
+    "cidr",
+    "concurrency",
+    "equal",
+    "every",
+    "fetch",
+    "hex",
+    "hmac_sha256",
+    "json",
+    "log",
+    "map",
+    "now",
+    "on_answer",
+    "on_connect",
+    "on_log",
+    "on_start",
+    "random",
+    "rate",
+    "regex",
+    "resolve",
+    "sha256",
+    "shared",
+    "sleep",
+    "split",
+    "url",
+];
+
+/// Keys of `rsp.listen`.
+pub const LISTENER: &[&str] = &["name", "redirect", "sni", "tls"];
+
+/// Keys of `rsp.pool`.
+pub const POOL: &[&str] = &[
+    "buffer_request",
+    "buffer_response",
+    "eject",
+    "hash_by",
+    "health",
+    "hedge",
+    "max_idle",
+    "min_idle",
+    "mirror",
+    "queue",
+    "retries",
+    "retry_budget",
+    "slow_start",
+    "sticky",
+    "trailers",
+];
+
+/// Values of a pool's `balance`.
+pub const BALANCE: &[&str] =
+    &["first", "hash", "least_connections", "least_latency", "random", "source_hash"];
+
+/// Keys of a server in `servers`.
+pub const SERVER: &[&str] =
+    &["backup", "ca", "cert", "disabled", "key", "max_connections", "resolve", "sni", "verify", "weight"];
+
+/// What addresses of listeners begin with.
+pub const LISTENER_SCHEMES: &[&str] = &["systemd:"];
+
+/// What addresses of servers begin with.
+pub const SERVER_SCHEMES: &[&str] = &["https://", "srv:"];
+
+/// Keys of `rsp.settings`.
+pub const SETTINGS: &[&str] = &[
+    "acme_challenge_dir",
+    "admin",
+    "buffer_memory",
+    "control",
+    "drain_delay",
+    "group",
+    "max_fields",
+    "max_head",
+    "metrics",
+    "resolver",
+    "trace",
+    "upgrade_drain_timeout",
+    "upgrades",
+    "user",
+];
+
+/// Keys of `script` in `rsp.settings`.
+pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
+
+/// Keys of `access_log` in `rsp.settings`.
+pub const ACCESS_LOG: &[&str] = &["sample"];
+
+/// Values of its `format`.
+pub const LOG_FORMATS: &[&str] = &["haproxy", "json"];
+
+/// What its path may begin with.
+pub const LOG_SCHEMES: &[&str] = &["syslog:"];
+
+/// Fields of `req`.
+pub const REQUEST: &[&str] = &["body", "listener", "tls"];
+
+/// Fields of `req` that can be read only so far.
+pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];
+
+/// Fields of `res`.
+pub const RESPONSE: &[&str] = &["cookies"];

@@ -1,0 +1,87 @@
+//! What the contract has and this version has not is an error of one form, and never an unknown name.
+
+use super::{error, load_text};
+use crate::config::later;
+
+/// `name` at the second line of a table, in a call that is else in order.
+fn refused(before: &str, name: &str, after: &str, shown: &str) {
+    let line = error(&format!("{before}\n {name}{after}"));
+    assert_eq!(line, format!("site.lua:2: {shown}: not supported by this version"));
+}
+
+#[test]
+fn keys_of_a_later_version_say_so() {
+    for name in later::LISTENER {
+        refused("rsp.listen { '127.0.0.1:0',", name, " = 1 }", name);
+    }
+    for name in later::POOL {
+        refused("rsp.pool { servers = { '127.0.0.1:1' },", name, " = true }", name);
+    }
+    for name in later::SERVER {
+        refused("rsp.pool { servers = { { '127.0.0.1:1',", name, " = 1 } } }", &format!("servers[1].{name}"));
+    }
+    for name in later::SETTINGS {
+        refused("rsp.settings {", name, " = 'x' }", name);
+    }
+    for name in later::SCRIPT {
+        refused("rsp.settings { script = {", name, " = 1 } }", &format!("script.{name}"));
+    }
+    for name in later::ACCESS_LOG {
+        refused("rsp.settings { access_log = { '-',", name, " = 1 } }", &format!("access_log.{name}"));
+    }
+}
+
+#[test]
+fn values_of_a_later_version_say_so() {
+    for word in later::BALANCE {
+        let shown = format!("balance: \"{word}\"");
+        refused("rsp.pool { servers = { '127.0.0.1:1' },", "balance", &format!(" = '{word}' }}"), &shown);
+    }
+    for word in later::LOG_FORMATS {
+        let shown = format!("access_log.format: \"{word}\"");
+        refused("rsp.settings { access_log = { '-',", "format", &format!(" = '{word}' }} }}"), &shown);
+    }
+    for scheme in later::LOG_SCHEMES {
+        let shown = format!("access_log: \"{scheme}/dev/log\"");
+        refused("rsp.settings {", "access_log", &format!(" = '{scheme}/dev/log' }}"), &shown);
+    }
+    for scheme in later::LISTENER_SCHEMES {
+        refused("rsp.listen", &format!("'{scheme}web'"), "", &format!("listen: \"{scheme}web\""));
+    }
+    for scheme in later::SERVER_SCHEMES {
+        let address = format!("{scheme}10.0.0.5:8443");
+        refused(
+            "rsp.pool { servers = {",
+            &format!("'{address}'"),
+            " } }",
+            &format!("servers[1]: \"{address}\""),
+        );
+    }
+}
+
+#[test]
+fn functions_of_a_later_version_say_so_called_assigned_or_only_looked_at() {
+    for name in later::CALLS {
+        for (before, after) in
+            [("", "('x')"), ("", " = print"), ("local x = ", ".encode"), ("local x = ", "")]
+        {
+            let line = error(&format!("\n{before}rsp.{name}{after}"));
+            assert_eq!(line, format!("site.lua:2: rsp.{name}: not supported by this version"));
+        }
+    }
+}
+
+/// A name that is done now has to leave the table.
+#[test]
+fn what_this_version_does_is_not_in_the_table() {
+    use super::super::{listen, pool, settings};
+    let none = |taken: Vec<&str>, later: &[&str]| assert!(taken.iter().all(|name| !later.contains(name)));
+    none(listen::KEYS.taken().collect(), later::LISTENER);
+    none(pool::KEYS.taken().collect(), later::POOL);
+    none(pool::SERVER.taken().collect(), later::SERVER);
+    none(settings::KEYS.taken().collect(), later::SETTINGS);
+    none(settings::SCRIPT.taken().collect(), later::SCRIPT);
+    none(settings::ACCESS_LOG.taken().collect(), later::ACCESS_LOG);
+    none(super::super::calls::names().collect(), later::CALLS);
+    load_text("rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }").unwrap();
+}

@@ -1,0 +1,97 @@
+//! What stands where it would silently do nothing is an error that says where it belongs.
+
+use super::messages::{LISTEN, POOL, all};
+use super::{Files, load_text};
+
+/// What is assigned would be heard by nobody.
+#[test]
+fn the_functions_of_rsp_are_called_and_not_assigned() {
+    all(&[
+        (
+            "\nrsp.on_request = function(req) return 'web' end",
+            "2: rsp.on_request: cannot be assigned, expected a call: rsp.on_request(function(req) … end)",
+        ),
+        (
+            "function rsp.on_response(req, res) end",
+            "1: rsp.on_response: cannot be assigned, expected a call: rsp.on_response(function(req, res) … end)",
+        ),
+        (
+            "rsp.listen = '0.0.0.0:80'",
+            "1: rsp.listen: cannot be assigned, expected a call: rsp.listen \"0.0.0.0:80\"",
+        ),
+        (
+            "rsp.pool = { servers = {} }",
+            "1: rsp.pool: cannot be assigned, expected a call: rsp.pool { servers = { \"127.0.0.1:8080\" } }",
+        ),
+        ("rsp.settings = {}", "1: rsp.settings: cannot be assigned, expected a call: rsp.settings { … }"),
+        ("rsp.respond = print", "1: rsp.respond: cannot be replaced, expected a call of it"),
+        ("rsp.on_log = print", "1: rsp.on_log: not supported by this version"),
+        ("rsp.workers = 4", "1: rsp.workers: cannot be assigned, it belongs in rsp.settings { workers = … }"),
+        (
+            "rsp.on_requst = print",
+            "1: rsp.on_requst: cannot be assigned, unknown, did you mean rsp.on_request?",
+        ),
+        (
+            "rsp[1] = 'x'",
+            "1: rsp[1]: cannot be assigned, unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
+        ),
+    ]);
+    let in_handler = "rsp.on_request(function(req) rsp.on_response = print end)";
+    load_text(&format!("{LISTEN}{POOL}{in_handler}")).unwrap();
+}
+
+/// The three variables of a classic config would do nothing there.
+#[test]
+fn classic_globals_do_not_stand_beside_calls_of_rsp() {
+    let beside = |name, expected| {
+        format!("{name}: does nothing beside calls of rsp, expected {expected} in its place")
+    };
+    let (listen, pool) = ("rsp.listen \"0.0.0.0:8000\"", "rsp.pool { servers = { \"127.0.0.1:8888\" } }");
+    all(&[
+        (&format!("{LISTEN}{POOL}\nlistenPort = '8000'"), &format!("2: {}", beside("listenPort", listen))),
+        (
+            &format!("{LISTEN}{POOL}\n\nbackendAddress = '127.0.0.1'"),
+            &format!("3: {}", beside("backendAddress", pool)),
+        ),
+        (&format!("backendPort = 1 {LISTEN}{POOL}"), &format!("1: {}", beside("backendPort", pool))),
+        (&format!("{LISTEN}\nlistenPort = '8000'"), &format!("2: {}", beside("listenPort", listen))),
+    ]);
+    let files = Files::new(&[
+        ("site.lua", &format!("{LISTEN}{POOL} require 'old'")),
+        ("old.lua", "\nlistenPort = '8000'"),
+    ]);
+    assert_eq!(files.load().unwrap_err(), format!("old.lua:2: {}", beside("listenPort", listen)));
+    let local = "local listenPort = 8000 rsp.listen('127.0.0.1:' .. listenPort)";
+    load_text(&format!("{local} {POOL}")).unwrap();
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+    all(&[
+        (
+            "rsp.pool {\n access_log = '-' }",
+            "2: access_log: unknown pool key, it belongs in rsp.settings { access_log = … }",
+        ),
+        (
+            "rsp.settings { servers = {} }",
+            "1: servers: unknown setting, it belongs in rsp.pool { servers = … }",
+        ),
+        ("rsp.settings { health = {} }", "1: health: unknown setting, it belongs in rsp.pool { health = … }"),
+        (
+            "rsp.settings { backlog = 5 }",
+            "1: backlog: unknown setting, it belongs in rsp.listen { \"ADDRESS\", backlog = … }",
+        ),
+        (
+            "rsp.pool { weight = 5 }",
+            "1: weight: unknown pool key, it belongs in rsp.pool { servers = { { \"ADDRESS\", weight = … } } }",
+        ),
+        (
+            "rsp.pool { servers = { '127.0.0.1:1' }, timeouts = {\n head = 1 } }",
+            "2: timeouts.head: unknown timeout of a pool, it belongs in rsp.settings { timeouts = { head = … } }",
+        ),
+        (
+            "rsp.pool { connect = 1 }",
+            "1: connect: unknown pool key, it belongs in rsp.pool { timeouts = { connect = … } }",
+        ),
+    ]);
+}
