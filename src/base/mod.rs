@@ -3,6 +3,7 @@
 pub mod batch;
 mod blocks;
 pub mod buffer;
+pub mod counted;
 pub mod rarely;
 pub mod reason;
 pub mod wheel;

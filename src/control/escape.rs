@@ -13,10 +13,11 @@ pub fn word(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, |byte| !(0x21..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
 }
 
-/// For a message of ours that may quote others: only what is no printable text; UTF-8 stays.
+/// For a message of ours that may quote others: only what is no printable text. UTF-8 stays, and so do tabs, with which
+/// a script's `print` sets its words apart.
 pub fn message(text: &str, out: &mut Vec<u8>) {
     for c in text.chars() {
-        if c.is_control() {
+        if c.is_control() && c != '\t' {
             escape(c.encode_utf8(&mut [0; 4]).as_bytes(), out, |_| true);
         } else {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -69,8 +70,8 @@ mod tests {
 
     #[test]
     fn messages_keep_their_letters_but_stay_on_one_line() {
-        assert_eq!(text(|out| message("site.lua:4: \"größer\"\nnext\u{9b}1m", out)), {
-            "site.lua:4: \"größer\"\\x0Anext\\xC2\\x9B1m"
+        assert_eq!(text(|out| message("site.lua:4:\t\"größer\"\nnext\u{9b}1m", out)), {
+            "site.lua:4:\t\"größer\"\\x0Anext\\xC2\\x9B1m"
         });
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::base::counted::counted;
 use crate::config::LogTarget;
 
 pub struct Output {
@@ -47,7 +48,8 @@ impl Output {
     fn succeeded(&mut self) {
         self.torn = false;
         if let Some(lost) = self.failing.take() {
-            log::warn!("access log {}: writing works again, {lost} lines were lost", self.name());
+            let lost = counted(lost, "line");
+            log::warn!("access log {}: writing works again, {lost} lost", self.name());
         }
     }
 

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
+use crate::base::counted::counted;
 use crate::base::reason::reason;
 use crate::config::{AccessLog as AccessSettings, Config, LogTarget, Workers};
 use crate::control::access::{self, AccessLog};
@@ -67,10 +70,10 @@ fn serve(mut start: Start) -> Result<(), Failure> {
     let mut config = said.clone();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = number_of_workers(config.settings.workers, cores);
-    let lowered = fit_descriptors(&mut config, workers);
+    let room = fit_descriptors(&mut config, workers);
     let clock = Clock { zero: Instant::now() };
     let (senders, access) = open_access_log(&config, start.lines.take(), clock, workers)?;
-    let site = Site { said: Arc::new(said), config: Arc::new(config), clock, cores, lowered };
+    let site = Site { said: Arc::new(said), config: Arc::new(config), clock, cores, room };
     let outcome = site.serve(start, senders, access.as_ref());
     if let Some(access) = access
         && !access.close(errors::FLUSH)
@@ -88,8 +91,8 @@ struct Site {
     config: Arc<Config>,
     clock: Clock,
     cores: usize,
-    /// What had to be changed.
-    lowered: Option<String>,
+    /// What had to be changed, and whether that is worth a warning.
+    room: Option<(Level, String)>,
 }
 
 impl Site {
@@ -126,12 +129,16 @@ impl Site {
         for address in addresses {
             log::info!("Listening on {address}");
         }
-        let (some_workers, some_cores) = (counted(workers, "worker"), counted(self.cores, "core"));
+        let (some_workers, some_cores) =
+            (counted(workers as u64, "worker"), counted(self.cores as u64, "core"));
         log::info!("{some_workers} of {some_cores}");
         if let Some(port) = &self.config.classic {
             log::info!("Started.  Listening on port {port}.");
         }
-        for warning in self.lowered.iter().cloned().chain(shortfalls::of(&self.config)) {
+        if let Some((level, line)) = &self.room {
+            log::log!(*level, "{line}");
+        }
+        for warning in shortfalls::of(&self.config) {
             log::warn!("{warning}");
         }
     }
@@ -144,11 +151,14 @@ fn number_of_workers(wanted: Workers, cores: usize) -> usize {
     }
 }
 
-/// Two descriptors a client at least: its own and its server's. What had to be changed is said once all stands.
-fn fit_descriptors(config: &mut Config, workers: usize) -> Option<String> {
+/// Two descriptors a client at least: its own and its server's. What had to be changed is said once all stands; it is
+/// a warning where the operator asked for more.
+fn fit_descriptors(config: &mut Config, workers: usize) -> Option<(Level, String)> {
     let limit = match net::raise_descriptor_limit() {
         Ok(limit) => limit,
-        Err(error) => return Some(format!("cannot raise the limit of open files: {}", reason(&error))),
+        Err(error) => {
+            return Some((Level::Warn, format!("cannot raise the limit of open files: {}", reason(&error))));
+        }
     };
     let of_workers = workers as u64 * (OF_A_WORKER + config.listeners.len() as u64);
     let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + of_workers;
@@ -160,10 +170,20 @@ fn fit_descriptors(config: &mut Config, workers: usize) -> Option<String> {
         return None;
     }
     config.settings.max_connections = possible as usize;
-    Some(format!(
-        "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} (ulimit -Hn){}",
-        of_that(workers, of_workers)
-    ))
+    let of_that = of_that(workers, of_workers);
+    Some(match config.settings.max_connections_is_set {
+        true => (
+            Level::Warn,
+            format!(
+                "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} \
+                 (ulimit -Hn){of_that}"
+            ),
+        ),
+        false => (
+            Level::Info,
+            format!("room for {} with {limit} open files (ulimit -Hn){of_that}", counted(possible, "client")),
+        ),
+    })
 }
 
 /// What several workers need of it for themselves.
@@ -203,10 +223,6 @@ fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, Failu
         all.iter_mut().zip(bound).for_each(|(worker, listener)| worker.push(listener));
     }
     Ok(all)
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use crate::base::counted::counted;
 use crate::control::access::AccessLog;
 use crate::control::failure::Failure;
 use crate::control::signals::Signal;
+use crate::exchange::end::End;
 use crate::exchange::tally::Tally;
 use crate::worker::{Handle, Outcome, Progress};
 
@@ -117,8 +119,8 @@ impl<'a> Running<'a> {
     fn obey(&self, signal: Signal, phase: Phase) -> Phase {
         match signal {
             Signal::Stop => return self.end(phase),
-            Signal::Reload => log::warn!("reload: not supported by this version"),
-            Signal::Upgrade => log::warn!("upgrade (USR2): not supported by this version"),
+            Signal::Reload => log::warn!("HUP ignored: rsp cannot reload yet; run rsp check, then restart"),
+            Signal::Upgrade => log::warn!("USR2 ignored: rsp cannot hand over to a new binary yet; restart"),
             Signal::Reopen => match self.access {
                 Some(access) => access.reopen(),
                 None => log::info!("no access log to reopen"),
@@ -147,8 +149,12 @@ impl<'a> Running<'a> {
     }
 }
 
-/// One line over the whole run, if anything in it ended otherwise than well.
+/// What the stop cut, and one line over the whole run, if anything in it ended otherwise than well.
 fn say_troubles(tally: &Tally) {
+    let cut = tally.of(End::Stopped);
+    if cut > 0 {
+        log::info!("{} cut", counted(cut, "connection"));
+    }
     let troubles = tally.troubles();
     if !troubles.is_empty() {
         log::info!("Ended otherwise than well since the start: {troubles}");

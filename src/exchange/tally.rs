@@ -70,6 +70,11 @@ impl Tally {
         sum
     }
 
+    /// How often this end came about.
+    pub fn of(&self, end: End) -> u64 {
+        read(&self.ends[end as usize])
+    }
+
     /// Every reason with its count, those that never came about included.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let ends = End::ALL.iter().map(|end| (end.text(), read(&self.ends[*end as usize])));
@@ -116,6 +121,7 @@ mod tests {
         tally.ended(End::ClientCutRequest);
         tally.parted(Parting::TooMany);
         assert_eq!(tally.troubles(), "2 client-cut-request, 1 server-closed, 1 client-too-many");
+        assert_eq!((tally.of(End::ClientCutRequest), tally.of(End::Stopped)), (2, 0));
         assert!(tally.all().any(|count| count == ("complete", 2)));
     }
 

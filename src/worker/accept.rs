@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use super::event_loop::EventLoop;
+use crate::base::counted::counted;
 use crate::base::reason::reason;
 use crate::exchange::tally::Parting;
 use crate::net::{Accepted, Listener};
@@ -143,7 +144,8 @@ impl EventLoop {
     fn note_full(&mut self, now: u64) {
         if let Some(n) = self.seat.count_full(now) {
             let most = self.core.config().settings.max_connections;
-            log::warn!("{most} connections (max_connections): new ones wait until others end ({n} times)");
+            let (most, times) = (counted(most as u64, "connection"), counted(n, "time"));
+            log::warn!("{most} (max_connections): new ones wait until others end ({times})");
         }
     }
 
@@ -181,7 +183,8 @@ impl EventLoop {
         self.core.tally().parted(Parting::AcceptFailed);
         if let Some(n) = self.seat.pause_accepting(now + ACCEPT_PAUSE, now) {
             log::error!(
-                "cannot accept connections ({n} tries): {}; those that come wait in the kernel",
+                "cannot accept connections ({}): {}; those that come wait in the kernel",
+                if n == 1 { "1 try".into() } else { format!("{n} tries") },
                 reason(error)
             );
         }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::Core;
 use super::sides::{ClientSide, Peer};
+use crate::base::counted::counted;
 use crate::base::rarely::Rarely;
 use crate::config::PerClient;
 use crate::exchange::tally::Parting;
@@ -131,7 +132,8 @@ impl<N: Network> Core<N> {
         if let Some(n) = due {
             let (word, ip) = (parting.text(), address.ip().to_canonical());
             log::warn!(
-                "{n} connections closed by the limits for one client ({word}); the last was from {ip}"
+                "{} closed by the limits for one client ({word}); the last was from {ip}",
+                counted(n, "connection")
             );
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use super::connection::{Connection, OutputSink};
 use super::core::{Core, Step};
 use super::sides::{BackendSide, BackendState};
+use crate::base::counted::counted;
 use crate::base::reason::reason;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
@@ -79,7 +80,8 @@ impl<N: Network> Core<N> {
         }
         if let Some(n) = self.shortages.count(self.tools.now) {
             log::error!(
-                "{n} requests got a 503, no connection to a server could be opened: {}",
+                "{} got a 503, no connection to a server could be opened: {}",
+                counted(n, "request"),
                 reason(error)
             );
         }

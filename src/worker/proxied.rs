@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::core::{Core, Step};
 use super::sides::{Arrival, ClientSide, NO_HEAD, Peer};
+use crate::base::counted::counted;
 use crate::base::rarely::Rarely;
 use crate::exchange::tally::Parting;
 use crate::net::Network;
@@ -28,7 +29,8 @@ impl<N: Network> Core<N> {
         self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.untrusted.count(self.tools.now) {
             let from = shown(address);
-            log::warn!("proxy_protocol: {n} connections refused: not in trusted; the last was from {from}");
+            let connections = counted(n, "connection");
+            log::warn!("proxy_protocol: {connections} refused: not in trusted; the last was from {from}");
         }
         None
     }
@@ -91,7 +93,8 @@ impl<N: Network> Core<N> {
         self.tally.parted(Parting::Proxy);
         if let Some(n) = self.proxy_refusals.bad.count(self.tools.now) {
             let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address()));
-            log::warn!("proxy_protocol: {n} connections closed: {why}; the last was from {from}");
+            let connections = counted(n, "connection");
+            log::warn!("proxy_protocol: {connections} closed: {why}; the last was from {from}");
         }
         self.close_client(key)
     }

@@ -121,11 +121,76 @@ fn a_key_of_a_later_version_says_so() {
 fn commands_of_later_versions_say_so() {
     let directory = Directory::new();
     directory.write("site.lua", balanced(&["127.0.0.1:83"]));
-    for command in ["explain", "test", "replay", "ctl", "top"] {
+    for command in ["explain", "test", "replay", "ctl"] {
         let run = run(directory.path(), &[command, "site.lua"]);
         assert_eq!(run.code, Some(2), "{run:?}");
         assert!(run.stderr.contains("not supported by this version"), "{run:?}");
     }
+}
+
+#[test]
+fn what_would_silently_do_nothing_is_refused() {
+    for (config, words) in [
+        (
+            "rsp.on_request = function(req) end",
+            "rsp.on_request: cannot be assigned, expected a call: rsp.on_request(function(req) … end)",
+        ),
+        ("rsp.settings = {}", "rsp.settings: cannot be assigned, expected a call: rsp.settings { … }"),
+        ("listenPort = '8000'", "listenPort: does nothing beside calls of rsp"),
+        ("backendAddress = '127.0.0.1'", "backendAddress: does nothing beside calls of rsp"),
+        ("backendPort = '8888'", "backendPort: does nothing beside calls of rsp"),
+        ("rsp.fetch { path = '/' }", "rsp.fetch: not supported by this version"),
+    ] {
+        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{config}\n"));
+        assert!(what.starts_with("site.lua:3: ") && what.contains(words), "{what}");
+    }
+}
+
+#[test]
+fn what_the_author_of_a_config_meant_is_guessed() {
+    for (config, words) in [
+        ("local f = io.open('/etc/hosts')", "site.lua:3: io is not available in rsp"),
+        ("rsp.settings { timeouts = { connect = '1s' } }", "it belongs in rsp.pool"),
+        ("rsp.settings { via = 'a' access_log = '-' }", "'}' expected near 'access_log', missing comma?"),
+    ] {
+        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{config}\n"));
+        assert!(what.starts_with("site.lua:3: ") && what.contains(words), "{what}");
+    }
+}
+
+/// What rsp says when it may open 400 files and serves over one server.
+fn said_with_few_descriptors(settings: &str) -> String {
+    let directory = Directory::new();
+    let path = directory.write("site.lua", format!("{}{settings}", balanced(&["127.0.0.1:83"])));
+    let mut command = rsp_command();
+    command.arg(path);
+    let few = libc::rlimit { rlim_cur: 400, rlim_max: 400 };
+    // SAFETY: between fork and exec only setrlimit(2) is called, with a pointer to a value of its own.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &few) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let rsp = Rsp::spawn(directory, command, 1);
+    rsp.wait_for_log("open files");
+    rsp.log()
+}
+
+#[test]
+fn a_number_of_connections_that_nobody_asked_for_is_no_warning() {
+    let said = said_with_few_descriptors("");
+    assert!(
+        said.contains(" INFO room for 1") && said.contains(" clients with 400 open files (ulimit -Hn)"),
+        "{said}"
+    );
+    assert!(!said.contains("WARN"), "{said}");
+}
+
+#[test]
+fn a_number_of_connections_that_cannot_be_had_is_a_warning() {
+    let said = said_with_few_descriptors("rsp.settings { max_connections = 10000 }");
+    assert!(said.contains(" WARN max_connections lowered from 10000 to 1"), "{said}");
 }
 
 #[test]
@@ -278,7 +343,10 @@ fn bad_usage_is_exit_2_with_a_hint() {
         (&["--listne", "127.0.0.1:0"], "--listen"),
         (&["--listen", "127.0.0.1:0"], "--backend"),
         (&["--backend", "127.0.0.1:1"], "--listen"),
-        (&["chekc", "site.lua"], "check"),
+        (&["chekc", "site.lua"], "rsp: no command or file \"chekc\"; did you mean rsp check?"),
+        (&["status"], "rsp: no command or file \"status\""),
+        (&["check", "--strict", "site.lua"], "--strict: not supported by this version"),
+        (&["help", "lua"], "rsp help lua: not supported by this version"),
         (&["a.lua", "b.lua"], "b.lua"),
     ] {
         let run = run(directory.path(), arguments);

@@ -234,7 +234,7 @@ fn the_limit_of_connections_is_told_again_when_it_is_reached_again() {
     // At most once in ten seconds, so it takes that long.
     until("the log has told it twice", || {
         let _ = Client::connect(rsp.address()).get("/");
-        rsp.log().matches("1 connections (max_connections)").count() >= 2
+        rsp.log().matches("1 connection (max_connections)").count() >= 2
     });
 }
 

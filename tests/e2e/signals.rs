@@ -111,6 +111,7 @@ fn draining_ends_when_its_time_is_over() {
     assert_eq!(rsp.wait_for_exit().code(), Some(0));
     assert!(since.elapsed() >= Duration::from_millis(450));
     assert!(rsp.log().contains("drain_timeout is over"), "{}", rsp.log());
+    assert!(rsp.log().contains("INFO 1 connection cut\n"), "{}", rsp.log());
 }
 
 #[test]
@@ -120,7 +121,8 @@ fn signals_of_later_versions_do_not_end_it() {
     for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
         rsp.signal(signal);
     }
-    rsp.wait_for_log("not supported by this version");
+    rsp.wait_for_log("HUP ignored: rsp cannot reload yet; run rsp check, then restart");
+    rsp.wait_for_log("USR2 ignored: rsp cannot hand over to a new binary yet; restart");
     assert_eq!(get(rsp.address(), "/").text(), "ok");
     rsp.stop();
 }
