@@ -68,9 +68,9 @@ function rsp.pool(pool) end
 ---@field address string
 ---@field in_flight integer requests it has now
 
----Where a request goes: a pool or its name; a pool and one server of it (or its name); an answer. `nil` takes the
----only pool.
----@alias rsp.OnRequest fun(req: rsp.Request): rsp.Pool|string|rsp.Answer|nil, rsp.Server|string|nil
+---Where a request goes: a pool or its name; a pool and one server of it (or its name), no other of which is tried unless
+---`true` follows; an answer. `nil` takes the only pool.
+---@alias rsp.OnRequest fun(req: rsp.Request): rsp.Pool|string|rsp.Answer|nil, rsp.Server|string|nil, boolean?
 
 ---Called for each request. At most one.
 ---@param f rsp.OnRequest
@@ -92,21 +92,39 @@ function rsp.on_response(f) end
 ---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
----@field headers table<string, string?> names ignore case; reading gives the first value, assigning replaces all, nil removes; both take along what a client sent with `_` for `-`
+---@field headers rsp.Headers
 ---@field cookies table<string, string?> read only
 ---@field args table<string, string?> the query's arguments, read only
 
+---The headers of a request or response. Names ignore case. `headers[name]` gives the first value; assigning a string or a
+---list of strings replaces all values there are, nil removes them; all of these also take away what a client sent with `_`
+---for `-`. To keep the values of the server (`Set-Cookie`), `add`.
+---`pairs` gives names and values in order.
+---@class rsp.Headers
+---@field [string] string?
+local Headers = {}
+
+---Adds one more header of this name: `res.headers:add("Set-Cookie", "seen=1; Path=/")`.
+---@param name string
+---@param value string
+function Headers:add(name, value) end
+
+---All values of this name in order, empty where there is none.
+---@param name string
+---@return string[]
+function Headers:all(name) end
+
 ---@class rsp.Response
----@field status integer
+---@field status integer can be set to 200 to 599, but not to or from 204, 205 and 304
 ---@field reason string
----@field headers table<string, string?> as those of a request
+---@field headers rsp.Headers
 
 ---An answer of rsp's own, made by `rsp.respond` or `rsp.redirect`.
 ---@class rsp.Answer
 
 ---@class rsp.AnswerOptions
 ---@field status? integer 200 without it
----@field headers? table<string, string>
+---@field headers? table<string, string|number|string[]> a list for a header that stands several times
 ---@field body? string
 
 ---Answers the request without asking a server: `return rsp.respond { status = 404 }`.

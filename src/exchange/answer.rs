@@ -1,7 +1,7 @@
 //! Responses that rsp writes itself: a failure told to the client in two short lines, and what a script
 //! answered.
 
-use crate::http::{Framing, Name, OwnLines, ResponseHead, Version};
+use crate::http::{Framing, Name, OwnLines, ResponseHead, Version, reason_phrase};
 
 /// What `Allow` says where rsp itself has to say it: every method of RFC 9110 and PATCH, but those that never
 /// pass. Which of them a resource knows is its server's to say.
@@ -55,55 +55,6 @@ fn start(head: &mut ResponseHead, status: u16, length: usize) {
     head.framing = Framing::Exact(length as u64);
     head.keep_alive = true;
     head.own = OwnLines::default();
-}
-
-/// The registered phrase (IANA HTTP Status Code Registry), empty for others: it is optional (RFC 9112 section 4).
-pub fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        411 => "Length Required",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        418 => "I'm a Teapot",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        425 => "Too Early",
-        426 => "Upgrade Required",
-        428 => "Precondition Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        451 => "Unavailable For Legal Reasons",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub mod record;
 mod rewrite;
 pub mod tally;
 
-pub use answer::{last_hop, plain, reason_phrase, scripted};
+pub use answer::{last_hop, plain, scripted};
 pub use claims::{client as claimed_client, scheme as claimed_scheme};
 pub use failure::Failure;
 pub use id::{Id, Ids};

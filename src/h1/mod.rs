@@ -65,6 +65,7 @@ pub use client::Client;
 pub use encode::After;
 pub use frame::Frame;
 pub use server::{RequestFacts, Server};
+pub use target::is_authority as is_host;
 
 /// What a sender may make us keep at most.
 pub mod limits {

@@ -49,7 +49,7 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
 }
 
 /// What a Host field may say: `uri-host [":" port]`, or nothing at all.
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub fn is_authority(text: &[u8]) -> bool {
     // A plain name, perhaps with a port; everything else is looked at piece by piece.
     match find::host_end(text) {
         end if end == text.len() => return true,

@@ -158,6 +158,21 @@ impl Fields {
         self.position(name).map(|i| self.text(self.list[i].value))
     }
 
+    /// All values of any name, whatever its case.
+    pub fn values_by_name<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let named = self.list.iter().filter(|f| self.text(f.name).eq_ignore_ascii_case(name));
+        named.map(|f| self.text(f.value))
+    }
+
+    /// Becomes the same as `other`. Allocations are kept.
+    pub fn copy_from(&mut self, other: &Fields) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.list.clear();
+        self.list.extend_from_slice(&other.list);
+        (self.names, self.bent) = (other.names, other.bent);
+    }
+
     fn position(&self, name: &[u8]) -> Option<usize> {
         self.list.iter().position(|f| {
             (f.name.end - f.name.start) as usize == name.len() && self.text(f.name).eq_ignore_ascii_case(name)

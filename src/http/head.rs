@@ -203,6 +203,13 @@ impl ResponseHead {
         self.fields.text(self.reason)
     }
 
+    /// Becomes the same as `other`. Allocations are kept.
+    pub fn copy_from(&mut self, other: &ResponseHead) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.copy_from(&other.fields);
+        *self = ResponseHead { fields, ..*other };
+    }
+
     /// 100 to 199 but not 101: another head follows.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101

@@ -206,11 +206,6 @@ impl Name {
             Some(_) => Lookalike,
         }
     }
-
-    /// Whether the field says how the message is framed or belongs to the connection, so that only rsp writes it.
-    pub fn is_read_only(self) -> bool {
-        matches!(self, Name::ContentLength | Name::TransferEncoding | Name::Connection | Name::Upgrade)
-    }
 }
 
 /// Whether two names are the same to programs that read `-` as `_` and know no case.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::balance::{Pools, Tried};
-use crate::config::{Balance, Config, PoolId, ServerId};
+use crate::config::{Balance, Config, OnResponseError, PoolId, ServerId};
 use crate::http::{RequestHead, ResponseHead};
 use crate::script::{Answer, Client, Script, ScriptError, Verdict};
 
@@ -12,8 +12,17 @@ use crate::script::{Answer, Client, Script, ScriptError, Verdict};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     pub pool: PoolId,
-    /// The script named the server: no other is tried.
+    /// The script named the server.
     pub server: Option<ServerId>,
+    /// It is only the first choice: otherwise no other is tried.
+    pub preferred: bool,
+}
+
+impl Route {
+    /// To whichever server the pool's balance picks.
+    fn to(pool: PoolId) -> Route {
+        Route { pool, server: None, preferred: false }
+    }
 }
 
 pub enum Decision {
@@ -31,25 +40,37 @@ pub enum NoServer {
     Script(ScriptError),
 }
 
+/// What became of a response that the script was shown.
+pub enum Responded {
+    Well,
+    /// The script failed; the response goes on as the server sent it.
+    Passes(ScriptError),
+    Failed(ScriptError),
+}
+
 pub struct Router {
     pub config: Arc<Config>,
     pub pools: Pools,
     script: Script,
+    /// A copy of the response that the script may change, where it may be needed.
+    as_it_came: ResponseHead,
 }
 
 impl Router {
     pub fn new(config: Arc<Config>, script: Script) -> Router {
-        Router { pools: Pools::new(&config), config, script }
+        Router { pools: Pools::new(&config), config, script, as_it_came: ResponseHead::default() }
     }
 
     /// Asks the script where the request goes. It may change the head's fields.
     pub fn decide(&mut self, head: &mut RequestHead, client: Client<'_>) -> Decision {
         match self.script.on_request(head, client) {
-            Ok(Verdict::Pool(pool)) => Decision::Forward(Route { pool, server: None }),
-            Ok(Verdict::Server(pool, server)) => Decision::Forward(Route { pool, server: Some(server) }),
+            Ok(Verdict::Pool(pool)) => Decision::Forward(Route::to(pool)),
+            Ok(Verdict::Server { pool, server, preferred }) => {
+                Decision::Forward(Route { pool, server: Some(server), preferred })
+            }
             Ok(Verdict::Answer(answer)) => Decision::Answer(answer),
             Err(error) => match self.config.settings.fallback {
-                Some(pool) => Decision::Fallback(Route { pool, server: None }, error),
+                Some(pool) => Decision::Fallback(Route::to(pool), error),
                 None => Decision::Failed(error),
             },
         }
@@ -65,12 +86,33 @@ impl Router {
         client: impl FnOnce() -> Client<'a>,
         now: u64,
     ) -> Result<ServerId, NoServer> {
-        if let Some(server) = route.server {
-            return if tried.has(server) { Err(NoServer::None) } else { Ok(server) };
+        if let Some(server) = route.server
+            && let Some(picked) = self.named(route, server, tried, now)
+        {
+            return picked;
         }
         match self.config.pools[route.pool.0 as usize].balance {
             Balance::RoundRobin => self.pools.round_robin(route.pool, tried, now).ok_or(NoServer::None),
             Balance::Function => self.ask_function(route.pool, tried, head, client(), now),
+        }
+    }
+
+    /// The server that the script named. `None`: it is only preferred, and fails or pauses.
+    #[cold]
+    fn named(
+        &mut self,
+        route: Route,
+        server: ServerId,
+        tried: &Tried,
+        now: u64,
+    ) -> Option<Result<ServerId, NoServer>> {
+        match tried.has(server) {
+            false if !route.preferred => Some(Ok(server)),
+            true if !route.preferred => Some(Err(NoServer::None)),
+            failed => {
+                let ready = !failed && self.pools.server(route.pool, server).pause.is_over(now);
+                ready.then_some(Ok(server))
+            }
         }
     }
 
@@ -95,13 +137,25 @@ impl Router {
         self.script.bodies()
     }
 
-    /// Lets the script look at a server's final response and change its fields.
+    /// Lets the script look at a server's final response and change its head. Called where there is a handler.
     pub fn respond(
         &mut self,
         request: &mut RequestHead,
         client: Client<'_>,
         response: &mut ResponseHead,
-    ) -> Result<(), ScriptError> {
-        if self.config.on_response { self.script.on_response(request, client, response) } else { Ok(()) }
+    ) -> Responded {
+        let passes = self.config.settings.on_response_error == OnResponseError::Pass;
+        if passes {
+            self.as_it_came.copy_from(response);
+        }
+        match self.script.on_response(request, client, response) {
+            Ok(()) => Responded::Well,
+            Err(error) if passes => {
+                // What the handler had changed by then may be half of what it wanted.
+                response.copy_from(&self.as_it_came);
+                Responded::Passes(error)
+            }
+            Err(error) => Responded::Failed(error),
+        }
     }
 }

@@ -5,8 +5,8 @@
 use super::Answer;
 use super::bodies::Bodies;
 use super::directory::quoted;
+use super::headers::{BYTES_MAX, FIELDS_MAX, check_name, check_value};
 use super::nearest;
-use super::request::{check_name, check_value};
 
 /// An answer being put together from the table given to `rsp.respond`.
 #[derive(Default)]
@@ -17,9 +17,6 @@ pub struct Draft {
     header_bytes: usize,
     body: Vec<u8>,
 }
-
-/// Bytes of an answer's headers at most.
-const HEADERS_MAX: usize = 256 * 1024;
 
 /// The keys of `rsp.respond`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +58,8 @@ impl Draft {
         check_name(name).map_err(at)?;
         check_value(value).map_err(at)?;
         self.header_bytes += name.len() + value.len();
-        if self.header_bytes > HEADERS_MAX {
-            return Err(at("the headers would be larger than 256 KiB"));
+        if self.header_bytes > BYTES_MAX || self.headers.len() >= FIELDS_MAX {
+            return Err(at("the headers would be larger than 256 KiB or more than 2000"));
         }
         self.headers.push((name.to_vec(), value.to_vec()));
         Ok(())
@@ -77,7 +74,7 @@ impl Draft {
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
         let mut draft = std::mem::take(self);
         let status = draft.status.unwrap_or(200);
-        if matches!(status, 204 | 304) && !draft.body.is_empty() {
+        if matches!(status, 204 | 205 | 304) && !draft.body.is_empty() {
             return Err(format!("rsp.respond: an answer with status {status} has no body"));
         }
         draft.headers.sort_by(|a, b| a.0.cmp(&b.0));

@@ -5,10 +5,12 @@
 //! Lua's C interface; `request`, `answer` and `budget` say in safe code what scripts may read, change and spend.
 
 mod answer;
+mod assign;
 mod bodies;
 mod budget;
 mod directory;
 mod failure;
+mod headers;
 mod hot;
 mod load;
 mod nearest;
@@ -16,6 +18,7 @@ mod quick;
 mod request;
 mod run;
 mod source;
+mod status;
 mod vm;
 
 #[cfg(test)]
@@ -35,8 +38,8 @@ pub use source::Source;
 pub enum Verdict {
     /// `nil`, or no handler: the only pool (with several pools the script raises instead).
     Pool(PoolId),
-    /// A pool and one server of it.
-    Server(PoolId, ServerId),
+    /// A pool and one server of it: no other is tried, or, where it is only preferred, only after it.
+    Server { pool: PoolId, server: ServerId, preferred: bool },
     /// `rsp.respond` or `rsp.redirect`.
     Answer(Box<Answer>),
 }

@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use super::directory::quoted;
 use super::{Client, nearest};
+use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
 
@@ -67,7 +67,7 @@ impl Kind {
     }
 
     /// How a script usually writes it.
-    fn written(self) -> &'static str {
+    pub fn written(self) -> &'static str {
         match self {
             Kind::Request => "req",
             Kind::Response => "res",
@@ -153,7 +153,7 @@ fn request_field<'a>(
             Version::Http10 => b"1.0",
             Version::Http11 => b"1.1",
         }),
-        _ => return Err(unknown(Kind::Request, key, &REQUEST_FIELDS)),
+        _ => return Err(absent(Kind::Request, key, &REQUEST_FIELDS, later::REQUEST)),
     })
 }
 
@@ -163,8 +163,16 @@ fn response_field<'a>(key: &[u8], subject: &'a Subject<'_>) -> Result<Value<'a>,
         b"status" => Value::Number(response.status.into()),
         b"reason" => Value::Text(response.reason()),
         b"headers" => Value::Object(Kind::ResponseHeaders),
-        _ => return Err(unknown(Kind::Response, key, &RESPONSE_FIELDS)),
+        _ => return Err(absent(Kind::Response, key, &RESPONSE_FIELDS, later::RESPONSE)),
     })
+}
+
+/// The message for a field that this version does not have, or none has.
+fn absent(kind: Kind, key: &[u8], known: &[&str], later: &[&str]) -> String {
+    match later.iter().find(|name| name.as_bytes() == key) {
+        Some(name) => format!("{}.{name}: {LATER}", kind.written()),
+        None => unknown(kind, key, known),
+    }
 }
 
 /// The message for a field that there is not.
@@ -264,73 +272,4 @@ pub fn pairs(kind: Kind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Does `object[key] = value`; no value means nil.
-pub fn write(kind: Kind, key: &[u8], value: Option<&[u8]>, subject: &mut Subject<'_>) -> Result<(), String> {
-    match (kind, &mut subject.response) {
-        (Kind::Headers, None) => {
-            subject.head.fields.remove_lookalikes(key);
-            change(kind, &mut subject.head.fields, key, value)
-        }
-        (Kind::Headers, Some(_)) => Err(SENT.to_string()),
-        (Kind::ResponseHeaders, Some(response)) => change(kind, &mut response.fields, key, value),
-        _ => Err(read_only(kind, key)),
-    }
-}
-
-const SENT: &str = "req.headers: the request was sent already, only res.headers can be changed here";
-
-fn read_only(kind: Kind, key: &[u8]) -> String {
-    let what = kind.written();
-    match kind {
-        Kind::Response => format!("{what}.{}: read-only, only res.headers[name] can be changed", shown(key)),
-        _ => format!("{what}.{}: read-only, only req.headers[name] can be changed", shown(key)),
-    }
-}
-
-fn shown(key: &[u8]) -> impl std::fmt::Display {
-    key[..key.len().min(100)].escape_ascii()
-}
-
-/// What the bytes of a head may grow to by a script, so that no loop can fill the memory outside the VM.
-const HEAD_MAX: usize = 256 * 1024;
-
-fn change(kind: Kind, fields: &mut Fields, name: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-    let field = || format!("{}[{}]", kind.written(), quoted(name));
-    check_name(name).map_err(|wrong| format!("{}: {wrong}", field()))?;
-    let Some(value) = value else {
-        fields.remove(name);
-        return Ok(());
-    };
-    check_value(value).map_err(|wrong| format!("{}: {wrong}", field()))?;
-    if fields.bytes().len() + name.len() + value.len() > HEAD_MAX {
-        return Err(format!("{}: the headers would be larger than {} KiB", field(), HEAD_MAX / 1024));
-    }
-    fields.set(name, value);
-    Ok(())
-}
-
-/// Whether a script may set a field of this name.
-pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-        return Err("not a header name (letters, digits and !#$%&'*+-.^_`|~)");
-    }
-    if Name::of(name).is_read_only() {
-        return Err("read-only: rsp itself writes the fields that frame a message");
-    }
-    Ok(())
-}
-
-/// Whether a field may have this value: anything that cannot be mistaken for the end of a line.
-pub fn check_value(value: &[u8]) -> Result<(), &'static str> {
-    if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return Err("the value has a CR, LF, NUL or another control byte");
-    }
-    Ok(())
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -63,8 +63,7 @@ impl Script {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
         let mut subject = Subject { head, client, response: None, offer: None };
         let bodies = &mut self.bodies;
-        let judge =
-            |first: Seen<'_>, second: Seen<'_>, names: &Directory| verdict(first, second, names, bodies);
+        let judge = |returned: [Seen<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
@@ -78,7 +77,7 @@ impl Script {
     ) -> Result<(), ScriptError> {
         let Some(handler) = &self.on_response else { return Ok(()) };
         let mut subject = Subject { head: request, client, response: Some(response), offer: None };
-        let called = self.vm.machine.call(Job::Response, handler.function, &mut subject, |_, _, _| ());
+        let called = self.vm.machine.call(Job::Response, handler.function, &mut subject, |_, _| ());
         called.map_err(|raised| handler.failed(raised))
     }
 
@@ -97,9 +96,8 @@ impl Script {
         };
         let offer = Offer { pool, candidates, in_flight };
         let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
-        let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, |value, _, names| {
-            choice(value, &offer, names)
-        });
+        let judge = |[value, ..]: [Seen<'_>; 3], names: &Directory| choice(value, &offer, names);
+        let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
@@ -121,10 +119,9 @@ impl Script {
     }
 }
 
-/// What the two values mean that `on_request` returned.
+/// What the values mean that `on_request` returned.
 fn verdict(
-    first: Seen<'_>,
-    second: Seen<'_>,
+    [first, second, third]: [Seen<'_>; 3],
     names: &Directory,
     bodies: &mut Bodies,
 ) -> Result<Verdict, String> {
@@ -145,7 +142,23 @@ fn verdict(
     };
     match second {
         Seen::Nil => Ok(Verdict::Pool(pool)),
-        second => Ok(Verdict::Server(pool, server_of(pool, second, names)?)),
+        second => {
+            let server = server_of(pool, second, names)?;
+            Ok(Verdict::Server { pool, server, preferred: preference(third)? })
+        }
+    }
+}
+
+/// `true` behind a server: another one may take the request.
+fn preference(third: Seen<'_>) -> Result<bool, String> {
+    match third {
+        Seen::Nil => Ok(false),
+        Seen::Truth(preferred) => Ok(preferred),
+        other => Err(format!(
+            "on_request returned a pool, a server and {}, expected true (the server is only preferred) or nothing as \
+             third value",
+            shown(other)
+        )),
     }
 }
 
@@ -189,6 +202,7 @@ fn shown(value: Seen<'_>) -> String {
         Seen::Nil => "nil".to_string(),
         Seen::Pool(_) => "a pool".to_string(),
         Seen::Text(_) => "a string".to_string(),
+        Seen::Truth(_) => "a boolean".to_string(),
         Seen::Server(..) => "a server".to_string(),
         Seen::Answer(_) => "an answer".to_string(),
         Seen::Other(kind) => format!("a {kind}"),

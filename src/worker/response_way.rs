@@ -12,6 +12,7 @@ use crate::exchange::{Failure, RequestHalf, ResponseHalf, ResponseStep, rewrite_
 use crate::h1::{After, RequestFacts};
 use crate::http::{Decoded, Event, Persistence};
 use crate::net::Transport;
+use crate::route::Responded;
 use crate::script;
 
 /// Reads of one direction before the other has its turn.
@@ -223,8 +224,15 @@ fn pass_final_head<S: Transport>(
 fn ask_script<S: Transport>(lane: &mut Lane, tools: &mut Tools<S>) -> Result<(), Failure> {
     let x = &mut lane.exchange;
     let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-    tools.router.respond(&mut x.head, about, &mut tools.response).map_err(|error| {
-        tools.errors.log("on_response", &error, "", tools.now);
-        Failure::Script
-    })
+    match tools.router.respond(&mut x.head, about, &mut tools.response) {
+        Responded::Well => x.status = tools.response.status,
+        Responded::Passes(error) => {
+            tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
+        }
+        Responded::Failed(error) => {
+            tools.errors.log("on_response", &error, "", tools.now);
+            return Err(Failure::Script);
+        }
+    }
+    Ok(())
 }

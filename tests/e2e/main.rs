@@ -22,6 +22,7 @@ mod leaving;
 mod logs;
 mod lua;
 mod lua_balance;
+mod lua_heads;
 mod policies;
 mod proxy_protocol;
 mod proxying;

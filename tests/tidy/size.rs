@@ -12,10 +12,10 @@ const MEDIAN: usize = 12;
 /// How much may be saved before the entry has to follow.
 const SLACK: usize = 15;
 
-const LONG_FILES: &[(&str, usize)] = &[("src/script/request.rs", 336)];
+const LONG_FILES: &[(&str, usize)] = &[];
 
 const LONG_FUNCTIONS: &[(&str, &str, usize)] =
-    &[("src/exchange/answer.rs", "reason_phrase", 47), ("src/exchange/record.rs", "read", 48)];
+    &[("src/http/status.rs", "reason_phrase", 47), ("src/exchange/record.rs", "read", 48)];
 
 pub fn outgrown(file: &File) -> Vec<String> {
     let tests = file.path.starts_with("tests/") || file.path.contains("/tests/");

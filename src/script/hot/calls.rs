@@ -27,7 +27,7 @@ pub(super) unsafe extern "C-unwind" fn enter(state: State) -> c_int {
         registry(state, (*cell).function);
         push_request(state, cell);
         let (arguments, results) = match (*cell).job {
-            Job::Request => (1, 2), // which is called without this detour
+            Job::Request => (1, 3), // which is called without this detour
             Job::Response => {
                 push_own(state, cell, Kind::Response);
                 (2, 0)

@@ -52,6 +52,9 @@ pub(super) struct Cell {
     pub(super) scratch: Vec<u8>,
     pub(super) draft: Draft,
     pub(super) pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The values of a list that a script assigns, and those of one name that it asks for.
+    pub(super) values: Vec<Vec<u8>>,
+    pub(super) value_bytes: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +117,8 @@ impl Cell {
             scratch: Vec::new(),
             draft: Draft::default(),
             pairs: Vec::new(),
+            values: Vec::new(),
+            value_bytes: 0,
         }
     }
 }

@@ -8,10 +8,12 @@ use mlua::ffi;
 
 use super::State;
 use super::cell::{Cell, Object, cell_of, guard, raise, refuse};
+use super::headers::{is_headers, method_of, store_list, take_list};
 use super::known::{PLACES, keep, push_kept, push_known};
 use super::objects::{check_live, own, push_part, subject};
 use super::servers::server_field;
-use super::stack::{push_text, text_at, written_at};
+use super::stack::{integer_at, push_text, text_at, type_name};
+use crate::script::assign::{self, Assigned};
 use crate::script::quick::Quick;
 use crate::script::request::{self, Kind, Value};
 
@@ -74,6 +76,10 @@ pub(super) unsafe extern "C-unwind" fn index(state: State) -> c_int {
         let cell = cell_of(state);
         let object = own(state);
         let Some(key) = text_at(state, 2) else { refuse(state, "expected a name (a string) in the index") };
+        if let Some(method) = method_of(object.kind, key) {
+            ffi::lua_pushcclosure(state, method, 0);
+            return 1;
+        }
         match guard(cell, |cell| look(object, key, cell)) {
             Some(Value::Nil) => ffi::lua_pushnil(state),
             Some(Value::Text(text)) => push_text(state, text),
@@ -104,24 +110,42 @@ pub(super) unsafe extern "C-unwind" fn new_index(state: State) -> c_int {
         let cell = cell_of(state);
         let object = own(state);
         let Some(key) = text_at(state, 2) else { refuse(state, "expected a name (a string) in the index") };
-        let value = match ffi::lua_type(state, 3) {
-            ffi::LUA_TNIL => None,
-            ffi::LUA_TSTRING | ffi::LUA_TNUMBER => written_at(state, 3),
-            _ => refuse(state, "a header's value: expected a string, a number or nil"),
+        let stored = match assigned(state, object.kind) {
+            Some(value) => guard(cell, |cell| store(object, key, value, cell)),
+            None => {
+                take_list(state, cell, object.kind, key);
+                guard(cell, |cell| store_list(object, key, cell))
+            }
         };
-        if guard(cell, |cell| store(object, key, value, cell)).is_none() {
+        if stored.is_none() {
             raise(state, cell);
         }
         0
     }
 }
 
-pub(super) fn store(object: Object, key: &[u8], value: Option<&[u8]>, cell: &mut Cell) -> Result<(), String> {
+/// The value that is assigned, at 3; `None` for the table of a header's values.
+unsafe fn assigned<'a>(state: State, kind: Kind) -> Option<Assigned<'a>> {
+    // SAFETY: see above.
+    unsafe {
+        Some(match ffi::lua_type(state, 3) {
+            ffi::LUA_TNIL => Assigned::Nil,
+            ffi::LUA_TTABLE if is_headers(kind) => return None,
+            other => match (text_at(state, 3), integer_at(state, 3)) {
+                (Some(text), _) => Assigned::Text(text),
+                (None, Some(number)) => Assigned::Number(number),
+                _ => Assigned::Other(type_name(state, other)),
+            },
+        })
+    }
+}
+
+pub(super) fn store(object: Object, key: &[u8], value: Assigned<'_>, cell: &mut Cell) -> Result<(), String> {
     if object.kind == Kind::Server {
         return Err("a server is read-only".to_string());
     }
     check_live(object, cell)?;
-    request::write(object.kind, key, value, subject(cell).0)
+    assign::write(object.kind, key, value, subject(cell).0)
 }
 
 /// `pairs(object)`: an iterator over a copy of the names and values.

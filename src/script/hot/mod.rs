@@ -15,6 +15,7 @@ mod calls;
 mod cell;
 mod coroutines;
 mod fields;
+mod headers;
 mod known;
 mod library;
 mod objects;
@@ -45,7 +46,7 @@ type State = *mut ffi::lua_State;
 /// What a script's function is called with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Job {
-    /// `(req)`, two results.
+    /// `(req)`, three results.
     Request,
     /// `(req, res)`, no result.
     Response,
@@ -175,7 +176,7 @@ impl Machine {
         job: Job,
         function: Slot,
         subject: &mut Subject<'_>,
-        judge: impl FnOnce(Seen<'_>, Seen<'_>, &Directory) -> R,
+        judge: impl FnOnce([Seen<'_>; 3], &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
         self.begin(job, function, subject);
         // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
@@ -190,21 +191,18 @@ impl Machine {
                 ffi::lua_pushcclosure(self.main, enter, 0);
                 0
             };
-            ffi::lua_pcall(self.main, arguments, 2, 0)
+            ffi::lua_pcall(self.main, arguments, 3, 0)
         };
         // SAFETY: the call is over, so the C functions do not run and the cell is not written.
         let cell = unsafe { &*self.cell };
         let result = match status {
             // A script that caught the failure and got to its end has run too long all the same.
             ffi::LUA_OK if cell.budget.was_spent() => Err(cell.budget.text().into_bytes()),
-            ffi::LUA_OK => {
-                let (first, second) = self.seen_both();
-                Ok(judge(first, second, &cell.directory))
-            }
+            ffi::LUA_OK => Ok(judge(self.seen_all(), &cell.directory)),
             ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
             _ => Err(self.error_text()),
         };
-        let left = if status == ffi::LUA_OK { 2 } else { 1 };
+        let left = if status == ffi::LUA_OK { 3 } else { 1 };
         // SAFETY: removes what the call left; no value of Lua's is referred to any more.
         unsafe { ffi::lua_settop(self.main, -left - 1) };
         self.end();

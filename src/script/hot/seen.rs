@@ -18,6 +18,7 @@ pub enum Seen<'a> {
     Nil,
     Pool(PoolId),
     Text(&'a [u8]),
+    Truth(bool),
     Server(PoolId, ServerId),
     /// For `answer::decode`.
     Answer(&'a [u8]),
@@ -26,15 +27,15 @@ pub enum Seen<'a> {
 }
 
 impl Machine {
-    /// The two returned values. A pool alone is what most handlers return.
-    pub(super) fn seen_both(&self) -> (Seen<'_>, Seen<'_>) {
+    /// The three returned values. A pool alone is what most handlers return.
+    pub(super) fn seen_all(&self) -> [Seen<'_>; 3] {
         // SAFETY: neither raises, and the values stand on the stack. What has the address of a pool's table is that
         // table, since the directory's tables live, and `req` has an odd number.
-        let (first, second) = unsafe { (ffi::lua_topointer(self.main, -2), ffi::lua_type(self.main, -1)) };
+        let (first, second) = unsafe { (ffi::lua_topointer(self.main, -3), ffi::lua_type(self.main, -2)) };
         // SAFETY: no C function runs, so the cell is not written.
         match unsafe { &(*self.cell).directory }.pool_of(first) {
-            Some(pool) if second == ffi::LUA_TNIL => (Seen::Pool(pool), Seen::Nil),
-            _ => (self.seen(-2), self.seen(-1)),
+            Some(pool) if second == ffi::LUA_TNIL => [Seen::Pool(pool), Seen::Nil, Seen::Nil],
+            _ => [self.seen(-3), self.seen(-2), self.seen(-1)],
         }
     }
 
@@ -45,6 +46,7 @@ impl Machine {
         unsafe {
             match ffi::lua_type(self.main, index) {
                 ffi::LUA_TNIL => Seen::Nil,
+                ffi::LUA_TBOOLEAN => Seen::Truth(ffi::lua_toboolean(self.main, index) != 0),
                 ffi::LUA_TSTRING => text_at(self.main, index).map_or(Seen::Nil, Seen::Text),
                 ffi::LUA_TTABLE => {
                     let directory = &(*self.cell).directory;

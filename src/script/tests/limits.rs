@@ -166,7 +166,10 @@ fn memory_stays_flat_over_two_hundred_thousand_calls() {
     let mut highest = 0;
     for n in 0..200_000u32 {
         let fields = head.fields.bytes().len();
-        assert_eq!(script.on_request(&mut head, client()).unwrap(), Verdict::Server(WEB, ServerId(0)));
+        assert_eq!(
+            script.on_request(&mut head, client()).unwrap(),
+            Verdict::Server { pool: WEB, server: ServerId(0), preferred: false }
+        );
         script.on_response(&mut head, client(), &mut ResponseHead::default()).unwrap();
         let some = &candidates[..2 + n as usize % 2];
         script.balance(WEB, &mut head, client(), some, &[1, 2, 3]).unwrap();

@@ -25,6 +25,17 @@ fn nothing_reaches_outside() {
 }
 
 #[test]
+fn a_handler_that_asks_for_what_is_missing_is_told_that_it_is_missing_on_purpose() {
+    refused(outcome("local f = io.open('/etc/passwd')"), "site.lua:2: io is not available in rsp");
+    refused(outcome("dofile('x.lua')"), "site.lua:2: dofile is not available in rsp");
+    refused(outcome("local x = iq.open"), "site.lua:2: attempt to index a nil value (global 'iq')");
+    refused(
+        outcome("os.execute('ls')"),
+        "site.lua:2: attempt to call a nil value (field 'execute'); os.execute is not available in rsp",
+    );
+}
+
+#[test]
 fn the_useful_rest_is_there() {
     for expression in [
         "type(os.time()) == 'number'",

@@ -10,6 +10,10 @@ fn answer(body: &str) -> Answer {
     }
 }
 
+fn named(server: u32, preferred: bool) -> Result<Verdict, String> {
+    Ok(Verdict::Server { pool: WEB, server: ServerId(server), preferred })
+}
+
 fn shown(answer: Answer) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: String = answer.headers.iter().map(|(n, v)| format!("{}: {}|", text(n), text(v))).collect();
@@ -25,11 +29,23 @@ fn a_pool_is_returned_by_itself_or_by_its_name() {
 
 #[test]
 fn a_server_is_named_by_its_name_or_its_address() {
-    assert_eq!(outcome("return web, 'b'"), Ok(Verdict::Server(WEB, ServerId(1))));
-    assert_eq!(outcome("return 'web', '10.0.0.3:80'"), Ok(Verdict::Server(WEB, ServerId(2))));
+    assert_eq!(outcome("return web, 'b'"), named(1, false));
+    assert_eq!(outcome("return 'web', '10.0.0.3:80'"), named(2, false));
     refused(
         outcome("return web, 'd'"),
         "site.lua:1: on_request: pool \"web\" has no server \"d\", did you mean \"a\"?",
+    );
+}
+
+#[test]
+fn true_behind_a_server_says_that_it_is_only_preferred() {
+    assert_eq!(outcome("return web, 'b', true"), named(1, true));
+    assert_eq!(outcome("return web, 'b', false"), named(1, false));
+    assert_eq!(outcome("return web, nil, true"), Ok(Verdict::Pool(WEB)));
+    refused(
+        outcome("return web, 'b', 'c'"),
+        "site.lua:1: on_request returned a pool, a server and a string, expected true (the server is only preferred) \
+         or nothing as third value",
     );
 }
 
@@ -39,7 +55,7 @@ fn a_server_object_may_be_kept_and_returned_with_its_own_pool_only() {
                   function on_request(req) if req.path == '/other' then return api, kept end return web, kept end";
     let mut script = script(source);
     script.balance(WEB, &mut usual(), client(), &[ServerId(0), ServerId(1)], &[0, 0, 0]).unwrap();
-    assert_eq!(run(&mut script, &mut usual()), Ok(Verdict::Server(WEB, ServerId(1))));
+    assert_eq!(run(&mut script, &mut usual()), named(1, false));
     refused(
         run(&mut script, &mut head("GET", "/other", &[])),
         "site.lua:2: on_request returned pool \"api\" and a server of pool \"web\"",
@@ -139,7 +155,12 @@ fn respond_refuses_at_the_line_of_the_call() {
             "rsp.respond { status = 200, headers = { ['content-length'] = '5' } }",
             "rsp.respond: headers[\"content-length\"]: read-only: rsp itself writes the fields that frame a message",
         ),
+        (
+            "rsp.respond { headers = { TE = 'trailers' } }",
+            "rsp.respond: headers[\"TE\"]: read-only: rsp itself writes the fields that frame a message",
+        ),
         ("rsp.respond { status = 304, body = 'x' }", "rsp.respond: an answer with status 304 has no body"),
+        ("rsp.respond { status = 205, body = 'x' }", "rsp.respond: an answer with status 205 has no body"),
     ] {
         refused(outcome(&format!("\nlocal x = {call} return x")), &format!("site.lua:3: {message}"));
     }

@@ -1,0 +1,172 @@
+//! What scripts may do to the fields of a head, and what not: no name or value may end a line or frame a message, and
+//! what has one value by its definition keeps one.
+
+use super::directory::quoted;
+use super::request::Kind;
+use crate::h1;
+use crate::http::{Fields, Name, Names};
+
+/// What the bytes of a head may grow to by a script, so that no loop can fill the memory outside the VM.
+pub const BYTES_MAX: usize = 256 * 1024;
+
+/// The same of its fields.
+pub const FIELDS_MAX: usize = 2000;
+
+/// What may be assigned.
+const EXPECTED: &str = "expected a string, a list of strings or nil";
+
+/// Fields that frame a message or belong to one connection: rsp alone writes them.
+const READ_ONLY: Names = Names::of(&[
+    Name::Connection,
+    Name::ContentLength,
+    Name::Expect,
+    Name::KeepAlive,
+    Name::Te,
+    Name::Trailer,
+    Name::TransferEncoding,
+    Name::Upgrade,
+]);
+
+/// Fields that are no lists (RFC 9110): a second one would be read by some and not by others.
+const SINGLE: [&[u8]; 22] = [
+    b"age",
+    b"authorization",
+    b"content-location",
+    b"content-range",
+    b"content-type",
+    b"date",
+    b"etag",
+    b"expires",
+    b"from",
+    b"host",
+    b"if-modified-since",
+    b"if-range",
+    b"if-unmodified-since",
+    b"last-modified",
+    b"location",
+    b"max-forwards",
+    b"proxy-authorization",
+    b"range",
+    b"referer",
+    b"retry-after",
+    b"server",
+    b"user-agent",
+];
+
+/// `req.headers["Name"]`, for messages.
+pub fn shown(kind: Kind, name: &[u8]) -> String {
+    format!("{}[{}]", kind.written(), quoted(name))
+}
+
+/// What is said of a value that is none.
+pub fn no_value(kind: Kind, name: &[u8], what: &str) -> String {
+    format!("{}: got a {what}, {EXPECTED}", shown(kind, name))
+}
+
+/// What is said of a table that is no list of strings.
+pub fn no_list(kind: Kind, name: &[u8]) -> String {
+    format!(
+        "{}: got a table, expected a list of strings, one at least, and nothing else in it",
+        shown(kind, name)
+    )
+}
+
+/// Gives the field these values, of which there is one at least, in the place of all it has.
+pub fn assign(
+    kind: Kind,
+    fields: &mut Fields,
+    name: &[u8],
+    values: &[impl AsRef<[u8]>],
+) -> Result<(), String> {
+    let wrong = |why: String| format!("{}: {why}", shown(kind, name));
+    check(kind, fields, name, values).map_err(wrong)?;
+    let Some((first, others)) = values.split_first() else { return Ok(()) };
+    take_lookalikes(kind, fields, name);
+    fields.set(name, first.as_ref());
+    for value in others {
+        fields.append(name, value.as_ref());
+    }
+    Ok(())
+}
+
+/// Adds one more field of this name.
+pub fn add(kind: Kind, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), String> {
+    let wrong = |why: String| format!("{}:add({}): {why}", kind.written(), quoted(name));
+    check(kind, fields, name, &[value]).map_err(wrong)?;
+    if is_single(name) && fields.get_by_name(name).is_some() {
+        return Err(wrong(format!("{ONE_VALUE}, and it is there: assign the new one")));
+    }
+    take_lookalikes(kind, fields, name);
+    fields.append(name, value);
+    Ok(())
+}
+
+/// Removes every field of this name.
+pub fn remove(kind: Kind, fields: &mut Fields, name: &[u8]) -> Result<(), String> {
+    check_name(name).map_err(|wrong| format!("{}: {wrong}", shown(kind, name)))?;
+    take_lookalikes(kind, fields, name);
+    fields.remove(name);
+    Ok(())
+}
+
+/// What a client sent under a name that programs behind WSGI or CGI take for this one.
+fn take_lookalikes(kind: Kind, fields: &mut Fields, name: &[u8]) {
+    if kind == Kind::Headers {
+        fields.remove_lookalikes(name);
+    }
+}
+
+const ONE_VALUE: &str = "this field has one value";
+
+fn check(kind: Kind, fields: &Fields, name: &[u8], values: &[impl AsRef<[u8]>]) -> Result<(), String> {
+    check_name(name)?;
+    if values.len() > 1 && is_single(name) {
+        return Err(format!("{ONE_VALUE}, got {}", values.len()));
+    }
+    let mut bytes = fields.bytes().len();
+    for value in values {
+        check_value(value.as_ref())?;
+        bytes += name.len() + value.as_ref().len();
+    }
+    if kind == Kind::Headers
+        && Name::of(name) == Name::Host
+        && !values.iter().all(|v| h1::is_host(v.as_ref()))
+    {
+        return Err("expected a host, perhaps with a port".to_string());
+    }
+    if bytes > BYTES_MAX {
+        return Err(format!("the headers would be larger than {} KiB", BYTES_MAX / 1024));
+    }
+    match fields.len() + values.len() > FIELDS_MAX {
+        true => Err(format!("there would be more than {FIELDS_MAX} headers")),
+        false => Ok(()),
+    }
+}
+
+fn is_single(name: &[u8]) -> bool {
+    SINGLE.iter().any(|single| single.eq_ignore_ascii_case(name))
+}
+
+/// Whether a script may set a field of this name.
+pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        return Err("not a header name (letters, digits and !#$%&'*+-.^_`|~)");
+    }
+    if READ_ONLY.has(Name::of(name)) {
+        return Err("read-only: rsp itself writes the fields that frame a message");
+    }
+    Ok(())
+}
+
+/// Whether a field may have this value: anything that cannot be mistaken for the end of a line.
+pub fn check_value(value: &[u8]) -> Result<(), &'static str> {
+    if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err("the value has a CR, LF, NUL or another control byte");
+    }
+    Ok(())
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
