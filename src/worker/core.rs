@@ -181,7 +181,12 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_turns(&self) -> bool {
-        !self.queue.is_empty()
+        self.turns_due() > 0
+    }
+
+    /// Connections in the queue.
+    pub fn turns_due(&self) -> usize {
+        self.queue.len()
     }
 
     /// Gives every connection in the queue its turn. Those that queue themselves again come next time.
