@@ -96,6 +96,8 @@ pub enum End {
     ServerResponseTimeout,
     /// A response stopped in the middle for too long.
     ServerGapTimeout,
+    /// After its response the server took nothing of the request's body for too long.
+    ServerBodyTimeout,
     /// The server closed or reset before its response began.
     ServerClosed,
     /// The server's response was malformed.
@@ -113,7 +115,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 23] = [
+    pub const ALL: [End; 24] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -130,6 +132,7 @@ impl End {
         End::ServerConnectTimeout,
         End::ServerResponseTimeout,
         End::ServerGapTimeout,
+        End::ServerBodyTimeout,
         End::ServerClosed,
         End::ServerBadResponse,
         End::ServerCutResponse,
@@ -158,6 +161,7 @@ impl End {
             End::ServerConnectTimeout => "server-connect-timeout",
             End::ServerResponseTimeout => "server-response-timeout",
             End::ServerGapTimeout => "server-gap-timeout",
+            End::ServerBodyTimeout => "server-body-timeout",
             End::ServerClosed => "server-closed",
             End::ServerBadResponse => "server-bad-response",
             End::ServerCutResponse => "server-cut-response",
@@ -188,6 +192,7 @@ impl End {
             | End::ServerConnectTimeout
             | End::ServerResponseTimeout
             | End::ServerGapTimeout
+            | End::ServerBodyTimeout
             | End::ServerClosed
             | End::ServerBadResponse
             | End::ServerCutResponse => Side::Server,

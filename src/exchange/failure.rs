@@ -31,6 +31,8 @@ pub enum Failure {
     QueueFull,
     ResponseTimeout,
     GapTimeout,
+    /// It takes nothing of the request's body, after its response.
+    UploadTimeout,
     ServerClosed,
     ResponseCut,
     TunnelTimeout,
@@ -91,6 +93,7 @@ impl Failure {
             Failure::ConnectTimeout | Failure::QueueFull => End::ServerConnectTimeout,
             Failure::ResponseTimeout => End::ServerResponseTimeout,
             Failure::GapTimeout => End::ServerGapTimeout,
+            Failure::UploadTimeout => End::ServerBodyTimeout,
             Failure::ServerClosed => End::ServerClosed,
             Failure::ResponseCut => End::ServerCutResponse,
             Failure::TunnelTimeout => End::TunnelTimeout,
@@ -120,9 +123,11 @@ impl Failure {
             | Failure::Refused
             | Failure::Response(_) => 502,
             Failure::NoServer | Failure::NoDescriptors | Failure::Stopped => 503,
-            Failure::ConnectTimeout | Failure::QueueFull | Failure::ResponseTimeout | Failure::GapTimeout => {
-                504
-            }
+            Failure::ConnectTimeout
+            | Failure::QueueFull
+            | Failure::ResponseTimeout
+            | Failure::GapTimeout
+            | Failure::UploadTimeout => 504,
             Failure::Request(fault) => fault.request_status(),
         }
     }
@@ -148,6 +153,7 @@ impl Failure {
             Failure::QueueFull => "the server's queue of new connections stayed full",
             Failure::ResponseTimeout => "the server did not begin to respond in time",
             Failure::GapTimeout => "the server stopped in the middle of its response",
+            Failure::UploadTimeout => "the server stopped taking the request body",
             Failure::ServerClosed => "the server closed the connection before it responded",
             Failure::ResponseCut => "the server's response ended before it was whole",
             Failure::TunnelTimeout => "nothing passed the tunnel for too long",

@@ -3,11 +3,13 @@
 //! ```text
 //!   request:   Body ──────────► Done                (a switch to a tunnel opens it again)
 //!   response:  Waiting ─► Body ─► Done
+//!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
 //! ```
 //!
 //! The worker moves the bytes and tells the exchange what came; the exchange says what that means: pass it on,
-//! answer, try again, cut. It is over when the response is done and written.
+//! answer, try again, deliver what came and end, cut. It is over when the response is done and written, and the
+//! request's body has gone on to the server: one that answers early still gets all of it (RFC 9112 section 9.3).
 
 use std::net::SocketAddr;
 
@@ -33,6 +35,8 @@ pub enum ResponseHalf {
     Body,
     /// All of it is in the client's output.
     Done,
+    /// What came of it is in the client's output; the server will send no more.
+    Cut,
 }
 
 /// What a response head is to the exchange.
@@ -56,9 +60,14 @@ pub enum Next {
     Another,
     /// Tell the client.
     Answer,
-    /// Something was sent already, or nobody is there: close so that it looks cut.
+    /// A response is on its way: the client gets what came of it, and then sees that it is cut.
+    Deliver,
+    /// Nobody is there to be told.
     Cut,
 }
+
+/// Other servers that a request goes to after connections that were new closed without a response.
+const MAX_CLOSED: u8 = 2;
 
 /// Interim responses one request may get; more look like a server gone wild.
 const MAX_INTERIM: u8 = 100;
@@ -81,6 +90,8 @@ pub struct Exchange {
     pub reused: bool,
     /// The try on a fresh connection was used up.
     retried: bool,
+    /// New connections that closed without a response and were followed by another server.
+    closed: u8,
     /// Body bytes were taken from the client: they cannot be sent a second time.
     pub body_taken: bool,
     /// When the server asked for the body that the client holds back.
@@ -89,6 +100,8 @@ pub struct Exchange {
     pub begun: bool,
     /// The client's connection closes after this.
     pub close_client: bool,
+    /// What is left of the request's body when the response is done goes nowhere.
+    pub ends_with_response: bool,
     interim: u8,
     pub status: u16,
     /// How it ends, once that is not simply complete.
@@ -124,10 +137,12 @@ impl Exchange {
             own_host,
             reused,
             retried,
+            closed,
             body_taken,
             asked_for_body,
             begun,
             close_client,
+            ends_with_response,
             interim,
             status,
             end,
@@ -144,8 +159,8 @@ impl Exchange {
         *times = Times { start, ..Times::default() };
         (*end, *phase) = (End::default(), Phase::default());
         (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
-        (*asked_for_body, *begun, *close_client) = (None, false, false);
-        (*interim, *status, *retries) = (0, 0, 0);
+        (*asked_for_body, *begun, *close_client, *ends_with_response) = (None, false, false, false);
+        (*interim, *closed, *status, *retries) = (0, 0, 0, 0);
         (*sent, *received) = (0, 0);
     }
 
@@ -166,7 +181,23 @@ impl Exchange {
             return Ok(ResponseStep::Interim { pass: self.head.version != Version::Http10 });
         }
         self.response_begins(head.status);
+        if self.request == RequestHalf::Body && self.ends_request(head) {
+            self.end_with_response();
+        }
         Ok(ResponseStep::Final)
+    }
+
+    /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
+    /// or the client holds the body back and would have to send it for nothing.
+    #[cold]
+    fn ends_request(&self, head: &ResponseHead) -> bool {
+        !head.keep_alive || self.asked_for_body.is_none() && self.expects_continue()
+    }
+
+    /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
+    #[cold]
+    pub fn end_with_response(&mut self) {
+        (self.ends_with_response, self.close_client) = (true, true);
     }
 
     fn response_begins(&mut self, status: u16) {
@@ -187,8 +218,11 @@ impl Exchange {
 
     /// Decides about a failure. `wrote`: bytes of this request went to the server's socket.
     pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
-        if self.begun || failure.status() == 0 {
+        if failure.status() == 0 {
             return Next::Cut;
+        }
+        if self.begun {
+            return Next::Deliver;
         }
         if failure.side() == Side::Server && !self.body_taken {
             if failure.is_connect_failure() {
@@ -198,8 +232,30 @@ impl Exchange {
                 self.retried = true;
                 return Next::Fresh;
             }
+            if self.may_go_elsewhere(failure) {
+                self.closed += 1;
+                return Next::Another;
+            }
         }
         Next::Answer
+    }
+
+    /// A process that is being killed may still accept a connection and then close it. A request without a body,
+    /// which may be done twice, goes to another server then.
+    fn may_go_elsewhere(&self, failure: Failure) -> bool {
+        failure.end() == End::ServerClosed
+            && self.closed < MAX_CLOSED
+            && self.times.first_byte == NEVER
+            && self.request == RequestHalf::Done
+            && self.head.method.is_idempotent()
+    }
+
+    /// The rest of the response will never come. What came goes to the client, whose connection then ends.
+    pub fn cut_response(&mut self) {
+        if self.response != ResponseHalf::Done {
+            self.response = ResponseHalf::Cut;
+        }
+        self.end_with_response();
     }
 
     /// A connection that was kept for reuse may die as the request arrives. Once, and only if the server cannot
@@ -226,7 +282,11 @@ impl Exchange {
             && self.response == ResponseHalf::Waiting
             && self.asked_for_body.is_none()
             && !self.body_taken
-            && self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
+            && self.expects_continue()
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
 
     /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer
@@ -238,8 +298,12 @@ impl Exchange {
     }
 
     /// Nothing more will be read from the server nor sent to it.
-    pub fn is_response_done(&self) -> bool {
-        self.response == ResponseHalf::Done && (!self.tunnel || self.request == RequestHalf::Done)
+    pub fn is_over(&self) -> bool {
+        match self.response {
+            ResponseHalf::Done => self.request == RequestHalf::Done || self.ends_with_response,
+            ResponseHalf::Cut => true,
+            ResponseHalf::Waiting | ResponseHalf::Body => false,
+        }
     }
 
     /// Microseconds from the start, as the record counts them.
@@ -272,8 +336,7 @@ mod tests {
         let reused = |method| Exchange { reused: true, ..exchange(method) };
         let mut get = reused(Method::Get);
         assert_eq!(get.failed(closed, true), Next::Fresh);
-        assert_eq!(get.failed(closed, true), Next::Answer, "only once");
-        assert_eq!(exchange(Method::Get).failed(closed, true), Next::Answer, "not a reused one");
+        assert_ne!(get.failed(closed, true), Next::Fresh, "only once");
         assert_eq!(reused(Method::Post).failed(closed, true), Next::Answer);
         assert_eq!(reused(Method::Post).failed(closed, false), Next::Fresh, "nothing was written");
         let mut put = reused(Method::Put);
@@ -286,12 +349,49 @@ mod tests {
     }
 
     #[test]
-    fn after_the_first_byte_a_failure_is_a_cut_and_before_it_an_answer() {
+    fn a_new_connection_that_closed_is_followed_by_two_other_servers_if_the_request_has_no_body() {
+        let closed = Failure::ServerClosed;
+        let mut get = exchange(Method::Get);
+        assert_eq!(get.failed(closed, true), Next::Another);
+        assert_eq!(get.failed(closed, true), Next::Another);
+        assert_eq!(get.failed(closed, true), Next::Answer, "two others at most");
+        assert_eq!(exchange(Method::Post).failed(closed, true), Next::Answer);
+        assert_eq!(exchange(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        let head = RequestHead { method: Method::Put, ..RequestHead::default() };
+        assert_eq!(
+            Exchange::new(head, false, 0).failed(closed, true),
+            Next::Answer,
+            "its body is on the way"
+        );
+        let mut begun = exchange(Method::Get);
+        begun.times.first_byte = 5;
+        assert_eq!(begun.failed(closed, true), Next::Answer, "it had begun to respond");
+    }
+
+    #[test]
+    fn once_a_response_began_what_came_of_it_is_delivered_and_before_that_a_failure_is_an_answer() {
         let mut x = exchange(Method::Get);
         assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
         assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
         x.begun = true;
-        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Cut);
+        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Deliver);
+        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+    }
+
+    #[test]
+    fn a_response_before_the_requests_end_leaves_the_body_on_its_way_unless_the_connection_is_to_close() {
+        let early = |keep_alive, expect: &[u8]| {
+            let mut head = RequestHead { keep_alive: true, ..RequestHead::default() };
+            head.fields.append(b"Expect", expect);
+            let mut x = Exchange::new(head, false, 0);
+            let response = ResponseHead { status: 200, keep_alive, ..ResponseHead::default() };
+            assert_eq!(x.response_head(&response), Ok(ResponseStep::Final));
+            x.response = ResponseHalf::Done;
+            (x.is_over(), x.close_client)
+        };
+        assert_eq!(early(true, b""), (false, false));
+        assert_eq!(early(false, b""), (true, true));
+        assert_eq!(early(true, b"100-continue"), (true, true));
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl Server {
         self.writing.frame(len)
     }
 
+    /// Whether a connection that ends now shows the client that its response is cut: by a length that is not
+    /// reached or a missing last chunk. Otherwise the end would be taken for the body's.
+    pub fn shows_cut(&self) -> bool {
+        self.writing.shows_cut()
+    }
+
     /// Ends the response's body. Trailers go on only in chunked framing.
     pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         self.writing.end(trailers, out)

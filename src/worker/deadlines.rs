@@ -8,7 +8,7 @@ use super::table::{Side, Token};
 use super::waits::{Deadline, Reason};
 use crate::exchange::tally::Parting;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
-use crate::net::Network;
+use crate::net::{Network, Transport};
 
 impl<N: Network> Core<N> {
     fn client_deadline(&self, key: u32) -> Option<Deadline> {
@@ -32,13 +32,16 @@ impl<N: Network> Core<N> {
         if let (None, ResponseHalf::Waiting, Some(wait)) = (lane.backend, x.response, lane.queue_wait) {
             return Some(Deadline::new(wait.again, 0, Reason::Dial));
         }
-        if x.tunnel {
+        if x.tunnel && x.response != ResponseHalf::Cut {
             let backend = lane.backend.and_then(|b| self.backends.get(b));
             let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
             return Some(Deadline::new(last, waits.tunnel, Reason::Tunnel));
         }
         if !client.is_flushed() {
             return Some(Deadline::new(client.write_at, waits.write, Reason::Write));
+        }
+        if x.response == ResponseHalf::Cut {
+            return Some(Deadline::new(client.write_at, waits.write, Reason::Delivery));
         }
         let held_back = client.input.is_empty() && x.awaits_leave();
         (x.request == RequestHalf::Body && !held_back && self.waits_for_body(lane.backend)).then(|| {
@@ -89,7 +92,12 @@ impl<N: Network> Core<N> {
                     Deadline::new(last, waits.gap, Reason::Gap)
                 })
             }
-            ResponseHalf::Done => None,
+            // A server that answered early is still to take the request's body.
+            ResponseHalf::Done => (!backend.is_flushed()).then(|| {
+                let last = backend.write_at.max(backend.read_at);
+                Deadline::new(last, self.waits.body, Reason::Upload)
+            }),
+            ResponseHalf::Cut => None,
         }
     }
 
@@ -170,7 +178,8 @@ impl<N: Network> Core<N> {
             deadline = self.client_deadline(key).unwrap_or(deadline);
         }
         let mut failure = deadline.reason.failure();
-        if deadline.at() > self.tools.now {
+        let delivered = deadline.reason == Reason::Delivery && self.clients[key].stream.unacknowledged() == 0;
+        if deadline.at() > self.tools.now && !delivered {
             failure = self.too_slow(key, &deadline);
             if failure.is_none() {
                 return self.arm_client(key);
@@ -190,6 +199,7 @@ impl<N: Network> Core<N> {
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Dial => self.dial_again(key),
+            Reason::Delivery => self.end_cut_response(key),
             _ => self.close_client(key),
         }
     }

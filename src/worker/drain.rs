@@ -22,7 +22,20 @@ impl<N: Network> Core<N> {
         self.clients.is_empty()
     }
 
-    /// Cuts what is left.
+    /// The time is up: what is left is cut. Gives how many requests that were. A client to which only a reset shows
+    /// the cut stays for as long as it takes what it was sent; `stop` ends that.
+    pub fn cut_all(&mut self) -> usize {
+        let mut cut = 0;
+        for key in self.clients.keys() {
+            match self.clients.get(key).and_then(|c| c.role.lane) {
+                Some(lane) => (cut, _) = (cut + 1, self.cut_short(lane)),
+                None => _ = self.close_client(key),
+            }
+        }
+        cut
+    }
+
+    /// Ends whatever is left at once.
     pub fn stop(&mut self) {
         log::debug!("memory at the end: {}", self.footprint());
         for key in self.clients.keys() {

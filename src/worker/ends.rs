@@ -37,7 +37,7 @@ pub fn phase_of(lane: &Lane, backend: Option<BackendState>) -> Phase {
     let x = &lane.exchange;
     match (x.response, backend) {
         _ if x.tunnel => Phase::Tunnel,
-        (ResponseHalf::Body, _) => Phase::Data,
+        (ResponseHalf::Body | ResponseHalf::Cut, _) => Phase::Data,
         (ResponseHalf::Done, _) => Phase::Last,
         (ResponseHalf::Waiting, None) if lane.route.is_none() => Phase::Request,
         (ResponseHalf::Waiting, None | Some(BackendState::Connecting)) => Phase::Connect,

@@ -31,6 +31,26 @@ const TRIM_EVERY: u64 = 1_000_000;
 /// Access records wait at most this long for company.
 const ACCESS_DELAY: u64 = 20_000;
 
+/// After `drain_timeout`, the time for what the kernel holds of responses whose cut only a reset shows.
+const DELIVERY: u64 = 1_000_000;
+
+/// What a worker that ends does. Times in microseconds.
+#[derive(Clone, Copy)]
+enum Draining {
+    /// Requests that run are finished.
+    Finishing { until: u64 },
+    /// They were cut; what came of their responses is delivered.
+    Delivering { until: u64 },
+}
+
+impl Draining {
+    fn until(self) -> u64 {
+        match self {
+            Draining::Finishing { until } | Draining::Delivering { until } => until,
+        }
+    }
+}
+
 pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
@@ -54,8 +74,8 @@ pub(super) struct EventLoop {
     access_sent: u64,
     /// Memory was last looked at.
     trimmed: u64,
-    /// When draining must be over.
-    drain_until: Option<u64>,
+    /// How far draining has come, once it has begun.
+    draining: Option<Draining>,
 }
 
 impl EventLoop {
@@ -92,7 +112,7 @@ impl EventLoop {
             call_seen: 0,
             access_sent: 0,
             trimmed: 0,
-            drain_until: None,
+            draining: None,
         };
         Ok((event_loop, waker))
     }
@@ -137,7 +157,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let never = u64::MAX;
-        let mut first = self.core.next_timer().unwrap_or(never).min(self.drain_until.unwrap_or(never));
+        let drained_by = self.draining.map_or(never, Draining::until);
+        let mut first = self.core.next_timer().unwrap_or(never).min(drained_by);
         if self.can_accept() {
             first = first.min(self.seat.accept_after());
         }
@@ -217,20 +238,22 @@ impl EventLoop {
         if command < Command::Drain as u8 {
             return false;
         }
-        match self.drain_until {
+        match self.draining {
             None => {
                 self.stop_accepting(now);
                 self.core.drain();
                 let most = self.core.config().settings.drain_timeout;
-                self.drain_until = Some(now + most.as_micros() as u64);
-                self.core.is_drained()
+                self.draining = Some(Draining::Finishing { until: now + most.as_micros() as u64 });
             }
-            Some(until) if now >= until => {
+            Some(Draining::Finishing { until }) if now >= until => {
                 log::warn!("{} connections are cut: drain_timeout is over", self.core.client_count());
-                true
+                self.core.cut_all();
+                self.draining = Some(Draining::Delivering { until: now + DELIVERY });
             }
-            Some(_) => self.core.is_drained(),
+            Some(Draining::Delivering { until }) if now >= until => return true,
+            Some(_) => {}
         }
+        self.core.is_drained()
     }
 }
 

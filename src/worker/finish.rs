@@ -9,7 +9,7 @@ use crate::exchange::record::{End, Phase, Record};
 use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
 use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
-use crate::net::Network;
+use crate::net::{Network, Transport};
 use crate::script::Answer;
 
 /// Larger bodies of scripted answers go out by room: a client's output never holds much more than a block.
@@ -28,8 +28,18 @@ impl<N: Network> Core<N> {
                 self.dial(lane)
             }
             Next::Answer => self.answer_failure(lane, failure, phase),
+            Next::Deliver => self.deliver(lane, failure, phase),
             Next::Cut => self.cut(lane, failure, phase),
         }
+    }
+
+    /// The response, or the request's body behind it, is cut: the client gets what came before its connection ends.
+    fn deliver(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
+        let lane = &mut self.lanes[lane as usize];
+        lane.exchange.ends(failure.end(), phase);
+        lane.exchange.cut_response();
+        lane.answer = None;
+        Step::Again
     }
 
     pub(super) fn phase(&self, lane: u32) -> Phase {
@@ -98,6 +108,7 @@ impl<N: Network> Core<N> {
         x.status = self.tools.response.status;
         x.begun = true;
         x.response = ResponseHalf::Done;
+        x.ends_with_response = true;
         let is_head = x.head.method == Method::Head;
         let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
@@ -116,6 +127,15 @@ impl<N: Network> Core<N> {
 
     /// Everything is written: the record, and the client's next request or its end.
     pub(super) fn finish(&mut self, lane: u32) -> Step {
+        if self.lanes[lane as usize].exchange.response == ResponseHalf::Cut {
+            let key = self.lanes[lane as usize].client;
+            match self.clients[key].stream.unacknowledged() {
+                _ if self.clients[key].role.codec.shows_cut() => {}
+                0 => return self.end_cut_response(key),
+                // A reset takes with it what the kernel still holds for the client.
+                _ => return Step::Wait,
+            }
+        }
         self.release_backend(lane);
         let lane = self.lanes.remove(lane as usize);
         self.record(&lane);
@@ -142,19 +162,65 @@ impl<N: Network> Core<N> {
         self.begin_linger(key)
     }
 
+    /// The client has all there is of a response that was cut, or took too long. Where only the connection's end would
+    /// mark the body's end, a plain end would be a lie.
+    #[cold]
+    pub(super) fn end_cut_response(&mut self, key: u32) -> Step {
+        let Some(lane) = self.clients[key].role.lane else { return self.close_client(key) };
+        if self.clients[key].role.codec.shows_cut() {
+            return self.finish(lane);
+        }
+        self.detach(lane);
+        self.reset_client(key)
+    }
+
     /// Ends both sides so that what was cut short looks cut short.
     #[cold]
     pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
+        let x = &mut self.lanes[lane as usize].exchange;
+        x.ends(failure.end(), phase);
+        let (begun, key) = (x.begun, self.lanes[lane as usize].client);
+        self.detach(lane);
+        // Nobody waits any more for what the kernel holds of it; and where only the connection's end marks the
+        // body's end, a plain end would be a lie.
+        if begun { self.reset_client(key) } else { self.close_client(key) }
+    }
+
+    /// rsp stops, and waits no longer: what the kernel takes now is what the client gets, of the response or of an
+    /// answer that says so.
+    #[cold]
+    pub(super) fn cut_short(&mut self, lane: u32) {
+        let (phase, key) = (self.phase(lane), self.lanes[lane as usize].client);
+        self.drop_backend(lane);
+        match self.lanes[lane as usize].exchange.failed(Failure::Stopped, true) {
+            Next::Deliver => self.deliver(lane, Failure::Stopped, phase),
+            _ => self.answer_failure(lane, Failure::Stopped, phase),
+        };
+        let client = &mut self.clients[key];
+        let gone = client.flush(&mut self.tools.blocks, self.tools.now).is_err();
+        let whole = client.is_flushed() && self.lanes[lane as usize].exchange.response == ResponseHalf::Done;
+        if !(whole || gone || client.role.codec.shows_cut()) {
+            return self.queue_client(key);
+        }
+        self.detach(lane);
+        self.close_without_linger(key);
+    }
+
+    /// Takes an exchange that ends early off its connections, and leaves its record.
+    #[cold]
+    fn detach(&mut self, lane: u32) {
         self.drop_backend(lane);
         let mut lane = self.lanes.remove(lane as usize);
-        lane.exchange.ends(failure.end(), phase);
         lane.answer = None;
+        let client = &mut self.clients[lane.client];
+        client.role.lane = None;
+        if lane.exchange.begun {
+            client.note_progress(self.tools.now);
+            // Framing makes no difference that counts.
+            lane.exchange.sent = lane.exchange.sent.saturating_sub(client.untaken() as u64);
+        }
         self.record(&lane);
-        let (begun, key) = (lane.exchange.begun, lane.client);
-        self.clients[key].role.lane = None;
         self.recycle(lane);
-        // Where only the connection's end marks the body's end, a clean end would be a lie.
-        if begun { self.reset_client(key) } else { self.close_client(key) }
     }
 
     /// After a fault of ours: whatever is left of a pair goes.

@@ -32,6 +32,21 @@ impl Lingering {
 }
 
 impl<N: Network> Core<N> {
+    /// Ends our side and closes without waiting: what is here already of what the client sends is dropped, since a
+    /// socket that is closed with bytes unread resets, and takes from the client what it has not read yet.
+    #[cold]
+    pub(super) fn close_without_linger(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        let _ = client.stream.shutdown_write();
+        for _ in 0..READS {
+            client.input.clear(&mut self.tools.blocks);
+            if !client.fill(&mut self.tools.blocks, self.tools.now).is_ok_and(|came| came) {
+                break;
+            }
+        }
+        self.close_client(key)
+    }
+
     /// Ends our side; everything for the client is written.
     pub(super) fn begin_linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];

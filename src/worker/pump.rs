@@ -113,21 +113,21 @@ fn round<S: Transport>(
         Ok(any) => moved |= any && lane.exchange.response != ResponseHalf::Done,
         Err(_) => return Some(Outcome::Failed(Failure::ClientGone)),
     }
-    if lane.exchange.is_response_done() {
-        let waits = !client.is_flushed() || backend.as_ref().is_some_and(|b| tunnel_waits(b, lane));
-        if !waits {
+    if lane.exchange.is_over() {
+        let unsent = backend.as_ref().is_some_and(|b| is_unsent(b, lane));
+        if client.is_flushed() && !unsent {
             return Some(Outcome::Finished);
         }
-        if backend.is_some() && !lane.exchange.tunnel {
+        if backend.is_some() && !unsent && !lane.exchange.tunnel {
             return Some(Outcome::ReleaseBackend);
         }
     }
     (!moved).then_some(Outcome::Wait)
 }
 
-/// A tunnel's last bytes to the server have to leave before it is over.
-fn tunnel_waits<S: Transport>(backend: &Backend<S>, lane: &Lane) -> bool {
-    lane.exchange.tunnel && !backend.is_flushed() && !backend.role.write_failed
+/// The last bytes to the server have to leave before it is over: a response may come before that.
+fn is_unsent<S: Transport>(backend: &Backend<S>, lane: &Lane) -> bool {
+    !(backend.is_flushed() || backend.role.write_failed || lane.exchange.ends_with_response)
 }
 
 fn both_ways<S: Transport>(
@@ -137,7 +137,26 @@ fn both_ways<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let mut moved = request_way(client, backend, lane, tools)?;
-    moved |= flush_backend(backend, lane, tools)? && lane.exchange.request != RequestHalf::Done;
+    moved |= flush_backend(backend, tools) && lane.exchange.request != RequestHalf::Done;
     moved |= response_way(client, backend, lane, tools)?;
+    let x = &lane.exchange;
+    if x.response == ResponseHalf::Done && (x.request == RequestHalf::Body || !backend.is_flushed()) {
+        moved |= watch_upload(backend, lane, tools);
+    }
     Ok(moved)
+}
+
+/// The response is done and the request still on its way: that goes on until the server closes.
+#[cold]
+fn watch_upload<S: Transport>(backend: &mut Backend<S>, lane: &mut Lane, tools: &mut Tools<S>) -> bool {
+    let x = &mut lane.exchange;
+    if x.tunnel || x.ends_with_response {
+        return false;
+    }
+    let read = backend.fill(&mut tools.blocks, tools.now);
+    let closed = read.is_err() || backend.eof || backend.role.write_failed;
+    if closed {
+        x.end_with_response();
+    }
+    closed
 }

@@ -114,26 +114,21 @@ fn pass_request<S: Transport>(
     Ok(())
 }
 
-pub fn flush_backend<S: Transport>(
-    backend: &mut Backend<S>,
-    lane: &mut Lane,
-    tools: &mut Tools<S>,
-) -> Result<bool, Failure> {
+pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {
     match backend.flush(&mut tools.blocks, tools.now) {
         Ok(moved) => {
             backend.role.wrote |= moved;
-            Ok(moved)
+            moved
         }
-        Err(_) if lane.exchange.tunnel => Err(Failure::ResponseCut),
         Err(_) => {
             writing_failed(backend, tools);
-            Ok(true)
+            true
         }
     }
 }
 
-/// A server may answer and close without having read the whole request: what it said is still to be read, so a
-/// failed write ends only the writing.
+/// A server may answer and close without having read the whole request (or all that a tunnel carries): what it said
+/// is still to be read, so a failed write ends only the writing.
 fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
     backend.role.write_failed = true;
     backend.clear_output(&mut tools.blocks);

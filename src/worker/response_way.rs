@@ -8,7 +8,7 @@ use super::pump::{Progress, Tools};
 use super::sides::{Backend, Client, Lane};
 use super::splice::{self, Spliced};
 use crate::exchange::record::NEVER;
-use crate::exchange::{Failure, RequestHalf, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
+use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
 use crate::http::{Decoded, Event, Persistence};
 use crate::net::Transport;
@@ -164,9 +164,6 @@ fn pass_response_head<S: Transport>(
         ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            // What is left of the request may never be read to its end, so the client's connection cannot go on;
-            // that it will close is to be said while that can be said.
-            lane.exchange.close_client |= lane.exchange.request == RequestHalf::Body;
             return pass_final_head(client, lane, tools);
         }
     }

@@ -36,7 +36,7 @@ impl Waits {
         let taking = timeouts.rate.max(timeouts.write);
         let demand = |rate, window| (rate > 0).then_some(Demand { rate, window: micros(window) });
         let pools: Vec<PoolWaits> = config.pools.iter().map(|pool| PoolWaits::of(&pool.timeouts)).collect();
-        let looked_at = timeouts.write.min(timeouts.rate) / LOOKS as u32;
+        let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / LOOKS as u32;
         let whole = [timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at];
         let of_pools = pools.iter().map(PoolWaits::shortest);
         Waits {
@@ -79,6 +79,9 @@ fn micros(wait: Duration) -> u64 {
     wait.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
+/// Between two looks at what the kernel still holds of a response that was cut, in microseconds.
+const DELIVERY_LOOK: u64 = 10_000;
+
 /// What a deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
@@ -92,6 +95,11 @@ pub enum Reason {
     Connect,
     Response,
     Gap,
+    /// It responded, and takes nothing of the request's body.
+    Upload,
+    /// A response was cut in a way that only a reset shows, and the kernel holds some of it for the client: looked
+    /// at often, since nothing reports that it has gone.
+    Delivery,
     /// Part of a head came, the rest did not.
     Head,
     /// So did the PROXY header before it.
@@ -116,18 +124,20 @@ impl Reason {
             Reason::Connect => Some(Failure::ConnectTimeout),
             Reason::Response => Some(Failure::ResponseTimeout),
             Reason::Gap => Some(Failure::GapTimeout),
+            Reason::Upload => Some(Failure::UploadTimeout),
             Reason::Head
             | Reason::ProxyHeader
             | Reason::Silent
             | Reason::Nothing
             | Reason::Linger
+            | Reason::Delivery
             | Reason::Dial => None,
         }
     }
 
     /// It is over when the peer has taken nothing, which only the kernel can tell.
     pub fn is_for_kernel(self) -> bool {
-        matches!(self, Reason::Write | Reason::Response)
+        matches!(self, Reason::Write | Reason::Response | Reason::Upload)
     }
 
     /// Whether a client is waited for that may be slow, but not too slow; and which way.
@@ -160,7 +170,11 @@ impl Deadline {
     /// little of it.
     #[inline]
     pub fn next_look(&self, now: u64, waits: &Waits) -> u64 {
-        let mut often = if self.reason.is_for_kernel() { self.wait } else { u64::MAX };
+        let mut often = match self.reason {
+            Reason::Delivery => DELIVERY_LOOK * LOOKS,
+            reason if reason.is_for_kernel() => self.wait,
+            _ => u64::MAX,
+        };
         if let Some(demand) = self.reason.way().and_then(|way| waits.demand(way)) {
             often = often.min(demand.window);
         }

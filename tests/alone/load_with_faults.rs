@@ -1,6 +1,6 @@
 //! Load with faults: hundreds of clients that drip their heads or read slowly, thousands that are idle, and servers
-//! that are killed and come back. Whoever behaves sees no error (but see `UNLUCKY`); afterwards descriptors and
-//! memory are where they were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
+//! that are killed and come back. Whoever behaves sees no error; afterwards descriptors and memory are where they
+//! were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +22,6 @@ const KILL_EVERY: Duration = Duration::from_millis(1200);
 const DOWN: Duration = Duration::from_millis(300);
 /// How long it takes until the slow readers are slow.
 const FILLING: Duration = Duration::from_secs(3);
-/// A process that is being killed accepts for a moment longer. What was sent on such a new connection is not sent a
-/// second time, since the server may have acted on it. How long that moment is depends on the machine: each client can
-/// have one such request a kill, and in the log each has taken some time to connect.
-const UNLUCKY: &str = "the server closed the connection before it responded";
 /// In the log: it took a connection that was there.
 const KEPT: &str = " connect=0.000 ";
 /// Pipes that rsp keeps for the next large body, two descriptors each.
@@ -243,10 +239,7 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let p99 = [say("quiet", &quiet.times), say("loaded", &loaded.times)];
     println!("99th percentile, loaded / quiet: {:.2}", p99[1].as_secs_f64() / p99[0].as_secs_f64());
     let errors = [quiet.errors, loaded.errors].concat();
-    let (unlucky, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.contains(UNLUCKY));
-    println!("{} requests were lost with the server that had just accepted them", unlucky.len());
-    assert!(others.is_empty(), "{} errors, the first: {}", others.len(), others[0]);
-    assert!(unlucky.len() <= kills * HEALTHY, "{} in {kills} kills", unlucky.len());
+    assert!(errors.is_empty(), "{} errors in {kills} kills, the first: {}", errors.len(), errors[0]);
     until("the descriptors are back", || descriptors(rsp.pid()) <= files);
     let mut after = 0;
     let returned = within(DEADLINE, || {
@@ -260,7 +253,5 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let log = rsp.directory.read("access.log");
     assert!(log.lines().any(|line| line.contains(KEPT)), "most requests take a connection that is kept");
     let lost: Vec<&str> = log.lines().filter(|line| line.contains(" end=server-closed")).collect();
-    assert!(lost.len() <= unlucky.len(), "somebody else lost one: {lost:#?}");
-    let kept: Vec<&&str> = lost.iter().filter(|line| line.contains(KEPT)).collect();
-    assert!(kept.is_empty(), "not tried again on a new connection: {kept:#?}");
+    assert!(lost.is_empty(), "somebody else lost one: {lost:#?}");
 }

@@ -175,23 +175,6 @@ fn a_body_where_none_may_be_is_not_passed_on_and_never_a_response() {
 }
 
 #[test]
-fn an_early_response_says_to_the_client_that_its_connection_closes_whatever_the_server_does_with_its_own() {
-    for field in ["", "Connection: close\r\n"] {
-        let origin = Origin::run(move |visit| {
-            visit.head();
-            visit.send(format!("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n{field}\r\nbig"));
-            visit.wait_for_end();
-        });
-        let rsp = over(&origin, "");
-        let mut client = Client::connect(rsp.address());
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nthe beginning");
-        let answer = client.response();
-        assert_eq!((answer.status(), answer.head.says("connection", "close")), (413, true), "{field:?}");
-        client.expect_end();
-    }
-}
-
-#[test]
 fn a_server_that_closes_while_the_upload_is_coming_is_502() {
     let origin = Origin::run(|visit| {
         visit.head();

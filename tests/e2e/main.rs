@@ -13,6 +13,8 @@ mod answers;
 mod careless_servers;
 mod command_line;
 mod corpus;
+mod cut_responses;
+mod early_answers;
 mod examples;
 mod greedy;
 mod headers;

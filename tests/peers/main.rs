@@ -6,6 +6,7 @@ mod case;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod applications;
 mod corpus;
 mod logrotate;
 mod proxy_protocol;

@@ -182,7 +182,9 @@ impl Client {
         let server_first =
             self.requests.last().is_some_and(|r| r.is_tunnel() && r.first_end() == FirstEnd::Server);
         let waits = server_first && !all_came && !world.is_over(self.link);
-        if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_came {
+        // What was answered early is still sent to its end, unless the answer says that nobody reads it.
+        let all_done = all_came && (all_sent || self.may_end);
+        if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_done {
             world.peer_finish(self.link);
             self.finished = true;
             moved = true;
@@ -271,7 +273,7 @@ impl Client {
             Some(other) => panic!("Connection: {other}"),
         };
         let asked = !request.keep || request.old || ledger.draining;
-        let early = server.is_none_or(|(_, reply)| reply.early);
+        let early = server.is_none_or(|(_, reply)| reply.ends_request(&request));
         assert!(!close || asked || early || !ledger.honest, "closed without need: {}", head.0);
         self.current = Some(Current { status, server, close });
         self.go_on |= status == 101;
@@ -311,7 +313,7 @@ impl Client {
             let passed = reply.trailers && !bodiless && !request.old && !reply.switch;
             assert_eq!(trailers, passed, "trailers of {request:?}");
             // What was not read of the request cannot be told from the next one.
-            self.may_end = reply.early && request.body != Body::None;
+            self.may_end = reply.ends_request(&request);
         }
         self.last |= current.close || self.requests[self.whole].is_tunnel();
         self.whole += 1;
@@ -324,6 +326,10 @@ impl Client {
         if self.reader.reads_rest() && !cut {
             self.complete(false, ledger);
         }
+        let left = ledger.aborts && self.finished;
+        if self.is_unserved() && !left && !ledger.stopped {
+            self.check_delivered(ledger);
+        }
         if self.is_unserved() && ledger.honest {
             assert!(!cut, "an honest connection was reset after {} of {:?}", self.whole, self.requests);
             assert!(
@@ -334,6 +340,20 @@ impl Client {
             let all = self.whole == self.requests.len() || self.last || self.may_end || ledger.draining;
             assert!(all, "only {} of {:?} were answered", self.whole, self.requests);
         }
+    }
+}
+
+impl Client {
+    /// Whatever reached rsp of a response whose whole head did is what the client gets, though it be cut.
+    fn check_delivered(&self, ledger: &mut Ledger) {
+        let Some(request) = self.requests.get(self.whole).filter(|_| !self.last) else { return };
+        let Some((attempt, bytes)) = ledger.what_came(request.id) else { return };
+        let Some(current) = self.current else {
+            panic!("nothing was delivered of a response that came up to byte {bytes}: {request:?}");
+        };
+        let got = self.reader.at;
+        let is_that_one = current.server.is_some_and(|(of, _)| of == attempt);
+        assert!(!is_that_one || got >= bytes, "{got} of {bytes} bytes were delivered: {request:?}");
     }
 }
 

@@ -137,6 +137,15 @@ pub struct Reply {
     pub switch: bool,
 }
 
+impl Reply {
+    /// A response that comes before the request's body is whole ends that body.
+    pub fn ends_request(&self, request: &Request) -> bool {
+        let has_body = !matches!(request.body, Body::None | Body::Tunnel(_));
+        let closes = !self.keep || request.expects_continue() || request.page.is_some();
+        self.early && has_body && closes
+    }
+}
+
 /// How the server treats the request the `attempt`th time it sees it.
 pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Reply {
     let fixed = &mut Rng::new(seed ^ request.id.wrapping_mul(0xA24B_AED4_963E_E407));
@@ -276,6 +285,8 @@ pub struct Ledger {
     pub crowded: bool,
     /// rsp was told to drain.
     pub draining: bool,
+    /// And not to wait any longer.
+    pub stopped: bool,
     entries: Vec<Entry>,
 }
 
@@ -287,14 +298,16 @@ struct Entry {
     whole: Vec<usize>,
     /// A server got some of its body: rsp cannot have that a second time.
     body_seen: bool,
+    /// How much of the body of a response reached rsp, of the attempt whose whole head did.
+    came: Option<(usize, usize)>,
     /// It stands in the access log.
     logged: bool,
 }
 
 impl Ledger {
     pub fn new(seed: u64, honest: bool) -> Ledger {
-        let (aborts, crowded, draining) = (false, false, false);
-        Ledger { seed, honest, aborts, crowded, draining, entries: Vec::new() }
+        let (aborts, crowded, draining, stopped) = (false, false, false, false);
+        Ledger { seed, honest, aborts, crowded, draining, stopped, entries: Vec::new() }
     }
 
     pub fn add(&mut self, requests: &[Request]) {
@@ -303,6 +316,7 @@ impl Ledger {
             seen: 0,
             whole: Vec::new(),
             body_seen: false,
+            came: None,
             logged: false,
         };
         self.entries.extend(requests.iter().map(entry));
@@ -327,8 +341,14 @@ impl Ledger {
         let entry = self.entry(id);
         assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
-        // A request that may be repeated goes out a second time when a connection that was kept died.
-        let most = if entry.request.verb == Verb::Post || honest { 1 } else { 2 };
+        // A request that may be repeated goes out a second time when a connection that was kept died; one without
+        // a body goes to two others when new connections close.
+        let most = match (entry.request.verb, entry.request.body) {
+            _ if honest => 1,
+            (Verb::Post, _) => 1,
+            (_, Body::None | Body::Tunnel(_) | Body::Length(0)) => 4,
+            _ => 2,
+        };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
         assert!(entry.seen == 1 || !entry.body_seen, "request {id} was sent again without its body");
         entry.seen
@@ -356,12 +376,21 @@ impl Ledger {
         let has_body = request.verb != Verb::Head || reply.switch;
         assert_eq!(record.status, if reply.switch { 101 } else { reply.status });
         assert_eq!(record.sent, if has_body { reply.len as u64 } else { 0 }, "{record:?}");
-        let whole = !reply.early && (reply.switch || !request.is_tunnel());
+        let whole = !reply.ends_request(&request) && (reply.switch || !request.is_tunnel());
         assert!(!whole || record.received == request.body.len() as u64, "{record:?} of {request:?}");
         assert!(
             answered || times.connected <= times.first_byte && times.first_byte <= times.end,
             "{times:?}"
         );
+    }
+
+    /// So much of the body of a response has reached rsp.
+    pub fn came(&mut self, id: u64, attempt: usize, bytes: usize) {
+        self.entry(id).came = Some((attempt, bytes));
+    }
+
+    pub fn what_came(&mut self, id: u64) -> Option<(usize, usize)> {
+        self.entry(id).came
     }
 
     pub fn sent_whole(&mut self, id: u64, attempt: usize) {

@@ -44,6 +44,8 @@ pub struct Run {
     drains: Option<u64>,
     /// And cuts what is left at this time.
     stops: Option<u64>,
+    /// And does not wait for anything after this time.
+    ends: Option<u64>,
 }
 
 impl Run {
@@ -64,6 +66,7 @@ impl Run {
         coming.reverse();
         let drains = rng.one_in(10).then(|| rng.below(1_000_000) as u64);
         let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
+        let ends = stops.map(|at| at + [0, 1_000_000][rng.below(2)]);
         let (access, records) = batch::queue(1, 1 << 16);
         let mut config = Config::clone(&config);
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
@@ -85,11 +88,13 @@ impl Run {
             clients,
             servers,
             coming,
-            now: 0,
+            // The core has read the clock once.
+            now: clock.now.get(),
             clock,
             round_at: 0,
             drains,
             stops,
+            ends,
         }
     }
 
@@ -178,6 +183,10 @@ impl Run {
             self.core.drain();
         }
         if self.stops.take_if(|at| *at <= self.now).is_some() {
+            self.ledger.stopped = true;
+            self.core.cut_all();
+        }
+        if self.ends.take_if(|at| *at <= self.now).is_some() {
             self.core.stop();
             let (clients, _, exchanges) = self.core.counts();
             assert_eq!((clients, exchanges), (0, 0), "left by a stop");
@@ -192,6 +201,8 @@ impl Run {
         // The first look at the clock ends a turn.
         let all = !self.clock.slow || self.clock.readings.get() <= due;
         assert!(all, "a client whose requests take long went on");
+        // Time does not go back.
+        self.now = self.now.max(self.clock.now.get());
         self.core.expire();
         crate::check_for_panic();
         moved || self.core.has_turns() || self.core.counts() != before

@@ -14,6 +14,8 @@ pub struct Server {
     /// Bytes to be sent, and how many were.
     out: Vec<u8>,
     sent: usize,
+    /// What of that has reached rsp.
+    came: Came,
     /// The request that is being served.
     current: Option<Current>,
     /// What is done once all of `out` was sent.
@@ -66,6 +68,7 @@ impl Server {
             reader: Reader::new(),
             out: Vec::new(),
             sent: 0,
+            came: Came::default(),
             current: None,
             then: Then::Nothing,
             spoilt: false,
@@ -126,8 +129,8 @@ impl Server {
             return false;
         }
         if let Some(current) = &self.current {
-            // An early response lets rsp off the rest of the request.
-            let early = current.reply.early && current.answered;
+            // An early response may let rsp off the rest of the request.
+            let early = current.answered && (self.deaf || current.reply.ends_request(&current.request));
             let ends_well = current.read || early || self.in_tunnel();
             assert!(!ledger.honest || ends_well, "{:?} was cut on its way to the server", current.request);
             if self.in_tunnel() && !link.cut && ledger.honest {
@@ -268,6 +271,11 @@ impl Server {
                 piece = if free >= left { left } else { piece - 1 };
             }
             let n = world.peer_write(self.link, &self.out[self.sent..self.sent + piece]);
+            if !world.links[self.link].closed
+                && let Some(current) = &self.current
+            {
+                self.came.more(&self.out[self.sent..self.sent + n], current, ledger);
+            }
             self.sent += n;
             moved = n > 0;
         }
@@ -331,6 +339,52 @@ impl Server {
             self.current = None;
             self.out.clear();
             self.sent = 0;
+            self.came = Came::default();
+        }
+    }
+}
+
+/// Reads along what rsp was sent, to know how much of a response's body it has.
+#[derive(Default)]
+struct Came {
+    reader: Option<Reader>,
+    over: bool,
+    /// The final head came whole.
+    head: bool,
+}
+
+impl Came {
+    fn more(&mut self, mut bytes: &[u8], current: &Current, ledger: &mut Ledger) {
+        if self.over || current.reply.fault == Fault::Garbage {
+            return;
+        }
+        let reader = self.reader.get_or_insert_with(Reader::new);
+        loop {
+            match reader.feed(&mut bytes) {
+                Some(Event::Head(head)) => {
+                    let status = &head.first_line()[9..12];
+                    if status.starts_with('1') && status != "101" {
+                        reader.next_head();
+                        continue;
+                    }
+                    let framing = match (status, head.framing()) {
+                        ("101", _) => Framing::Rest,
+                        ("204" | "304", _) => Framing::None,
+                        _ if current.request.verb == Verb::Head => Framing::None,
+                        (_, framing) => framing.unwrap_or(Framing::Rest),
+                    };
+                    reader.body(framing, None);
+                    self.head = true;
+                }
+                Some(Event::End { .. }) => self.over = true,
+                None => {}
+            }
+            if self.over || bytes.is_empty() {
+                break;
+            }
+        }
+        if self.head {
+            ledger.came(current.request.id, current.attempt, reader.at);
         }
     }
 }

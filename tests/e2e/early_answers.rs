@@ -1,0 +1,126 @@
+//! Servers that answer before they have read the whole request: the body goes on to them until it is whole
+//! (RFC 9112 section 9.3), and the client's connection can be used again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::*;
+
+/// Large enough for splice(2), and for no kernel to hold it all.
+const SIZE: usize = 20_000_000;
+
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers at once, reads on to the end of the body, and counts what came.
+fn accepting(answer: &'static str, got: Arc<AtomicUsize>) -> Origin {
+    Origin::run(move |visit| {
+        while visit.head().is_some_and(|head| head.method() == "POST") && visit.send(answer) {
+            let _ = visit.wire.body(Framing::Exact(SIZE as u64), &mut |bytes| {
+                got.fetch_add(bytes.len(), Ordering::SeqCst);
+            });
+        }
+        visit.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
+    })
+}
+
+fn begin_upload(rsp: &Rsp, fields: &str) -> Client {
+    let mut client = Client::connect(rsp.address());
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n{fields}\r\n"));
+    client
+}
+
+#[test]
+fn the_server_gets_the_whole_body_and_the_client_goes_on_behind_it() {
+    let got = Arc::<AtomicUsize>::default();
+    let origin = accepting(ACCEPTED, got.clone());
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = begin_upload(&rsp, "");
+    let answer = client.send(vec![b'b'; 1000]).response();
+    assert_eq!((answer.status(), answer.head.says("connection", "close")), (202, false));
+    client.send(vec![b'b'; SIZE - 1000]);
+    until("the server has all of it", || got.load(Ordering::SeqCst) == SIZE);
+    assert_eq!(client.get("/").text(), "after");
+    assert_eq!(origin.connection_count(), 1, "the server's connection goes on too");
+}
+
+#[test]
+fn a_body_in_small_pieces_goes_on_as_well() {
+    let got = Arc::<AtomicUsize>::default();
+    let counted = got.clone();
+    let origin = Origin::run(move |visit| {
+        visit.head();
+        visit.send(ACCEPTED);
+        let _ = visit.wire.body(Framing::Chunked, &mut |bytes| {
+            counted.fetch_add(bytes.len(), Ordering::SeqCst);
+        });
+    });
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(client.response().status(), 202);
+    for piece in 1..=200 {
+        client.send("5\r\nsmall\r\n");
+        until("the piece is there", || got.load(Ordering::SeqCst) == 5 * piece);
+    }
+    client.send("0\r\n\r\n");
+}
+
+#[test]
+fn a_server_that_says_that_it_closes_ends_the_request_with_its_answer() {
+    let origin = accepting(
+        "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        Arc::default(),
+    );
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = begin_upload(&rsp, "");
+    let answer = client.send("the beginning").response();
+    assert_eq!((answer.status(), answer.head.says("connection", "close")), (413, true));
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_was_not_told_to_continue_need_not_send_its_body() {
+    let origin = accepting("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", Arc::default());
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = begin_upload(&rsp, "Expect: 100-continue\r\n");
+    let answer = client.response();
+    assert_eq!((answer.status(), answer.head.says("connection", "close")), (401, true));
+    client.expect_end();
+}
+
+#[test]
+fn a_server_that_closes_after_its_answer_ends_the_clients_connection() {
+    let origin = Origin::run(|visit| {
+        visit.head();
+        visit.send(ACCEPTED);
+        visit.wire.finish_sending();
+        visit.wait_for_end();
+    });
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = begin_upload(&rsp, "");
+    assert_eq!(client.response().text(), "ok");
+    client.expect_end();
+}
+
+#[test]
+fn a_server_that_takes_nothing_after_its_answer_is_not_waited_for_longer_than_for_a_body() {
+    let origin = Origin::run(|visit| {
+        visit.head();
+        visit.send(ACCEPTED);
+        // Until rsp closes, without reading: its bytes make the close a reset.
+        until("rsp has gone", || !matches!(visit.wire.socket.take_error(), Ok(None)));
+    });
+    let settings = "rsp.settings { timeouts = { body = '400ms' }, access_log = { path = 'access.log', format = 'rsp' } }";
+    let mut rsp = Rsp::start(&format!("{}{settings}", balanced(&[&origin.address])));
+    let mut client = begin_upload(&rsp, "");
+    assert_eq!(client.response().text(), "ok");
+    // Fails once rsp is gone: nobody takes it all.
+    let _ = client.wire.send(vec![b'b'; SIZE]);
+    until("rsp closed", || {
+        client.wire.read_some(&mut [0; 1]).is_ok_and(|n| n == 0) || client.wire.send("x").is_err()
+    });
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    let log = rsp.directory.read("access.log");
+    assert!(log.contains("status=202") && log.contains("end=server-body-timeout"), "{log}");
+}
