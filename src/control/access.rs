@@ -160,6 +160,7 @@ mod tests {
             pool: b"",
             server: b"",
             id: b"",
+            detail: b"",
         };
         record.write(sender.buffer());
         sender.note();

@@ -8,6 +8,19 @@ pub fn quoted(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
 }
 
+/// The same, of which no more than `most` bytes are written, and dots where that was not all.
+pub fn shortened(text: &[u8], most: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    for byte in text {
+        let before = out.len();
+        quoted(&[*byte], out);
+        if out.len() - start > most {
+            out.truncate(before);
+            return out.extend_from_slice(b"...");
+        }
+    }
+}
+
 /// For a bare word: spaces too.
 pub fn word(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, |byte| !(0x21..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
@@ -57,6 +70,20 @@ mod tests {
             (b"", ""),
         ] {
             assert_eq!(text(|out| quoted(given, out)), wanted);
+        }
+    }
+
+    #[test]
+    fn a_text_is_shortened_by_what_is_written_and_never_within_an_escape() {
+        for (given, wanted) in [
+            (&b"abcdef"[..], "abcdef"),
+            (b"abcdefg", "abcdef..."),
+            (b"abc\xff", "abc..."),
+            (b"ab\xff", "ab\\xFF"),
+            (b"ab\xff\xff", "ab\\xFF..."),
+            (b"", ""),
+        ] {
+            assert_eq!(text(|out| shortened(given, 6, out)), wanted);
         }
     }
 

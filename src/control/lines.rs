@@ -12,6 +12,11 @@ use crate::control::escape;
 use crate::exchange::end::Side;
 use crate::exchange::record::{End, NEVER, Record};
 
+/// Readers of `combined` take no status beyond; a server may send them.
+const HIGHEST_STATUS: u16 = 599;
+/// So much of a line that is no request, as it is logged, says what it is.
+const FIRST_LINE: usize = 200;
+
 /// Appends the line for a record whose request began at that wall time (microseconds since 1970).
 pub type Line = Box<dyn FnMut(&Record<'_>, u64, &mut Vec<u8>) + Send>;
 
@@ -35,11 +40,12 @@ fn combined(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
         11 => out.extend_from_slice(b" HTTP/1.1"),
         _ => {}
     }
-    // Programs that read this format know no status above.
-    put(out, format_args!("\" {:03} {} \"", record.status.min(599), record.sent));
+    put(out, format_args!("\" {} {} \"", record.status.min(HIGHEST_STATUS), record.sent));
     quoted_or_dash(record.referer, out);
     out.extend_from_slice(b"\" \"");
-    quoted_or_dash(record.user_agent, out);
+    // Where no request could be read nobody said who asks, and the place is free for the reason.
+    let agent = if record.method.is_empty() { record.detail } else { record.user_agent };
+    quoted_or_dash(agent, out);
     out.extend_from_slice(b"\"\n");
 }
 
@@ -51,11 +57,8 @@ fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
     request(record, out);
     out.extend_from_slice(b"\" host=");
     word_or_dash(record.host, out);
-    match record.status {
-        0 => out.extend_from_slice(b" status=-"),
-        status => put(out, format_args!(" status={status}")),
-    }
-    put(out, format_args!(" sent={} received={} pool=", record.sent, record.received));
+    let Record { status, sent, received, .. } = record;
+    put(out, format_args!(" status={status} sent={sent} received={received} pool="));
     word_or_dash(record.pool, out);
     out.extend_from_slice(b" server=");
     word_or_dash(record.server, out);
@@ -76,7 +79,13 @@ fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
         End::Answered => (Side::Rsp.text(), "-"),
         end => (end.side().text(), record.phase.text()),
     };
-    put(out, format_args!(" by={by} phase={phase} end={}\n", record.end.text()));
+    put(out, format_args!(" by={by} phase={phase} end={}", record.end.text()));
+    if !record.detail.is_empty() {
+        out.extend_from_slice(b" detail=\"");
+        escape::quoted(record.detail, out);
+        out.push(b'"');
+    }
+    out.push(b'\n');
 }
 
 /// Writing to memory cannot fail.
@@ -101,14 +110,17 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// `GET /x`, or `-` for a request that could not be read that far.
+/// `GET /x`; of a request that could not be read its first line, or `-`.
 fn request(record: &Record<'_>, out: &mut Vec<u8>) {
-    if record.method.is_empty() || record.target.is_empty() {
-        return out.push(b'-');
+    match (record.method, record.target) {
+        (_, b"") => out.push(b'-'),
+        (b"", line) => escape::shortened(line, FIRST_LINE, out),
+        (method, target) => {
+            escape::quoted(method, out);
+            out.push(b' ');
+            escape::quoted(target, out);
+        }
     }
-    escape::quoted(record.method, out);
-    out.push(b' ');
-    escape::quoted(record.target, out);
 }
 
 fn quoted_or_dash(text: &[u8], out: &mut Vec<u8>) {
@@ -154,6 +166,7 @@ mod tests {
             pool: b"web",
             server: b"127.0.0.1:83",
             id: b"0123abcd",
+            detail: b"",
         }
     }
 
@@ -173,6 +186,7 @@ mod tests {
             pool: b"",
             server: b"",
             id: b"",
+            detail: b"malformed start line",
             ..record()
         }
     }
@@ -208,13 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn combined_logs_a_dash_for_what_is_unknown() {
+    fn combined_logs_a_dash_for_what_is_unknown_and_says_why_a_request_was_no_request() {
         let combined = |record| text(LogFormat::Combined, record);
-        assert_eq!(combined(unread()), "10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] \"-\" 400 0 \"-\" \"-\"\n");
+        let unread = |target, detail| Record { target, detail, ..unread() };
         assert_eq!(
-            combined(Record { client: None, status: 0, ..unread() }),
-            "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" 000 0 \"-\" \"-\"\n"
+            combined(unread(b"\x16\x03\x01\"", b"TLS hello")),
+            "10.1.2.3 - - [10/Oct/2000:13:55:36 +0000] \"\\x16\\x03\\x01\\x22\" 400 0 \"-\" \"TLS hello\"\n"
         );
+        assert_eq!(
+            combined(Record { client: None, status: 408, ..unread(b"", b"") }),
+            "unix: - - [10/Oct/2000:13:55:36 +0000] \"-\" 408 0 \"-\" \"-\"\n"
+        );
+        let long = combined(unread(&[b'a'; 256], b""));
+        assert!(long.contains(&format!("\"{}...\" 400", "a".repeat(FIRST_LINE))), "{long}");
     }
 
     #[test]
@@ -230,10 +250,10 @@ mod tests {
         let failed =
             Record { client: Some("::1".parse().unwrap()), pool: b"my pool", retries: 2, ..unread() };
         assert_eq!(
-            text(LogFormat::Rsp, Record { status: 0, ..failed }),
-            "time=2000-10-10T13:55:36.000123Z client=[::1]:4711 request=\"-\" host=- status=- sent=0 received=0 \
+            text(LogFormat::Rsp, failed),
+            "time=2000-10-10T13:55:36.000123Z client=[::1]:4711 request=\"-\" host=- status=400 sent=0 received=0 \
              pool=my\\x20pool server=- connect=- first=- total=0.007 retries=2 id=- by=client phase=request \
-             end=client-bad-request\n"
+             end=client-bad-request detail=\"malformed start line\"\n"
         );
     }
 

@@ -172,6 +172,24 @@ impl End {
         }
     }
 
+    /// The status that the log shows for it where no answer was begun: one that readers of logs know. (499 is nginx's
+    /// for a client that did not wait.)
+    pub fn unanswered(self) -> u16 {
+        match self {
+            End::Complete | End::Answered => 200,
+            End::BadRequest | End::ClientCutRequest => 400,
+            End::ClientHeadTimeout | End::ClientBodyTimeout | End::ClientBodyRate => 408,
+            End::ClientCutResponse | End::ClientWriteTimeout | End::ClientWriteRate => 499,
+            End::ScriptFailed | End::Internal => 500,
+            End::ServerRefused | End::ServerClosed | End::ServerBadResponse | End::ServerCutResponse => 502,
+            End::NoServer | End::NoDescriptors | End::Stopped | End::TunnelTimeout => 503,
+            End::ServerConnectTimeout
+            | End::ServerResponseTimeout
+            | End::ServerGapTimeout
+            | End::ServerBodyTimeout => 504,
+        }
+    }
+
     /// Whether request and response went as they should, whoever answered.
     pub fn is_normal(self) -> bool {
         matches!(self, End::Complete | End::Answered)
@@ -221,6 +239,18 @@ mod tests {
         for (i, phase) in Phase::ALL.iter().enumerate() {
             assert_eq!(*phase as usize, i);
             assert!(Phase::ALL[..i].iter().all(|other| other.text() != phase.text()));
+        }
+    }
+
+    #[test]
+    fn an_end_without_an_answer_has_the_status_of_the_side_whose_doing_it_is() {
+        for end in End::ALL {
+            let statuses = match end.side() {
+                _ if end.is_normal() => 200..=200,
+                Side::Client => 400..=499,
+                Side::Server | Side::Rsp => 500..=504,
+            };
+            assert!(statuses.contains(&end.unanswered()), "{}", end.text());
         }
     }
 

@@ -165,6 +165,11 @@ impl Failure {
         }
     }
 
+    /// What was wrong with a message that could not be accepted, where its end alone does not tell.
+    pub fn detail(self) -> Option<&'static str> {
+        matches!(self.end(), End::BadRequest | End::ServerBadResponse).then(|| self.text())
+    }
+
     pub fn side(self) -> Side {
         self.end().side()
     }

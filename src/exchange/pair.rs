@@ -108,6 +108,8 @@ pub struct Exchange {
     pub end: End,
     /// How far it had come by then.
     pub phase: Phase,
+    /// What went wrong, where anything did.
+    pub failure: Option<Failure>,
     pub times: Times,
     pub sent: u64,
     pub received: u64,
@@ -147,6 +149,7 @@ impl Exchange {
             status,
             end,
             phase,
+            failure,
             times,
             sent,
             received,
@@ -157,7 +160,7 @@ impl Exchange {
         *request = if whole { RequestHalf::Done } else { RequestHalf::Body };
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };
-        (*end, *phase) = (End::default(), Phase::default());
+        (*end, *phase, *failure) = (End::default(), Phase::default(), None);
         (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
         (*asked_for_body, *begun, *close_client, *ends_with_response) = (None, false, false, false);
         (*interim, *closed, *status, *retries) = (0, 0, 0, 0);
@@ -291,10 +294,15 @@ impl Exchange {
 
     /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer
     /// that tells it) is a consequence and does not replace it.
-    pub fn ends(&mut self, end: End, phase: Phase) {
+    pub fn ends(&mut self, failure: Failure, phase: Phase) {
         if self.end.is_normal() {
-            (self.end, self.phase) = (end, phase);
+            (self.end, self.phase, self.failure) = (failure.end(), phase, Some(failure));
         }
+    }
+
+    /// The status for the log, which is never none: where nobody was answered, the end has one.
+    pub fn logged_status(&self) -> u16 {
+        if self.status == 0 { self.end.unanswered() } else { self.status }
     }
 
     /// Nothing more will be read from the server nor sent to it.

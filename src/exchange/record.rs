@@ -29,7 +29,7 @@ impl Default for Times {
 pub struct Record<'a> {
     pub client: Option<IpAddr>,
     pub client_port: u16,
-    /// 0 if no response was begun.
+    /// What the client was answered, or what stands for that where it was not.
     pub status: u16,
     pub end: End,
     /// How far it had come, where it did not end well.
@@ -43,8 +43,9 @@ pub struct Record<'a> {
     pub sent: u64,
     /// Body bytes received from the client.
     pub received: u64,
-    /// Empty where unknown.
+    /// Empty where unknown, as of a request that could not be read.
     pub method: &'a [u8],
+    /// Of a request that could not be read: its first line, as far as it came.
     pub target: &'a [u8],
     pub host: &'a [u8],
     pub referer: &'a [u8],
@@ -52,15 +53,18 @@ pub struct Record<'a> {
     pub pool: &'a [u8],
     pub server: &'a [u8],
     pub id: &'a [u8],
+    /// What was wrong with a message that was not accepted.
+    pub detail: &'a [u8],
 }
 
-const TEXTS: usize = 8;
+const TEXTS: usize = 9;
 /// A text longer than this is cut in the log.
 const TEXT_MAX: usize = u16::MAX as usize;
 
 impl<'a> Record<'a> {
     fn texts(&self) -> [&'a [u8]; TEXTS] {
-        [self.method, self.target, self.host, self.referer, self.user_agent, self.pool, self.server, self.id]
+        let Record { method, target, host, referer, user_agent, pool, server, id, detail, .. } = *self;
+        [method, target, host, referer, user_agent, pool, server, id, detail]
     }
 
     /// Appends the record to a batch.
@@ -105,13 +109,7 @@ impl<'a> Record<'a> {
         };
         let sent = u64::from_le_bytes(take(&mut rest)?);
         let received = u64::from_le_bytes(take(&mut rest)?);
-        let mut texts: [&[u8]; TEXTS] = [&[]; TEXTS];
-        for text in &mut texts {
-            let len = u16::from_le_bytes(take(&mut rest)?) as usize;
-            let (this, after) = rest.split_at_checked(len)?;
-            (*text, rest) = (this, after);
-        }
-        let [method, target, host, referer, user_agent, pool, server, id] = texts;
+        let [method, target, host, referer, user_agent, pool, server, id, detail] = take_texts(&mut rest)?;
         *batch = rest;
         Some(Record {
             client,
@@ -132,6 +130,7 @@ impl<'a> Record<'a> {
             pool,
             server,
             id,
+            detail,
         })
     }
 }
@@ -142,6 +141,15 @@ fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
         6 => Some(IpAddr::V6(Ipv6Addr::from(octets))),
         _ => None,
     }
+}
+
+fn take_texts<'a>(rest: &mut &'a [u8]) -> Option<[&'a [u8]; TEXTS]> {
+    let mut texts: [&[u8]; TEXTS] = [&[]; TEXTS];
+    for text in &mut texts {
+        let len = u16::from_le_bytes(take(rest)?) as usize;
+        (*text, *rest) = rest.split_at_checked(len)?;
+    }
+    Some(texts)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -174,6 +182,7 @@ mod tests {
             pool: b"web",
             server: b"127.0.0.1:83",
             id: b"x",
+            detail: b"",
         }
     }
 
@@ -186,7 +195,7 @@ mod tests {
             phase: Phase::Tunnel,
             ..record(b"/2")
         };
-        let third = Record { client: None, ..record(b"") };
+        let third = Record { client: None, method: b"", detail: b"malformed", ..record(b"GET") };
         for r in [record(b"/1"), second, third] {
             r.write(&mut batch);
         }

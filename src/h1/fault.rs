@@ -36,6 +36,16 @@ pub(super) fn of_response(flaw: Flaw, raw: &[u8]) -> Fault {
     }
 }
 
+/// What begins with a byte that no request begins with. 22 is a handshake record, with which every TLS connection
+/// begins (RFC 8446 section 5.1).
+#[cold]
+pub(super) fn of_no_request(input: &[u8]) -> Fault {
+    match input {
+        [22, ..] => Fault::TlsHello,
+        _ => Fault::StartLine,
+    }
+}
+
 /// Which part of a status line is the bad one: version SP status, perhaps SP reason.
 fn status_line_fault(line: &[u8]) -> Fault {
     match line.split_first_chunk() {

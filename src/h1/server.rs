@@ -5,7 +5,7 @@ use super::frame::Frame;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
 use super::reading::Reading;
-use super::{body, framing, head, limits, scan};
+use super::{body, fault, framing, head, limits, scan};
 use crate::http::{
     Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink, Version,
 };
@@ -61,7 +61,7 @@ impl Server {
     ) -> Result<Option<Decoded>, Fault> {
         // What cannot become a request (a TLS hello, say) is not waited for.
         if input.first().is_some_and(|first| !TOKEN.has(*first) && !matches!(first, b'\r' | b'\n')) {
-            return Err(Fault::StartLine);
+            return Err(fault::of_no_request(input));
         }
         // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
         if scanned == 0

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Fault {
     /// Start line that is not one (RFC 9112 sections 3 and 4).
     StartLine,
+    /// The beginning of a TLS connection where plain HTTP is spoken.
+    TlsHello,
     /// Request target that is empty, not of an allowed form, or has bytes that no target may have.
     Target,
     /// Target longer than the head limit by itself: 414.
@@ -50,6 +52,7 @@ impl Fault {
     pub fn text(self) -> &'static str {
         match self {
             Fault::StartLine => "malformed start line",
+            Fault::TlsHello => "TLS hello on a plain HTTP port",
             Fault::Target => "malformed request target",
             Fault::TargetTooLong => "request target too long",
             Fault::Version => "unsupported HTTP version",

@@ -36,7 +36,7 @@ impl<N: Network> Core<N> {
     /// The response, or the request's body behind it, is cut: the client gets what came before its connection ends.
     fn deliver(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         let lane = &mut self.lanes[lane as usize];
-        lane.exchange.ends(failure.end(), phase);
+        lane.exchange.ends(failure, phase);
         lane.exchange.cut_response();
         lane.answer = None;
         Step::Again
@@ -50,7 +50,7 @@ impl<N: Network> Core<N> {
     /// Tells the client what went wrong.
     #[cold]
     pub(super) fn answer_failure(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
-        self.lanes[lane as usize].exchange.ends(failure.end(), phase);
+        self.lanes[lane as usize].exchange.ends(failure, phase);
         if failure.end() == End::BadRequest || self.lanes[lane as usize].exchange.request == RequestHalf::Body
         {
             self.lanes[lane as usize].exchange.close_client = true;
@@ -178,7 +178,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(super) fn cut(&mut self, lane: u32, failure: Failure, phase: Phase) -> Step {
         let x = &mut self.lanes[lane as usize].exchange;
-        x.ends(failure.end(), phase);
+        x.ends(failure, phase);
         let (begun, key) = (x.begun, self.lanes[lane as usize].client);
         self.detach(lane);
         // Nobody waits any more for what the kernel holds of it; and where only the connection's end marks the
@@ -253,7 +253,7 @@ impl<N: Network> Core<N> {
         let record = Record {
             client: x.client.map(|client| client.ip().to_canonical()),
             client_port: x.client.map_or(0, |client| client.port()),
-            status: x.status,
+            status: x.logged_status(),
             end: x.end,
             phase: x.phase,
             version: version_of(x),
@@ -269,6 +269,7 @@ impl<N: Network> Core<N> {
             pool: pool.map_or(b"", |p| p.name.as_bytes()),
             server: server.map_or(b"", |s| s.name.as_bytes()),
             id: x.id.as_bytes(),
+            detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
         };
         record.write(access.buffer());
         access.note();

@@ -15,6 +15,8 @@ use crate::script;
 /// A head whose storage grew beyond this is not kept for the next request.
 const SPARE_HEAD_BYTES: usize = 8 * 1024;
 const SPARE_LANES: usize = 64;
+/// So much is kept of the first line of a request that could not be read, for the log.
+const LOGGED_LINE: usize = 256;
 
 impl<N: Network> Core<N> {
     /// A client without an exchange: is there a head?
@@ -78,7 +80,7 @@ impl<N: Network> Core<N> {
         if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
             return self.close_client(key);
         }
-        let lane = self.open_empty_lane(key);
+        let lane = self.open_unread_lane(key);
         self.cut(lane, Failure::RequestGone, Phase::Request)
     }
 
@@ -142,7 +144,7 @@ impl<N: Network> Core<N> {
     /// A head that cannot be read still gets an answer and a line in the log.
     #[cold]
     fn refuse(&mut self, key: u32, fault: Fault) -> Step {
-        let lane = self.open_empty_lane(key);
+        let lane = self.open_unread_lane(key);
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
@@ -152,7 +154,7 @@ impl<N: Network> Core<N> {
     /// The head did not arrive in time.
     #[cold]
     pub(super) fn refuse_late(&mut self, key: u32) -> Step {
-        let lane = self.open_empty_lane(key);
+        let lane = self.open_unread_lane(key);
         let x = &mut self.lanes[lane as usize].exchange;
         x.close_client = true;
         x.request = RequestHalf::Body;
@@ -172,10 +174,13 @@ impl<N: Network> Core<N> {
         lane
     }
 
-    /// The same for a request that could not be read.
-    fn open_empty_lane(&mut self, key: u32) -> u32 {
+    /// The same for a request that could not be read: what is known of it is its first line.
+    #[cold]
+    fn open_unread_lane(&mut self, key: u32) -> u32 {
         let lane = self.open_lane(key, true);
-        self.lanes[lane as usize].exchange.head = RequestHead::default();
+        let mut head = RequestHead::default();
+        head.target = head.fields.store(first_line(self.clients[key].input.bytes()));
+        self.lanes[lane as usize].exchange.head = head;
         lane
     }
 
@@ -213,4 +218,10 @@ impl<N: Network> Core<N> {
         }
         self.close_client(key)
     }
+}
+
+/// What came of a request's first line, up to a bound.
+fn first_line(input: &[u8]) -> &[u8] {
+    let end = input.iter().take(LOGGED_LINE).position(|byte| matches!(byte, b'\r' | b'\n'));
+    &input[..end.unwrap_or(input.len().min(LOGGED_LINE))]
 }

@@ -164,14 +164,72 @@ fn a_client_that_leaves_within_its_head_is_logged_and_one_that_said_nothing_is_n
 }
 
 #[test]
-fn a_request_that_could_not_be_read_logs_a_dash_for_what_is_unknown() {
+fn a_request_that_could_not_be_read_logs_its_first_line_and_why_it_was_refused() {
     let origin = Origin::named("never");
+    let (combined, rsp) =
+        (with_log(&origin.address, "\"-\""), with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }"));
+    for (sent, line, why) in [
+        ("\x01\x02\"\x03\r\n\r\n", "\\x01\\x02\\x22\\x03", "malformed start line"),
+        ("GET /a HTTP/1.1\r\nHost : a\r\n\r\n", "GET /a HTTP/1.1", "malformed header field"),
+        ("GET /a HTTP/3.0\r\nHost: a\r\n\r\n", "GET /a HTTP/3.0", "unsupported HTTP version"),
+        ("\x16\x03\x01\x02\0\x01", "\\x16\\x03\\x01\\x02\\x00\\x01", "TLS hello on a plain HTTP port"),
+    ] {
+        for running in [&combined, &rsp] {
+            let before = running.output().len();
+            let status = Client::connect(running.address()).send(sent).response().status();
+            until("its line is written", || running.output()[before..].ends_with('\n'));
+            let logged = running.output()[before..].trim_end().to_string();
+            if std::ptr::eq(running, &raw const rsp) {
+                assert!(logged.contains(&format!(" request=\"{line}\" host=- status={status} ")), "{logged}");
+                assert!(logged.ends_with(&format!(" end=client-bad-request detail=\"{why}\"")), "{logged}");
+            } else {
+                let [request, logged_status, _, referer, agent] = parse_combined(&logged);
+                assert_eq!((request.as_str(), logged_status), (line, status.to_string()));
+                assert_eq!((referer.as_str(), agent.as_str()), ("-", why));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_got_no_answer_has_a_status_that_says_whose_doing_it_was() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.wait_for_end();
+    });
     let rsp = with_log(&origin.address, "\"-\"");
-    Client::connect(rsp.address()).send("\x01\x02\x03\r\n\r\n").response();
-    rsp.wait_for_output("\n");
-    let [request, status, _, referer, agent] = parse_combined(rsp.output().trim_end());
-    assert_eq!((request.as_str(), status.as_str()), ("-", "400"));
-    assert_eq!((referer.as_str(), agent.as_str()), ("-", "-"));
+    let mut leaving = Client::connect(rsp.address());
+    leaving.ask("/leaves");
+    origin.wait_for_requests(1);
+    leaving.wire.reset_on_close();
+    drop(leaving);
+    rsp.wait_for_output("\"GET /leaves HTTP/1.1\" 499 0 ");
+    let mut uploading = Client::connect(rsp.address());
+    uploading.send("POST /uploads HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\npart");
+    until("the upload reached the origin", || origin.head_count() == 2);
+    uploading.wire.reset_on_close();
+    drop(uploading);
+    rsp.wait_for_output("\"POST /uploads HTTP/1.1\" 400 0 ");
+    Client::connect(rsp.address()).send("GET /cut HTTP/1.1\r\nHost:").wire.finish_sending();
+    rsp.wait_for_output("\"GET /cut HTTP/1.1\" 400 0 ");
+    let mut waiting = Client::connect(rsp.address());
+    waiting.ask("/stopped");
+    origin.wait_for_requests(2);
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_log("Stopping: ");
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_output("\"GET /stopped HTTP/1.1\" 503 0 ");
+}
+
+#[test]
+fn a_response_that_could_not_be_read_says_what_was_wrong_with_it() {
+    let origin = Origin::run(|visit| {
+        visit.request();
+        visit.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
+    });
+    let rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
+    assert_eq!(get(rsp.address(), "/").status(), 502);
+    rsp.wait_for_output(" end=server-bad-response detail=\"malformed start line\"\n");
 }
 
 #[test]

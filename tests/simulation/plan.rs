@@ -358,10 +358,11 @@ impl Ledger {
         self.entry(id).body_seen = true;
     }
 
-    /// What the access log says of a request whose target could be read.
+    /// What the access log says of a request. It has a status, whatever its end.
     pub fn recorded(&mut self, record: &Record) {
+        assert!((101..1000).contains(&record.status), "{record:?}");
         let Some(id) = std::str::from_utf8(record.target).ok().and_then(|t| t.strip_prefix('/')) else {
-            return assert!(!self.honest && record.target.is_empty(), "{record:?}");
+            return assert!(!self.honest && record.method.is_empty(), "{record:?}");
         };
         let id = id.parse().expect("a target of ours");
         let (honest, reply) = (self.honest, self.reply(id, 1));

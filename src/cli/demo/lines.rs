@@ -20,7 +20,7 @@ pub fn line(names: Vec<(String, &'static str)>, colours: bool) -> Line {
             "{:>8.1}s   {:<32} {colour}{:>6}{plain}  {:<8} {:>11} {:>9}{}",
             record.times.start as f64 / 1e6,
             request(record),
-            status(record),
+            record.status,
             server(record, &names),
             size(record.sent),
             duration(record.times.end),
@@ -50,10 +50,6 @@ fn request(record: &Record<'_>) -> String {
         text.extend_from_slice(b"..");
     }
     String::from_utf8_lossy(&text).into_owned()
-}
-
-fn status(record: &Record<'_>) -> String {
-    if record.status == 0 { "-".into() } else { record.status.to_string() }
 }
 
 fn server<'a>(record: &Record<'_>, names: &'a [(String, &'static str)]) -> &'a str {
@@ -113,6 +109,7 @@ mod tests {
             pool: b"",
             server: b"127.0.0.1:4001",
             id: b"",
+            detail: b"",
         }
     }
 
@@ -139,7 +136,7 @@ mod tests {
         let big = Times { end: 16_000_000, ..record().times };
         let retried = Record { retries: 1, sent: 67_108_864, times: big, ..record() };
         assert!(text(retried, false).ends_with("64.0 MiB    16.0 s  after 1 retry\n"));
-        let cut = Record { status: 0, end: End::ClientCutRequest, method: b"", server: b"", ..record() };
+        let cut = Record { status: 400, end: End::ClientCutRequest, method: b"", server: b"", ..record() };
         assert!(text(cut, false).ends_with("client-cut-request\n"));
         assert!(text(Record { status: 502, ..record() }, true).contains("\x1b[31m   502\x1b[0m"));
     }

@@ -184,10 +184,10 @@ fn malformed_start_lines_are_refused() {
             "GE(T / HTTP/1.1\r\nHost: a",
             "G\u{e4}T / HTTP/1.1\r\nHost: a",
             "GET\t/ HTTP/1.1\r\nHost: a",
-            "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}",
             "{\"json\": 1}",
         ],
     );
+    refused("TlsHello", &["\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}"]);
     refused(
         "Version",
         &[
