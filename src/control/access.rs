@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
+use crate::base::rarely::Rarely;
 use crate::config::LogTarget;
 use crate::control::clock::Clock;
 use crate::control::lines::Line;
-use crate::control::losses::Losses;
 use crate::control::output::Output;
 use crate::exchange::record::Record;
 
@@ -50,7 +50,7 @@ pub fn start(
         line,
         clock,
         reopen: reopen.clone(),
-        losses: Losses::default(),
+        losses: Rarely::default(),
         lines: Vec::new(),
     };
     thread::Builder::new().name("access-log".into()).spawn(move || {
@@ -81,7 +81,8 @@ struct Writer {
     line: Line,
     clock: Clock,
     reopen: Arc<AtomicBool>,
-    losses: Losses,
+    /// Lines that the queue had no room for.
+    losses: Rarely,
     /// The text of one batch, kept for the next.
     lines: Vec<u8>,
 }
@@ -96,19 +97,22 @@ impl Writer {
             if self.reopen.swap(false, Ordering::Acquire) {
                 self.output.reopen();
             }
-            let lost = self.losses.due(self.receiver.dropped(), Instant::now());
+            self.losses.note_total(self.receiver.dropped());
+            let lost = self.losses.due(self.now());
             self.report(lost);
         }
-        let lost = self.losses.rest(self.receiver.dropped());
+        self.losses.note_total(self.receiver.dropped());
+        let lost = self.losses.rest();
         self.report(lost);
     }
 
     /// The next batch, or nothing when a report of losses is due first; an error once the queue is closed.
     fn next(&mut self) -> Result<Option<Batch>, RecvTimeoutError> {
-        let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
+        self.losses.note_total(self.receiver.dropped());
+        let Some(due_at) = self.losses.due_at() else {
             return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
         };
-        match self.receiver.recv_timeout(wait) {
+        match self.receiver.recv_timeout(Duration::from_micros(due_at.saturating_sub(self.now()))) {
             Ok(batch) => Ok(Some(batch)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(closed) => Err(closed),
@@ -128,6 +132,10 @@ impl Writer {
         self.lines.shrink_to(8 * BATCH_SIZE);
     }
 
+    fn now(&self) -> u64 {
+        self.clock.zero.elapsed().as_micros() as u64
+    }
+
     fn report(&self, lost: Option<u64>) {
         if let Some(lost) = lost {
             log::warn!("access log: {lost} lines were lost, it could not be written fast enough");
@@ -137,6 +145,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::exchange::record::{End, Phase, Times};
 

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
+use crate::base::rarely::Rarely;
 use crate::control::clock::{self, Stamp};
 use crate::control::escape;
-use crate::control::losses::Losses;
 
 const DEPTH: usize = 1024;
 const LINE: usize = 256;
@@ -34,7 +34,7 @@ pub fn start(default_level: &str) -> io::Result<ErrorLog> {
     let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
     let closing = Arc::new(AtomicBool::new(false));
     let (ends, ended) = mpsc::channel::<()>();
-    let writer = Writer { receiver, closing: closing.clone(), losses: Losses::default(), to: io::stderr() };
+    let writer = Writer::new(receiver, closing.clone(), io::stderr());
     thread::Builder::new().name("error-log".into()).spawn(move || {
         writer.run();
         drop(ends);
@@ -102,18 +102,25 @@ impl Write for Inlet {
 struct Writer<W> {
     receiver: Receiver,
     closing: Arc<AtomicBool>,
-    losses: Losses,
+    /// Lines that the queue had no room for, and the zero of the clock that says when to speak of them.
+    losses: Rarely,
+    zero: Instant,
     to: W,
 }
 
 impl<W: Write> Writer<W> {
+    fn new(receiver: Receiver, closing: Arc<AtomicBool>, to: W) -> Writer<W> {
+        Writer { receiver, closing, losses: Rarely::default(), zero: Instant::now(), to }
+    }
+
     fn run(mut self) {
         while let Ok(line) = self.next() {
             if let Some(line) = line {
                 self.put(&line);
                 self.receiver.recycle(line);
             }
-            let lost = self.losses.due(self.receiver.dropped(), Instant::now());
+            self.losses.note_total(self.receiver.dropped());
+            let lost = self.losses.due(self.now());
             self.report(lost);
             if self.closing.load(Ordering::Acquire) {
                 break;
@@ -122,19 +129,25 @@ impl<W: Write> Writer<W> {
         while let Some(line) = self.receiver.try_recv() {
             self.put(&line);
         }
-        let lost = self.losses.rest(self.receiver.dropped());
+        self.losses.note_total(self.receiver.dropped());
+        let lost = self.losses.rest();
         self.report(lost);
     }
 
     fn next(&mut self) -> Result<Option<Batch>, RecvTimeoutError> {
-        let Some(wait) = self.losses.wait(self.receiver.dropped(), Instant::now()) else {
+        self.losses.note_total(self.receiver.dropped());
+        let Some(due_at) = self.losses.due_at() else {
             return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
         };
-        match self.receiver.recv_timeout(wait) {
+        match self.receiver.recv_timeout(Duration::from_micros(due_at.saturating_sub(self.now()))) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(closed) => Err(closed),
         }
+    }
+
+    fn now(&self) -> u64 {
+        self.zero.elapsed().as_micros() as u64
     }
 
     /// Where standard error is gone there is nobody left to tell.
@@ -200,8 +213,7 @@ mod tests {
         let (nudge, closing) = (receiver.nudge().unwrap(), Arc::new(AtomicBool::new(false)));
         let terminal = Terminal::default();
         let held_up = terminal.0.lock().unwrap();
-        let writer =
-            Writer { receiver, closing: closing.clone(), losses: Losses::default(), to: terminal.clone() };
+        let writer = Writer::new(receiver, closing.clone(), terminal.clone());
         let running = thread::spawn(move || writer.run());
         let mut inlet = Inlet(sender);
         for i in 0..100 {

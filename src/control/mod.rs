@@ -10,7 +10,6 @@ pub mod failure;
 pub mod lines;
 pub mod run;
 
-mod losses;
 mod output;
 mod running;
 mod shortfalls;
