@@ -9,7 +9,7 @@ use std::io;
 use super::end::{End, Side};
 use crate::http::Fault;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Failure {
     ClientGone,
     RequestCut,

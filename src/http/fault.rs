@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
     /// Start line that is not one (RFC 9112 sections 3 and 4).
     StartLine,

@@ -14,6 +14,7 @@ use slab::Slab;
 use super::connection::Connection;
 use super::crowd::Crowd;
 use super::ends::{client_gone, has_left};
+use super::gateway_errors::GatewayErrors;
 use super::pipes::Pipes;
 use super::private::Kept;
 use super::proxied::ProxyRefusals;
@@ -26,7 +27,6 @@ use super::turn::Stopwatch;
 use super::waits::Waits;
 use crate::base::batch;
 use crate::base::buffer::Pool;
-use crate::base::rarely::Rarely;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
@@ -63,8 +63,7 @@ pub struct Core<N: Network> {
     pub(super) access: Option<batch::Sender>,
     pub(super) proxy_refusals: ProxyRefusals,
     pub(super) crowd: Crowd,
-    /// Requests for which there was no descriptor.
-    pub(super) shortages: Rarely,
+    pub(super) gateway_errors: GatewayErrors,
     pub(super) tally: Arc<Tally>,
     pub(super) stopwatch: Stopwatch,
     /// Connections whose turn it is.
@@ -119,7 +118,7 @@ impl<N: Network> Core<N> {
             access,
             proxy_refusals: ProxyRefusals::default(),
             crowd: Crowd::default(),
-            shortages: Rarely::default(),
+            gateway_errors: GatewayErrors::default(),
             tally: Arc::default(),
             stopwatch,
             queue: Vec::new(),
@@ -131,6 +130,7 @@ impl<N: Network> Core<N> {
     /// Has in common with the other workers what the process has once.
     pub(super) fn share(&mut self, seat: &Seat) {
         self.crowd = seat.crowd();
+        self.gateway_errors = seat.gateway_errors();
         self.others = seat.count() > 1;
         self.tools.pipes.share(seat.count());
         self.tools.router.pools.share_pauses(seat.pauses());

@@ -6,7 +6,6 @@ use std::io;
 use super::connection::{Connection, OutputSink};
 use super::core::{Core, Step};
 use super::sides::{BackendSide, BackendState};
-use crate::base::counted::counted;
 use crate::base::reason::reason;
 use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
@@ -42,7 +41,7 @@ impl<N: Network> Core<N> {
                     self.attach(lane, backend, false);
                     return self.wait(lane);
                 }
-                Err(error) if net::is_shortage(&error) => return self.fail_short(lane, &error),
+                Err(error) if net::is_shortage(&error) => return self.fail_short(lane),
                 Err(error) => self.note_refusal(lane, &error),
             }
         }
@@ -63,7 +62,7 @@ impl<N: Network> Core<N> {
                 self.attach(lane, backend, false);
                 self.wait(lane)
             }
-            Err(error) if net::is_shortage(&error) => self.fail_short(lane, &error),
+            Err(error) if net::is_shortage(&error) => self.fail_short(lane),
             Err(error) => {
                 self.note_refusal(lane, &error);
                 self.dial(lane)
@@ -73,17 +72,10 @@ impl<N: Network> Core<N> {
 
     /// No descriptor for the connection: our own trouble, which says nothing about the server.
     #[cold]
-    fn fail_short(&mut self, lane: u32, error: &io::Error) -> Step {
+    fn fail_short(&mut self, lane: u32) -> Step {
         if self.others && self.put_off(lane, OTHERS_GIVE_BACK) {
             self.note_full_queue(lane);
             return self.wait(lane);
-        }
-        if let Some(n) = self.shortages.count(self.tools.now) {
-            log::error!(
-                "{} got a 503, no connection to a server could be opened: {}",
-                counted(n, "request"),
-                reason(error)
-            );
         }
         self.answer_failure(lane, Failure::NoDescriptors, Phase::Connect)
     }

@@ -131,10 +131,12 @@ impl EventLoop {
             self.give_places_back();
             self.core.tell_counts();
             self.send_access(now);
+            self.core.report();
             self.trim(now);
             if self.is_over(now) {
                 self.core.stop();
                 self.core.flush_access();
+                self.core.report_rest();
                 return Ok(());
             }
         }
@@ -151,7 +153,7 @@ impl EventLoop {
         }
     }
 
-    /// Until the first of: a turn that waits, a timer, access records to be sent, accepting again.
+    /// Until the first of: a turn that waits, a timer, something to report, access records to be sent, accepting again.
     fn timeout(&self) -> Option<Duration> {
         if self.core.has_turns() {
             return Some(Duration::ZERO);
@@ -159,6 +161,7 @@ impl EventLoop {
         let never = u64::MAX;
         let drained_by = self.draining.map_or(never, Draining::until);
         let mut first = self.core.next_timer().unwrap_or(never).min(drained_by);
+        first = first.min(self.core.report_at());
         if self.can_accept() {
             first = first.min(self.seat.accept_after());
         }

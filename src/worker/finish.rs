@@ -55,6 +55,9 @@ impl<N: Network> Core<N> {
         {
             self.lanes[lane as usize].exchange.close_client = true;
         }
+        if matches!(failure.status(), 502..=504) {
+            self.note_gateway_error(lane, failure);
+        }
         let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
         self.answer(lane, &body)
     }

@@ -17,6 +17,7 @@
 //! - `splice`, `pipes`: large bodies past this process
 //! - `finish`     every end, and its record
 //! - `script_errors` the script's failures in the log, and not too often
+//! - `gateway_errors` the same of requests that had to be answered with 502, 503 or 504
 //! - `linger`     the close that lets a client read its last answer
 //! - `pace`       who sends or takes too little
 //! - `ready`      a worker before it runs
@@ -44,6 +45,7 @@ mod ends;
 mod event_loop;
 mod finish;
 mod full_queue;
+mod gateway_errors;
 mod guard;
 mod linger;
 mod pace;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use mio::Waker;
 
 use super::crowd::Crowd;
+use super::gateway_errors::GatewayErrors;
 use crate::balance::{Board, Pause, Pools, Row};
 use crate::base::rarely::Rarely;
 use crate::base::reason::reason;
@@ -38,6 +39,7 @@ struct Shared {
     /// When one lacked descriptors for connections to servers and asked the others for theirs.
     called: AtomicU64,
     crowd: Crowd,
+    gateway_errors: GatewayErrors,
     reserve: Reserve,
     pauses: Vec<Arc<Pause>>,
     board: Arc<Board>,
@@ -70,6 +72,7 @@ pub fn seats(workers: usize, config: &Config) -> Vec<Seat> {
         accept_after: AtomicU64::new(0),
         called: AtomicU64::new(0),
         crowd: Crowd::default(),
+        gateway_errors: GatewayErrors::default(),
         reserve: Reserve::default(),
         pauses: Pools::pauses(config),
         board: Arc::new(Board::new(workers, config.pools.iter().map(|pool| pool.servers.len()).sum())),
@@ -90,6 +93,10 @@ impl Seat {
 
     pub fn crowd(&self) -> Crowd {
         self.shared.crowd.clone()
+    }
+
+    pub fn gateway_errors(&self) -> GatewayErrors {
+        self.shared.gateway_errors.shared()
     }
 
     pub fn reserve(&self) -> Reserve {

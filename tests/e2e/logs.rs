@@ -1,5 +1,7 @@
 //! The access log in both formats, and a log of errors that never has a line a request.
 
+use std::time::Instant;
+
 use crate::support::*;
 
 fn with_log(origin: &str, setting: &str) -> Rsp {
@@ -242,6 +244,48 @@ fn a_hostile_request_cannot_forge_a_line() {
     let output = rsp.output();
     assert_eq!(output.lines().count(), 1);
     assert!(!output.contains('\u{1b}'), "{output:?}");
+}
+
+/// The numbers of the lines of the log that say so, in which they stand behind `before`.
+fn numbers(log: &str, before: &str) -> Vec<u64> {
+    let behind = log.lines().filter_map(|line| line.split_once(before)).map(|(_, rest)| rest);
+    behind.map(|rest| rest.split(' ').next().unwrap_or_default().parse().expect("a number")).collect()
+}
+
+#[test]
+fn requests_that_had_to_be_answered_502_are_few_lines_for_each_pool_and_reason_with_how_many() {
+    for workers in [1, 2] {
+        let (refusing, closing) = (RefusingAddress::new(), Origin::run(|visit| _ = visit.request()));
+        let config = format!(
+            "local closing = rsp.pool {{ name = 'closing', servers = {{ {{ {:?}, name = 'app1' }} }} }}
+             local dead = rsp.pool {{ name = 'dead', servers = {{ {:?} }} }}
+             rsp.on_request(function(req) return req.path == '/dead' and dead or closing end)
+             rsp.settings {{ workers = {workers} }}",
+            closing.address, refusing.address
+        );
+        let (mut rsp, since) = (Rsp::start(&on_any_port(&config)), Instant::now());
+        for _ in 0..50 {
+            for path in ["/dead", "/closing"] {
+                assert_eq!(get(rsp.address(), path).status(), 502);
+            }
+        }
+        rsp.wait_for_log(
+            "pool dead: 1 request answered with 502, server-refused: no server accepted the connection",
+        );
+        rsp.wait_for_log(
+            "pool closing: 1 request answered with 502, server-closed: the server closed the connection",
+        );
+        rsp.signal(libc::SIGTERM);
+        rsp.wait_for_exit();
+        let log = rsp.log();
+        for pool in ["pool dead: ", "pool closing: "] {
+            let told = numbers(&log, pool);
+            // And one for each worker when it stops.
+            assert!(told.len() as u64 <= 1 + workers + since.elapsed().as_secs() / 10, "{log}");
+            assert_eq!(told.iter().sum::<u64>(), 50, "{log}");
+        }
+        assert!(log.contains("(the last one's server: app1)"), "{log}");
+    }
 }
 
 #[test]
