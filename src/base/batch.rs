@@ -27,7 +27,27 @@ pub fn queues(producers: usize, depth: usize, batch_size: usize) -> (Vec<Sender>
 fn inlet(depth: usize, batch_size: usize) -> (SyncSender<Batch>, Receiver) {
     let (full, filled) = mpsc::sync_channel(depth);
     let nudge = Some(Nudge { full: full.clone() });
-    (full, Receiver { filled, emptied: Vec::new(), nudge, batch_size, dropped: Arc::default() })
+    (full, Receiver { filled, emptied: Vec::new(), nudge, batch_size, counts: Arc::default() })
+}
+
+/// Records of all senders of a queue, for whoever wants to know what became of them.
+#[derive(Default, Debug)]
+pub struct Counts {
+    /// In batches that the queue took.
+    taken: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    /// Lost so far because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Sent so far, lost or not.
+    pub fn sent(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed) + self.dropped()
+    }
 }
 
 /// Records, and whose buffer they stand in. Without any if it was only a nudge.
@@ -54,8 +74,7 @@ pub struct Sender {
     buffer: Vec<u8>,
     records: u64,
     batch_size: usize,
-    /// Of all senders of the queue.
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Sender {
@@ -108,7 +127,7 @@ impl Sender {
             Ok(()) => {
                 let fresh = || Vec::with_capacity(self.batch_size);
                 self.buffer = self.empty.try_recv().unwrap_or_else(|_| fresh());
-                self.records = 0;
+                self.counts.taken.fetch_add(std::mem::take(&mut self.records), Ordering::Relaxed);
                 true
             }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
@@ -120,12 +139,7 @@ impl Sender {
 
     fn lose(&mut self) {
         self.buffer.clear();
-        self.dropped.fetch_add(std::mem::take(&mut self.records), Ordering::Relaxed);
-    }
-
-    /// Records lost so far; shared with the receiver.
-    pub fn dropped(&self) -> Arc<AtomicU64> {
-        self.dropped.clone()
+        self.counts.dropped.fetch_add(std::mem::take(&mut self.records), Ordering::Relaxed);
     }
 }
 
@@ -143,7 +157,7 @@ pub struct Receiver {
     emptied: Vec<SyncSender<Vec<u8>>>,
     nudge: Option<Nudge>,
     batch_size: usize,
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Receiver {
@@ -152,8 +166,8 @@ impl Receiver {
         let (emptied, empty) = mpsc::sync_channel(depth + 2);
         self.emptied.push(emptied);
         let (number, batch_size) = (self.emptied.len() - 1, self.batch_size);
-        let (buffer, dropped) = (Vec::with_capacity(batch_size), self.dropped.clone());
-        Sender { full, empty, number, buffer, records: 0, batch_size, dropped }
+        let (buffer, counts) = (Vec::with_capacity(batch_size), self.counts.clone());
+        Sender { full, empty, number, buffer, records: 0, batch_size, counts }
     }
 
     /// The means to wake this receiver; to be taken once, before waiting. The queue counts as closed when all
@@ -192,7 +206,12 @@ impl Receiver {
 
     /// Records lost so far because the queue was full.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.counts.dropped()
+    }
+
+    /// What was sent, for others than the receiver to see.
+    pub fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
     }
 }
 
@@ -245,7 +264,8 @@ mod tests {
         assert_eq!(receiver.recv().as_deref(), Some(&b"a"[..]));
         assert!(put(&mut sender, &["e"]));
         assert_eq!(receiver.recv().as_deref(), Some(&b"e"[..]));
-        assert_eq!(sender.dropped().load(Ordering::Relaxed), 3);
+        let counts = receiver.counts();
+        assert_eq!((counts.sent(), counts.dropped()), (5, 3));
     }
 
     #[test]
@@ -328,8 +348,9 @@ mod tests {
     #[test]
     fn a_producer_whose_consumer_is_gone_goes_on() {
         let (mut sender, receiver) = queue(2, 64);
+        let counts = receiver.counts();
         drop(receiver);
         assert!(!put(&mut sender, &["a"]));
-        assert_eq!(sender.dropped().load(Ordering::Relaxed), 1);
+        assert_eq!(counts.dropped(), 1);
     }
 }

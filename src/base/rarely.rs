@@ -65,7 +65,10 @@ mod tests {
         let mut rarely = Rarely::default();
         assert_eq!((rarely.count(5), rarely.due_at()), (Some(1), None));
         assert_eq!((rarely.count(6), rarely.due_at()), (None, Some(PAUSE + 5)));
-        assert_eq!((rarely.due(PAUSE + 4), rarely.due(PAUSE + 5), rarely.due(3 * PAUSE)), (None, Some(1), None));
+        assert_eq!(
+            (rarely.due(PAUSE + 4), rarely.due(PAUSE + 5), rarely.due(3 * PAUSE)),
+            (None, Some(1), None)
+        );
         assert_eq!((rarely.count(3 * PAUSE), rarely.count(3 * PAUSE + 1)), (Some(1), None));
         assert_eq!((rarely.rest(), rarely.rest()), (Some(1), None));
     }

@@ -8,12 +8,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
+use crate::base::batch::{self, Batch, Counts, Nudge, Receiver, Sender};
+use crate::base::counted::counted;
 use crate::base::rarely::Rarely;
 use crate::config::LogTarget;
 use crate::control::clock::Clock;
@@ -30,7 +31,12 @@ pub struct AccessLog {
     nudge: Nudge,
     reopen: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
+    counts: Arc<Counts>,
+    settled: Settled,
 }
+
+/// Lines that are written, or were said to be lost.
+pub type Settled = Arc<AtomicU64>;
 
 /// Opens the log and starts its thread. The senders are for so many workers.
 pub fn start(
@@ -39,10 +45,11 @@ pub fn start(
     clock: Clock,
     workers: usize,
 ) -> io::Result<(Vec<Sender>, AccessLog)> {
-    let output = Output::open(target)?;
+    let settled = Settled::default();
+    let output = Output::open(target, settled.clone())?;
     let (senders, mut receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
     let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
-    let reopen = Arc::new(AtomicBool::new(false));
+    let (reopen, counts) = (Arc::new(AtomicBool::new(false)), receiver.counts());
     let (ends, ended) = mpsc::channel::<()>();
     let writer = Writer {
         receiver,
@@ -50,6 +57,7 @@ pub fn start(
         line,
         clock,
         reopen: reopen.clone(),
+        settled: settled.clone(),
         losses: Rarely::default(),
         lines: Vec::new(),
     };
@@ -57,7 +65,7 @@ pub fn start(
         writer.run();
         drop(ends);
     })?;
-    Ok((senders, AccessLog { nudge, reopen, ended }))
+    Ok((senders, AccessLog { nudge, reopen, ended, counts, settled }))
 }
 
 impl AccessLog {
@@ -68,10 +76,13 @@ impl AccessLog {
     }
 
     /// Waits until all that was sent is written. The workers must have ended, since their senders keep the
-    /// queue open. False if that took longer than `wait`.
-    pub fn close(self, wait: Duration) -> bool {
+    /// queue open. Says how many lines are lost if that takes longer than `wait`.
+    pub fn close(self, wait: Duration) -> Result<(), u64> {
         drop(self.nudge);
-        self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected)
+        match self.ended.recv_timeout(wait) {
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
+            _ => Err(self.counts.sent().saturating_sub(self.settled.load(Ordering::Relaxed))),
+        }
     }
 }
 
@@ -81,6 +92,7 @@ struct Writer {
     line: Line,
     clock: Clock,
     reopen: Arc<AtomicBool>,
+    settled: Settled,
     /// Lines that the queue had no room for.
     losses: Rarely,
     /// The text of one batch, kept for the next.
@@ -104,6 +116,7 @@ impl Writer {
         self.losses.note_total(self.receiver.dropped());
         let lost = self.losses.rest();
         self.report(lost);
+        self.output.end();
     }
 
     /// The next batch, or nothing when a report of losses is due first; an error once the queue is closed.
@@ -120,14 +133,11 @@ impl Writer {
     }
 
     fn write(&mut self, mut batch: &[u8]) {
-        let (zero, mut count) = (self.clock.wall_at_zero(), 0);
+        let zero = self.clock.wall_at_zero();
         while let Some(record) = Record::read(&mut batch) {
             (self.line)(&record, zero + record.times.start, &mut self.lines);
-            count += 1;
         }
-        if count > 0 {
-            self.output.write(&mut self.lines, count);
-        }
+        self.output.write(&self.lines);
         self.lines.clear();
         self.lines.shrink_to(8 * BATCH_SIZE);
     }
@@ -138,7 +148,8 @@ impl Writer {
 
     fn report(&self, lost: Option<u64>) {
         if let Some(lost) = lost {
-            log::warn!("access log: {lost} lines were lost, it could not be written fast enough");
+            self.settled.fetch_add(lost, Ordering::Relaxed);
+            log::warn!("access log: {} lost, it could not be written fast enough", counted(lost, "line"));
         }
     }
 }
@@ -208,11 +219,11 @@ mod tests {
         for i in 2..2_000 {
             send(&mut sender, &format!("/{i}"));
         }
-        let dropped = sender.dropped();
+        let counts = log.counts.clone();
         drop(sender);
-        assert!(log.close(Duration::from_secs(60)));
+        assert_eq!(log.close(Duration::from_secs(60)), Ok(()));
         let lines = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(lines.lines().count() as u64 + dropped.load(Ordering::Relaxed), 1_998);
+        assert_eq!(lines.lines().count() as u64 + counts.dropped(), 1_998);
         assert!(lines.starts_with("/2\n"));
         assert_eq!(std::fs::read(&old).unwrap(), b"/1\n");
         std::fs::remove_dir_all(&folder).unwrap();
@@ -222,7 +233,7 @@ mod tests {
     fn closing_does_not_wait_for_ever() {
         let clock = Clock { zero: Instant::now() };
         let (senders, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock, 1).unwrap();
-        assert!(!log.close(Duration::from_millis(20)), "the sender is still there");
+        assert_eq!(log.close(Duration::from_millis(20)), Err(0), "the sender is still there");
         drop(senders);
     }
 

@@ -76,9 +76,10 @@ fn serve(mut start: Start) -> Result<(), Failure> {
     let site = Site { said: Arc::new(said), config: Arc::new(config), clock, cores, room };
     let outcome = site.serve(start, senders, access.as_ref());
     if let Some(access) = access
-        && !access.close(errors::FLUSH)
+        && let Err(lost) = access.close(errors::FLUSH)
     {
-        log::warn!("access log: the last lines could not be written in time");
+        let lost = counted(lost, "line");
+        log::warn!("access log: {lost} lost, not written within {:?} of the stop", errors::FLUSH);
     }
     outcome
 }

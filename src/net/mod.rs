@@ -16,7 +16,7 @@ pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind, bind_for};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};
-pub use pipe::Pipe;
+pub use pipe::{Pipe, set_blocking};
 pub use shortage::{Reserve, is_shortage};
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

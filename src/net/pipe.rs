@@ -4,6 +4,18 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+/// Lets writes to a file wait that was opened without waiting (O_NONBLOCK).
+pub fn set_blocking(file: &impl AsRawFd) -> io::Result<()> {
+    let fd = file.as_raw_fd();
+    // SAFETY: fcntl(2) takes and gives integers with this command; a bad descriptor is an error.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    // SAFETY: as above.
+    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Asked of the kernel for each pipe; it may give less (pipe(7), pipe-user-pages-soft).
 const CAPACITY: libc::c_int = 256 * 1024;
 

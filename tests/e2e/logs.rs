@@ -1,5 +1,7 @@
 //! The access log in both formats, and a log of errors that never has a line a request.
 
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Instant;
 
 use crate::support::*;
@@ -244,6 +246,48 @@ fn a_hostile_request_cannot_forge_a_line() {
     let output = rsp.output();
     assert_eq!(output.lines().count(), 1);
     assert!(!output.contains('\u{1b}'), "{output:?}");
+}
+
+/// A directory with a pipe of that name.
+fn with_pipe(name: &str) -> Directory {
+    let directory = Directory::new();
+    make_pipe(&directory.join(name));
+    directory
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error_of_the_start_and_not_an_endless_wait() {
+    let directory = with_pipe("log");
+    directory
+        .write("site.lua", format!("{}rsp.settings {{ access_log = 'log' }}", balanced(&["127.0.0.1:1"])));
+    let started = run(directory.path(), &["site.lua"]);
+    assert_eq!(started.code, Some(1), "{started:?}");
+    let said = "cannot open access log log: nobody reads this pipe (start its reader first)";
+    assert!(started.stderr.contains(said), "{started:?}");
+}
+
+#[test]
+fn lines_that_a_pipe_did_not_take_until_the_stop_are_counted() {
+    let (origin, directory) = (Origin::named("ok"), with_pipe("log"));
+    let mut reader = std::fs::OpenOptions::new();
+    let mut reader =
+        reader.read(true).custom_flags(libc::O_NONBLOCK).open(directory.join("log")).expect("a pipe");
+    let config = format!("{}rsp.settings {{ access_log = 'log' }}", balanced(&[&origin.address]));
+    let mut rsp = Rsp::start_in(directory, &config);
+    let mut client = Client::connect(rsp.address());
+    let long = "x".repeat(1_000);
+    for number in 0..300 {
+        client.get(&format!("/{number}/{long}"));
+    }
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    let mut taken = String::new();
+    reader.read_to_string(&mut taken).expect("all that is in the pipe, whose writer is gone");
+    for (number, line) in taken.lines().enumerate() {
+        assert!(line.contains(&format!("\"GET /{number}/{long} HTTP/1.1\" 200 2 ")), "{line}");
+    }
+    let taken = taken.lines().count() as u64;
+    assert_eq!(numbers(&rsp.log(), "access log: "), [300 - taken], "{taken} lines taken: {}", rsp.log());
 }
 
 /// The numbers of the lines of the log that say so, in which they stand behind `before`.

@@ -1,5 +1,10 @@
-//! What the kernel knows of a process: memory, descriptors, time; and signals and limits to it.
+//! What the kernel knows of a process: memory, descriptors, time; signals and limits to it; and named pipes.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::wait::until;
@@ -53,6 +58,29 @@ pub fn limit_descriptors(pid: u32, limit: u64) {
     // SAFETY: `new` is a valid rlimit to read, and no old one is asked for; the process is a child of ours.
     let result = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &new, std::ptr::null_mut()) };
     assert_eq!(result, 0, "cannot limit process {pid}");
+}
+
+/// The same for a program that is to be started with it, whatever this process may open.
+pub fn with_descriptors(mut command: Command, limit: u64) -> Command {
+    let lower = move || {
+        let new = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: `new` is a valid rlimit to read.
+        match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &new) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec there is only a system call, and nothing is allocated.
+    unsafe { command.pre_exec(lower) };
+    command
+}
+
+/// A named pipe.
+pub fn make_pipe(path: &Path) {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: the path is a string that ends with a zero.
+    let result = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+    assert_eq!(result, 0, "cannot make a pipe: {}", std::io::Error::last_os_error());
 }
 
 /// Processor time it has used, in user mode and in the kernel.
