@@ -36,12 +36,13 @@ impl fmt::Display for Failure {
 }
 
 /// What to do where descriptors lack before anybody is served.
-pub const TOO_MANY_WORKERS: &str = " (too many workers for the limit of open files: ulimit -n shows it)";
+pub const TOO_FEW_DESCRIPTORS: &str =
+    " (the limit of open files is too low for so many workers and listeners: ulimit -Hn shows it)";
 
 /// What to do about it, where that is known.
 fn hint(address: &Address, error: &io::Error) -> String {
     if net::is_shortage(error) {
-        return TOO_MANY_WORKERS.into();
+        return TOO_FEW_DESCRIPTORS.into();
     }
     match (address, error.kind()) {
         (Address::Ip(at), ErrorKind::PermissionDenied) if at.port() < 1024 => {
@@ -103,7 +104,7 @@ mod tests {
             "cannot listen on 0.0.0.0:80: Permission denied (ports below 1024 need root or \
              CAP_NET_BIND_SERVICE: setcap cap_net_bind_service=+ep /"
         ));
-        assert!(listen("0.0.0.0:80", libc::EMFILE).contains("Too many open files (too many workers"));
+        assert!(listen("0.0.0.0:80", libc::EMFILE).contains("Too many open files (the limit of open files"));
         assert_eq!(listen("0.0.0.0:8080", libc::EACCES), "cannot listen on 0.0.0.0:8080: Permission denied");
         assert_eq!(
             listen("unix:/run/no/rsp.sock", libc::ENOENT),

@@ -107,6 +107,7 @@ impl Site {
         // Before a socket leaves a file behind that only an orderly end takes away.
         let events = starting::events()?;
         let listeners = bind_all(&self.config, senders.len())?;
+        has_room_for_a_client(senders.len())?;
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
         let outlets = listeners.into_iter().zip(senders);
         let outlets = outlets.map(|(listeners, access)| Outlets { listeners, access });
@@ -185,6 +186,19 @@ fn fit_descriptors(config: &mut Config, workers: usize) -> Option<(Level, String
             format!("room for {} with {limit} open files (ulimit -Hn){of_that}", counted(possible, "client")),
         ),
     })
+}
+
+/// All is open by now but what workers open for themselves. With less than that rsp would run and accept nobody.
+fn has_room_for_a_client(workers: usize) -> Result<(), Failure> {
+    let Some((lacking, error)) = net::lacks_for_a_client(workers * OF_A_WORKER as usize) else {
+        return Ok(());
+    };
+    let limit = net::raise_descriptor_limit().unwrap_or_default();
+    Err(Failure::Start(format!(
+        "{}: the limit is {limit} (ulimit -Hn), and rsp needs {} to serve a client",
+        reason(&error),
+        limit + lacking as u64
+    )))
 }
 
 /// What several workers need of it for themselves.

@@ -4,7 +4,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::base::reason::reason;
-use crate::control::failure::{Failure, TOO_MANY_WORKERS};
+use crate::control::failure::{Failure, TOO_FEW_DESCRIPTORS};
 use crate::control::running::Event;
 use crate::control::signals::{self, Signal};
 use crate::net;
@@ -107,7 +107,7 @@ fn failure(outcome: Outcome) -> Failure {
         Outcome::NoLoop(error) => Failure::Start(format!(
             "cannot set up the event loop: {}{}",
             reason(&error),
-            if net::is_shortage(&error) { TOO_MANY_WORKERS } else { "" }
+            if net::is_shortage(&error) { TOO_FEW_DESCRIPTORS } else { "" }
         )),
         Outcome::Finished => Failure::Fault("a worker ended by itself".into()),
         Outcome::Panicked(what) => Failure::Fault(what),

@@ -17,6 +17,6 @@ pub use listener::{Accepted, Listener, bind, bind_for};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};
 pub use pipe::{Pipe, set_blocking};
-pub use shortage::{Reserve, is_shortage};
+pub use shortage::{Reserve, is_shortage, lacks_for_a_client};
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

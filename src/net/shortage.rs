@@ -9,10 +9,29 @@ use socket2::{Domain, Socket, Type};
 
 /// Held back: the requests of as many clients that are there already can go on.
 const RESERVE: usize = 16;
+/// Its own connection and the one to its server.
+const OF_A_CLIENT: usize = 2;
 
 /// Whether it is descriptors that lack: no peer's fault, and nothing that trying again at once would change.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Whether the process could open enough to serve a client, besides `more`; if not, how many it lacks.
+pub fn lacks_for_a_client(more: usize) -> Option<(usize, io::Error)> {
+    let (needed, mut held) = (RESERVE + OF_A_CLIENT + more, Vec::new());
+    while held.len() < needed {
+        match spare() {
+            Ok(spare) => held.push(spare),
+            Err(error) => return Some((needed - held.len(), error)),
+        }
+    }
+    None
+}
+
+/// A socket that is bound to nothing: it needs no file system and says nothing to anybody.
+fn spare() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::DGRAM, None)
 }
 
 /// Descriptors that wait for a shortage: all workers of a process hold the same ones.
@@ -26,8 +45,7 @@ impl Reserve {
     pub fn refill(&self) -> bool {
         let mut held = self.held();
         while held.len() < RESERVE {
-            // A socket that is bound to nothing: it needs no file system and says nothing to anybody.
-            match Socket::new(Domain::UNIX, Type::DGRAM, None) {
+            match spare() {
                 Ok(spare) => held.push(spare),
                 Err(_) => return false,
             }

@@ -239,6 +239,32 @@ fn the_limit_of_connections_is_told_again_when_it_is_reached_again() {
 }
 
 #[test]
+fn with_too_few_descriptors_for_a_client_it_says_so_and_does_not_start() {
+    let origin = Origin::named("ok");
+    let (mut refused, mut serving) = (0, 0);
+    for limit in 8..56 {
+        let directory = Directory::new();
+        let mut command = rsp_command();
+        command.arg(directory.write("rsp.lua", balanced(&[&origin.address])));
+        let command = with_descriptors(command, limit);
+        match Rsp::spawn_or_end(directory, command) {
+            Ok(rsp) => {
+                for _ in 0..3 {
+                    assert_eq!(get(rsp.address(), "/").text(), "ok", "{limit}");
+                }
+                serving += 1;
+            }
+            Err(ended) => {
+                assert_eq!((ended.code, serving), (Some(1), 0), "{limit}: {ended:?}");
+                assert!(ended.stderr.contains("open files"), "{limit}: {ended:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && serving > 0, "{refused} refused, {serving} serving");
+}
+
+#[test]
 fn without_descriptors_accepting_waits_quietly_and_goes_on_when_there_are_some() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);

@@ -71,6 +71,20 @@ impl Rsp {
         rsp
     }
 
+    /// A command line that ends in listening, or ends.
+    pub fn spawn_or_end(directory: Directory, command: Command) -> Result<Rsp, Finished> {
+        let mut rsp = Rsp::spawn_reading(directory, command, 0, true);
+        until("it listens or has ended", || {
+            rsp.addresses = addresses_in(&rsp.log());
+            !rsp.addresses.is_empty() || !rsp.is_running()
+        });
+        if !rsp.addresses.is_empty() {
+            return Ok(rsp);
+        }
+        let code = rsp.wait_for_exit().code();
+        Err(Finished { code, stdout: rsp.output(), stderr: rsp.log() })
+    }
+
     /// Runs a config whose stdout is a pipe that nobody reads any more.
     pub fn start_without_reader(config: &str) -> Rsp {
         let directory = Directory::new();
