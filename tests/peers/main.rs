@@ -8,6 +8,7 @@ mod support;
 
 mod applications;
 mod corpus;
+mod goaccess;
 mod logrotate;
 mod proxy_protocol;
 mod real_servers;
