@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
+use crate::base::counted::counted;
 use crate::base::rarely::Rarely;
 use crate::control::clock::{self, Stamp};
 use crate::control::escape;
@@ -159,7 +160,8 @@ impl<W: Write> Writer<W> {
     fn report(&mut self, lost: Option<u64>) {
         let Some(lost) = lost else { return };
         let mut line = Vec::new();
-        let message = format_args!("{lost} lines of this log were lost, it could not be written fast enough");
+        let lost = counted(lost, "line");
+        let message = format_args!("{lost} of this log lost, it could not be written fast enough");
         let record = log::Record::builder().level(log::Level::Warn).args(message).build();
         write_line(&mut line, clock::wall_micros(), &record);
         self.put(&line);
