@@ -16,6 +16,7 @@ use super::accept::Accepting;
 use super::core::{Core, Ready};
 use super::seat::Seat;
 use crate::base::batch;
+use crate::base::counted::counted;
 use crate::config::Config;
 use crate::exchange::tally::Tally;
 use crate::net::{Kernel, Listener};
@@ -249,7 +250,8 @@ impl EventLoop {
                 self.draining = Some(Draining::Finishing { until: now + most.as_micros() as u64 });
             }
             Some(Draining::Finishing { until }) if now >= until => {
-                log::warn!("{} connections are cut: drain_timeout is over", self.core.client_count());
+                let cut = counted(self.core.client_count() as u64, "connection");
+                log::warn!("{cut} cut: drain_timeout is over");
                 self.core.cut_all();
                 self.draining = Some(Draining::Delivering { until: now + DELIVERY });
             }
