@@ -15,7 +15,7 @@ impl<S: Transport, R> Connection<S, R> {
     /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
     /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
     /// it, so what the kernel does not take now is kept.
-    #[inline]
+    #[inline(always)]
     pub fn send_body(
         &mut self,
         blocks: &mut Pool,

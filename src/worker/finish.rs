@@ -130,14 +130,10 @@ impl<N: Network> Core<N> {
 
     /// Everything is written: the record, and the client's next request or its end.
     pub(super) fn finish(&mut self, lane: u32) -> Step {
-        if self.lanes[lane as usize].exchange.response == ResponseHalf::Cut {
-            let key = self.lanes[lane as usize].client;
-            match self.clients[key].stream.unacknowledged() {
-                _ if self.clients[key].role.codec.shows_cut() => {}
-                0 => return self.end_cut_response(key),
-                // A reset takes with it what the kernel still holds for the client.
-                _ => return Step::Wait,
-            }
+        if self.lanes[lane as usize].exchange.response == ResponseHalf::Cut
+            && let Some(step) = self.finish_by_reset(lane)
+        {
+            return step;
         }
         self.release_backend(lane);
         let lane = self.lanes.remove(lane as usize);
@@ -165,13 +161,26 @@ impl<N: Network> Core<N> {
         self.begin_linger(key)
     }
 
+    /// Where only the connection's end would mark the end of a body that was cut.
+    #[cold]
+    fn finish_by_reset(&mut self, lane: u32) -> Option<Step> {
+        let key = self.lanes[lane as usize].client;
+        match self.clients[key].stream.unacknowledged() {
+            _ if self.clients[key].role.codec.shows_cut() => None,
+            0 => Some(self.end_cut_response(key)),
+            // A reset takes with it what the kernel still holds for the client.
+            _ => Some(Step::Wait),
+        }
+    }
+
     /// The client has all there is of a response that was cut, or took too long. Where only the connection's end would
     /// mark the body's end, a plain end would be a lie.
     #[cold]
     pub(super) fn end_cut_response(&mut self, key: u32) -> Step {
         let Some(lane) = self.clients[key].role.lane else { return self.close_client(key) };
         if self.clients[key].role.codec.shows_cut() {
-            return self.finish(lane);
+            // Its turn ends it plainly.
+            return Step::Again;
         }
         self.detach(lane);
         self.reset_client(key)
