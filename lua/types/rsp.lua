@@ -42,6 +42,7 @@ function rsp.pool(pool) end
 ---@field receive_buffer? rsp.Size the kernel's buffer for what a server sends on a TCP connection (SO_RCVBUF); as the kernel sees fit without it
 ---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
+---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
 ---@field timeouts? rsp.PoolTimeouts
 
 ---@class rsp.ServerOptions

@@ -61,7 +61,6 @@ pub const POOL: &[&str] = &[
     "retry_budget",
     "slow_start",
     "sticky",
-    "trailers",
 ];
 
 /// Values of a pool's `balance`.

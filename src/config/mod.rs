@@ -89,6 +89,8 @@ pub struct Pool {
     pub strict: bool,
     /// Of the TCP connections to its servers.
     pub sockets: SocketOptions,
+    /// Trailers of requests go on to these servers.
+    pub trailers: bool,
     pub timeouts: PoolTimeouts,
 }
 

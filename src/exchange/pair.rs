@@ -278,6 +278,13 @@ impl Exchange {
         self.head.fields.prepend(b"Host", server.as_bytes());
     }
 
+    /// The request's trailers end here, so nothing announces them to the server.
+    pub fn keep_trailers(&mut self) {
+        if self.head.fields.has(Name::Trailer) {
+            self.head.fields.remove_where(|tag, _| tag == Name::Trailer);
+        }
+    }
+
     /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
     /// of that has come, the server is the one everybody waits for.
     pub fn awaits_leave(&self) -> bool {

@@ -30,12 +30,18 @@ impl Client {
         Client { leniency: Leniency::new(strict), ..Client::default() }
     }
 
-    /// Writes a request head, always as HTTP/1.1.
+    /// Writes a request head, always as HTTP/1.1. Trailers stay here unless `pass_trailers` follows: there are servers
+    /// that leave them unread and take them for the next request.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
-        self.writing = Writing::start(head.framing, head.nominates);
+        self.writing = Writing::start(head.framing, true);
         self.asked =
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };
+    }
+
+    /// The server reads trailers: those go on that mean nothing in a head, if the head's Connection names none.
+    pub fn pass_trailers(&mut self, head: &RequestHead) {
+        self.writing = Writing::start(head.framing, head.nominates);
     }
 
     /// What stands around the next `len` body bytes.
@@ -43,7 +49,7 @@ impl Client {
         self.writing.frame(len)
     }
 
-    /// Ends the request's body. Trailers go on only in chunked framing.
+    /// Ends the request's body. Trailers go on only in chunked framing, and where they may.
     pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) {
         self.writing.end(trailers, out);
     }

@@ -20,8 +20,8 @@ pub enum After {
 /// The framing of the message that is being written. `Exact` counts down.
 pub(super) enum Writing {
     Framed(Framing),
-    /// Chunked, and trailers stay here: the head's Connection named fields of this hop, which may be among them
-    /// (RFC 9110 section 7.6.1).
+    /// Chunked, and trailers stay here: the other side did not ask for them, or the head's Connection named fields of
+    /// this hop, which may be among them (RFC 9110 section 7.6.1).
     WithoutTrailers,
 }
 
@@ -32,10 +32,10 @@ impl Default for Writing {
 }
 
 impl Writing {
-    /// `nominates`: the head's Connection names fields of this hop.
-    pub(super) fn start(framing: Framing, nominates: bool) -> Writing {
+    /// `keeps_trailers`: they end here, whatever comes.
+    pub(super) fn start(framing: Framing, keeps_trailers: bool) -> Writing {
         match framing {
-            Framing::Chunked if nominates => Writing::WithoutTrailers,
+            Framing::Chunked if keeps_trailers => Writing::WithoutTrailers,
             framing => Writing::Framed(framing),
         }
     }
@@ -88,7 +88,7 @@ fn last_chunk(trailers: Option<&Fields>, out: &mut impl Sink) {
     if let Some(fields) = trailers {
         let mut run = Run::new(fields, out);
         for field in fields.list() {
-            if trailers::passes(field.tag, fields.text(field.name)) {
+            if trailers::passes(field.tag, fields.text(field.name), fields.text(field.value)) {
                 run.field(field);
             }
         }

@@ -1,15 +1,19 @@
 //! Which trailers go on. A recipient may merge trailers into the head, so none may pass that would have been
 //! looked at there by rsp or by anyone behind it: framing, routing, the connection, identity, content format
-//! (RFC 9110 section 6.5.1).
+//! (RFC 9110 section 6.5.1). Nor may one that a careless reader takes for the first line of a request.
 
-use crate::http::Name;
+use super::grammar::is_version;
+use crate::http::{Name, is_same};
 
 /// Names without a tag of their own that no trailer may have.
-const REFUSED: [&str; 29] = [
+const REFUSED: [&str; 46] = [
     "accept-encoding",
     "age",
     "authorization",
     "cache-control",
+    "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
     "content-disposition",
     "content-encoding",
     "content-language",
@@ -17,27 +21,43 @@ const REFUSED: [&str; 29] = [
     "content-range",
     "content-type",
     "expires",
+    "fastly-client-ip",
+    "http2-settings",
     "if-match",
     "if-modified-since",
     "if-none-match",
     "if-range",
     "if-unmodified-since",
     "location",
+    "origin",
     "pragma",
     "proxy-authenticate",
     "proxy-authorization",
     "range",
+    "remote-user",
     "retry-after",
+    "sec-websocket-key",
     "set-cookie",
     "set-cookie2",
+    "traceparent",
+    "tracestate",
+    "true-client-ip",
     "vary",
     "www-authenticate",
-    "x-forwarded-port",
+    "x-client-cn",
+    "x-client-ip",
+    "x-client-subject",
+    "x-cluster-client-ip",
     "x-http-method-override",
-    "x-real-ip",
+    "x-method-override",
+    "x-original-url",
+    "x-remote-user",
+    "x-rewrite-url",
 ];
 
 /// Every tagged name means something in a head, so none of them passes.
-pub(super) fn passes(tag: Name, name: &[u8]) -> bool {
-    tag == Name::Other && !REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused.as_bytes()))
+pub(super) fn passes(tag: Name, name: &[u8], value: &[u8]) -> bool {
+    tag == Name::Other
+        && !REFUSED.iter().any(|refused| is_same(name, refused.as_bytes()))
+        && !value.last_chunk::<8>().is_some_and(|end| is_version(end))
 }

@@ -11,7 +11,7 @@ use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::h1;
-use crate::http::{Name, Persistence};
+use crate::http::{Framing, Name, Persistence};
 use crate::net::{self, Network, Transport};
 use crate::route::NoServer;
 use crate::script::{self, ScriptError};
@@ -193,9 +193,17 @@ impl<N: Network> Core<N> {
             x.times.connected = x.elapsed(self.tools.now);
             role.codec.next_message();
         }
+        let chunked = x.head.framing == Framing::Chunked;
+        let trailers = chunked && self.tools.router.config.pools[role.pool.0 as usize].trailers;
+        if chunked && !trailers {
+            x.keep_trailers();
+        }
         let persistence = if x.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
         role.codec.encode_head(&x.head, persistence, out);
+        if trailers {
+            role.codec.pass_trailers(&x.head);
+        }
     }
 
     /// Looks whether a connection that is being made is there. Gives the failure if it is not to be.

@@ -18,13 +18,13 @@ struct Message<Head> {
 /// Body bytes go out in pieces of this size, so that chunked bodies have several chunks.
 const PIECE: usize = 3;
 
-/// The bytes that whole requests at the front of `bytes` become for a server.
-pub fn requests(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// The bytes that whole requests at the front of `bytes` become for a server. `trailers`: it gets those.
+pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
     let (mut server, mut rest, mut all) = (Server::default(), bytes, Vec::new());
     while let Some(message) = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
         server.decode(rest, true, usize::MAX, head, trailers)
     }) {
-        all.push(request(message));
+        all.push(request(message, trailers));
         server.next_message();
     }
     all
@@ -52,7 +52,7 @@ fn next<Head>(
     }
 }
 
-fn request(mut message: Message<RequestHead>) -> Vec<u8> {
+fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
     let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
     rewrite_request(&mut message.head, &inbound, &mut Ids::new(), &mut Id::default());
     let persistence = if message.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
@@ -61,17 +61,21 @@ fn request(mut message: Message<RequestHead>) -> Vec<u8> {
     }
     let (mut client, mut out) = (Client::default(), Vec::new());
     client.encode_head(&message.head, persistence, &mut out);
+    if trailers {
+        client.pass_trailers(&message.head);
+    }
     for piece in message.body.chunks(PIECE) {
         let frame = client.frame_body(piece.len());
         [frame.before(), piece, frame.after()].iter().for_each(|part| out.put(part));
     }
     client.encode_end(message.trailers.as_ref(), &mut out);
     has_one_reading(&out, &message.body);
-    read_again(&message, &out);
+    let read = read_again(&message, &out);
+    assert!(trailers || read.is_none(), "trailers for a server that did not ask for them");
     out
 }
 
-fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) {
+fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) -> Option<Fields> {
     let (mut server, mut rest) = (Server::default(), bytes);
     let read = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
         server.decode(rest, true, 2, head, trailers)
@@ -84,6 +88,7 @@ fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) {
     assert_eq!(field_list(&a.fields), field_list(&b.fields));
     assert_eq!(shown(&sent.body), shown(&read.body));
     trailers_are_some_of(read.trailers.as_ref(), sent.trailers.as_ref());
+    read.trailers
 }
 
 /// Names and values but of those that are about framing and the connection, which each hop has of its own.

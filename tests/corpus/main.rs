@@ -106,9 +106,10 @@ fn forwarded(case: &Case) {
     if let Some(asked) = &case.asked {
         return forward::responses(asked, case.strict, &case.bytes);
     }
-    let messages = forward::requests(&case.bytes);
+    let messages = forward::requests(&case.bytes, true);
     let ends = case.events.iter().filter(|event| *event == "end").count();
     assert_eq!(messages.len(), ends, "every whole request is forwarded, and no other");
+    assert_eq!(forward::requests(&case.bytes, false).len(), ends, "with or without trailers");
     if let Some(shown) = &case.forwards {
         let sent: Vec<String> = messages.iter().map(|message| without_our_fields(message)).collect();
         assert_eq!(sent.concat(), forward::shown(shown), "what is forwarded");

@@ -30,17 +30,33 @@ fn an_empty_body_with_content_length_zero_stays_one() {
     assert_eq!(origin.last().get("content-length"), Some("0"));
 }
 
-#[test]
-fn a_chunked_request_reaches_the_origin_whole_with_its_trailers() {
+/// Sends a chunked request with trailers and gives what the origin received.
+fn with_trailers(pool: &str) -> Message {
     let origin = Origin::named("ok");
-    let rsp = Rsp::over(&[&origin.address]);
+    let rsp = Rsp::start(&on_any_port(&format!("rsp.pool {{ servers = {{ {:?} }}{pool} }}", origin.address)));
     let mut client = Client::connect(rsp.address());
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n");
-    client.send("5\r\nhello\r\n1;note=x\r\n \r\n6\r\nworld!\r\n0\r\nX-Sum: 42\r\n\r\n");
-    assert_eq!(client.response().text(), "ok");
-    let request = origin.last();
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n");
+        client.send("5\r\nhello\r\n1;note=x\r\n \r\n6\r\nworld!\r\n0\r\nX-Sum: 42\r\n");
+        client.send("Content_Length: 5\r\nAuthorization: x\r\nGET: /evil HTTP/1.1\r\n\r\n");
+        assert_eq!(client.response().text(), "ok");
+    }
+    origin.last()
+}
+
+#[test]
+fn a_chunked_request_reaches_the_origin_whole_and_its_trailers_end_at_rsp() {
+    let request = with_trailers("");
+    assert_eq!((request.framing, request.text().as_str()), (Framing::Chunked, "hello world!"));
+    assert_eq!((request.trailers, request.head.get("trailer")), (vec![], None));
+}
+
+#[test]
+fn a_pool_that_wants_trailers_gets_those_that_are_safe() {
+    let request = with_trailers(", trailers = true");
     assert_eq!((request.framing, request.text().as_str()), (Framing::Chunked, "hello world!"));
     assert_eq!(request.trailers, [("X-Sum".to_string(), "42".to_string())]);
+    assert_eq!(request.head.get("trailer"), Some("X-Sum"));
 }
 
 #[test]

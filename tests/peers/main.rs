@@ -11,5 +11,6 @@ mod corpus;
 mod goaccess;
 mod logrotate;
 mod proxy_protocol;
+mod python;
 mod real_servers;
 mod scripts;

@@ -287,6 +287,8 @@ pub struct Ledger {
     pub draining: bool,
     /// And not to wait any longer.
     pub stopped: bool,
+    /// Trailers of requests go on to the servers.
+    pub trailers: bool,
     entries: Vec<Entry>,
 }
 
@@ -306,8 +308,8 @@ struct Entry {
 
 impl Ledger {
     pub fn new(seed: u64, honest: bool) -> Ledger {
-        let (aborts, crowded, draining, stopped) = (false, false, false, false);
-        Ledger { seed, honest, aborts, crowded, draining, stopped, entries: Vec::new() }
+        let (aborts, crowded, draining, stopped, trailers) = (false, false, false, false, false);
+        Ledger { seed, honest, aborts, crowded, draining, stopped, trailers, entries: Vec::new() }
     }
 
     pub fn add(&mut self, requests: &[Request]) {

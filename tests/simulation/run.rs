@@ -70,6 +70,8 @@ impl Run {
         let (access, records) = batch::queue(1, 1 << 16);
         let mut config = Config::clone(&config);
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        ledger.trailers = rng.one_in(2);
+        config.pools[0].trailers = ledger.trailers;
         config.pools[0].abort_on_close = ledger.aborts;
         let config = Arc::new(config);
         let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);

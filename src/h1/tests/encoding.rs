@@ -236,11 +236,23 @@ fn chunks_are_framed_in_hex() {
 #[test]
 fn trailers_go_on_in_chunks_without_what_belongs_in_a_head() {
     let mut trailers = Fields::default();
-    for name in
-        ["Content-Length", "grpc-status", "Transfer-Encoding", "HOST", "Authorization", "Connection", "X-Sum"]
-    {
+    for name in [
+        "Content-Length",
+        "grpc-status",
+        "Transfer-Encoding",
+        "HOST",
+        "Authorization",
+        "Connection",
+        "X-Sum",
+        "Content_Type",
+        "X-Forwarded-Port",
+        "X_Real_IP",
+        "Set_Cookie",
+    ] {
         trailers.append(name.as_bytes(), b"1");
     }
+    trailers.append(b"GET", b"/evil HTTP/1.1");
+    trailers.append(b"POST", b"/evil?x HTTP/1.0");
     let ended = |facts, came: &str| {
         let (mut server, mut out) = (Server::default(), Vec::new());
         server.encode_head(facts, &response(Method::Get, came), Persistence::Keep, &mut Vec::new());
@@ -267,8 +279,13 @@ fn trailers_stay_where_connection_named_fields_of_the_hop() {
         let (mut client, mut server, mut out) = (Client::default(), Server::default(), Vec::new());
         let asked = request(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
         client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
+        client.pass_trailers(&asked);
         client.encode_end(Some(&trailers), &mut out);
         assert_eq!(text(&out), goes, "request, {connection}");
+        out.clear();
+        client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
+        client.encode_end(Some(&trailers), &mut out);
+        assert_eq!(text(&out), "0\r\n\r\n", "a request's stay where nobody asks for them");
         out.clear();
         let came = response(Method::Get, &format!("HTTP/1.1 200 OK\r\n{fields}"));
         server.encode_head(HTTP11, &came, Persistence::Keep, &mut Vec::new());

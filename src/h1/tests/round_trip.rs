@@ -64,6 +64,7 @@ fn requests_survive_being_forwarded() {
         for size in [1, 3, 64] {
             let (mut client, mut out) = (Client::default(), Vec::new());
             client.encode_head(&message.head, Persistence::Keep, &mut out);
+            client.pass_trailers(&message.head);
             write_body(&message.body, size, |len| client.frame_body(len), &mut out);
             client.encode_end(message.trailers.as_ref(), &mut out);
             let line = request_line(&message.head) + &ending(&message.body, message.trailers.as_ref());

@@ -88,6 +88,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         abort_on_close: false,
         strict: false,
         sockets: SocketOptions::default(),
+        trailers: false,
         timeouts: PoolTimeouts::default(),
     };
     draft.listeners.push(Listener::at(listener));

@@ -25,6 +25,7 @@ pub(super) struct Written {
     abort_on_close: bool,
     strict: bool,
     sockets: SocketOptions,
+    trailers: bool,
     timeouts: PoolTimeouts,
 }
 
@@ -48,6 +49,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("receive_buffer", |value, pool| buffer(value).map(|size| pool.sockets.receive_buffer = size)),
         row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
         row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
+        row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.trailers = pass)),
         row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
     ],
     later: later::POOL,
@@ -112,9 +114,10 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     let name = unused_name(written.name, draft)?;
     let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
     check_tcp(&servers, &written.sockets)?;
-    let kind = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let Written { send_proxy, abort_on_close, strict, sockets, timeouts, .. } = written;
-    let pool = Pool { name, servers, balance: kind, send_proxy, abort_on_close, strict, sockets, timeouts };
+    let Written { send_proxy, abort_on_close, strict, sockets, trailers, timeouts, .. } = written;
+    let balance = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
+    let pool =
+        Pool { name, servers, balance, send_proxy, abort_on_close, strict, sockets, trailers, timeouts };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))

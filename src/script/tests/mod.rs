@@ -31,6 +31,7 @@ fn pool(name: &str, servers: Vec<Server>) -> Pool {
         abort_on_close: false,
         strict: false,
         sockets: SocketOptions::default(),
+        trailers: false,
         timeouts: PoolTimeouts::default(),
     }
 }

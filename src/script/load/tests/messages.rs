@@ -72,7 +72,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, trailers, timeouts",
         ),
         (
             "rsp.pool {}",
@@ -150,6 +150,7 @@ fn pools() {
             "rsp.pool { health = { path = '/up' }, servers = { '127.0.0.1:1' } }",
             "1: health: not supported by this version",
         ),
+        ("rsp.pool { trailers = 'yes' }", "1: trailers: got \"yes\", expected true or false"),
         ("rsp.pool { server = { '127.0.0.1:1' } }", "1: server: unknown pool key, did you mean servers?"),
         (
             "rsp.pool { servers = { '127.0.0.1:1' }, balance = 'least_conn' }",
