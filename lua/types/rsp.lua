@@ -156,6 +156,7 @@ function rsp.settings(settings) end
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
+---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another
 ---@field via? string the name to add to `Via`; none is added without it
 ---@field timeouts? rsp.Timeouts
 ---@field script? rsp.Script

@@ -91,7 +91,6 @@ pub const SETTINGS: &[&str] = &[
     "resolver",
     "trace",
     "upgrade_drain_timeout",
-    "upgrades",
     "user",
 ];
 

@@ -157,6 +157,8 @@ pub struct Settings {
     pub on_response_error: OnResponseError,
     /// Pseudonym for `Via`; none is added without it.
     pub via: Option<String>,
+    /// Protocols, in lower case, that a client may switch to with `Upgrade`.
+    pub upgrades: Vec<String>,
     /// Bodies with at least so many bytes left go through pipes; `None`: none does.
     pub splice: Option<u64>,
     pub timeouts: Timeouts,
@@ -178,6 +180,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             on_response_error: OnResponseError::Answer,
             via: None,
+            upgrades: vec!["websocket".into()],
             splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),
         }

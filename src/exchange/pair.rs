@@ -17,7 +17,7 @@ use super::end::{Phase, Side};
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
-use crate::http::{Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
+use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -170,7 +170,10 @@ impl Exchange {
     /// What to make of a response head that arrived.
     pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
         if head.status == 101 {
-            // The codec lets it pass only where an upgrade was asked for.
+            // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
+            if self.request == RequestHalf::Body || !self.head.asked_for(head) {
+                return Err(Failure::of_response(Fault::Status));
+            }
             self.tunnel = true;
             self.request = RequestHalf::Body;
             self.response_begins(101);
@@ -330,7 +333,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Fault, Method};
+    use crate::http::Method;
 
     fn exchange(method: Method) -> Exchange {
         Exchange::new(RequestHead { method, keep_alive: true, ..RequestHead::default() }, true, 0)
@@ -407,6 +410,36 @@ mod tests {
         assert_eq!(early(true, b""), (false, false));
         assert_eq!(early(false, b""), (true, true));
         assert_eq!(early(true, b"100-continue"), (true, true));
+    }
+
+    #[test]
+    fn a_101_counts_only_for_what_was_asked_and_once_the_request_is_whole() {
+        let asking = |protocol: &str, request| {
+            let mut x = exchange(Method::Post);
+            x.head.upgrade = true;
+            x.head.fields.append(b"Upgrade", protocol.as_bytes());
+            x.request = request;
+            x
+        };
+        let switch = |protocol: &str| {
+            let mut head = ResponseHead { status: 101, upgrade: true, ..ResponseHead::default() };
+            head.fields.append(b"Upgrade", protocol.as_bytes());
+            head
+        };
+        let refused = Err(Failure::of_response(Fault::Status));
+        for (asked, given, request, step) in [
+            ("tcp", "TCP", RequestHalf::Done, Ok(ResponseStep::Switch)),
+            ("tcp", "tcp", RequestHalf::Body, refused),
+            ("tcp", "websocket", RequestHalf::Done, refused),
+            ("websocket", "tcp", RequestHalf::Done, refused),
+        ] {
+            let mut x = asking(asked, request);
+            assert_eq!(x.response_head(&switch(given)), step, "{asked} {given} {request:?}");
+            assert_eq!(x.tunnel, step.is_ok());
+        }
+        let mut unasked = asking("tcp", RequestHalf::Done);
+        unasked.head.upgrade = false;
+        assert_eq!(unasked.response_head(&switch("tcp")), refused);
     }
 
     #[test]

@@ -20,10 +20,15 @@ pub struct Inbound<'a> {
     pub scheme: Scheme,
     /// Pseudonym for `Via`, if one is to be added.
     pub via: Option<&'a [u8]>,
+    /// The protocols that a request may ask for with `Upgrade`, in lower case.
+    pub upgrades: &'a [String],
 }
 
 /// Rewrites a request's fields and writes down its id.
 pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
+    if head.upgrade {
+        head.upgrade = may_upgrade(&head.fields, inbound.upgrades);
+    }
     // A balancer in front of us may pass on what its client nominates (CVE-2022-31813), and its own fields with it.
     remove_hop_by_hop(&mut head.fields, OF_NO_REQUEST, head.nominates && !inbound.trusted, head.upgrade);
     if !inbound.trusted {
@@ -34,6 +39,13 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id:
         head.fields.remove_where(|tag, _| tag == Name::Expect);
     }
     add(&mut head.fields, inbound, ids, id);
+}
+
+/// Any other protocol's tunnel would lead past every rule of the config; the request goes on without its wish.
+#[cold]
+fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
+    let asked = fields.get(Name::Upgrade).unwrap_or_default();
+    upgrades.iter().any(|protocol| asked.eq_ignore_ascii_case(protocol.as_bytes()))
 }
 
 /// Adds what the next hop must know.
@@ -271,7 +283,7 @@ mod tests {
     fn rewritten(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut head = head(fields);
         let peer = Some("192.0.2.7:4711".parse().unwrap());
-        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via: None };
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via: None, upgrades: &[] };
         let mut id = Id::default();
         request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
@@ -392,7 +404,8 @@ mod tests {
             ]
         );
         let mut head = head(&[("X-Request-ID", "theirs")]);
-        let inbound = Inbound { peer: None, trusted: true, scheme: Scheme::Https, via: Some(b"edge") };
+        let inbound =
+            Inbound { peer: None, trusted: true, scheme: Scheme::Https, via: Some(b"edge"), upgrades: &[] };
         let mut id = Id::default();
         request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(id.as_bytes(), b"theirs");
@@ -486,8 +499,13 @@ mod tests {
         for peer in ["192.0.2.7:1", "[2001:db8::1234:5678]:1"] {
             for scheme in [Scheme::Http, Scheme::Https] {
                 let (mut together, mut each) = (head(&[("Host", "a:8")]), head(&[("Host", "a:8")]));
-                let inbound =
-                    Inbound { peer: Some(peer.parse().unwrap()), trusted: false, scheme, via: None };
+                let inbound = Inbound {
+                    peer: Some(peer.parse().unwrap()),
+                    trusted: false,
+                    scheme,
+                    via: None,
+                    upgrades: &[],
+                };
                 let mut ids = Ids::new();
                 let (mut id, mut other) = (Id::default(), Id::default());
                 add(&mut together.fields, &inbound, &mut ids.clone(), &mut id);
@@ -502,11 +520,27 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_goes_on_only_to_a_protocol_that_may_pass() {
+        for (asked, goes) in
+            [("tcp", true), ("TCP", true), ("websocket", false), ("tcp/1", false), ("tc", false)]
+        {
+            let mut head = head(&[("Host", "a"), ("Upgrade", asked)]);
+            head.upgrade = true;
+            let upgrades = ["x".to_string(), "tcp".to_string()];
+            let inbound =
+                Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &upgrades };
+            request(&mut head, &inbound, &mut Ids::new(), &mut Id::default());
+            assert_eq!((head.upgrade, head.fields.has(Name::Upgrade)), (goes, goes), "{asked}");
+        }
+    }
+
+    #[test]
     fn an_expectation_of_http_10_is_not_passed_on() {
         for (version, goes) in [(Version::Http10, false), (Version::Http11, true)] {
             let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
             head.version = version;
-            let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
+            let inbound =
+                Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &[] };
             request(&mut head, &inbound, &mut Ids::new(), &mut Id::default());
             assert_eq!(head.fields.has(Name::Expect), goes);
         }

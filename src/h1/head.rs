@@ -34,11 +34,17 @@ pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usi
     head.keep_alive = notes.options.keeps_alive(head.version);
     head.nominates = notes.options.nominate();
     head.own = notes.own_lines();
-    // RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames.
-    head.upgrade = head.method == Method::Get
-        && matches!(head.framing, Framing::None | Framing::Exact(0))
-        && notes.options.wants_websocket(head.version);
+    head.upgrade = notes.options.wants_upgrade(head.version) && may_upgrade(head, &notes);
     Ok(Some(len))
+}
+
+/// RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames. What is
+/// asked of CONNECT is a tunnel in any case.
+#[cold]
+fn may_upgrade(head: &RequestHead, notes: &Notes) -> bool {
+    let opens_websocket =
+        head.method == Method::Get && matches!(head.framing, Framing::None | Framing::Exact(0));
+    head.method != Method::Connect && (opens_websocket || !notes.options.names_websocket())
 }
 
 /// Reads `raw`, which is a whole request head.
@@ -142,7 +148,7 @@ pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
     head.nominates = notes.options.nominate();
     head.own = notes.own_lines();
-    head.upgrade = notes.options.wants_websocket(head.version);
+    head.upgrade = notes.options.wants_upgrade(head.version);
     Ok(())
 }
 

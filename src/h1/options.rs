@@ -1,6 +1,6 @@
 //! What a head says about its connection: the options in Connection, and a wish to upgrade.
 
-use super::grammar::list;
+use super::grammar::{is_token, list};
 use crate::http::{Fault, MOST_OPTIONS, Version, is_word};
 
 #[derive(Default)]
@@ -12,8 +12,9 @@ pub(super) struct Options {
     other: bool,
     /// How many options there were, empty ones included: they cost the same.
     count: usize,
-    /// How many Upgrade fields there were, and whether the last one said `websocket` alone.
-    protocols: u8,
+    /// How many Upgrade fields there were, whether the last one named one protocol, and whether that is `websocket`.
+    upgrades: u8,
+    one_protocol: bool,
     websocket: bool,
 }
 
@@ -55,7 +56,8 @@ impl Options {
     }
 
     pub(super) fn note_upgrade(&mut self, value: &[u8]) {
-        self.protocols = self.protocols.saturating_add(1);
+        self.upgrades = self.upgrades.saturating_add(1);
+        self.one_protocol = is_protocol(value);
         self.websocket = value.eq_ignore_ascii_case(b"websocket");
     }
 
@@ -69,9 +71,21 @@ impl Options {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Exactly `Upgrade: websocket`, named in Connection, and never from 1.0 (RFC 9110 section 7.8): in a request
-    /// the wish, in a 101 the consent.
-    pub(super) fn wants_websocket(&self, version: Version) -> bool {
-        self.upgrade && self.websocket && self.protocols == 1 && version == Version::Http11
+    /// Exactly one Upgrade with one protocol, named in Connection, and never from 1.0 (RFC 9110 section 7.8): in a
+    /// request the wish, in a 101 the consent.
+    pub(super) fn wants_upgrade(&self, version: Version) -> bool {
+        self.upgrade && self.one_protocol && self.upgrades == 1 && version == Version::Http11
+    }
+
+    pub(super) fn names_websocket(&self) -> bool {
+        self.websocket
+    }
+}
+
+/// `protocol-name ["/" protocol-version]`
+fn is_protocol(value: &[u8]) -> bool {
+    match memchr::memchr(b'/', value) {
+        Some(at) => is_token(&value[..at]) && is_token(&value[at + 1..]),
+        None => is_token(value),
     }
 }

@@ -118,7 +118,7 @@ pub struct RequestHead {
     pub framing: Framing,
     /// The client wants the connection kept after this message.
     pub keep_alive: bool,
-    /// `Upgrade: websocket` asked for with `Connection: upgrade`.
+    /// One protocol is asked for with `Upgrade` and `Connection: upgrade`.
     pub upgrade: bool,
     /// Connection has an option that no `Connection` usually has: the name of a field of this hop, it may be.
     pub nominates: bool,
@@ -144,6 +144,14 @@ impl RequestHead {
     pub fn query(&self) -> Option<&[u8]> {
         let target = self.target();
         query_mark(target).map(|at| &target[at + 1..])
+    }
+
+    /// Whether a 101 switches to the protocol that was asked for.
+    pub fn asked_for(&self, switch: &ResponseHead) -> bool {
+        match (self.fields.get(Name::Upgrade), switch.fields.get(Name::Upgrade)) {
+            (Some(asked), Some(given)) => self.upgrade && switch.upgrade && asked.eq_ignore_ascii_case(given),
+            _ => false,
+        }
     }
 
     /// The host the client asked for, without port, in the case it came. A name with dots at its end (RFC 1034 section
@@ -191,7 +199,7 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The server keeps the connection after this message.
     pub keep_alive: bool,
-    /// `Upgrade: websocket` said with `Connection: upgrade`, as a 101 must.
+    /// One protocol is named in `Upgrade` with `Connection: upgrade`, as a 101 must.
     pub upgrade: bool,
     /// As in a request.
     pub nominates: bool,

@@ -96,7 +96,7 @@ impl<N: Network> Core<N> {
             x.client = claimed_client(&x.head.fields, peer, &settings.trusted);
             x.scheme = claimed_scheme(&x.head.fields).unwrap_or_default();
         }
-        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via };
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via, upgrades: &settings.upgrades };
         rewrite_request(&mut x.head, &inbound, &mut self.ids, &mut x.id);
         let about = script::Client { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
         match self.tools.router.decide(&mut x.head, about) {

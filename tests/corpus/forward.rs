@@ -53,7 +53,9 @@ fn next<Head>(
 }
 
 fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
-    let inbound = Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None };
+    let upgrades = ["websocket".to_string()];
+    let inbound =
+        Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &upgrades };
     rewrite_request(&mut message.head, &inbound, &mut Ids::new(), &mut Id::default());
     let persistence = if message.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
     if message.head.fields.get(Name::Host).is_none() {
@@ -158,6 +160,7 @@ fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
             _ => return,
         };
         match &step.event {
+            // Whoever holds the request sees to it that this is what it asked for.
             Event::Head if head.status == 101 => return switch(head, &mut server),
             Event::Head if head.is_interim() => interim(&mut head, facts, &mut server, &mut out),
             Event::Head => {

@@ -167,6 +167,70 @@ fn only_websocket_is_passed_on_as_an_upgrade() {
     assert!(!head.says("connection", "upgrade"));
 }
 
+/// rsp that lets docker's `tcp` pass, over this origin.
+fn passing_tcp(origin: &Origin) -> Rsp {
+    let settings = "rsp.settings { upgrades = { 'websocket', 'tcp' } }";
+    Rsp::start(&format!("{}{settings}", balanced(&[&origin.address])))
+}
+
+const ATTACH: &str =
+    "POST /containers/x/attach HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
+const ATTACHED: &str = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n\
+                        Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
+#[test]
+fn a_post_switches_to_a_protocol_that_the_config_names_once_its_body_is_there() {
+    for body in [
+        "Content-Length: 13\r\n\r\n{\"Tty\": true}",
+        "Transfer-Encoding: chunked\r\n\r\nd\r\n{\"Tty\": true}\r\n0\r\n\r\n",
+    ] {
+        let origin = Origin::run(|visit| {
+            let Some(request) = visit.request() else { return };
+            assert!(request.head.says("connection", "upgrade") && request.head.says("upgrade", "tcp"));
+            assert_eq!(request.text(), "{\"Tty\": true}");
+            visit.send(format!("{ATTACHED}$ "));
+            echo(visit);
+        });
+        let rsp = passing_tcp(&origin);
+        let mut client = Client::connect(rsp.address());
+        client.send(format!("{ATTACH}{body}early"));
+        let head = client.head();
+        assert_eq!(head.line, "HTTP/1.1 101 UPGRADED");
+        assert!(head.says("connection", "upgrade") && head.says("upgrade", "tcp"), "{head:?}");
+        assert_eq!(client.wire.read_exactly(7).unwrap(), b"$ early");
+        let bytes = content_bytes(5, 100_000);
+        client.send(&bytes);
+        assert_eq!(client.wire.read_exactly(bytes.len()).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_protocol_that_the_config_does_not_name_does_not_pass() {
+    let origin = Origin::named("plain");
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.send(format!("{ATTACH}Content-Length: 0\r\n\r\n")).response().text(), "plain");
+    assert_eq!(origin.last().head.get("upgrade"), None);
+}
+
+#[test]
+fn a_101_before_the_requests_body_or_to_another_protocol_is_refused() {
+    let early = Origin::run(|visit| {
+        visit.head();
+        visit.send(ATTACHED);
+        read_to_end(&mut visit.wire);
+    });
+    let rsp = passing_tcp(&early);
+    let mut client = Client::connect(rsp.address());
+    client.send(format!("{ATTACH}Content-Length: 5\r\n\r\nhe"));
+    assert_eq!(client.head().status(), 502);
+    let other = upgrading(echo);
+    let rsp = passing_tcp(&other);
+    let mut client = Client::connect(rsp.address());
+    client.send(format!("{ATTACH}Content-Length: 0\r\n\r\n"));
+    assert_eq!(client.head().status(), 502);
+}
+
 #[test]
 fn eight_mebibytes_cross_in_both_directions_at_once() {
     const SIZE: u64 = 8 << 20;

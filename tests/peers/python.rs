@@ -1,4 +1,4 @@
-//! Servers written in Python: one that leaves trailers unread.
+//! Servers written in Python: one that leaves trailers unread, and one that speaks as docker does.
 
 use crate::support::*;
 
@@ -40,4 +40,49 @@ fn trailers_are_no_request_to_a_server_that_leaves_them_unread() {
         assert_eq!(evil.response().text(), "/upload", "round {round}");
         assert_eq!(victim.get("/mine").text(), "/mine", "round {round}");
     }
+}
+
+/// `docker attach` as the daemon answers it: reads the request's body, switches, and echoes line by line.
+const DOCKER: &str = r#"
+import http.server, sys
+
+class Daemon(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Upgrade") != "tcp":
+            self.send_error(400)
+            return
+        self.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+                         b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n" + body + b"\n")
+        for line in self.rfile:
+            self.wfile.write(b"\0" + line)
+        self.close_connection = True
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Daemon).serve_forever()
+"#;
+
+#[test]
+fn docker_attach_passes_where_the_config_names_its_protocol() {
+    if !have(&["/usr/bin/python3"]) {
+        return;
+    }
+    let server = python(DOCKER);
+    let pool = balanced(&[&server.address]);
+    let attach = "POST /v1.41/containers/x/attach?stream=1 HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n\
+                  Upgrade: tcp\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nbody";
+    let rsp = Rsp::start(&format!("{pool}rsp.settings {{ upgrades = {{ \"tcp\" }} }}"));
+    let mut client = Client::connect(rsp.address());
+    let head = client.send(attach).head();
+    assert_eq!((head.status(), head.get("upgrade")), (101, Some("tcp")));
+    assert_eq!(client.wire.read_exactly(5).unwrap(), b"body\n");
+    for line in ["ls\n", "GET / HTTP/1.1\n", "\u{1}\u{0}\n"] {
+        client.send(line);
+        assert_eq!(client.wire.read_exactly(1 + line.len()).unwrap(), [b"\0", line.as_bytes()].concat());
+    }
+    client.wire.finish_sending();
+    client.expect_end();
+    let usual = Rsp::start(&pool);
+    assert_eq!(Client::connect(usual.address()).send(attach).head().status(), 400, "the wish does not pass");
 }

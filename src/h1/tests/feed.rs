@@ -44,7 +44,13 @@ impl Codec {
     ) -> Result<Option<Decoded>, Fault> {
         match self {
             Codec::Server(codec, head) => codec.decode(input, eof, limit, head, trailers),
-            Codec::Client(codec, head) => codec.decode(input, eof, limit, head, trailers),
+            Codec::Client(codec, head) => {
+                let decoded = codec.decode(input, eof, limit, head, trailers)?;
+                // Which protocol was asked for the exchange knows.
+                let is_switch =
+                    decoded.as_ref().is_some_and(|d| d.event == Event::Head) && head.status == 101;
+                if is_switch && !asked_websocket().asked_for(head) { Err(Fault::Status) } else { Ok(decoded) }
+            }
         }
     }
 
@@ -65,6 +71,12 @@ impl Codec {
             _ => {}
         }
     }
+}
+
+fn asked_websocket() -> RequestHead {
+    let mut head = RequestHead { upgrade: true, ..RequestHead::default() };
+    head.fields.append(b"Upgrade", b"websocket");
+    head
 }
 
 pub fn request_line(head: &RequestHead) -> String {

@@ -140,13 +140,18 @@ fn the_connection_is_kept_as_version_and_options_say() {
 }
 
 #[test]
-fn an_upgrade_is_one_to_websocket_alone_on_a_get_without_a_body() {
+fn an_upgrade_asks_for_one_protocol_and_for_websocket_with_a_get_without_a_body() {
     for (line, fields, upgrade) in [
         ("GET / HTTP/1.1", "Connection: keep-alive, Upgrade; Upgrade: WebSocket", true),
         ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: websocket", true),
         ("GET / HTTP/1.1", "Upgrade: websocket", false),
         ("GET / HTTP/1.1", "Connection: upgrade", false),
-        ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: h2c", false),
+        ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: tcp", true),
+        ("POST / HTTP/1.1", "Connection: upgrade; Upgrade: tcp", true),
+        ("PUT / HTTP/1.1", "Connection: upgrade; Upgrade: SPDY/3.1", true),
+        ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: a b", false),
+        ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: a/b/c", false),
+        ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: tcp/", false),
         ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: websocket, h2c", false),
         ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: h2c; Upgrade: websocket", false),
         ("GET / HTTP/1.0", "Connection: upgrade, keep-alive; Upgrade: websocket", false),

@@ -47,6 +47,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
         }),
         row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
+        row("upgrades", |value, all| upgrades(value).map(|names| all.settings.upgrades = names)),
         row("splice", |value, all| splice(value).map(|least| all.settings.splice = least)),
         row("timeouts", |value, all| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut all.settings.timeouts)
@@ -140,6 +141,27 @@ fn trusted(value: &Value) -> Read<Trusted> {
         }
     }
     Ok(trusted)
+}
+
+/// Protocols as `Upgrade` names them (RFC 9110 section 7.8).
+fn upgrades(value: &Value) -> Read<Vec<String>> {
+    let items = list(value, "a list such as { \"websocket\", \"tcp\" }")?;
+    let read = |(index, item): (usize, &Value)| upgrade(item).map_err(|wrong| wrong.item(index + 1));
+    items.iter().enumerate().map(read).collect()
+}
+
+fn upgrade(value: &Value) -> Read<String> {
+    const EXPECTED: &str = "a protocol such as \"websocket\" or \"tcp\"";
+    let name = text(value, EXPECTED)?.to_ascii_lowercase();
+    if name == "h2c" || name == "tls" || name.starts_with("tls/") {
+        return Err(Wrong::got(value, "a protocol that is not HTTP itself: its requests would pass unseen"));
+    }
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    let (protocol, version) = name.split_once('/').unwrap_or((&name, "1"));
+    let fits = name.len() <= 64 && is_token(protocol) && is_token(version);
+    if fits { Ok(name) } else { Err(Wrong::got(value, EXPECTED)) }
 }
 
 fn access_log(value: &Value) -> Read<AccessLog> {
