@@ -149,6 +149,8 @@ function rsp.settings(settings) end
 ---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
 ---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it
 ---@field max_body? rsp.Size the largest request body; a larger one is answered 413; no limit without it
+---@field max_head? rsp.Size the longest request head, from "1k" to "64k": "16k"; a response head may be twice as long
+---@field max_fields? integer the most fields of a request, from 10 to 1000: 100; a response may have twice as many
 ---@field min_request_rate? rsp.Size bytes a second that a client has to send of a request body, on average over `timeouts.rate`: 100; 0 for none
 ---@field min_response_rate? rsp.Size bytes a second that a client has to take of a response, over `timeouts.rate` or `timeouts.write`, the longer: 50; 0 for none
 ---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it

@@ -12,8 +12,9 @@ pub(super) struct Block {
     pub end: u32,
     /// What did not fit. Only while the block is full.
     pub overflow: Option<Box<Overflow>>,
-    /// Apart, so that it comes zeroed from the system and no page of it is touched before it is used.
-    pub bytes: Box<[u8; BLOCK]>,
+    /// Apart, so that it comes zeroed from the system and no page of it is touched before it is used. `BLOCK` bytes, and
+    /// more only where `grow` was asked for them.
+    pub bytes: Box<[u8]>,
 }
 
 /// Boxed, since it goes from hand to hand, and a buffer without one is a pointer and no more.
@@ -33,6 +34,20 @@ impl Block {
 
     pub fn held(&self) -> &[u8] {
         &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    /// How many bytes can still be added.
+    pub fn room(&self) -> usize {
+        self.bytes.len() - self.len()
+    }
+
+    /// Has `size` bytes from here on, until it is given back.
+    pub fn grow(&mut self, size: usize) {
+        let mut bytes = vec![0; size].into_boxed_slice();
+        let held = self.held();
+        bytes[..held.len()].copy_from_slice(held);
+        (self.start, self.end) = (0, held.len() as u32);
+        self.bytes = bytes;
     }
 
     /// Moves what it holds to the front.
@@ -97,17 +112,14 @@ impl Pool {
     #[cold]
     fn new_block(&mut self) -> Lent {
         self.least = 0;
-        // A boxed array of this size must not pass through the stack: build it as a slice.
-        let bytes = vec![0u8; BLOCK].into_boxed_slice();
-        let bytes = bytes.try_into().expect("a slice of BLOCK bytes is an array of BLOCK");
-        Box::new(Block { start: 0, end: 0, overflow: None, bytes })
+        Box::new(Block { start: 0, end: 0, overflow: None, bytes: vec![0; BLOCK].into_boxed_slice() })
     }
 
     pub(super) fn give_back(&mut self, mut block: Lent) {
         debug_assert!(block.overflow.is_none());
         (block.start, block.end) = (0, 0);
         self.lent -= 1;
-        if self.free.len() < self.keep {
+        if self.free.len() < self.keep && block.bytes.len() == BLOCK {
             self.free.push(block);
         } else {
             free(block);

@@ -8,10 +8,10 @@
 pub use super::blocks::{BLOCK, Pool};
 use super::blocks::{Lent, Overflow};
 
-/// At most one block of bytes, first in first out.
+/// At most one block of bytes, first in first out; a longer one only for who asks for it (`grow`).
 ///
 /// Invariant (`check`): between calls it holds a block exactly while it holds bytes, and the block's
-/// `start < end <= BLOCK` then.
+/// `start < end <= bytes.len()` then.
 #[derive(Default)]
 pub struct Buffer {
     block: Option<Lent>,
@@ -28,7 +28,18 @@ impl Buffer {
 
     /// How many bytes can still be added.
     pub fn room(&self) -> usize {
-        BLOCK - self.len()
+        self.block.as_ref().map_or(BLOCK, |block| block.room())
+    }
+
+    /// Makes room where there is none, for one that has to see more than a block in one piece: twice as much, and at
+    /// most `most` bytes. The longer block goes with the last of its bytes.
+    #[cold]
+    pub fn grow(&mut self, most: usize) {
+        let Some(block) = self.block.as_mut().filter(|block| block.room() == 0) else { return };
+        let size = most.min(2 * block.bytes.len());
+        if size > block.bytes.len() {
+            block.grow(size);
+        }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -46,13 +57,13 @@ impl Buffer {
             return Ok(0);
         }
         let block = self.block.get_or_insert_with(|| pool.borrow());
-        if block.start > 0 && BLOCK - (block.end as usize) < BLOCK / 2 {
+        if block.start > 0 && block.bytes.len() - (block.end as usize) < BLOCK / 2 {
             block.move_to_front();
         }
         let result = fill(&mut block.bytes[block.end as usize..]);
         if let Ok(n) = result {
             block.end += n as u32;
-            debug_assert!(block.end as usize <= BLOCK);
+            debug_assert!(block.end as usize <= block.bytes.len());
         }
         self.settle(pool);
         result
@@ -68,7 +79,7 @@ impl Buffer {
             return 0;
         }
         let block = self.block.get_or_insert_with(|| pool.borrow());
-        if BLOCK - (block.end as usize) < take {
+        if block.bytes.len() - (block.end as usize) < take {
             block.move_to_front();
         }
         block.bytes[block.end as usize..block.end as usize + take].copy_from_slice(&bytes[..take]);
@@ -83,7 +94,7 @@ impl Buffer {
         match write(&mut block.bytes[block.end as usize..]) {
             Some(n @ 1..) => {
                 block.end += n as u32;
-                debug_assert!(block.end as usize <= BLOCK);
+                debug_assert!(block.end as usize <= block.bytes.len());
                 true
             }
             _ => {
@@ -132,7 +143,9 @@ impl Buffer {
 
     /// The invariant, for tests and simulations.
     pub fn check(&self) -> bool {
-        self.block.as_ref().is_none_or(|block| block.start < block.end && block.end as usize <= BLOCK)
+        self.block
+            .as_ref()
+            .is_none_or(|block| block.start < block.end && block.end as usize <= block.bytes.len())
     }
 }
 
@@ -252,6 +265,32 @@ mod tests {
         assert_eq!(buffer.bytes(), b"c");
         buffer.consume(&mut pool, 1);
         assert_eq!((pool.lent(), pool.spare(), buffer.check()), (0, 1, true));
+    }
+
+    #[test]
+    fn a_full_buffer_grows_up_to_its_bound_and_its_long_block_is_not_kept() {
+        let mut pool = Pool::new(4);
+        let mut buffer = Buffer::default();
+        buffer.grow(4 * BLOCK);
+        assert!(buffer.is_empty(), "nothing is in it that would need more");
+        let bytes: Vec<u8> = (0..4 * BLOCK).map(|i| (i % 251) as u8).collect();
+        put(&mut buffer, &mut pool, &bytes[..BLOCK]);
+        buffer.consume(&mut pool, 7);
+        buffer.grow(4 * BLOCK);
+        assert_eq!(buffer.room(), 7, "there is room");
+        put(&mut buffer, &mut pool, &bytes[BLOCK..BLOCK + 7]);
+        for (most, room) in [(BLOCK, 0), (BLOCK + 9, 9), (3 * BLOCK, BLOCK + 9), (3 * BLOCK, BLOCK - 18)] {
+            buffer.grow(most);
+            assert_eq!(buffer.room(), room);
+            let at = 7 + buffer.len();
+            put(&mut buffer, &mut pool, &bytes[at..at + room]);
+            assert_eq!((buffer.bytes(), buffer.check()), (&bytes[7..at + room], true));
+        }
+        buffer.grow(3 * BLOCK);
+        assert_eq!((buffer.room(), pool.lent()), (0, 1));
+        let len = buffer.len();
+        buffer.consume(&mut pool, len);
+        assert_eq!((buffer.room(), pool.lent(), pool.spare()), (BLOCK, 0, 0));
     }
 
     #[test]

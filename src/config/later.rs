@@ -85,8 +85,6 @@ pub const SETTINGS: &[&str] = &[
     "control",
     "drain_delay",
     "group",
-    "max_fields",
-    "max_head",
     "metrics",
     "resolver",
     "trace",

@@ -142,6 +142,9 @@ pub struct Settings {
     pub per_client: PerClient,
     /// Bytes of a request's body at most.
     pub max_body: Option<u64>,
+    /// Bytes of a request's head at most, and fields in it; a response may have twice as many.
+    pub max_head: u32,
+    pub max_fields: u32,
     /// Bytes a second that a client has to send of a request's body, on average over `timeouts.rate`; 0 for none.
     pub min_request_rate: u64,
     /// Bytes a second that it has to take of a response, over `timeouts.rate` or `timeouts.write`, whichever is
@@ -172,6 +175,8 @@ impl Default for Settings {
             max_connections_is_set: false,
             per_client: PerClient::default(),
             max_body: None,
+            max_head: 16 << 10,
+            max_fields: 100,
             min_request_rate: 100,
             min_response_rate: 50,
             access_log: None,

@@ -4,7 +4,7 @@ use super::encode::{self, Writing};
 use super::frame::Frame;
 use super::lenient::{self, Leniency};
 use super::reading::{self, Reading};
-use super::{body, head, limits, scan};
+use super::{HeadLimits, body, head, scan};
 use crate::http::{Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink};
 
 #[derive(Default)]
@@ -62,21 +62,22 @@ impl Client {
         input: &[u8],
         eof: bool,
         limit: usize,
+        limits: &HeadLimits,
         head: &mut ResponseHead,
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault> {
         match self.reading {
-            Reading::Head { scanned, begun } => self.decode_head(scanned, begun, input, eof, head),
+            Reading::Head { scanned, begun } => self.decode_head((scanned, begun), input, eof, limits, head),
             _ => self.reading.step_body(input, eof, limit, trailers, &mut self.leniency),
         }
     }
 
     fn decode_head(
         &mut self,
-        mut scanned: u32,
-        begun: bool,
+        (mut scanned, begun): (u32, bool),
         input: &[u8],
         eof: bool,
+        limits: &HeadLimits,
         head: &mut ResponseHead,
     ) -> Result<Option<Decoded>, Fault> {
         // What cannot become a response (another protocol's greeting, say) is not waited for.
@@ -87,14 +88,14 @@ impl Client {
         }
         // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
         if scanned == 0 {
-            let seen = &input[..input.len().min(limits::RESPONSE_HEAD)];
-            if let Ok(Some(len)) = head::response(seen, self.asked.is_head, head) {
+            let seen = &input[..input.len().min(limits.bytes)];
+            if let Ok(Some(len)) = head::response(seen, limits.fields, self.asked.is_head, head) {
                 return self.take_head(len, head).map(Some);
             }
         }
         let end = match self.leniency.is_strict() {
-            true => scan::section_end(input, &mut scanned, limits::RESPONSE_HEAD)?,
-            false => scan::loose_end(input, &mut scanned, limits::RESPONSE_HEAD)?,
+            true => scan::section_end(input, &mut scanned, limits.bytes)?,
+            false => scan::loose_end(input, &mut scanned, limits.bytes)?,
         };
         match end {
             None if eof && (begun || !input.is_empty()) => Err(Fault::CutHead),
@@ -104,8 +105,8 @@ impl Client {
             }
             Some(len) => {
                 let raw = &input[..len];
-                if let Err(fault) = head::whole_response(raw, self.asked.is_head, head) {
-                    lenient::response(raw, fault, self.asked.is_head, &mut self.leniency, head)?;
+                if let Err(fault) = head::whole_response(raw, limits.fields, self.asked.is_head, head) {
+                    lenient::response(raw, fault, self.asked.is_head, limits, &mut self.leniency, head)?;
                 }
                 self.take_head(len, head).map(Some)
             }

@@ -8,23 +8,23 @@
 
 use super::chunk::{Chunk, WIDTH};
 use super::fault::Flaw;
+use super::find;
 use super::grammar::TOKEN;
-use super::{find, limits};
 use crate::http::{Field, Fields, Name, Span};
 
 /// What `plain` looks at in any case, wherever the value begins: a chunk at the name and one at the value.
 const WINDOW: usize = WIDTH + 2 + WIDTH;
 
-/// Field lines from `at` up to the empty line, behind which they end.
-pub(super) fn parse(input: &[u8], at: usize, fields: &mut Fields) -> Result<usize, Flaw> {
+/// Field lines from `at` up to the empty line, behind which they end; no more than `most`.
+pub(super) fn parse(input: &[u8], at: usize, most: usize, fields: &mut Fields) -> Result<usize, Flaw> {
     fields.clear();
     let mut rest = input.get(at..).ok_or(Flaw::Cut)?;
     while let Some(window) = rest.first_chunk()
-        && !is_over(rest, fields)
+        && !is_over(rest, most, fields)
     {
         rest = line(Some(window), rest, input.len() - rest.len(), fields)?;
     }
-    rest = last_lines(input, rest, fields)?;
+    rest = last_lines(input, rest, most, fields)?;
     match rest {
         [b'\r', b'\n', ..] => Ok(input.len() - rest.len() + 2),
         [] | [b'\r'] => Err(Flaw::Cut),
@@ -33,17 +33,22 @@ pub(super) fn parse(input: &[u8], at: usize, fields: &mut Fields) -> Result<usiz
 }
 
 #[inline(always)]
-fn is_over(rest: &[u8], fields: &Fields) -> bool {
-    rest.starts_with(b"\r\n") || fields.len() == limits::FIELDS
+fn is_over(rest: &[u8], most: usize, fields: &Fields) -> bool {
+    rest.starts_with(b"\r\n") || fields.len() == most
 }
 
 /// The lines that begin less than a window before the end of the input: each gets one with zeros behind the input,
 /// which are part of no plain line.
-fn last_lines<'a>(input: &[u8], mut rest: &'a [u8], fields: &mut Fields) -> Result<&'a [u8], Flaw> {
+fn last_lines<'a>(
+    input: &[u8],
+    mut rest: &'a [u8],
+    most: usize,
+    fields: &mut Fields,
+) -> Result<&'a [u8], Flaw> {
     let mut text = [0; 2 * WINDOW];
     let (last, _zeros) = text.split_at_mut(WINDOW);
     let is_short = input.last_chunk::<WINDOW>().map(|bytes| last.copy_from_slice(bytes)).is_none();
-    while !is_over(rest, fields) {
+    while !is_over(rest, most, fields) {
         let start = if is_short { None } else { WINDOW.checked_sub(rest.len()) };
         let window = start.and_then(|start| text[start..].first_chunk());
         rest = line(window, rest, input.len() - rest.len(), fields)?;
@@ -274,25 +279,25 @@ mod tests {
         }
         for following in 0..2 * WINDOW {
             let input = [&head[..], &vec![b'x'; following]].concat();
-            assert_eq!(parse(&input, 0, &mut fields), Ok(head.len()));
+            assert_eq!(parse(&input, 0, 9, &mut fields), Ok(head.len()));
             assert_eq!(fields.list(), expected.list(), "{following}");
         }
         for len in 0..head.len() {
-            assert_eq!(parse(&head[..len], 0, &mut fields), Err(Flaw::Cut), "{len}");
+            assert_eq!(parse(&head[..len], 0, 9, &mut fields), Err(Flaw::Cut), "{len}");
         }
     }
 
     #[test]
     fn as_many_fields_as_there_may_be_are_not_too_many_while_the_empty_line_is_still_to_come() {
         let mut fields = Fields::default();
-        let lines = b"A: b\r\n".repeat(limits::FIELDS);
+        let lines = b"A: b\r\n".repeat(9);
         for (end, expected) in [
             (&b""[..], Err(Flaw::Cut)),
             (b"\r", Err(Flaw::Cut)),
             (b"\r\n", Ok(lines.len() + 2)),
             (b"A", Err(Flaw::TooManyFields)),
         ] {
-            assert_eq!(parse(&[&lines[..], end].concat(), 0, &mut fields), expected);
+            assert_eq!(parse(&[&lines[..], end].concat(), 0, 9, &mut fields), expected);
         }
     }
 }

@@ -9,14 +9,15 @@ use super::fault::{self, Flaw};
 use super::field_line::{self, line_end, token};
 use super::find;
 use super::framing;
+use super::limits;
 use super::notes::Notes;
 use super::target::{self, Form};
 use crate::http::{Fault, Fields, Framing, Method, RequestHead, ResponseHead, Span, Version};
 
 /// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
-/// input ends first.
-pub(super) fn request(input: &[u8], head: &mut RequestHead) -> Result<Option<usize>, Fault> {
-    let (len, is_target_clean) = match request_lines(input, head) {
+/// input ends first. `fields`: how many it may have.
+pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Result<Option<usize>, Fault> {
+    let (len, is_target_clean) = match request_lines(input, fields, head) {
         Ok(read) => read,
         Err(Flaw::Cut) => return Ok(None),
         Err(flaw) => return Err(fault::of_request(flaw, input)),
@@ -48,8 +49,8 @@ fn may_upgrade(head: &RequestHead, notes: &Notes) -> bool {
 }
 
 /// Reads `raw`, which is a whole request head.
-pub(super) fn whole_request(raw: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
-    match request(raw, head)? {
+pub(super) fn whole_request(raw: &[u8], fields: usize, head: &mut RequestHead) -> Result<(), Fault> {
+    match request(raw, fields, head)? {
         Some(len) if len == raw.len() => Ok(()),
         _ => Err(fault::of_request(Flaw::Line, raw)),
     }
@@ -81,9 +82,9 @@ pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut Request
 }
 
 /// The length of the head, and whether its target has only what a target may have.
-fn request_lines(input: &[u8], head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
+fn request_lines(input: &[u8], fields: usize, head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
     let (len, is_clean) = request_line(input, head)?;
-    Ok((field_line::parse(input, len, &mut head.fields)?, is_clean))
+    Ok((field_line::parse(input, len, fields, &mut head.fields)?, is_clean))
 }
 
 /// The same for the first line alone.
@@ -125,8 +126,13 @@ fn target_end(input: &[u8], start: usize) -> (usize, bool) {
 }
 
 /// Reads the response head that `input` begins with, as `request` does. `to_head`: it answers a HEAD request.
-pub(super) fn response(input: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<Option<usize>, Fault> {
-    let len = match response_lines(input, head) {
+pub(super) fn response(
+    input: &[u8],
+    fields: usize,
+    to_head: bool,
+    head: &mut ResponseHead,
+) -> Result<Option<usize>, Fault> {
+    let len = match response_lines(input, fields, head) {
         Ok(len) => len,
         Err(Flaw::Cut) => return Ok(None),
         Err(flaw) => return Err(fault::of_response(flaw, input)),
@@ -153,18 +159,23 @@ pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(
 }
 
 /// Reads `raw`, which is a whole response head.
-pub(super) fn whole_response(raw: &[u8], to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
-    match response(raw, to_head, head)? {
+pub(super) fn whole_response(
+    raw: &[u8],
+    fields: usize,
+    to_head: bool,
+    head: &mut ResponseHead,
+) -> Result<(), Fault> {
+    match response(raw, fields, to_head, head)? {
         Some(len) if len == raw.len() => Ok(()),
         _ => Err(fault::of_response(Flaw::Line, raw)),
     }
 }
 
 /// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
-pub(super) fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<usize, Flaw> {
+pub(super) fn response_lines(input: &[u8], fields: usize, head: &mut ResponseHead) -> Result<usize, Flaw> {
     if let Some(b"HTTP/1.1 200 OK\r\n") = input.first_chunk() {
         (head.version, head.status, head.reason) = (Version::Http11, 200, Span::new(13, 15));
-        return field_line::parse(input, 17, &mut head.fields);
+        return field_line::parse(input, 17, fields, &mut head.fields);
     }
     let Some((start, rest)) = input.split_first_chunk::<12>() else { return Err(Flaw::Cut) };
     let (version, digits) = start.split_at(9);
@@ -180,7 +191,7 @@ pub(super) fn response_lines(input: &[u8], head: &mut ResponseHead) -> Result<us
         _ if end == 12 => Span::new(12, 12),
         _ => return Err(Flaw::Line),
     };
-    field_line::parse(input, end + 2, &mut head.fields)
+    field_line::parse(input, end + 2, fields, &mut head.fields)
 }
 
 fn status(digits: &[u8]) -> Option<u16> {
@@ -189,7 +200,7 @@ fn status(digits: &[u8]) -> Option<u16> {
 
 /// `raw` is a whole trailer section with at least one field.
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
-    match field_line::parse(raw, 0, fields) {
+    match field_line::parse(raw, 0, limits::TRAILER_FIELDS, fields) {
         Ok(len) if len == raw.len() => {
             fields.take_bytes(&raw[..len - 2]);
             Ok(())

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
-use super::{framing, head, limits};
+use super::{HeadLimits, framing, head};
 use crate::http::{Fault, Name, Names, ResponseHead};
 
 /// Whether a server is forgiven anything, and whether that was needed.
@@ -58,6 +58,7 @@ pub(super) fn response(
     raw: &[u8],
     fault: Fault,
     to_head: bool,
+    limits: &HeadLimits,
     leniency: &mut Leniency,
     head: &mut ResponseHead,
 ) -> Result<(), Fault> {
@@ -67,17 +68,17 @@ pub(super) fn response(
         return Err(fault);
     }
     match rewritten(raw) {
-        Some(rewritten) if rewritten.len() <= limits::RESPONSE_HEAD => {
-            read_again(&rewritten, to_head, head).ok_or(fault)
+        Some(rewritten) if rewritten.len() <= limits.bytes => {
+            read_again(&rewritten, limits.fields, to_head, head).ok_or(fault)
         }
         _ => Err(fault),
     }
 }
 
 /// The strict reader looks at the lines with their control bytes hidden, and keeps them as they came.
-fn read_again(lines: &[u8], to_head: bool, head: &mut ResponseHead) -> Option<()> {
+fn read_again(lines: &[u8], fields: usize, to_head: bool, head: &mut ResponseHead) -> Option<()> {
     let hidden: Vec<u8> = lines.iter().map(|byte| if is_forgiven(*byte) { HIDDEN } else { *byte }).collect();
-    let len = head::response_lines(&hidden, head).ok()?;
+    let len = head::response_lines(&hidden, fields, head).ok()?;
     if len != lines.len() || head.status < 100 {
         return None;
     }

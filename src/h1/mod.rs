@@ -67,14 +67,28 @@ pub use frame::Frame;
 pub use server::{RequestFacts, Server};
 pub use target::is_authority as is_host;
 
-/// What a sender may make us keep at most.
+/// What a sender of heads may make us keep at most: the config says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeadLimits {
+    pub bytes: usize,
+    pub fields: usize,
+}
+
+impl HeadLimits {
+    /// Where the config says nothing.
+    pub const REQUEST: HeadLimits = HeadLimits { bytes: 16 * 1024, fields: 100 };
+    pub const RESPONSE: HeadLimits = HeadLimits::REQUEST.twice();
+
+    /// Servers are trusted with more than clients.
+    pub const fn twice(self) -> HeadLimits {
+        HeadLimits { bytes: 2 * self.bytes, fields: 2 * self.fields }
+    }
+}
+
+/// What a sender may make us keep at most besides.
 pub mod limits {
-    /// Bytes of a request head.
-    pub const REQUEST_HEAD: usize = 16 * 1024;
-    /// Bytes of a response head: a whole block.
-    pub const RESPONSE_HEAD: usize = crate::base::buffer::BLOCK;
-    /// Fields of a head or of a trailer section.
-    pub const FIELDS: usize = 100;
+    /// Fields of a trailer section.
+    pub const TRAILER_FIELDS: usize = 100;
     /// Options in all Connection fields of a head.
     pub const OPTIONS: usize = crate::http::MOST_OPTIONS;
     /// Bytes of a trailer section.

@@ -5,7 +5,7 @@ use super::frame::Frame;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
 use super::reading::Reading;
-use super::{body, fault, framing, head, limits, scan};
+use super::{HeadLimits, body, fault, framing, head, scan};
 use crate::http::{
     Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink, Version,
 };
@@ -42,21 +42,22 @@ impl Server {
         input: &[u8],
         eof: bool,
         limit: usize,
+        limits: &HeadLimits,
         head: &mut RequestHead,
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault> {
         match self.reading {
-            Reading::Head { scanned, begun } => self.decode_head(scanned, begun, input, eof, head),
+            Reading::Head { scanned, begun } => self.decode_head((scanned, begun), input, eof, limits, head),
             _ => self.reading.step_body(input, eof, limit, trailers, &mut Leniency::none()),
         }
     }
 
     fn decode_head(
         &mut self,
-        mut scanned: u32,
-        begun: bool,
+        (mut scanned, begun): (u32, bool),
         input: &[u8],
         eof: bool,
+        limits: &HeadLimits,
         head: &mut RequestHead,
     ) -> Result<Option<Decoded>, Fault> {
         // What cannot become a request (a TLS hello, say) is not waited for.
@@ -65,14 +66,14 @@ impl Server {
         }
         // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
         if scanned == 0
-            && let Ok(Some(len)) = head::request(&input[..input.len().min(limits::REQUEST_HEAD)], head)
+            && let Ok(Some(len)) = head::request(&input[..input.len().min(limits.bytes)], limits.fields, head)
         {
             return Ok(Some(self.reading.take_head(len, head.framing)));
         }
-        let seen = &input[..input.len().min(limits::REQUEST_HEAD)];
+        let seen = &input[..input.len().min(limits.bytes)];
         head::check_request_line(seen, scanned as usize, head)?;
-        let end = scan::section_end(input, &mut scanned, limits::REQUEST_HEAD)
-            .map_err(|fault| sharpen(fault, input))?;
+        let end =
+            scan::section_end(input, &mut scanned, limits.bytes).map_err(|fault| sharpen(fault, seen))?;
         match end {
             None if eof && !input.is_empty() => Err(Fault::CutHead),
             None => {
@@ -86,7 +87,7 @@ impl Server {
                 Ok(body::nothing(2))
             }
             Some(len) => {
-                head::whole_request(&input[..len], head)?;
+                head::whole_request(&input[..len], limits.fields, head)?;
                 Ok(Some(self.reading.take_head(len, head.framing)))
             }
         }
@@ -157,8 +158,8 @@ impl Server {
 }
 
 /// A head that outgrew its limit in its first line is one whose target is too long.
-fn sharpen(fault: Fault, input: &[u8]) -> Fault {
-    let is_one_line = || memchr::memchr(b'\n', &input[..limits::REQUEST_HEAD]).is_none();
+fn sharpen(fault: Fault, seen: &[u8]) -> Fault {
+    let is_one_line = || memchr::memchr(b'\n', seen).is_none();
     if fault == Fault::HeadTooLarge && is_one_line() { Fault::TargetTooLong } else { fault }
 }
 

@@ -15,29 +15,21 @@ use super::connection::Connection;
 use super::crowd::Crowd;
 use super::ends::{client_gone, has_left};
 use super::gateway_errors::GatewayErrors;
-use super::pipes::Pipes;
 use super::private::Kept;
 use super::proxied::ProxyRefusals;
 use super::pump::{self, Outcome, Tools};
-use super::script_errors::ScriptErrors;
 use super::seat::Seat;
 use super::sides::{Backend, BackendState, Client, Lane, Scratch};
 use super::table::{Side, Table, Token};
 use super::turn::Stopwatch;
 use super::waits::Waits;
 use crate::base::batch;
-use crate::base::buffer::Pool;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::tally::Tally;
-use crate::http::{Fields, ResponseHead};
 use crate::net::{Network, Transport};
-use crate::route::Router;
 use crate::script::Script;
-
-/// Unused blocks that stay allocated.
-const SPARE_BLOCKS: usize = 256;
 
 /// What epoll said about a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,17 +92,7 @@ impl<N: Network> Core<N> {
             backends: Table::new(Side::Backend),
             lanes: Slab::new(),
             waits: Waits::of(&config),
-            tools: Tools {
-                blocks: Pool::new(SPARE_BLOCKS),
-                pipes: Pipes::new(config.settings.splice),
-                router: Router::new(config, script),
-                errors: ScriptErrors::default(),
-                response: ResponseHead::default(),
-                trailers: Fields::default(),
-                now,
-                date: Vec::new(),
-                draining: false,
-            },
+            tools: Tools::new(config, script, now),
             kept: Kept::default(),
             wheel: Wheel::new(now),
             ids: Ids::new(),

@@ -12,6 +12,8 @@
 //!
 //! Where there is no server, since a script answered, a large answer goes the last part of that way (`answer_way`).
 
+use std::sync::Arc;
+
 use super::answer_way::answer_way;
 use super::pipes::Pipes;
 use super::request_way::{flush_backend, request_way};
@@ -19,11 +21,16 @@ use super::response_way::response_way;
 use super::script_errors::ScriptErrors;
 use super::sides::{Backend, BackendState, Client, Lane};
 use crate::base::buffer::Pool;
+use crate::config::{Config, Settings};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::h1::HeadLimits;
 use crate::http::{Fields, ResponseHead};
 use crate::net::Transport;
 use crate::route::Router;
+use crate::script::Script;
 
+/// Unused blocks that stay allocated.
+const SPARE_BLOCKS: usize = 256;
 /// Rounds of both directions before others get their turn.
 const ROUNDS: usize = 2;
 
@@ -32,6 +39,7 @@ pub struct Tools<S: Transport> {
     pub blocks: Pool,
     pub pipes: Pipes<S::Pipe>,
     pub router: Router,
+    pub heads: Heads,
     pub errors: ScriptErrors,
     /// Storage for what is decoded and passed on at once.
     pub response: ResponseHead,
@@ -40,6 +48,37 @@ pub struct Tools<S: Transport> {
     pub now: u64,
     pub date: Vec<u8>,
     pub draining: bool,
+}
+
+impl<S: Transport> Tools<S> {
+    pub fn new(config: Arc<Config>, script: Script, now: u64) -> Tools<S> {
+        Tools {
+            blocks: Pool::new(SPARE_BLOCKS),
+            pipes: Pipes::new(config.settings.splice),
+            heads: Heads::of(&config.settings),
+            router: Router::new(config, script),
+            errors: ScriptErrors::default(),
+            response: ResponseHead::default(),
+            trailers: Fields::default(),
+            now,
+            date: Vec::new(),
+            draining: false,
+        }
+    }
+}
+
+/// How long heads may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heads {
+    pub request: HeadLimits,
+    pub response: HeadLimits,
+}
+
+impl Heads {
+    pub fn of(settings: &Settings) -> Heads {
+        let request = HeadLimits { bytes: settings.max_head as usize, fields: settings.max_fields as usize };
+        Heads { request, response: request.twice() }
+    }
 }
 
 /// What one step in one direction did.
@@ -159,4 +198,15 @@ fn watch_upload<S: Transport>(backend: &mut Backend<S>, lane: &mut Lane, tools: 
         x.end_with_response();
     }
     closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_may_be_as_long_as_the_codec_takes_them_where_the_config_says_nothing() {
+        let heads = Heads { request: HeadLimits::REQUEST, response: HeadLimits::RESPONSE };
+        assert_eq!(Heads::of(&Settings::default()), heads);
+    }
 }

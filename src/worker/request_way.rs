@@ -55,7 +55,7 @@ fn step<S: Transport>(
     let decoded = client
         .role
         .codec
-        .decode(client.input.bytes(), client.eof, backend.room(), head, trailers)
+        .decode(client.input.bytes(), client.eof, backend.room(), &tools.heads.request, head, trailers)
         .map_err(Failure::of_request)?;
     match decoded {
         Some(step) => {

@@ -67,10 +67,11 @@ fn step<S: Transport>(
     if lane.exchange.times.first_byte == NEVER && !bytes.is_empty() {
         lane.exchange.times.first_byte = lane.exchange.elapsed(tools.now);
     }
+    let (room, limits, head) = (client.room(), &tools.heads.response, &mut tools.response);
     let decoded = backend
         .role
         .codec
-        .decode(bytes, backend.eof, client.room(), &mut tools.response, &mut tools.trailers)
+        .decode(bytes, backend.eof, room, limits, head, &mut tools.trailers)
         .map_err(Failure::of_response)?;
     match decoded {
         Some(step) => {
@@ -78,8 +79,18 @@ fn step<S: Transport>(
             Ok(if reads { Progress::Read } else { Progress::Passed })
         }
         None if backend.eof => Err(Failure::ResponseCut),
-        None => fill_backend(backend, lane, tools).map(Progress::of_read),
+        None => fill_further(backend, lane, tools).map(Progress::of_read),
     }
+}
+
+/// Reads on behind what says nothing yet: of a head that is longer than a block, all has to be seen at once.
+fn fill_further<S: Transport>(
+    backend: &mut Backend<S>,
+    lane: &Lane,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    backend.input.grow(tools.heads.response.bytes);
+    fill_backend(backend, lane, tools)
 }
 
 fn fill_backend<S: Transport>(

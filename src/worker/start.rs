@@ -39,9 +39,9 @@ impl<N: Network> Core<N> {
         if client.role.arrival == Arrival::Awaited {
             return self.read_proxy_header(key);
         }
-        let (bytes, eof) = (client.input.bytes(), client.eof);
-        let head = &mut self.scratch.next.exchange.head;
-        let decoded = client.role.codec.decode(bytes, eof, 0, head, &mut self.tools.trailers);
+        let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.tools.heads.request);
+        let (head, trailers) = (&mut self.scratch.next.exchange.head, &mut self.tools.trailers);
+        let decoded = client.role.codec.decode(bytes, eof, 0, limits, head, trailers);
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.tools.blocks, step.consumed);
@@ -66,6 +66,8 @@ impl<N: Network> Core<N> {
         if client.eof {
             return self.left_early(key);
         }
+        // Where it may be longer than a block.
+        client.input.grow(self.tools.heads.request.bytes);
         match client.fill(&mut self.tools.blocks, self.tools.now) {
             Ok(true) => Step::Again,
             Ok(false) => Step::Wait,

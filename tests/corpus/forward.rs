@@ -1,7 +1,7 @@
 //! What is forwarded is what was understood: every whole message of a case is encoded towards the other side and
 //! read again there. It must say the same, and must have no second reading for a careless parser.
 
-use crate::h1::{Client, RequestFacts, Server};
+use crate::h1::{Client, HeadLimits, RequestFacts, Server};
 use crate::http::*;
 use rsp::exchange::{Id, Ids, Inbound, rewrite_interim, rewrite_request, rewrite_response};
 
@@ -22,7 +22,7 @@ const PIECE: usize = 3;
 pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
     let (mut server, mut rest, mut all) = (Server::default(), bytes, Vec::new());
     while let Some(message) = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
-        server.decode(rest, true, usize::MAX, head, trailers)
+        server.decode(rest, true, usize::MAX, &HeadLimits::REQUEST, head, trailers)
     }) {
         all.push(request(message, trailers));
         server.next_message();
@@ -80,7 +80,7 @@ fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
 fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) -> Option<Fields> {
     let (mut server, mut rest) = (Server::default(), bytes);
     let read = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
-        server.decode(rest, true, 2, head, trailers)
+        server.decode(rest, true, 2, &HeadLimits::REQUEST, head, trailers)
     });
     let read = read.unwrap_or_else(|| panic!("what is forwarded cannot be read: {:?}", shown(bytes)));
     assert!(rest.is_empty(), "what is forwarded is more than one message: {:?}", shown(bytes));
@@ -154,7 +154,7 @@ fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
     let (mut head, mut fields, mut rest) = (ResponseHead::default(), Fields::default(), bytes);
     let mut sent: Message<ResponseHead> = Message::default();
     loop {
-        let step = match codec.decode(rest, true, PIECE, &mut head, &mut fields) {
+        let step = match codec.decode(rest, true, PIECE, &HeadLimits::RESPONSE, &mut head, &mut fields) {
             Ok(Some(step)) => step,
             // Refused or cut: nobody is told that it was whole.
             _ => return,
@@ -225,7 +225,7 @@ fn switch(mut head: ResponseHead, server: &mut Server) {
     has_one_reading(&plain(&head, &out), b"");
     let (mut read, mut fields) = (ResponseHead::default(), Fields::default());
     let step = asking("UPGRADE", strict)
-        .decode(&out, true, 0, &mut read, &mut fields)
+        .decode(&out, true, 0, &HeadLimits::RESPONSE, &mut read, &mut fields)
         .expect("a 101")
         .expect("whole");
     assert_eq!((read.status, step.consumed, read.upgrade), (101, out.len(), true));
@@ -239,8 +239,10 @@ fn read_response_again(asked: &str, facts: RequestFacts, sent: &Message<Response
     let (mut codec, mut rest) = (asking(asked, !is_beyond_strict(&sent.head)), bytes);
     let (mut read, mut fields): (Message<ResponseHead>, _) = (Message::default(), Fields::default());
     loop {
-        let step =
-            codec.decode(rest, true, 2, &mut read.head, &mut fields).expect("readable").expect("whole");
+        let step = codec
+            .decode(rest, true, 2, &HeadLimits::RESPONSE, &mut read.head, &mut fields)
+            .expect("readable")
+            .expect("whole");
         if let Event::Body(range) = &step.event {
             read.body.extend_from_slice(&rest[range.clone()]);
         }

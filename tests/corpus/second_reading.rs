@@ -1,7 +1,7 @@
 //! Every head of the corpus that rsp accepts is read a second time by httparse, which shares no line with our own
 //! parser: both must find the same words in the same places.
 
-use rsp::h1::{Client, Server};
+use rsp::h1::{Client, HeadLimits, Server};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 
 use crate::case;
@@ -20,13 +20,13 @@ fn theirs(headers: &[httparse::Header<'_>]) -> Lines {
 fn check_request(bytes: &[u8]) -> bool {
     let (mut server, mut head, mut at) = (Server::default(), RequestHead::default(), 0);
     loop {
-        match server.decode(&bytes[at..], false, 0, &mut head, &mut Fields::default()) {
+        match server.decode(&bytes[at..], false, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default()) {
             Ok(Some(step)) if step.event == Event::Head => break,
             Ok(Some(step)) => at += step.consumed,
             _ => return false,
         }
     }
-    let mut room = [httparse::EMPTY_HEADER; 128];
+    let mut room = [httparse::EMPTY_HEADER; 256];
     let mut second = httparse::Request::new(&mut room);
     assert!(second.parse(&bytes[at..]).expect("httparse refuses it").is_complete());
     assert_eq!(second.method.map(str::as_bytes), Some(head.method_text()));
@@ -50,11 +50,11 @@ fn check_response(bytes: &[u8], asked: &str) -> bool {
     let mut client = Client::new(true);
     client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
     let mut head = ResponseHead::default();
-    let step = client.decode(bytes, false, 0, &mut head, &mut Fields::default());
+    let step = client.decode(bytes, false, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default());
     if !matches!(step, Ok(Some(step)) if step.event == Event::Head) {
         return false;
     }
-    let mut room = [httparse::EMPTY_HEADER; 128];
+    let mut room = [httparse::EMPTY_HEADER; 256];
     let mut second = httparse::Response::new(&mut room);
     assert!(second.parse(bytes).expect("httparse refuses it").is_complete());
     assert_eq!(second.code, Some(head.status));

@@ -40,6 +40,73 @@ fn order_and_case_of_request_fields_are_kept() {
 }
 
 #[test]
+fn heads_longer_than_a_block_pass_where_the_config_allows_them() {
+    let cookie = "c".repeat(60 << 10);
+    let answer = "a".repeat(120 << 10);
+    let sent = answer.clone();
+    let origin = Origin::run(move |visit| {
+        while visit.head().is_some() {
+            visit.send(format!("HTTP/1.1 200 OK\r\nX-Long: {sent}\r\nContent-Length: 2\r\n\r\nok"));
+        }
+    });
+    let rsp = Rsp::start(&format!("{}rsp.settings {{ max_head = '64k' }}", balanced(&[&origin.address])));
+    let mut client = Client::connect(rsp.address());
+    for part in [1 << 20, 1000] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n");
+        for piece in request.as_bytes().chunks(part) {
+            client.send(piece);
+        }
+        let response = client.response();
+        assert_eq!((response.status(), response.text().as_str()), (200, "ok"));
+        assert!(response.get("x-long") == Some(&answer));
+    }
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "ok", "and short ones after them");
+}
+
+#[test]
+fn a_long_cookie_reaches_the_server_whole_and_with_it_the_body_behind() {
+    let origin = Origin::echo();
+    let rsp = Rsp::start(&format!("{}rsp.settings {{ max_head = '64k' }}", balanced(&[&origin.address])));
+    let (cookie, body) = ("c".repeat(60 << 10), content_bytes(7, 200_000));
+    let mut client = Client::connect(rsp.address());
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: 200000\r\n\r\n");
+    client.send([head.as_bytes(), &body].concat());
+    assert!(client.response().body == body);
+    assert!(origin.last().get("cookie") == Some(&cookie));
+}
+
+#[test]
+fn heads_are_refused_at_the_bounds_that_the_config_sets() {
+    let origin = Origin::named("ok");
+    let pool = balanced(&[&origin.address]);
+    let status = |rsp: &Rsp, fields: &str| {
+        Client::connect(rsp.address())
+            .send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+            .response()
+            .status()
+    };
+    let cookie = |kib: usize| format!("Cookie: {}\r\n", "c".repeat(kib << 10));
+    let many = |count: usize| "X: y\r\n".repeat(count);
+    let usual = Rsp::start(&pool);
+    let wide = Rsp::start(&format!("{pool}rsp.settings {{ max_head = '64k', max_fields = 1000 }}"));
+    let narrow = Rsp::start(&format!("{pool}rsp.settings {{ max_head = '2k', max_fields = 10 }}"));
+    for (fields, expected) in [
+        (cookie(1), [200, 200, 200]),
+        (cookie(3), [200, 200, 431]),
+        (cookie(20), [431, 200, 431]),
+        (cookie(64), [431, 431, 431]),
+        (many(9), [200, 200, 200]),
+        (many(10), [200, 200, 431]),
+        (many(999), [431, 200, 431]),
+        (many(1000), [431, 431, 431]),
+    ] {
+        let seen = [&usual, &wide, &narrow].map(|rsp| status(rsp, &fields));
+        assert_eq!(seen, expected, "{} bytes", fields.len());
+    }
+}
+
+#[test]
 fn order_and_case_of_response_fields_are_kept() {
     let head = answered(
         "",

@@ -1,7 +1,7 @@
 //! What a sender may make us keep: each bound is kept exactly, however the bytes arrive.
 
 use super::feed::{Codec, EVERY_APPETITE, Feed, Seen};
-use crate::h1::{Client, Server, limits};
+use crate::h1::{Client, HeadLimits, Server, limits};
 use crate::http::*;
 
 /// The case whole and in parts of a prime number of bytes: it is too long for every split.
@@ -29,20 +29,23 @@ fn padded(start: &str, end: &str, len: usize) -> Vec<u8> {
 #[test]
 fn a_request_head_may_fill_its_limit() {
     let (start, end) = ("GET / HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n");
-    let fits = padded(start, end, limits::REQUEST_HEAD);
+    let fits = padded(start, end, HeadLimits::REQUEST.bytes);
     assert_eq!(in_large_parts(Codec::server, &fits), "end");
-    let over = padded(start, end, limits::REQUEST_HEAD + 1);
+    let over = padded(start, end, HeadLimits::REQUEST.bytes + 1);
     assert_eq!(in_large_parts(Codec::server, &over), "HeadTooLarge");
-    assert_eq!(in_large_parts(Codec::server, &over[..limits::REQUEST_HEAD]), "HeadTooLarge");
+    assert_eq!(in_large_parts(Codec::server, &over[..HeadLimits::REQUEST.bytes]), "HeadTooLarge");
 }
 
 #[test]
 fn a_target_that_fills_the_head_is_too_long_by_itself() {
     let (start, end) = ("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD)), "end");
-    assert_eq!(in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD + 1)), "HeadTooLarge");
+    assert_eq!(in_large_parts(Codec::server, &padded(start, end, HeadLimits::REQUEST.bytes)), "end");
     assert_eq!(
-        in_large_parts(Codec::server, &padded(start, end, limits::REQUEST_HEAD + 90)),
+        in_large_parts(Codec::server, &padded(start, end, HeadLimits::REQUEST.bytes + 1)),
+        "HeadTooLarge"
+    );
+    assert_eq!(
+        in_large_parts(Codec::server, &padded(start, end, HeadLimits::REQUEST.bytes + 90)),
         "TargetTooLong"
     );
 }
@@ -51,23 +54,47 @@ fn a_target_that_fills_the_head_is_too_long_by_itself() {
 fn a_response_head_may_fill_a_block() {
     let (start, end) = ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "\r\n\r\n");
     let answer = || Codec::client("GET");
-    assert_eq!(in_large_parts(answer, &padded(start, end, limits::RESPONSE_HEAD)), "end");
-    let full = padded(start, end, limits::RESPONSE_HEAD + 1);
-    assert_eq!(in_large_parts(answer, &full[..limits::RESPONSE_HEAD]), "HeadTooLarge");
+    assert_eq!(in_large_parts(answer, &padded(start, end, HeadLimits::RESPONSE.bytes)), "end");
+    let full = padded(start, end, HeadLimits::RESPONSE.bytes + 1);
+    assert_eq!(in_large_parts(answer, &full[..HeadLimits::RESPONSE.bytes]), "HeadTooLarge");
     assert_eq!(in_large_parts(answer, &padded("HTTP/1.1 200 ", end, 40_000)), "HeadTooLarge");
 }
 
 #[test]
-fn a_head_has_a_hundred_fields_at_most() {
+fn a_request_has_a_hundred_fields_at_most_and_a_response_two_hundred() {
     let request = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n - 1));
-    assert_eq!(in_large_parts(Codec::server, request(limits::FIELDS).as_bytes()), "end");
-    assert_eq!(in_large_parts(Codec::server, request(limits::FIELDS + 1).as_bytes()), "TooManyFields");
+    assert_eq!(in_large_parts(Codec::server, request(100).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, request(101).as_bytes()), "TooManyFields");
     let response = |n: usize| format!("HTTP/1.1 204 No\r\n{}\r\n", "X: y\r\n".repeat(n));
-    assert_eq!(in_large_parts(|| Codec::client("GET"), response(limits::FIELDS).as_bytes()), "end");
-    assert_eq!(
-        in_large_parts(|| Codec::client("GET"), response(limits::FIELDS + 1).as_bytes()),
-        "TooManyFields"
-    );
+    assert_eq!(in_large_parts(|| Codec::client("GET"), response(200).as_bytes()), "end");
+    assert_eq!(in_large_parts(|| Codec::client("GET"), response(201).as_bytes()), "TooManyFields");
+}
+
+#[test]
+fn heads_are_as_long_and_have_as_many_fields_as_the_caller_says() {
+    let read = |bytes: &[u8], most: usize, fields: usize| {
+        let limits = HeadLimits { bytes: most, fields };
+        let results = [bytes.len(), 4093].map(|size| {
+            let (mut server, mut head) = (Server::default(), RequestHead::default());
+            let mut ends = (size.min(bytes.len())..bytes.len()).step_by(size).chain([bytes.len()]);
+            ends.find_map(|end| {
+                server
+                    .decode(&bytes[..end], false, 0, &limits, &mut head, &mut Fields::default())
+                    .map(|decoded| decoded.map(|decoded| (decoded.consumed, head.fields.len())))
+                    .transpose()
+            })
+        });
+        assert_eq!(results[0], results[1], "in parts");
+        results[0]
+    };
+    let long = padded("GET / HTTP/1.1\r\nHost: a\r\nCookie: ", "\r\nConnection: x\r\n\r\n", 64 << 10);
+    assert_eq!(read(&long, 64 << 10, 3), Some(Ok((64 << 10, 3))));
+    assert_eq!(read(&long, (64 << 10) - 1, 3), Some(Err(Fault::HeadTooLarge)));
+    assert_eq!(read(&long, 64 << 10, 2), Some(Err(Fault::TooManyFields)));
+    assert_eq!(read(&long, 1 << 10, 3), Some(Err(Fault::HeadTooLarge)));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(999));
+    assert_eq!(read(many.as_bytes(), 16 << 10, 1000), Some(Ok((many.len(), 1000))));
+    assert_eq!(read(many.as_bytes(), 16 << 10, 999), Some(Err(Fault::TooManyFields)));
 }
 
 #[test]
@@ -98,8 +125,8 @@ fn a_trailer_section_may_fill_its_limit() {
     assert_eq!(in_large_parts(Codec::server, &after_head(limits::TRAILERS)), "end");
     assert_eq!(in_large_parts(Codec::server, &after_head(limits::TRAILERS + 1)), "Trailers");
     let fields = |n: usize| format!("{CHUNKED}0\r\n{}\r\n", "X: y\r\n".repeat(n));
-    assert_eq!(in_large_parts(Codec::server, fields(limits::FIELDS).as_bytes()), "end");
-    assert_eq!(in_large_parts(Codec::server, fields(limits::FIELDS + 1).as_bytes()), "Trailers");
+    assert_eq!(in_large_parts(Codec::server, fields(limits::TRAILER_FIELDS).as_bytes()), "end");
+    assert_eq!(in_large_parts(Codec::server, fields(limits::TRAILER_FIELDS + 1).as_bytes()), "Trailers");
 }
 
 #[test]
@@ -132,14 +159,18 @@ fn a_finished_message_holds_back_what_follows_until_it_is_answered() {
     let (mut server, mut head, mut trailers) = (Server::default(), RequestHead::default(), Fields::default());
     let input = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(server.is_between_messages());
-    assert_eq!(server.decode(b"GE", false, 9, &mut head, &mut trailers), Ok(None));
+    assert_eq!(server.decode(b"GE", false, 9, &HeadLimits::REQUEST, &mut head, &mut trailers), Ok(None));
     assert!(!server.is_between_messages());
-    let first = server.decode(input, false, 9, &mut head, &mut trailers).unwrap().unwrap();
+    let first =
+        server.decode(input, false, 9, &HeadLimits::REQUEST, &mut head, &mut trailers).unwrap().unwrap();
     assert_eq!((first.consumed, first.end, server.is_between_messages()), (input.len(), true, false));
     for eof in [false, true] {
-        assert_eq!(server.decode(input, eof, 9, &mut head, &mut trailers), Ok(None));
+        assert_eq!(server.decode(input, eof, 9, &HeadLimits::REQUEST, &mut head, &mut trailers), Ok(None));
     }
     server.next_message();
     assert!(server.is_between_messages());
-    assert_eq!(server.decode(input, false, 9, &mut head, &mut trailers), Ok(Some(first)));
+    assert_eq!(
+        server.decode(input, false, 9, &HeadLimits::REQUEST, &mut head, &mut trailers),
+        Ok(Some(first))
+    );
 }

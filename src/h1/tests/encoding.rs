@@ -1,7 +1,7 @@
 //! What is written: framing decided anew, all else byte for byte.
 
 use super::feed::text;
-use crate::h1::{After, Client, RequestFacts, Server};
+use crate::h1::{After, Client, HeadLimits, RequestFacts, Server};
 use crate::http::*;
 
 const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false, is_connect: false };
@@ -10,7 +10,10 @@ const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: tru
 
 pub(super) fn request(bytes: &str) -> RequestHead {
     let mut head = RequestHead::default();
-    Server::default().decode(bytes.as_bytes(), true, 0, &mut head, &mut Fields::default()).unwrap().unwrap();
+    Server::default()
+        .decode(bytes.as_bytes(), true, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default())
+        .unwrap()
+        .unwrap();
     head
 }
 
@@ -18,7 +21,10 @@ pub(super) fn response(asked: Method, bytes: &str) -> ResponseHead {
     let (mut client, mut head) = (Client::default(), ResponseHead::default());
     let asked = RequestHead { method: asked, ..Default::default() };
     client.encode_head(&asked, Persistence::Upgrade, &mut Vec::new());
-    client.decode(bytes.as_bytes(), true, 0, &mut head, &mut Fields::default()).unwrap().unwrap();
+    client
+        .decode(bytes.as_bytes(), true, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default())
+        .unwrap()
+        .unwrap();
     head
 }
 
@@ -203,7 +209,14 @@ fn interim_heads_and_the_switch_have_no_framing() {
         text(&out),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
     );
-    let frames = server.decode(b"\x81\r\n", false, 9, &mut RequestHead::default(), &mut Fields::default());
+    let frames = server.decode(
+        b"\x81\r\n",
+        false,
+        9,
+        &HeadLimits::REQUEST,
+        &mut RequestHead::default(),
+        &mut Fields::default(),
+    );
     assert_eq!(frames.unwrap().unwrap().event, Event::Body(0..3));
     assert_eq!(server.frame_body(5).before(), b"");
     assert_eq!(server.encode_end(None, &mut out), After::MustClose);

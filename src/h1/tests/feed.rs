@@ -3,7 +3,7 @@
 //! down as one line of text, so that a case's expectation is one line too. (`tests/corpus` feeds its cases
 //! with this file as well.)
 
-use crate::h1::{Client, Server};
+use crate::h1::{Client, HeadLimits, Server};
 use crate::http::*;
 
 /// A codec with the storage its heads go to.
@@ -43,9 +43,11 @@ impl Codec {
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault> {
         match self {
-            Codec::Server(codec, head) => codec.decode(input, eof, limit, head, trailers),
+            Codec::Server(codec, head) => {
+                codec.decode(input, eof, limit, &HeadLimits::REQUEST, head, trailers)
+            }
             Codec::Client(codec, head) => {
-                let decoded = codec.decode(input, eof, limit, head, trailers)?;
+                let decoded = codec.decode(input, eof, limit, &HeadLimits::RESPONSE, head, trailers)?;
                 // Which protocol was asked for the exchange knows.
                 let is_switch =
                     decoded.as_ref().is_some_and(|d| d.event == Event::Head) && head.status == 101;

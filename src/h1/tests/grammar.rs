@@ -1,12 +1,13 @@
 //! Every byte in every kind of place, at every offset: the parser looks at 16 bytes at a time, and wherever those
 //! begin they must draw the line where the RFCs do.
 
-use crate::h1::{Client, Server};
+use crate::h1::{Client, HeadLimits, Server};
 use crate::http::*;
 
 fn request(bytes: &[u8]) -> Result<RequestHead, Fault> {
     let mut head = RequestHead::default();
-    let decoded = Server::default().decode(bytes, true, 0, &mut head, &mut Fields::default())?;
+    let decoded =
+        Server::default().decode(bytes, true, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default())?;
     assert!(decoded.is_some_and(|decoded| decoded.end));
     Ok(head)
 }
@@ -17,7 +18,7 @@ fn response(bytes: &[u8]) -> Result<ResponseHead, Fault> {
 
 fn response_to(mut client: Client, bytes: &[u8]) -> Result<ResponseHead, Fault> {
     let mut head = ResponseHead::default();
-    let decoded = client.decode(bytes, true, 0, &mut head, &mut Fields::default())?;
+    let decoded = client.decode(bytes, true, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default())?;
     assert!(decoded.is_some());
     Ok(head)
 }

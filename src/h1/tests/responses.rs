@@ -1,7 +1,7 @@
 //! Responses as a client reads them, by what was asked.
 
 use super::feed::{Codec, check};
-use crate::h1::Client;
+use crate::h1::{Client, HeadLimits};
 use crate::http::*;
 
 fn answers(asked: &str, cases: &[(&str, &str)]) {
@@ -207,9 +207,15 @@ fn malformed_responses_are_refused() {
 fn after(response: &str) -> Client {
     let (mut client, mut head, mut at) = (Client::default(), ResponseHead::default(), 0);
     client.encode_head(&RequestHead::default(), Persistence::Keep, &mut Vec::new());
-    while let Ok(Some(step)) =
-        client.decode(&response.as_bytes()[at..], false, usize::MAX, &mut head, &mut Fields::default())
-    {
+    let limits = HeadLimits::RESPONSE;
+    while let Ok(Some(step)) = client.decode(
+        &response.as_bytes()[at..],
+        false,
+        usize::MAX,
+        &limits,
+        &mut head,
+        &mut Fields::default(),
+    ) {
         at += step.consumed;
         if step.end {
             return client;

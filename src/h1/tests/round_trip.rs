@@ -1,7 +1,7 @@
 //! What one codec writes the other reads as the same message, whatever way it was framed before.
 
 use super::feed::{Codec, check, field_lines, request_line, response_line};
-use crate::h1::{Client, RequestFacts, Server};
+use crate::h1::{Client, HeadLimits, RequestFacts, Server};
 use crate::http::*;
 
 /// A whole message, decoded.
@@ -59,7 +59,7 @@ fn requests_survive_being_forwarded() {
     ] {
         let mut server = Server::default();
         let message = read(RequestHead::default(), bytes.as_bytes(), |rest, head, trailers| {
-            server.decode(rest, true, 7, head, trailers).unwrap()
+            server.decode(rest, true, 7, &HeadLimits::REQUEST, head, trailers).unwrap()
         });
         for size in [1, 3, 64] {
             let (mut client, mut out) = (Client::default(), Vec::new());
@@ -84,7 +84,7 @@ fn responses_survive_being_forwarded() {
     ] {
         let mut client = Client::default();
         let mut message = read(ResponseHead::default(), bytes.as_bytes(), |rest, head, trailers| {
-            client.decode(rest, true, 7, head, trailers).unwrap()
+            client.decode(rest, true, 7, &HeadLimits::RESPONSE, head, trailers).unwrap()
         });
         for size in [1, 3, 64] {
             let (mut server, mut out) = (Server::default(), Vec::new());

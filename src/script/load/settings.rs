@@ -37,6 +37,13 @@ pub(super) const KEYS: Keys<Written> = Keys {
         row("max_body", |value, all| {
             size(value, 0..=1 << 50, "a size such as \"10m\"").map(|most| all.settings.max_body = Some(most))
         }),
+        row("max_head", |value, all| {
+            size(value, 1 << 10..=64 << 10, "a size from \"1k\" to \"64k\"")
+                .map(|most| all.settings.max_head = most as u32)
+        }),
+        row("max_fields", |value, all| {
+            whole(value, 10..=1000).map(|most| all.settings.max_fields = most as u32)
+        }),
         row("min_request_rate", |value, all| rate(value).map(|rate| all.settings.min_request_rate = rate)),
         row("min_response_rate", |value, all| rate(value).map(|rate| all.settings.min_response_rate = rate)),
         row("access_log", |value, all| access_log(value).map(|log| all.settings.access_log = Some(log))),

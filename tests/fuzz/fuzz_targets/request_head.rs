@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rsp::h1::Server;
+use rsp::h1::{HeadLimits, Server};
 use rsp::http::{Fields, Persistence, RequestHead};
 use rsp_fuzz::{Codec, Head, read, read_every_way};
 
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(first) = seen.heads.first() else { return };
     let (mut head, mut server) = (RequestHead::default(), Server::default());
     let mut at = 0;
-    while let Ok(Some(step)) = server.decode(&bytes[at..], false, 0, &mut head, &mut Fields::default()) {
+    while let Ok(Some(step)) = server.decode(&bytes[at..], false, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default()) {
         at += step.consumed;
         if step.event == rsp::http::Event::Head {
             break;

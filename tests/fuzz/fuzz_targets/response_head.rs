@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rsp::h1::{RequestFacts, Server};
+use rsp::h1::{HeadLimits, RequestFacts, Server};
 use rsp::http::{Event, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Version};
 use rsp_fuzz::{Codec, Head, read, read_every_way};
 
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let (mut head, mut client) = (ResponseHead::default(), rsp::h1::Client::default());
     client.encode_head(&RequestHead { method, ..Default::default() }, Persistence::Keep, &mut Vec::new());
-    let step = client.decode(bytes, false, 0, &mut head, &mut Fields::default());
+    let step = client.decode(bytes, false, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default());
     assert!(matches!(step, Ok(Some(step)) if step.event == Event::Head));
     let version = if how & 8 == 0 { Version::Http11 } else { Version::Http10 };
     let facts = RequestFacts { version, is_head: method == Method::Head, ..Default::default() };

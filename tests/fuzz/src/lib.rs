@@ -3,7 +3,7 @@
 
 pub mod second;
 
-use rsp::h1::{Client, Server};
+use rsp::h1::{Client, HeadLimits, Server};
 use rsp::http::{Decoded, Event, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead};
 
 /// What a codec made of some bytes, pieces of a body joined.
@@ -93,8 +93,8 @@ impl Codec {
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault> {
         match self {
-            Codec::Server(codec, head) => codec.decode(input, eof, limit, head, trailers),
-            Codec::Client(codec, head) => codec.decode(input, eof, limit, head, trailers),
+            Codec::Server(codec, head) => codec.decode(input, eof, limit, &HeadLimits::REQUEST, head, trailers),
+            Codec::Client(codec, head) => codec.decode(input, eof, limit, &HeadLimits::RESPONSE, head, trailers),
         }
     }
 

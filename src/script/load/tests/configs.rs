@@ -60,7 +60,7 @@ fn a_config_with_everything_is_taken_whole() {
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, splice = "1m",
-          upgrades = { "websocket", "TCP", "SPDY/3.1" },
+          max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
         "#,
@@ -118,6 +118,8 @@ fn a_config_with_everything_is_taken_whole() {
         drain_timeout: Duration::from_secs(3600),
         on_response_error: OnResponseError::Pass,
         via: Some("edge-1".into()),
+        max_head: 64 << 10,
+        max_fields: 1000,
         upgrades: vec!["websocket".into(), "tcp".into(), "spdy/3.1".into()],
         splice: Some(1 << 20),
         timeouts,

@@ -212,7 +212,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script";
     all(&[
         (
             "rsp.settings()",
@@ -290,6 +290,14 @@ fn settings() {
         (
             "rsp.settings { upgrades = { 'TLS/1.0' } }",
             "1: upgrades[1]: got \"TLS/1.0\", expected a protocol that is not HTTP itself: its requests would pass unseen",
+        ),
+        (
+            "rsp.settings { max_head = '65k' }",
+            "1: max_head: got \"65k\", expected a size from \"1k\" to \"64k\"",
+        ),
+        (
+            "rsp.settings { max_fields = 1001 }",
+            "1: max_fields: got 1001, expected a whole number from 10 to 1000",
         ),
         ("rsp.settings { timeouts = { head = {} } }", &format!("1: timeouts.head: got a table, {time}")),
         (
@@ -414,7 +422,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),
