@@ -361,13 +361,16 @@ fn show(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(300)].escape_ascii().to_string()
 }
 
-/// Gives where its head and where all of it ends.
+/// Gives where its head (with what must come before a tunnel) and where all of it ends.
 fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, usize) {
     let (id, verb) = (request.id, request.verb.text());
     let version = if request.old { "1.0" } else { "1.1" };
     let mut head = format!("{verb} /{id} HTTP/{version}\r\nHost: h\r\n{}", pad_field(request.pad));
+    if let Some(protocol) = request.upgrade() {
+        head += &format!("Connection: upgrade\r\nUpgrade: {protocol}\r\n");
+    }
     match (request.old, request.keep) {
-        _ if request.is_tunnel() => head += "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        _ if request.is_tunnel() => {}
         (true, true) => head += "Connection: keep-alive\r\n",
         (false, false) => head += "Connection: close\r\n",
         _ => {}
@@ -375,6 +378,9 @@ fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, 
     match request.body {
         Body::Length(n) => head += &format!("Content-Length: {n}\r\n"),
         Body::Chunked(_) => head += "Transfer-Encoding: chunked\r\n",
+        Body::Tunnel(_) if request.verb == Verb::Post => {
+            head += &format!("Content-Length: {}\r\n", request.ahead);
+        }
         _ => {}
     }
     if let Some(page) = request.page {
@@ -385,6 +391,7 @@ fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, 
     }
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&body(request_key(id), request.ahead));
     let head_end = out.len();
     let bytes = body(request_key(id), request.body.len());
     match request.body {

@@ -29,7 +29,7 @@ pub enum Body {
     None,
     Length(usize),
     Chunked(usize),
-    /// `Upgrade: websocket`, then this many bytes if the server accepts.
+    /// `Upgrade`, then this many bytes if the server accepts.
     Tunnel(usize),
 }
 
@@ -53,6 +53,8 @@ pub struct Request {
     /// Waits with what follows the head for a 100 (or, for a tunnel, the 101).
     pub waits: bool,
     pub trailers: bool,
+    /// Bytes of a body that comes before the tunnel: a POST that asks for one, as docker does.
+    pub ahead: usize,
     /// Bytes of an extra field.
     pub pad: usize,
     /// The script answers, with this one of `PAGES`.
@@ -77,6 +79,11 @@ impl Request {
 
     pub fn is_tunnel(&self) -> bool {
         matches!(self.body, Body::Tunnel(_))
+    }
+
+    /// The protocol it asks for.
+    pub fn upgrade(&self) -> Option<&'static str> {
+        self.is_tunnel().then_some(if self.verb == Verb::Post { "tcp" } else { "websocket" })
     }
 
     pub fn expects_continue(&self) -> bool {
@@ -140,14 +147,18 @@ pub struct Reply {
 impl Reply {
     /// A response that comes before the request's body is whole ends that body.
     pub fn ends_request(&self, request: &Request) -> bool {
-        let has_body = !matches!(request.body, Body::None | Body::Tunnel(_));
+        let has_body = match request.body {
+            Body::None => false,
+            Body::Tunnel(_) => request.ahead > 0,
+            Body::Length(_) | Body::Chunked(_) => true,
+        };
         let closes = !self.keep || request.expects_continue() || request.page.is_some();
         self.early && has_body && closes
     }
 }
 
 /// How the server treats the request the `attempt`th time it sees it.
-pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Reply {
+pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool, long: bool) -> Reply {
     let fixed = &mut Rng::new(seed ^ request.id.wrapping_mul(0xA24B_AED4_963E_E407));
     let switch = request.is_tunnel() && !fixed.one_in(5);
     let mut rng = Rng::new(fixed.next() ^ (attempt as u64) << 32);
@@ -167,7 +178,8 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Repl
             switch: false,
         };
     }
-    let early = rng.one_in(if honest { 10 } else { 5 });
+    // A 101 before the request's body would be refused.
+    let early = rng.one_in(if honest { 10 } else { 5 }) && !(switch && request.ahead > 0);
     let shape = rng.pick(&[Length, Length, Length, Chunked, Chunked, Chunked, UntilClose, Nothing]);
     // Where a cut is hardest to see.
     let shape = if early && !honest && rng.one_in(2) { UntilClose } else { shape };
@@ -182,7 +194,7 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool) -> Repl
         keep: !rng.one_in(5) && shape != UntilClose,
         trailers: shape == Chunked && rng.one_in(3),
         old,
-        pad: pad(&mut rng, 28_000),
+        pad: pad(&mut rng, if long { 120_000 } else { 28_000 }),
         switch,
     }
 }
@@ -246,9 +258,9 @@ impl Manner {
 }
 
 /// What one client asks for.
-pub fn requests(rng: &mut Rng, first_id: u64) -> Vec<Request> {
+pub fn requests(rng: &mut Rng, first_id: u64, long: bool) -> Vec<Request> {
     let count = rng.upto(4);
-    let mut list: Vec<Request> = (0..count as u64).map(|i| request(rng, first_id + i)).collect();
+    let mut list: Vec<Request> = (0..count as u64).map(|i| request(rng, first_id + i, long)).collect();
     // The connection ends with whatever is not kept; nothing may follow it.
     if let Some(last) = list.iter().position(|r| !r.keep || r.is_tunnel()) {
         list.truncate(last + 1);
@@ -256,11 +268,12 @@ pub fn requests(rng: &mut Rng, first_id: u64) -> Vec<Request> {
     list
 }
 
-fn request(rng: &mut Rng, id: u64) -> Request {
+fn request(rng: &mut Rng, id: u64, long: bool) -> Request {
     let old = rng.one_in(6);
     let verb = rng.pick(&[Verb::Get, Verb::Get, Verb::Get, Verb::Head, Verb::Post, Verb::Post, Verb::Put]);
     let body = match verb {
         Verb::Get if !old && rng.one_in(6) => Body::Tunnel(rng.size()),
+        Verb::Post if !old && rng.one_in(8) => Body::Tunnel(rng.size()),
         Verb::Get | Verb::Head => Body::None,
         _ if old || rng.one_in(2) => Body::Length(rng.size()),
         _ => Body::Chunked(rng.size()),
@@ -272,7 +285,9 @@ fn request(rng: &mut Rng, id: u64) -> Request {
     };
     let trailers = matches!(body, Body::Chunked(_)) && rng.one_in(3);
     let page = (!matches!(body, Body::Tunnel(_)) && rng.one_in(5)).then(|| rng.below(PAGES.len()));
-    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, pad: pad(rng, 12_000), page }
+    let ahead = if matches!((verb, body), (Verb::Post, Body::Tunnel(_))) { rng.size() } else { 0 };
+    let pad = pad(rng, if long { 60_000 } else { 12_000 });
+    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, ahead, pad, page }
 }
 
 /// What the servers have seen and done, by request: the oracle's memory.
@@ -289,6 +304,8 @@ pub struct Ledger {
     pub stopped: bool,
     /// Trailers of requests go on to the servers.
     pub trailers: bool,
+    /// Heads may be longer than a block.
+    pub long: bool,
     entries: Vec<Entry>,
 }
 
@@ -308,8 +325,9 @@ struct Entry {
 
 impl Ledger {
     pub fn new(seed: u64, honest: bool) -> Ledger {
-        let (aborts, crowded, draining, stopped, trailers) = (false, false, false, false, false);
-        Ledger { seed, honest, aborts, crowded, draining, stopped, trailers, entries: Vec::new() }
+        let (aborts, crowded, draining, stopped) = (false, false, false, false);
+        let (trailers, long, entries) = (false, false, Vec::new());
+        Ledger { seed, honest, aborts, crowded, draining, stopped, trailers, long, entries }
     }
 
     pub fn add(&mut self, requests: &[Request]) {
@@ -333,8 +351,8 @@ impl Ledger {
     }
 
     pub fn reply(&mut self, id: u64, attempt: usize) -> Reply {
-        let (seed, honest) = (self.seed, self.honest);
-        reply(seed, &self.entry(id).request, attempt, honest)
+        let (seed, honest, long) = (self.seed, self.honest, self.long);
+        reply(seed, &self.entry(id).request, attempt, honest, long)
     }
 
     /// A server sees the head of a request. Gives the attempt's number, from 1.
@@ -380,7 +398,10 @@ impl Ledger {
         assert_eq!(record.status, if reply.switch { 101 } else { reply.status });
         assert_eq!(record.sent, if has_body { reply.len as u64 } else { 0 }, "{record:?}");
         let whole = !reply.ends_request(&request) && (reply.switch || !request.is_tunnel());
-        assert!(!whole || record.received == request.body.len() as u64, "{record:?} of {request:?}");
+        assert!(
+            !whole || record.received == (request.ahead + request.body.len()) as u64,
+            "{record:?} of {request:?}"
+        );
         assert!(
             answered || times.connected <= times.first_byte && times.first_byte <= times.end,
             "{times:?}"

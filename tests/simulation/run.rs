@@ -55,9 +55,10 @@ impl Run {
         let mut ledger = Ledger::new(seed, honest);
         (ledger.aborts, ledger.crowded) = (rng.one_in(5), !honest && rng.one_in(10));
         let mut coming = Vec::new();
+        ledger.long = rng.one_in(3);
         let (mut first_id, mut at) = (1, 0);
         for _ in 0..rng.upto(4) {
-            let list = requests(&mut rng, first_id);
+            let list = requests(&mut rng, first_id, ledger.long);
             first_id += list.len() as u64;
             ledger.add(&list);
             coming.push((at, list));
@@ -70,9 +71,10 @@ impl Run {
         let (access, records) = batch::queue(1, 1 << 16);
         let mut config = Config::clone(&config);
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        config.pools[0].abort_on_close = ledger.aborts;
+        config.settings.max_head = if ledger.long { 64 << 10 } else { config.settings.max_head };
         ledger.trailers = rng.one_in(2);
         config.pools[0].trailers = ledger.trailers;
-        config.pools[0].abort_on_close = ledger.aborts;
         let config = Arc::new(config);
         let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
         world.crowded = ledger.crowded;

@@ -185,7 +185,7 @@ impl Server {
         let reply = ledger.reply(id, attempt);
         let framing = match request.body {
             // Only after the 101, which is sent at once.
-            Body::Tunnel(_) if reply.switch => Framing::Rest,
+            Body::Tunnel(_) if reply.switch && request.ahead == 0 => Framing::Rest,
             _ => head.framing().unwrap_or(Framing::None),
         };
         self.reader.body(framing, Some(request_key(id)));
@@ -210,7 +210,7 @@ impl Server {
         if request.expects_continue() && !reply.early {
             self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        if reply.early || reply.switch {
+        if reply.early || reply.switch && request.ahead == 0 {
             self.answer();
         }
     }
@@ -218,8 +218,13 @@ impl Server {
     fn whole(&mut self, trailers: bool, wanted: bool) {
         let Some(current) = &mut self.current else { panic!("the end of no request") };
         let request = &current.request;
-        assert_eq!(self.reader.at, request.body.len() * usize::from(!request.is_tunnel()), "{request:?}");
+        let len = if request.is_tunnel() { request.ahead } else { request.body.len() };
+        assert_eq!(self.reader.at, len, "{request:?}");
         assert_eq!(trailers, request.trailers && wanted, "trailers of {request:?}");
+        if current.reply.switch && !current.answered {
+            self.reader.body(Framing::Rest, Some(request_key(request.id)));
+            return self.answer();
+        }
         current.read = true;
         if current.answered { self.settle() } else { self.answer() }
     }
@@ -396,10 +401,11 @@ fn check_request(head: &Head, request: &Request) {
     let expected = match request.body {
         Body::Length(n) => Some(Framing::Length(n)),
         Body::Chunked(_) => Some(Framing::Chunked),
+        Body::Tunnel(_) if request.verb == Verb::Post => Some(Framing::Length(request.ahead)),
         Body::None | Body::Tunnel(_) => None,
     };
     assert_eq!(head.framing(), expected, "{}", head.0);
-    assert_eq!(head.field("Upgrade"), request.is_tunnel().then_some("websocket"));
+    assert_eq!(head.field("Upgrade"), request.upgrade());
     assert_eq!(head.field("Connection"), request.is_tunnel().then_some("upgrade"));
     assert_eq!(head.field("Expect"), request.expects_continue().then_some("100-continue"));
 }
@@ -409,7 +415,9 @@ fn response(request: &Request, reply: &Reply, attempt: usize) -> Vec<u8> {
     let marks = format!("X-Id: {id}\r\nX-Attempt: {attempt}\r\n{pad}");
     let bytes = body(response_key(id, attempt), reply.len);
     if reply.switch {
-        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+        let protocol = request.upgrade().unwrap_or_default();
+        let head =
+            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n");
         return [head.as_bytes(), marks.as_bytes(), b"\r\n", &bytes].concat();
     }
     let (status, version) = (reply.status, if reply.old { "1.0" } else { "1.1" });

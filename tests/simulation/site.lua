@@ -13,4 +13,5 @@ rsp.on_request(function(req)
   if not page then return web end
   return rsp.respond { headers = { ["X-Id"] = req.path:sub(2), ["X-Attempt"] = "1" }, body = page }
 end)
+rsp.settings { upgrades = { "websocket", "tcp" } }
 rsp.on_response(function(req, res) res.headers["X-Seen"] = req.method end)
