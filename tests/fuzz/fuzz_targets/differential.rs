@@ -1,13 +1,43 @@
-//! The same bytes read by rsp and by picohttpparser: what rsp accepts must be the same request there, with the same
-//! fields in the same order, and the body must begin at the same byte and end by the same rule.
+//! The same bytes read by rsp and by picohttpparser.
+//!
+//! As a request: what rsp accepts must be the same request there, with the same fields in the same order, and the body
+//! must begin at the same byte and end by the same rule.
+//!
+//! As a response: what the strict reader accepts means the same to the lenient one, and what only the lenient one accepts
+//! leaves its connection unusable, so that no byte behind it is for anybody else. What of it goes to a client is one
+//! message to picohttpparser, with the same meaning and without a byte left over.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rsp::http::Framing;
+use rsp::http::{Framing, Method};
 use rsp_fuzz::second::{self, Length};
-use rsp_fuzz::{Codec, Line, read};
+use rsp_fuzz::{Codec, Line, client_side, read};
 
 fuzz_target!(|data: &[u8]| {
+    request(data);
+    for method in [Method::Get, Method::Head] {
+        response(data, method);
+    }
+});
+
+fn response(data: &[u8], method: Method) {
+    let strict = read(Codec::strict_client(method, false), data, data.len(), usize::MAX, true);
+    let lenient = read(Codec::client(method, false), data, data.len(), usize::MAX, true);
+    assert!(!strict.lenient);
+    if strict.fault.is_none() {
+        assert_eq!(strict, lenient);
+    }
+    if lenient.ends == 0 {
+        return;
+    }
+    // What the strict reader stopped at was forgiven, and that is known.
+    assert_eq!(lenient.lenient, strict.fault.is_some(), "{:?}", strict.fault);
+    if let Some(sent) = client_side::whole(data, method) {
+        client_side::check(&sent, &lenient, method);
+    }
+}
+
+fn request(data: &[u8]) {
     let seen = read(Codec::server(), data, data.len(), 0, false);
     let Some(ours) = seen.heads.first() else { return };
     // One empty line before a request is forgiven by both, but only ours counts it apart.
@@ -44,4 +74,4 @@ fuzz_target!(|data: &[u8]| {
         other => panic!("a request framed as {other:?}"),
     };
     assert_eq!(length, theirs.length());
-});
+}

@@ -1,6 +1,7 @@
 //! What the targets share: a codec fed in pieces, with everything it said written down, and the second reading of
 //! a request by picohttpparser.
 
+pub mod client_side;
 pub mod second;
 
 use rsp::h1::{Client, HeadLimits, Server};
@@ -17,6 +18,8 @@ pub struct Seen {
     pub fault: Option<Fault>,
     /// Bytes used when the first message ended, or when reading stopped.
     pub used: usize,
+    /// A server was forgiven something.
+    pub lenient: bool,
 }
 
 pub type Line = (Vec<u8>, Vec<u8>);
@@ -79,7 +82,16 @@ impl Codec {
 
     /// One that has sent a GET, a HEAD, or a GET that asks for a WebSocket.
     pub fn client(method: Method, upgrade: bool) -> Codec {
-        let mut client = Client::default();
+        Codec::asking(method, upgrade, false)
+    }
+
+    /// The same where the server is forgiven nothing.
+    pub fn strict_client(method: Method, upgrade: bool) -> Codec {
+        Codec::asking(method, upgrade, true)
+    }
+
+    fn asking(method: Method, upgrade: bool, strict: bool) -> Codec {
+        let mut client = Client::new(strict);
         let persistence = if upgrade { Persistence::Upgrade } else { Persistence::Keep };
         client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
         Codec::Client(client, ResponseHead::default())
@@ -98,6 +110,13 @@ impl Codec {
         }
     }
 
+    fn was_lenient(&self) -> bool {
+        match self {
+            Codec::Server(..) => false,
+            Codec::Client(codec, _) => codec.was_lenient(),
+        }
+    }
+
     fn head(&self) -> Head {
         match self {
             Codec::Server(_, head) => Head::request(head),
@@ -109,6 +128,11 @@ impl Codec {
 /// Everything a codec says about `bytes` when they come in pieces of `piece` bytes, up to the end of the first
 /// message. The way a worker does it: unread bytes are handed in again with what came since.
 pub fn read(mut codec: Codec, bytes: &[u8], piece: usize, limit: usize, eof: bool) -> Seen {
+    let seen = steps(&mut codec, bytes, piece, limit, eof);
+    Seen { lenient: codec.was_lenient(), ..seen }
+}
+
+fn steps(codec: &mut Codec, bytes: &[u8], piece: usize, limit: usize, eof: bool) -> Seen {
     let (mut seen, mut came, mut trailers) = (Seen::default(), 0, Fields::default());
     loop {
         let input = &bytes[seen.used..came];

@@ -1,9 +1,11 @@
-//! A second reading of a request, by picohttpparser (the parser of h2o) and by rules written down once more from
+//! A second reading of requests and responses, by picohttpparser (the parser of h2o) and by rules written down once more from
 //! RFC 9112 section 6.3. It is lenient where ours is strict; what ours accepts it must read the same way.
 
 use std::ffi::c_char;
 
-use picohttpparser_sys::{phr_chunked_decoder, phr_decode_chunked, phr_header, phr_parse_request};
+use picohttpparser_sys::{
+    phr_chunked_decoder, phr_decode_chunked, phr_header, phr_parse_request, phr_parse_response,
+};
 
 use crate::Line;
 
@@ -45,21 +47,52 @@ pub fn request(bytes: &[u8]) -> Option<Request> {
         )
     };
     let len = usize::try_from(len).ok()?;
+    Some(Request {
+        method: copy(method, method_len),
+        target: copy(target, target_len),
+        minor,
+        fields: lines(&headers[..count]),
+        len,
+    })
+}
+
+fn lines(headers: &[phr_header]) -> Vec<Line> {
     // White space behind a value is not part of it (RFC 9112 section 5.1); this parser leaves it there.
     let trimmed = |mut value: Vec<u8>| {
         let end = value.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
         value.truncate(end);
         value
     };
-    let fields =
-        headers[..count].iter().map(|h| (copy(h.name, h.name_len), trimmed(copy(h.value, h.value_len))));
-    Some(Request {
-        method: copy(method, method_len),
-        target: copy(target, target_len),
-        minor,
-        fields: fields.collect(),
-        len,
-    })
+    headers.iter().map(|h| (copy(h.name, h.name_len), trimmed(copy(h.value, h.value_len)))).collect()
+}
+
+pub struct Response {
+    pub minor: i32,
+    pub status: i32,
+    pub fields: Vec<Line>,
+    /// Bytes of the head.
+    pub len: usize,
+}
+
+pub fn response(bytes: &[u8]) -> Option<Response> {
+    let mut headers: Vec<phr_header> = (0..200).map(|_| phr_header::default()).collect();
+    let mut reason = std::ptr::null();
+    let (mut reason_len, mut minor, mut status, mut count) = (0, 0, 0, headers.len());
+    // SAFETY: every pointer is to a live variable, and `count` says how many headers there is room for.
+    let len = unsafe {
+        phr_parse_response(
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            &mut minor,
+            &mut status,
+            &mut reason,
+            &mut reason_len,
+            headers.as_mut_ptr(),
+            &mut count,
+            0,
+        )
+    };
+    Some(Response { minor, status, fields: lines(&headers[..count]), len: usize::try_from(len).ok()? })
 }
 
 /// The body behind a chunked head and how many bytes it took without its trailers; `None` if it is not whole.
@@ -83,19 +116,23 @@ pub enum Length {
     Unclear,
 }
 
-impl Request {
-    fn values(&self, name: &[u8]) -> Vec<&[u8]> {
-        let named = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+/// What the fields of a head say of its body.
+pub fn length(fields: &[Line]) -> Length {
+    let values = |name: &[u8]| -> Vec<&[u8]> {
+        let named = fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         named.map(|(_, value)| &value[..]).collect()
+    };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u64>().ok());
+    match (&values(b"transfer-encoding")[..], &values(b"content-length")[..]) {
+        ([], []) => Length::None,
+        ([], [one]) => number(one).map_or(Length::Unclear, Length::Exact),
+        ([coding], []) if coding.eq_ignore_ascii_case(b"chunked") => Length::Chunked,
+        _ => Length::Unclear,
     }
+}
 
+impl Request {
     pub fn length(&self) -> Length {
-        let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u64>().ok());
-        match (&self.values(b"transfer-encoding")[..], &self.values(b"content-length")[..]) {
-            ([], []) => Length::None,
-            ([], [one]) => number(one).map_or(Length::Unclear, Length::Exact),
-            ([coding], []) if coding.eq_ignore_ascii_case(b"chunked") => Length::Chunked,
-            _ => Length::Unclear,
-        }
+        length(&self.fields)
     }
 }
