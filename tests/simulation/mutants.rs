@@ -36,5 +36,5 @@ fn every_mutant_says_what_it_breaks_and_still_applies() {
 /// Nobody here could apply them either; in CI that is a failure.
 fn skip() {
     assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "needs patch");
-    let _ = std::io::stderr().write_all(b"SKIPPED: needs patch (scripts/test installs it)\n");
+    let _ = std::io::stderr().write_all(b"SKIPPED: needs patch (sudo scripts/test programs)\n");
 }

@@ -20,7 +20,7 @@ pub fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let needed = format!("{} (scripts/test installs them)", missing.join(", "));
+    let needed = format!("{} (sudo scripts/test programs)", missing.join(", "));
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!ci, "needs {needed}");
     skip(&needed)
