@@ -1,7 +1,7 @@
 //! What of a server's response goes to a client, and what the client makes of it by a reading of its own.
 
 use rsp::exchange::rewrite_response;
-use rsp::h1::{Client, RequestFacts, Server};
+use rsp::h1::{Client, HeadLimits, RequestFacts, Server};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 
 use crate::Seen;
@@ -16,7 +16,7 @@ pub fn whole(data: &[u8], method: Method) -> Option<Vec<u8>> {
     let (mut head, mut trailers, mut came, mut rest) =
         (ResponseHead::default(), Fields::default(), false, data);
     loop {
-        let step = client.decode(rest, true, 100, &mut head, &mut trailers).ok()??;
+        let step = client.decode(rest, true, 100, &HeadLimits::RESPONSE, &mut head, &mut trailers).ok()??;
         match &step.event {
             Event::Head if head.status == 101 => return None,
             Event::Head if head.is_interim() => {}
