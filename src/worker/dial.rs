@@ -30,6 +30,10 @@ impl<N: Network> Core<N> {
             let (pool, server) = match self.pick(lane) {
                 Ok(place) => place,
                 Err(Failure::QueueFull) => return self.wait_for_queue(lane),
+                // No other server is left: what the last one did is what the client is told.
+                Err(failure @ Failure::ServerClosed) => {
+                    return self.answer_failure(lane, failure, Phase::Headers);
+                }
                 Err(failure) => return self.answer_failure(lane, failure, Phase::Connect),
             };
             if let Some(backend) = self.take_idle(lane, pool, server) {
