@@ -41,7 +41,9 @@ impl<N: Network> Core<N> {
             return Some(Deadline::new(client.write_at, waits.write, Reason::Write));
         }
         if x.response == ResponseHalf::Cut {
-            return Some(Deadline::new(client.write_at, waits.write, Reason::Delivery));
+            // Where its framing shows the cut, nobody waits for the kernel: its turn ends it.
+            let waits_for_kernel = !client.role.codec.shows_cut();
+            return waits_for_kernel.then(|| Deadline::new(client.write_at, waits.write, Reason::Delivery));
         }
         let held_back = client.input.is_empty() && x.awaits_leave();
         (x.request == RequestHalf::Body && !held_back && self.waits_for_body(lane.backend)).then(|| {

@@ -173,15 +173,10 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// The client has all there is of a response that was cut, or took too long. Where only the connection's end would
-    /// mark the body's end, a plain end would be a lie.
+    /// The client has all there is of a response that only a reset shows to be cut, or took too long.
     #[cold]
     pub(super) fn end_cut_response(&mut self, key: u32) -> Step {
         let Some(lane) = self.clients[key].role.lane else { return self.close_client(key) };
-        if self.clients[key].role.codec.shows_cut() {
-            // Its turn ends it plainly.
-            return Step::Again;
-        }
         self.detach(lane);
         self.reset_client(key)
     }
