@@ -10,6 +10,7 @@ mod id;
 mod pair;
 mod passage;
 pub mod record;
+mod retry;
 mod rewrite;
 pub mod tally;
 
@@ -17,8 +18,9 @@ pub use answer::{last_hop, plain, scripted};
 pub use claims::{client as claimed_client, scheme as claimed_scheme};
 pub use failure::Failure;
 pub use id::{Id, Ids};
-pub use pair::{Exchange, Next, RequestHalf, ResponseHalf, ResponseStep};
+pub use pair::{Exchange, RequestHalf, ResponseHalf, ResponseStep};
 pub use passage::{Passage, passage};
+pub use retry::Next;
 pub use rewrite::{
     Inbound, interim as rewrite_interim, request as rewrite_request, response as rewrite_response,
 };

@@ -13,7 +13,7 @@
 
 use std::net::SocketAddr;
 
-use super::end::{Phase, Side};
+use super::end::Phase;
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
@@ -51,24 +51,6 @@ pub enum ResponseStep {
     Final,
 }
 
-/// What is to be done about a failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Once more, to the same server, on a new connection.
-    Fresh,
-    /// To another server.
-    Another,
-    /// Tell the client.
-    Answer,
-    /// A response is on its way: the client gets what came of it, and then sees that it is cut.
-    Deliver,
-    /// Nobody is there to be told.
-    Cut,
-}
-
-/// Other servers that a request goes to after connections that were new closed without a response.
-const MAX_CLOSED: u8 = 2;
-
 /// Interim responses one request may get; more look like a server gone wild.
 const MAX_INTERIM: u8 = 100;
 
@@ -89,9 +71,9 @@ pub struct Exchange {
     /// The connection to the server had carried a request before.
     pub reused: bool,
     /// The try on a fresh connection was used up.
-    retried: bool,
+    pub(super) retried: bool,
     /// New connections that closed without a response and were followed by another server.
-    closed: u8,
+    pub(super) closed: u8,
     /// Body bytes were taken from the client: they cannot be sent a second time.
     pub body_taken: bool,
     /// When the server asked for the body that the client holds back.
@@ -222,56 +204,12 @@ impl Exchange {
         }
     }
 
-    /// Decides about a failure. `wrote`: bytes of this request went to the server's socket.
-    pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
-        if failure.status() == 0 {
-            return Next::Cut;
-        }
-        if self.begun {
-            return Next::Deliver;
-        }
-        if failure.side() == Side::Server && !self.body_taken {
-            if failure.is_connect_failure() {
-                return Next::Another;
-            }
-            if self.may_retry(failure, wrote) {
-                self.retried = true;
-                return Next::Fresh;
-            }
-            if self.may_go_elsewhere(failure) {
-                self.closed += 1;
-                return Next::Another;
-            }
-        }
-        Next::Answer
-    }
-
-    /// A process that is being killed may still accept a connection and then close it. A request without a body,
-    /// which may be done twice, goes to another server then.
-    fn may_go_elsewhere(&self, failure: Failure) -> bool {
-        failure.end() == End::ServerClosed
-            && self.closed < MAX_CLOSED
-            && self.times.first_byte == NEVER
-            && self.request == RequestHalf::Done
-            && self.head.method.is_idempotent()
-    }
-
     /// The rest of the response will never come. What came goes to the client, whose connection then ends.
     pub fn cut_response(&mut self) {
         if self.response != ResponseHalf::Done {
             self.response = ResponseHalf::Cut;
         }
         self.end_with_response();
-    }
-
-    /// A connection that was kept for reuse may die as the request arrives. Once, and only if the server cannot
-    /// have acted on the request or doing so twice makes no difference, it is tried again.
-    fn may_retry(&self, failure: Failure, wrote: bool) -> bool {
-        failure.end() == End::ServerClosed
-            && self.reused
-            && !self.retried
-            && self.times.first_byte == NEVER
-            && (!wrote || self.head.method.is_idempotent())
     }
 
     /// Gives the request the name of the server it goes to now, where the client named none.
@@ -332,6 +270,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
+    use super::super::retry::Next;
     use super::*;
     use crate::http::Method;
 

@@ -56,15 +56,6 @@ impl Writing {
         Frame::default()
     }
 
-    /// Whether the reader can tell that the message is not whole if the connection ends now.
-    pub(super) fn shows_cut(&self) -> bool {
-        match self {
-            Writing::Framed(Framing::UntilClose | Framing::Tunnel) => false,
-            Writing::Framed(Framing::None | Framing::Exact(_) | Framing::Chunked) => true,
-            Writing::WithoutTrailers => true,
-        }
-    }
-
     #[inline(always)]
     pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         match self {

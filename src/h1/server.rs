@@ -134,7 +134,7 @@ impl Server {
     /// Whether a connection that ends now shows the client that its response is cut: by a length that is not
     /// reached or a missing last chunk. Otherwise the end would be taken for the body's.
     pub fn shows_cut(&self) -> bool {
-        self.writing.shows_cut()
+        !matches!(self.writing, Writing::Framed(Framing::UntilClose | Framing::Tunnel))
     }
 
     /// Ends the response's body. Trailers go on only in chunked framing.

@@ -3,7 +3,7 @@
 
 use super::core::{Core, Step};
 use super::pace::Way;
-use super::sides::{Arrival, BackendState, NO_HEAD};
+use super::sides::{Arrival, Backend, BackendState, NO_HEAD};
 use super::table::{Side, Token};
 use super::waits::{Deadline, Reason};
 use crate::exchange::tally::Parting;
@@ -94,13 +94,17 @@ impl<N: Network> Core<N> {
                     Deadline::new(last, waits.gap, Reason::Gap)
                 })
             }
-            // A server that answered early is still to take the request's body.
-            ResponseHalf::Done => (!backend.is_flushed()).then(|| {
-                let last = backend.write_at.max(backend.read_at);
-                Deadline::new(last, self.waits.body, Reason::Upload)
-            }),
+            ResponseHalf::Done => self.upload_deadline(backend),
             ResponseHalf::Cut => None,
         }
+    }
+
+    /// A server that answered early is still to take the request's body.
+    fn upload_deadline(&self, backend: &Backend<N::Stream>) -> Option<Deadline> {
+        (!backend.is_flushed()).then(|| {
+            let last = backend.write_at.max(backend.read_at);
+            Deadline::new(last, self.waits.body, Reason::Upload)
+        })
     }
 
     /// As exactly as its timer needs it.

@@ -5,6 +5,26 @@ use super::core::Core;
 use crate::exchange::Failure;
 use crate::net::Network;
 
+/// After `drain_timeout`, the time for what the kernel holds of responses whose cut only a reset shows.
+pub(super) const DELIVERY: u64 = 1_000_000;
+
+/// What a worker that ends does. Times in microseconds.
+#[derive(Clone, Copy)]
+pub(super) enum Draining {
+    /// Requests that run are finished.
+    Finishing { until: u64 },
+    /// They were cut; what came of their responses is delivered.
+    Delivering { until: u64 },
+}
+
+impl Draining {
+    pub(super) fn until(self) -> u64 {
+        match self {
+            Draining::Finishing { until } | Draining::Delivering { until } => until,
+        }
+    }
+}
+
 impl<N: Network> Core<N> {
     /// No request begins after this but those whose head has begun to arrive, in the kernel at least.
     pub fn drain(&mut self) {

@@ -14,6 +14,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use super::Command;
 use super::accept::Accepting;
 use super::core::{Core, Ready};
+use super::drain::{DELIVERY, Draining};
 use super::seat::Seat;
 use crate::base::batch;
 use crate::base::counted::counted;
@@ -31,26 +32,6 @@ const EVENTS: usize = 1024;
 const TRIM_EVERY: u64 = 1_000_000;
 /// Access records wait at most this long for company.
 const ACCESS_DELAY: u64 = 20_000;
-
-/// After `drain_timeout`, the time for what the kernel holds of responses whose cut only a reset shows.
-const DELIVERY: u64 = 1_000_000;
-
-/// What a worker that ends does. Times in microseconds.
-#[derive(Clone, Copy)]
-enum Draining {
-    /// Requests that run are finished.
-    Finishing { until: u64 },
-    /// They were cut; what came of their responses is delivered.
-    Delivering { until: u64 },
-}
-
-impl Draining {
-    fn until(self) -> u64 {
-        match self {
-            Draining::Finishing { until } | Draining::Delivering { until } => until,
-        }
-    }
-}
 
 pub(super) struct EventLoop {
     poll: Poll,
