@@ -115,6 +115,7 @@ fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
 
 /// Where the target ends, and whether it has only what a target may have. That it has not is said when all of the
 /// head is there.
+#[inline(always)]
 fn target_end(input: &[u8], start: usize) -> (usize, bool) {
     let target_end = |from| from + input.get(from..).map_or(0, find::target_end);
     let first = target_end(start);
@@ -172,6 +173,7 @@ pub(super) fn whole_response(
 }
 
 /// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
+#[inline(always)]
 pub(super) fn response_lines(input: &[u8], fields: usize, head: &mut ResponseHead) -> Result<usize, Flaw> {
     if let Some(b"HTTP/1.1 200 OK\r\n") = input.first_chunk() {
         (head.version, head.status, head.reason) = (Version::Http11, 200, Span::new(13, 15));
