@@ -50,7 +50,7 @@ const KEPT: Names = Names::of(&[
 ]);
 
 /// The same of names without a tag.
-const KEPT_NAMES: [&str; 22] = [
+const KEPT_NAMES: [&str; 23] = [
     "authorization",
     "cf-connecting-ip",
     "client-cert",
@@ -70,6 +70,7 @@ const KEPT_NAMES: [&str; 22] = [
     "x-client-subject",
     "x-cluster-client-ip",
     "x-http-method-override",
+    "x-method-override",
     "x-original-url",
     "x-remote-user",
     "x-rewrite-url",
