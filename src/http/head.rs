@@ -126,6 +126,13 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Becomes the same as `other`. Allocations are kept.
+    pub fn copy_from(&mut self, other: &RequestHead) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.copy_from(&other.fields);
+        *self = RequestHead { fields, ..*other };
+    }
+
     pub fn method_text(&self) -> &[u8] {
         self.fields.text(self.method_text)
     }

@@ -52,17 +52,27 @@ pub struct Router {
     pub config: Arc<Config>,
     pub pools: Pools,
     script: Script,
-    /// A copy of the response that the script may change, where it may be needed.
-    as_it_came: ResponseHead,
+    /// Copies of the heads that the script may change, where they may be needed.
+    request_as_it_came: RequestHead,
+    response_as_it_came: ResponseHead,
 }
 
 impl Router {
     pub fn new(config: Arc<Config>, script: Script) -> Router {
-        Router { pools: Pools::new(&config), config, script, as_it_came: ResponseHead::default() }
+        Router {
+            pools: Pools::new(&config),
+            config,
+            script,
+            request_as_it_came: RequestHead::default(),
+            response_as_it_came: ResponseHead::default(),
+        }
     }
 
     /// Asks the script where the request goes. It may change the head's fields.
     pub fn decide(&mut self, head: &mut RequestHead, client: Client<'_>) -> Decision {
+        if self.config.settings.fallback.is_some() {
+            self.request_as_it_came.copy_from(head);
+        }
         match self.script.on_request(head, client) {
             Ok(Verdict::Pool(pool)) => Decision::Forward(Route::to(pool)),
             Ok(Verdict::Server { pool, server, preferred }) => {
@@ -70,7 +80,11 @@ impl Router {
             }
             Ok(Verdict::Answer(answer)) => Decision::Answer(answer),
             Err(error) => match self.config.settings.fallback {
-                Some(pool) => Decision::Fallback(Route::to(pool), error),
+                Some(pool) => {
+                    // What the handler had changed by then may be half of what it wanted.
+                    head.copy_from(&self.request_as_it_came);
+                    Decision::Fallback(Route::to(pool), error)
+                }
                 None => Decision::Failed(error),
             },
         }
@@ -146,13 +160,13 @@ impl Router {
     ) -> Responded {
         let passes = self.config.settings.on_response_error == OnResponseError::Pass;
         if passes {
-            self.as_it_came.copy_from(response);
+            self.response_as_it_came.copy_from(response);
         }
         match self.script.on_response(request, client, response) {
             Ok(()) => Responded::Well,
             Err(error) if passes => {
                 // What the handler had changed by then may be half of what it wanted.
-                response.copy_from(&self.as_it_came);
+                response.copy_from(&self.response_as_it_came);
                 Responded::Passes(error)
             }
             Err(error) => Responded::Failed(error),

@@ -354,6 +354,7 @@ fn what_a_broken_script_had_changed_still_makes_a_clean_request_for_the_fallback
           rsp.settings { fallback = 'b' }");
     assert_eq!(get(two.rsp.address(), "/").text(), "b");
     assert_eq!(two.origins[1].last().head.all("host"), ["example.com"]);
+    assert_eq!(two.origins[1].last().get("x-half"), None, "the fallback gets the request as it came");
 }
 
 #[test]
