@@ -180,24 +180,32 @@ fn both_ways<S: Transport>(
     moved |= response_way(client, backend, lane, tools)?;
     let x = &lane.exchange;
     if x.response == ResponseHalf::Done && (x.request == RequestHalf::Body || !backend.is_flushed()) {
-        moved |= watch_upload(backend, lane, tools);
+        moved |= watch_upload(backend, lane, tools)?;
     }
     Ok(moved)
 }
 
-/// The response is done and the request still on its way: that goes on until the server closes.
+/// The response is done and the request still on its way: that goes on until the server closes. A tunnel whose server
+/// ended its side goes on until that takes nothing any more.
 #[cold]
-fn watch_upload<S: Transport>(backend: &mut Backend<S>, lane: &mut Lane, tools: &mut Tools<S>) -> bool {
+fn watch_upload<S: Transport>(
+    backend: &mut Backend<S>,
+    lane: &mut Lane,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
     let x = &mut lane.exchange;
-    if x.tunnel || x.ends_with_response {
-        return false;
+    match x.tunnel {
+        _ if x.ends_with_response => return Ok(false),
+        true if backend.role.write_failed => return Err(Failure::ResponseCut),
+        true => return Ok(false),
+        false => {}
     }
     let read = backend.fill(&mut tools.blocks, tools.now);
     let closed = read.is_err() || backend.eof || backend.role.write_failed;
     if closed {
         x.end_with_response();
     }
-    closed
+    Ok(closed)
 }
 
 #[cfg(test)]

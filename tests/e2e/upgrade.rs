@@ -291,3 +291,19 @@ fn a_tunnel_outlives_the_timeouts_of_requests() {
     client.send("still here");
     assert_eq!(client.wire.read_exactly(10).unwrap(), b"still here");
 }
+
+#[test]
+fn a_tunnel_whose_server_is_gone_ends_when_bytes_for_it_come() {
+    let origin = upgrading(|_| {});
+    let mut rsp = Rsp::start(&format!(
+        "{}rsp.settings {{ access_log = {{ path = 'access.log', format = 'rsp' }} }}",
+        balanced(&[&origin.address])
+    ));
+    let mut client = upgraded(&rsp);
+    assert_eq!(read_to_end(&mut client.wire), b"");
+    until("rsp has closed", || client.wire.send("x").is_err());
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_exit();
+    let log = rsp.directory.read("access.log");
+    assert!(log.contains("end=server-cut-response") && log.contains("phase=tunnel"), "{log}");
+}
