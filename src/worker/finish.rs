@@ -39,6 +39,8 @@ impl<N: Network> Core<N> {
         lane.exchange.ends(failure, phase);
         lane.exchange.cut_response();
         lane.answer = None;
+        // Its time to take what came begins now, however long ago it was last written to.
+        self.clients[lane.client].write_at = self.tools.now;
         Step::Again
     }
 

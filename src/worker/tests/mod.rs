@@ -30,11 +30,13 @@ enum Came {
 struct Wire {
     comes: VecDeque<Came>,
     panics_when_dropped: bool,
+    /// What the kernel holds for the peer.
+    unacknowledged: usize,
 }
 
 impl Wire {
     fn new(comes: &[Came]) -> Wire {
-        Wire { comes: comes.iter().copied().collect(), panics_when_dropped: false }
+        Wire { comes: comes.iter().copied().collect(), panics_when_dropped: false, unacknowledged: 0 }
     }
 }
 
@@ -97,7 +99,7 @@ impl Transport for Wire {
     }
 
     fn unacknowledged(&self) -> usize {
-        0
+        self.unacknowledged
     }
 }
 
@@ -126,14 +128,19 @@ impl Network for Net {
     }
 }
 
-/// A core with a client whose request has come, and that has begun to connect to the first server.
-fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
+/// A core that will connect to these servers, one after the other.
+fn over(servers: Vec<Wire>) -> Core<Net> {
     let config = b"rsp.listen '127.0.0.1:1'\n\
         rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
     let network = Net { servers: servers.into(), short: false, tokens: Vec::new() };
-    let mut core = Core::new(network, Arc::new(config), script, None, || 0);
+    Core::new(network, Arc::new(config), script, None, || 0)
+}
+
+/// The same with a client whose request has come, for which it has begun to connect to the first server.
+fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
+    let mut core = over(servers);
     let server = core.backends.next_token();
     arrives(&mut core, REQUEST);
     core.turns();
@@ -143,8 +150,12 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
 
 /// A client connects and sends this; its turn has yet to come.
 fn arrives(core: &mut Core<Net>, bytes: &'static [u8]) -> Token {
+    arrives_by(core, Wire::new(&[Came::Bytes(bytes)]))
+}
+
+fn arrives_by(core: &mut Core<Net>, wire: Wire) -> Token {
     let client = core.clients.next_token();
-    core.accepted(Wire::new(&[Came::Bytes(bytes)]), None);
+    core.accepted(wire, None);
     core.ready(client.to_bits(), BOTH);
     client
 }
@@ -197,4 +208,24 @@ fn a_connection_made_after_a_shortage_gets_its_events() {
     core.ready(core.network.tokens[core.network.tokens.len() - 1], BOTH);
     core.turns();
     assert_eq!(core.counts(), (2, 1, 0), "answered");
+}
+
+#[test]
+fn a_client_has_the_whole_write_timeout_for_what_came_of_a_response_that_only_a_reset_shows_to_be_cut() {
+    let mut core = over(vec![Wire::new(&[Came::Bytes(b"HTTP/1.1 200 OK\r\n\r\nfirst")])]);
+    let mut wire = Wire::new(&[Came::Bytes(b"GET / HTTP/1.0\r\n\r\n")]);
+    wire.unacknowledged = 100;
+    arrives_by(&mut core, wire);
+    core.turns();
+    core.ready(core.network.tokens[0], BOTH);
+    core.turns();
+    // The server was silent for longer than `gap`; both timeouts are 60 s.
+    core.set_clock(61 * SECOND, b"now");
+    core.expire();
+    core.turns();
+    core.expire();
+    assert_eq!(core.counts(), (1, 0, 1));
+    core.set_clock(122 * SECOND, b"now");
+    core.expire();
+    assert_eq!(core.counts(), (0, 0, 0));
 }
