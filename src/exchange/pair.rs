@@ -188,6 +188,16 @@ impl Exchange {
         (self.ends_with_response, self.close_client) = (true, true);
     }
 
+    /// The response is on its way and ends the request's body wherever that has come to: nobody waits for the rest.
+    pub fn is_answered_for_good(&self) -> bool {
+        self.ends_with_response && self.response != ResponseHalf::Waiting
+    }
+
+    /// No byte of any response came but empty lines, which are none of it.
+    pub fn is_unanswered(&self) -> bool {
+        self.response == ResponseHalf::Waiting && self.interim == 0
+    }
+
     fn response_begins(&mut self, status: u16) {
         self.response = ResponseHalf::Body;
         self.status = status;

@@ -46,7 +46,8 @@ impl<N: Network> Core<N> {
             return waits_for_kernel.then(|| Deadline::new(client.write_at, waits.write, Reason::Delivery));
         }
         let held_back = client.input.is_empty() && x.awaits_leave();
-        (x.request == RequestHalf::Body && !held_back && self.waits_for_body(lane.backend)).then(|| {
+        let goes_on = x.request == RequestHalf::Body && !x.is_answered_for_good();
+        (goes_on && !held_back && self.waits_for_body(lane.backend)).then(|| {
             let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
             Deadline::new(since, waits.body, Reason::Body)
         })

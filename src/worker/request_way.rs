@@ -56,8 +56,15 @@ fn step<S: Transport>(
         .role
         .codec
         .decode(client.input.bytes(), client.eof, backend.room(), &tools.heads.request, head, trailers)
-        .map_err(Failure::of_request)?;
-    match decoded {
+        .map_err(Failure::of_request);
+    // A client that sees such an answer should end its side (RFC 9112 section 9.5).
+    if client.eof
+        && lane.exchange.is_answered_for_good()
+        && matches!(decoded, Ok(None) | Err(Failure::RequestCut))
+    {
+        return Ok(Progress::Stuck);
+    }
+    match decoded? {
         Some(step) => {
             pass_request(client, backend, lane, &step, tools)?;
             Ok(Progress::Passed)

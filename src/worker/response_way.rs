@@ -123,7 +123,7 @@ fn pass_response<S: Transport>(
         }
         Event::Body(range) => pass_body(client, backend, lane, (range.clone(), consumed), tools)?,
         // An empty line in front of a response is none of it: a server that closes behind it has not begun to respond.
-        Event::Nothing if lane.exchange.response == ResponseHalf::Waiting => {
+        Event::Nothing if lane.exchange.is_unanswered() => {
             lane.exchange.times.first_byte = NEVER;
         }
         Event::Nothing | Event::Trailers => {}
@@ -170,12 +170,12 @@ fn pass_response_head<S: Transport>(
     lane: &mut Lane,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
+    // What the server has not got of the request it would take for the tunnel's.
+    if tools.response.status == 101 && (backend.role.write_failed || !backend.is_flushed()) {
+        return Err(Failure::of_response(Fault::Status));
+    }
     match lane.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, lane, tools, pass),
-        // What the server has not got of the request it would take for the tunnel's.
-        ResponseStep::Switch if backend.role.write_failed || !backend.is_flushed() => {
-            return Err(Failure::of_response(Fault::Status));
-        }
         ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;

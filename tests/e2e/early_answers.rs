@@ -124,3 +124,45 @@ fn a_server_that_takes_nothing_after_its_answer_is_not_waited_for_longer_than_fo
     let log = rsp.directory.read("access.log");
     assert!(log.contains("status=202") && log.contains("end=server-body-timeout"), "{log}");
 }
+
+/// Answers a request that expects a 100 at once, in two halves; the second one comes when `second` lets it.
+fn in_halves(second: impl Fn() + Send + Sync + 'static) -> Origin {
+    Origin::run(move |visit| {
+        visit.head();
+        visit.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nfirst");
+        second();
+        visit.send("after");
+    })
+}
+
+fn hold_body_back(rsp: &Rsp) -> Client {
+    let mut client = begin_upload(rsp, "Expect: 100-continue\r\n");
+    let head = client.head();
+    assert_eq!((head.status(), head.says("connection", "close")), (403, true));
+    client
+}
+
+#[test]
+fn a_body_that_nobody_wants_any_more_has_no_timeout() {
+    let origin = in_halves(|| std::thread::sleep(std::time::Duration::from_millis(900)));
+    let config =
+        format!("{}rsp.settings {{ timeouts = {{ body = '300ms' }} }}", balanced(&[&origin.address]));
+    let rsp = Rsp::start(&config);
+    assert_eq!(hold_body_back(&rsp).wire.read_exactly(10).unwrap(), b"firstafter");
+}
+
+#[test]
+fn a_client_that_ends_its_side_behind_such_an_answer_gets_all_of_it() {
+    let gate = Arc::new(Gate::new());
+    let waits = gate.clone();
+    let origin = in_halves(move || waits.wait());
+    let rsp = Rsp::over(&[&origin.address]);
+    let mut client = hold_body_back(&rsp);
+    assert_eq!(client.wire.read_exactly(5).unwrap(), b"first");
+    client.wire.finish_sending();
+    // A later client's answer says that rsp has seen that.
+    assert_eq!(hold_body_back(&rsp).wire.read_exactly(5).unwrap(), b"first");
+    gate.open();
+    assert_eq!(client.wire.read_exactly(5).unwrap(), b"after");
+    client.expect_end();
+}
