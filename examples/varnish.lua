@@ -6,7 +6,7 @@
 --   browser ──► rsp :80 ──────► Varnish :83 ──► nginx :81
 --               haproxy :82 ──►
 --
--- scripts/varnish-chain starts all four on high ports. Port 80 needs root or a capability: see the README.
+-- scripts/varnish-chain starts all four on high ports. Port 80 needs root or a capability: rsp help deploy.
 
 rsp.listen "0.0.0.0:80"
 

@@ -7,7 +7,7 @@
 //!
 //! | floor | module | what it is |
 //! |---|---|---|
-//! | 6 | [`cli`] | one file a command: arguments → command → exit code |
+//! | 6 | [`cli`] | one file a command: arguments → command → exit code; `help` prints the manual, `src/manual` |
 //! | 6 | [`control`] | the control thread: config load, signals, log writing; never in the data path |
 //! | 5 | [`worker`] | the event loop, the only code that sees sockets and protocol together |
 //! | 5 | [`route`] | request head + pool state + clock → decision; no sockets |

@@ -1,7 +1,7 @@
 """What is measured: one row a scenario, and sweeps, which are one scenario at several values of one thing.
 
-`SCENARIOS` is the table of the README and of the goals (goals.py); `SWEEPS` are the curves of the page. A scenario is
-data: subjects, drivers and measurements read from it what they have to do.
+`SCENARIOS` is the table of the manual (src/manual/benchmarks.md) and of the goals (goals.py); `SWEEPS` are the curves
+of the page. A scenario is data: subjects, drivers and measurements read from it what they have to do.
 """
 
 from dataclasses import dataclass, replace

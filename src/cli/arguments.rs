@@ -26,6 +26,8 @@ pub enum Command {
     Version,
     Build,
     Help,
+    /// A chapter of the manual.
+    Topic(String),
 }
 
 /// What was wrong with the arguments: exit code 2.
@@ -116,10 +118,10 @@ impl Given {
     }
 
     fn help(self) -> Result<Command, Usage> {
-        match self.config {
-            Some(topic) => Err(Usage(format!("rsp help {}: {LATER} (rsp --help)", topic.display()))),
-            None => Ok(Command::Help),
+        if self.check || self.has_addresses() {
+            return Err(Usage("usage: rsp help [TOPIC]".into()));
         }
+        Ok(self.config.map_or(Command::Help, |topic| Command::Topic(topic.to_string_lossy().into_owned())))
     }
 
     fn checked(self, spelling: &str) -> Result<Command, Usage> {
@@ -241,6 +243,8 @@ mod tests {
             ("--help", Command::Help),
             ("-h", Command::Help),
             ("help", Command::Help),
+            ("help lua", Command::Topic("lua".into())),
+            ("help check", Command::Topic("check".into())),
             ("run status", Command::Run("status".into())),
             ("status.lua", Command::Run("status.lua".into())),
             ("check --help", Command::Help),
@@ -271,7 +275,8 @@ mod tests {
             ("status now", "rsp: no command or file \"status\" (rsp --help lists the commands)"),
             ("explian site.lua GET /", "did you mean rsp explain?"),
             ("check site.lua --strict", "rsp: --strict: not supported by this version"),
-            ("help lua", "rsp help lua: not supported by this version"),
+            ("help lua logs", "unexpected argument logs after lua"),
+            ("help -t", "usage: rsp help [TOPIC]"),
             ("a.lua b.lua", "unexpected argument b.lua after a.lua"),
             ("site.lua check", "unexpected argument check after site.lua"),
             ("site.lua --listen :80", "--listen and --backend run without a config file"),

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod help;
 mod hint;
+mod plain;
 mod run;
 mod types;
 mod version;
@@ -49,6 +50,7 @@ fn obey(command: Command) -> Exit {
         Command::Version => version::short(),
         Command::Build => version::long(),
         Command::Help => help::run(),
+        Command::Topic(name) => help::topic(&name),
     }
 }
 

@@ -1,0 +1,264 @@
+//! What the tables of the manual say is what the program does: every key of the config language and no other, every
+//! default, every name that this version does not do yet, and the figures of the README and of `scripts/instructions`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::manual::{chapter, root, spans};
+use crate::support::*;
+use rsp::config::{Config, Workers, later};
+use rsp::script::{Source, TYPES, load};
+
+/// The rows of the tables below a heading, without their heads.
+fn rows(chapter: &str, heading: &str) -> Vec<Vec<String>> {
+    let start = format!("\n## {heading}\n");
+    let section = chapter.split(&start).nth(1).unwrap_or_else(|| panic!("no {heading}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let lines: Vec<&str> = section.lines().collect();
+    let is_row = |at: &usize| {
+        let next = lines.get(at + 1).is_some_and(|line| line.starts_with("|--"));
+        lines[*at].starts_with("| ") && !next
+    };
+    let cells =
+        |at: usize| lines[at].trim_matches('|').split('|').map(|cell| cell.trim().to_string()).collect();
+    (0..lines.len()).filter(is_row).map(cells).collect()
+}
+
+/// What a cell has between backticks, if it is nothing else.
+fn word(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`').filter(|word| !word.contains('`'))
+}
+
+/// The `---@field`s of a class of `rsp types`, which a test of its own holds to what the config takes.
+fn fields(class: &str) -> BTreeSet<String> {
+    let start = format!("---@class {class}");
+    let lines = TYPES.lines().skip_while(|line| *line != start).skip(1);
+    let fields = lines.take_while(|line| line.starts_with("---@field "));
+    let name =
+        |line: &str| line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches('?').to_owned();
+    fields.map(name).filter(|name| !name.starts_with('[')).collect()
+}
+
+#[test]
+fn the_manual_has_every_key_of_the_config_and_no_other() {
+    let text = chapter("configuration");
+    for (heading, class) in
+        [("rsp.listen", "rsp.Listener"), ("rsp.pool", "rsp.PoolOptions"), ("rsp.settings", "rsp.Settings")]
+    {
+        let rows = rows(&text, heading);
+        let keys = rows.iter().filter_map(|row| word(&row[0])).filter(|word| !word.starts_with('"'));
+        assert_eq!(keys.map(str::to_owned).collect::<BTreeSet<_>>(), fields(class), "{heading}");
+    }
+    for (place, class) in [("settings", "rsp.Timeouts"), ("pool", "rsp.PoolTimeouts")] {
+        let rows = rows(&text, "Timeouts");
+        let keys = rows.iter().filter(|row| row[0] == place).filter_map(|row| word(&row[1]));
+        assert_eq!(keys.map(str::to_owned).collect::<BTreeSet<_>>(), fields(class), "{place}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_field_of_what_a_script_gets() {
+    let text = chapter("lua");
+    for (heading, class) in
+        [("req", "rsp.Request"), ("rsp.on_response", "rsp.Response"), ("Balance functions", "rsp.Server")]
+    {
+        let rows = rows(&text, heading);
+        let names: Vec<&str> = rows.iter().flat_map(|row| spans(&row[0])).collect();
+        let names: BTreeSet<String> =
+            names.iter().map(|span| span.split('[').next().unwrap_or_default().to_owned()).collect();
+        assert_eq!(names, fields(class), "{heading}");
+    }
+}
+
+/// A config that says nothing it need not say.
+fn plain() -> Config {
+    let directory = Directory::new();
+    let path =
+        directory.write("site.lua", balanced(&["127.0.0.1:83"]).replace(", timeouts = { idle = '1m' }", ""));
+    load(&mut Source::file(&path)).map(|(config, _)| config).unwrap_or_else(|error| panic!("{}", error.0))
+}
+
+/// As the tables write it.
+fn time(time: Duration) -> String {
+    match time.as_secs() {
+        hours if hours % 3600 == 0 => format!("{} h", hours / 3600),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+fn kilobytes(bytes: u64) -> String {
+    format!("`\"{}k\"`", bytes >> 10)
+}
+
+fn expect_defaults(heading: &str, key_column: usize, expected: &[(&str, String)]) {
+    let rows = rows(&chapter("configuration"), heading);
+    for (key, default) in expected {
+        let row = rows.iter().find(|row| word(&row[key_column]) == Some(key));
+        let row = row.unwrap_or_else(|| panic!("{heading}: no {key}"));
+        assert_eq!(&row[key_column + 1], default, "{heading}: {key}");
+    }
+}
+
+#[test]
+fn the_defaults_of_the_settings_are_those_of_the_program() {
+    let Config { settings, .. } = plain();
+    let Workers::Number(workers) = settings.workers else { panic!("{:?}", settings.workers) };
+    let unless = |is_set: bool, text: &str| if is_set { "set".into() } else { text.to_string() };
+    let seconds = settings.drain_timeout.as_secs();
+    let upgrades: Vec<String> = settings.upgrades.iter().map(|name| format!("{name:?}")).collect();
+    expect_defaults(
+        "rsp.settings",
+        0,
+        &[
+            ("workers", workers.to_string()),
+            ("max_connections", settings.max_connections.to_string()),
+            ("max_connections_per_client", unless(settings.per_client.connections.is_some(), "no limit")),
+            ("new_connections_per_client", unless(settings.per_client.new_a_second.is_some(), "no limit")),
+            ("max_body", unless(settings.max_body.is_some(), "no limit")),
+            ("max_head", kilobytes(settings.max_head.into())),
+            ("max_fields", settings.max_fields.to_string()),
+            ("min_request_rate", settings.min_request_rate.to_string()),
+            ("min_response_rate", settings.min_response_rate.to_string()),
+            ("access_log", unless(settings.access_log.is_some(), "off")),
+            ("trusted", unless(settings.trusted.unix || !settings.trusted.networks.is_empty(), "none")),
+            ("fallback", unless(settings.fallback.is_some(), "none")),
+            ("drain_timeout", format!("`\"{seconds}s\"`")),
+            ("upgrades", format!("`{{ {} }}`", upgrades.join(", "))),
+            ("splice", kilobytes(settings.splice.unwrap_or_default())),
+            ("via", unless(settings.via.is_some(), "off")),
+        ],
+    );
+}
+
+#[test]
+fn the_default_timeouts_are_those_of_the_program() {
+    let config = plain();
+    let (client, pool) = (config.settings.timeouts, config.pools[0].timeouts);
+    let rows = rows(&chapter("configuration"), "Timeouts");
+    for (place, key, default) in [
+        ("settings", "head", client.head),
+        ("settings", "body", client.body),
+        ("settings", "idle", client.idle),
+        ("settings", "write", client.write),
+        ("settings", "tunnel", client.tunnel),
+        ("settings", "rate", client.rate),
+        ("pool", "connect", pool.connect),
+        ("pool", "response", pool.response),
+        ("pool", "gap", pool.gap),
+        ("pool", "idle", pool.idle),
+    ] {
+        let row = rows.iter().find(|row| row[0] == place && word(&row[1]) == Some(key));
+        assert_eq!(row.map(|row| &row[2]), Some(&time(default)), "{place}: {key}");
+    }
+}
+
+#[test]
+fn the_defaults_of_listeners_and_pools_are_those_of_the_program() {
+    let config = plain();
+    let (listener, pool) = (&config.listeners[0], &config.pools[0]);
+    let yes = |is: bool| format!("`{is}`");
+    let unless = |is_set: bool, text: &str| if is_set { "set".into() } else { text.to_string() };
+    for (heading, sockets) in [("rsp.listen", &listener.sockets), ("rsp.pool", &pool.sockets)] {
+        expect_defaults(
+            heading,
+            0,
+            &[
+                ("receive_buffer", unless(sockets.receive_buffer.is_some(), "the kernel's")),
+                ("send_buffer", unless(sockets.send_buffer.is_some(), "the kernel's")),
+                ("busy_poll", unless(sockets.busy_poll.is_some(), "none")),
+            ],
+        );
+    }
+    expect_defaults(
+        "rsp.listen",
+        0,
+        &[
+            ("proxy_protocol", yes(listener.proxy_protocol)),
+            ("backlog", listener.backlog.to_string()),
+            ("defer_accept", yes(listener.defer_accept)),
+        ],
+    );
+    expect_defaults(
+        "rsp.pool",
+        0,
+        &[
+            ("name", format!("`{}`, `pool2` …", pool.name)),
+            ("abort_on_close", yes(pool.abort_on_close)),
+            ("send_proxy", unless(pool.send_proxy.is_some(), "none")),
+            ("strict", yes(pool.strict)),
+            ("trailers", yes(pool.trailers)),
+        ],
+    );
+}
+
+#[test]
+fn the_limits_are_those_of_the_program() {
+    let Config { settings, .. } = plain();
+    let rows = rows(&chapter("configuration"), "Limits");
+    for (what, times) in [("request head", 1), ("response head", 2)] {
+        let row = rows.iter().find(|row| row[0] == what).expect(what);
+        let limit =
+            format!("{} KiB, {} fields ", times * (settings.max_head >> 10), times * settings.max_fields);
+        assert!(row[1].starts_with(&limit), "{what}: {} is not {limit}", row[1]);
+    }
+}
+
+#[test]
+fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
+    let rows = rows(&chapter("configuration"), "Not in this version");
+    let tables: &[(&str, &[&str])] = &[
+        ("commands", later::COMMANDS),
+        ("options", later::OPTIONS),
+        ("functions of `rsp`", later::CALLS),
+        ("listener keys", later::LISTENER),
+        ("pool keys", later::POOL),
+        ("`balance`", later::BALANCE),
+        ("server keys", later::SERVER),
+        ("listener addresses", later::LISTENER_SCHEMES),
+        ("server addresses", later::SERVER_SCHEMES),
+        ("settings", later::SETTINGS),
+        ("`script` keys", later::SCRIPT),
+        ("`access_log` keys", later::ACCESS_LOG),
+        ("log formats", later::LOG_FORMATS),
+        ("log targets", later::LOG_SCHEMES),
+        ("fields of `req`", later::REQUEST),
+        ("fields of `req` to assign", later::REQUEST_WRITABLE),
+        ("fields of `res`", later::RESPONSE),
+    ];
+    for (place, names) in tables {
+        let row = rows.iter().find(|row| row[0] == *place);
+        let listed: BTreeSet<&str> = row.map(|row| spans(&row[1])).unwrap_or_default().into_iter().collect();
+        let listed: BTreeSet<&str> = listed.iter().map(|name| name.trim_start_matches("--")).collect();
+        assert_eq!(listed, names.iter().copied().collect::<BTreeSet<_>>(), "{place}");
+    }
+    assert!(rows.iter().all(|row| tables.iter().any(|(place, _)| row[0] == *place)), "{rows:?}");
+}
+
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let full = rows(&chapter("benchmarks"), "Results");
+    let short = rows(&readme, "Compared with haproxy and nginx");
+    assert!(short.len() > 5 && full.len() > short.len());
+    for row in short {
+        let all = full.iter().find(|all| all[0] == row[0]).unwrap_or_else(|| panic!("no {}", row[0]));
+        let columns = [0, 1, 2, 4, 6, 7].map(|column| all[column].clone());
+        assert_eq!(row, columns);
+    }
+}
+
+#[test]
+fn the_instructions_that_the_manual_claims_are_those_of_the_ratchet() {
+    let ratchet =
+        std::fs::read_to_string(root().join("scripts/bench/instructions.ratchet")).expect("the ratchet");
+    let text = chapter("benchmarks");
+    let limits =
+        ratchet.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+    let limits: Vec<String> = limits
+        .map(|(_, number)| format!("{},{}", &number[..number.len() - 3], &number[number.len() - 3..]))
+        .collect();
+    assert_eq!(limits.len(), 2);
+    for limit in limits {
+        assert!(text.contains(&limit), "{limit} is not in the chapter on benchmarks");
+    }
+}
