@@ -175,6 +175,13 @@ impl Exchange {
         Ok(ResponseStep::Final)
     }
 
+    /// A switch that came too early: it is no tunnel after all.
+    #[cold]
+    pub fn refuse_switch(&mut self) -> Failure {
+        (self.tunnel, self.request, self.response) = (false, RequestHalf::Done, ResponseHalf::Waiting);
+        Failure::of_response(Fault::Status)
+    }
+
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
     /// or the client holds the body back and would have to send it for nothing.
     #[cold]

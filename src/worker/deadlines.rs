@@ -3,7 +3,7 @@
 
 use super::core::{Core, Step};
 use super::pace::Way;
-use super::sides::{Arrival, Backend, BackendState, NO_HEAD};
+use super::sides::{Arrival, Backend, BackendState, Client, Lane, NO_HEAD};
 use super::table::{Side, Token};
 use super::waits::{Deadline, Reason};
 use crate::exchange::tally::Parting;
@@ -45,11 +45,17 @@ impl<N: Network> Core<N> {
             let waits_for_kernel = !client.role.codec.shows_cut();
             return waits_for_kernel.then(|| Deadline::new(client.write_at, waits.write, Reason::Delivery));
         }
-        let held_back = client.input.is_empty() && x.awaits_leave();
+        self.body_deadline(client, lane)
+    }
+
+    /// The client is waited for, which has yet to send some of its request's body.
+    fn body_deadline(&self, client: &Client<N::Stream>, lane: &Lane) -> Option<Deadline> {
+        let x = &lane.exchange;
         let goes_on = x.request == RequestHalf::Body && !x.is_answered_for_good();
+        let held_back = client.input.is_empty() && x.awaits_leave();
         (goes_on && !held_back && self.waits_for_body(lane.backend)).then(|| {
             let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
-            Deadline::new(since, waits.body, Reason::Body)
+            Deadline::new(since, self.waits.body, Reason::Body)
         })
     }
 

@@ -10,7 +10,7 @@ use super::splice::{self, Spliced};
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
-use crate::http::{Decoded, Event, Fault, Persistence};
+use crate::http::{Decoded, Event, Persistence};
 use crate::net::Transport;
 use crate::route::Responded;
 use crate::script;
@@ -170,12 +170,12 @@ fn pass_response_head<S: Transport>(
     lane: &mut Lane,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
-    // What the server has not got of the request it would take for the tunnel's.
-    if tools.response.status == 101 && (backend.role.write_failed || !backend.is_flushed()) {
-        return Err(Failure::of_response(Fault::Status));
-    }
     match lane.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, lane, tools, pass),
+        // What the server has not got of the request it would take for the tunnel's.
+        ResponseStep::Switch if backend.role.write_failed || !backend.is_flushed() => {
+            return Err(lane.exchange.refuse_switch());
+        }
         ResponseStep::Switch => pass_switch(client, backend, lane, tools),
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
