@@ -151,7 +151,8 @@ impl<N: Network> Core<N> {
         let more = !client.input.is_empty() || client.readable;
         let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
-        let at_once = x.tunnel || !unread;
+        // A client that still sends into a tunnel would be reset, and lose what it has not read.
+        let at_once = !unread || x.tunnel && x.request == RequestHalf::Done;
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.recycle(lane);
         if !close {
