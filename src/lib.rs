@@ -30,11 +30,11 @@
 //! # The walk of one request
 //!
 //! 1. `worker::event_loop` waits in epoll, reads the clock once, and marks what is ready.
-//! 2. `worker::core` gives the client its turn; `worker::start` reads, and `h1::Server::decode` finds a head.
+//! 2. `worker::core` gives the client its turn; `worker::start` reads, and `h1::ClientCodec::decode` finds a head.
 //! 3. `exchange::rewrite` takes what belongs to one hop, writes the forwarding fields and the id.
 //! 4. `route::Router::decide` asks the script (`script`) for a pool, a server or an answer.
 //! 5. `worker::dial` picks a server (`balance`), takes an idle connection or makes one, and
-//!    `h1::Client::encode_head` writes the head into the backend's output.
+//!    `h1::BackendCodec::encode_head` writes the head into the backend's output.
 //! 6. `worker::pump` moves the pair: body to the server, response to the client, in both directions as far as
 //!    sockets and room allow; `exchange::pair` says what a response head or a failure means.
 //! 7. `worker::finish` gives the backend back, leaves an `exchange::record` in the batch for the log thread, and

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Outlets, Setup, seats, start};
+use rsp::worker::{Setup, WorkerIo, seats, start};
 use support::Directory;
 
 struct Counting;
@@ -128,8 +128,8 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     let config = Arc::new(config);
     let setup =
         Setup { said: config.clone(), config, source: Source::file(&path), zero: Instant::now(), seat };
-    let outlets = Outlets { listeners: vec![listener], access: None };
-    let worker = start(setup, outlets, |_| ()).expect("a worker").go().expect("a config that loads");
+    let io = WorkerIo { listeners: vec![listener], access: None };
+    let worker = start(setup, io, |_| ()).expect("a worker").go().expect("a config that loads");
     let mut client = TcpStream::connect(&address).expect("a connection");
     client.set_nodelay(true).expect("an option");
     ask(&mut client, WARM_UP);

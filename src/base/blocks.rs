@@ -62,7 +62,7 @@ impl Block {
 const ALWAYS: usize = 8;
 
 /// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
-pub struct Pool {
+pub struct BlockPool {
     free: Vec<Lent>,
     lent: usize,
     keep: usize,
@@ -70,9 +70,9 @@ pub struct Pool {
     least: usize,
 }
 
-impl Pool {
-    pub fn new(keep: usize) -> Pool {
-        Pool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0 }
+impl BlockPool {
+    pub fn new(keep: usize) -> BlockPool {
+        BlockPool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0 }
     }
 
     /// Blocks that are in somebody's hands now.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn blocks_nobody_needed_between_two_trims_are_freed() {
-        let mut pool = Pool::new(64);
+        let mut pool = BlockPool::new(64);
         let lent: Vec<Lent> = (0..40).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.trim(), pool.spare()), (0, 40), "they were all in use a moment ago");

@@ -5,7 +5,7 @@
 //! written and was not yet taken by the kernel. Both keep bytes strictly in order: they only ever lose bytes at
 //! the front (`consume`) and gain them at the end.
 
-pub use super::blocks::{BLOCK, Pool};
+pub use super::blocks::{BLOCK, BlockPool};
 use super::blocks::{Lent, Overflow};
 
 /// At most one block of bytes, first in first out; a longer one only for who asks for it (`grow`).
@@ -50,7 +50,7 @@ impl Buffer {
     /// block first where the space behind them has become small. Nothing is called when there is no room.
     pub fn fill<E>(
         &mut self,
-        pool: &mut Pool,
+        pool: &mut BlockPool,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         if self.room() == 0 {
@@ -70,7 +70,7 @@ impl Buffer {
     }
 
     /// Adds as much of `bytes` as fits and says how much that was.
-    pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) -> usize {
+    pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
             return 0;
         }
@@ -89,7 +89,7 @@ impl Buffer {
 
     /// Lends the space behind what there is to `write`, which says how many bytes it put there. False if none.
     #[inline(always)]
-    fn fill_behind(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    fn fill_behind(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let block = self.block.get_or_insert_with(|| pool.borrow());
         match write(&mut block.bytes[block.end as usize..]) {
             Some(n @ 1..) => {
@@ -117,7 +117,7 @@ impl Buffer {
 
     /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
     #[inline]
-    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+    pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
         let left = self.len();
         assert!(n <= left, "consumed more than there is");
         if n == left {
@@ -128,14 +128,14 @@ impl Buffer {
     }
 
     #[inline]
-    pub fn clear(&mut self, pool: &mut Pool) {
+    pub fn clear(&mut self, pool: &mut BlockPool) {
         if let Some(block) = self.block.take() {
             pool.give_back(block);
         }
     }
 
     #[inline]
-    fn settle(&mut self, pool: &mut Pool) {
+    fn settle(&mut self, pool: &mut BlockPool) {
         if self.block.as_ref().is_some_and(|block| block.start == block.end) {
             self.clear(pool);
         }
@@ -184,7 +184,7 @@ impl Output {
 
     /// Adds all of `bytes`, in the overflow if they do not fit.
     #[inline]
-    pub fn push(&mut self, pool: &mut Pool, bytes: &[u8]) {
+    pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) {
         // Heads come in pieces, and nearly all of them take this way. A full block, with an overflow, does not.
         if !self.block.push_behind(bytes) {
             self.push_slowly(pool, bytes);
@@ -192,7 +192,7 @@ impl Output {
     }
 
     #[inline(never)]
-    fn push_slowly(&mut self, pool: &mut Pool, bytes: &[u8]) {
+    fn push_slowly(&mut self, pool: &mut BlockPool, bytes: &[u8]) {
         if self.block.is_empty() && (1..=BLOCK).contains(&bytes.len()) {
             self.block.block = Some(pool.borrow());
             self.block.push_behind(bytes);
@@ -207,13 +207,13 @@ impl Output {
     /// Lends the free space behind what there is to `write`, which says how many bytes it put there, `None` if it
     /// was too small. False if nothing was put there.
     #[inline(always)]
-    pub fn fill(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    pub fn fill(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         self.overflow().is_none() && self.block.fill_behind(pool, write)
     }
 
     /// Drops `n` written bytes and refills the block from the overflow.
     #[inline]
-    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+    pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
         match self.overflow() {
             None => self.block.consume(pool, n),
             Some(_) => self.refill(pool, n),
@@ -221,7 +221,7 @@ impl Output {
     }
 
     #[cold]
-    fn refill(&mut self, pool: &mut Pool, n: usize) {
+    fn refill(&mut self, pool: &mut BlockPool, n: usize) {
         let overflow = self.block.block.as_mut().and_then(|block| block.overflow.take());
         self.block.consume(pool, n);
         let Some(mut overflow) = overflow else { return };
@@ -231,7 +231,7 @@ impl Output {
         }
     }
 
-    pub fn clear(&mut self, pool: &mut Pool) {
+    pub fn clear(&mut self, pool: &mut BlockPool) {
         if let Some(block) = &mut self.block.block {
             block.overflow = None;
         }
@@ -243,7 +243,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn put(buffer: &mut Buffer, pool: &mut Pool, bytes: &[u8]) -> usize {
+    fn put(buffer: &mut Buffer, pool: &mut BlockPool, bytes: &[u8]) -> usize {
         buffer
             .fill(pool, |space| {
                 let n = bytes.len().min(space.len());
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_buffer_holds_a_block_only_while_it_holds_bytes() {
-        let mut pool = Pool::new(4);
+        let mut pool = BlockPool::new(4);
         let mut buffer = Buffer::default();
         assert!(buffer.check());
         assert_eq!(pool.lent(), 0);
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_grows_up_to_its_bound_and_its_long_block_is_not_kept() {
-        let mut pool = Pool::new(4);
+        let mut pool = BlockPool::new(4);
         let mut buffer = Buffer::default();
         buffer.grow(4 * BLOCK);
         assert!(buffer.is_empty(), "nothing is in it that would need more");
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_fill_that_reads_nothing_gives_the_block_back() {
-        let mut pool = Pool::new(4);
+        let mut pool = BlockPool::new(4);
         let mut buffer = Buffer::default();
         assert_eq!(buffer.fill(&mut pool, |_| Err::<usize, _>("would block")), Err("would block"));
         assert_eq!(pool.lent(), 0);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn bytes_stay_in_order_whatever_the_sizes_of_fills_and_consumes() {
-        let mut pool = Pool::new(1);
+        let mut pool = BlockPool::new(1);
         let mut buffer = Buffer::default();
         let (mut next_in, mut next_out) = (0u64, 0u64);
         for round in 0..20_000u64 {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn output_overflows_in_order_and_reports_no_room_until_it_is_gone() {
-        let mut pool = Pool::new(1);
+        let mut pool = BlockPool::new(1);
         let mut out = Output::default();
         let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 253) as u8).collect();
         out.push(&mut pool, &bytes[..50_000]);
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_pool_keeps_no_more_than_it_may() {
-        let mut pool = Pool::new(2);
+        let mut pool = BlockPool::new(2);
         let mut buffers: Vec<Buffer> = (0..5).map(|_| Buffer::default()).collect();
         for buffer in &mut buffers {
             buffer.push(&mut pool, b"x");

@@ -4,6 +4,6 @@ pub mod batch;
 mod blocks;
 pub mod buffer;
 pub mod counted;
-pub mod rarely;
-pub mod reason;
+pub mod log_limit;
+pub mod os_error;
 pub mod wheel;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::control::failure::Failure;
 use crate::control::run::{Start, run};
+use crate::control::run_error::RunError;
 use crate::script::{LoadError, Source};
 
 use super::{Exit, complain};
@@ -17,19 +17,19 @@ pub fn balance(listen: &[String], backends: &[String]) -> Exit {
 }
 
 /// Where the addresses come from the command line there is no config file to speak of.
-pub fn finish_without_file(command: &str, result: Result<(), Failure>) -> Exit {
-    if let Err(Failure::Config(LoadError(line))) = result {
+pub fn finish_without_file(command: &str, result: Result<(), RunError>) -> Exit {
+    if let Err(RunError::Config(LoadError(line))) = result {
         complain(&format!("{command}: {line}"));
         return Exit::Failed;
     }
     finish(result)
 }
 
-pub fn finish(result: Result<(), Failure>) -> Exit {
+pub fn finish(result: Result<(), RunError>) -> Exit {
     let Err(failure) = result else { return Exit::Fine };
     complain(&failure.to_string());
     match failure {
-        Failure::Fault(_) => Exit::Fault,
+        RunError::Fault(_) => Exit::Fault,
         _ => Exit::Failed,
     }
 }

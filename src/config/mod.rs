@@ -31,8 +31,8 @@ pub struct ServerId(pub u32);
 /// A whole configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    pub listeners: Vec<Listener>,
-    pub pools: Vec<Pool>,
+    pub listeners: Vec<ListenerConfig>,
+    pub pools: Vec<PoolConfig>,
     pub settings: Settings,
     /// The three globals of the original program were used instead of `rsp.*`; holds `listenPort` as written.
     pub classic: Option<String>,
@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listener {
+pub struct ListenerConfig {
     pub address: Address,
     /// Every connection begins with a PROXY header; only trusted addresses may connect.
     pub proxy_protocol: bool,
@@ -54,10 +54,10 @@ pub struct Listener {
     pub sockets: SocketOptions,
 }
 
-impl Listener {
+impl ListenerConfig {
     /// One of which nothing but its address was said.
-    pub fn at(address: Address) -> Listener {
-        Listener {
+    pub fn at(address: Address) -> ListenerConfig {
+        ListenerConfig {
             address,
             proxy_protocol: false,
             backlog: BACKLOG,
@@ -77,9 +77,9 @@ pub enum ProxyVersion {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-pub struct Pool {
+pub struct PoolConfig {
     pub name: String,
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerConfig>,
     pub balance: Balance,
     /// Connections to these servers begin with a PROXY header that tells the client's address.
     pub send_proxy: Option<ProxyVersion>,
@@ -95,7 +95,7 @@ pub struct Pool {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Server {
+pub struct ServerConfig {
     /// As given, or the address as written.
     pub name: String,
     pub address: Address,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::base::batch::{self, Batch, Counts, Nudge, Receiver, Sender};
 use crate::base::counted::counted;
-use crate::base::rarely::Rarely;
+use crate::base::log_limit::LogLimit;
 use crate::config::LogTarget;
 use crate::control::clock::Clock;
 use crate::control::lines::Line;
@@ -58,7 +58,7 @@ pub fn start(
         clock,
         reopen: reopen.clone(),
         settled: settled.clone(),
-        losses: Rarely::default(),
+        losses: LogLimit::default(),
         lines: Vec::new(),
     };
     thread::Builder::new().name("access-log".into()).spawn(move || {
@@ -75,7 +75,7 @@ impl AccessLog {
         self.nudge.nudge();
     }
 
-    /// Waits until all that was sent is written. The workers must have ended, since their senders keep the
+    /// TimeLimits until all that was sent is written. The workers must have ended, since their senders keep the
     /// queue open. Says how many lines are lost if that takes longer than `wait`.
     pub fn close(self, wait: Duration) -> Result<(), u64> {
         drop(self.nudge);
@@ -94,7 +94,7 @@ struct Writer {
     reopen: Arc<AtomicBool>,
     settled: Settled,
     /// Lines that the queue had no room for.
-    losses: Rarely,
+    losses: LogLimit,
     /// The text of one batch, kept for the next.
     lines: Vec<u8>,
 }

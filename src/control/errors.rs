@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
 use crate::base::counted::counted;
-use crate::base::rarely::Rarely;
+use crate::base::log_limit::LogLimit;
 use crate::control::clock::{self, Stamp};
 use crate::control::escape;
 
@@ -104,14 +104,14 @@ struct Writer<W> {
     receiver: Receiver,
     closing: Arc<AtomicBool>,
     /// Lines that the queue had no room for, and the zero of the clock that says when to speak of them.
-    losses: Rarely,
+    losses: LogLimit,
     zero: Instant,
     to: W,
 }
 
 impl<W: Write> Writer<W> {
     fn new(receiver: Receiver, closing: Arc<AtomicBool>, to: W) -> Writer<W> {
-        Writer { receiver, closing, losses: Rarely::default(), zero: Instant::now(), to }
+        Writer { receiver, closing, losses: LogLimit::default(), zero: Instant::now(), to }
     }
 
     fn run(mut self) {

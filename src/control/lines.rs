@@ -9,7 +9,7 @@ use std::io::Write;
 use crate::config::LogFormat;
 use crate::control::clock::Stamp;
 use crate::control::escape;
-use crate::exchange::end::Side;
+use crate::exchange::end::Party;
 use crate::exchange::record::{End, NEVER, Record};
 
 /// Readers of `combined` take no status beyond; a server may send them.
@@ -76,7 +76,7 @@ fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
 fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
     let (by, phase) = match record.end {
         End::Complete => ("-", "-"),
-        End::Answered => (Side::Rsp.text(), "-"),
+        End::Answered => (Party::Rsp.text(), "-"),
         end => (end.side().text(), record.phase.text()),
     };
     put(out, format_args!(" by={by} phase={phase} end={}", record.end.text()));

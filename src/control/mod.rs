@@ -6,12 +6,12 @@ pub mod access;
 pub mod clock;
 pub mod errors;
 pub mod escape;
-pub mod failure;
 pub mod lines;
 pub mod run;
+pub mod run_error;
 
 mod output;
-mod running;
-mod shortfalls;
 mod signals;
-mod starting;
+mod socket_warnings;
+mod startup;
+mod supervise;

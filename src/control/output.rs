@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::counted::counted;
-use crate::base::reason::reason;
+use crate::base::os_error::reason;
 use crate::config::LogTarget;
 use crate::control::access::Settled;
 use crate::net;

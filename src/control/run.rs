@@ -15,19 +15,19 @@ use log::Level;
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
-use crate::base::reason::reason;
+use crate::base::os_error::reason;
 use crate::config::{AccessLog as AccessSettings, Config, LogTarget, Workers};
 use crate::control::access::{self, AccessLog};
 use crate::control::clock::Clock;
 use crate::control::errors;
-use crate::control::failure::Failure;
 use crate::control::lines::{self, Line};
-use crate::control::running::Running;
-use crate::control::shortfalls;
-use crate::control::starting;
+use crate::control::run_error::RunError;
+use crate::control::socket_warnings;
+use crate::control::startup;
+use crate::control::supervise::Running;
 use crate::net::{self, Listener};
 use crate::script::{self, Source};
-use crate::worker::{self, Outlets, Setup};
+use crate::worker::{self, Setup, WorkerIo};
 
 /// Descriptors that are not connections: logs, epoll, those held back, the odd file.
 const SPARE_DESCRIPTORS: u64 = 80;
@@ -58,15 +58,15 @@ impl Start {
 }
 
 /// Runs until told to stop. What it returns is for the operator to read; all else was logged.
-pub fn run(start: Start) -> Result<(), Failure> {
+pub fn run(start: Start) -> Result<(), RunError> {
     net::map_allocations_from(BLOCK);
-    let _errors = errors::start(start.level).map_err(|error| Failure::Start(reason(&error)))?;
+    let _errors = errors::start(start.level).map_err(|error| RunError::Start(reason(&error)))?;
     serve(start)
 }
 
-fn serve(mut start: Start) -> Result<(), Failure> {
+fn serve(mut start: Start) -> Result<(), RunError> {
     // This VM ends here: every worker makes one of its own from the same source.
-    let (said, _) = script::load(&mut start.source).map_err(Failure::Config)?;
+    let (said, _) = script::load(&mut start.source).map_err(RunError::Config)?;
     let mut config = said.clone();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = number_of_workers(config.settings.workers, cores);
@@ -103,16 +103,16 @@ impl Site {
         start: Start,
         senders: Vec<Option<Sender>>,
         access: Option<&AccessLog>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunError> {
         // Before a socket leaves a file behind that only an orderly end takes away.
-        let events = starting::events()?;
+        let events = startup::events()?;
         let listeners = bind_all(&self.config, senders.len())?;
         has_room_for_a_client(senders.len())?;
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
-        let outlets = listeners.into_iter().zip(senders);
-        let outlets = outlets.map(|(listeners, access)| Outlets { listeners, access });
-        let each = self.setups(outlets.len(), &start.source).zip(outlets);
-        let started = starting::start(each, events)?;
+        let io = listeners.into_iter().zip(senders);
+        let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
+        let each = self.setups(io.len(), &start.source).zip(io);
+        let started = startup::start(each, events)?;
         let Some((events, workers)) = started else { return Ok(()) };
         self.announce(&addresses, workers.len());
         (start.ready)(&addresses);
@@ -140,7 +140,7 @@ impl Site {
         if let Some((level, line)) = &self.room {
             log::log!(*level, "{line}");
         }
-        for warning in shortfalls::of(&self.config) {
+        for warning in socket_warnings::of(&self.config) {
             log::warn!("{warning}");
         }
     }
@@ -189,12 +189,12 @@ fn fit_descriptors(config: &mut Config, workers: usize) -> Option<(Level, String
 }
 
 /// All is open by now but what workers open for themselves. With less than that rsp would run and accept nobody.
-fn has_room_for_a_client(workers: usize) -> Result<(), Failure> {
+fn has_room_for_a_client(workers: usize) -> Result<(), RunError> {
     let Some((lacking, error)) = net::lacks_for_a_client(workers * OF_A_WORKER as usize) else {
         return Ok(());
     };
     let limit = net::raise_descriptor_limit().unwrap_or_default();
-    Err(Failure::Start(format!(
+    Err(RunError::Start(format!(
         "{}: the limit is {limit} (ulimit -Hn), and rsp needs {} to serve a client",
         reason(&error),
         limit + lacking as u64
@@ -214,7 +214,7 @@ fn open_access_log(
     own: Option<Line>,
     clock: Clock,
     workers: usize,
-) -> Result<Access, Failure> {
+) -> Result<Access, RunError> {
     let (target, line) = match (own, &config.settings.access_log) {
         (Some(line), _) => (&LogTarget::Stdout, line),
         (None, Some(AccessSettings { target, format })) => (target, lines::line(*format)),
@@ -225,16 +225,16 @@ fn open_access_log(
         LogTarget::File(path) => path.display().to_string(),
     };
     let opened = access::start(target, line, clock, workers);
-    let (senders, log) = opened.map_err(|error| Failure::AccessLog(name, error))?;
+    let (senders, log) = opened.map_err(|error| RunError::AccessLog(name, error))?;
     Ok((senders.into_iter().map(Some).collect(), Some(log)))
 }
 
 /// For each worker, its listeners in the order of the config's.
-fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, Failure> {
+fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, RunError> {
     let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     for wanted in &config.listeners {
         let bound = net::bind_for(wanted, workers);
-        let bound = bound.map_err(|error| Failure::Listen(wanted.address.clone(), error))?;
+        let bound = bound.map_err(|error| RunError::Listen(wanted.address.clone(), error))?;
         all.iter_mut().zip(bound).for_each(|(worker, listener)| worker.push(listener));
     }
     Ok(all)

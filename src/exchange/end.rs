@@ -2,18 +2,18 @@
 //! side and a phase; the reason is ours.)
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub enum Party {
     Client,
     Server,
     Rsp,
 }
 
-impl Side {
+impl Party {
     pub fn text(self) -> &'static str {
         match self {
-            Side::Client => "client",
-            Side::Server => "server",
-            Side::Rsp => "rsp",
+            Party::Client => "client",
+            Party::Server => "server",
+            Party::Rsp => "rsp",
         }
     }
 }
@@ -196,7 +196,7 @@ impl End {
     }
 
     /// Whose doing it is; a timeout is the doing of the side that was waited for. What was nobody's else is rsp's.
-    pub fn side(self) -> Side {
+    pub fn side(self) -> Party {
         match self {
             End::BadRequest
             | End::ClientCutRequest
@@ -205,7 +205,7 @@ impl End {
             | End::ClientBodyTimeout
             | End::ClientWriteTimeout
             | End::ClientBodyRate
-            | End::ClientWriteRate => Side::Client,
+            | End::ClientWriteRate => Party::Client,
             End::ServerRefused
             | End::ServerConnectTimeout
             | End::ServerResponseTimeout
@@ -213,7 +213,7 @@ impl End {
             | End::ServerBodyTimeout
             | End::ServerClosed
             | End::ServerBadResponse
-            | End::ServerCutResponse => Side::Server,
+            | End::ServerCutResponse => Party::Server,
             End::Complete
             | End::Answered
             | End::ScriptFailed
@@ -221,7 +221,7 @@ impl End {
             | End::TunnelTimeout
             | End::Stopped
             | End::NoDescriptors
-            | End::Internal => Side::Rsp,
+            | End::Internal => Party::Rsp,
         }
     }
 }
@@ -247,8 +247,8 @@ mod tests {
         for end in End::ALL {
             let statuses = match end.side() {
                 _ if end.is_normal() => 200..=200,
-                Side::Client => 400..=499,
-                Side::Server | Side::Rsp => 500..=504,
+                Party::Client => 400..=499,
+                Party::Server | Party::Rsp => 500..=504,
             };
             assert!(statuses.contains(&end.unanswered()), "{}", end.text());
         }
@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn a_word_that_names_a_side_names_the_one_whose_doing_it_is() {
         for end in End::ALL {
-            let named = [Side::Client, Side::Server].into_iter().find(|s| end.text().starts_with(s.text()));
-            assert_eq!(end.side(), named.unwrap_or(Side::Rsp), "{}", end.text());
+            let named = [Party::Client, Party::Server].into_iter().find(|s| end.text().starts_with(s.text()));
+            assert_eq!(end.side(), named.unwrap_or(Party::Rsp), "{}", end.text());
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::end::{End, Side};
+use super::end::{End, Party};
 use crate::http::Fault;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -170,7 +170,7 @@ impl Failure {
         matches!(self.end(), End::BadRequest | End::ServerBadResponse).then(|| self.text())
     }
 
-    pub fn side(self) -> Side {
+    pub fn side(self) -> Party {
         self.end().side()
     }
 

@@ -1,9 +1,9 @@
 //! What is to be done about a failure: another try, an answer, or the end of what has begun.
 
-use super::end::{End, Side};
+use super::end::{End, Party};
 use super::failure::Failure;
-use super::pair::{Exchange, RequestHalf};
 use super::record::NEVER;
+use super::state::{Exchange, RequestHalf};
 
 /// What is to be done about a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ impl Exchange {
         if self.begun {
             return Next::Deliver;
         }
-        if failure.side() == Side::Server && !self.body_taken {
+        if failure.side() == Party::Server && !self.body_taken {
             if failure.is_connect_failure() {
                 return Next::Another;
             }

@@ -11,7 +11,7 @@ use super::body::{body, end, nothing};
 use super::framing::MOST;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
-use super::{head, limits, scan};
+use super::{head, head_end, limits};
 use crate::http::{Decoded, Event, Fault, Fields};
 
 /// Where in the coding the next byte stands. `spent` counts bytes of extensions, which are skipped.
@@ -99,7 +99,7 @@ impl Chunked {
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault> {
         let Chunked::Trailers { scanned } = self else { return Ok(nothing(at)) };
-        match scan::section_end(rest, scanned, limits::TRAILERS) {
+        match head_end::section_end(rest, scanned, limits::TRAILERS) {
             Err(_) => Err(Fault::Trailers),
             Ok(None) => Ok(nothing(at)),
             Ok(Some(2)) => Ok(Some(end(at + 2, Event::Nothing))),

@@ -5,7 +5,7 @@
 //! as they are to be written, so runs of them are copied in one piece.
 
 use super::frame::Frame;
-use super::{framing, trailers, verbatim};
+use super::{encode_fast, framing, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// What becomes of the connection behind an encoded message.
@@ -110,7 +110,7 @@ impl From<Framing> for Length {
 
 pub(super) fn request_head(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
     let length = Length::from(head.framing);
-    if !out.fill(|free| verbatim::request(head, length, persistence, free)) {
+    if !out.fill(|free| encode_fast::request(head, length, persistence, free)) {
         request_in_pieces(head, persistence, out);
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn response_head(
     persistence: Persistence,
     out: &mut impl Sink,
 ) {
-    if !out.fill(|free| verbatim::response(head, length, persistence, free)) {
+    if !out.fill(|free| encode_fast::response(head, length, persistence, free)) {
         response_in_pieces(head, length, persistence, out);
     }
 }

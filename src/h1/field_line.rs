@@ -8,8 +8,8 @@
 
 use super::chunk::{Chunk, WIDTH};
 use super::fault::Flaw;
-use super::find;
 use super::grammar::TOKEN;
+use super::simd;
 use crate::http::{Field, Fields, Name, Span};
 
 /// What `plain` looks at in any case, wherever the value begins: a chunk at the name and one at the value.
@@ -108,9 +108,9 @@ fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fiel
 /// The same wherever the colon is and the input ends.
 #[inline(always)]
 fn searched<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u8]> {
-    let (name, behind) = rest.split_at_checked(find::word_end(rest))?;
+    let (name, behind) = rest.split_at_checked(simd::word_end(rest))?;
     let value = behind.strip_prefix(b": ")?;
-    let len = find::control(value);
+    let len = simd::control(value);
     if name.is_empty() || value.first() == Some(&b' ') || !ends_well(behind.get(1 + len..)?) {
         return None;
     }
@@ -124,7 +124,7 @@ fn searched<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u
 /// The length of a value of more than a chunk.
 #[inline(always)]
 fn long_value(value: &[u8]) -> Option<usize> {
-    let len = WIDTH + find::control(value.get(WIDTH..)?);
+    let len = WIDTH + simd::control(value.get(WIDTH..)?);
     ends_well(value.get(len - 1..)?).then_some(len)
 }
 
@@ -165,7 +165,7 @@ fn odd<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a [u8], F
 /// Where the token that `rest` begins with ends, if that is before `end`.
 #[inline(always)]
 pub(super) fn token(rest: &[u8], end: u8, flaw: Flaw) -> Result<usize, Flaw> {
-    let mut stop = find::word_end(rest);
+    let mut stop = simd::word_end(rest);
     while rest.get(stop).is_some_and(|byte| TOKEN.has(*byte)) {
         stop += 1;
     }
@@ -179,7 +179,7 @@ pub(super) fn token(rest: &[u8], end: u8, flaw: Flaw) -> Result<usize, Flaw> {
 /// Where the line that goes on at `from` ends: the place of its CR LF.
 #[inline(always)]
 pub(super) fn line_end(rest: &[u8], from: usize, flaw: Flaw) -> Result<usize, Flaw> {
-    let control = |from| from + rest.get(from..).map_or(0, find::control);
+    let control = |from| from + rest.get(from..).map_or(0, simd::control);
     let mut at = control(from);
     while let Some(b'\t') = rest.get(at) {
         at = control(at + 1);

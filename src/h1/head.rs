@@ -7,11 +7,11 @@
 
 use super::fault::{self, Flaw};
 use super::field_line::{self, line_end, token};
-use super::find;
 use super::framing;
 use super::limits;
-use super::notes::Notes;
+use super::simd;
 use super::target::{self, Form};
+use super::understood_fields::UnderstoodFields;
 use crate::http::{Fault, Fields, Framing, Method, RequestHead, ResponseHead, Span, Version};
 
 /// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
@@ -23,7 +23,7 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
         Err(flaw) => return Err(fault::of_request(flaw, input)),
     };
     head.fields.take_bytes(&input[..len - 2]);
-    let notes = Notes::of(&head.fields);
+    let notes = UnderstoodFields::of(&head.fields);
     notes.check()?;
     notes.check_host(head.version)?;
     if !is_target_clean {
@@ -42,7 +42,7 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
 /// RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames. What is
 /// asked of CONNECT is a tunnel in any case.
 #[cold]
-fn may_upgrade(head: &RequestHead, notes: &Notes) -> bool {
+fn may_upgrade(head: &RequestHead, notes: &UnderstoodFields) -> bool {
     let opens_websocket =
         head.method == Method::Get && matches!(head.framing, Framing::None | Framing::Exact(0));
     head.method != Method::Connect && (opens_websocket || !notes.options.names_websocket())
@@ -66,7 +66,7 @@ pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut Request
     }
     // A CR may have come last.
     let from = before.len().saturating_sub(1);
-    let end = from + find::control(&seen[from..]);
+    let end = from + simd::control(&seen[from..]);
     match &seen[end..] {
         [] | [b'\r'] => Ok(()),
         // An empty line, which is not for this to judge.
@@ -117,7 +117,7 @@ fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
 /// head is there.
 #[inline(always)]
 fn target_end(input: &[u8], start: usize) -> (usize, bool) {
-    let target_end = |from| from + input.get(from..).map_or(0, find::target_end);
+    let target_end = |from| from + input.get(from..).map_or(0, simd::target_end);
     let first = target_end(start);
     let mut end = first;
     while let Some(b'#' | 0x80..) = input.get(end) {
@@ -149,7 +149,7 @@ pub(super) fn response(
 /// Decides what the lines of a response head mean together.
 #[inline(always)]
 pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
-    let notes = Notes::of(&head.fields);
+    let notes = UnderstoodFields::of(&head.fields);
     notes.check()?;
     head.framing = framing::of_response(head.version, to_head, head.status, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;

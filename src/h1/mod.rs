@@ -6,7 +6,7 @@
 //! a few things that have one reading all the same (lenient).
 //!
 //! ```text
-//!                Server: faces a client                         Client: faces a server
+//!                Server: faces a client                         BackendCodec: faces a server
 //!            decode requests  | encode responses            encode requests | decode responses
 //!            -----------------+-----------------            ----------------+------------------
 //!            Head (scan,      | encode_interim*             encode_head     | Head, after any number
@@ -36,35 +36,35 @@
 
 #![forbid(unsafe_code)]
 
+mod backend_codec;
 mod body;
 mod chunk;
 mod chunked;
-mod client;
+mod client_codec;
+mod connection_options;
+mod decoder_state;
 mod encode;
+mod encode_fast;
 mod fault;
 mod field_line;
-mod find;
 mod frame;
 mod framing;
 mod grammar;
 mod head;
+mod head_end;
 mod lenient;
-mod notes;
-mod options;
-mod reading;
-mod scan;
-mod server;
+mod simd;
 mod target;
 mod trailers;
-mod verbatim;
+mod understood_fields;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::Client;
+pub use backend_codec::BackendCodec;
+pub use client_codec::{ClientCodec, RequestFacts};
 pub use encode::After;
 pub use frame::Frame;
-pub use server::{RequestFacts, Server};
 pub use target::is_authority as is_host;
 
 /// What a sender of heads may make us keep at most: the config says it.

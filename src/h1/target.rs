@@ -6,8 +6,8 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
-use super::find;
 use super::grammar::REG_NAME;
+use super::simd;
 use crate::http::{Fault, Method};
 
 /// What a target means; the ranges are of the target.
@@ -51,7 +51,7 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
 /// What a Host field may say: `uri-host [":" port]`, or nothing at all.
 pub fn is_authority(text: &[u8]) -> bool {
     // A plain name, perhaps with a port; everything else is looked at piece by piece.
-    match find::host_end(text) {
+    match simd::host_end(text) {
         end if end == text.len() => return true,
         end if end > 0 && text[end] == b':' => return is_port(&text[end + 1..]),
         _ => {}

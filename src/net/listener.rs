@@ -42,7 +42,7 @@ pub struct Accepted {
 }
 
 /// Binds and listens.
-pub fn bind(wanted: &config::Listener) -> io::Result<Listener> {
+pub fn bind(wanted: &config::ListenerConfig) -> io::Result<Listener> {
     let socket = match &wanted.address {
         Address::Ip(address) => Bound::Tcp(TcpListener::from_std(bind_tcp(*address, wanted)?.into())),
         Address::Unix(path) => {
@@ -54,7 +54,7 @@ pub fn bind(wanted: &config::Listener) -> io::Result<Listener> {
 }
 
 /// Binds and listens for so many workers that each accept for themselves.
-pub fn bind_for(wanted: &config::Listener, workers: usize) -> io::Result<Vec<Listener>> {
+pub fn bind_for(wanted: &config::ListenerConfig, workers: usize) -> io::Result<Vec<Listener>> {
     match &wanted.address {
         _ if workers == 1 => Ok(vec![bind(wanted)?]),
         Address::Ip(address) => {
@@ -66,7 +66,7 @@ pub fn bind_for(wanted: &config::Listener, workers: usize) -> io::Result<Vec<Lis
     }
 }
 
-fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
+fn bind_tcp(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<Socket> {
     let socket = tcp_socket(address, wanted)?;
     socket.bind(&address.into())?;
     socket.listen(backlog(wanted))?;
@@ -76,7 +76,7 @@ fn bind_tcp(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket
 /// Sockets on one port, among which the kernel spreads new connections by a hash of their addresses (SO_REUSEPORT,
 /// socket(7)). That option alone would let a second program join in unseen, so the first socket takes the port
 /// without it: of two programs that start at one time, one is told. Then it lets the others join.
-fn bind_group(address: SocketAddr, wanted: &config::Listener, count: usize) -> io::Result<Vec<Socket>> {
+fn bind_group(address: SocketAddr, wanted: &config::ListenerConfig, count: usize) -> io::Result<Vec<Socket>> {
     let first = bind_tcp(address, wanted)?;
     // Port 0 became a real one.
     let address = first.local_addr()?.as_socket().unwrap_or(address);
@@ -88,7 +88,7 @@ fn bind_group(address: SocketAddr, wanted: &config::Listener, count: usize) -> i
     Ok(group)
 }
 
-fn join_group(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
+fn join_group(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<Socket> {
     let socket = tcp_socket(address, wanted)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
@@ -96,7 +96,7 @@ fn join_group(address: SocketAddr, wanted: &config::Listener) -> io::Result<Sock
     Ok(socket)
 }
 
-fn tcp_socket(address: SocketAddr, wanted: &config::Listener) -> io::Result<Socket> {
+fn tcp_socket(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     // A restart must not wait for the old connections' TIME_WAIT.
@@ -114,11 +114,11 @@ fn tcp_socket(address: SocketAddr, wanted: &config::Listener) -> io::Result<Sock
 }
 
 /// The kernel caps it at net.core.somaxconn.
-fn backlog(wanted: &config::Listener) -> i32 {
+fn backlog(wanted: &config::ListenerConfig) -> i32 {
     i32::try_from(wanted.backlog).unwrap_or(i32::MAX)
 }
 
-fn bind_unix(path: &Path, wanted: &config::Listener) -> io::Result<(StdUnixListener, SocketFile)> {
+fn bind_unix(path: &Path, wanted: &config::ListenerConfig) -> io::Result<(StdUnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -132,7 +132,7 @@ fn bind_unix(path: &Path, wanted: &config::Listener) -> io::Result<(StdUnixListe
 }
 
 /// Unix sockets know no SO_REUSEPORT: all accept from one queue, whoever comes first.
-fn share_unix(path: &Path, wanted: &config::Listener, count: usize) -> io::Result<Vec<Listener>> {
+fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io::Result<Vec<Listener>> {
     let (listener, file) = bind_unix(path, wanted)?;
     let file = Arc::new(file);
     let copy = |_| {
@@ -200,14 +200,14 @@ mod tests {
     use super::*;
     use crate::config::SocketOptions;
 
-    fn on(address: &str) -> config::Listener {
-        config::Listener::at(Address::Ip(address.parse().unwrap()))
+    fn on(address: &str) -> config::ListenerConfig {
+        config::ListenerConfig::at(Address::Ip(address.parse().unwrap()))
     }
 
     #[test]
     fn accepted_sockets_inherit_what_was_asked_for() {
         let sockets = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
-        let mut listener = bind(&config::Listener { sockets, ..on("127.0.0.1:0") }).unwrap();
+        let mut listener = bind(&config::ListenerConfig { sockets, ..on("127.0.0.1:0") }).unwrap();
         let _client = std::net::TcpStream::connect(listener.address()).unwrap();
         let Stream::Tcp(accepted) = listener.accept().unwrap().stream else { panic!("no TCP") };
         let accepted = SockRef::from(&accepted);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_accepted_when_it_has_something_to_say() {
-        let mut listener = bind(&config::Listener { defer_accept: true, ..on("127.0.0.1:0") }).unwrap();
+        let mut listener = bind(&config::ListenerConfig { defer_accept: true, ..on("127.0.0.1:0") }).unwrap();
         let mut client = std::net::TcpStream::connect(listener.address()).unwrap();
         assert_eq!(listener.accept().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
         client.write_all(b"GET").unwrap();
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn the_file_of_a_shared_socket_stays_until_its_last_listener_goes() {
         let path = std::env::temp_dir().join(format!("rsp-shared-{}.sock", std::process::id()));
-        let mut listeners = bind_for(&config::Listener::at(Address::Unix(path.clone())), 2).unwrap();
+        let mut listeners = bind_for(&config::ListenerConfig::at(Address::Unix(path.clone())), 2).unwrap();
         let _client = StdUnixStream::connect(&path).unwrap();
         listeners.pop();
         assert!(path.exists() && listeners[0].accept().is_ok());
@@ -264,7 +264,7 @@ mod tests {
     fn a_stale_socket_file_is_replaced_a_live_one_and_a_plain_file_are_not() {
         let path = std::env::temp_dir().join(format!("rsp-listener-{}.sock", std::process::id()));
         drop(StdUnixListener::bind(&path).unwrap());
-        let address = config::Listener::at(Address::Unix(path.clone()));
+        let address = config::ListenerConfig::at(Address::Unix(path.clone()));
         let live = bind(&address).unwrap();
         assert_eq!(bind(&address).err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
         drop(live);

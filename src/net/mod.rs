@@ -1,22 +1,22 @@
 //! Floor 3: the kernel. Sockets as the worker uses them, behind two small traits so that a simulation can stand
 //! in for them, and the few system calls that std does not offer.
 
-mod bare;
+mod fd_reserve;
 mod limits;
 mod listener;
 mod memory;
 mod options;
 mod pipe;
 mod queue;
-mod shortage;
 mod stream;
+mod syscalls;
 mod transport;
 
+pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind, bind_for};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};
 pub use pipe::{Pipe, set_blocking};
-pub use shortage::{Reserve, is_shortage, lacks_for_a_client};
 pub use stream::{Kernel, Stream};
 pub use transport::{Network, Transport};

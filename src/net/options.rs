@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::base::reason::reason;
+use crate::base::os_error::reason;
 use crate::config::SocketOptions;
 
 /// Sets what is asked for, before `listen` or `connect`: the window's scale is agreed on in the handshake. Accepted

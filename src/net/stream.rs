@@ -9,7 +9,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::shortage::{Reserve, is_shortage};
+use super::fd_reserve::{Reserve, is_shortage};
 use super::{Network, Pipe, Transport, options as wanted};
 use crate::config::{Address, SocketOptions};
 
@@ -38,11 +38,11 @@ impl Transport for Stream {
     type Pipe = Pipe;
 
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        super::bare::recv(self.descriptor(), space)
+        super::syscalls::recv(self.descriptor(), space)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        super::bare::send(self.descriptor(), bytes)
+        super::syscalls::send(self.descriptor(), bytes)
     }
 
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::balance::{Pools, Tried};
 use crate::config::{Balance, Config, OnResponseError, PoolId, ServerId};
 use crate::http::{RequestHead, ResponseHead};
-use crate::script::{Answer, Client, Script, ScriptError, Verdict};
+use crate::script::{Answer, RequestMeta, Script, ScriptError, Verdict};
 
 /// Where a request goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ impl Router {
     }
 
     /// Asks the script where the request goes. It may change the head's fields.
-    pub fn decide(&mut self, head: &mut RequestHead, client: Client<'_>) -> Decision {
+    pub fn decide(&mut self, head: &mut RequestHead, client: RequestMeta<'_>) -> Decision {
         if self.config.settings.fallback.is_some() {
             self.request_as_it_came.copy_from(head);
         }
@@ -97,7 +97,7 @@ impl Router {
         route: Route,
         tried: &Tried,
         head: &mut RequestHead,
-        client: impl FnOnce() -> Client<'a>,
+        client: impl FnOnce() -> RequestMeta<'a>,
         now: u64,
     ) -> Result<ServerId, NoServer> {
         if let Some(server) = route.server
@@ -136,7 +136,7 @@ impl Router {
         pool: PoolId,
         tried: &Tried,
         head: &mut RequestHead,
-        client: Client<'_>,
+        client: RequestMeta<'_>,
         now: u64,
     ) -> Result<ServerId, NoServer> {
         let (candidates, in_flight) = self.pools.candidates(pool, tried, now);
@@ -155,7 +155,7 @@ impl Router {
     pub fn respond(
         &mut self,
         request: &mut RequestHead,
-        client: Client<'_>,
+        client: RequestMeta<'_>,
         response: &mut ResponseHead,
     ) -> Responded {
         let passes = self.config.settings.on_response_error == OnResponseError::Pass;

@@ -1,6 +1,6 @@
 //! What a script may spend: CPU time in one call, and memory.
 //!
-//! The count hook (hot/calls.rs) asks every so many VM instructions in a call that takes some time (hot/alarm.rs):
+//! The count hook (ffi/calls.rs) asks every so many VM instructions in a call that takes some time (ffi/watchdog.rs):
 //! from a tick of the kernel's clock on, so that a call may have used as much as that before. The first time it asks
 //! only starts the clock, so a call that ends before that costs no system call. Once the budget is spent it stays
 //! spent until the call ends, so a `pcall` in the script cannot turn the failure into another round.

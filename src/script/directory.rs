@@ -76,9 +76,11 @@ impl Directory {
 }
 
 impl PoolNames {
-    fn new(pool: &crate::config::Pool) -> PoolNames {
-        let server =
-            |s: &crate::config::Server| ServerNames { name: s.name.clone(), address: s.written.clone() };
+    fn new(pool: &crate::config::PoolConfig) -> PoolNames {
+        let server = |s: &crate::config::ServerConfig| ServerNames {
+            name: s.name.clone(),
+            address: s.written.clone(),
+        };
         PoolNames { name: pool.name.clone(), servers: pool.servers.iter().map(server).collect() }
     }
 }

@@ -8,13 +8,13 @@ mod answer;
 mod assign;
 mod bodies;
 mod budget;
+mod cached_fields;
 mod directory;
 mod failure;
+mod ffi;
 mod headers;
-mod hot;
 mod load;
 mod nearest;
-mod quick;
 mod request;
 mod run;
 mod source;
@@ -55,7 +55,7 @@ pub struct Answer {
 
 /// What a script may know of a request besides its head.
 #[derive(Clone, Copy)]
-pub struct Client<'a> {
+pub struct RequestMeta<'a> {
     /// None for a client on a unix socket; `req.client_ip` is then "unix:" and the port 0.
     pub address: Option<SocketAddr>,
     /// "http" (later "https").

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::{Client, nearest};
+use super::{RequestMeta, nearest};
 use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
@@ -11,7 +11,7 @@ use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
 /// What one call of a script is about. Lent to the VM for the duration of the call.
 pub struct Subject<'a> {
     pub head: &'a mut RequestHead,
-    pub client: Client<'a>,
+    pub client: RequestMeta<'a>,
     /// Set while `on_response` runs.
     pub response: Option<&'a mut ResponseHead>,
     /// Set while a `balance` function runs.
@@ -190,7 +190,7 @@ fn lower<'a>(host: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch
 }
 
-fn client_ip<'a>(client: &Client<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+fn client_ip<'a>(client: &RequestMeta<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch.clear();
     // Writing to a Vec cannot fail.
     let _ = match client.address {

@@ -6,10 +6,10 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::Directory;
 use super::failure;
-use super::hot::{Job, Seen, Slot};
+use super::ffi::{Job, Seen, Slot};
 use super::request::{Offer, Subject};
 use super::vm::{Handlers, Vm};
-use super::{Client, ScriptError, Verdict};
+use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId};
 use crate::http::{RequestHead, ResponseHead};
 
@@ -59,7 +59,11 @@ impl Script {
     }
 
     /// Asks the script where a request goes; without a handler it goes to the only pool.
-    pub fn on_request(&mut self, head: &mut RequestHead, client: Client<'_>) -> Result<Verdict, ScriptError> {
+    pub fn on_request(
+        &mut self,
+        head: &mut RequestHead,
+        client: RequestMeta<'_>,
+    ) -> Result<Verdict, ScriptError> {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
         let mut subject = Subject { head, client, response: None, offer: None };
         let bodies = &mut self.bodies;
@@ -72,7 +76,7 @@ impl Script {
     pub fn on_response(
         &mut self,
         request: &mut RequestHead,
-        client: Client<'_>,
+        client: RequestMeta<'_>,
         response: &mut ResponseHead,
     ) -> Result<(), ScriptError> {
         let Some(handler) = &self.on_response else { return Ok(()) };
@@ -87,7 +91,7 @@ impl Script {
         &mut self,
         pool: PoolId,
         request: &mut RequestHead,
-        client: Client<'_>,
+        client: RequestMeta<'_>,
         candidates: &[ServerId],
         in_flight: &[u32],
     ) -> Result<ServerId, ScriptError> {

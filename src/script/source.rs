@@ -9,7 +9,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::reason::reason;
+use crate::base::os_error::reason;
 
 /// A config and the files it reads, each read once. Plain data: it can be sent to another thread.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //!
 //! Three holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
 //! (Lua's own calls it before, and inside a hook that would switch the budget off), `setmetatable` takes no `__gc`
-//! (hot/calls.rs), and coroutines (hot/coroutines.rs) and long loops of the library (hot/library.rs) are watched. What no hook sees is a
+//! (ffi/calls.rs), and coroutines (ffi/coroutines.rs) and long loops of the library (ffi/library.rs) are watched. What no hook sees is a
 //! single long call that is left: `string.find` with a backtracking pattern, or work on strings of many megabytes
 //! (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
 
@@ -11,7 +11,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::budget;
 use super::failure;
-use super::hot::{self, Machine};
+use super::ffi::{self, Machine};
 
 pub(super) struct Vm {
     lua: Lua,
@@ -63,7 +63,7 @@ impl Vm {
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let machine = Machine::new(&lua)?;
-        hot::watch(&lua)?;
+        ffi::watch(&lua)?;
         narrow(&lua)?;
         let [respond, redirect, set_metatable] = machine.functions()?;
         let rsp = lua.create_table()?;

@@ -11,25 +11,25 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::connection::Connection;
-use super::crowd::Crowd;
-use super::ends::{client_gone, has_left};
-use super::gateway_errors::GatewayErrors;
-use super::private::Kept;
-use super::proxied::ProxyRefusals;
-use super::pump::{self, Outcome, Tools};
-use super::seat::Seat;
-use super::sides::{Backend, BackendState, Client, Lane, Scratch};
-use super::table::{Side, Table, Token};
-use super::turn::Stopwatch;
-use super::waits::Waits;
 use crate::base::batch;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
-use crate::exchange::tally::Tally;
+use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
 use crate::script::Script;
+use crate::worker::accept::proxy_header::ProxyRefusals;
+use crate::worker::backend::dedicated::Kept;
+use crate::worker::conn::connection::Connection;
+use crate::worker::conn::sides::{Backend, BackendState, Client, Pair, Scratch};
+use crate::worker::conn::table::{Side, Table, Token};
+use crate::worker::pair::closed::{client_gone, has_left};
+use crate::worker::pair::pump::{self, Outcome, Tools};
+use crate::worker::shared::Seat;
+use crate::worker::shared::gateway_errors::GatewayErrors;
+use crate::worker::shared::per_client::ClientCounts;
+use crate::worker::time::timeouts::TimeLimits;
+use crate::worker::turn::Stopwatch;
 
 /// What epoll said about a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,31 +42,31 @@ pub struct Ready {
 
 pub struct Core<N: Network> {
     pub network: N,
-    pub(super) clients: Table<Client<N::Stream>>,
-    pub(super) backends: Table<Backend<N::Stream>>,
-    /// In boxes, so that a lane is not moved about but used again where it is.
-    pub(super) lanes: Slab<Box<Lane>>,
-    pub(super) tools: Tools<N::Stream>,
-    pub(super) kept: Kept,
-    pub(super) wheel: Wheel,
-    pub(super) waits: Waits,
-    pub(super) ids: Ids,
-    pub(super) scratch: Scratch,
-    pub(super) access: Option<batch::Sender>,
-    pub(super) proxy_refusals: ProxyRefusals,
-    pub(super) crowd: Crowd,
-    pub(super) gateway_errors: GatewayErrors,
-    pub(super) tally: Arc<Tally>,
-    pub(super) stopwatch: Stopwatch,
+    pub(crate) clients: Table<Client<N::Stream>>,
+    pub(crate) backends: Table<Backend<N::Stream>>,
+    /// In boxes, so that a pair is not moved about but used again where it is.
+    pub(crate) pairs: Slab<Box<Pair>>,
+    pub(crate) tools: Tools<N::Stream>,
+    pub(crate) kept: Kept,
+    pub(crate) wheel: Wheel,
+    pub(crate) limits: TimeLimits,
+    pub(crate) ids: Ids,
+    pub(crate) scratch: Scratch,
+    pub(crate) access: Option<batch::Sender>,
+    pub(crate) proxy_refusals: ProxyRefusals,
+    pub(crate) per_client: ClientCounts,
+    pub(crate) gateway_errors: GatewayErrors,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) stopwatch: Stopwatch,
     /// Connections whose turn it is.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
     /// Other workers may have what this one lacks.
-    pub(super) others: bool,
+    pub(crate) others: bool,
 }
 
 /// What a client's turn does next.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Look at the same client again: something changed.
     Again,
     /// The same, for a further request: unless the turn has taken too long.
@@ -90,8 +90,8 @@ impl<N: Network> Core<N> {
             network,
             clients: Table::new(Side::Client),
             backends: Table::new(Side::Backend),
-            lanes: Slab::new(),
-            waits: Waits::of(&config),
+            pairs: Slab::new(),
+            limits: TimeLimits::of(&config),
             tools: Tools::new(config, script, now),
             kept: Kept::default(),
             wheel: Wheel::new(now),
@@ -99,9 +99,9 @@ impl<N: Network> Core<N> {
             scratch: Scratch::default(),
             access,
             proxy_refusals: ProxyRefusals::default(),
-            crowd: Crowd::default(),
+            per_client: ClientCounts::default(),
             gateway_errors: GatewayErrors::default(),
-            tally: Arc::default(),
+            counters: Arc::default(),
             stopwatch,
             queue: Vec::new(),
             turning: Vec::new(),
@@ -110,8 +110,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Has in common with the other workers what the process has once.
-    pub(super) fn share(&mut self, seat: &Seat) {
-        self.crowd = seat.crowd();
+    pub(crate) fn share(&mut self, seat: &Seat) {
+        self.per_client = seat.per_client();
         self.gateway_errors = seat.gateway_errors();
         self.others = seat.count() > 1;
         self.tools.pipes.share(seat.count());
@@ -154,7 +154,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(super) fn queue_client(&mut self, key: u32) {
+    pub(crate) fn queue_client(&mut self, key: u32) {
         if let Some(client) = self.clients.get_mut(key)
             && !std::mem::replace(&mut client.queued, true)
         {
@@ -181,7 +181,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The turn of a connection that stood in the queue. Says early whose client it is for, should it go wrong.
-    pub(super) fn turn(&mut self, side: Side, key: u32, client: &mut Option<u32>) {
+    pub(crate) fn turn(&mut self, side: Side, key: u32, client: &mut Option<u32>) {
         *client = match side {
             Side::Client => self.client_event(key),
             Side::Backend => self.backend_event(key),
@@ -200,33 +200,33 @@ impl<N: Network> Core<N> {
     fn backend_event(&mut self, key: u32) -> Option<u32> {
         let backend = self.backends.get_mut(key)?;
         backend.queued = false;
-        match (backend.role.state, backend.role.lane) {
+        match (backend.role.state, backend.role.pair) {
             (BackendState::Idle, _) | (_, None) => {
                 if backend.readable || backend.read_closed || backend.hung_up {
                     self.close_backend(key);
                 }
                 None
             }
-            (_, Some(lane)) => Some(self.lanes.get(lane as usize)?.client),
+            (_, Some(pair)) => Some(self.pairs.get(pair as usize)?.client),
         }
     }
 
     /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
     #[inline(never)]
-    pub(super) fn step(&mut self, key: u32) -> Step {
+    pub(crate) fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
-        match (client.role.lane, client.role.lingering()) {
-            (Some(lane), _) => self.lane_turn(key, lane),
+        match (client.role.pair, client.role.lingering()) {
+            (Some(pair), _) => self.pair_turn(key, pair),
             (None, Some(_)) => self.linger(key),
             (None, None) => self.between_messages(key),
         }
     }
 
-    fn lane_turn(&mut self, key: u32, lane: u32) -> Step {
-        match self.pump(key, lane) {
-            Outcome::Connected => match self.finish_connect(lane) {
+    fn pair_turn(&mut self, key: u32, pair: u32) -> Step {
+        match self.pump(key, pair) {
+            Outcome::Connected => match self.finish_connect(pair) {
                 Ok(step) => step,
-                Err(failure) => self.fail(lane, failure),
+                Err(failure) => self.fail(pair, failure),
             },
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
@@ -234,25 +234,25 @@ impl<N: Network> Core<N> {
                 Step::Wait
             }
             Outcome::ReleaseBackend => {
-                self.release_backend(lane);
+                self.release_backend(pair);
                 Step::Again
             }
-            Outcome::Finished => self.finish(lane),
-            Outcome::Failed(failure) => self.fail(lane, failure),
+            Outcome::Finished => self.finish(pair),
+            Outcome::Failed(failure) => self.fail(pair, failure),
         }
     }
 
-    fn pump(&mut self, key: u32, lane: u32) -> Outcome {
-        let lane = &mut self.lanes[lane as usize];
+    fn pump(&mut self, key: u32, pair: u32) -> Outcome {
+        let pair = &mut self.pairs[pair as usize];
         let client = &mut self.clients[key];
-        let backend = lane.backend.map(|b| &mut self.backends[b]);
-        if client.read_closed && has_left(client, lane, &self.tools.router.config) {
-            return Outcome::Failed(client_gone(lane));
+        let backend = pair.backend.map(|b| &mut self.backends[b]);
+        if client.read_closed && has_left(client, pair, &self.tools.router.config) {
+            return Outcome::Failed(client_gone(pair));
         }
         if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {
             return Outcome::Connected;
         }
-        pump::turn(client, backend, lane, &mut self.tools)
+        pump::turn(client, backend, pair, &mut self.tools)
     }
 }
 

@@ -1,16 +1,16 @@
 //! Stopping without dropping anybody: connections without a request close at once, requests that run are
 //! finished and their connections closed behind them, and what is left when the time is up is cut.
 
-use super::core::Core;
 use crate::exchange::Failure;
 use crate::net::Network;
+use crate::worker::core::Core;
 
 /// After `drain_timeout`, the time for what the kernel holds of responses whose cut only a reset shows.
-pub(super) const DELIVERY: u64 = 1_000_000;
+pub(crate) const DELIVERY: u64 = 1_000_000;
 
 /// What a worker that ends does. Times in microseconds.
 #[derive(Clone, Copy)]
-pub(super) enum Draining {
+pub(crate) enum Draining {
     /// Requests that run are finished.
     Finishing { until: u64 },
     /// They were cut; what came of their responses is delivered.
@@ -18,7 +18,7 @@ pub(super) enum Draining {
 }
 
 impl Draining {
-    pub(super) fn until(self) -> u64 {
+    pub(crate) fn until(self) -> u64 {
         match self {
             Draining::Finishing { until } | Draining::Delivering { until } => until,
         }
@@ -32,7 +32,7 @@ impl<N: Network> Core<N> {
         for key in self.clients.keys() {
             let client = &mut self.clients[key];
             // A request that has come but was not reported yet is still one.
-            client.readable |= client.role.lane.is_none();
+            client.readable |= client.role.pair.is_none();
             self.queue_client(key);
         }
     }
@@ -47,8 +47,8 @@ impl<N: Network> Core<N> {
     pub fn cut_all(&mut self) -> usize {
         let mut cut = 0;
         for key in self.clients.keys() {
-            match self.clients.get(key).and_then(|c| c.role.lane) {
-                Some(lane) => (cut, _) = (cut + 1, self.cut_short(lane)),
+            match self.clients.get(key).and_then(|c| c.role.pair) {
+                Some(pair) => (cut, _) = (cut + 1, self.cut_short(pair)),
                 None => _ = self.close_client(key),
             }
         }
@@ -59,10 +59,10 @@ impl<N: Network> Core<N> {
     pub fn stop(&mut self) {
         log::debug!("memory at the end: {}", self.footprint());
         for key in self.clients.keys() {
-            match self.clients.get(key).and_then(|c| c.role.lane) {
-                Some(lane) => {
-                    let phase = self.phase(lane);
-                    self.cut(lane, Failure::Stopped, phase);
+            match self.clients.get(key).and_then(|c| c.role.pair) {
+                Some(pair) => {
+                    let phase = self.phase(pair);
+                    self.cut(pair, Failure::Stopped, phase);
                 }
                 None => _ = self.close_client(key),
             }

@@ -12,16 +12,16 @@ use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::Command;
-use super::accept::Accepting;
-use super::core::{Core, Ready};
-use super::drain::{DELIVERY, Draining};
-use super::seat::Seat;
 use crate::base::batch;
 use crate::base::counted::counted;
 use crate::config::Config;
-use crate::exchange::tally::Tally;
+use crate::exchange::counters::Counters;
 use crate::net::{Kernel, Listener};
 use crate::script::Script;
+use crate::worker::accept::Accepting;
+use crate::worker::core::{Core, Ready};
+use crate::worker::drain::{DELIVERY, Draining};
+use crate::worker::shared::Seat;
 
 const WAKER: u64 = u64::MAX;
 /// Listeners count down from here; connections' generations never come near.
@@ -33,23 +33,23 @@ const TRIM_EVERY: u64 = 1_000_000;
 /// Access records wait at most this long for company.
 const ACCESS_DELAY: u64 = 20_000;
 
-pub(super) struct EventLoop {
+pub(crate) struct EventLoop {
     poll: Poll,
     events: Events,
-    pub(super) core: Core<Kernel>,
-    pub(super) listeners: Vec<Accepting>,
+    pub(crate) core: Core<Kernel>,
+    pub(crate) listeners: Vec<Accepting>,
     /// The listener that was asked first the last time.
-    pub(super) first_listener: usize,
+    pub(crate) first_listener: usize,
     command: Arc<AtomicU8>,
     zero: Instant,
     date: Date,
     /// This worker among the others.
-    pub(super) seat: Seat,
+    pub(crate) seat: Seat,
     /// Places for clients that this worker has, and whether it waits for one more.
-    pub(super) places: usize,
-    pub(super) in_line: bool,
+    pub(crate) places: usize,
+    pub(crate) in_line: bool,
     /// The pause in accepting that was heeded last.
-    pub(super) shortage_seen: u64,
+    pub(crate) shortage_seen: u64,
     /// The call for descriptors that was heeded last.
     call_seen: u64,
     /// The last batch of access records went at.
@@ -196,8 +196,8 @@ impl EventLoop {
     }
 
     /// How requests ended so far.
-    pub fn tally(&self) -> Arc<Tally> {
-        self.core.tally().clone()
+    pub fn counters(&self) -> Arc<Counters> {
+        self.core.counters().clone()
     }
 
     fn send_access(&mut self, now: u64) {

@@ -4,13 +4,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::core::Core;
-use super::table::Side;
 use crate::net::Network;
+use crate::worker::conn::table::Side;
+use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
     /// Gives these connections their turns. After a fault in one of them the others' go on.
-    pub(super) fn guarded_turns(&mut self, turning: &[(Side, u32)]) {
+    pub(crate) fn guarded_turns(&mut self, turning: &[(Side, u32)]) {
         let (mut rest, mut client) = (turning.iter(), None);
         loop {
             let turns = AssertUnwindSafe(|| {
@@ -28,7 +28,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Lets a connection's timer act.
-    pub(super) fn guarded_timer(&mut self, side: Side, key: u32) {
+    pub(crate) fn guarded_timer(&mut self, side: Side, key: u32) {
         let client = match side {
             Side::Client => Some(key),
             Side::Backend => self.client_of(key),
@@ -43,9 +43,9 @@ impl<N: Network> Core<N> {
     }
 
     /// The client that this backend serves now.
-    pub(super) fn client_of(&self, backend: u32) -> Option<u32> {
-        let lane = self.backends.get(backend)?.role.lane?;
-        Some(self.lanes.get(lane as usize)?.client)
+    pub(crate) fn client_of(&self, backend: u32) -> Option<u32> {
+        let pair = self.backends.get(backend)?.role.pair?;
+        Some(self.pairs.get(pair as usize)?.client)
     }
 
     #[cold]
@@ -55,7 +55,7 @@ impl<N: Network> Core<N> {
             self.abandon(client);
         }
         // One that serves nobody has nobody who would be waiting for it.
-        if side == Side::Backend && self.backends.get(key).is_some_and(|b| b.role.lane.is_none()) {
+        if side == Side::Backend && self.backends.get(key).is_some_and(|b| b.role.pair.is_none()) {
             self.close_backend(key);
         }
     }

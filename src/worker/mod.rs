@@ -1,73 +1,36 @@
 //! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that sees
 //! sockets and protocol together.
 //!
-//! - `event_loop` epoll, the clock, commands from the control thread: the edge
-//! - `accept`     new connections, as many as there may be
-//! - `core`       the state and whose turn it is, generic over the network
-//! - `turn`       one client's turn, and how long it may be
-//! - `admit`      a new client
-//! - `start`      from bytes to an exchange
-//! - `dial`       a connection to a server
-//! - `release`    giving it back
-//! - `full_queue` servers that are too busy to take a connection
-//! - `private`    connections to servers that are one client's alone
-//! - `proxied`    clients that come through a proxy which says for whom
-//! - `pump`       moves a pair's bytes: `request_way` to the server, `response_way` to the client
-//! - `answer_way` the body of an answer to the client
-//! - `splice`, `pipes`: large bodies past this process
-//! - `finish`     every end, and its record
-//! - `script_errors` the script's failures in the log, and not too often
-//! - `gateway_errors` the same of requests that had to be answered with 502, 503 or 504
-//! - `linger`     the close that lets a client read its last answer
-//! - `pace`       who sends or takes too little
-//! - `ready`      a worker before it runs
-//! - `seat`       what workers have in common
-//! - `crowd`      how many connections one address may have
-//! - `guard`      a fault of ours ends one pair
-//! - `deadlines`  every wait, derived from the state
-//! - `waits`      what can be waited for, and how long
-//! - `ends`       what the end of a connection means to its exchange
-//! - `upkeep`     what the loop asks for between turns
-//! - `drain`      stopping without dropping anybody
-//! - `connection`, `sides`, `table`: one connection, what it is for, where it is kept
+//! ```text
+//! event_loop.rs   epoll, the clock, messages from the control thread
+//! core.rs         the state of a worker, and whose turn it is; generic over the network
+//! turn.rs         one client's turn, and how long it may be
+//! guard.rs        a panic ends one pair, not the worker
+//! housekeeping.rs what is done between turns; drain.rs: stopping without dropping anybody
+//! thread.rs       a worker's thread, from its start on
+//! shared/         what workers have in common: connection permits, limits per client, counts of gateway errors
+//! accept/         new clients: the acceptor, admission, the PROXY header
+//! conn/           one connection: socket and buffers, the table of them, what it is for, closing and lingering
+//! pair/           one request with its two sides: request, pump, to_server, to_client, splice, finish
+//! backend/        a connection to a server: dial, redial, release, dedicated (one client's own)
+//! time/           deadlines, timeouts, minimum rates
+//! ```
 
 mod accept;
-mod admit;
-mod answer_way;
-mod body_out;
-mod connection;
+mod backend;
+mod conn;
 mod core;
-mod crowd;
-mod deadlines;
-mod dial;
 mod drain;
-mod ends;
 mod event_loop;
-mod finish;
-mod full_queue;
-mod gateway_errors;
 mod guard;
-mod linger;
-mod pace;
-mod pipes;
-mod private;
-mod proxied;
-mod pump;
-mod ready;
-mod release;
-mod request_way;
-mod response_way;
-mod script_errors;
-mod seat;
-mod sides;
-mod splice;
-mod start;
-mod table;
+mod housekeeping;
+mod pair;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod time;
 mod turn;
-mod upkeep;
-mod waits;
 
 use std::io;
 use std::sync::Arc;
@@ -77,15 +40,15 @@ use std::time::Instant;
 
 use mio::Waker;
 
+pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
-pub use self::private::KEPT;
-pub use self::ready::{Progress, Starting, start};
-pub use self::seat::{Seat, seats};
+pub use self::shared::{Seat, seats};
+pub use self::thread::{Progress, Starting, start};
 
 use crate::base::batch;
-use crate::base::reason::reason;
+use crate::base::os_error::reason;
 use crate::config::Config;
-use crate::exchange::tally::Tally;
+use crate::exchange::counters::Counters;
 use crate::net::Listener;
 use crate::script::{LoadError, Source};
 use event_loop::EventLoop;
@@ -104,7 +67,7 @@ pub struct Setup {
 
 /// What others see of a worker, in its hands only from when its script is loaded: nobody has to wait for a slow
 /// script to have these closed.
-pub struct Outlets {
+pub struct WorkerIo {
     /// Bound already, in the order of the config's.
     pub listeners: Vec<Listener>,
     /// Where access records go, if there is an access log.
@@ -124,7 +87,7 @@ pub(crate) enum Command {
 pub struct Handle {
     command: Arc<AtomicU8>,
     waker: Arc<Waker>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     thread: JoinHandle<Outcome>,
 }
 
@@ -171,8 +134,8 @@ impl Handle {
     }
 
     /// How requests ended so far; it may be kept beyond the worker's end.
-    pub fn tally(&self) -> Arc<Tally> {
-        self.tally.clone()
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
     }
 
     pub fn join(self) -> Outcome {

@@ -4,8 +4,8 @@
 //! The clock is read only where a client goes on to a further request in the same turn: whoever sends one request at
 //! a time, as nearly all do, costs no reading beyond the one that the loop makes.
 
-use super::core::{Core, Step};
 use crate::net::Network;
+use crate::worker::core::{Core, Step};
 
 /// Steps of one client before others get their turn; a request that is answered at once takes two.
 const STEPS: usize = 16;
@@ -15,7 +15,7 @@ const STEPS: usize = 16;
 const LONGEST: u64 = 2_000;
 
 /// Reads the clock within turns.
-pub(super) struct Stopwatch {
+pub(crate) struct Stopwatch {
     clock: Box<dyn Fn() -> u64>,
     /// What it read last.
     last: u64,
@@ -23,7 +23,7 @@ pub(super) struct Stopwatch {
 
 impl Stopwatch {
     /// Gives the time now as well.
-    pub(super) fn start(clock: impl Fn() -> u64 + 'static) -> (Stopwatch, u64) {
+    pub(crate) fn start(clock: impl Fn() -> u64 + 'static) -> (Stopwatch, u64) {
         let now = clock();
         (Stopwatch { clock: Box::new(clock), last: now }, now)
     }
@@ -40,7 +40,7 @@ impl Stopwatch {
 }
 
 impl<N: Network> Core<N> {
-    pub(super) fn client_turn(&mut self, key: u32) {
+    pub(crate) fn client_turn(&mut self, key: u32) {
         let mut began = None;
         for _ in 0..STEPS {
             match self.step(key) {

@@ -231,7 +231,7 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let quiet = healthy(rsp.address(), || std::thread::sleep((duration() / 4).min(Duration::from_secs(20))));
     // As many connections as will come, so that the tables have their size.
     drop((0..IDLE + DRIPPING + SLOW_READERS).map(|_| idle(rsp.address())).collect::<Vec<_>>());
-    until("the first crowd is gone", || descriptors(rsp.pid()) <= files);
+    until("the first per_client is gone", || descriptors(rsp.pid()) <= files);
     let memory = settled_memory_kib(rsp.pid());
 
     let (loaded, kills) = under_fire(&rsp, &mut servers, &ports);

@@ -4,9 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod crowd;
 mod load_with_faults;
 mod partial_writes;
+mod per_client;
 mod slow_pairs;
 mod system_calls;
 

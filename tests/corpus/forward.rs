@@ -1,7 +1,7 @@
 //! What is forwarded is what was understood: every whole message of a case is encoded towards the other side and
 //! read again there. It must say the same, and must have no second reading for a careless parser.
 
-use crate::h1::{Client, HeadLimits, RequestFacts, Server};
+use crate::h1::{BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
 use rsp::exchange::{Id, Ids, Inbound, rewrite_interim, rewrite_request, rewrite_response};
 
@@ -20,7 +20,7 @@ const PIECE: usize = 3;
 
 /// The bytes that whole requests at the front of `bytes` become for a server. `trailers`: it gets those.
 pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
-    let (mut server, mut rest, mut all) = (Server::default(), bytes, Vec::new());
+    let (mut server, mut rest, mut all) = (ClientCodec::default(), bytes, Vec::new());
     while let Some(message) = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
         server.decode(rest, true, usize::MAX, &HeadLimits::REQUEST, head, trailers)
     }) {
@@ -61,7 +61,7 @@ fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
     if message.head.fields.get(Name::Host).is_none() {
         message.head.fields.prepend(b"Host", b"server");
     }
-    let (mut client, mut out) = (Client::default(), Vec::new());
+    let (mut client, mut out) = (BackendCodec::default(), Vec::new());
     client.encode_head(&message.head, persistence, &mut out);
     if trailers {
         client.pass_trailers(&message.head);
@@ -78,7 +78,7 @@ fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
 }
 
 fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) -> Option<Fields> {
-    let (mut server, mut rest) = (Server::default(), bytes);
+    let (mut server, mut rest) = (ClientCodec::default(), bytes);
     let read = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
         server.decode(rest, true, 2, &HeadLimits::REQUEST, head, trailers)
     });
@@ -150,7 +150,7 @@ pub fn responses(asked: &str, strict: bool, bytes: &[u8]) {
 }
 
 fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
-    let (mut codec, mut server, mut out) = (asking(asked, strict), Server::default(), Vec::new());
+    let (mut codec, mut server, mut out) = (asking(asked, strict), ClientCodec::default(), Vec::new());
     let (mut head, mut fields, mut rest) = (ResponseHead::default(), Fields::default(), bytes);
     let mut sent: Message<ResponseHead> = Message::default();
     loop {
@@ -187,10 +187,10 @@ fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
 }
 
 /// A codec that has asked for something.
-fn asking(asked: &str, strict: bool) -> Client {
+fn asking(asked: &str, strict: bool) -> BackendCodec {
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
-    let mut client = Client::new(strict);
+    let mut client = BackendCodec::new(strict);
     client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
     client
 }
@@ -210,14 +210,14 @@ fn plain(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| if hidden(*byte) { b'?' } else { *byte }).collect()
 }
 
-fn interim(head: &mut ResponseHead, facts: RequestFacts, server: &mut Server, out: &mut Vec<u8>) {
+fn interim(head: &mut ResponseHead, facts: RequestFacts, server: &mut ClientCodec, out: &mut Vec<u8>) {
     if facts.version == Version::Http11 {
         rewrite_interim(head);
         server.encode_interim(head, out);
     }
 }
 
-fn switch(mut head: ResponseHead, server: &mut Server) {
+fn switch(mut head: ResponseHead, server: &mut ClientCodec) {
     let mut out = Vec::new();
     rewrite_response(&mut head, b"now");
     let strict = !is_beyond_strict(&head);

@@ -1,7 +1,7 @@
 //! Every head of the corpus that rsp accepts is read a second time by httparse, which shares no line with our own
 //! parser: both must find the same words in the same places.
 
-use rsp::h1::{Client, HeadLimits, Server};
+use rsp::h1::{BackendCodec, ClientCodec, HeadLimits};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 
 use crate::case;
@@ -18,7 +18,7 @@ fn theirs(headers: &[httparse::Header<'_>]) -> Lines {
 
 /// True if the bytes begin with a request that is accepted.
 fn check_request(bytes: &[u8]) -> bool {
-    let (mut server, mut head, mut at) = (Server::default(), RequestHead::default(), 0);
+    let (mut server, mut head, mut at) = (ClientCodec::default(), RequestHead::default(), 0);
     loop {
         match server.decode(&bytes[at..], false, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default()) {
             Ok(Some(step)) if step.event == Event::Head => break,
@@ -47,7 +47,7 @@ fn check_request(bytes: &[u8]) -> bool {
 fn check_response(bytes: &[u8], asked: &str) -> bool {
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
-    let mut client = Client::new(true);
+    let mut client = BackendCodec::new(true);
     client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
     let mut head = ResponseHead::default();
     let step = client.decode(bytes, false, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default());

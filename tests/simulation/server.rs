@@ -44,7 +44,7 @@ struct Current {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
-    /// Waits for what comes.
+    /// TimeLimits for what comes.
     Nothing,
     /// The response is out.
     Next {

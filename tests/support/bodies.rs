@@ -15,7 +15,7 @@ use super::wait::Gate;
 /// How the origin takes uploads.
 #[derive(Clone, Default)]
 pub struct Uploads {
-    /// Waits a little after each piece it reads, and more after many, until this gate is open.
+    /// TimeLimits a little after each piece it reads, and more after many, until this gate is open.
     pub slow_until: Option<Gate>,
     /// Shrinks the origin's receive buffer so that the kernel takes little on its behalf.
     pub small_buffer: bool,

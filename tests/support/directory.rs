@@ -1,4 +1,4 @@
-//! A private directory for one test: configs, sockets, logs. Gone when dropped.
+//! A dedicated directory for one test: configs, sockets, logs. Gone when dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -218,7 +218,7 @@ impl Visit {
         self.wire.reset_on_close();
     }
 
-    /// Waits until rsp closed its end.
+    /// TimeLimits until rsp closed its end.
     pub fn wait_for_end(&mut self) {
         while matches!(self.wire.read_some(&mut [0; 4096]), Ok(n) if n > 0) {}
     }

@@ -23,7 +23,7 @@ const BORDERS: &[Border] = &[
             ".elapsed(",
             "clock_gettime",
         ],
-        home: &["src/worker/", "src/control/", "src/cli/", "src/script/budget", "src/script/hot"],
+        home: &["src/worker/", "src/control/", "src/cli/", "src/script/budget", "src/script/ffi"],
         tests_too: false,
     },
     Border {
@@ -47,7 +47,7 @@ const BORDERS: &[Border] = &[
     Border {
         what: "unsafe lives only in net and in the script's hot call",
         words: &["unsafe"],
-        home: &["src/net/", "src/script/hot"],
+        home: &["src/net/", "src/script/ffi"],
         tests_too: true,
     },
 ];
@@ -125,7 +125,7 @@ fn unsafe_outside_its_homes_is_seen_in_tests_as_well() {
         assert_eq!(seeded(path, "fn f() {\n    unsafe { g() }\n}\n"), 1, "{path}");
     }
     assert_eq!(seeded("src/base/buffer.rs", "#[cfg(test)]\nmod tests {\n    unsafe fn g() {}\n}\n"), 1);
-    for path in ["src/net/limits.rs", "src/script/hot.rs", "src/script/hot_values.rs"] {
+    for path in ["src/net/limits.rs", "src/script/ffi.rs", "src/script/ffi_values.rs"] {
         assert_eq!(seeded(path, "unsafe { g() }\n"), 0, "{path}");
     }
     assert_eq!(seeded("src/base/buffer.rs", "// unsafe\n#![forbid(unsafe_code)]\n"), 0);

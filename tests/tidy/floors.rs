@@ -146,7 +146,7 @@ fn an_upward_or_sideways_import_is_seen_in_every_spelling() {
         ("src/balance/mod.rs", "use crate::script::Handlers;\n"),
         ("src/exchange/pair.rs", "use crate::{\n    http::Head,\n    route::{Router, Decision},\n};\n"),
         ("src/net/mod.rs", "fn f() -> crate::worker::Setup {}\n"),
-        ("src/net/mod.rs", "pub(crate) use super::h1::Server;\n"),
+        ("src/net/mod.rs", "pub(crate) use super::h1::ClientCodec;\n"),
         ("src/script/load/mod.rs", "use super::super::balance::Pools;\n"),
         ("src/h1/body.rs", "mod tests {\n    use super::super::super::net::Stream;\n}\n"),
         ("src/nowhere/mod.rs", "use std::io;\n"),

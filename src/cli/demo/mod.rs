@@ -11,8 +11,8 @@ mod wire;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::time::Duration;
 
-use crate::control::failure::Failure;
 use crate::control::run::{Start, run as control};
+use crate::control::run_error::RunError;
 use crate::script::Source;
 
 use super::run::finish_without_file;
@@ -59,8 +59,8 @@ fn start(listen: &str, origins: &[Origin]) -> Start {
     }
 }
 
-fn taken(failure: &Failure) -> bool {
-    matches!(failure, Failure::Listen(_, error) if error.kind() == ErrorKind::AddrInUse)
+fn taken(failure: &RunError) -> bool {
+    matches!(failure, RunError::Listen(_, error) if error.kind() == ErrorKind::AddrInUse)
 }
 
 fn colours() -> bool {

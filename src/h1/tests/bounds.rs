@@ -1,7 +1,7 @@
 //! What a sender may make us keep: each bound is kept exactly, however the bytes arrive.
 
 use super::feed::{Codec, EVERY_APPETITE, Feed, Seen};
-use crate::h1::{Client, HeadLimits, Server, limits};
+use crate::h1::{BackendCodec, ClientCodec, HeadLimits, limits};
 use crate::http::*;
 
 /// The case whole and in parts of a prime number of bytes: it is too long for every split.
@@ -75,7 +75,7 @@ fn heads_are_as_long_and_have_as_many_fields_as_the_caller_says() {
     let read = |bytes: &[u8], most: usize, fields: usize| {
         let limits = HeadLimits { bytes: most, fields };
         let results = [bytes.len(), 4093].map(|size| {
-            let (mut server, mut head) = (Server::default(), RequestHead::default());
+            let (mut server, mut head) = (ClientCodec::default(), RequestHead::default());
             let mut ends = (size.min(bytes.len())..bytes.len()).step_by(size).chain([bytes.len()]);
             ends.find_map(|end| {
                 server
@@ -150,13 +150,14 @@ fn a_long_body_of_small_chunks_passes() {
 
 #[test]
 fn an_idle_connection_costs_a_codec_of_a_few_words() {
-    assert!(size_of::<Server>() <= 32, "{}", size_of::<Server>());
-    assert!(size_of::<Client>() <= 40, "{}", size_of::<Client>());
+    assert!(size_of::<ClientCodec>() <= 32, "{}", size_of::<ClientCodec>());
+    assert!(size_of::<BackendCodec>() <= 40, "{}", size_of::<BackendCodec>());
 }
 
 #[test]
 fn a_finished_message_holds_back_what_follows_until_it_is_answered() {
-    let (mut server, mut head, mut trailers) = (Server::default(), RequestHead::default(), Fields::default());
+    let (mut server, mut head, mut trailers) =
+        (ClientCodec::default(), RequestHead::default(), Fields::default());
     let input = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(server.is_between_messages());
     assert_eq!(server.decode(b"GE", false, 9, &HeadLimits::REQUEST, &mut head, &mut trailers), Ok(None));

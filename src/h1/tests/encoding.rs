@@ -1,7 +1,7 @@
 //! What is written: framing decided anew, all else byte for byte.
 
 use super::feed::text;
-use crate::h1::{After, Client, HeadLimits, RequestFacts, Server};
+use crate::h1::{After, BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
 
 const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false, is_connect: false };
@@ -10,7 +10,7 @@ const HEAD: RequestFacts = RequestFacts { version: Version::Http11, is_head: tru
 
 pub(super) fn request(bytes: &str) -> RequestHead {
     let mut head = RequestHead::default();
-    Server::default()
+    ClientCodec::default()
         .decode(bytes.as_bytes(), true, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default())
         .unwrap()
         .unwrap();
@@ -18,7 +18,7 @@ pub(super) fn request(bytes: &str) -> RequestHead {
 }
 
 pub(super) fn response(asked: Method, bytes: &str) -> ResponseHead {
-    let (mut client, mut head) = (Client::default(), ResponseHead::default());
+    let (mut client, mut head) = (BackendCodec::default(), ResponseHead::default());
     let asked = RequestHead { method: asked, ..Default::default() };
     client.encode_head(&asked, Persistence::Upgrade, &mut Vec::new());
     client
@@ -30,14 +30,14 @@ pub(super) fn response(asked: Method, bytes: &str) -> ResponseHead {
 
 fn sent(head: &RequestHead, persistence: Persistence) -> String {
     let mut out = Vec::new();
-    Client::default().encode_head(head, persistence, &mut out);
+    BackendCodec::default().encode_head(head, persistence, &mut out);
     text(&out)
 }
 
 /// The head as it goes to a client, and what was decided.
 fn answered(facts: RequestFacts, head: &ResponseHead) -> (String, Framing, Persistence) {
     let mut out = Vec::new();
-    let (framing, persistence) = Server::default().encode_head(facts, head, Persistence::Keep, &mut out);
+    let (framing, persistence) = ClientCodec::default().encode_head(facts, head, Persistence::Keep, &mut out);
     (text(&out), framing, persistence)
 }
 
@@ -59,7 +59,7 @@ impl Sink for Pieces {
 fn an_unchanged_head_is_copied_in_one_piece() {
     let bytes = "POST /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\nContent-Length: 12\r\nX-Empty: \r\n\r\n";
     let mut out = Pieces::default();
-    Client::default().encode_head(&request(bytes), Persistence::Keep, &mut out);
+    BackendCodec::default().encode_head(&request(bytes), Persistence::Keep, &mut out);
     assert_eq!(text(&out.0.concat()), bytes);
     assert_eq!(out.0.len(), 2);
 }
@@ -106,7 +106,7 @@ fn added_fields_go_out_in_one_piece() {
     head.fields.append(b"X", b"1");
     head.fields.append(b"Y", b"");
     let mut out = Pieces::default();
-    Client::default().encode_head(&head, Persistence::Keep, &mut out);
+    BackendCodec::default().encode_head(&head, Persistence::Keep, &mut out);
     assert_eq!(text(&out.0.concat()), "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: \r\n\r\n");
     assert_eq!(out.0.len(), 2, "the head as it came with what was added, and the end");
 }
@@ -198,7 +198,7 @@ fn an_answer_of_our_own_says_its_length_to_head_too() {
 #[test]
 fn interim_heads_and_the_switch_have_no_framing() {
     let mut out = Vec::new();
-    let mut server = Server::default();
+    let mut server = ClientCodec::default();
     let hints = response(Method::Get, "HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\nLink: </a>\r\n\r\n");
     server.encode_interim(&hints, &mut out);
     assert_eq!(text(&out), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
@@ -226,13 +226,13 @@ fn interim_heads_and_the_switch_have_no_framing() {
 fn keep_alive_is_said_to_those_who_asked() {
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut out = Vec::new();
-    Server::default().encode_head(HTTP10, &head, Persistence::KeepExplicit, &mut out);
+    ClientCodec::default().encode_head(HTTP10, &head, Persistence::KeepExplicit, &mut out);
     assert_eq!(text(&out), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
 }
 
 #[test]
 fn chunks_are_framed_in_hex() {
-    let mut server = Server::default();
+    let mut server = ClientCodec::default();
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\n\r\n");
     server.encode_head(HTTP11, &head, Persistence::Keep, &mut Vec::new());
     for (len, before) in
@@ -267,7 +267,7 @@ fn trailers_go_on_in_chunks_without_what_belongs_in_a_head() {
     trailers.append(b"GET", b"/evil HTTP/1.1");
     trailers.append(b"POST", b"/evil?x HTTP/1.0");
     let ended = |facts, came: &str| {
-        let (mut server, mut out) = (Server::default(), Vec::new());
+        let (mut server, mut out) = (ClientCodec::default(), Vec::new());
         server.encode_head(facts, &response(Method::Get, came), Persistence::Keep, &mut Vec::new());
         let after = server.encode_end(Some(&trailers), &mut out);
         (text(&out), after)
@@ -289,7 +289,7 @@ fn trailers_stay_where_connection_named_fields_of_the_hop() {
         [("keep-alive, TE", "0\r\nX-Sum: 1\r\n\r\n"), ("x-sum", "0\r\n\r\n"), ("te, X-Other", "0\r\n\r\n")]
     {
         let fields = format!("Connection: {connection}\r\nTransfer-Encoding: chunked\r\n\r\n");
-        let (mut client, mut server, mut out) = (Client::default(), Server::default(), Vec::new());
+        let (mut client, mut server, mut out) = (BackendCodec::default(), ClientCodec::default(), Vec::new());
         let asked = request(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
         client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
         client.pass_trailers(&asked);
@@ -309,7 +309,7 @@ fn trailers_stay_where_connection_named_fields_of_the_hop() {
 
 #[test]
 fn a_body_shorter_than_its_head_said_must_close() {
-    let mut server = Server::default();
+    let mut server = ClientCodec::default();
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     server.encode_head(HTTP11, &head, Persistence::Keep, &mut Vec::new());
     server.frame_body(4);
@@ -349,11 +349,11 @@ fn a_request_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
         head.fields.append(b"X-Added", b"1");
         for persistence in [Persistence::Keep, Persistence::Close] {
             let mut pieces = Pieces::default();
-            Client::default().encode_head(&head, persistence, &mut pieces);
+            BackendCodec::default().encode_head(&head, persistence, &mut pieces);
             let whole = text(&pieces.0.concat());
             for room in [0, 1, whole.len() - 1, whole.len(), 4096] {
                 let mut out = Narrow(Vec::new(), room);
-                Client::default().encode_head(&head, persistence, &mut out);
+                BackendCodec::default().encode_head(&head, persistence, &mut out);
                 assert_eq!(text(&out.0), whole, "with room for {room}");
             }
         }
@@ -377,11 +377,11 @@ fn a_response_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
             let facts = RequestFacts { version, ..RequestFacts::default() };
             let head = ResponseHead { status, ..came.clone() };
             let mut pieces = Pieces::default();
-            Server::default().encode_head(facts, &head, Persistence::Keep, &mut pieces);
+            ClientCodec::default().encode_head(facts, &head, Persistence::Keep, &mut pieces);
             let whole = text(&pieces.0.concat());
             for room in [0, 1, whole.len() - 1, whole.len(), 4096] {
                 let mut out = Narrow(Vec::new(), room);
-                Server::default().encode_head(facts, &head, Persistence::Keep, &mut out);
+                ClientCodec::default().encode_head(facts, &head, Persistence::Keep, &mut out);
                 assert_eq!(text(&out.0), whole, "with room for {room}");
             }
         }

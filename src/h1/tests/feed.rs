@@ -3,18 +3,18 @@
 //! down as one line of text, so that a case's expectation is one line too. (`tests/corpus` feeds its cases
 //! with this file as well.)
 
-use crate::h1::{Client, HeadLimits, Server};
+use crate::h1::{BackendCodec, ClientCodec, HeadLimits};
 use crate::http::*;
 
 /// A codec with the storage its heads go to.
 pub enum Codec {
-    Server(Server, RequestHead),
-    Client(Client, ResponseHead),
+    Server(ClientCodec, RequestHead),
+    Client(BackendCodec, ResponseHead),
 }
 
 impl Codec {
     pub fn server() -> Codec {
-        Codec::Server(Server::default(), RequestHead::default())
+        Codec::Server(ClientCodec::default(), RequestHead::default())
     }
 
     /// A client codec that has sent a request: `GET`, `HEAD`, or `UPGRADE` for a GET that asks for a WebSocket.
@@ -30,7 +30,7 @@ impl Codec {
     fn asking(asked: &str, strict: bool) -> Codec {
         let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
         let method = if asked == "HEAD" { Method::Head } else { Method::Get };
-        let mut client = Client::new(strict);
+        let mut client = BackendCodec::new(strict);
         client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
         Codec::Client(client, ResponseHead::default())
     }

@@ -1,22 +1,28 @@
 //! Every byte in every kind of place, at every offset: the parser looks at 16 bytes at a time, and wherever those
 //! begin they must draw the line where the RFCs do.
 
-use crate::h1::{Client, HeadLimits, Server};
+use crate::h1::{BackendCodec, ClientCodec, HeadLimits};
 use crate::http::*;
 
 fn request(bytes: &[u8]) -> Result<RequestHead, Fault> {
     let mut head = RequestHead::default();
-    let decoded =
-        Server::default().decode(bytes, true, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default())?;
+    let decoded = ClientCodec::default().decode(
+        bytes,
+        true,
+        0,
+        &HeadLimits::REQUEST,
+        &mut head,
+        &mut Fields::default(),
+    )?;
     assert!(decoded.is_some_and(|decoded| decoded.end));
     Ok(head)
 }
 
 fn response(bytes: &[u8]) -> Result<ResponseHead, Fault> {
-    response_to(Client::new(true), bytes)
+    response_to(BackendCodec::new(true), bytes)
 }
 
-fn response_to(mut client: Client, bytes: &[u8]) -> Result<ResponseHead, Fault> {
+fn response_to(mut client: BackendCodec, bytes: &[u8]) -> Result<ResponseHead, Fault> {
     let mut head = ResponseHead::default();
     let decoded = client.decode(bytes, true, 0, &HeadLimits::RESPONSE, &mut head, &mut Fields::default())?;
     assert!(decoded.is_some());
@@ -81,7 +87,7 @@ fn a_field_value_has_no_control_bytes_but_tab() {
         |byte| byte != 0,
         |text| {
             let head = [b"HTTP/1.1 200 OK\r\nX: ", text, b"\r\n\r\n"].concat();
-            response_to(Client::default(), &head)
+            response_to(BackendCodec::default(), &head)
                 .is_ok_and(|head| head.fields.get_by_name(b"x") == Some(text))
         },
     );

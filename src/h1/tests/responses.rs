@@ -1,7 +1,7 @@
 //! Responses as a client reads them, by what was asked.
 
 use super::feed::{Codec, check};
-use crate::h1::{Client, HeadLimits};
+use crate::h1::{BackendCodec, HeadLimits};
 use crate::http::*;
 
 fn answers(asked: &str, cases: &[(&str, &str)]) {
@@ -204,8 +204,8 @@ fn malformed_responses_are_refused() {
 }
 
 /// A client that has asked for something and read a whole response.
-fn after(response: &str) -> Client {
-    let (mut client, mut head, mut at) = (Client::default(), ResponseHead::default(), 0);
+fn after(response: &str) -> BackendCodec {
+    let (mut client, mut head, mut at) = (BackendCodec::default(), ResponseHead::default(), 0);
     client.encode_head(&RequestHead::default(), Persistence::Keep, &mut Vec::new());
     let limits = HeadLimits::RESPONSE;
     while let Ok(Some(step)) = client.decode(

@@ -1,7 +1,7 @@
 //! What one codec writes the other reads as the same message, whatever way it was framed before.
 
 use super::feed::{Codec, check, field_lines, request_line, response_line};
-use crate::h1::{Client, HeadLimits, RequestFacts, Server};
+use crate::h1::{BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
 
 /// A whole message, decoded.
@@ -57,12 +57,12 @@ fn requests_survive_being_forwarded() {
         "PATCH /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nY: 1\r\n\r\n5;x\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 7\r\nB: 2\r\n\r\n",
     ] {
-        let mut server = Server::default();
+        let mut server = ClientCodec::default();
         let message = read(RequestHead::default(), bytes.as_bytes(), |rest, head, trailers| {
             server.decode(rest, true, 7, &HeadLimits::REQUEST, head, trailers).unwrap()
         });
         for size in [1, 3, 64] {
-            let (mut client, mut out) = (Client::default(), Vec::new());
+            let (mut client, mut out) = (BackendCodec::default(), Vec::new());
             client.encode_head(&message.head, Persistence::Keep, &mut out);
             client.pass_trailers(&message.head);
             write_body(&message.body, size, |len| client.frame_body(len), &mut out);
@@ -82,12 +82,12 @@ fn responses_survive_being_forwarded() {
         "HTTP/1.1 200 Very Well\r\nTransfer-Encoding: chunked\r\nY: 1\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n",
         "HTTP/1.1 200 OK\r\nY: 1\r\n\r\nuntil the end",
     ] {
-        let mut client = Client::default();
+        let mut client = BackendCodec::default();
         let mut message = read(ResponseHead::default(), bytes.as_bytes(), |rest, head, trailers| {
             client.decode(rest, true, 7, &HeadLimits::RESPONSE, head, trailers).unwrap()
         });
         for size in [1, 3, 64] {
-            let (mut server, mut out) = (Server::default(), Vec::new());
+            let (mut server, mut out) = (ClientCodec::default(), Vec::new());
             let (framing, _) =
                 server.encode_head(RequestFacts::default(), &message.head, Persistence::Keep, &mut out);
             write_body(&message.body, size, |len| server.frame_body(len), &mut out);

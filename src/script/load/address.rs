@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::super::source::Source;
-use super::wrong::{Wrong, quoted};
+use super::error::{Wrong, quoted};
 use crate::config::{Address, later};
 
 /// What the address is for.

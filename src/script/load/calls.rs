@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
-use super::draft::{Draft, Loading, Set};
-use super::place::{Place, flat};
+use super::builder::{Draft, Loading, Set};
+use super::error::{Read, Wrong, nearest, show};
+use super::position::{Place, flat};
 use super::values::function;
-use super::wrong::{Read, Wrong, nearest, show};
 use super::{homes, listen, pool, settings};
 use crate::config::later::{self, LATER};
 

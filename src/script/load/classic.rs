@@ -4,12 +4,12 @@
 use mlua::{Lua, Value};
 
 use super::address::{Side, resolve};
-use super::draft::Draft;
-use super::place::Place;
+use super::builder::Draft;
+use super::error::{Read, Wrong, show};
+use super::key_lines::Tokens;
 use super::pool;
-use super::tokens::Tokens;
-use super::wrong::{Read, Wrong, show};
-use crate::config::{Balance, Listener, Pool, PoolTimeouts, Server, SocketOptions};
+use super::position::Place;
+use crate::config::{Balance, ListenerConfig, PoolConfig, PoolTimeouts, ServerConfig, SocketOptions};
 
 const PORT: &str = "listenPort";
 const BACKEND: &str = "backendAddress";
@@ -79,8 +79,8 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         resolve(&listen, Side::Listener, &mut draft.source).map_err(|error| bad(&listen, PORT, error))?;
     let server =
         resolve(&written, Side::Server, &mut draft.source).map_err(|error| bad(&written, BACKEND, error))?;
-    let servers = vec![Server { name: written.clone(), address: server, written }];
-    let pool = Pool {
+    let servers = vec![ServerConfig { name: written.clone(), address: server, written }];
+    let pool = PoolConfig {
         name: "pool1".into(),
         servers,
         balance: Balance::RoundRobin,
@@ -91,7 +91,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
         trailers: false,
         timeouts: PoolTimeouts::default(),
     };
-    draft.listeners.push(Listener::at(listener));
+    draft.listeners.push(ListenerConfig::at(listener));
     pool::add(lua, pool, None, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(port)
 }
@@ -100,6 +100,6 @@ fn check_port(port: &str, lowest: u16) -> Read<()> {
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(number) if digits && number >= lowest => Ok(()),
-        _ => Err(Wrong::new(format!("got {}, expected a port from 1 to 65535", super::wrong::quoted(port)))),
+        _ => Err(Wrong::new(format!("got {}, expected a port from 1 to 65535", super::error::quoted(port)))),
     }
 }

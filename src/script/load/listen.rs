@@ -3,13 +3,13 @@
 use mlua::Value;
 
 use super::address::{Side, resolve};
+use super::builder::{Draft, Set};
 use super::calls::Call;
-use super::draft::{Draft, Set};
-use super::keys::{Keys, raw, row};
+use super::error::{Read, Step, Wrong};
+use super::schema::{Keys, raw, row};
 use super::sockets::{backlog, buffer, busy_poll};
 use super::values::{text, yes_or_no};
-use super::wrong::{Read, Step, Wrong};
-use crate::config::{Address, Listener, SocketOptions, Trusted, later};
+use crate::config::{Address, ListenerConfig, SocketOptions, Trusted, later};
 
 #[derive(Default)]
 pub(super) struct Written {
@@ -54,8 +54,8 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
         let place = call.place.of_key(&draft.texts, &[Step::Key("proxy_protocol".into())]);
         draft.proxied.push(Set { value: address.clone(), place });
     }
-    let plain = Listener::at(address);
-    draft.listeners.push(Listener {
+    let plain = ListenerConfig::at(address);
+    draft.listeners.push(ListenerConfig {
         proxy_protocol: keys.proxy_protocol,
         backlog: keys.backlog.unwrap_or(plain.backlog),
         defer_accept: keys.defer_accept,

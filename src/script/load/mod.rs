@@ -7,20 +7,20 @@
 //! is checked here.
 
 mod address;
+mod builder;
 mod calls;
 mod classic;
-mod draft;
+mod error;
 mod homes;
-mod keys;
+mod key_lines;
 mod listen;
 mod modules;
-mod place;
 mod pool;
+mod position;
+mod schema;
 mod settings;
 mod sockets;
-mod tokens;
 mod values;
-mod wrong;
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
 
-use self::draft::{Draft, Loading, Set};
-use self::wrong::{nearest, quoted, show};
+use self::builder::{Draft, Loading, Set};
+use self::error::{nearest, quoted, show};
 use super::source::{Entry, Source};
 use super::vm::{Handlers, Vm};
 use super::{LoadError, Script};
@@ -82,7 +82,8 @@ fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
         vm.run_config(&with_arguments(vm.lua(), main, loading)?)?;
         Ok(vm)
     };
-    let line = |error| loading.with(|draft| place::one_line(&error, &name, &draft.texts)).unwrap_or_default();
+    let line =
+        |error| loading.with(|draft| position::one_line(&error, &name, &draft.texts)).unwrap_or_default();
     run().map_err(line)
 }
 
@@ -193,7 +194,7 @@ fn find_fallback(fallback: &Set<Value>, draft: &Draft) -> Result<PoolId, String>
             (names().position(|other| other == name), format!("no pool is named {}, {hint}", quoted(&name)))
         }
         other => {
-            let same = |pool: &draft::DraftPool| other.as_table() == Some(&pool.object);
+            let same = |pool: &builder::DraftPool| other.as_table() == Some(&pool.object);
             (
                 draft.pools.iter().position(same),
                 format!("got {}, expected a pool or the name of one", show(other)),

@@ -10,8 +10,8 @@ use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::failure::is_absent;
 use super::super::source::Entry;
-use super::draft::{Draft, Loading};
-use super::place::{Place, SHIPPED};
+use super::builder::{Draft, Loading};
+use super::position::{Place, SHIPPED};
 
 /// The policies of `lua/`: name, text, and for those that make a balance function how they are called.
 const POLICIES: &[(&str, &str, Option<&str>)] = &[
@@ -77,7 +77,7 @@ fn here(lua: &Lua) -> String {
 
 fn require(lua: &Lua, name: &Value, loaded: &Table, loading: &Loading) -> Result<Value, Problem> {
     let wrong =
-        || Problem::Here(format!("require: got {}, expected the name of a module", super::wrong::show(name)));
+        || Problem::Here(format!("require: got {}, expected the name of a module", super::error::show(name)));
     let text = name.as_string().ok_or_else(wrong)?.to_string_lossy();
     let known: Value = loaded.raw_get(name)?;
     if !known.is_nil() {

@@ -7,13 +7,15 @@ use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::source::Source;
 use super::address::{Side, resolve};
+use super::builder::{Draft, DraftPool};
 use super::calls::Call;
-use super::draft::{Draft, DraftPool};
-use super::keys::{Keys, list, raw, row, table};
+use super::error::{Read, Wrong, quoted};
+use super::schema::{Keys, list, raw, row, table};
 use super::sockets::{buffer, busy_poll};
 use super::values::{is_later, name, one_of, text, time, yes_or_no};
-use super::wrong::{Read, Wrong, quoted};
-use crate::config::{Address, Balance, Pool, PoolTimeouts, ProxyVersion, Server, SocketOptions, later};
+use crate::config::{
+    Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, SocketOptions, later,
+};
 
 /// A pool as written.
 #[derive(Default)]
@@ -116,15 +118,24 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
     check_tcp(&servers, &written.sockets)?;
     let Written { send_proxy, abort_on_close, strict, sockets, trailers, timeouts, .. } = written;
     let balance = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let pool =
-        Pool { name, servers, balance, send_proxy, abort_on_close, strict, sockets, trailers, timeouts };
+    let pool = PoolConfig {
+        name,
+        servers,
+        balance,
+        send_proxy,
+        abort_on_close,
+        strict,
+        sockets,
+        trailers,
+        timeouts,
+    };
     let object =
         add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(Value::Table(object))
 }
 
 /// What only TCP connections have would be set and never be heard of.
-fn check_tcp(servers: &[Server], sockets: &SocketOptions) -> Read<()> {
+fn check_tcp(servers: &[ServerConfig], sockets: &SocketOptions) -> Read<()> {
     let all_unix = servers.iter().all(|server| matches!(server.address, Address::Unix(_)));
     match sockets.first_set().filter(|_| all_unix && !servers.is_empty()) {
         Some(key) => {
@@ -139,7 +150,7 @@ fn check_tcp(servers: &[Server], sockets: &SocketOptions) -> Read<()> {
 /// Takes the pool into the draft and makes its object.
 pub(super) fn add(
     lua: &Lua,
-    pool: Pool,
+    pool: PoolConfig,
     balance: Option<Function>,
     draft: &mut Draft,
 ) -> mlua::Result<Table> {
@@ -173,8 +184,8 @@ fn unused_name(given: Option<String>, draft: &Draft) -> Read<String> {
     }
 }
 
-fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<Server>> {
-    let mut servers: Vec<Server> = Vec::with_capacity(written.len());
+fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<ServerConfig>> {
+    let mut servers: Vec<ServerConfig> = Vec::with_capacity(written.len());
     let mut numbers = HashMap::new();
     for (number, server) in (1..).zip(written) {
         let server =
@@ -187,13 +198,17 @@ fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<Server
     }
 }
 
-fn resolve_server(written: WrittenServer, source: &mut Source) -> Read<Server> {
+fn resolve_server(written: WrittenServer, source: &mut Source) -> Read<ServerConfig> {
     let WrittenServer { address: written, name } = written;
     let address = resolve(&written, Side::Server, source).map_err(|bad| bad.in_config(&written))?;
-    Ok(Server { name: name.unwrap_or_else(|| written.clone()), address, written })
+    Ok(ServerConfig { name: name.unwrap_or_else(|| written.clone()), address, written })
 }
 
-fn unused_server(server: Server, number: usize, numbers: &mut HashMap<String, usize>) -> Read<Server> {
+fn unused_server(
+    server: ServerConfig,
+    number: usize,
+    numbers: &mut HashMap<String, usize>,
+) -> Read<ServerConfig> {
     match numbers.insert(server.name.clone(), number) {
         None => Ok(server),
         Some(other) => {

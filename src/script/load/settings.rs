@@ -2,12 +2,12 @@
 
 use mlua::Value;
 
+use super::builder::{Draft, Set};
 use super::calls::{Call, set};
-use super::draft::{Draft, Set};
-use super::keys::{Keys, list, raw, row, table};
-use super::place::Place;
+use super::error::{Read, Step, Wrong, quoted};
+use super::position::Place;
+use super::schema::{Keys, list, raw, row, table};
 use super::values::{network, one_of, size, text, time, whole};
-use super::wrong::{Read, Step, Wrong, quoted};
 use crate::config::{
     AccessLog, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers,
     later,

@@ -2,8 +2,8 @@
 
 use mlua::Value;
 
+use super::error::Read;
 use super::values::{size, whole};
-use super::wrong::Read;
 
 /// Below, no segment fits; above, the kernel counts in more bits than it has.
 pub(super) fn buffer(value: &Value) -> Read<Option<u32>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mlua::{Function, Value};
 
-use super::wrong::{Read, Wrong, quoted};
+use super::error::{Read, Wrong, quoted};
 
 /// A text that can stand on one line: not empty, UTF-8, without control characters.
 pub(super) fn text(value: &Value, expected: &str) -> Read<String> {

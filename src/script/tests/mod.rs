@@ -12,18 +12,23 @@ mod verdicts;
 use mlua::{Function, Lua, Value};
 
 use super::vm::{Handlers, Vm};
-use super::{Client, Script, ScriptError, Verdict};
+use super::{RequestMeta, Script, ScriptError, Verdict};
 use crate::config::{
-    Address, Balance, Config, Pool, PoolId, PoolTimeouts, Server, ServerId, Settings, SocketOptions,
+    Address, Balance, Config, PoolConfig, PoolId, PoolTimeouts, ServerConfig, ServerId, Settings,
+    SocketOptions,
 };
 use crate::http::{Method, RequestHead, ResponseHead};
 
-fn server(name: &str, written: &str) -> Server {
-    Server { name: name.into(), address: Address::Ip(written.parse().unwrap()), written: written.into() }
+fn server(name: &str, written: &str) -> ServerConfig {
+    ServerConfig {
+        name: name.into(),
+        address: Address::Ip(written.parse().unwrap()),
+        written: written.into(),
+    }
 }
 
-fn pool(name: &str, servers: Vec<Server>) -> Pool {
-    Pool {
+fn pool(name: &str, servers: Vec<ServerConfig>) -> PoolConfig {
+    PoolConfig {
         name: name.into(),
         servers,
         balance: Balance::Function,
@@ -83,8 +88,8 @@ fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHead {
     head
 }
 
-fn client() -> Client<'static> {
-    Client { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1" }
+fn client() -> RequestMeta<'static> {
+    RequestMeta { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1" }
 }
 
 /// A request for `http://Example.COM:8080/static/a%20b?x=1`.

@@ -30,7 +30,7 @@ fn every_field_of_a_request_is_readable() {
 #[test]
 fn a_client_on_a_unix_socket_has_no_address() {
     let source = "function on_request(r) return rsp.redirect('/' .. r.client_ip .. r.client_port) end";
-    let client = Client { address: None, ..client() };
+    let client = RequestMeta { address: None, ..client() };
     let Ok(Verdict::Answer(answer)) = script(source).on_request(&mut usual(), client) else { panic!() };
     assert_eq!(*answer.body, b"See /unix:0\n");
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::base::buffer::BLOCK;
 use crate::net::Stream;
-use crate::worker::sides::{Backend, Client, Lane};
-use crate::worker::table::Table;
+use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::conn::table::Table;
 
 /// A descriptor and which kind it is.
 const SOCKET: usize = 8;
@@ -33,10 +33,10 @@ fn an_idle_client_takes_less_than_one_hundred_and_sixty_bytes() {
     let besides = |slot: usize| slot - size_of::<Stream>() + SOCKET + TIMER;
     let client = besides(Table::<Client<Stream>>::SLOT);
     let server = besides(Table::<Backend<Stream>>::SLOT);
-    println!("{client} bytes an idle client, {server} an idle server, {} an exchange", size_of::<Lane>());
+    println!("{client} bytes an idle client, {server} an idle server, {} an exchange", size_of::<Pair>());
     assert!(client <= 156, "{client}");
     assert!(server <= 156, "{server}");
-    assert!(size_of::<Lane>() <= 416, "{}", size_of::<Lane>());
+    assert!(size_of::<Pair>() <= 416, "{}", size_of::<Pair>());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn what_stays_after_four_thousand_requests_at_once_is_bounded() {
         let kept = core.footprint();
         println!("at most {most}; kept {kept}");
         assert!(kept.slots <= 64 * 200 && kept.timers <= 64 * TIMER, "{kept}");
-        assert!(kept.lanes <= 160 * 1024, "{kept}");
+        assert!(kept.pairs <= 160 * 1024, "{kept}");
         assert!(kept.blocks <= 8 * BLOCK, "{kept}");
         assert!(!core.has_surplus(), "it would be looked at for ever");
     }

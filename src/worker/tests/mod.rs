@@ -9,11 +9,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::core::{Core, Ready};
-use super::table::Token;
 use crate::config::{Address, SocketOptions};
 use crate::net::{Network, Transport};
 use crate::script::{Source, load};
+use crate::worker::conn::table::Token;
+use crate::worker::core::{Core, Ready};
 
 const SECOND: u64 = 1_000_000;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -19,7 +19,7 @@ fn answering(script: &'static [u8], micros: u64) -> Core<Net> {
 }
 
 fn ended(core: &Core<Net>, end: &str) -> u64 {
-    core.tally().all().find(|(text, _)| *text == end).unwrap().1
+    core.counters().all().find(|(text, _)| *text == end).unwrap().1
 }
 
 const ANSWERS: &[u8] = b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { '127.0.0.1:2' } }\n\

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rsp::h1::{HeadLimits, Server};
+use rsp::h1::{HeadLimits, ClientCodec};
 use rsp::http::{Fields, Persistence, RequestHead};
 use rsp_fuzz::{Codec, Head, read, read_every_way};
 
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((piece, bytes)) = data.split_first() else { return };
     let seen = read_every_way(Codec::server, bytes, *piece as usize, bytes.len() % 2 == 0);
     let Some(first) = seen.heads.first() else { return };
-    let (mut head, mut server) = (RequestHead::default(), Server::default());
+    let (mut head, mut server) = (RequestHead::default(), ClientCodec::default());
     let mut at = 0;
     while let Ok(Some(step)) = server.decode(&bytes[at..], false, 0, &HeadLimits::REQUEST, &mut head, &mut Fields::default()) {
         at += step.consumed;
@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
         head.fields.append(b"Host", b"server");
     }
     let mut forwarded = Vec::new();
-    rsp::h1::Client::default().encode_head(&head, Persistence::Keep, &mut forwarded);
+    rsp::h1::BackendCodec::default().encode_head(&head, Persistence::Keep, &mut forwarded);
     let again = read(Codec::server(), &forwarded, forwarded.len(), 0, false);
     // Version and connection options are ours; CONNECT is never forwarded.
     let again =

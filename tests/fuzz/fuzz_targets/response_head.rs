@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rsp::h1::{HeadLimits, RequestFacts, Server};
+use rsp::h1::{HeadLimits, RequestFacts, ClientCodec};
 use rsp::http::{Event, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Version};
 use rsp_fuzz::{Codec, Head, read, read_every_way};
 
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     if first.start.0.starts_with(b"1") || first.fields.len() > 97 {
         return;
     }
-    let (mut head, mut client) = (ResponseHead::default(), rsp::h1::Client::default());
+    let (mut head, mut client) = (ResponseHead::default(), rsp::h1::BackendCodec::default());
     client.encode_head(&RequestHead { method, ..Default::default() }, Persistence::Keep, &mut Vec::new());
     let mut at = 0;
     loop {
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let version = if how & 8 == 0 { Version::Http11 } else { Version::Http10 };
     let facts = RequestFacts { version, is_head: method == Method::Head, ..Default::default() };
     let mut sent = Vec::new();
-    let (framing, _) = Server::default().encode_head(facts, &head, Persistence::Keep, &mut sent);
+    let (framing, _) = ClientCodec::default().encode_head(facts, &head, Persistence::Keep, &mut sent);
     let again = read(Codec::client(method, false), &sent, sent.len(), 0, false);
     let again =
         again.heads.first().unwrap_or_else(|| panic!("{:?} of {:?}", again.fault, sent.escape_ascii()));

@@ -1,7 +1,7 @@
 //! What of a server's response goes to a client, and what the client makes of it by a reading of its own.
 
 use rsp::exchange::rewrite_response;
-use rsp::h1::{Client, HeadLimits, RequestFacts, Server};
+use rsp::h1::{BackendCodec, HeadLimits, RequestFacts, ClientCodec};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 
 use crate::Seen;
@@ -10,7 +10,7 @@ use crate::second::{self, Length};
 /// The bytes of the final response as an HTTP/1.1 client gets them, without interim ones; `None` if it is not whole
 /// or makes a tunnel.
 pub fn whole(data: &[u8], method: Method) -> Option<Vec<u8>> {
-    let (mut client, mut server, mut sent) = (Client::default(), Server::default(), Vec::new());
+    let (mut client, mut server, mut sent) = (BackendCodec::default(), ClientCodec::default(), Vec::new());
     client.encode_head(&RequestHead { method, ..Default::default() }, Persistence::Keep, &mut Vec::new());
     let facts = RequestFacts { is_head: method == Method::Head, ..Default::default() };
     let (mut head, mut trailers, mut came, mut rest) =

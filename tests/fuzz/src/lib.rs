@@ -4,7 +4,7 @@
 pub mod client_side;
 pub mod second;
 
-use rsp::h1::{Client, HeadLimits, Server};
+use rsp::h1::{BackendCodec, HeadLimits, ClientCodec};
 use rsp::http::{Decoded, Event, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead};
 
 /// What a codec made of some bytes, pieces of a body joined.
@@ -71,13 +71,13 @@ impl Head {
 
 /// A codec with the storage its heads go to.
 pub enum Codec {
-    Server(Server, RequestHead),
-    Client(Client, ResponseHead),
+    Server(ClientCodec, RequestHead),
+    Client(BackendCodec, ResponseHead),
 }
 
 impl Codec {
     pub fn server() -> Codec {
-        Codec::Server(Server::default(), RequestHead::default())
+        Codec::Server(ClientCodec::default(), RequestHead::default())
     }
 
     /// One that has sent a GET, a HEAD, or a GET that asks for a WebSocket.
@@ -91,7 +91,7 @@ impl Codec {
     }
 
     fn asking(method: Method, upgrade: bool, strict: bool) -> Codec {
-        let mut client = Client::new(strict);
+        let mut client = BackendCodec::new(strict);
         let persistence = if upgrade { Persistence::Upgrade } else { Persistence::Keep };
         client.encode_head(&RequestHead { method, ..Default::default() }, persistence, &mut Vec::new());
         Codec::Client(client, ResponseHead::default())

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::draft::{Draft, Loading};
+use super::super::builder::{Draft, Loading};
 use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{

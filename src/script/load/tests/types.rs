@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mlua::Lua;
 
-use super::super::keys::Keys;
+use super::super::schema::Keys;
 use super::super::{TYPES, listen, pool, settings};
 
 /// The `---@field`s of a class; positions are left out.

@@ -1,0 +1,143 @@
+//! How often each end came about, for reports: one counters a worker, written by it alone and read by anybody at any
+//! time. Besides the ends of requests it counts connections that rsp closed without there being a request.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::end::End;
+
+/// Why a connection without a request was closed by us, where that is not simply its idle time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ConnectionEnd {
+    /// No byte of a first request came in time.
+    Silent,
+    /// It went on sending after its last answer.
+    Lingered,
+    /// Its address has `max_connections_per_client` already.
+    TooMany,
+    /// Its address has had `new_connections_per_client` already.
+    TooOften,
+    /// The PROXY protocol was not kept to.
+    Proxy,
+    /// The kernel had no descriptor for it; it waits in the queue and may yet be served.
+    AcceptFailed,
+}
+
+impl ConnectionEnd {
+    pub const ALL: [ConnectionEnd; 6] = [
+        ConnectionEnd::Silent,
+        ConnectionEnd::Lingered,
+        ConnectionEnd::TooMany,
+        ConnectionEnd::TooOften,
+        ConnectionEnd::Proxy,
+        ConnectionEnd::AcceptFailed,
+    ];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            ConnectionEnd::Silent => "client-silent",
+            ConnectionEnd::Lingered => "client-lingered",
+            ConnectionEnd::TooMany => "client-too-many",
+            ConnectionEnd::TooOften => "client-too-often",
+            ConnectionEnd::Proxy => "proxy-refused",
+            ConnectionEnd::AcceptFailed => "accept-failed",
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Counters {
+    ends: [AtomicU64; End::ALL.len()],
+    connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
+}
+
+impl Counters {
+    pub fn ended(&self, end: End) {
+        add_one(&self.ends[end as usize]);
+    }
+
+    pub fn connection_ended(&self, end: ConnectionEnd) {
+        add_one(&self.connection_ends[end as usize]);
+    }
+
+    /// The sums over several workers.
+    pub fn total<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
+        let sum = Counters::default();
+        for counters in counters {
+            add(&sum.ends, &counters.ends);
+            add(&sum.connection_ends, &counters.connection_ends);
+        }
+        sum
+    }
+
+    /// How often this end came about.
+    pub fn of(&self, end: End) -> u64 {
+        read(&self.ends[end as usize])
+    }
+
+    /// Every reason with its count, those that never came about included.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let ends = End::ALL.iter().map(|end| (end.text(), read(&self.ends[*end as usize])));
+        let connection_ends =
+            ConnectionEnd::ALL.iter().map(|p| (p.text(), read(&self.connection_ends[*p as usize])));
+        ends.chain(connection_ends)
+    }
+
+    /// What did not go well, as one phrase: `2 client-cut-request, 1 server-closed`. Empty if all did.
+    pub fn troubles(&self) -> String {
+        let normal = [End::Complete, End::Answered].map(End::text);
+        let told = self.all().filter(|(word, count)| *count > 0 && !normal.contains(word));
+        told.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn add(sums: &[AtomicU64], counts: &[AtomicU64]) {
+    for (sum, count) in sums.iter().zip(counts) {
+        sum.store(read(sum) + read(count), Ordering::Relaxed);
+    }
+}
+
+/// There is one writer, so nothing is lost without an atomic addition.
+fn add_one(count: &AtomicU64) {
+    count.store(read(count) + 1, Ordering::Relaxed);
+}
+
+fn read(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_well_is_counted_and_only_the_rest_is_a_trouble() {
+        let counters = Counters::default();
+        for end in [End::Complete, End::Complete, End::Answered] {
+            counters.ended(end);
+        }
+        assert_eq!(counters.troubles(), "");
+        counters.ended(End::ServerClosed);
+        counters.ended(End::ClientCutRequest);
+        counters.ended(End::ClientCutRequest);
+        counters.connection_ended(ConnectionEnd::TooMany);
+        assert_eq!(counters.troubles(), "2 client-cut-request, 1 server-closed, 1 client-too-many");
+        assert_eq!((counters.of(End::ClientCutRequest), counters.of(End::Stopped)), (2, 0));
+        assert!(counters.all().any(|count| count == ("complete", 2)));
+    }
+
+    #[test]
+    fn several_tallies_are_added_up() {
+        let counters = [Counters::default(), Counters::default()];
+        counters.iter().for_each(|counters| counters.ended(End::ServerClosed));
+        counters[1].connection_ended(ConnectionEnd::Silent);
+        assert_eq!(Counters::total(&counters).troubles(), "2 server-closed, 1 client-silent");
+    }
+
+    #[test]
+    fn every_parting_has_its_place() {
+        for (i, end) in ConnectionEnd::ALL.iter().enumerate() {
+            assert_eq!(*end as usize, i);
+        }
+    }
+}

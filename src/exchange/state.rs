@@ -1,0 +1,408 @@
+//! The exchange: two halves apart, joined by what happens between them.
+//!
+//! ```text
+//!   request:   Body ──────────► Done                (a switch to a tunnel opens it again)
+//!   response:  Waiting ─► Body ─► Done
+//!                 │         └───► Cut              (the rest will never come)
+//!                 └ interim heads pass, the state stays
+//! ```
+//!
+//! The worker moves the bytes and tells the exchange what came; the exchange says what that means: pass it on,
+//! answer, try again, deliver what came and end, cut. It is over when the response is done and written, and the
+//! request's body has gone on to the server: one that answers early still gets all of it (RFC 9112 section 9.3).
+
+use std::net::SocketAddr;
+
+use super::end::Phase;
+use super::failure::Failure;
+use super::id::Id;
+use super::record::{End, NEVER, Times};
+use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RequestHalf {
+    /// Its body is on the way (or, in a tunnel, the client's bytes).
+    Body,
+    #[default]
+    Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ResponseHalf {
+    /// No final response head yet.
+    #[default]
+    Waiting,
+    Body,
+    /// All of it is in the client's output.
+    Done,
+    /// What came of it is in the client's output; the server will send no more.
+    Cut,
+}
+
+/// What a response head is to the exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResponseStep {
+    /// A 1xx; another head follows. An HTTP/1.0 client must not see it.
+    Interim {
+        pass: bool,
+    },
+    /// 101: from here on it is a tunnel.
+    Switch,
+    Final,
+}
+
+/// Interim responses one request may get; more look like a server gone wild.
+const MAX_INTERIM: u8 = 100;
+
+#[derive(Default)]
+pub struct Exchange {
+    pub head: RequestHead,
+    pub id: Id,
+    /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// Over which the client asks.
+    pub scheme: Scheme,
+    pub request: RequestHalf,
+    pub response: ResponseHalf,
+    /// Both directions are bytes until each side closes.
+    pub tunnel: bool,
+    /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
+    pub own_host: bool,
+    /// The connection to the server had carried a request before.
+    pub reused: bool,
+    /// The try on a fresh connection was used up.
+    pub(super) retried: bool,
+    /// New connections that closed without a response and were followed by another server.
+    pub(super) closed: u8,
+    /// Body bytes were taken from the client: they cannot be sent a second time.
+    pub body_taken: bool,
+    /// When the server asked for the body that the client holds back.
+    pub asked_for_body: Option<u64>,
+    /// Bytes of a final response are in the client's output or further.
+    pub begun: bool,
+    /// The client's connection closes after this.
+    pub close_client: bool,
+    /// What is left of the request's body when the response is done goes nowhere.
+    pub ends_with_response: bool,
+    interim: u8,
+    pub status: u16,
+    /// How it ends, once that is not simply complete.
+    pub end: End,
+    /// How far it had come by then.
+    pub phase: Phase,
+    /// What went wrong, where anything did.
+    pub failure: Option<Failure>,
+    pub times: Times,
+    pub sent: u64,
+    pub received: u64,
+    pub retries: u8,
+}
+
+impl Exchange {
+    #[cfg(test)]
+    fn new(head: RequestHead, whole: bool, start: u64) -> Exchange {
+        let mut exchange = Exchange { head, ..Exchange::default() };
+        exchange.begin(whole, start);
+        exchange
+    }
+
+    /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the
+    /// place of an exchange that ended can be used again.
+    pub fn begin(&mut self, whole: bool, start: u64) {
+        // Every field by its name: one that is added later must be thought of here.
+        let Exchange {
+            head: _,
+            id,
+            client,
+            scheme,
+            request,
+            response,
+            tunnel,
+            own_host,
+            reused,
+            retried,
+            closed,
+            body_taken,
+            asked_for_body,
+            begun,
+            close_client,
+            ends_with_response,
+            interim,
+            status,
+            end,
+            phase,
+            failure,
+            times,
+            sent,
+            received,
+            retries,
+        } = self;
+        id.clear();
+        (*client, *scheme) = (None, Scheme::default());
+        *request = if whole { RequestHalf::Done } else { RequestHalf::Body };
+        *response = ResponseHalf::Waiting;
+        *times = Times { start, ..Times::default() };
+        (*end, *phase, *failure) = (End::default(), Phase::default(), None);
+        (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
+        (*asked_for_body, *begun, *close_client, *ends_with_response) = (None, false, false, false);
+        (*interim, *closed, *status, *retries) = (0, 0, 0, 0);
+        (*sent, *received) = (0, 0);
+    }
+
+    /// What to make of a response head that arrived.
+    pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
+        if head.status == 101 {
+            // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
+            if self.request == RequestHalf::Body || !self.head.asked_for(head) {
+                return Err(Failure::of_response(Fault::Status));
+            }
+            self.tunnel = true;
+            self.request = RequestHalf::Body;
+            self.response_begins(101);
+            return Ok(ResponseStep::Switch);
+        }
+        if head.is_interim() {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(Failure::TooManyInterim);
+            }
+            return Ok(ResponseStep::Interim { pass: self.head.version != Version::Http10 });
+        }
+        self.response_begins(head.status);
+        if self.request == RequestHalf::Body && self.ends_request(head) {
+            self.end_with_response();
+        }
+        Ok(ResponseStep::Final)
+    }
+
+    /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
+    /// or the client holds the body back and would have to send it for nothing.
+    #[cold]
+    fn ends_request(&self, head: &ResponseHead) -> bool {
+        !head.keep_alive || self.asked_for_body.is_none() && self.expects_continue()
+    }
+
+    /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
+    #[cold]
+    pub fn end_with_response(&mut self) {
+        (self.ends_with_response, self.close_client) = (true, true);
+    }
+
+    /// The response is on its way and ends the request's body wherever that has come to: nobody waits for the rest.
+    pub fn is_answered_for_good(&self) -> bool {
+        self.ends_with_response && self.response != ResponseHalf::Waiting
+    }
+
+    /// No byte of any response came but empty lines, which are none of it.
+    pub fn is_unanswered(&self) -> bool {
+        self.response == ResponseHalf::Waiting && self.interim == 0
+    }
+
+    fn response_begins(&mut self, status: u16) {
+        self.response = ResponseHalf::Body;
+        self.status = status;
+    }
+
+    /// What the response tells the client about its connection.
+    pub fn persistence(&self, draining: bool) -> Persistence {
+        if self.close_client || draining || !self.head.keep_alive {
+            Persistence::Close
+        } else if self.head.version == Version::Http10 {
+            Persistence::KeepExplicit
+        } else {
+            Persistence::Keep
+        }
+    }
+
+    /// The rest of the response will never come. What came goes to the client, whose connection then ends.
+    pub fn cut_response(&mut self) {
+        if self.response != ResponseHalf::Done {
+            self.response = ResponseHalf::Cut;
+        }
+        self.end_with_response();
+    }
+
+    /// Gives the request the name of the server it goes to now, where the client named none.
+    pub fn name_host(&mut self, server: &str) {
+        self.own_host = true;
+        self.head.fields.remove(b"Host");
+        self.head.fields.prepend(b"Host", server.as_bytes());
+    }
+
+    /// The request's trailers end here, so nothing announces them to the server.
+    pub fn keep_trailers(&mut self) {
+        if self.head.fields.has(Name::Trailer) {
+            self.head.fields.remove_where(|tag, _| tag == Name::Trailer);
+        }
+    }
+
+    /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
+    /// of that has come, the server is the one everybody waits for.
+    pub fn awaits_leave(&self) -> bool {
+        self.request == RequestHalf::Body
+            && self.response == ResponseHalf::Waiting
+            && self.asked_for_body.is_none()
+            && !self.body_taken
+            && self.expects_continue()
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer
+    /// that tells it) is a consequence and does not replace it.
+    pub fn ends(&mut self, failure: Failure, phase: Phase) {
+        if self.end.is_normal() {
+            (self.end, self.phase, self.failure) = (failure.end(), phase, Some(failure));
+        }
+    }
+
+    /// The status for the log, which is never none: where nobody was answered, the end has one.
+    pub fn logged_status(&self) -> u16 {
+        if self.status == 0 { self.end.unanswered() } else { self.status }
+    }
+
+    /// Nothing more will be read from the server nor sent to it.
+    pub fn is_over(&self) -> bool {
+        match self.response {
+            ResponseHalf::Done => self.request == RequestHalf::Done || self.ends_with_response,
+            ResponseHalf::Cut => true,
+            ResponseHalf::Waiting | ResponseHalf::Body => false,
+        }
+    }
+
+    /// Microseconds from the start, as the record counts them.
+    pub fn elapsed(&self, now: u64) -> u32 {
+        now.saturating_sub(self.times.start).min(NEVER as u64 - 1) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::retry::Next;
+    use super::*;
+    use crate::http::Method;
+
+    fn exchange(method: Method) -> Exchange {
+        Exchange::new(RequestHead { method, keep_alive: true, ..RequestHead::default() }, true, 0)
+    }
+
+    #[test]
+    fn a_connect_failure_goes_to_another_server_whatever_the_method() {
+        let refused = Failure::of_connect(&std::io::ErrorKind::ConnectionRefused.into());
+        for method in [Method::Get, Method::Post] {
+            assert_eq!(exchange(method).failed(refused, false), Next::Another);
+            assert_eq!(exchange(method).failed(Failure::ConnectTimeout, false), Next::Another);
+        }
+    }
+
+    #[test]
+    fn a_reused_connection_that_died_is_tried_once_on_a_fresh_one_if_that_is_safe() {
+        let closed = Failure::ServerClosed;
+        let reused = |method| Exchange { reused: true, ..exchange(method) };
+        let mut get = reused(Method::Get);
+        assert_eq!(get.failed(closed, true), Next::Fresh);
+        assert_ne!(get.failed(closed, true), Next::Fresh, "only once");
+        assert_eq!(reused(Method::Post).failed(closed, true), Next::Answer);
+        assert_eq!(reused(Method::Post).failed(closed, false), Next::Fresh, "nothing was written");
+        let mut put = reused(Method::Put);
+        put.body_taken = true;
+        assert_eq!(put.failed(closed, true), Next::Answer, "the body is gone");
+        let mut late = reused(Method::Get);
+        late.times.first_byte = 5;
+        assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
+        assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+    }
+
+    #[test]
+    fn a_new_connection_that_closed_is_followed_by_two_other_servers_if_the_request_has_no_body() {
+        let closed = Failure::ServerClosed;
+        let mut get = exchange(Method::Get);
+        assert_eq!(get.failed(closed, true), Next::Another);
+        assert_eq!(get.failed(closed, true), Next::Another);
+        assert_eq!(get.failed(closed, true), Next::Answer, "two others at most");
+        assert_eq!(exchange(Method::Post).failed(closed, true), Next::Answer);
+        assert_eq!(exchange(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        let head = RequestHead { method: Method::Put, ..RequestHead::default() };
+        assert_eq!(
+            Exchange::new(head, false, 0).failed(closed, true),
+            Next::Answer,
+            "its body is on the way"
+        );
+        let mut begun = exchange(Method::Get);
+        begun.times.first_byte = 5;
+        assert_eq!(begun.failed(closed, true), Next::Answer, "it had begun to respond");
+    }
+
+    #[test]
+    fn once_a_response_began_what_came_of_it_is_delivered_and_before_that_a_failure_is_an_answer() {
+        let mut x = exchange(Method::Get);
+        assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
+        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+        x.begun = true;
+        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Deliver);
+        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+    }
+
+    #[test]
+    fn a_response_before_the_requests_end_leaves_the_body_on_its_way_unless_the_connection_is_to_close() {
+        let early = |keep_alive, expect: &[u8]| {
+            let mut head = RequestHead { keep_alive: true, ..RequestHead::default() };
+            head.fields.append(b"Expect", expect);
+            let mut x = Exchange::new(head, false, 0);
+            let response = ResponseHead { status: 200, keep_alive, ..ResponseHead::default() };
+            assert_eq!(x.response_head(&response), Ok(ResponseStep::Final));
+            x.response = ResponseHalf::Done;
+            (x.is_over(), x.close_client)
+        };
+        assert_eq!(early(true, b""), (false, false));
+        assert_eq!(early(false, b""), (true, true));
+        assert_eq!(early(true, b"100-continue"), (true, true));
+    }
+
+    #[test]
+    fn a_101_counts_only_for_what_was_asked_and_once_the_request_is_whole() {
+        let asking = |protocol: &str, request| {
+            let mut x = exchange(Method::Post);
+            x.head.upgrade = true;
+            x.head.fields.append(b"Upgrade", protocol.as_bytes());
+            x.request = request;
+            x
+        };
+        let switch = |protocol: &str| {
+            let mut head = ResponseHead { status: 101, upgrade: true, ..ResponseHead::default() };
+            head.fields.append(b"Upgrade", protocol.as_bytes());
+            head
+        };
+        let refused = Err(Failure::of_response(Fault::Status));
+        for (asked, given, request, step) in [
+            ("tcp", "TCP", RequestHalf::Done, Ok(ResponseStep::Switch)),
+            ("tcp", "tcp", RequestHalf::Body, refused),
+            ("tcp", "websocket", RequestHalf::Done, refused),
+            ("websocket", "tcp", RequestHalf::Done, refused),
+        ] {
+            let mut x = asking(asked, request);
+            assert_eq!(x.response_head(&switch(given)), step, "{asked} {given} {request:?}");
+            assert_eq!(x.tunnel, step.is_ok());
+        }
+        let mut unasked = asking("tcp", RequestHalf::Done);
+        unasked.head.upgrade = false;
+        assert_eq!(unasked.response_head(&switch("tcp")), refused);
+    }
+
+    #[test]
+    fn interim_heads_pass_but_not_to_http_10_and_not_without_bound() {
+        let head = ResponseHead { status: 103, ..ResponseHead::default() };
+        let mut x = exchange(Method::Get);
+        for _ in 0..MAX_INTERIM {
+            assert_eq!(x.response_head(&head), Ok(ResponseStep::Interim { pass: true }));
+        }
+        assert_eq!(x.response_head(&head), Err(Failure::TooManyInterim));
+        let mut old = exchange(Method::Get);
+        old.head.version = Version::Http10;
+        assert_eq!(old.response_head(&head), Ok(ResponseStep::Interim { pass: false }));
+        assert_eq!(old.persistence(false), Persistence::KeepExplicit);
+        assert_eq!(old.persistence(true), Persistence::Close);
+    }
+}

@@ -1,0 +1,190 @@
+//! The codec that faces a client: decodes requests, encodes responses.
+
+use super::decoder_state::DecoderState;
+use super::encode::{self, After, Length, Writing};
+use super::frame::Frame;
+use super::grammar::TOKEN;
+use super::lenient::Leniency;
+use super::{HeadLimits, body, fault, framing, head, head_end};
+use crate::http::{
+    Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink, Version,
+};
+
+#[derive(Default)]
+pub struct ClientCodec {
+    reading: DecoderState,
+    writing: Writing,
+}
+
+/// What must be known of a request to frame its response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RequestFacts {
+    pub version: Version,
+    pub is_head: bool,
+    pub is_connect: bool,
+}
+
+impl RequestFacts {
+    pub fn of(head: &RequestHead) -> RequestFacts {
+        RequestFacts {
+            version: head.version,
+            is_head: head.method == Method::Head,
+            is_connect: head.method == Method::Connect,
+        }
+    }
+}
+
+impl ClientCodec {
+    /// What `input` begins with, or `None` while that takes more bytes (or more `limit`) to say. `eof`: `input` is
+    /// all there will be. `limit`: how many body bytes may be reported now.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault> {
+        match self.reading {
+            DecoderState::Head { scanned, begun } => {
+                self.decode_head((scanned, begun), input, eof, limits, head)
+            }
+            _ => self.reading.step_body(input, eof, limit, trailers, &mut Leniency::none()),
+        }
+    }
+
+    fn decode_head(
+        &mut self,
+        (mut scanned, begun): (u32, bool),
+        input: &[u8],
+        eof: bool,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+    ) -> Result<Option<Decoded>, Fault> {
+        // What cannot become a request (a TLS hello, say) is not waited for.
+        if input.first().is_some_and(|first| !TOKEN.has(*first) && !matches!(first, b'\r' | b'\n')) {
+            return Err(fault::of_no_request(input));
+        }
+        // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
+        if scanned == 0
+            && let Ok(Some(len)) = head::request(&input[..input.len().min(limits.bytes)], limits.fields, head)
+        {
+            return Ok(Some(self.reading.take_head(len, head.framing)));
+        }
+        let seen = &input[..input.len().min(limits.bytes)];
+        head::check_request_line(seen, scanned as usize, head)?;
+        let end =
+            head_end::section_end(input, &mut scanned, limits.bytes).map_err(|fault| sharpen(fault, seen))?;
+        match end {
+            None if eof && !input.is_empty() => Err(Fault::CutHead),
+            None => {
+                self.reading = DecoderState::Head { scanned, begun };
+                Ok(None)
+            }
+            // RFC 9112 section 2.2: an empty line before a request is forgiven, once.
+            Some(2) if begun => Err(Fault::StartLine),
+            Some(2) => {
+                self.reading = DecoderState::Head { scanned: 0, begun: true };
+                Ok(body::nothing(2))
+            }
+            Some(len) => {
+                head::whole_request(&input[..len], limits.fields, head)?;
+                Ok(Some(self.reading.take_head(len, head.framing)))
+            }
+        }
+    }
+
+    /// Between messages, with nothing of a next head seen yet.
+    pub fn is_between_messages(&self) -> bool {
+        matches!(self.reading, DecoderState::Head { scanned: 0, .. })
+    }
+
+    /// Writes the head of the final response and decides how its body is framed towards the client. A response
+    /// that only the close can end closes.
+    pub fn encode_head(
+        &mut self,
+        request: RequestFacts,
+        head: &ResponseHead,
+        persistence: Persistence,
+        out: &mut impl Sink,
+    ) -> (Framing, Persistence) {
+        let framing = framing_to_client(request, head);
+        let persistence = if framing == Framing::UntilClose { Persistence::Close } else { persistence };
+        encode::response_head(head, length_to_client(request, head, framing), persistence, out);
+        self.writing = Writing::start(framing, head.nominates);
+        (framing, persistence)
+    }
+
+    /// Writes a 1xx other than 101; the final head is still to come.
+    pub fn encode_interim(&mut self, head: &ResponseHead, out: &mut impl Sink) {
+        encode::response_head(head, Length::Unsaid, Persistence::Keep, out);
+    }
+
+    /// Writes the 101. From here on both directions are a tunnel.
+    pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
+        encode::response_head(head, Length::Unsaid, Persistence::Upgrade, out);
+        self.reading = DecoderState::TUNNEL;
+        self.writing = Writing::Framed(Framing::Tunnel);
+    }
+
+    /// What stands around the next `len` body bytes.
+    pub fn frame_body(&mut self, len: usize) -> Frame {
+        self.writing.frame(len)
+    }
+
+    /// Whether a connection that ends now shows the client that its response is cut: by a length that is not
+    /// reached or a missing last chunk. Otherwise the end would be taken for the body's.
+    pub fn shows_cut(&self) -> bool {
+        !matches!(self.writing, Writing::Framed(Framing::UntilClose | Framing::Tunnel))
+    }
+
+    /// Ends the response's body. Trailers go on only in chunked framing.
+    pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        self.writing.end(trailers, out)
+    }
+
+    /// Bytes still to come of a body whose length is known: they may go past `decode`, if nothing looks at them.
+    pub fn known_rest(&self) -> u64 {
+        self.reading.known_rest()
+    }
+
+    /// Counts body bytes that went past `decode`; true if they were the last.
+    pub fn pass(&mut self, n: u64) -> bool {
+        self.reading.pass(n)
+    }
+
+    pub fn next_message(&mut self) {
+        *self = ClientCodec::default();
+    }
+}
+
+/// A head that outgrew its limit in its first line is one whose target is too long.
+fn sharpen(fault: Fault, seen: &[u8]) -> Fault {
+    let is_one_line = || memchr::memchr(b'\n', seen).is_none();
+    if fault == Fault::HeadTooLarge && is_one_line() { Fault::TargetTooLong } else { fault }
+}
+
+/// How a response is framed for this client, whatever way it came.
+fn framing_to_client(request: RequestFacts, head: &ResponseHead) -> Framing {
+    match (head.framing, request.version) {
+        _ if request.is_head || framing::is_bodiless(head.status) => Framing::None,
+        // RFC 9112 section 6.3: whatever follows is a tunnel's to the client, so it has no framing and an end.
+        _ if request.is_connect && head.status < 300 => Framing::UntilClose,
+        (Framing::Exact(n), _) => Framing::Exact(n),
+        (Framing::None, _) => Framing::Exact(0),
+        (Framing::Chunked | Framing::UntilClose | Framing::Tunnel, Version::Http11) => Framing::Chunked,
+        (Framing::Chunked | Framing::UntilClose | Framing::Tunnel, Version::Http10) => Framing::UntilClose,
+    }
+}
+
+/// Answers to HEAD and 304s may tell the length of what they leave out; 1xx and 204 may not.
+fn length_to_client(request: RequestFacts, head: &ResponseHead, framing: Framing) -> Length {
+    match (head.status, head.framing) {
+        (100..=199 | 204, _) => Length::Unsaid,
+        (304, _) => Length::AsItCame,
+        (_, Framing::Exact(n)) if request.is_head => Length::Exact(n),
+        _ if request.is_head => Length::AsItCame,
+        _ => Length::from(framing),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a codec remembers between two calls of `decode`.
+//!
+//! ```text
+//!   Head --whole head--> Body --last byte--> Done --next_message--> Head
+//!     '---no body----------------------------^
+//! ```
+
+use super::body::Body;
+use super::lenient::Leniency;
+use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DecoderState {
+    /// Waiting for a head, `scanned` bytes of which have been looked at. `begun`: something that belongs to it
+    /// came before (an empty line before a request, an interim response).
+    Head {
+        scanned: u32,
+        begun: bool,
+    },
+    Body(Body),
+    /// The message is over; what follows waits.
+    Done,
+}
+
+impl Default for DecoderState {
+    fn default() -> DecoderState {
+        DecoderState::Head { scanned: 0, begun: false }
+    }
+}
+
+impl DecoderState {
+    pub(super) const TUNNEL: DecoderState = DecoderState::Body(Body::Rest);
+
+    /// What comes after a head whose body is framed like this.
+    fn after_head(framing: Framing) -> DecoderState {
+        Body::of(framing).map_or(DecoderState::Done, DecoderState::Body)
+    }
+
+    /// The step of a head of `len` bytes whose body is framed like this.
+    pub(super) fn take_head(&mut self, len: usize, framing: Framing) -> Decoded {
+        *self = DecoderState::after_head(framing);
+        head(len, *self == DecoderState::Done)
+    }
+
+    /// Bytes still to come of a body whose length is known.
+    pub(super) fn known_rest(&self) -> u64 {
+        match self {
+            DecoderState::Body(Body::Exact(left)) => *left,
+            _ => 0,
+        }
+    }
+
+    /// Counts body bytes that went past `decode`; true if they were the last.
+    pub(super) fn pass(&mut self, n: u64) -> bool {
+        if let DecoderState::Body(Body::Exact(left)) = self {
+            debug_assert!(n <= *left, "more passed than there was to come");
+            *left = left.saturating_sub(n);
+            if *left == 0 {
+                *self = DecoderState::Done;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The step of whatever is not a head.
+    pub(super) fn step_body(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        trailers: &mut Fields,
+        leniency: &mut Leniency,
+    ) -> Result<Option<Decoded>, Fault> {
+        let DecoderState::Body(body) = self else { return Ok(None) };
+        let decoded = body.step(input, eof, limit, trailers, leniency)?;
+        if decoded.as_ref().is_some_and(|decoded| decoded.end) {
+            *self = DecoderState::Done;
+        }
+        Ok(decoded)
+    }
+}
+
+pub(super) fn head(consumed: usize, end: bool) -> Decoded {
+    Decoded { stream: StreamId::ONLY, consumed, event: Event::Head, end }
+}

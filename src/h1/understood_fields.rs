@@ -1,0 +1,86 @@
+//! What the fields of one head say that rsp must understand.
+//!
+//! Each field is noted for itself, in their order; what the notes mean together is decided by the tables in
+//! `framing` and `options`.
+
+use super::connection_options::Options;
+use super::framing::Lengths;
+use super::target;
+use crate::http::{Fault, Field, Fields, Name, Names, OwnLines, Span, Version};
+
+const NOTED: Names =
+    Names::of(&[Name::ContentLength, Name::TransferEncoding, Name::Connection, Name::Upgrade, Name::Host]);
+
+#[derive(Default)]
+pub(super) struct UnderstoodFields {
+    pub(super) lengths: Lengths,
+    pub(super) options: Options,
+    hosts: usize,
+    /// Where the last Connection line stands, and whether it or the length are not as in `OwnLines`.
+    connection: Span,
+    unusual: bool,
+    /// The first field that has no reading at all.
+    fault: Option<Fault>,
+}
+
+impl UnderstoodFields {
+    pub(super) fn of(fields: &Fields) -> UnderstoodFields {
+        let mut notes = UnderstoodFields::default();
+        for field in fields.list().iter().filter(|field| NOTED.has(field.tag)) {
+            notes.note(field, fields.text(field.value));
+        }
+        notes
+    }
+
+    #[inline(never)]
+    fn note(&mut self, field: &Field, value: &[u8]) {
+        match field.tag {
+            Name::ContentLength => self.note_content_length(value),
+            Name::TransferEncoding => {
+                self.unusual = true;
+                self.lengths.note_transfer_encoding(value);
+            }
+            Name::Connection => {
+                self.unusual |= !self.connection.is_empty();
+                self.connection = Span { start: field.name.start, end: field.value.end + 2 };
+                self.options.note_connection(value);
+            }
+            Name::Upgrade => self.options.note_upgrade(value),
+            Name::Host => self.note_host(value),
+            _ => {}
+        }
+    }
+
+    fn note_content_length(&mut self, value: &[u8]) {
+        // So long a one is not told from none.
+        self.unusual |= matches!(value, [b'0', _, ..]) || value.len() > 9;
+        if let Err(fault) = self.lengths.note_content_length(value) {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    /// A malformed Host counts as too many of them, so that one check judges all.
+    fn note_host(&mut self, value: &[u8]) {
+        self.hosts += if target::is_authority(value) { 1 } else { 2 };
+    }
+
+    pub(super) fn own_lines(&self) -> OwnLines {
+        match self.unusual {
+            false => OwnLines::usual(self.connection, self.lengths.length()),
+            true => OwnLines::default(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.fault.map_or(Ok(()), Err)?;
+        self.options.check()
+    }
+
+    /// RFC 9112 section 3.2: one Host in 1.1, at most one in 1.0.
+    pub(super) fn check_host(&self, version: Version) -> Result<(), Fault> {
+        match (version, self.hosts) {
+            (_, 1) | (Version::Http10, 0) => Ok(()),
+            _ => Err(Fault::Host),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The edges of a call: its bottom below `lua_pcall`, the hook that watches what it spends, the text of an error
+//! that is no text, and the `setmetatable` that lets no script run outside of a call.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use mlua::ffi;
+
+use super::call_state::{Cell, cell_of, guard, push_position, refuse};
+use super::objects::{push_own, push_request};
+use super::servers::push_servers;
+use super::stack::{push_text, registry};
+use super::watchdog::{heard, take_over, watch_closely};
+use super::{Job, State};
+use crate::script::budget;
+use crate::script::request::Kind;
+
+// SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
+// function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
+// LUA_MINSTACK free slots.
+
+/// The bottom of every call: pushes the function and its arguments, and calls it.
+pub(super) unsafe extern "C-unwind" fn enter(state: State) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        let cell = cell_of(state);
+        registry(state, (*cell).function);
+        push_request(state, cell);
+        let (arguments, results) = match (*cell).job {
+            Job::Request => (1, 3), // which is called without this detour
+            Job::Response => {
+                push_own(state, cell, Kind::Response);
+                (2, 0)
+            }
+            Job::Balance => {
+                push_servers(state, cell);
+                (2, 1)
+            }
+        };
+        ffi::lua_callk(state, arguments, results, 0, None);
+        results
+    }
+}
+
+/// The text of an error value that is not a string.
+pub(super) unsafe extern "C-unwind" fn describe(state: State) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        match ffi::lua_type(state, 1) {
+            ffi::LUA_TTABLE if ffi::luaL_getmetafield(state, 1, c"__tostring".as_ptr()) == ffi::LUA_TNIL => {
+                push_text(state, b"error object is a table without __tostring");
+            }
+            _ => {
+                ffi::luaL_tolstring(state, 1, std::ptr::null_mut());
+            }
+        }
+        1
+    }
+}
+
+/// Lua's `setmetatable`, without finalizers: Lua runs those with hooks switched off, outside of any budget.
+pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        let new = ffi::lua_type(state, 2);
+        if new != ffi::LUA_TNIL && new != ffi::LUA_TTABLE {
+            ffi::luaL_argerror(state, 2, c"nil or table expected".as_ptr());
+        }
+        if ffi::luaL_getmetafield(state, 1, c"__metatable".as_ptr()) != ffi::LUA_TNIL {
+            refuse(state, "cannot change a protected metatable");
+        }
+        ffi::lua_settop(state, 2);
+        if new == ffi::LUA_TTABLE {
+            ffi::lua_pushstring(state, c"__gc".as_ptr());
+            if ffi::lua_rawget(state, 2) != ffi::LUA_TNIL {
+                refuse(state, "__gc: finalizers are not available");
+            }
+            ffi::lua_settop(state, 2);
+        }
+        ffi::lua_setmetatable(state, 1);
+        1
+    }
+}
+
+/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner, where `alarm` has set it; after every single one
+/// once the budget is spent, so that no `pcall` gets anywhere.
+pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
+    // SAFETY: see above.
+    unsafe {
+        let cell = cell_of(state);
+        heard();
+        if !(*cell).budget.is_spent(cpu_time) {
+            if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
+                // Signals made it look sooner; or a coroutine that was stopped in an earlier call lived on.
+                watch_closely(state);
+            }
+            return;
+        }
+        note_spent(state, cell);
+        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
+        push_position(state, at);
+        push_text(state, (*cell).message.as_bytes());
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state);
+    }
+}
+
+/// From here on every instruction is one too many; the cell's message says why.
+pub(super) unsafe fn note_spent(state: State, cell: *mut Cell) {
+    // SAFETY: see above; setting a hook cannot raise.
+    unsafe {
+        take_over();
+        for thread in [state, (*cell).main] {
+            ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, 1);
+        }
+        guard(cell, |cell| {
+            cell.message = cell.budget.text();
+            Ok(())
+        });
+    }
+}
+
+/// What this thread has spent since it began.
+pub(super) fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours. The clock exists on every Linux; failing leaves zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

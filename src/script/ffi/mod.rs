@@ -1,0 +1,229 @@
+//! The per-request call into Lua, through its C interface: the only folder of the script floor with `unsafe`.
+//!
+//! ```text
+//! Machine::call ── lua_pcall ──► enter ──► the script's function ──► index, newindex, pairs, respond …
+//!      ▲ results or error      (on_request is called without it)        (ask request.rs, answer.rs)
+//! ```
+//!
+//! Lua raises with `longjmp`, which runs no destructors. So everything that can raise runs below `lua_pcall`, in
+//! frames that own nothing (only `Copy` data); what must be owned, texts above all, lives in the `Cell`. Safe
+//! code that is called from there is fenced by `guard`.
+
+mod answers;
+mod call_state;
+mod calls;
+mod coroutines;
+mod fields;
+mod headers;
+mod library;
+mod objects;
+mod results;
+mod servers;
+mod stack;
+mod string_cache;
+mod watchdog;
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use mlua::{Function, Lua, ffi};
+
+use super::budget;
+use super::directory::Directory;
+use super::request::{Kind, Subject};
+use crate::config::PoolId;
+use answers::{redirect, respond};
+use call_state::{Cell, Object, Owner, ServersOfPool};
+use calls::{enter, set_metatable};
+pub use library::watch;
+use objects::{make_kind, push_object, push_request};
+pub use results::Seen;
+use stack::registry;
+use watchdog::Alarm;
+
+type State = *mut ffi::lua_State;
+
+/// What a script's function is called with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Job {
+    /// `(req)`, three results.
+    Request,
+    /// `(req, res)`, no result.
+    Response,
+    /// `(req, servers)`, one result.
+    Balance,
+}
+
+/// A Lua value kept alive in the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot(c_int);
+
+/// A Lua state prepared for calls.
+pub struct Machine {
+    /// First, so that it is gone before the state: it may still have to undo what it did there.
+    alarm: Alarm,
+    lua: Lua,
+    main: State,
+    cell: *mut Cell,
+}
+
+impl Machine {
+    pub fn new(lua: &Lua) -> mlua::Result<Machine> {
+        let cell = Box::into_raw(Box::new(Cell::new()));
+        lua.set_app_data(Owner(cell));
+        let mut main: State = std::ptr::null_mut();
+        // SAFETY: the closure runs protected and owns nothing. The extra space of the main thread is ours (mlua
+        // does not use it), is as large as a pointer, and is copied into every coroutine made from now on. The
+        // cell lives as long as the state.
+        unsafe {
+            lua.exec_raw::<()>((), |state| {
+                ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
+                main = ffi::lua_tothread(state, -1);
+                ffi::lua_pop(state, 1);
+                (*cell).main = main;
+                *ffi::lua_getextraspace(main).cast::<*mut Cell>() = cell;
+                *ffi::lua_getextraspace(state).cast::<*mut Cell>() = cell;
+                for kind in Kind::ALL {
+                    (*cell).kinds[kind as usize] = make_kind(state, cell, kind);
+                }
+            })?;
+        }
+        Ok(Machine { alarm: Alarm::new(main), lua: lua.clone(), main, cell })
+    }
+
+    /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
+    pub fn functions(&self) -> mlua::Result<[Function; 3]> {
+        // SAFETY: these follow the rules at the top of this file and find the cell in the thread's extra space.
+        unsafe {
+            Ok([
+                self.lua.create_c_function(respond)?,
+                self.lua.create_c_function(redirect)?,
+                self.lua.create_c_function(set_metatable)?,
+            ])
+        }
+    }
+
+    /// Keeps a function for `call`.
+    pub fn keep(&self, function: &Function) -> mlua::Result<Slot> {
+        let mut slot = Slot(0);
+        // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
+        unsafe {
+            self.lua.exec_raw::<()>(function, |state| {
+                slot = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+            })?;
+        }
+        Ok(slot)
+    }
+
+    /// Takes the names of pools and servers and makes the server objects.
+    pub fn set_directory(&mut self, directory: Directory) -> mlua::Result<()> {
+        for pool in (0..directory.pools() as u32).map(PoolId) {
+            let count = directory.servers(pool).len();
+            let cell = self.cell;
+            let mut made =
+                ServersOfPool { objects: Slot(0), identities: vec![std::ptr::null(); count], shown: Slot(0) };
+            let identities = made.identities.as_mut_slice();
+            let slots = (&mut made.objects, &mut made.shown);
+            // SAFETY: the closure runs protected and owns nothing (what it fills is owned outside).
+            unsafe {
+                self.lua.exec_raw::<()>((), |state| {
+                    ffi::lua_createtable(state, count as c_int, 0);
+                    for (i, identity) in identities.iter_mut().enumerate() {
+                        push_object(state, cell, Object { kind: Kind::Server, pool, stamp: i as u64 });
+                        *identity = ffi::lua_touserdata(state, -1);
+                        ffi::lua_rawseti(state, -2, i as i64 + 1);
+                    }
+                    *slots.0 = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+                    ffi::lua_createtable(state, 0, 0);
+                    *slots.1 = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+                })?;
+            }
+            self.cell().servers.push(made);
+        }
+        self.cell().directory = directory;
+        Ok(())
+    }
+
+    /// The cell, between calls.
+    fn cell(&mut self) -> &mut Cell {
+        // SAFETY: the cell lives as long as the state, which `self.lua` keeps; only C functions below a call
+        // touch it otherwise, and every call needs `&mut self` (or, in `with_budget`, leaves it alone).
+        unsafe { &mut *self.cell }
+    }
+
+    /// Runs `work` (which calls Lua by way of mlua) with a budget of CPU time.
+    pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
+        // SAFETY: no reference into the cell outlives these statements.
+        unsafe { (*self.cell).budget.begin(limit) };
+        self.alarm.begin();
+        let result = work();
+        self.alarm.end();
+        // SAFETY: as above.
+        unsafe { (*self.cell).budget.end() };
+        result
+    }
+
+    /// As if the system had no timer for the alarm.
+    #[cfg(test)]
+    pub fn stop_timer(&mut self) {
+        self.alarm.stop();
+    }
+
+    /// Calls a script's function about `subject` and hands what it returned to `judge`. An error is the message
+    /// as Lua gave it.
+    pub fn call<R>(
+        &mut self,
+        job: Job,
+        function: Slot,
+        subject: &mut Subject<'_>,
+        judge: impl FnOnce([Seen<'_>; 3], &Directory) -> R,
+    ) -> Result<R, Vec<u8>> {
+        self.begin(job, function, subject);
+        // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
+        // Reading the registry by number, pushing a light userdata and pushing a C function without upvalues
+        // cannot raise; all else runs inside `lua_pcall`.
+        let status = unsafe {
+            let arguments = if job == Job::Request {
+                registry(self.main, function);
+                push_request(self.main, self.cell);
+                1
+            } else {
+                ffi::lua_pushcclosure(self.main, enter, 0);
+                0
+            };
+            ffi::lua_pcall(self.main, arguments, 3, 0)
+        };
+        // SAFETY: the call is over, so the C functions do not run and the cell is not written.
+        let cell = unsafe { &*self.cell };
+        let result = match status {
+            // A script that caught the failure and got to its end has run too long all the same.
+            ffi::LUA_OK if cell.budget.was_spent() => Err(cell.budget.text().into_bytes()),
+            ffi::LUA_OK => Ok(judge(self.seen_all(), &cell.directory)),
+            ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
+            _ => Err(self.error_text()),
+        };
+        let left = if status == ffi::LUA_OK { 3 } else { 1 };
+        // SAFETY: removes what the call left; no value of Lua's is referred to any more.
+        unsafe { ffi::lua_settop(self.main, -left - 1) };
+        self.end();
+        result
+    }
+
+    fn begin(&mut self, job: Job, function: Slot, subject: &mut Subject<'_>) {
+        let cell = self.cell();
+        cell.calls += 2;
+        cell.live = cell.calls;
+        cell.subject = std::ptr::from_mut(subject).cast();
+        (cell.job, cell.function) = (job, function);
+        cell.budget.begin(budget::CALL);
+        self.alarm.begin();
+    }
+
+    fn end(&mut self) {
+        self.alarm.end();
+        let cell = self.cell();
+        cell.live = 0;
+        cell.subject = std::ptr::null_mut();
+        cell.budget.end();
+    }
+}

@@ -1,0 +1,291 @@
+//! Just enough of Lua's grammar to find the line of a key: `rsp.pool {` may open a table of forty lines, and Lua
+//! itself only knows the line of the call. The text is split into tokens (comments and strings are what a plain
+//! search would trip over), then the way of an error (`servers[2].weight`) is walked down the table's entries.
+//! Where the table is not written out at the call, nothing is found and the call's line stands.
+
+use super::error::Step;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Token<'a> {
+    Name(&'a [u8]),
+    /// With its quotes or long brackets.
+    Text(&'a [u8]),
+    Symbol(u8),
+    /// Numbers, and operators of two characters.
+    Other,
+}
+
+/// The tokens of a script, each with its line.
+pub(super) struct Tokens<'a>(Vec<(Token<'a>, usize)>);
+
+impl<'a> Tokens<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Tokens<'a> {
+        let (mut tokens, mut rest, mut line) = (Vec::new(), text, 1);
+        while let Some((token, len)) = next(rest) {
+            tokens.extend(token.map(|token| (token, line)));
+            let (this, after) = rest.split_at(len.clamp(1, rest.len()));
+            line += this.iter().filter(|byte| **byte == b'\n').count();
+            rest = after;
+        }
+        Tokens(tokens)
+    }
+
+    /// The line of the value or key at the end of `path`, in a table that opens on the line of the call (or, when
+    /// none does, in the first one after it).
+    pub(super) fn line_of(&self, call: usize, path: &[Step]) -> Option<usize> {
+        let opens =
+            |(_, (token, line)): &(usize, &(Token, usize))| *token == Token::Symbol(b'{') && *line >= call;
+        let mut tables = self.0.iter().enumerate().filter(opens).peekable();
+        let line = tables.peek()?.1.1;
+        tables.take_while(|(_, (_, at))| *at == line).find_map(|(open, _)| self.walk(open, path))
+    }
+
+    /// The line where a global is set: `name = `.
+    pub(super) fn line_of_global(&self, name: &str) -> Option<usize> {
+        let set = |pair: &&[(Token, usize)]| {
+            pair[0].0 == Token::Name(name.as_bytes()) && pair[1].0 == Token::Symbol(b'=')
+        };
+        self.0.windows(2).find(set).map(|pair| pair[0].1)
+    }
+
+    fn walk(&self, open: usize, path: &[Step]) -> Option<usize> {
+        let (step, below) = path.split_first()?;
+        let (entry, value) =
+            self.entries(open).find(|entry| self.is(entry, step)).map(|entry| (entry.at, entry.value))?;
+        let line = self.0.get(entry)?.1;
+        let deeper = || match self.symbol(value) {
+            Some(b'{') => self.walk(value, below),
+            _ => None,
+        };
+        Some(deeper().unwrap_or(line))
+    }
+
+    fn is(&self, entry: &Entry, step: &Step) -> bool {
+        match (step, entry.item) {
+            (Step::Item(number), item) => item == Some(*number),
+            (Step::Key(name), None) => self.key(entry.at) == Some(name.as_bytes()),
+            (Step::Key(_), Some(_)) => false,
+        }
+    }
+
+    /// `name =` or `["name"] =`.
+    fn key(&self, at: usize) -> Option<&'a [u8]> {
+        match (self.0.get(at)?.0, self.0.get(at + 1)?.0) {
+            (Token::Name(name), _) => Some(name),
+            (Token::Symbol(b'['), Token::Text(text)) => text.get(1..text.len().saturating_sub(1)),
+            _ => None,
+        }
+    }
+
+    /// The entries of the table that opens at `open`.
+    fn entries(&self, open: usize) -> impl Iterator<Item = Entry> {
+        let (mut at, mut items) = (open + 1, 0);
+        std::iter::from_fn(move || {
+            // A closing bracket ends the table, or is one too many: then nobody knows where the table ends.
+            if at >= self.0.len() || matches!(self.symbol(at), Some(b'}' | b')' | b']')) {
+                return None;
+            }
+            let value = self.value_of(at);
+            let item = value.is_none().then(|| {
+                items += 1;
+                items
+            });
+            let entry = Entry { at, value: value.unwrap_or(at), item };
+            at = self.end_of(entry.value);
+            if matches!(self.symbol(at), Some(b',' | b';')) {
+                at += 1;
+            }
+            Some(entry)
+        })
+    }
+
+    /// Where the value begins, if the entry at `at` has a key.
+    fn value_of(&self, at: usize) -> Option<usize> {
+        let equals = match self.0.get(at)?.0 {
+            Token::Name(_) => at + 1,
+            Token::Symbol(b'[') => self.end_of(at + 1) + 1,
+            _ => return None,
+        };
+        (self.symbol(equals) == Some(b'=')).then_some(equals + 1)
+    }
+
+    /// The first token at or after `at` that ends an expression: a separator or closing bracket of its own depth.
+    fn end_of(&self, at: usize) -> usize {
+        let mut depth = 0usize;
+        for (index, (token, _)) in self.0.iter().enumerate().skip(at) {
+            match token {
+                Token::Symbol(b',' | b';' | b'}' | b']' | b')') if depth == 0 => return index,
+                Token::Symbol(b'{' | b'[' | b'(') => depth += 1,
+                Token::Symbol(b'}' | b']' | b')') => depth -= 1,
+                // Blocks of a function written into the table: their commas are not the table's.
+                Token::Name(b"function" | b"if" | b"do" | b"repeat") => depth += 1,
+                Token::Name(b"end" | b"until") => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.0.len()
+    }
+
+    fn symbol(&self, at: usize) -> Option<u8> {
+        match self.0.get(at)?.0 {
+            Token::Symbol(symbol) => Some(symbol),
+            _ => None,
+        }
+    }
+}
+
+struct Entry {
+    /// Its first token.
+    at: usize,
+    /// The first token of its value.
+    value: usize,
+    /// Its number, if it has no key.
+    item: Option<usize>,
+}
+
+/// The token at the start of the text (none for blanks and comments) and its length.
+fn next<'a>(text: &'a [u8]) -> Option<(Option<Token<'a>>, usize)> {
+    let first = *text.first()?;
+    let token = |of: fn(&'a [u8]) -> Token<'a>, len: usize| Some((Some(of(text.get(..len)?)), len));
+    match first {
+        b'-' if text.starts_with(b"--") => Some((None, comment(text))),
+        b'"' | b'\'' => token(Token::Text, short_text(text, first)),
+        b'[' => match long_text(text) {
+            Some(len) => token(Token::Text, len),
+            None => Some((Some(Token::Symbol(first)), 1)),
+        },
+        b'=' | b'~' | b'<' | b'>' if text.get(1) == Some(&b'=') => Some((Some(Token::Other), 2)),
+        _ if first.is_ascii_digit() => {
+            Some((Some(Token::Other), run(text, |byte| is_word(byte) || byte == b'.')))
+        }
+        _ if is_word(first) => token(Token::Name, run(text, is_word)),
+        _ if first.is_ascii_whitespace() => Some((None, 1)),
+        _ => Some((Some(Token::Symbol(first)), 1)),
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    text.iter().position(|byte| !belongs(*byte)).unwrap_or(text.len())
+}
+
+fn comment(text: &[u8]) -> usize {
+    match text.get(2..).and_then(long_text) {
+        Some(len) => len + 2,
+        None => run(text, |byte| byte != b'\n'),
+    }
+}
+
+fn short_text(text: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while at < text.len() && text[at] != quote {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(text.len())
+}
+
+/// The length of `[[ … ]]` or `[==[ … ]==]`, if the text starts with one.
+fn long_text(text: &[u8]) -> Option<usize> {
+    let level = run(text.get(1..)?, |byte| byte == b'=');
+    if text[0] != b'[' || text.get(level + 1) != Some(&b'[') {
+        return None;
+    }
+    let close = [b"]".to_vec(), vec![b'='; level], b"]".to_vec()].concat();
+    let body = text.get(level + 2..)?;
+    let end = body.windows(close.len()).position(|window| window == close);
+    Some(end.map_or(text.len(), |end| level + 2 + end + close.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<Step> {
+        let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.to_owned()), Step::Item);
+        text.split('.').filter(|part| !part.is_empty()).map(step).collect()
+    }
+
+    const SCRIPT: &str = r#"-- name = "no"
+local x = { name = 1 } --[[ a comment
+over lines ]] rsp.pool {
+  name = "web { name = ", -- } weight = 1
+  servers = {
+    "127.0.0.1:83",
+    { "10.0.0.2:8080", name = "app2",
+      weight = 2 },
+    [==[unix:/a]]b]==],
+    last,
+  },
+  balance = function(req, servers)
+    for i, s in ipairs(servers) do if s.name == "a" then via, timeouts = 1, 2 end end
+    repeat local up = servers[1] until up ~= nil
+    return servers[1], 2
+  end,
+  ["quoted"] = 1; [1 + 1] = 2,
+  timeouts = { connect = "3s",
+    response = later { 1, 2 } },
+  elsewhere = defaults,
+}
+rsp.settings { via = "x" } rsp.settings {
+  via = "y", other = 1 }
+rsp.listen
+{ tls = 1 }
+"#;
+
+    #[test]
+    fn the_line_of_a_key_is_found_by_its_way() {
+        let tokens = Tokens::of(SCRIPT.as_bytes());
+        for (call, way, line) in [
+            (3, "name", Some(4)),
+            (3, "servers", Some(5)),
+            (3, "servers.1", Some(6)),
+            (3, "servers.2", Some(7)),
+            (3, "servers.2.weight", Some(8)),
+            (3, "servers.3", Some(9)),
+            (3, "servers.4", Some(10)),
+            (3, "servers.4.weight", Some(10)),
+            (3, "balance", Some(12)),
+            (3, "quoted", Some(17)),
+            (3, "timeouts", Some(18)),
+            (3, "timeouts.connect", Some(18)),
+            (3, "timeouts.response", Some(19)),
+            (3, "elsewhere.health", Some(20)),
+            (3, "via", None),
+            (3, "weight", None),
+            (3, "", None),
+            (22, "via", Some(22)),
+            (22, "other", Some(23)),
+            (24, "tls", Some(25)),
+            (26, "tls", None),
+        ] {
+            assert_eq!(tokens.line_of(call, &path(way)), line, "{way}");
+        }
+    }
+
+    #[test]
+    fn no_text_is_too_broken_to_be_walked() {
+        let keys = path("servers.2.weight");
+        for end in 0..SCRIPT.len() {
+            let tokens = Tokens::of(&SCRIPT.as_bytes()[..end]);
+            for call in 0..27 {
+                tokens.line_of(call, &keys);
+            }
+        }
+        for text in [
+            "{", "{}", "}{", "{]", "{[", "{[=", "{[1]", "{a=", "{a=}", "\"", "'\\", "--[[", "[=", "{;,}",
+            "{)x=1}",
+        ] {
+            Tokens::of(text.as_bytes()).line_of(0, &keys);
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_global_is_found() {
+        let tokens = Tokens::of(b"-- listenPort = 1\nif listenPort == 1 then end\nlistenPort = '8000'\n");
+        assert_eq!(tokens.line_of_global("listenPort"), Some(3));
+        assert_eq!(tokens.line_of_global("backendPort"), None);
+    }
+}

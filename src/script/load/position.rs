@@ -1,0 +1,173 @@
+//! Where in the scripts something stands: the file and line of a call while it runs, and the one line that an
+//! error of Lua becomes. Lua cuts file names to 59 bytes in its messages; here they are made whole again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mlua::{Error, Lua};
+
+use super::super::budget::memory_text;
+use super::super::failure::plainer;
+use super::error::Step;
+use super::key_lines::Tokens;
+
+/// Scripts by the name Lua knows them by.
+pub(super) type Texts = BTreeMap<String, Arc<[u8]>>;
+
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Place {
+    pub file: String,
+    pub line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Chunk names of what comes with rsp: an operator can do nothing about a line in there.
+pub(super) const SHIPPED: &str = "rsp/";
+
+impl Place {
+    /// The line that called the function that runs now. Frames of Rust and of shipped modules are passed over.
+    pub(super) fn of_call(lua: &Lua) -> Option<Place> {
+        let mut shipped = None;
+        for level in 1.. {
+            match lua.inspect_stack(level, frame) {
+                None => break,
+                Some(Some(place)) if place.file.starts_with(SHIPPED) => shipped = shipped.or(Some(place)),
+                Some(Some(place)) => return Some(place),
+                Some(None) => {}
+            }
+        }
+        shipped
+    }
+
+    /// The place of a key in the table that the call got, as near as the text tells.
+    pub(super) fn of_key(&self, texts: &Texts, path: &[Step]) -> Place {
+        let line = texts.get(&self.file).and_then(|text| Tokens::of(text).line_of(self.line, path));
+        Place { file: self.file.clone(), line: line.unwrap_or(self.line) }
+    }
+}
+
+fn frame(debug: &mlua::debug::Debug) -> Option<Place> {
+    let source = debug.source();
+    let file = source.source.as_deref()?.strip_prefix('@')?.to_owned();
+    Some(Place { file, line: debug.current_line()? })
+}
+
+/// An error of Lua as one line `FILE:LINE: message`. `main` stands where the error names no file.
+pub(super) fn one_line(error: &Error, main: &str, texts: &Texts) -> String {
+    let (message, trace) = parts(error);
+    let message = plainer(&lengthen(&flat(message), texts));
+    if texts.keys().any(|file| starts_with_place(&message, file)) {
+        return message;
+    }
+    let known = |line: &str| {
+        let line = lengthen(line.trim(), texts);
+        texts.keys().find_map(|file| starts_with_place(&line, file).then(|| place_of(&line, file)))
+    };
+    let place = trace.lines().find_map(known).unwrap_or_else(|| format!("{main}:1"));
+    format!("{place}: {message}")
+}
+
+/// The message at the root of an error, and the stack where it was raised.
+fn parts(error: &Error) -> (String, String) {
+    match error {
+        Error::CallbackError { cause, traceback } => match parts(cause) {
+            (message, trace) if trace.is_empty() => (message, traceback.clone()),
+            inner => inner,
+        },
+        Error::WithContext { cause, .. } => parts(cause),
+        Error::RuntimeError(text) | Error::SyntaxError { message: text, .. } => {
+            let (message, trace) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
+            (message.to_owned(), trace.to_owned())
+        }
+        // Lua says neither how much was allowed nor where it ran out.
+        Error::MemoryError(_) => (memory_text(), String::new()),
+        other => (other.to_string(), String::new()),
+    }
+}
+
+/// The text on one line.
+pub(super) fn flat(text: String) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_control()).map(str::trim).filter(|part| !part.is_empty()).collect();
+    words.join(" ")
+}
+
+const CUT: usize = 59;
+
+/// Puts the whole file name where Lua wrote `...` and its last 56 bytes.
+fn lengthen(message: &str, texts: &Texts) -> String {
+    for file in texts.keys().filter(|file| file.len() > CUT) {
+        let tail = &file.as_bytes()[file.len() - (CUT - 3)..];
+        let cut = [b"...", tail, b":"].concat();
+        if message.as_bytes().starts_with(&cut) {
+            return format!("{file}:{}", String::from_utf8_lossy(&message.as_bytes()[cut.len()..]));
+        }
+    }
+    message.to_owned()
+}
+
+fn starts_with_place(line: &str, file: &str) -> bool {
+    let rest = line.strip_prefix(file).and_then(|rest| rest.strip_prefix(':'));
+    rest.and_then(|rest| rest.split_once(':')).is_some_and(|(line, _)| line.parse::<usize>().is_ok())
+}
+
+fn place_of(line: &str, file: &str) -> String {
+    let rest = &line[file.len() + 1..];
+    format!("{file}:{}", rest.split(':').next().unwrap_or("1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(names: &[&str]) -> Texts {
+        names.iter().map(|name| ((*name).to_owned(), Arc::from(&b""[..]))).collect()
+    }
+
+    fn run(name: &str, text: &str) -> String {
+        let lua = Lua::new();
+        let chunk = lua.load(text).set_name(format!("@{name}"));
+        one_line(&chunk.exec().unwrap_err(), "main.lua", &texts(&[name]))
+    }
+
+    #[test]
+    fn errors_of_lua_are_one_line_with_file_and_line() {
+        let long = format!("/{}/site.lua", "directory/".repeat(9));
+        for name in ["site.lua", &long] {
+            for (text, message) in [
+                ("x = = 1", "1: unexpected symbol near '='"),
+                ("\nlocal x = nil + 1", "2: attempt to perform arithmetic on a nil value"),
+                ("\n\nerror('a\\nb')", "3: a b"),
+                ("\nerror('no place', 0)", "2: no place"),
+                ("\nlocal function f() error('up', 2) end\nf()", "3: up"),
+            ] {
+                assert_eq!(run(name, text), format!("{name}:{message}"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_no_text_still_has_a_line() {
+        let line = run("site.lua", "\nerror({})");
+        assert!(line.starts_with("site.lua:2: ") || line.starts_with("main.lua:1: "), "{line}");
+        assert_eq!(one_line(&Error::runtime("odd"), "main.lua", &texts(&[])), "main.lua:1: odd");
+    }
+
+    #[test]
+    fn a_call_knows_the_line_it_stands_on() {
+        let lua = Lua::new();
+        let place = lua.create_function(|lua, ()| Ok(Place::of_call(lua).unwrap().to_string())).unwrap();
+        lua.globals().set("place", place).unwrap();
+        let wrap = lua.load("return function() local x = place() return x end").set_name("@rsp/x.lua");
+        lua.globals().set("shipped", wrap.eval::<mlua::Function>().unwrap()).unwrap();
+        for text in ["\nlocal p = place() return p", "\nlocal p = shipped {\n} return p"] {
+            let found: String = lua.load(text).set_name("@site.lua").eval().unwrap();
+            assert_eq!(found, "site.lua:2");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A new client: let in, or not.
+
+use std::net::SocketAddr;
+
+use crate::base::os_error::reason;
+use crate::net::Network;
+use crate::worker::conn::connection::Connection;
+use crate::worker::conn::sides::{Arrival, ClientSide};
+use crate::worker::core::Core;
+
+impl<N: Network> Core<N> {
+    /// Takes a connection that was accepted; says which client it is, if it is let in.
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
+        let peer = self.peer(address);
+        let counted = self.enter(peer)?;
+        self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted))
+    }
+
+    /// A client whose first bytes are there, as far as is known: they are read without waiting for an event.
+    pub fn has_spoken(&mut self, key: u32) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.readable = true;
+            self.queue_client(key);
+        }
+    }
+
+    pub(crate) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
+        let token = self.clients.next_token();
+        if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
+            log::error!("cannot watch a new connection: {}", reason(&error));
+            self.per_client.leaves(&role);
+            return None;
+        }
+        let key = self.clients.insert(Connection::new(stream, role, true, self.tools.now));
+        self.watch_client(key);
+        Some(key)
+    }
+}

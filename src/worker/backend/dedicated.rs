@@ -1,0 +1,110 @@
+//! Connections to servers of pools with `send_proxy`. Their first bytes tell whom they are for, and a server takes
+//! all that follows for that client's: such a connection is never lent to another one. It waits with the client
+//! whose requests it carried, for the next one that is to be announced with the same address, and goes with it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::{PoolId, ServerId};
+use crate::net::{Network, Transport};
+use crate::proxy;
+use crate::worker::conn::connection::OutputSink;
+use crate::worker::core::Core;
+
+/// Connections that wait with one client: one a server it goes to in turns. The oldest one goes for a fifth.
+pub const KEPT: usize = 4;
+
+/// Whose a connection to a server is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dedicated {
+    /// The client's connection.
+    pub owner: u32,
+    /// The client's address as the server was told it.
+    pub announced: Option<SocketAddr>,
+}
+
+/// Idle connections to servers that are one client's alone, by that client's connection. Apart from the clients,
+/// most of which have none.
+pub(crate) type Kept = HashMap<u32, Vec<u32>>;
+
+impl<N: Network> Core<N> {
+    /// Writes the header into a new connection's output, where the pool wants one.
+    #[cold]
+    pub(crate) fn announce_client(&mut self, pair: u32, backend: u32) {
+        let pool = self.backends[backend].role.pool;
+        let Some(version) = self.tools.router.config.pools[pool.0 as usize].send_proxy else { return };
+        let pair = &self.pairs[pair as usize];
+        let client = &self.clients[pair.client];
+        let announced = pair.exchange.client;
+        let addresses = announced.map(|source| {
+            let destination = match client.role.relayed() {
+                Some(destination) => Some(destination),
+                None => client.stream.local_address(),
+            };
+            (source, destination.unwrap_or_else(|| unspecified(source)))
+        });
+        let backend = &mut self.backends[backend];
+        backend.role.dedicated = Some(Box::new(Dedicated { owner: pair.client, announced }));
+        let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
+        proxy::write(version, addresses, out);
+    }
+
+    /// The client's own connection to this server that became idle last, not longer than `max_age` ago.
+    pub(crate) fn take_kept(
+        &mut self,
+        pair: u32,
+        pool: PoolId,
+        server: ServerId,
+        max_age: u64,
+    ) -> Option<u32> {
+        let (owner, announced) =
+            (self.pairs[pair as usize].client, self.pairs[pair as usize].exchange.client);
+        let wanted = Dedicated { owner, announced };
+        let (backends, now) = (&self.backends, self.tools.now);
+        let kept = self.kept.get_mut(&owner)?;
+        let at = kept.iter().rposition(|key| {
+            let role = &backends[*key].role;
+            role.pool == pool
+                && role.server == server
+                && role.dedicated.as_deref() == Some(&wanted)
+                && now.saturating_sub(role.since) < max_age
+        })?;
+        Some(kept.remove(at))
+    }
+
+    /// Leaves an idle connection with its owner.
+    pub(crate) fn keep(&mut self, key: u32, owner: u32) {
+        let kept = self.kept.entry(owner).or_default();
+        kept.push(key);
+        if kept.len() > KEPT {
+            let oldest = kept[0];
+            self.close_backend(oldest);
+        }
+    }
+
+    /// An idle connection closed.
+    pub(crate) fn forget_kept(&mut self, key: u32, owner: u32) {
+        // The owner may be the one that just went.
+        if let Some(kept) = self.kept.get_mut(&owner) {
+            kept.retain(|kept| *kept != key);
+        }
+    }
+
+    /// The owner goes.
+    pub(crate) fn close_kept(&mut self, owner: u32) {
+        if self.kept.is_empty() {
+            return;
+        }
+        for backend in self.kept.remove(&owner).unwrap_or_default() {
+            self.close_backend(backend);
+        }
+    }
+}
+
+fn unspecified(like: SocketAddr) -> SocketAddr {
+    let ip = match like.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}

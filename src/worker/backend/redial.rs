@@ -1,0 +1,74 @@
+//! Servers whose queue of new connections is full. A Unix socket says so at once (connect(2), EAGAIN), where TCP
+//! knocks again unseen: the server is alive and busy, so it does not pause. A request goes to the next server, and
+//! where none is left it asks them all again, for as long as a connection may take to be made, or until its client
+//! ends its side.
+
+use crate::balance::Tried;
+use crate::exchange::Failure;
+use crate::exchange::end::Phase;
+use crate::net::Network;
+use crate::worker::core::{Core, Step};
+
+/// Between two rounds over the servers, in microseconds. It grows with the wait, so that a per_client that waits does not
+/// keep the worker busy with knocking.
+const SHORTEST: u64 = 10_000;
+const LONGEST: u64 = 100_000;
+
+/// A request that waits until a server's queue has room.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueWait {
+    /// The first time that no server had any.
+    since: u64,
+    /// When they are asked again.
+    pub again: u64,
+}
+
+impl<N: Network> Core<N> {
+    /// It does not count as a try.
+    pub(crate) fn note_full_queue(&mut self, pair: u32) {
+        let pair = &mut self.pairs[pair as usize];
+        pair.tries = pair.tries.saturating_sub(1);
+    }
+
+    /// No server is left, and one of them at least has only too much to do.
+    #[cold]
+    pub(crate) fn wait_for_queue(&mut self, key: u32) -> Step {
+        let Some(route) = self.pairs[key as usize].route else {
+            return self.answer_failure(key, Failure::Internal, Phase::Connect);
+        };
+        let connect = self.tools.router.config.pools[route.pool.0 as usize].timeouts.connect;
+        if !self.put_off(key, connect.as_micros() as u64) {
+            return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
+        }
+        let pair = &mut self.pairs[key as usize];
+        (pair.tried, pair.last_failure) = (Tried::default(), None);
+        self.wait(key)
+    }
+
+    /// Lets a request wait a little until it is tried again; false if it has waited for `most` in all.
+    pub(crate) fn put_off(&mut self, key: u32, most: u64) -> bool {
+        let now = self.tools.now;
+        let pair = &mut self.pairs[key as usize];
+        let since = pair.queue_wait.map_or(now, |wait| wait.since);
+        let until = since + most;
+        if now < until {
+            let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
+            pair.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
+        }
+        now < until
+    }
+
+    /// TimeLimits for an event, unless the one that matters was there before: the end of a client's side.
+    pub(crate) fn wait(&self, pair: u32) -> Step {
+        let client = self.clients.get(self.pairs[pair as usize].client);
+        if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }
+    }
+
+    /// The pause is over.
+    pub(crate) fn dial_again(&mut self, client: u32) -> Step {
+        match self.clients.get(client).and_then(|c| c.role.pair) {
+            Some(pair) => self.dial(pair),
+            None => Step::Wait,
+        }
+    }
+}

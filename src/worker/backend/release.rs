@@ -1,0 +1,72 @@
+//! Giving a connection to a server back when it has done its part: to the idle ones if nothing speaks against it,
+//! else it is closed.
+
+use crate::balance::Idle;
+use crate::exchange::RequestHalf;
+use crate::net::Network;
+use crate::worker::conn::sides::BackendState;
+use crate::worker::conn::table::{Side, Token};
+use crate::worker::core::Core;
+
+impl<N: Network> Core<N> {
+    /// The server has done its part: its connection is kept for the next request if it is fit for one.
+    pub(crate) fn release_backend(&mut self, pair: u32) {
+        let pair = &mut self.pairs[pair as usize];
+        let Some(key) = pair.backend.take() else { return };
+        let backend = &mut self.backends[key];
+        self.tools.router.pools.request_ends(backend.role.pool, backend.role.server);
+        backend.role.pair = None;
+        // Where the last read filled its space to the brim: is there really more?
+        let look = backend.readable && !backend.read_closed;
+        let broken = look && backend.fill(&mut self.tools.blocks, self.tools.now).is_err();
+        self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        let flushed = backend.is_flushed();
+        let role = &mut backend.role;
+        let clean = pair.exchange.request == RequestHalf::Done
+            && role.keep_alive
+            && !role.codec.was_lenient()
+            && !(pair.exchange.tunnel || self.tools.draining || role.write_failed)
+            && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
+            && backend.input.is_empty()
+            && flushed;
+        if !clean {
+            return self.close_backend(key);
+        }
+        role.state = BackendState::Idle;
+        role.since = self.tools.now;
+        match role.dedicated.as_ref().map(|dedicated| dedicated.owner) {
+            Some(owner) => self.keep(key, owner),
+            None => {
+                let idle = Idle { connection: key, since: self.tools.now };
+                self.tools.router.pools.server(role.pool, role.server).idle.put(idle);
+            }
+        }
+        self.watch_backend(key);
+    }
+
+    /// Takes the connection off a pair that failed and closes it. Says whether anything was written on it.
+    #[cold]
+    pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
+        let Some(key) = self.pairs[pair as usize].backend.take() else { return false };
+        let role = &mut self.backends[key].role;
+        role.pair = None;
+        let wrote = role.wrote;
+        self.tools.router.pools.request_ends(role.pool, role.server);
+        self.close_backend(key);
+        wrote
+    }
+
+    #[cold]
+    pub(crate) fn close_backend(&mut self, key: u32) {
+        let Some(mut backend) = self.backends.remove(key) else { return };
+        backend.discard(&mut self.tools.blocks);
+        self.wheel.disarm(Token::timer_of(Side::Backend, key));
+        match (backend.role.state, &backend.role.dedicated) {
+            (BackendState::Idle, Some(dedicated)) => self.forget_kept(key, dedicated.owner),
+            (BackendState::Idle, None) => {
+                self.tools.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
+
+use crate::base::buffer::BLOCK;
+use crate::exchange::record::{End, Phase, Record};
+use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
+use crate::h1::RequestFacts;
+use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
+use crate::net::{Network, Transport};
+use crate::script::Answer;
+use crate::worker::conn::sides::Pair;
+use crate::worker::core::{Core, Step};
+use crate::worker::pair::answer_body::AnswerBody;
+use crate::worker::pair::closed::phase_of;
+
+/// Larger bodies of scripted answers go out by room: a client's output never holds much more than a block.
+const ANSWER_AT_ONCE: usize = BLOCK / 2;
+
+impl<N: Network> Core<N> {
+    /// Something went wrong: try again, tell the client, or cut.
+    #[cold]
+    pub(crate) fn fail(&mut self, pair: u32, failure: Failure) -> Step {
+        let phase = self.phase(pair);
+        let wrote = self.drop_backend(pair);
+        match self.pairs[pair as usize].exchange.failed(failure, wrote) {
+            Next::Fresh => self.dial_fresh(pair, failure),
+            Next::Another => {
+                self.note_tried(pair, failure);
+                self.dial(pair)
+            }
+            Next::Answer => self.answer_failure(pair, failure, phase),
+            Next::Deliver => self.deliver(pair, failure, phase),
+            Next::Cut => self.cut(pair, failure, phase),
+        }
+    }
+
+    /// The response, or the request's body behind it, is cut: the client gets what came before its connection ends.
+    fn deliver(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut self.pairs[pair as usize];
+        pair.exchange.ends(failure, phase);
+        pair.exchange.cut_response();
+        pair.answer = None;
+        // Its time to take what came begins now, however long ago it was last written to.
+        self.clients[pair.client].write_at = self.tools.now;
+        Step::Again
+    }
+
+    pub(crate) fn phase(&self, pair: u32) -> Phase {
+        let pair = &self.pairs[pair as usize];
+        phase_of(pair, pair.backend.and_then(|b| self.backends.get(b)).map(|b| b.role.state))
+    }
+
+    /// Tells the client what went wrong.
+    #[cold]
+    pub(crate) fn answer_failure(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
+        self.pairs[pair as usize].exchange.ends(failure, phase);
+        if failure.end() == End::BadRequest || self.pairs[pair as usize].exchange.request == RequestHalf::Body
+        {
+            self.pairs[pair as usize].exchange.close_client = true;
+        }
+        if matches!(failure.status(), 502..=504) {
+            self.note_gateway_error(pair, failure);
+        }
+        let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
+        self.answer(pair, &body)
+    }
+
+    /// Sends what the script answered.
+    #[cold]
+    pub(crate) fn answer_scripted(&mut self, pair: u32, answer: Answer) -> Step {
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.end = End::Answered;
+        // What follows a CONNECT may be meant for a tunnel, so it is never read as a request.
+        x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
+        let (fields, length) = (&answer.headers, answer.body.len());
+        scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
+        if length <= ANSWER_AT_ONCE {
+            return self.answer(pair, &answer.body);
+        }
+        if self.answer_head(pair) {
+            let pair = &mut self.pairs[pair as usize];
+            pair.exchange.response = ResponseHalf::Body;
+            pair.answer = Some(Box::new(AnswerBody::new(answer.body)));
+        }
+        Step::Again
+    }
+
+    /// Answers an OPTIONS request that may go no further.
+    #[cold]
+    pub(crate) fn answer_last_hop(&mut self, pair: u32) -> Step {
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.end = End::Answered;
+        x.close_client |= x.request == RequestHalf::Body;
+        last_hop(&mut self.tools.response, &self.tools.date);
+        self.answer(pair, b"")
+    }
+
+    /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
+    fn answer(&mut self, pair: u32, body: &[u8]) -> Step {
+        if self.answer_head(pair) {
+            let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
+            x.sent += body.len() as u64;
+            let key = *client;
+            self.sink(key).1.put(body);
+        }
+        Step::Again
+    }
+
+    /// The head of it. True if a body follows.
+    fn answer_head(&mut self, pair: u32) -> bool {
+        let draining = self.tools.draining;
+        let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
+        let key = *client;
+        x.status = self.tools.response.status;
+        x.begun = true;
+        x.response = ResponseHalf::Done;
+        x.ends_with_response = true;
+        let is_head = x.head.method == Method::Head;
+        let facts = RequestFacts::of(&x.head);
+        let persistence = x.persistence(draining);
+        let has_body = !is_head && self.tools.response.framing != Framing::None;
+        if self.clients[key].is_flushed() {
+            // The client's time to take it begins now, and not when it was last written to.
+            self.clients[key].write_at = self.tools.now;
+        }
+        let head = std::mem::take(&mut self.tools.response);
+        let (codec, mut out) = self.sink(key);
+        let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
+        self.tools.response = head;
+        self.pairs[pair as usize].exchange.close_client |= persistence == Persistence::Close;
+        has_body
+    }
+
+    /// Everything is written: the record, and the client's next request or its end.
+    pub(crate) fn finish(&mut self, pair: u32) -> Step {
+        if self.pairs[pair as usize].exchange.response == ResponseHalf::Cut
+            && let Some(step) = self.finish_by_reset(pair)
+        {
+            return step;
+        }
+        self.release_backend(pair);
+        let pair = self.pairs.remove(pair as usize);
+        self.record(&pair);
+        let (x, key) = (&pair.exchange, pair.client);
+        let draining = self.tools.draining;
+        let client = &mut self.clients[key];
+        self.tools.pipes.give_back(client.spliced.take());
+        client.role.pair = None;
+        client.role.served = true;
+        client.role.codec.next_message();
+        client.read_at = self.tools.now;
+        let more = !client.input.is_empty() || client.readable;
+        let unread = x.request == RequestHalf::Body || more;
+        let close = x.close_client || x.request == RequestHalf::Body || draining;
+        // A client that still sends into a tunnel would be reset, and lose what it has not read.
+        let at_once = !unread || x.tunnel && x.request == RequestHalf::Done;
+        let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
+        self.recycle(pair);
+        if !close {
+            return next;
+        }
+        if at_once {
+            return self.close_client(key);
+        }
+        self.begin_linger(key)
+    }
+
+    /// Where only the connection's end would mark the end of a body that was cut.
+    #[cold]
+    fn finish_by_reset(&mut self, pair: u32) -> Option<Step> {
+        let key = self.pairs[pair as usize].client;
+        match self.clients[key].stream.unacknowledged() {
+            _ if self.clients[key].role.codec.shows_cut() => None,
+            0 => Some(self.end_cut_response(key)),
+            // A reset takes with it what the kernel still holds for the client.
+            _ => Some(Step::Wait),
+        }
+    }
+
+    /// The client has all there is of a response that only a reset shows to be cut, or took too long.
+    #[cold]
+    pub(crate) fn end_cut_response(&mut self, key: u32) -> Step {
+        let Some(pair) = self.clients[key].role.pair else { return self.close_client(key) };
+        self.detach(pair);
+        self.reset_client(key)
+    }
+
+    /// Ends both sides so that what was cut short looks cut short.
+    #[cold]
+    pub(crate) fn cut(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.ends(failure, phase);
+        let (begun, key) = (x.begun, self.pairs[pair as usize].client);
+        self.detach(pair);
+        // Nobody waits any more for what the kernel holds of it; and where only the connection's end marks the
+        // body's end, a plain end would be a lie.
+        if begun { self.reset_client(key) } else { self.close_client(key) }
+    }
+
+    /// rsp stops, and waits no longer: what the kernel takes now is what the client gets, of the response or of an
+    /// answer that says so.
+    #[cold]
+    pub(crate) fn cut_short(&mut self, pair: u32) {
+        let (phase, key) = (self.phase(pair), self.pairs[pair as usize].client);
+        self.drop_backend(pair);
+        match self.pairs[pair as usize].exchange.failed(Failure::Stopped, true) {
+            Next::Deliver => self.deliver(pair, Failure::Stopped, phase),
+            _ => self.answer_failure(pair, Failure::Stopped, phase),
+        };
+        let client = &mut self.clients[key];
+        let gone = client.flush(&mut self.tools.blocks, self.tools.now).is_err();
+        let whole = client.is_flushed() && self.pairs[pair as usize].exchange.response == ResponseHalf::Done;
+        if !(whole || gone || client.role.codec.shows_cut()) {
+            return self.queue_client(key);
+        }
+        self.detach(pair);
+        self.close_without_linger(key);
+    }
+
+    /// Takes an exchange that ends early off its connections, and leaves its record.
+    #[cold]
+    fn detach(&mut self, pair: u32) {
+        self.drop_backend(pair);
+        let mut pair = self.pairs.remove(pair as usize);
+        pair.answer = None;
+        let client = &mut self.clients[pair.client];
+        client.role.pair = None;
+        if pair.exchange.begun {
+            client.note_progress(self.tools.now);
+            // Framing makes no difference that counts.
+            pair.exchange.sent = pair.exchange.sent.saturating_sub(client.untaken() as u64);
+        }
+        self.record(&pair);
+        self.recycle(pair);
+    }
+
+    /// After a fault of ours: whatever is left of a pair goes.
+    #[cold]
+    pub(crate) fn abandon(&mut self, key: u32) {
+        let pair = self.clients.get(key).and_then(|c| c.role.pair);
+        if let Some(pair) = pair.filter(|l| self.pairs.contains(*l as usize)) {
+            let phase = self.phase(pair);
+            self.cut(pair, Failure::Internal, phase);
+        }
+        self.close_client(key);
+    }
+
+    fn record(&mut self, pair: &Pair) {
+        self.counters.ended(pair.exchange.end);
+        if self.access.is_some() {
+            self.write_record(pair);
+        }
+    }
+
+    fn write_record(&mut self, pair: &Pair) {
+        let x = &pair.exchange;
+        let Some(access) = &mut self.access else { return };
+        let mut times = x.times;
+        times.end = x.elapsed(self.tools.now);
+        let config = &self.tools.router.config;
+        let pool = pair.route.map(|r| &config.pools[r.pool.0 as usize]);
+        let server = pool.zip(pair.server).map(|(pool, server)| &pool.servers[server.0 as usize]);
+        let text = |tag| x.head.fields.get(tag).unwrap_or_default();
+        let record = Record {
+            client: x.client.map(|client| client.ip().to_canonical()),
+            client_port: x.client.map_or(0, |client| client.port()),
+            status: x.logged_status(),
+            end: x.end,
+            phase: x.phase,
+            version: version_of(x),
+            retries: x.retries,
+            times,
+            sent: x.sent,
+            received: x.received,
+            method: x.head.method_text(),
+            target: x.head.target(),
+            host: text(Name::Host),
+            referer: text(Name::Referer),
+            user_agent: text(Name::UserAgent),
+            pool: pool.map_or(b"", |p| p.name.as_bytes()),
+            server: server.map_or(b"", |s| s.name.as_bytes()),
+            id: x.id.as_bytes(),
+            detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
+        };
+        record.write(access.buffer());
+        access.note();
+    }
+}
+
+/// 0 where no request could be read.
+fn version_of(x: &Exchange) -> u8 {
+    match (x.head.method_text.is_empty(), x.head.version) {
+        (true, _) => 0,
+        (false, Version::Http10) => 10,
+        (false, Version::Http11) => 11,
+    }
+}

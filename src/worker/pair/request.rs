@@ -1,0 +1,233 @@
+//! From a client's bytes to an exchange: reads a head, asks the router, and dials or answers.
+
+use crate::exchange::end::Phase;
+use crate::exchange::{
+    Failure, ForwardRule, Inbound, RequestHalf, forward_rule, forwarded_client, forwarded_scheme,
+    rewrite_request,
+};
+use crate::http::{Event, Fault, Framing, RequestHead, Scheme};
+use crate::net::{Network, Transport};
+use crate::route::{Decision, Route};
+use crate::script;
+use crate::worker::conn::connection::OutputSink;
+use crate::worker::conn::sides::{Arrival, NO_HEAD, Pair};
+use crate::worker::core::{Core, Step};
+
+/// A head whose storage grew beyond this is not kept for the next request.
+const SPARE_HEAD_BYTES: usize = 8 * 1024;
+const SPARE_PAIRS: usize = 64;
+/// So much is kept of the first line of a request that could not be read, for the log.
+const LOGGED_LINE: usize = 256;
+
+impl<N: Network> Core<N> {
+    /// A client without an exchange: is there a head?
+    pub(crate) fn between_messages(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.hung_up {
+            return self.left_early(key);
+        }
+        if client.input.is_empty() && !client.eof {
+            match client.fill(&mut self.tools.blocks, self.tools.now) {
+                Ok(true) => {}
+                Ok(false) if self.tools.draining => return self.close_client(key),
+                Ok(false) => return Step::Wait,
+                Err(_) => return self.left_early(key),
+            }
+        }
+        if !client.input.is_empty() {
+            client.role.head_since = client.role.head_since.min(self.tools.now);
+        }
+        if client.role.arrival == Arrival::Awaited {
+            return self.read_proxy_header(key);
+        }
+        let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.tools.heads.request);
+        let (head, trailers) = (&mut self.scratch.next.exchange.head, &mut self.tools.trailers);
+        let decoded = client.role.codec.decode(bytes, eof, 0, limits, head, trailers);
+        match decoded {
+            Ok(Some(step)) => {
+                client.input.consume(&mut self.tools.blocks, step.consumed);
+                if step.event == Event::Head {
+                    return self.start(key, step.end);
+                }
+                // An empty line before a request is passed over; alone it begins none.
+                if client.input.is_empty() {
+                    client.role.head_since = NO_HEAD;
+                }
+                Step::Again
+            }
+            Ok(None) => self.more_of_head(key),
+            Err(Fault::CutHead) => self.left_early(key),
+            Err(fault) => self.refuse(key, fault),
+        }
+    }
+
+    /// No whole head yet: read on if there is something, or wait for it.
+    pub(crate) fn more_of_head(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.eof {
+            return self.left_early(key);
+        }
+        // Where it may be longer than a block.
+        client.input.grow(self.tools.heads.request.bytes);
+        match client.fill(&mut self.tools.blocks, self.tools.now) {
+            Ok(true) => Step::Again,
+            Ok(false) => Step::Wait,
+            Err(_) => self.left_early(key),
+        }
+    }
+
+    /// A client that leaves between requests has nothing to be told of; one that leaves within a head has begun a
+    /// request, and that has an end.
+    fn left_early(&mut self, key: u32) -> Step {
+        let role = &self.clients[key].role;
+        if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
+            return self.close_client(key);
+        }
+        let pair = self.open_unread_pair(key);
+        self.cut(pair, Failure::RequestGone, Phase::Request)
+    }
+
+    /// A request head stands in the next pair.
+    fn start(&mut self, key: u32, whole: bool) -> Step {
+        let pair = self.open_pair(key, whole);
+        let trusted = self.clients[key].role.peer.trusted;
+        let x = &mut self.pairs[pair as usize].exchange;
+        let settings = &self.tools.router.config.settings;
+        let via = settings.via.as_ref().map(String::as_bytes);
+        let peer = x.client;
+        if trusted {
+            x.client = forwarded_client(&x.head.fields, peer, &settings.trusted);
+            x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
+        }
+        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via, upgrades: &settings.upgrades };
+        rewrite_request(&mut x.head, &inbound, &mut self.ids, &mut x.id);
+        let about = script::RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
+        match self.tools.router.decide(&mut x.head, about) {
+            Decision::Forward(route) => self.forward(pair, route),
+            other => self.start_otherwise(pair, other),
+        }
+    }
+
+    /// What the script wants, or failed to say, where that is not just to go to a pool.
+    #[cold]
+    fn start_otherwise(&mut self, pair: u32, decision: Decision) -> Step {
+        match decision {
+            Decision::Forward(route) => self.forward(pair, route),
+            Decision::Answer(answer) => self.answer_scripted(pair, *answer),
+            Decision::Failed(error) => {
+                self.tools.errors.log("on_request", &error, "", self.tools.now);
+                self.fail(pair, Failure::Script)
+            }
+            Decision::Fallback(route, error) => {
+                let pool = &self.tools.router.config.pools[route.pool.0 as usize].name;
+                let then = format!(" (the fallback pool {pool} takes the request)");
+                self.tools.errors.log("on_request", &error, &then, self.tools.now);
+                self.forward(pair, route)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn forward(&mut self, pair: u32, route: Route) -> Step {
+        let most = self.tools.router.config.settings.max_body;
+        let place = &mut self.pairs[pair as usize];
+        if matches!((place.exchange.head.framing, most), (Framing::Exact(n), Some(most)) if n > most) {
+            return self.answer_failure(pair, Failure::TooLarge, Phase::Request);
+        }
+        match forward_rule(&mut place.exchange.head) {
+            ForwardRule::Forward => {
+                place.route = Some(route);
+                self.dial(pair)
+            }
+            ForwardRule::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
+            ForwardRule::LastHop => self.answer_last_hop(pair),
+        }
+    }
+
+    /// A head that cannot be read still gets an answer and a line in the log.
+    #[cold]
+    fn refuse(&mut self, key: u32, fault: Fault) -> Step {
+        let pair = self.open_unread_pair(key);
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.close_client = true;
+        x.request = RequestHalf::Body;
+        self.fail(pair, Failure::of_request(fault))
+    }
+
+    /// The head did not arrive in time.
+    #[cold]
+    pub(crate) fn refuse_late(&mut self, key: u32) -> Step {
+        let pair = self.open_unread_pair(key);
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.close_client = true;
+        x.request = RequestHalf::Body;
+        self.fail(pair, Failure::HeadTimeout)
+    }
+
+    /// A pair for the request that this client begins; its head is what was read last.
+    fn open_pair(&mut self, key: u32, whole: bool) -> u32 {
+        let role = &mut self.clients[key].role;
+        let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
+        let following = self.scratch.spare.pop().unwrap_or_default();
+        let mut pair = std::mem::replace(&mut self.scratch.next, following);
+        pair.begin(key, whole, start);
+        pair.exchange.client = role.peer.address();
+        let pair = self.pairs.insert(pair) as u32;
+        role.pair = Some(pair);
+        pair
+    }
+
+    /// The same for a request that could not be read: what is known of it is its first line.
+    #[cold]
+    fn open_unread_pair(&mut self, key: u32) -> u32 {
+        let pair = self.open_pair(key, true);
+        let mut head = RequestHead::default();
+        head.target = head.fields.store(first_line(self.clients[key].input.bytes()));
+        self.pairs[pair as usize].exchange.head = head;
+        pair
+    }
+
+    /// Keeps a pair for a later request, unless its head grew large.
+    pub(crate) fn recycle(&mut self, pair: Box<Pair>) {
+        let grew = pair.exchange.head.fields.footprint() > SPARE_HEAD_BYTES;
+        if !grew && self.scratch.spare.len() < SPARE_PAIRS {
+            self.scratch.spare.push(pair);
+        }
+    }
+
+    pub(crate) fn sink(&mut self, key: u32) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {
+        let client = &mut self.clients[key];
+        let out = OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks };
+        (&mut client.role.codec, out)
+    }
+
+    /// Closes a client's connection that has no exchange.
+    #[cold]
+    pub(crate) fn close_client(&mut self, key: u32) -> Step {
+        if let Some(mut client) = self.clients.remove(key) {
+            client.discard(&mut self.tools.blocks);
+            self.per_client.leaves(&client.role);
+            self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
+                crate::worker::conn::table::Side::Client,
+                key,
+            ));
+            self.close_kept(key);
+        }
+        Step::Gone
+    }
+
+    /// Closes it so that the client sees a reset, not an end.
+    #[cold]
+    pub(crate) fn reset_client(&mut self, key: u32) -> Step {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.stream.reset_on_close();
+        }
+        self.close_client(key)
+    }
+}
+
+/// What came of a request's first line, up to a bound.
+fn first_line(input: &[u8]) -> &[u8] {
+    let end = input.iter().take(LOGGED_LINE).position(|byte| matches!(byte, b'\r' | b'\n'));
+    &input[..end.unwrap_or(input.len().min(LOGGED_LINE))]
+}

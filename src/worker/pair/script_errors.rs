@@ -1,0 +1,81 @@
+//! The script's failures in the log. What a client sends may make a script fail, and may stand in the message, so a
+//! line a request would let anybody fill the log: the first failure at a place is told at once, the others together
+//! every ten seconds, with the last of them as the example. Places are few; a script that makes them up from what it
+//! is sent has one line for all that are too many.
+
+use crate::base::log_limit::LogLimit;
+use crate::script::ScriptError;
+
+/// Places that are told apart.
+const PLACES: usize = 16;
+
+#[derive(Default)]
+pub struct ScriptErrors {
+    /// Which function failed, and where (`site.lua:12`).
+    known: Vec<(&'static str, String, LogLimit)>,
+    others: LogLimit,
+}
+
+impl ScriptErrors {
+    /// A call of `function` failed at `now`; `then` says what became of it.
+    #[cold]
+    pub fn log(&mut self, function: &'static str, error: &ScriptError, then: &str, now: u64) {
+        if let Some(times) = self.count(function, error.place(), now) {
+            log::error!("{function}: {}{then}{}", error.0, so_often(times));
+        }
+    }
+
+    /// How many failures a line has to speak of, if one is due.
+    fn count(&mut self, function: &'static str, place: &str, now: u64) -> Option<u64> {
+        let known = self.known.iter_mut().find(|(of, at, _)| *of == function && at == place);
+        if let Some((_, _, limit)) = known {
+            return limit.count(now);
+        }
+        if self.known.len() == PLACES {
+            return self.others.count(now);
+        }
+        let mut limit = LogLimit::default();
+        let times = limit.count(now);
+        self.known.push((function, place.to_string(), limit));
+        times
+    }
+}
+
+fn so_often(times: u64) -> String {
+    match times {
+        1 => String::new(),
+        times => format!(" ({times} times like this since the last line)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn the_first_failure_at_a_place_is_told_at_once_and_the_others_together() {
+        let mut errors = ScriptErrors::default();
+        assert_eq!(errors.count("on_request", "a.lua:1", 0), Some(1));
+        assert_eq!(errors.count("on_request", "a.lua:1", 1), None);
+        assert_eq!(errors.count("on_request", "a.lua:2", 2), Some(1));
+        assert_eq!(errors.count("balance", "a.lua:1", 3), Some(1));
+        assert_eq!(errors.count("on_request", "a.lua:1", 10 * SECOND), Some(2));
+    }
+
+    #[test]
+    fn places_that_a_client_makes_up_share_one_line() {
+        let mut errors = ScriptErrors::default();
+        let said = (0..1000).filter(|n| errors.count("on_request", &format!("x.lua:{n}"), 0).is_some());
+        assert_eq!(said.count(), PLACES + 1);
+        assert_eq!(errors.count("on_request", "x.lua:5000", 10 * SECOND), Some(1000 - PLACES as u64));
+        assert!(errors.known.len() == PLACES);
+    }
+
+    #[test]
+    fn only_a_line_that_speaks_of_several_says_how_many() {
+        assert_eq!(so_often(1), "");
+        assert_eq!(so_often(7), " (7 times like this since the last line)");
+    }
+}

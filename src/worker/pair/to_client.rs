@@ -1,0 +1,250 @@
+//! From server to client: interim and final heads, rewritten, and the body behind them.
+
+use std::ops::Range;
+
+use crate::exchange::record::NEVER;
+use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
+use crate::h1::{After, RequestFacts};
+use crate::http::{Decoded, Event, Fault, Persistence};
+use crate::net::Transport;
+use crate::route::Responded;
+use crate::script;
+use crate::worker::conn::connection::{OutputSink, WriteEnd};
+use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::pair::closed::{closed_early, is_cut};
+use crate::worker::pair::pump::{Progress, Tools};
+use crate::worker::pair::splice::{self, Spliced};
+
+/// Reads of one direction before the other has its turn.
+const READS: usize = 4;
+
+/// Server to client.
+pub fn to_client<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    let (mut moved, mut reads) = (false, 0);
+    while pair.exchange.response != ResponseHalf::Done
+        && reads < READS
+        && !backend.is_silent()
+        && client.room() > 0
+    {
+        match step(client, backend, pair, tools)? {
+            Progress::Stuck => break,
+            Progress::Read => reads += 1,
+            Progress::Passed => {}
+        }
+        moved = true;
+    }
+    Ok(moved)
+}
+
+/// Apart from the loop, like `pump::round`.
+#[inline(never)]
+fn step<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<Progress, Failure> {
+    let reads = backend.input.is_empty() && !backend.eof;
+    if reads {
+        match splice::response(client, backend, pair, tools)? {
+            Spliced::No => {}
+            Spliced::Empty => return Ok(Progress::Stuck),
+            Spliced::Moved => return Ok(Progress::Read),
+        }
+        if !fill_backend(backend, pair, tools)? {
+            return Ok(Progress::Stuck);
+        }
+    }
+    let bytes = backend.input.bytes();
+    if bytes.is_empty() && backend.eof && is_cut(backend, pair) {
+        return Err(closed_early(pair));
+    }
+    if pair.exchange.times.first_byte == NEVER && !bytes.is_empty() {
+        pair.exchange.times.first_byte = pair.exchange.elapsed(tools.now);
+    }
+    let (room, limits, head) = (client.room(), &tools.heads.response, &mut tools.response);
+    let decoded = backend
+        .role
+        .codec
+        .decode(bytes, backend.eof, room, limits, head, &mut tools.trailers)
+        .map_err(Failure::of_response)?;
+    match decoded {
+        Some(step) => {
+            pass_response(client, backend, pair, &step, tools)?;
+            Ok(if reads { Progress::Read } else { Progress::Passed })
+        }
+        None if backend.eof => Err(Failure::ResponseCut),
+        None => fill_further(backend, pair, tools).map(Progress::of_read),
+    }
+}
+
+/// Reads on behind what says nothing yet: of a head that is longer than a block, all has to be seen at once.
+fn fill_further<S: Transport>(
+    backend: &mut Backend<S>,
+    pair: &Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    backend.input.grow(tools.heads.response.bytes);
+    fill_backend(backend, pair, tools)
+}
+
+fn fill_backend<S: Transport>(
+    backend: &mut Backend<S>,
+    pair: &Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    backend.fill(&mut tools.blocks, tools.now).map_err(|_| closed_early(pair))
+}
+
+fn pass_response<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    step: &Decoded,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    let (mut consumed, mut end) = (step.consumed, step.end);
+    match &step.event {
+        Event::Head => {
+            pass_response_head(client, backend, pair, tools)?;
+            // Nearly every small response is here as a whole.
+            let (rest, here) = (backend.role.codec.known_rest(), backend.input.len() - consumed);
+            if rest > 0 && rest <= here.min(client.room()) as u64 {
+                let body = consumed..consumed + rest as usize;
+                pass_body(client, backend, pair, (body.clone(), body.end), tools)?;
+                end = backend.role.codec.pass(rest);
+                consumed = body.end;
+            }
+        }
+        Event::Body(range) => pass_body(client, backend, pair, (range.clone(), consumed), tools)?,
+        // An empty line in front of a response is none of it: a server that closes behind it has not begun to respond.
+        Event::Nothing if pair.exchange.is_unanswered() => {
+            pair.exchange.times.first_byte = NEVER;
+        }
+        Event::Nothing | Event::Trailers => {}
+    }
+    backend.input.consume(&mut tools.blocks, consumed);
+    if end {
+        end_response(client, pair, step, tools);
+    }
+    Ok(())
+}
+
+/// Passes on what lies in this range and is done with up to that place.
+fn pass_body<S: Transport>(
+    client: &mut Client<S>,
+    backend: &Backend<S>,
+    pair: &mut Pair,
+    (range, done): (Range<usize>, usize),
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    let more = backend.input.len() > done;
+    let body = &backend.input.bytes()[range];
+    let frame = client.role.codec.frame_body(body.len());
+    pair.exchange.sent += body.len() as u64;
+    let parts = [frame.before(), body, frame.after()];
+    client.send_body(&mut tools.blocks, parts, more, tools.now).map_err(|_| Failure::ClientGone)
+}
+
+fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, step: &Decoded, tools: &mut Tools<S>) {
+    pair.exchange.response = ResponseHalf::Done;
+    if pair.exchange.tunnel {
+        client.write_end = WriteEnd::Wanted;
+        return;
+    }
+    let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    if client.role.codec.encode_end(trailers, out) == After::MustClose {
+        pair.exchange.close_client = true;
+    }
+}
+
+fn pass_response_head<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    // What the server has not got of the request it would take for the tunnel's.
+    if tools.response.status == 101 && (backend.role.write_failed || !backend.is_flushed()) {
+        return Err(Failure::of_response(Fault::Status));
+    }
+    match pair.exchange.response_head(&tools.response)? {
+        ResponseStep::Interim { pass } => pass_interim(client, pair, tools, pass),
+        ResponseStep::Switch => pass_switch(client, backend, pair, tools),
+        ResponseStep::Final => {
+            backend.role.keep_alive = tools.response.keep_alive;
+            return pass_final_head(client, pair, tools);
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn pass_interim<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>, pass: bool) {
+    if !pass {
+        return;
+    }
+    if tools.response.status == 100 {
+        pair.exchange.asked_for_body.get_or_insert(tools.now);
+    }
+    rewrite_interim(&mut tools.response);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    client.role.codec.encode_interim(&tools.response, out);
+}
+
+#[cold]
+fn pass_switch<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) {
+    backend.role.codec.switch();
+    rewrite_response(&mut tools.response, &tools.date);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    client.role.codec.encode_switch(&tools.response, out);
+    pair.exchange.begun = true;
+    pair.exchange.close_client = true;
+}
+
+fn pass_final_head<S: Transport>(
+    client: &mut Client<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    rewrite_response(&mut tools.response, &tools.date);
+    if tools.router.config.on_response {
+        ask_script(pair, tools)?;
+    }
+    let x = &mut pair.exchange;
+    let facts = RequestFacts::of(&x.head);
+    let persistence = x.persistence(tools.draining);
+    let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+    let (_, persistence) = client.role.codec.encode_head(facts, &tools.response, persistence, out);
+    x.begun = true;
+    x.close_client |= persistence == Persistence::Close;
+    Ok(())
+}
+
+#[inline(never)]
+fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(), Failure> {
+    let x = &mut pair.exchange;
+    let about = script::RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
+    match tools.router.respond(&mut x.head, about, &mut tools.response) {
+        Responded::Well => x.status = tools.response.status,
+        Responded::Passes(error) => {
+            tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
+        }
+        Responded::Failed(error) => {
+            tools.errors.log("on_response", &error, "", tools.now);
+            return Err(Failure::Script);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! From client to server: the request's body, as far as there is some and room for it. The head was written when
+//! the connection was had.
+
+use crate::exchange::{Failure, RequestHalf};
+use crate::http::{Decoded, Event};
+use crate::net::Transport;
+use crate::worker::conn::connection::{OutputSink, WriteEnd};
+use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::pair::closed::client_gone;
+use crate::worker::pair::pump::{Progress, Tools};
+use crate::worker::pair::splice::{self, Spliced};
+
+/// Reads of one direction before the other has its turn.
+const READS: usize = 4;
+
+/// Client to server: the request's body (its head was written when the connection was had).
+pub fn to_server<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    let (mut moved, mut reads) = (false, 0);
+    while pair.exchange.request == RequestHalf::Body
+        && !backend.role.write_failed
+        && reads < READS
+        && backend.room() > 0
+    {
+        match step(client, backend, pair, tools)? {
+            Progress::Stuck => break,
+            Progress::Read => reads += 1,
+            Progress::Passed => {}
+        }
+        moved = true;
+    }
+    Ok(moved)
+}
+
+/// Most requests have no body.
+#[inline(never)]
+fn step<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<Progress, Failure> {
+    if client.input.is_empty() && !client.eof {
+        return match splice::request(client, backend, pair, tools)? {
+            Spliced::No => fill_client(client, pair, tools),
+            Spliced::Empty => Ok(Progress::Stuck),
+            Spliced::Moved => Ok(Progress::Read),
+        };
+    }
+    let (head, trailers) = (&mut pair.exchange.head, &mut &mut tools.trailers);
+    let decoded = client
+        .role
+        .codec
+        .decode(client.input.bytes(), client.eof, backend.room(), &tools.heads.request, head, trailers)
+        .map_err(Failure::of_request);
+    // A client that sees such an answer should end its side (RFC 9112 section 9.5).
+    if client.eof
+        && pair.exchange.is_answered_for_good()
+        && matches!(decoded, Ok(None) | Err(Failure::RequestCut))
+    {
+        return Ok(Progress::Stuck);
+    }
+    match decoded? {
+        Some(step) => {
+            pass_request(client, backend, pair, &step, tools)?;
+            Ok(Progress::Passed)
+        }
+        None if client.eof => Err(Failure::RequestCut),
+        None => fill_client(client, pair, tools),
+    }
+}
+
+fn fill_client<S: Transport>(
+    client: &mut Client<S>,
+    pair: &Pair,
+    tools: &mut Tools<S>,
+) -> Result<Progress, Failure> {
+    client.fill(&mut tools.blocks, tools.now).map(Progress::of_read).map_err(|_| client_gone(pair))
+}
+
+fn pass_request<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    step: &Decoded,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    let x = &mut pair.exchange;
+    if let Event::Body(range) = &step.event {
+        let body = &client.input.bytes()[range.clone()];
+        let frame = backend.role.codec.frame_body(body.len());
+        x.received += body.len() as u64;
+        let most = tools.router.config.settings.max_body;
+        if !x.tunnel && most.is_some_and(|most| x.received > most) {
+            return Err(Failure::TooLarge);
+        }
+        x.body_taken = true;
+        let parts = [frame.before(), body, frame.after()];
+        backend.role.wrote = true;
+        let more = client.input.len() > step.consumed;
+        if backend.send_body(&mut tools.blocks, parts, more, tools.now).is_err() {
+            writing_failed(backend, tools);
+        }
+    }
+    client.input.consume(&mut tools.blocks, step.consumed);
+    if step.end {
+        x.request = RequestHalf::Done;
+        x.body_taken = true;
+        if x.tunnel {
+            backend.write_end = WriteEnd::Wanted;
+        } else {
+            let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+            let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
+            backend.role.codec.encode_end(trailers, out);
+        }
+    }
+    Ok(())
+}
+
+pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {
+    match backend.flush(&mut tools.blocks, tools.now) {
+        Ok(moved) => {
+            backend.role.wrote |= moved;
+            moved
+        }
+        Err(_) => {
+            writing_failed(backend, tools);
+            true
+        }
+    }
+}
+
+/// A server may answer and close without having read the whole request (or all that a tunnel carries): what it said
+/// is still to be read, so a failed write ends only the writing.
+fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
+    backend.role.write_failed = true;
+    backend.clear_output(&mut tools.blocks);
+    backend.readable = true;
+    backend.read_closed = true;
+}

@@ -1,0 +1,177 @@
+//! Requests that rsp had to answer with 502, 503 or 504, in the log of errors. A pool that is down must not cost a line a
+//! request: of each pool and reason the first is told at once and the others together every ten seconds. All workers
+//! count together, behind a lock that nobody comes near who has no such answer to give.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::counted::counted;
+use crate::base::log_limit::LogLimit;
+use crate::config::{PoolId, ServerId};
+use crate::exchange::Failure;
+use crate::exchange::end::Party;
+use crate::net::Network;
+use crate::worker::core::Core;
+
+/// What is told apart: there are as many as pools and reasons.
+type Kind = (PoolId, Failure);
+
+#[derive(Default)]
+struct Count {
+    limit: LogLimit,
+    /// Of the last one.
+    server: Option<ServerId>,
+}
+
+/// What a line has to say: so many requests, the last of them of this server.
+struct Due {
+    kind: Kind,
+    times: u64,
+    server: Option<ServerId>,
+}
+
+/// In the hands of one worker; `shared_with` makes another's.
+pub struct GatewayErrors {
+    counts: Arc<Mutex<HashMap<Kind, Count>>>,
+    /// When this worker looks whether something is left to be said; `u64::MAX` where it left nothing unsaid.
+    look_at: u64,
+}
+
+impl Default for GatewayErrors {
+    fn default() -> GatewayErrors {
+        GatewayErrors { counts: Arc::default(), look_at: u64::MAX }
+    }
+}
+
+impl GatewayErrors {
+    /// Those of another worker, who counts with this one.
+    pub fn shared(&self) -> GatewayErrors {
+        GatewayErrors { counts: self.counts.clone(), look_at: u64::MAX }
+    }
+
+    fn count(&mut self, kind: Kind, server: Option<ServerId>, now: u64) -> Option<Due> {
+        let mut counts = lock(&self.counts);
+        let count = counts.entry(kind).or_default();
+        count.server = server;
+        let times = count.limit.count(now);
+        let later = count.limit.due_at();
+        drop(counts);
+        self.look_at = self.look_at.min(later.unwrap_or(u64::MAX));
+        times.map(|times| Due { kind, times, server })
+    }
+
+    /// What became due since it was counted.
+    fn due(&mut self, now: u64) -> Vec<Due> {
+        let mut counts = lock(&self.counts);
+        let due = counts.iter_mut().filter_map(|(kind, count)| {
+            let times = count.limit.due(now)?;
+            Some(Due { kind: *kind, times, server: count.server })
+        });
+        let due = due.collect();
+        let later = counts.values().filter_map(|count| count.limit.due_at()).min();
+        drop(counts);
+        self.look_at = later.unwrap_or(u64::MAX);
+        due
+    }
+
+    fn rest(&self) -> Vec<Due> {
+        let rest = |(kind, count): (&Kind, &mut Count)| {
+            let times = count.limit.rest()?;
+            Some(Due { kind: *kind, times, server: count.server })
+        };
+        lock(&self.counts).iter_mut().filter_map(rest).collect()
+    }
+}
+
+fn lock(counts: &Mutex<HashMap<Kind, Count>>) -> MutexGuard<'_, HashMap<Kind, Count>> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<N: Network> Core<N> {
+    /// This request is answered with a failure of ours or of a server.
+    pub(crate) fn note_gateway_error(&mut self, pair: u32, failure: Failure) {
+        let pair = &self.pairs[pair as usize];
+        let Some(route) = pair.route else { return };
+        let server = pair.server.filter(|_| failure.side() == Party::Server);
+        if let Some(due) = self.gateway_errors.count((route.pool, failure), server, self.tools.now) {
+            self.say_gateway_error(&due);
+        }
+    }
+
+    /// When `report` has something to say; `u64::MAX` if that cannot be known yet.
+    pub fn report_at(&self) -> u64 {
+        self.gateway_errors.look_at
+    }
+
+    /// Says what was counted and is due now.
+    pub fn report(&mut self) {
+        if self.tools.now >= self.gateway_errors.look_at {
+            let due = self.gateway_errors.due(self.tools.now);
+            due.iter().for_each(|due| self.say_gateway_error(due));
+        }
+    }
+
+    /// Says whatever was counted and not said, at the end.
+    pub fn report_rest(&self) {
+        self.gateway_errors.rest().iter().for_each(|due| self.say_gateway_error(due));
+    }
+
+    fn say_gateway_error(&self, due: &Due) {
+        let (pool, failure) = due.kind;
+        let pool = &self.tools.router.config.pools[pool.0 as usize];
+        let server = due
+            .server
+            .map(|server| format!(" (the last one's server: {})", pool.servers[server.0 as usize].name));
+        log::error!(
+            "pool {}: {} answered with {}, {}: {}{}",
+            pool.name,
+            counted(due.times, "request"),
+            failure.status(),
+            failure.end().text(),
+            failure.text(),
+            server.unwrap_or_default()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+    const REFUSED: Kind = (PoolId(0), Failure::Refused);
+
+    fn times(due: impl IntoIterator<Item = Due>) -> Vec<(Kind, u64)> {
+        due.into_iter().map(|due| (due.kind, due.times)).collect()
+    }
+
+    #[test]
+    fn each_pool_and_reason_is_told_at_once_and_then_every_ten_seconds_with_the_last_server() {
+        let mut errors = GatewayErrors::default();
+        for kind in [REFUSED, (PoolId(1), Failure::Refused), (PoolId(0), Failure::ServerClosed)] {
+            assert_eq!(times(errors.count(kind, None, 0)), [(kind, 1)]);
+        }
+        assert_eq!(errors.look_at, u64::MAX, "all was said");
+        for server in [3, 4] {
+            assert!(errors.count(REFUSED, Some(ServerId(server)), 1).is_none());
+        }
+        assert_eq!(errors.look_at, 10 * SECOND);
+        assert!(errors.due(9 * SECOND).is_empty());
+        let due = errors.due(10 * SECOND);
+        assert_eq!((due[0].server, times(due)), (Some(ServerId(4)), vec![(REFUSED, 2)]));
+        assert_eq!(errors.look_at, u64::MAX);
+    }
+
+    #[test]
+    fn workers_count_together_and_what_one_has_said_the_other_does_not_say_again() {
+        let mut one = GatewayErrors::default();
+        let mut two = one.shared();
+        assert!(one.count(REFUSED, None, 0).is_some());
+        assert!(two.count(REFUSED, None, 1).is_none() && one.count(REFUSED, None, 2).is_none());
+        assert_eq!(times(one.due(10 * SECOND)), [(REFUSED, 2)]);
+        assert!(two.due(two.look_at).is_empty());
+        assert_eq!(two.look_at, u64::MAX);
+        assert!(one.count(REFUSED, None, 11 * SECOND).is_none());
+        assert_eq!((times(two.rest()), times(one.rest())), (vec![(REFUSED, 1)], vec![]));
+    }
+}

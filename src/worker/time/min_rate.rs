@@ -1,0 +1,105 @@
+//! Who sends or takes too little. The gap timeouts are satisfied by one byte now and then; this asks for an average
+//! as well, so that nobody holds a slot for ever. It is looked at when the connection's timer fires anyway, some
+//! times within the window, and costs nothing between.
+
+/// Looks within one window. A verdict needs all of them to have found somebody waiting for the client.
+pub const LOOKS: u64 = 8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// The client's request body.
+    Sending,
+    /// What the client takes of its response.
+    Taking,
+}
+
+/// The least a client has to move: bytes a second, over this many microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MinRate {
+    pub rate: u64,
+    pub window: u64,
+}
+
+impl MinRate {
+    fn is_met(self, moved: u64, micros: u64) -> bool {
+        u128::from(moved) * 1_000_000 >= u128::from(self.rate) * u128::from(micros)
+    }
+}
+
+/// Where the present window of one exchange began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateWindow {
+    began: Option<Mark>,
+    looked: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    way: Direction,
+    at: u64,
+    moved: u64,
+}
+
+impl RateWindow {
+    /// Everybody waits for the client, which has moved so many bytes of this exchange so far. True when it was too
+    /// few in the window that ends now.
+    pub fn is_too_slow(&mut self, way: Direction, moved: u64, demand: MinRate, now: u64) -> bool {
+        let mark = Mark { way, at: now, moved };
+        // Not looked at for long: it was not the client that was waited for meanwhile.
+        let broken = now - std::mem::replace(&mut self.looked, now) > demand.window / 2;
+        let Some(began) = self.began.filter(|began| began.way == way && !broken) else {
+            self.began = Some(mark);
+            return false;
+        };
+        let micros = now - began.at;
+        if micros < demand.window {
+            return false;
+        }
+        self.began = Some(mark);
+        !demand.is_met(moved.saturating_sub(began.moved), micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+    const DEMAND: MinRate = MinRate { rate: 100, window: 30 * SECOND };
+
+    /// Looks every three seconds at what a client has moved by then; when it was found too slow.
+    fn verdict(moved: impl Fn(u64) -> u64) -> Option<u64> {
+        let mut pace = RateWindow::default();
+        (1..100).map(|n| n * 3).find(|s| pace.is_too_slow(Direction::Sending, moved(*s), DEMAND, s * SECOND))
+    }
+
+    #[test]
+    fn a_drip_is_found_after_one_window_and_the_least_rate_is_enough() {
+        assert_eq!(verdict(|second| second / 9), Some(33));
+        assert_eq!(verdict(|second| second * 99), Some(33));
+        assert_eq!(verdict(|second| second * 100), None);
+    }
+
+    #[test]
+    fn a_burst_counts_only_for_its_own_window() {
+        assert_eq!(verdict(|second| if second > 9 { 1 << 30 } else { 0 }), Some(63));
+    }
+
+    #[test]
+    fn a_time_in_which_nobody_waited_for_the_client_is_not_its_own() {
+        let mut pace = RateWindow::default();
+        for second in [0, 3, 6, 9, 30, 33, 36, 60, 63] {
+            assert!(!pace.is_too_slow(Direction::Sending, 0, DEMAND, second * SECOND));
+        }
+    }
+
+    #[test]
+    fn the_other_way_begins_anew() {
+        let mut pace = RateWindow::default();
+        for second in (0..30).step_by(3) {
+            assert!(!pace.is_too_slow(Direction::Sending, 0, DEMAND, second * SECOND));
+        }
+        assert!(!pace.is_too_slow(Direction::Taking, 0, DEMAND, 30 * SECOND));
+        assert!(!pace.is_too_slow(Direction::Taking, 0, DEMAND, 33 * SECOND));
+    }
+}
