@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Setup, WorkerIo, seats, start};
+use rsp::worker::{Setup, WorkerIo, start};
 use support::Directory;
 
 struct Counting;
@@ -124,10 +124,8 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     drop(script);
     let listener = bind(&config.listeners[0]).expect("a port");
     let address = listener.address();
-    let seat = seats(1, &config).remove(0);
     let config = Arc::new(config);
-    let setup =
-        Setup { said: config.clone(), config, source: Source::file(&path), zero: Instant::now(), seat };
+    let setup = Setup::each(1, &config, &config, &Source::file(&path), Instant::now()).remove(0);
     let io = WorkerIo { listeners: vec![listener], access: None };
     let worker = start(setup, io, |_| ()).expect("a worker").go().expect("a config that loads");
     let mut client = TcpStream::connect(&address).expect("a connection");

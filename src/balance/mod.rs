@@ -1,13 +1,47 @@
-//! Floor 4: which server. Pools and their servers as one worker sees them: requests in flight, connections kept
-//! for the next request, and how long a server that refused is left alone. No sockets: connections are numbers
-//! the worker gave us.
+//! Floor 4: which server. Servers as the process and as one worker know them, their pools, the connections kept for the
+//! next request, and how long a server that refused is left alone. No sockets: connections are numbers that the worker
+//! gave us.
 
-mod board;
 mod idle;
 mod pause;
-mod pools;
+mod pool;
+mod server;
 
-pub use board::{Board, Row};
 pub use idle::{Idle, IdleConnections};
 pub use pause::Pause;
-pub use pools::{Pools, ServerState, Tried};
+pub use pool::{Pool, Tried};
+pub use server::{Endpoint, Server, Servers, WorkerServer, WorkerServers};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::config::{Address, Balance, Config, PoolConfig, ServerConfig, Settings};
+
+    fn pool(number: usize, servers: usize) -> PoolConfig {
+        let server = |i: usize| ServerConfig {
+            name: format!("s{i}"),
+            address: Address::Ip(([127, 0, 0, 1], i as u16 + 1).into()),
+            written: format!("127.0.0.1:{}", i + 1),
+        };
+        PoolConfig {
+            servers: (0..servers).map(server).collect(),
+            ..PoolConfig::named(format!("p{number}"), Balance::RoundRobin)
+        }
+    }
+
+    /// Pools p0, p1 … with so many servers s0, s1 … each.
+    pub fn config(pools: &[usize]) -> Config {
+        let pools =
+            pools.iter().enumerate().map(|(number, servers)| Arc::new(pool(number, *servers))).collect();
+        let settings = Settings::default();
+        Config {
+            listeners: Vec::new(),
+            pools,
+            settings,
+            classic: None,
+            on_request: false,
+            on_response: false,
+        }
+    }
+}

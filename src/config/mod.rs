@@ -15,6 +15,7 @@ pub use timeouts::{PoolTimeouts, Timeouts};
 pub use trusted::Trusted;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Below this, two more system calls cost more than a copy saves.
@@ -32,7 +33,7 @@ pub struct ServerId(pub u32);
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     pub listeners: Vec<ListenerConfig>,
-    pub pools: Vec<PoolConfig>,
+    pub pools: Vec<Arc<PoolConfig>>,
     pub settings: Settings,
     /// The three globals of the original program were used instead of `rsp.*`; holds `listenPort` as written.
     pub classic: Option<String>,
@@ -92,6 +93,23 @@ pub struct PoolConfig {
     /// Trailers of requests go on to these servers.
     pub trailers: bool,
     pub timeouts: PoolTimeouts,
+}
+
+impl PoolConfig {
+    /// One without servers of which nothing else was said.
+    pub fn named(name: String, balance: Balance) -> PoolConfig {
+        PoolConfig {
+            name,
+            servers: Vec::new(),
+            balance,
+            send_proxy: None,
+            abort_on_close: false,
+            strict: false,
+            sockets: SocketOptions::default(),
+            trailers: false,
+            timeouts: PoolTimeouts::default(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -73,8 +73,8 @@ fn serve(mut start: Start) -> Result<(), RunError> {
     let room = fit_descriptors(&mut config, workers);
     let clock = Clock { zero: Instant::now() };
     let (senders, access) = open_access_log(&config, start.lines.take(), clock, workers)?;
-    let site = Site { said: Arc::new(said), config: Arc::new(config), clock, cores, room };
-    let outcome = site.serve(start, senders, access.as_ref());
+    let prepared = Prepared { said: Arc::new(said), config: Arc::new(config), clock, cores, room };
+    let outcome = prepared.serve(start, senders, access.as_ref());
     if let Some(access) = access
         && let Err(lost) = access.close(errors::FLUSH)
     {
@@ -85,7 +85,7 @@ fn serve(mut start: Start) -> Result<(), RunError> {
 }
 
 /// What is served, and what is known of the machine.
-struct Site {
+struct Prepared {
     /// As the source says it.
     said: Arc<Config>,
     /// As the machine allows it.
@@ -96,7 +96,7 @@ struct Site {
     room: Option<(Level, String)>,
 }
 
-impl Site {
+impl Prepared {
     /// With a worker for each of the senders.
     fn serve(
         self,
@@ -111,20 +111,14 @@ impl Site {
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
         let io = listeners.into_iter().zip(senders);
         let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
-        let each = self.setups(io.len(), &start.source).zip(io);
+        let setups = Setup::each(io.len(), &self.config, &self.said, &start.source, self.clock.zero);
+        let each = setups.into_iter().zip(io);
         let started = startup::start(each, events)?;
         let Some((events, workers)) = started else { return Ok(()) };
         self.announce(&addresses, workers.len());
         (start.ready)(&addresses);
         let drain = start.drain.unwrap_or(self.config.settings.drain_timeout);
         Running::new(events, workers, access, drain).wait()
-    }
-
-    fn setups(&self, workers: usize, source: &Source) -> impl Iterator<Item = Setup> {
-        worker::seats(workers, &self.config).into_iter().map(|seat| {
-            let (config, said, source) = (self.config.clone(), self.said.clone(), source.clone());
-            Setup { config, said, source, zero: self.clock.zero, seat }
-        })
     }
 
     fn announce(&self, addresses: &[String], workers: usize) {

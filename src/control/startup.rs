@@ -126,7 +126,6 @@ mod tests {
     use crate::config::Config;
     use crate::net::bind_for;
     use crate::script::{LoadError, Source, load};
-    use crate::worker::seats;
 
     fn source(settings: &str) -> Source {
         let text = format!(
@@ -144,10 +143,9 @@ mod tests {
         let config = said[0].clone();
         let listeners = bind_for(&config.listeners[0], 3).unwrap();
         let address = listeners[0].address();
-        let each = seats(3, &config).into_iter().zip(said).zip(listeners).map(|((seat, said), listener)| {
-            let setup =
-                Setup { config: config.clone(), said, source: source(""), zero: Instant::now(), seat };
-            (setup, WorkerIo { listeners: vec![listener], access: None })
+        let setups = Setup::each(3, &config, &config, &source(""), Instant::now());
+        let each = setups.into_iter().zip(said).zip(listeners).map(|((setup, said), listener)| {
+            (Setup { said, ..setup }, WorkerIo { listeners: vec![listener], access: None })
         });
         (address, each.collect())
     }

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::net::bind_for;
     use crate::script::{Source, load};
-    use crate::worker::{Setup, WorkerIo, seats, start};
+    use crate::worker::{Setup, WorkerIo, start};
 
     /// Two workers that run; the first one fails at its end.
     fn two_workers() -> (Receiver<Event>, Vec<Handle>) {
@@ -187,10 +187,8 @@ mod tests {
         let config = Arc::new(load(&mut source).map_err(|e| e.0).unwrap().0);
         let listeners = bind_for(&config.listeners[0], 2).unwrap();
         let (sender, events) = mpsc::channel();
-        let worker = |(number, (seat, listener))| {
-            let (config, said, source) = (config.clone(), config.clone(), source.clone());
+        let worker = |(number, (setup, listener))| {
             let io = WorkerIo { listeners: vec![listener], access: None };
-            let setup = Setup { config, said, source, zero: Instant::now(), seat };
             let sender = sender.clone();
             let notify = move |progress| {
                 sender.send(Event::Worker(number, progress)).unwrap();
@@ -198,7 +196,8 @@ mod tests {
             };
             start(setup, io, notify).unwrap().go().unwrap()
         };
-        (events, seats(2, &config).into_iter().zip(listeners).enumerate().map(worker).collect())
+        let setups = Setup::each(2, &config, &config, &source, Instant::now());
+        (events, setups.into_iter().zip(listeners).enumerate().map(worker).collect())
     }
 
     #[test]

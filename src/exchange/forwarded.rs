@@ -10,6 +10,27 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::Trusted;
 use crate::http::{Fields, Name, Scheme};
 
+/// Where a client's connection comes from, as far as that is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The socket's, or what a PROXY header said. `None` on a Unix socket. Without the scope and the flow of an IPv6
+    /// address, which would take as much memory again.
+    ip: Option<IpAddr>,
+    port: u16,
+    /// Its forwarding headers are believed.
+    pub trusted: bool,
+}
+
+impl Peer {
+    pub fn new(address: Option<SocketAddr>, trusted: bool) -> Peer {
+        Peer { ip: address.map(|a| a.ip()), port: address.map_or(0, |a| a.port()), trusted }
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.ip.map(|ip| SocketAddr::new(ip, self.port))
+    }
+}
+
 /// The last address of `X-Forwarded-For` that is not trusted; the first one if all are; `peer`, where the connection
 /// comes from, if there is none. An entry that is no address ends the walk: the one behind it is the client.
 /// The port is 0 where the entry has none.

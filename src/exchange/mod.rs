@@ -17,7 +17,7 @@ mod state;
 pub use answer::{last_hop, plain, scripted};
 pub use failure::Failure;
 pub use forward_rules::{ForwardRule, forward_rule};
-pub use forwarded::{client as forwarded_client, scheme as forwarded_scheme};
+pub use forwarded::{Peer, client as forwarded_client, scheme as forwarded_scheme};
 pub use id::{Id, Ids};
 pub use retry::Next;
 pub use rewrite::{

@@ -4,6 +4,7 @@
 mod fd_reserve;
 mod limits;
 mod listener;
+mod mailbox;
 mod memory;
 mod options;
 mod pipe;
@@ -15,6 +16,7 @@ mod transport;
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind, bind_for};
+pub use mailbox::{Mailbox, queue as mailbox_queue};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};
 pub use pipe::{Pipe, set_blocking};

@@ -32,7 +32,11 @@ impl Directory {
         let mut by_identity: Vec<_> = identities.iter().copied().zip(ids()).collect();
         by_name.sort_by(|(a, _): &(String, PoolId), (b, _)| a.cmp(b));
         by_identity.sort_by_key(|(identity, _)| *identity);
-        Directory { pools: config.pools.iter().map(PoolNames::new).collect(), by_name, by_identity }
+        Directory {
+            pools: config.pools.iter().map(|pool| PoolNames::new(pool)).collect(),
+            by_name,
+            by_identity,
+        }
     }
 
     pub fn pools(&self) -> usize {

@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use crate::config::{PoolId, ServerId};
 
 pub use bodies::Body;
+pub use ffi::PackedScript;
 pub use load::{TYPES, load, load_again};
 pub use run::Script;
 pub use source::Source;

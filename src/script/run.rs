@@ -6,7 +6,7 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::Directory;
 use super::failure;
-use super::ffi::{Job, Seen, Slot};
+use super::ffi::{Job, Machine, Seen, Slot};
 use super::request::{Offer, Subject};
 use super::vm::{Handlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
@@ -103,6 +103,10 @@ impl Script {
         let judge = |[value, ..]: [Seen<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+    }
+
+    pub(super) fn machine_mut(&mut self) -> &mut Machine {
+        &mut self.vm.machine
     }
 
     /// Large bodies of answers that clients are reading now.

@@ -17,18 +17,19 @@ use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
-use crate::script::Script;
 use crate::worker::accept::proxy_header::ProxyRefusals;
 use crate::worker::backend::dedicated::Kept;
+use crate::worker::conn::backend::{Backend, BackendState};
+use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
-use crate::worker::conn::sides::{Backend, BackendState, Client, Pair, Scratch};
 use crate::worker::conn::table::{Side, Table, Token};
 use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
-use crate::worker::shared::Seat;
+use crate::worker::pair::{Pair, SparePairs};
+use crate::worker::shared::Shared;
 use crate::worker::shared::gateway_errors::GatewayErrors;
 use crate::worker::shared::per_client::ClientCounts;
-use crate::worker::time::timeouts::TimeLimits;
+use crate::worker::site::Sites;
 use crate::worker::turn::Stopwatch;
 
 /// What epoll said about a connection.
@@ -44,14 +45,13 @@ pub struct Core<N: Network> {
     pub network: N,
     pub(crate) clients: Table<Client<N::Stream>>,
     pub(crate) backends: Table<Backend<N::Stream>>,
-    /// In boxes, so that a pair is not moved about but used again where it is.
     pub(crate) pairs: Slab<Box<Pair>>,
+    pub(crate) spare: SparePairs,
+    pub(crate) sites: Sites,
     pub(crate) tools: Tools<N::Stream>,
     pub(crate) kept: Kept,
     pub(crate) wheel: Wheel,
-    pub(crate) limits: TimeLimits,
     pub(crate) ids: Ids,
-    pub(crate) scratch: Scratch,
     pub(crate) access: Option<batch::Sender>,
     pub(crate) proxy_refusals: ProxyRefusals,
     pub(crate) per_client: ClientCounts,
@@ -80,8 +80,7 @@ pub(crate) enum Step {
 impl<N: Network> Core<N> {
     pub fn new(
         network: N,
-        config: Arc<Config>,
-        script: Script,
+        sites: Sites,
         access: Option<batch::Sender>,
         clock: impl Fn() -> u64 + 'static,
     ) -> Core<N> {
@@ -91,12 +90,12 @@ impl<N: Network> Core<N> {
             clients: Table::new(Side::Client),
             backends: Table::new(Side::Backend),
             pairs: Slab::new(),
-            limits: TimeLimits::of(&config),
-            tools: Tools::new(config, script, now),
+            tools: Tools::new(&sites.current, now),
+            spare: SparePairs::new(&sites),
+            sites,
             kept: Kept::default(),
             wheel: Wheel::new(now),
             ids: Ids::new(),
-            scratch: Scratch::default(),
             access,
             proxy_refusals: ProxyRefusals::default(),
             per_client: ClientCounts::default(),
@@ -110,15 +109,11 @@ impl<N: Network> Core<N> {
     }
 
     /// Has in common with the other workers what the process has once.
-    pub(crate) fn share(&mut self, seat: &Seat) {
-        self.per_client = seat.per_client();
-        self.gateway_errors = seat.gateway_errors();
-        self.others = seat.count() > 1;
-        self.tools.pipes.share(seat.count());
-        self.tools.router.pools.share_pauses(seat.pauses());
-        if let Some(row) = seat.row() {
-            self.tools.router.pools.share_counts(row);
-        }
+    pub(crate) fn share(&mut self, shared: &Shared) {
+        self.per_client = shared.per_client();
+        self.gateway_errors = shared.gateway_errors();
+        self.others = shared.count() > 1;
+        self.tools.pipes.share(shared.count());
     }
 
     /// The one clock reading of this turn, in microseconds, and the date it shows.
@@ -135,7 +130,7 @@ impl<N: Network> Core<N> {
     }
 
     pub fn config(&self) -> &Config {
-        &self.tools.router.config
+        &self.sites.current.routes.config
     }
 
     pub fn client_count(&self) -> usize {
@@ -246,7 +241,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[pair as usize];
         let client = &mut self.clients[key];
         let backend = pair.backend.map(|b| &mut self.backends[b]);
-        if client.read_closed && has_left(client, pair, &self.tools.router.config) {
+        if client.read_closed && has_left(client, pair) {
             return Outcome::Failed(client_gone(pair));
         }
         if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {

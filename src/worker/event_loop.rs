@@ -1,31 +1,28 @@
-//! The edge: epoll, the clock, and what the control thread says. Everything that happens is
-//! handed to the core; nothing here knows HTTP.
+//! The edge: epoll, the clock, and messages from the control thread. Everything that happens is handed to the core;
+//! nothing here knows HTTP.
 
 use std::fmt::Write;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use httpdate::HttpDate;
 use mio::event::Event;
-use mio::{Events, Poll, Registry, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
-use super::Command;
+use super::Message;
 use crate::base::batch;
 use crate::base::counted::counted;
-use crate::config::Config;
 use crate::exchange::counters::Counters;
 use crate::net::{Kernel, Listener};
-use crate::script::Script;
-use crate::worker::accept::Accepting;
+use crate::worker::accept::acceptor::Acceptor;
 use crate::worker::core::{Core, Ready};
 use crate::worker::drain::{DELIVERY, Draining};
-use crate::worker::shared::Seat;
+use crate::worker::shared::Shared;
+use crate::worker::site::{SiteParts, Sites};
 
 const WAKER: u64 = u64::MAX;
-/// Listeners count down from here; connections' generations never come near.
-const FIRST_LISTENER: u64 = u64::MAX - 1;
 
 const EVENTS: usize = 1024;
 /// Memory that was not needed for this long is given back.
@@ -37,19 +34,12 @@ pub(crate) struct EventLoop {
     poll: Poll,
     events: Events,
     pub(crate) core: Core<Kernel>,
-    pub(crate) listeners: Vec<Accepting>,
-    /// The listener that was asked first the last time.
-    pub(crate) first_listener: usize,
-    command: Arc<AtomicU8>,
+    acceptor: Acceptor,
+    messages: Receiver<Message>,
     zero: Instant,
     date: Date,
     /// This worker among the others.
-    pub(crate) seat: Seat,
-    /// Places for clients that this worker has, and whether it waits for one more.
-    pub(crate) places: usize,
-    pub(crate) in_line: bool,
-    /// The pause in accepting that was heeded last.
-    pub(crate) shortage_seen: u64,
+    shared: Shared,
     /// The call for descriptors that was heeded last.
     call_seen: u64,
     /// The last batch of access records went at.
@@ -58,43 +48,40 @@ pub(crate) struct EventLoop {
     trimmed: u64,
     /// How far draining has come, once it has begun.
     draining: Option<Draining>,
+    stopped: bool,
 }
 
 impl EventLoop {
     pub fn new(
-        config: Arc<Config>,
-        script: Script,
+        site: SiteParts,
         listeners: Vec<Listener>,
         access: Option<batch::Sender>,
         zero: Instant,
-        command: Arc<AtomicU8>,
-        seat: Seat,
+        messages: Receiver<Message>,
+        shared: Shared,
     ) -> io::Result<(EventLoop, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER as usize))?);
-        seat.wake_by(waker.clone());
-        let accepting = watch_all(listeners, &config, poll.registry())?;
-        let kernel = Kernel::new(poll.registry().try_clone()?, seat.reserve());
+        shared.wake_by(waker.clone());
+        let acceptor = Acceptor::new(listeners, &site.config, poll.registry(), shared.clone())?;
+        let kernel = Kernel::new(poll.registry().try_clone()?, shared.reserve());
         let clock = move || zero.elapsed().as_micros() as u64;
-        let mut core = Core::new(kernel, config, script, access, clock);
-        core.share(&seat);
+        let mut core = Core::new(kernel, Sites::new(site, shared.worker()), access, clock);
+        core.share(&shared);
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
             core,
-            listeners: accepting,
-            first_listener: 0,
-            command,
+            acceptor,
+            messages,
             zero,
             date: Date::default(),
-            seat,
-            places: 0,
-            in_line: false,
-            shortage_seen: 0,
+            shared,
             call_seen: 0,
             access_sent: 0,
             trimmed: 0,
             draining: None,
+            stopped: false,
         };
         Ok((event_loop, waker))
     }
@@ -106,12 +93,11 @@ impl EventLoop {
             let now = self.zero.elapsed().as_micros() as u64;
             self.core.set_clock(now, self.date.at(now));
             self.mark();
-            self.accept(now);
+            self.acceptor.accept(&mut self.core, now);
             self.core.turns();
             self.core.expire();
             self.call_if_short(now);
-            self.give_places_back();
-            self.core.tell_counts();
+            self.acceptor.release_permits(&mut self.core);
             self.send_access(now);
             self.core.report();
             self.trim(now);
@@ -144,8 +130,8 @@ impl EventLoop {
         let drained_by = self.draining.map_or(never, Draining::until);
         let mut first = self.core.next_timer().unwrap_or(never).min(drained_by);
         first = first.min(self.core.report_at());
-        if self.can_accept() {
-            first = first.min(self.seat.accept_after());
+        if self.acceptor.can_accept() {
+            first = first.min(self.shared.accept_after());
         }
         if self.core.access_waits() {
             first = first.min(self.access_sent + ACCESS_DELAY);
@@ -167,28 +153,47 @@ impl EventLoop {
                 woken = true;
                 continue;
             }
-            let listener = (FIRST_LISTENER - token) as usize;
-            match self.listeners.get_mut(listener) {
-                Some(accepting) => accepting.ready = true,
-                None => self.core.ready(token, readiness(event)),
+            if !self.acceptor.is_ready(token) {
+                self.core.ready(token, readiness(event));
             }
         }
         if woken {
-            self.heed_shortage();
+            self.acceptor.heed_pause(&mut self.core);
             self.heed_call();
+            self.read_messages();
+        }
+    }
+
+    fn read_messages(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            match message {
+                Message::Site(parts) => self.core.set_site(parts.unpack()),
+                Message::Drain => self.drain(),
+                Message::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.draining.is_none() {
+            let now = self.core.now();
+            self.acceptor.stop_accepting(&mut self.core, now);
+            self.core.drain();
+            let most = self.core.config().settings.drain_timeout;
+            self.draining = Some(Draining::Finishing { until: now + most.as_micros() as u64 });
         }
     }
 
     /// Where a connection to a server lacked a descriptor, the other workers may have some to spare; this one has
     /// looked for its own.
     fn call_if_short(&mut self, now: u64) {
-        if self.core.network.was_short() && self.seat.count() > 1 {
-            self.seat.call_for_descriptors(now);
+        if self.core.network.was_short() && self.shared.count() > 1 {
+            self.shared.call_for_descriptors(now);
         }
     }
 
     fn heed_call(&mut self) {
-        let called = self.seat.called();
+        let called = self.shared.called();
         if called != self.call_seen {
             self.call_seen = called;
             self.core.close_idle();
@@ -214,22 +219,11 @@ impl EventLoop {
         }
     }
 
-    /// Follows what the control thread says; true when the loop shall end.
+    /// True when the loop shall end.
     fn is_over(&mut self, now: u64) -> bool {
-        let command = self.command.load(Ordering::SeqCst);
-        if command >= Command::Stop as u8 {
-            return true;
-        }
-        if command < Command::Drain as u8 {
-            return false;
-        }
         match self.draining {
-            None => {
-                self.stop_accepting(now);
-                self.core.drain();
-                let most = self.core.config().settings.drain_timeout;
-                self.draining = Some(Draining::Finishing { until: now + most.as_micros() as u64 });
-            }
+            _ if self.stopped => return true,
+            None => return false,
             Some(Draining::Finishing { until }) if now >= until => {
                 let cut = counted(self.core.client_count() as u64, "connection");
                 log::warn!("{cut} cut: drain_timeout is over");
@@ -241,17 +235,6 @@ impl EventLoop {
         }
         self.core.is_drained()
     }
-}
-
-/// Listeners are in the order of the config's.
-fn watch_all(listeners: Vec<Listener>, config: &Config, registry: &Registry) -> io::Result<Vec<Accepting>> {
-    let mut accepting = Vec::new();
-    for (i, (mut listener, written)) in listeners.into_iter().zip(&config.listeners).enumerate() {
-        listener.watch(registry, FIRST_LISTENER - i as u64)?;
-        let (proxied, deferred) = (written.proxy_protocol, written.defer_accept);
-        accepting.push(Accepting { listener, proxied, deferred, ready: false });
-    }
-    Ok(accepting)
 }
 
 fn readiness(event: &Event) -> Ready {

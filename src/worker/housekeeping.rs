@@ -8,8 +8,9 @@ use crate::base::buffer::BLOCK;
 use crate::exchange::counters::Counters;
 use crate::http::Fields;
 use crate::net::Network;
-use crate::worker::conn::sides::BackendState;
+use crate::worker::conn::backend::BackendState;
 use crate::worker::core::Core;
+use crate::worker::pair::Pair;
 
 /// Bytes a worker holds, for whatever number of connections it has or had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,11 +46,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Tells other workers what this one has to do.
-    pub fn tell_counts(&self) {
-        self.tools.router.pools.tell_counts();
-    }
-
     /// Gives descriptors back that are only kept to be fast.
     pub fn close_idle(&mut self) {
         self.tools.pipes.close_spare();
@@ -81,7 +77,7 @@ impl<N: Network> Core<N> {
     /// What is allocated now, in use or kept.
     pub fn footprint(&self) -> Footprint {
         let heads = [&self.tools.response.fields, &self.tools.trailers];
-        let spare = self.scratch.spare.iter().chain([&self.scratch.next]).map(|pair| pair.footprint());
+        let spare = self.spare.iter().map(Pair::footprint);
         let running = self.pairs.iter().map(|(_, pair)| pair.footprint());
         Footprint {
             slots: self.clients.footprint() + self.backends.footprint(),
@@ -103,7 +99,7 @@ impl<N: Network> Core<N> {
 
     /// Large bodies of scripted answers that clients are reading now.
     pub fn answer_bodies(&self) -> usize {
-        self.tools.router.answer_bodies()
+        self.sites.handlers.borrow().answer_bodies()
     }
 
     pub fn counts(&self) -> (usize, usize, usize) {

@@ -6,6 +6,7 @@
 //! core.rs         the state of a worker, and whose turn it is; generic over the network
 //! turn.rs         one client's turn, and how long it may be
 //! guard.rs        a panic ends one pair, not the worker
+//! site.rs         a loaded config as a worker runs it, and two of them side by side
 //! housekeeping.rs what is done between turns; drain.rs: stopping without dropping anybody
 //! thread.rs       a worker's thread, from its start on
 //! shared/         what workers have in common: connection permits, limits per client, counts of gateway errors
@@ -26,6 +27,7 @@ mod guard;
 mod housekeeping;
 mod pair;
 mod shared;
+mod site;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -34,22 +36,22 @@ mod turn;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use mio::Waker;
-
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
-pub use self::shared::{Seat, seats};
+pub use self::shared::Shared;
+use self::shared::share;
+pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Progress, Starting, start};
 
+use crate::balance::{Server, Servers};
 use crate::base::batch;
 use crate::base::os_error::reason;
 use crate::config::Config;
 use crate::exchange::counters::Counters;
-use crate::net::Listener;
+use crate::net::{Listener, Mailbox};
 use crate::script::{LoadError, Source};
 use event_loop::EventLoop;
 
@@ -57,12 +59,32 @@ use event_loop::EventLoop;
 pub struct Setup {
     /// What the worker goes by.
     pub config: Arc<Config>,
+    /// Of each pool of it.
+    pub servers: Vec<Vec<Arc<Server>>>,
     /// What the source says, as the control thread read it.
     pub said: Arc<Config>,
     pub source: Source,
     /// Zero of the clock, which is the same for all workers.
     pub zero: Instant,
-    pub seat: Seat,
+    pub shared: Shared,
+}
+
+impl Setup {
+    /// For each of so many workers.
+    pub fn each(
+        workers: usize,
+        config: &Arc<Config>,
+        said: &Arc<Config>,
+        source: &Source,
+        zero: Instant,
+    ) -> Vec<Setup> {
+        let servers = Servers::new(workers).of(config);
+        let setup = |shared| {
+            let (config, said, servers) = (config.clone(), said.clone(), servers.clone());
+            Setup { config, servers, said, source: source.clone(), zero, shared }
+        };
+        share(workers, config.settings.max_connections).into_iter().map(setup).collect()
+    }
 }
 
 /// What others see of a worker, in its hands only from when its script is loaded: nobody has to wait for a slow
@@ -75,18 +97,18 @@ pub struct WorkerIo {
 }
 
 /// What the control thread can tell a running worker.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
-#[repr(u8)]
-pub(crate) enum Command {
-    Run = 0,
-    Drain = 1,
-    Stop = 2,
+pub(crate) enum Message {
+    /// New requests begin with this site.
+    Site(PackedSite),
+    /// Finish what runs, then end.
+    Drain,
+    /// End now.
+    Stop,
 }
 
 /// A worker that runs.
 pub struct Handle {
-    command: Arc<AtomicU8>,
-    waker: Arc<Waker>,
+    mailbox: Mailbox<Message>,
     counters: Arc<Counters>,
     thread: JoinHandle<Outcome>,
 }
@@ -118,19 +140,17 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 impl Handle {
     /// Finish what runs, then end.
     pub fn drain(&self) {
-        self.tell(Command::Drain);
+        self.mailbox.send(Message::Drain);
     }
 
     /// End now.
     pub fn stop(&self) {
-        self.tell(Command::Stop);
+        self.mailbox.send(Message::Stop);
     }
 
-    fn tell(&self, command: Command) {
-        self.command.fetch_max(command as u8, Ordering::SeqCst);
-        if let Err(error) = self.waker.wake() {
-            log::error!("cannot wake the worker: {}", reason(&error));
-        }
+    /// New requests begin with this site from now on.
+    pub fn set_site(&self, site: PackedSite) {
+        self.mailbox.send(Message::Site(site));
     }
 
     /// How requests ended so far; it may be kept beyond the worker's end.

@@ -8,18 +8,19 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU8;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use mio::Waker;
 
-use super::{Command, Handle, Outcome, Setup, WorkerIo, joined, panic_text, run};
+use super::{Handle, Message, Outcome, Setup, WorkerIo, joined, panic_text, run};
 use crate::exchange::counters::Counters;
+use crate::net::{Mailbox, mailbox_queue};
 use crate::script;
 use crate::worker::event_loop::EventLoop;
-use crate::worker::shared::Seat;
+use crate::worker::shared::Shared;
+use crate::worker::site::SiteParts;
 
 /// What a worker's thread says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,8 +32,8 @@ pub enum Progress {
 
 /// A worker that gets ready.
 pub struct Starting {
-    command: Arc<AtomicU8>,
     io: Slot,
+    queue: Sender<Message>,
     made: Receiver<Made>,
     go: Sender<()>,
     thread: JoinHandle<Outcome>,
@@ -46,7 +47,7 @@ type Made = (Arc<Waker>, Arc<Counters>);
 
 /// What its thread has of a `Starting`.
 struct Beginning {
-    command: Arc<AtomicU8>,
+    messages: Receiver<Message>,
     io: Slot,
     gives: Sender<Made>,
     may_go: Receiver<()>,
@@ -54,22 +55,22 @@ struct Beginning {
 
 /// Starts a worker's thread. It calls `notify` on that thread.
 pub fn start(setup: Setup, io: WorkerIo, notify: impl Fn(Progress) + Send + 'static) -> io::Result<Starting> {
-    let command = Arc::new(AtomicU8::new(Command::Run as u8));
+    let (queue, messages) = mailbox_queue();
     let io = Arc::new(Mutex::new(Some(io)));
     let (gives, made) = mpsc::channel();
     let (go, may_go) = mpsc::channel();
-    let beginning = Beginning { command: command.clone(), io: io.clone(), gives, may_go };
-    let thread = thread::Builder::new().name(name(&setup.seat)).spawn(move || {
+    let beginning = Beginning { messages, io: io.clone(), gives, may_go };
+    let thread = thread::Builder::new().name(name(&setup.shared)).spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| beginning.live(setup, &notify)));
         notify(Progress::Ended);
         outcome.unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
     })?;
-    Ok(Starting { command, io, made, go, thread })
+    Ok(Starting { queue, io, made, go, thread })
 }
 
 /// Of the thread, where one looks for who uses the processor.
-fn name(seat: &Seat) -> String {
-    if seat.count() == 1 { "worker".into() } else { format!("worker-{}", seat.number() + 1) }
+fn name(shared: &Shared) -> String {
+    if shared.count() == 1 { "worker".into() } else { format!("worker-{}", shared.worker() + 1) }
 }
 
 impl Starting {
@@ -77,7 +78,7 @@ impl Starting {
     pub fn go(self) -> Option<Handle> {
         let (waker, counters) = self.made.recv().ok()?;
         self.go.send(()).ok()?;
-        Some(Handle { command: self.command, waker, counters, thread: self.thread })
+        Some(Handle { mailbox: Mailbox::new(self.queue, waker), counters, thread: self.thread })
     }
 
     /// Ends it, and waits for that unless it is loading its script: it has nothing then that anybody would miss.
@@ -97,28 +98,28 @@ impl Starting {
 
 impl Beginning {
     fn live(self, setup: Setup, notify: &dyn Fn(Progress)) -> Outcome {
-        let event_loop = match self.prepare(setup) {
-            Ok(event_loop) => event_loop,
+        let (event_loop, may_go) = match self.prepare(setup) {
+            Ok(made) => made,
             Err(outcome) => return outcome,
         };
         notify(Progress::Ready);
-        match self.may_go.recv() {
+        match may_go.recv() {
             Ok(()) => run(event_loop),
             Err(_) => Outcome::Finished,
         }
     }
 
     /// Loads this worker's own VM from the same bytes and makes sure that it says the same.
-    fn prepare(&self, setup: Setup) -> Result<EventLoop, Outcome> {
-        let Setup { config, said, mut source, zero, seat } = setup;
+    fn prepare(self, setup: Setup) -> Result<(EventLoop, Receiver<()>), Outcome> {
+        let Setup { config, servers, said, mut source, zero, shared } = setup;
         let script = script::load_again(&mut source, &said).map_err(Outcome::NotLoaded)?;
         let WorkerIo { listeners, access } = take(&self.io).ok_or(Outcome::Finished)?;
-        let command = self.command.clone();
-        let made = EventLoop::new(config, script, listeners, access, zero, command, seat);
+        let site = SiteParts { generation: 1, config, servers, script };
+        let made = EventLoop::new(site, listeners, access, zero, self.messages, shared);
         let (event_loop, waker) = made.map_err(Outcome::NoLoop)?;
         // Refused only where nobody wants this worker any more, which `go` says as well.
         let _ = self.gives.send((waker, event_loop.counters()));
-        Ok(event_loop)
+        Ok((event_loop, self.may_go))
     }
 }
 

@@ -18,7 +18,6 @@ mod world;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rsp::exchange::record::End;
@@ -52,8 +51,7 @@ fn note_panics() {
 
 /// Runs a seed. Gives the ends that its requests came to, or what the oracle found wrong.
 fn ends(source: &Source, seed: u64) -> Result<u64, String> {
-    let (config, script) = load(&mut source.clone()).expect("the config loads");
-    let run = || run::Run::new(seed, Arc::new(config), script).run();
+    let run = || run::Run::new(seed, source).run();
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.take().unwrap_or_default())
 }
 

@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rsp::balance::Servers;
 use rsp::base::batch::{self, Receiver};
-use rsp::config::Config;
 use rsp::exchange::record::Record;
-use rsp::script::Script;
-use rsp::worker::Core;
+use rsp::script::{Source, load};
+use rsp::worker::{self, Core, SiteParts};
 
 use crate::client::Client;
 use crate::net::Net;
@@ -28,6 +28,7 @@ const ROUNDS: usize = 500_000;
 pub struct Run {
     world: Shared,
     core: Core<Net>,
+    sites: Sites,
     /// rsp's access records.
     records: Receiver,
     ledger: Ledger,
@@ -40,6 +41,8 @@ pub struct Run {
     clock: Rc<Clock>,
     /// When the last round began.
     round_at: u64,
+    /// rsp is given another site at these times, the first one last.
+    swaps: Vec<u64>,
     /// rsp begins to drain at this time.
     drains: Option<u64>,
     /// And cuts what is left at this time.
@@ -49,7 +52,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(seed: u64, config: Arc<Config>, script: Script) -> Run {
+    pub fn new(seed: u64, source: &Source) -> Run {
         let mut rng = Rng::new(seed);
         let honest = rng.one_in(2);
         let mut ledger = Ledger::new(seed, honest);
@@ -69,24 +72,26 @@ impl Run {
         let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
         let ends = stops.map(|at| at + [0, 1_000_000][rng.below(2)]);
         let (access, records) = batch::queue(1, 1 << 16);
-        let mut config = Config::clone(&config);
-        config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
-        config.pools[0].abort_on_close = ledger.aborts;
-        config.settings.max_head = if ledger.long { 64 << 10 } else { config.settings.max_head };
         ledger.trailers = rng.one_in(2);
-        config.pools[0].trailers = ledger.trailers;
-        let config = Arc::new(config);
+        let mut swaps: Vec<u64> = match rng.one_in(3) {
+            true => (0..rng.upto(5)).map(|_| rng.below(500_000) as u64).collect(),
+            false => Vec::new(),
+        };
+        swaps.sort_unstable_by(|a, b| b.cmp(a));
+        let mut sites = Sites { source: source.clone(), servers: Servers::new(1), made: 0 };
+        let site = sites.next(&mut rng, &ledger);
         let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
         world.crowded = ledger.crowded;
         let world = Rc::new(RefCell::new(world));
         let clock = Rc::new(Clock { slow: rng.one_in(4), ..Clock::default() });
         let reads = clock.clone();
         let reads = move || reads.read();
-        let core = Core::new(Net { world: world.clone() }, config, script, Some(access), reads);
+        let core = Core::new(Net { world: world.clone() }, worker::Sites::new(site, 0), Some(access), reads);
         let (clients, servers) = (Vec::new(), Vec::new());
         Run {
             world,
             core,
+            sites,
             records,
             ledger,
             clients,
@@ -96,6 +101,7 @@ impl Run {
             now: clock.now.get(),
             clock,
             round_at: 0,
+            swaps,
             drains,
             stops,
             ends,
@@ -182,6 +188,10 @@ impl Run {
         let text = format!("second {}", self.now / 1_000_000);
         self.core.set_clock(self.now, text.as_bytes());
         self.clock.now.set(self.clock.now.get().max(self.now));
+        if self.swaps.pop_if(|at| *at <= self.now).is_some() {
+            let site = self.sites.next(&mut self.world.borrow_mut().rng, &self.ledger);
+            self.core.set_site(site);
+        }
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
             self.core.drain();
@@ -234,6 +244,7 @@ impl Run {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
         assert_eq!(self.core.answer_bodies(), 0, "bodies of answers are kept");
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
+        assert_eq!(self.core.old_sites(), (0, 0), "sites and scripts are kept");
         assert_eq!(self.core.next_timer(), None, "a timer is left");
         assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
     }
@@ -261,6 +272,29 @@ impl Run {
             "at {} µs, {clients} clients, {backends} backends, {exchanges} exchanges; waiting: {waiting:#?}",
             self.now
         )
+    }
+}
+
+/// What rsp is given to run, one after the other: the same script each time, and nearly the same config.
+struct Sites {
+    source: Source,
+    servers: Servers,
+    made: u64,
+}
+
+impl Sites {
+    fn next(&mut self, rng: &mut Rng, ledger: &Ledger) -> SiteParts {
+        let (mut config, script) = load(&mut self.source.clone()).expect("the config loads");
+        config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        config.settings.max_head = if ledger.long { 64 << 10 } else { config.settings.max_head };
+        let pool = Arc::make_mut(&mut config.pools[0]);
+        (pool.abort_on_close, pool.trailers) = (ledger.aborts, ledger.trailers);
+        self.made += 1;
+        if self.made > 1 && rng.one_in(3) {
+            pool.servers.remove(rng.below(SERVERS));
+        }
+        let config = Arc::new(config);
+        SiteParts { generation: self.made, servers: self.servers.of(&config), config, script }
     }
 }
 

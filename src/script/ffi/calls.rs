@@ -83,7 +83,7 @@ pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
     }
 }
 
-/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner, where `alarm` has set it; after every single one
+/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner, where `watchdog` has set it; after every single one
 /// once the budget is spent, so that no `pcall` gets anywhere.
 pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.

@@ -33,7 +33,7 @@ unsafe extern "C-unwind" fn resume(state: State) -> c_int {
     }
 }
 
-/// A coroutine has a hook of its own: what the alarm sets on the main thread does not reach it.
+/// A coroutine has a hook of its own: what the watchdog sets on the main thread does not reach it.
 unsafe extern "C-unwind" fn create(state: State) -> c_int {
     // SAFETY: see above.
     unsafe {

@@ -17,6 +17,7 @@ mod fields;
 mod headers;
 mod library;
 mod objects;
+mod packed;
 mod results;
 mod servers;
 mod stack;
@@ -37,9 +38,10 @@ use call_state::{Cell, Object, Owner, ServersOfPool};
 use calls::{enter, set_metatable};
 pub use library::watch;
 use objects::{make_kind, push_object, push_request};
+pub use packed::PackedScript;
 pub use results::Seen;
 use stack::registry;
-use watchdog::Alarm;
+use watchdog::Watchdog;
 
 type State = *mut ffi::lua_State;
 
@@ -61,7 +63,7 @@ pub struct Slot(c_int);
 /// A Lua state prepared for calls.
 pub struct Machine {
     /// First, so that it is gone before the state: it may still have to undo what it did there.
-    alarm: Alarm,
+    watchdog: Watchdog,
     lua: Lua,
     main: State,
     cell: *mut Cell,
@@ -88,7 +90,7 @@ impl Machine {
                 }
             })?;
         }
-        Ok(Machine { alarm: Alarm::new(main), lua: lua.clone(), main, cell })
+        Ok(Machine { watchdog: Watchdog::new(main), lua: lua.clone(), main, cell })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
@@ -155,18 +157,27 @@ impl Machine {
     pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
         // SAFETY: no reference into the cell outlives these statements.
         unsafe { (*self.cell).budget.begin(limit) };
-        self.alarm.begin();
+        self.watchdog.begin();
         let result = work();
-        self.alarm.end();
+        self.watchdog.end();
         // SAFETY: as above.
         unsafe { (*self.cell).budget.end() };
         result
     }
 
-    /// As if the system had no timer for the alarm.
+    /// Its calls are made on another thread from now on: that one says `enter_thread` first.
+    pub fn leave_thread(&mut self) {
+        self.watchdog.leave_thread();
+    }
+
+    pub fn enter_thread(&mut self) {
+        self.watchdog.enter_thread();
+    }
+
+    /// As if the system had no timer for the watchdog.
     #[cfg(test)]
     pub fn stop_timer(&mut self) {
-        self.alarm.stop();
+        self.watchdog.stop();
     }
 
     /// Calls a script's function about `subject` and hands what it returned to `judge`. An error is the message
@@ -216,11 +227,11 @@ impl Machine {
         cell.subject = std::ptr::from_mut(subject).cast();
         (cell.job, cell.function) = (job, function);
         cell.budget.begin(budget::CALL);
-        self.alarm.begin();
+        self.watchdog.begin();
     }
 
     fn end(&mut self) {
-        self.alarm.end();
+        self.watchdog.end();
         let cell = self.cell();
         cell.live = 0;
         cell.subject = std::ptr::null_mut();

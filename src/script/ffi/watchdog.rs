@@ -48,18 +48,29 @@ thread_local! {
 }
 
 /// Watches the calls of one VM.
-pub(super) struct Alarm {
+pub(super) struct Watchdog {
     main: State,
     /// None: the hook is always set.
     timer: Option<Timer>,
 }
 
-impl Alarm {
+impl Watchdog {
     /// For calls that are made on this thread; `main` gets the hook that it has between calls.
-    pub(super) fn new(main: State) -> Alarm {
-        let alarm = Alarm { main, timer: Timer::new() };
-        alarm.rest();
-        alarm
+    pub(super) fn new(main: State) -> Watchdog {
+        let watchdog = Watchdog { main, timer: Timer::new() };
+        watchdog.rest();
+        watchdog
+    }
+
+    /// The timer counts this thread's time only.
+    pub(super) fn leave_thread(&mut self) {
+        self.timer = None;
+    }
+
+    /// Calls are made on this thread from now on.
+    pub(super) fn enter_thread(&mut self) {
+        self.timer = Timer::new();
+        self.rest();
     }
 
     /// A call begins. A thread makes one at a time.
@@ -97,7 +108,7 @@ impl Alarm {
     }
 }
 
-impl Drop for Alarm {
+impl Drop for Watchdog {
     /// A call that a panic cut short has not ended; its state may go now.
     fn drop(&mut self) {
         self.end();
@@ -260,7 +271,7 @@ mod tests {
     #[test]
     fn a_signal_after_a_vm_is_gone_in_the_middle_of_a_call_finds_nothing() {
         let vm = Vm::new().unwrap();
-        vm.machine.alarm.begin();
+        vm.machine.watchdog.begin();
         ring(SIGNAL);
         drop(vm);
         SHARED.with(|shared| assert!(shared.running.load(Ordering::Relaxed).is_null()));

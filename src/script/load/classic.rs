@@ -9,7 +9,7 @@ use super::error::{Read, Wrong, show};
 use super::key_lines::Tokens;
 use super::pool;
 use super::position::Place;
-use crate::config::{Balance, ListenerConfig, PoolConfig, PoolTimeouts, ServerConfig, SocketOptions};
+use crate::config::{Balance, ListenerConfig, PoolConfig, ServerConfig};
 
 const PORT: &str = "listenPort";
 const BACKEND: &str = "backendAddress";
@@ -80,17 +80,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], draft: &mut Draft)
     let server =
         resolve(&written, Side::Server, &mut draft.source).map_err(|error| bad(&written, BACKEND, error))?;
     let servers = vec![ServerConfig { name: written.clone(), address: server, written }];
-    let pool = PoolConfig {
-        name: "pool1".into(),
-        servers,
-        balance: Balance::RoundRobin,
-        send_proxy: None,
-        abort_on_close: false,
-        strict: false,
-        sockets: SocketOptions::default(),
-        trailers: false,
-        timeouts: PoolTimeouts::default(),
-    };
+    let pool = PoolConfig { servers, ..PoolConfig::named("pool1".into(), Balance::RoundRobin) };
     draft.listeners.push(ListenerConfig::at(listener));
     pool::add(lua, pool, None, draft).map_err(|error| Wrong::new(error.to_string()))?;
     Ok(port)

@@ -154,7 +154,7 @@ fn finish(mut draft: Draft, lua: &Lua) -> Result<(Config, Handlers), String> {
     };
     let config = Config {
         listeners: draft.listeners,
-        pools: draft.pools.into_iter().map(|pool| pool.pool).collect(),
+        pools: draft.pools.into_iter().map(|pool| Arc::new(pool.pool)).collect(),
         settings,
         classic,
         on_request: handlers.on_request.is_some(),

@@ -9,14 +9,13 @@ mod request;
 mod sandbox;
 mod verdicts;
 
+use std::sync::Arc;
+
 use mlua::{Function, Lua, Value};
 
 use super::vm::{Handlers, Vm};
 use super::{RequestMeta, Script, ScriptError, Verdict};
-use crate::config::{
-    Address, Balance, Config, PoolConfig, PoolId, PoolTimeouts, ServerConfig, ServerId, Settings,
-    SocketOptions,
-};
+use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId, Settings};
 use crate::http::{Method, RequestHead, ResponseHead};
 
 fn server(name: &str, written: &str) -> ServerConfig {
@@ -27,18 +26,8 @@ fn server(name: &str, written: &str) -> ServerConfig {
     }
 }
 
-fn pool(name: &str, servers: Vec<ServerConfig>) -> PoolConfig {
-    PoolConfig {
-        name: name.into(),
-        servers,
-        balance: Balance::Function,
-        send_proxy: None,
-        abort_on_close: false,
-        strict: false,
-        sockets: SocketOptions::default(),
-        trailers: false,
-        timeouts: PoolTimeouts::default(),
-    }
+fn pool(name: &str, servers: Vec<ServerConfig>) -> Arc<PoolConfig> {
+    Arc::new(PoolConfig { servers, ..PoolConfig::named(name.into(), Balance::Function) })
 }
 
 fn config(pools: usize, on_request: bool, on_response: bool) -> Config {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::base::os_error::reason;
 use crate::net::Network;
+use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
-use crate::worker::conn::sides::{Arrival, ClientSide};
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
+use crate::exchange::Peer;
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::Network;
 use crate::proxy::{self, OnBehalf};
-use crate::worker::conn::sides::{Arrival, ClientSide, NO_HEAD, Peer};
+use crate::worker::conn::client::{Arrival, ClientSide, NO_HEAD};
 use crate::worker::core::{Core, Step};
 
 /// Connections closed because of the PROXY protocol.
@@ -100,7 +101,7 @@ impl<N: Network> Core<N> {
     }
 
     pub(crate) fn peer(&self, address: Option<SocketAddr>) -> Peer {
-        Peer::new(address, self.tools.router.config.settings.trusted.has(address))
+        Peer::new(address, self.sites.current.settings().trusted.has(address))
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 
-use crate::config::{PoolId, ServerId};
+use crate::balance::WorkerServer;
 use crate::net::{Network, Transport};
 use crate::proxy;
 use crate::worker::conn::connection::OutputSink;
@@ -31,9 +32,10 @@ impl<N: Network> Core<N> {
     /// Writes the header into a new connection's output, where the pool wants one.
     #[cold]
     pub(crate) fn announce_client(&mut self, pair: u32, backend: u32) {
-        let pool = self.backends[backend].role.pool;
-        let Some(version) = self.tools.router.config.pools[pool.0 as usize].send_proxy else { return };
         let pair = &self.pairs[pair as usize];
+        let Some(version) = pair.route.as_ref().and_then(|route| route.pool.config.send_proxy) else {
+            return;
+        };
         let client = &self.clients[pair.client];
         let announced = pair.exchange.client;
         let addresses = announced.map(|source| {
@@ -50,13 +52,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The client's own connection to this server that became idle last, not longer than `max_age` ago.
-    pub(crate) fn take_kept(
-        &mut self,
-        pair: u32,
-        pool: PoolId,
-        server: ServerId,
-        max_age: u64,
-    ) -> Option<u32> {
+    pub(crate) fn take_kept(&mut self, pair: u32, server: &Rc<WorkerServer>, max_age: u64) -> Option<u32> {
         let (owner, announced) =
             (self.pairs[pair as usize].client, self.pairs[pair as usize].exchange.client);
         let wanted = Dedicated { owner, announced };
@@ -64,8 +60,7 @@ impl<N: Network> Core<N> {
         let kept = self.kept.get_mut(&owner)?;
         let at = kept.iter().rposition(|key| {
             let role = &backends[*key].role;
-            role.pool == pool
-                && role.server == server
+            Rc::ptr_eq(&role.server, server)
                 && role.dedicated.as_deref() == Some(&wanted)
                 && now.saturating_sub(role.since) < max_age
         })?;

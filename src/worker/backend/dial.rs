@@ -2,19 +2,21 @@
 //! refuses.
 
 use std::io;
+use std::rc::Rc;
 
+use crate::balance::WorkerServer;
 use crate::base::os_error::reason;
-use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::h1;
 use crate::http::{Framing, Name, Persistence};
 use crate::net::{self, Network, Transport};
-use crate::route::NoServer;
-use crate::script::{self, ScriptError};
+use crate::route::{NoServer, pick};
+use crate::script::ScriptError;
+use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
-use crate::worker::conn::sides::{BackendSide, BackendState};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::Pair;
 
 /// Requests that must not be done twice reuse only connections idle for less than this: an older one may be
 /// about to be closed by the server.
@@ -27,8 +29,8 @@ impl<N: Network> Core<N> {
     /// Picks a server and gets a connection to it.
     pub(crate) fn dial(&mut self, pair: u32) -> Step {
         loop {
-            let (pool, server) = match self.pick(pair) {
-                Ok(place) => place,
+            let server = match self.pick(pair) {
+                Ok(server) => server,
                 Err(Failure::QueueFull) => return self.wait_for_queue(pair),
                 // No other server is left: what the last one did is what the client is told.
                 Err(failure @ Failure::ServerClosed) => {
@@ -36,11 +38,11 @@ impl<N: Network> Core<N> {
                 }
                 Err(failure) => return self.answer_failure(pair, failure, Phase::Connect),
             };
-            if let Some(backend) = self.take_idle(pair, pool, server) {
+            if let Some(backend) = self.take_idle(pair, &server) {
                 self.attach(pair, backend, true);
                 return Step::Again;
             }
-            match self.connect(pool, server) {
+            match self.connect(&server) {
                 Ok(backend) => {
                     self.attach(pair, backend, false);
                     return self.wait(pair);
@@ -57,11 +59,11 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn dial_fresh(&mut self, pair: u32, failure: Failure) -> Step {
         let place = &self.pairs[pair as usize];
-        let (Some(route), Some(before)) = (place.route, place.server) else { return self.dial(pair) };
+        let Some(before) = place.server.clone() else { return self.dial(pair) };
         self.note_tried(pair, failure);
-        let server = self.pick(pair).map_or(before, |(_, server)| server);
-        self.pairs[pair as usize].server = Some(server);
-        match self.connect(route.pool, server) {
+        let server = self.pick(pair).unwrap_or(before);
+        self.pairs[pair as usize].server = Some(server.clone());
+        match self.connect(&server) {
             Ok(backend) => {
                 self.attach(pair, backend, false);
                 self.wait(pair)
@@ -84,24 +86,22 @@ impl<N: Network> Core<N> {
         self.answer_failure(pair, Failure::NoDescriptors, Phase::Connect)
     }
 
-    #[inline(always)]
-    fn pick(&mut self, pair: u32) -> Result<(PoolId, ServerId), Failure> {
-        let pair = &mut self.pairs[pair as usize];
-        let Some(route) = pair.route else { return Err(Failure::Internal) };
-        if pair.tried.is_full() {
-            return Err(pair.last_failure.unwrap_or(Failure::NoServer));
+    fn pick(&mut self, pair: u32) -> Result<Rc<WorkerServer>, Failure> {
+        let Pair { exchange: x, route, tried, tries, server, handlers, last_failure, .. } =
+            &mut *self.pairs[pair as usize];
+        let Some(route) = route else { return Err(Failure::Internal) };
+        if tried.is_full() {
+            return Err(last_failure.unwrap_or(Failure::NoServer));
         }
-        let x = &mut pair.exchange;
-        let about =
-            || script::RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-        match self.tools.router.pick(route, &pair.tried, &mut x.head, about, self.tools.now) {
-            Ok(server) => {
-                pair.server = Some(server);
-                x.retries = pair.tries;
-                pair.tries = pair.tries.saturating_add(1);
-                Ok((route.pool, server))
+        let handlers = || handlers.as_ref().map(|handlers| handlers.borrow_mut());
+        match pick(route, tried, x, self.tools.now, handlers) {
+            Ok(picked) => {
+                *server = Some(picked.clone());
+                x.retries = *tries;
+                *tries = tries.saturating_add(1);
+                Ok(picked)
             }
-            Err(NoServer::None) => Err(pair.last_failure.unwrap_or(Failure::NoServer)),
+            Err(NoServer::None) => Err(last_failure.unwrap_or(Failure::NoServer)),
             Err(NoServer::Script(error)) => Err(self.balance_failed(&error)),
         }
     }
@@ -112,26 +112,19 @@ impl<N: Network> Core<N> {
         Failure::Script
     }
 
-    fn take_idle(&mut self, pair: u32, pool: PoolId, server: ServerId) -> Option<u32> {
-        let method = self.pairs[pair as usize].exchange.head.method;
-        let max_age = if method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
-        let dedicated = self.tools.router.config.pools[pool.0 as usize].send_proxy.is_some();
+    fn take_idle(&mut self, pair: u32, server: &Rc<WorkerServer>) -> Option<u32> {
+        let Pair { exchange, route, .. } = &*self.pairs[pair as usize];
+        let max_age = if exchange.head.method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
+        let dedicated = route.as_ref().is_some_and(|route| route.pool.config.send_proxy.is_some());
         loop {
             let key = match dedicated {
-                true => self.take_kept(pair, pool, server, max_age)?,
-                false => {
-                    self.tools
-                        .router
-                        .pools
-                        .server(pool, server)
-                        .idle
-                        .take(self.tools.now, max_age)?
-                        .connection
-                }
+                true => self.take_kept(pair, server, max_age)?,
+                false => server.idle.borrow_mut().take(self.tools.now, max_age)?.connection,
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
-            if !(backend.readable || backend.read_closed || backend.hung_up) {
+            let usable = !(backend.readable || backend.read_closed || backend.hung_up);
+            if usable && server.keeps(backend.role.moves) {
                 return Some(key);
             }
             self.close_backend(key);
@@ -139,26 +132,26 @@ impl<N: Network> Core<N> {
     }
 
     #[cold]
-    fn connect(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
-        match self.open(pool, server) {
+    fn connect(&mut self, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        match self.open(server) {
             Err(error) if net::is_shortage(&error) => {
                 self.close_idle();
-                self.open(pool, server)
+                self.open(server)
             }
             other => other,
         }
     }
 
     /// The connection goes where its token says: nothing may come or go between the two.
-    fn open(&mut self, pool: PoolId, server: ServerId) -> io::Result<u32> {
-        let wanted = &self.tools.router.config.pools[pool.0 as usize];
-        let address = &wanted.servers[server.0 as usize].address;
+    fn open(&mut self, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        // In this order: one that moves between the two is not kept.
+        let (moves, endpoint) = (server.moves(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = self.network.connect(address, &wanted.sockets, token.to_bits())?;
+        let stream = self.network.connect(&endpoint.address, &endpoint.sockets, token.to_bits())?;
         let role = BackendSide {
-            codec: h1::BackendCodec::new(wanted.strict),
-            pool,
-            server,
+            codec: h1::BackendCodec::new(endpoint.strict),
+            server: server.clone(),
+            moves,
             state: BackendState::Connecting,
             pair: None,
             dedicated: None,
@@ -188,18 +181,16 @@ impl<N: Network> Core<N> {
         role.since = self.tools.now;
         role.wrote = false;
         role.keep_alive = false;
-        self.tools.router.pools.request_begins(role.pool, role.server);
+        role.server.request_begins();
         if x.own_host || !x.head.fields.has(Name::Host) {
-            let server =
-                &self.tools.router.config.pools[role.pool.0 as usize].servers[role.server.0 as usize];
-            x.name_host(host_of(&server.written));
+            x.name_host(host_of(&role.server.endpoint().written));
         }
         if reused {
             x.times.connected = x.elapsed(self.tools.now);
             role.codec.next_message();
         }
         let chunked = x.head.framing == Framing::Chunked;
-        let trailers = chunked && self.tools.router.config.pools[role.pool.0 as usize].trailers;
+        let trailers = chunked && pair.route.as_ref().is_some_and(|route| route.pool.config.trailers);
         if chunked && !trailers {
             x.keep_trailers();
         }
@@ -222,9 +213,9 @@ impl<N: Network> Core<N> {
                 backend.role.state = BackendState::Busy;
                 backend.role.since = self.tools.now;
                 place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
-                let (pool, server) = (backend.role.pool, backend.role.server);
-                if self.tools.router.pools.server(pool, server).pause.succeeded() {
-                    log::info!("server {} accepts connections again", self.server_name(pool, server));
+                let server = &backend.role.server;
+                if server.pause.succeeded() {
+                    log::info!("server {server} accepts connections again");
                 }
                 Ok(Step::Again)
             }
@@ -256,23 +247,18 @@ impl<N: Network> Core<N> {
         if pair.last_failure != Some(Failure::QueueFull) {
             pair.last_failure = Some(failure);
         }
-        if let Some(server) = pair.server {
-            pair.tried.add(server);
+        if let Some(server) = &pair.server {
+            pair.tried.add(server.clone());
         }
     }
 
     /// Leaves the pair's server alone for a while; says so when that is news.
     pub(crate) fn note_pause(&mut self, pair: u32, why: &str) {
-        let pair = &self.pairs[pair as usize];
-        let (Some(route), Some(server)) = (pair.route, pair.server) else { return };
-        if self.tools.router.pools.server(route.pool, server).pause.failed(self.tools.now) {
-            log::warn!("server {} does not accept connections: {why}", self.server_name(route.pool, server));
+        if let Some(server) = &self.pairs[pair as usize].server
+            && server.pause.failed(self.tools.now)
+        {
+            log::warn!("server {server} does not accept connections: {why}");
         }
-    }
-
-    fn server_name(&self, pool: PoolId, server: ServerId) -> String {
-        let pool = &self.tools.router.config.pools[pool.0 as usize];
-        format!("{}/{}", pool.name, pool.servers[server.0 as usize].name)
     }
 }
 

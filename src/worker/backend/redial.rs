@@ -3,7 +3,6 @@
 //! where none is left it asks them all again, for as long as a connection may take to be made, or until its client
 //! ends its side.
 
-use crate::balance::Tried;
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::net::Network;
@@ -33,15 +32,16 @@ impl<N: Network> Core<N> {
     /// No server is left, and one of them at least has only too much to do.
     #[cold]
     pub(crate) fn wait_for_queue(&mut self, key: u32) -> Step {
-        let Some(route) = self.pairs[key as usize].route else {
+        let Some(route) = &self.pairs[key as usize].route else {
             return self.answer_failure(key, Failure::Internal, Phase::Connect);
         };
-        let connect = self.tools.router.config.pools[route.pool.0 as usize].timeouts.connect;
+        let connect = route.pool.config.timeouts.connect;
         if !self.put_off(key, connect.as_micros() as u64) {
             return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
         }
         let pair = &mut self.pairs[key as usize];
-        (pair.tried, pair.last_failure) = (Tried::default(), None);
+        pair.tried.clear();
+        pair.last_failure = None;
         self.wait(key)
     }
 

@@ -4,7 +4,7 @@
 use crate::balance::Idle;
 use crate::exchange::RequestHalf;
 use crate::net::Network;
-use crate::worker::conn::sides::BackendState;
+use crate::worker::conn::backend::BackendState;
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 
@@ -14,7 +14,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[pair as usize];
         let Some(key) = pair.backend.take() else { return };
         let backend = &mut self.backends[key];
-        self.tools.router.pools.request_ends(backend.role.pool, backend.role.server);
+        backend.role.server.request_ends();
         backend.role.pair = None;
         // Where the last read filled its space to the brim: is there really more?
         let look = backend.readable && !backend.read_closed;
@@ -24,6 +24,7 @@ impl<N: Network> Core<N> {
         let role = &mut backend.role;
         let clean = pair.exchange.request == RequestHalf::Done
             && role.keep_alive
+            && role.server.keeps(role.moves)
             && !role.codec.was_lenient()
             && !(pair.exchange.tunnel || self.tools.draining || role.write_failed)
             && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
@@ -38,7 +39,7 @@ impl<N: Network> Core<N> {
             Some(owner) => self.keep(key, owner),
             None => {
                 let idle = Idle { connection: key, since: self.tools.now };
-                self.tools.router.pools.server(role.pool, role.server).idle.put(idle);
+                role.server.idle.borrow_mut().put(idle);
             }
         }
         self.watch_backend(key);
@@ -51,7 +52,7 @@ impl<N: Network> Core<N> {
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;
-        self.tools.router.pools.request_ends(role.pool, role.server);
+        role.server.request_ends();
         self.close_backend(key);
         wrote
     }
@@ -64,7 +65,7 @@ impl<N: Network> Core<N> {
         match (backend.role.state, &backend.role.dedicated) {
             (BackendState::Idle, Some(dedicated)) => self.forget_kept(key, dedicated.owner),
             (BackendState::Idle, None) => {
-                self.tools.router.pools.server(backend.role.pool, backend.role.server).idle.forget(key);
+                backend.role.server.idle.borrow_mut().forget(key);
             }
             _ => {}
         }

@@ -6,8 +6,9 @@ use crate::exchange::{Failure, ResponseHalf};
 use crate::h1::After;
 use crate::net::Transport;
 use crate::script::Body;
+use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
-use crate::worker::conn::sides::{Client, Pair};
+use crate::worker::pair::Pair;
 use crate::worker::pair::pump::Tools;
 
 /// Pieces of at most a block, before others get their turn.

@@ -1,20 +1,21 @@
 //! What the end of a connection means to the exchange it carried.
 
-use crate::config::Config;
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
-use crate::worker::conn::sides::{Backend, BackendState, Client, Pair};
+use crate::worker::conn::backend::{Backend, BackendState};
+use crate::worker::conn::client::Client;
+use crate::worker::pair::Pair;
 
 /// Whether a client whose end was seen has left. One that only ended its side may still read, but not where the pool
 /// takes that for leaving; nor does anybody keep it a place in a queue. Once a response is on its way, it gets that.
 #[cold]
-pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair, config: &Config) -> bool {
+pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
         return !pair.exchange.tunnel;
     }
     let queues = pair.backend.is_none() && pair.queue_wait.is_some();
-    let aborts = pair.route.is_some_and(|route| config.pools[route.pool.0 as usize].abort_on_close);
+    let aborts = pair.route.as_ref().is_some_and(|route| route.pool.config.abort_on_close);
     pair.exchange.response == ResponseHalf::Waiting && (queues || aborts)
 }
 

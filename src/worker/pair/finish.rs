@@ -7,8 +7,8 @@ use crate::h1::RequestFacts;
 use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
 use crate::net::{Network, Transport};
 use crate::script::Answer;
-use crate::worker::conn::sides::Pair;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::Pair;
 use crate::worker::pair::answer_body::AnswerBody;
 use crate::worker::pair::closed::phase_of;
 
@@ -111,7 +111,6 @@ impl<N: Network> Core<N> {
         let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
         let key = *client;
         x.status = self.tools.response.status;
-        x.begun = true;
         x.response = ResponseHalf::Done;
         x.ends_with_response = true;
         let is_head = x.head.method == Method::Head;
@@ -126,7 +125,9 @@ impl<N: Network> Core<N> {
         let (codec, mut out) = self.sink(key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
-        self.pairs[pair as usize].exchange.close_client |= persistence == Persistence::Close;
+        let pair = &mut self.pairs[pair as usize];
+        pair.exchange.close_client |= persistence == Persistence::Close;
+        pair.response_begins(self.tools.generation);
         has_body
     }
 
@@ -154,7 +155,7 @@ impl<N: Network> Core<N> {
         // A client that still sends into a tunnel would be reset, and lose what it has not read.
         let at_once = !unread || x.tunnel && x.request == RequestHalf::Done;
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
-        self.recycle(pair);
+        self.spare.put(pair, &self.sites);
         if !close {
             return next;
         }
@@ -230,7 +231,7 @@ impl<N: Network> Core<N> {
             pair.exchange.sent = pair.exchange.sent.saturating_sub(client.untaken() as u64);
         }
         self.record(&pair);
-        self.recycle(pair);
+        self.spare.put(pair, &self.sites);
     }
 
     /// After a fault of ours: whatever is left of a pair goes.
@@ -256,9 +257,7 @@ impl<N: Network> Core<N> {
         let Some(access) = &mut self.access else { return };
         let mut times = x.times;
         times.end = x.elapsed(self.tools.now);
-        let config = &self.tools.router.config;
-        let pool = pair.route.map(|r| &config.pools[r.pool.0 as usize]);
-        let server = pool.zip(pair.server).map(|(pool, server)| &pool.servers[server.0 as usize]);
+        let pool = pair.route.as_ref().map(|route| &route.pool.config);
         let text = |tag| x.head.fields.get(tag).unwrap_or_default();
         let record = Record {
             client: x.client.map(|client| client.ip().to_canonical()),
@@ -277,7 +276,7 @@ impl<N: Network> Core<N> {
             referer: text(Name::Referer),
             user_agent: text(Name::UserAgent),
             pool: pool.map_or(b"", |p| p.name.as_bytes()),
-            server: server.map_or(b"", |s| s.name.as_bytes()),
+            server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
             id: x.id.as_bytes(),
             detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
         };

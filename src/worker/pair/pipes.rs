@@ -32,13 +32,25 @@ pub struct Pipes<P> {
     out: Rc<Cell<usize>>,
     /// The least a body has to have left for a pipe to pay; `None` never uses one.
     pub least: Option<u64>,
+    /// The kernel has refused to splice: nothing changes that.
+    impossible: bool,
     /// This worker's part of all that there may be.
     most: usize,
 }
 
 impl<P> Pipes<P> {
     pub fn new(least: Option<u64>) -> Pipes<P> {
-        Pipes { spare: Vec::new(), out: Rc::default(), least, most: MOST }
+        Pipes { spare: Vec::new(), out: Rc::default(), least, impossible: false, most: MOST }
+    }
+
+    /// As another config says.
+    pub fn set_least(&mut self, least: Option<u64>) {
+        self.least = least.filter(|_| !self.impossible);
+    }
+
+    /// Bodies are copied from now on.
+    pub fn give_up(&mut self) {
+        (self.least, self.impossible) = (None, true);
     }
 
     /// So many workers have pipes: to each its part.

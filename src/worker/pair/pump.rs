@@ -12,22 +12,19 @@
 //!
 //! Where there is no server, since a script answered, a large answer goes the last part of that way (`send_answer`).
 
-use std::sync::Arc;
-
 use crate::base::buffer::BlockPool;
-use crate::config::{Config, Settings};
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
-use crate::h1::HeadLimits;
 use crate::http::{Fields, ResponseHead};
 use crate::net::Transport;
-use crate::route::Router;
-use crate::script::Script;
-use crate::worker::conn::sides::{Backend, BackendState, Client, Pair};
+use crate::worker::conn::backend::{Backend, BackendState};
+use crate::worker::conn::client::Client;
+use crate::worker::pair::Pair;
 use crate::worker::pair::answer_body::send_answer;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
 use crate::worker::pair::to_client::to_client;
 use crate::worker::pair::to_server::{flush_backend, to_server};
+use crate::worker::site::Site;
 
 /// Unused blocks that stay allocated.
 const SPARE_BLOCKS: usize = 256;
@@ -38,8 +35,6 @@ const ROUNDS: usize = 2;
 pub struct Tools<S: Transport> {
     pub blocks: BlockPool,
     pub pipes: Pipes<S::Pipe>,
-    pub router: Router,
-    pub heads: Heads,
     pub errors: ScriptErrors,
     /// Storage for what is decoded and passed on at once.
     pub response: ResponseHead,
@@ -48,36 +43,23 @@ pub struct Tools<S: Transport> {
     pub now: u64,
     pub date: Vec<u8>,
     pub draining: bool,
+    /// Of the site that new requests begin with.
+    pub generation: u64,
 }
 
 impl<S: Transport> Tools<S> {
-    pub fn new(config: Arc<Config>, script: Script, now: u64) -> Tools<S> {
+    pub fn new(site: &Site, now: u64) -> Tools<S> {
         Tools {
             blocks: BlockPool::new(SPARE_BLOCKS),
-            pipes: Pipes::new(config.settings.splice),
-            heads: Heads::of(&config.settings),
-            router: Router::new(config, script),
+            pipes: Pipes::new(site.settings().splice),
             errors: ScriptErrors::default(),
             response: ResponseHead::default(),
             trailers: Fields::default(),
             now,
             date: Vec::new(),
             draining: false,
+            generation: site.generation,
         }
-    }
-}
-
-/// How long heads may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Heads {
-    pub request: HeadLimits,
-    pub response: HeadLimits,
-}
-
-impl Heads {
-    pub fn of(settings: &Settings) -> Heads {
-        let request = HeadLimits { bytes: settings.max_head as usize, fields: settings.max_fields as usize };
-        Heads { request, response: request.twice() }
     }
 }
 
@@ -206,15 +188,4 @@ fn watch_upload<S: Transport>(
         x.end_with_response();
     }
     Ok(closed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heads_may_be_as_long_as_the_codec_takes_them_where_the_config_says_nothing() {
-        let heads = Heads { request: HeadLimits::REQUEST, response: HeadLimits::RESPONSE };
-        assert_eq!(Heads::of(&Settings::default()), heads);
-    }
 }

@@ -1,21 +1,14 @@
 //! From a client's bytes to an exchange: reads a head, asks the router, and dials or answers.
 
 use crate::exchange::end::Phase;
-use crate::exchange::{
-    Failure, ForwardRule, Inbound, RequestHalf, forward_rule, forwarded_client, forwarded_scheme,
-    rewrite_request,
-};
-use crate::http::{Event, Fault, Framing, RequestHead, Scheme};
+use crate::exchange::{Failure, RequestHalf};
+use crate::http::{Event, Fault, RequestHead};
 use crate::net::{Network, Transport};
-use crate::route::{Decision, Route};
-use crate::script;
+use crate::route::{Decision, Route, admit};
+use crate::worker::conn::client::{Arrival, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
-use crate::worker::conn::sides::{Arrival, NO_HEAD, Pair};
 use crate::worker::core::{Core, Step};
 
-/// A head whose storage grew beyond this is not kept for the next request.
-const SPARE_HEAD_BYTES: usize = 8 * 1024;
-const SPARE_PAIRS: usize = 64;
 /// So much is kept of the first line of a request that could not be read, for the log.
 const LOGGED_LINE: usize = 256;
 
@@ -40,8 +33,8 @@ impl<N: Network> Core<N> {
         if client.role.arrival == Arrival::Awaited {
             return self.read_proxy_header(key);
         }
-        let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.tools.heads.request);
-        let (head, trailers) = (&mut self.scratch.next.exchange.head, &mut self.tools.trailers);
+        let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.sites.current.heads.request);
+        let (head, trailers) = (&mut self.spare.next.exchange.head, &mut self.tools.trailers);
         let decoded = client.role.codec.decode(bytes, eof, 0, limits, head, trailers);
         match decoded {
             Ok(Some(step)) => {
@@ -68,7 +61,7 @@ impl<N: Network> Core<N> {
             return self.left_early(key);
         }
         // Where it may be longer than a block.
-        client.input.grow(self.tools.heads.request.bytes);
+        client.input.grow(self.sites.current.heads.request.bytes);
         match client.fill(&mut self.tools.blocks, self.tools.now) {
             Ok(true) => Step::Again,
             Ok(false) => Step::Wait,
@@ -89,23 +82,21 @@ impl<N: Network> Core<N> {
 
     /// A request head stands in the next pair.
     fn start(&mut self, key: u32, whole: bool) -> Step {
-        let pair = self.open_pair(key, whole);
-        let trusted = self.clients[key].role.peer.trusted;
-        let x = &mut self.pairs[pair as usize].exchange;
-        let settings = &self.tools.router.config.settings;
-        let via = settings.via.as_ref().map(String::as_bytes);
-        let peer = x.client;
-        if trusted {
-            x.client = forwarded_client(&x.head.fields, peer, &settings.trusted);
-            x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
+        let key = self.open_pair(key, whole);
+        let pair = &mut self.pairs[key as usize];
+        let peer = &self.clients[pair.client].role.peer;
+        let routes = &pair.site.routes;
+        let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
+        let decision = admit(&mut pair.exchange, peer, routes, &mut handlers.borrow_mut(), &mut self.ids);
+        match decision {
+            Decision::Forward(route) => self.forward(key, route),
+            other => self.start_otherwise(key, other),
         }
-        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via, upgrades: &settings.upgrades };
-        rewrite_request(&mut x.head, &inbound, &mut self.ids, &mut x.id);
-        let about = script::RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-        match self.tools.router.decide(&mut x.head, about) {
-            Decision::Forward(route) => self.forward(pair, route),
-            other => self.start_otherwise(pair, other),
-        }
+    }
+
+    fn forward(&mut self, pair: u32, route: Route) -> Step {
+        self.pairs[pair as usize].route = Some(route);
+        self.dial(pair)
     }
 
     /// What the script wants, or failed to say, where that is not just to go to a pool.
@@ -114,33 +105,17 @@ impl<N: Network> Core<N> {
         match decision {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
-            Decision::Failed(error) => {
+            Decision::LastHop => self.answer_last_hop(pair),
+            Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
+            Decision::ScriptFailed(error) => {
                 self.tools.errors.log("on_request", &error, "", self.tools.now);
                 self.fail(pair, Failure::Script)
             }
-            Decision::Fallback(route, error) => {
-                let pool = &self.tools.router.config.pools[route.pool.0 as usize].name;
-                let then = format!(" (the fallback pool {pool} takes the request)");
-                self.tools.errors.log("on_request", &error, &then, self.tools.now);
-                self.forward(pair, route)
+            Decision::Fallback(pool, error, then) => {
+                let says = format!(" (the fallback pool {} takes the request)", pool.config.name);
+                self.tools.errors.log("on_request", &error, &says, self.tools.now);
+                self.start_otherwise(pair, *then)
             }
-        }
-    }
-
-    #[inline(always)]
-    fn forward(&mut self, pair: u32, route: Route) -> Step {
-        let most = self.tools.router.config.settings.max_body;
-        let place = &mut self.pairs[pair as usize];
-        if matches!((place.exchange.head.framing, most), (Framing::Exact(n), Some(most)) if n > most) {
-            return self.answer_failure(pair, Failure::TooLarge, Phase::Request);
-        }
-        match forward_rule(&mut place.exchange.head) {
-            ForwardRule::Forward => {
-                place.route = Some(route);
-                self.dial(pair)
-            }
-            ForwardRule::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
-            ForwardRule::LastHop => self.answer_last_hop(pair),
         }
     }
 
@@ -168,8 +143,7 @@ impl<N: Network> Core<N> {
     fn open_pair(&mut self, key: u32, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
-        let following = self.scratch.spare.pop().unwrap_or_default();
-        let mut pair = std::mem::replace(&mut self.scratch.next, following);
+        let mut pair = self.spare.take(&self.sites);
         pair.begin(key, whole, start);
         pair.exchange.client = role.peer.address();
         let pair = self.pairs.insert(pair) as u32;
@@ -185,14 +159,6 @@ impl<N: Network> Core<N> {
         head.target = head.fields.store(first_line(self.clients[key].input.bytes()));
         self.pairs[pair as usize].exchange.head = head;
         pair
-    }
-
-    /// Keeps a pair for a later request, unless its head grew large.
-    pub(crate) fn recycle(&mut self, pair: Box<Pair>) {
-        let grew = pair.exchange.head.fields.footprint() > SPARE_HEAD_BYTES;
-        if !grew && self.scratch.spare.len() < SPARE_PAIRS {
-            self.scratch.spare.push(pair);
-        }
     }
 
     pub(crate) fn sink(&mut self, key: u32) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {

@@ -16,8 +16,10 @@ use crate::base::buffer::BLOCK;
 use crate::base::os_error::reason;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
+use crate::worker::conn::backend::Backend;
+use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
-use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{client_gone, closed_early, is_cut};
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::pump::Tools;
@@ -182,7 +184,7 @@ fn refused<S: Transport, A>(
         ErrorKind::Interrupted => Ok(Came::Again),
         // The kernel cannot do this with these sockets: copy, here and from now on.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => {
-            pipes.least = None;
+            pipes.give_up();
             log::warn!("splice is not possible here, bodies are copied from now on: {}", reason(&error));
             Ok(Came::NoPipe)
         }

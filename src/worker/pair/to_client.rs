@@ -8,9 +8,10 @@ use crate::h1::{After, RequestFacts};
 use crate::http::{Decoded, Event, Fault, Persistence};
 use crate::net::Transport;
 use crate::route::Responded;
-use crate::script;
+use crate::worker::conn::backend::Backend;
+use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
-use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{Progress, Tools};
 use crate::worker::pair::splice::{self, Spliced};
@@ -67,7 +68,7 @@ fn step<S: Transport>(
     if pair.exchange.times.first_byte == NEVER && !bytes.is_empty() {
         pair.exchange.times.first_byte = pair.exchange.elapsed(tools.now);
     }
-    let (room, limits, head) = (client.room(), &tools.heads.response, &mut tools.response);
+    let (room, limits, head) = (client.room(), &pair.site.heads.response, &mut tools.response);
     let decoded = backend
         .role
         .codec
@@ -89,7 +90,7 @@ fn fill_further<S: Transport>(
     pair: &Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    backend.input.grow(tools.heads.response.bytes);
+    backend.input.grow(pair.site.heads.response.bytes);
     fill_backend(backend, pair, tools)
 }
 
@@ -209,8 +210,8 @@ fn pass_switch<S: Transport>(
     rewrite_response(&mut tools.response, &tools.date);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_switch(&tools.response, out);
-    pair.exchange.begun = true;
     pair.exchange.close_client = true;
+    pair.response_begins(tools.generation);
 }
 
 fn pass_final_head<S: Transport>(
@@ -219,7 +220,7 @@ fn pass_final_head<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     rewrite_response(&mut tools.response, &tools.date);
-    if tools.router.config.on_response {
+    if pair.site.routes.config.on_response {
         ask_script(pair, tools)?;
     }
     let x = &mut pair.exchange;
@@ -227,16 +228,16 @@ fn pass_final_head<S: Transport>(
     let persistence = x.persistence(tools.draining);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     let (_, persistence) = client.role.codec.encode_head(facts, &tools.response, persistence, out);
-    x.begun = true;
     x.close_client |= persistence == Persistence::Close;
+    pair.response_begins(tools.generation);
     Ok(())
 }
 
 #[inline(never)]
 fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(), Failure> {
-    let x = &mut pair.exchange;
-    let about = script::RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() };
-    match tools.router.respond(&mut x.head, about, &mut tools.response) {
+    let Pair { exchange: x, handlers, site, .. } = pair;
+    let Some(handlers) = handlers else { return Err(Failure::Internal) };
+    match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
         Responded::Well => x.status = tools.response.status,
         Responded::Passes(error) => {
             tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);

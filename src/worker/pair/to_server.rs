@@ -4,8 +4,10 @@
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Decoded, Event};
 use crate::net::Transport;
+use crate::worker::conn::backend::Backend;
+use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
-use crate::worker::conn::sides::{Backend, Client, Pair};
+use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
 use crate::worker::pair::pump::{Progress, Tools};
 use crate::worker::pair::splice::{self, Spliced};
@@ -51,11 +53,11 @@ fn step<S: Transport>(
             Spliced::Moved => Ok(Progress::Read),
         };
     }
-    let (head, trailers) = (&mut pair.exchange.head, &mut &mut tools.trailers);
+    let (head, trailers) = (&mut pair.exchange.head, &mut tools.trailers);
     let decoded = client
         .role
         .codec
-        .decode(client.input.bytes(), client.eof, backend.room(), &tools.heads.request, head, trailers)
+        .decode(client.input.bytes(), client.eof, backend.room(), &pair.site.heads.request, head, trailers)
         .map_err(Failure::of_request);
     // A client that sees such an answer should end its side (RFC 9112 section 9.5).
     if client.eof
@@ -94,7 +96,7 @@ fn pass_request<S: Transport>(
         let body = &client.input.bytes()[range.clone()];
         let frame = backend.role.codec.frame_body(body.len());
         x.received += body.len() as u64;
-        let most = tools.router.config.settings.max_body;
+        let most = pair.site.settings().max_body;
         if !x.tunnel && most.is_some_and(|most| x.received > most) {
             return Err(Failure::TooLarge);
         }

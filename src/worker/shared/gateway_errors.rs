@@ -7,27 +7,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
-use crate::config::{PoolId, ServerId};
 use crate::exchange::Failure;
 use crate::exchange::end::Party;
 use crate::net::Network;
 use crate::worker::core::Core;
 
-/// What is told apart: there are as many as pools and reasons.
-type Kind = (PoolId, Failure);
+/// What is told apart: there are as many as pools, by their names, and reasons.
+type Kind = (String, Failure);
 
 #[derive(Default)]
 struct Count {
     limit: LogLimit,
     /// Of the last one.
-    server: Option<ServerId>,
+    server: Option<String>,
 }
 
 /// What a line has to say: so many requests, the last of them of this server.
 struct Due {
     kind: Kind,
     times: u64,
-    server: Option<ServerId>,
+    server: Option<String>,
+}
+
+impl Due {
+    fn say(&self) {
+        let (pool, failure) = &self.kind;
+        let server = self.server.as_ref().map(|server| format!(" (the last one's server: {server})"));
+        log::error!(
+            "pool {pool}: {} answered with {}, {}: {}{}",
+            counted(self.times, "request"),
+            failure.status(),
+            failure.end().text(),
+            failure.text(),
+            server.unwrap_or_default()
+        );
+    }
 }
 
 /// In the hands of one worker; `shared_with` makes another's.
@@ -49,10 +63,10 @@ impl GatewayErrors {
         GatewayErrors { counts: self.counts.clone(), look_at: u64::MAX }
     }
 
-    fn count(&mut self, kind: Kind, server: Option<ServerId>, now: u64) -> Option<Due> {
+    fn count(&mut self, kind: Kind, server: Option<String>, now: u64) -> Option<Due> {
         let mut counts = lock(&self.counts);
-        let count = counts.entry(kind).or_default();
-        count.server = server;
+        let count = counts.entry(kind.clone()).or_default();
+        count.server = server.clone();
         let times = count.limit.count(now);
         let later = count.limit.due_at();
         drop(counts);
@@ -65,7 +79,7 @@ impl GatewayErrors {
         let mut counts = lock(&self.counts);
         let due = counts.iter_mut().filter_map(|(kind, count)| {
             let times = count.limit.due(now)?;
-            Some(Due { kind: *kind, times, server: count.server })
+            Some(Due { kind: kind.clone(), times, server: count.server.clone() })
         });
         let due = due.collect();
         let later = counts.values().filter_map(|count| count.limit.due_at()).min();
@@ -77,7 +91,7 @@ impl GatewayErrors {
     fn rest(&self) -> Vec<Due> {
         let rest = |(kind, count): (&Kind, &mut Count)| {
             let times = count.limit.rest()?;
-            Some(Due { kind: *kind, times, server: count.server })
+            Some(Due { kind: kind.clone(), times, server: count.server.clone() })
         };
         lock(&self.counts).iter_mut().filter_map(rest).collect()
     }
@@ -91,10 +105,11 @@ impl<N: Network> Core<N> {
     /// This request is answered with a failure of ours or of a server.
     pub(crate) fn note_gateway_error(&mut self, pair: u32, failure: Failure) {
         let pair = &self.pairs[pair as usize];
-        let Some(route) = pair.route else { return };
-        let server = pair.server.filter(|_| failure.side() == Party::Server);
-        if let Some(due) = self.gateway_errors.count((route.pool, failure), server, self.tools.now) {
-            self.say_gateway_error(&due);
+        let Some(route) = &pair.route else { return };
+        let server = pair.server.as_ref().filter(|_| failure.side() == Party::Server);
+        let (pool, server) = (route.pool.config.name.clone(), server.map(|server| server.name().to_string()));
+        if let Some(due) = self.gateway_errors.count((pool, failure), server, self.tools.now) {
+            due.say();
         }
     }
 
@@ -107,30 +122,13 @@ impl<N: Network> Core<N> {
     pub fn report(&mut self) {
         if self.tools.now >= self.gateway_errors.look_at {
             let due = self.gateway_errors.due(self.tools.now);
-            due.iter().for_each(|due| self.say_gateway_error(due));
+            due.iter().for_each(Due::say);
         }
     }
 
     /// Says whatever was counted and not said, at the end.
     pub fn report_rest(&self) {
-        self.gateway_errors.rest().iter().for_each(|due| self.say_gateway_error(due));
-    }
-
-    fn say_gateway_error(&self, due: &Due) {
-        let (pool, failure) = due.kind;
-        let pool = &self.tools.router.config.pools[pool.0 as usize];
-        let server = due
-            .server
-            .map(|server| format!(" (the last one's server: {})", pool.servers[server.0 as usize].name));
-        log::error!(
-            "pool {}: {} answered with {}, {}: {}{}",
-            pool.name,
-            counted(due.times, "request"),
-            failure.status(),
-            failure.end().text(),
-            failure.text(),
-            server.unwrap_or_default()
-        );
+        self.gateway_errors.rest().iter().for_each(Due::say);
     }
 }
 
@@ -139,7 +137,9 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000;
-    const REFUSED: Kind = (PoolId(0), Failure::Refused);
+    fn refused() -> Kind {
+        ("web".into(), Failure::Refused)
+    }
 
     fn times(due: impl IntoIterator<Item = Due>) -> Vec<(Kind, u64)> {
         due.into_iter().map(|due| (due.kind, due.times)).collect()
@@ -148,17 +148,17 @@ mod tests {
     #[test]
     fn each_pool_and_reason_is_told_at_once_and_then_every_ten_seconds_with_the_last_server() {
         let mut errors = GatewayErrors::default();
-        for kind in [REFUSED, (PoolId(1), Failure::Refused), (PoolId(0), Failure::ServerClosed)] {
-            assert_eq!(times(errors.count(kind, None, 0)), [(kind, 1)]);
+        for kind in [refused(), ("api".into(), Failure::Refused), ("web".into(), Failure::ServerClosed)] {
+            assert_eq!(times(errors.count(kind.clone(), None, 0)), [(kind, 1)]);
         }
         assert_eq!(errors.look_at, u64::MAX, "all was said");
         for server in [3, 4] {
-            assert!(errors.count(REFUSED, Some(ServerId(server)), 1).is_none());
+            assert!(errors.count(refused(), Some(server.to_string()), 1).is_none());
         }
         assert_eq!(errors.look_at, 10 * SECOND);
         assert!(errors.due(9 * SECOND).is_empty());
         let due = errors.due(10 * SECOND);
-        assert_eq!((due[0].server, times(due)), (Some(ServerId(4)), vec![(REFUSED, 2)]));
+        assert_eq!((due[0].server.clone(), times(due)), (Some("4".into()), vec![(refused(), 2)]));
         assert_eq!(errors.look_at, u64::MAX);
     }
 
@@ -166,12 +166,12 @@ mod tests {
     fn workers_count_together_and_what_one_has_said_the_other_does_not_say_again() {
         let mut one = GatewayErrors::default();
         let mut two = one.shared();
-        assert!(one.count(REFUSED, None, 0).is_some());
-        assert!(two.count(REFUSED, None, 1).is_none() && one.count(REFUSED, None, 2).is_none());
-        assert_eq!(times(one.due(10 * SECOND)), [(REFUSED, 2)]);
+        assert!(one.count(refused(), None, 0).is_some());
+        assert!(two.count(refused(), None, 1).is_none() && one.count(refused(), None, 2).is_none());
+        assert_eq!(times(one.due(10 * SECOND)), [(refused(), 2)]);
         assert!(two.due(two.look_at).is_empty());
         assert_eq!(two.look_at, u64::MAX);
-        assert!(one.count(REFUSED, None, 11 * SECOND).is_none());
-        assert_eq!((times(two.rest()), times(one.rest())), (vec![(REFUSED, 1)], vec![]));
+        assert!(one.count(refused(), None, 11 * SECOND).is_none());
+        assert_eq!((times(two.rest()), times(one.rest())), (vec![(refused(), 1)], vec![]));
     }
 }

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::config::PerClient;
+use crate::exchange::Peer;
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::Network;
-use crate::worker::conn::sides::{ClientSide, Peer};
+use crate::worker::conn::client::ClientSide;
 use crate::worker::core::Core;
 
 const SECOND: u64 = 1_000_000;
@@ -112,7 +113,7 @@ impl Register {
 impl<N: Network> Core<N> {
     /// May somebody come in from there? `Some` with whether that is counted.
     pub(crate) fn enter(&mut self, peer: Peer) -> Option<bool> {
-        let limits = self.tools.router.config.settings.per_client;
+        let limits = self.sites.current.settings().per_client;
         let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
             return Some(false);
         };

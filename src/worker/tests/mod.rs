@@ -14,6 +14,7 @@ use crate::net::{Network, Transport};
 use crate::script::{Source, load};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Ready};
+use crate::worker::site::{SiteParts, Sites};
 
 const SECOND: u64 = 1_000_000;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -135,7 +136,7 @@ fn over(servers: Vec<Wire>) -> Core<Net> {
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
     let network = Net { servers: servers.into(), short: false, tokens: Vec::new() };
-    Core::new(network, Arc::new(config), script, None, || 0)
+    Core::new(network, Sites::new(SiteParts::alone(Arc::new(config), script), 0), None, || 0)
 }
 
 /// The same with a client whose request has come, for which it has begun to connect to the first server.

@@ -15,7 +15,7 @@ fn answering(script: &'static [u8], micros: u64) -> Core<Net> {
     let network = Net { servers: VecDeque::new(), short: false, tokens: Vec::new() };
     let time = Rc::new(Cell::new(0));
     let clock = move || time.replace(time.get() + micros);
-    Core::new(network, Arc::new(config), script, None, clock)
+    Core::new(network, Sites::new(SiteParts::alone(Arc::new(config), script), 0), None, clock)
 }
 
 fn ended(core: &Core<Net>, end: &str) -> u64 {

@@ -1,36 +1,34 @@
 //! Every connection's deadline and its reason, derived from the state it is in: there is nothing to arm or to
 //! forget when a state changes. The wheel is told after each turn, and asks here again when it fires.
 
+use crate::config::Timeouts;
 use crate::exchange::counters::ConnectionEnd;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::{Network, Transport};
-use crate::worker::conn::sides::{Arrival, Backend, BackendState, NO_HEAD};
+use crate::worker::conn::backend::{Backend, BackendState};
+use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::Pair;
 use crate::worker::time::min_rate::Direction;
 use crate::worker::time::timeouts::{Deadline, Reason};
 
 impl<N: Network> Core<N> {
     fn client_deadline(&self, key: u32) -> Option<Deadline> {
         let client = self.clients.get(key)?;
-        let limits = &self.limits;
         if let Some(lingering) = client.role.lingering() {
-            return Some(Deadline::new(lingering.ends(client.read_at), 0, Reason::Linger));
+            return Some(Deadline::at_time(lingering.ends(client.read_at), Reason::Linger));
         }
-        let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else {
-            return Some(match (client.role.head_since, client.role.served) {
-                (since, _) if client.role.arrival == Arrival::Awaited => {
-                    let since = if since == NO_HEAD { client.read_at } else { since };
-                    Deadline::new(since, limits.head, Reason::ProxyHeader)
-                }
-                (NO_HEAD, false) => Deadline::new(client.read_at, limits.head, Reason::Nothing),
-                (NO_HEAD, true) => Deadline::new(client.read_at, limits.idle, Reason::Silent),
-                (since, _) => Deadline::new(since, limits.head, Reason::Head),
-            });
-        };
-        let x = &pair.exchange;
+        match client.role.pair.and_then(|pair| self.pairs.get(pair as usize)) {
+            Some(pair) => self.pair_deadline(client, pair),
+            None => Some(between_requests(&client.role, client.read_at, self.sites.current.timeouts())),
+        }
+    }
+
+    fn pair_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
+        let (x, limits) = (&pair.exchange, pair.site.timeouts());
         if let (None, ResponseHalf::Waiting, Some(wait)) = (pair.backend, x.response, pair.queue_wait) {
-            return Some(Deadline::new(wait.again, 0, Reason::Dial));
+            return Some(Deadline::at_time(wait.again, Reason::Dial));
         }
         if x.tunnel && x.response != ResponseHalf::Cut {
             let backend = pair.backend.and_then(|b| self.backends.get(b));
@@ -45,11 +43,17 @@ impl<N: Network> Core<N> {
             let waits_for_kernel = !client.role.codec.shows_cut();
             return waits_for_kernel.then(|| Deadline::new(client.write_at, limits.write, Reason::Delivery));
         }
-        let held_back = client.input.is_empty() && x.awaits_leave();
+        self.body_deadline(client, pair)
+    }
+
+    /// The client is waited for, which has yet to send some of its request's body.
+    fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
+        let x = &pair.exchange;
         let goes_on = x.request == RequestHalf::Body && !x.is_answered_for_good();
+        let held_back = client.input.is_empty() && x.awaits_leave();
         (goes_on && !held_back && self.waits_for_body(pair.backend)).then(|| {
             let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
-            Deadline::new(since, limits.body, Reason::Body)
+            Deadline::new(since, pair.site.timeouts().body, Reason::Body)
         })
     }
 
@@ -62,18 +66,15 @@ impl<N: Network> Core<N> {
 
     fn backend_deadline(&self, key: u32) -> Option<Deadline> {
         let backend = self.backends.get(key)?;
-        let limits = &self.limits.pools[backend.role.pool.0 as usize];
-        match backend.role.state {
-            BackendState::Idle => {
-                return Some(Deadline::new(backend.role.since, limits.idle, Reason::Silent));
-            }
-            BackendState::Connecting => {
-                let since = backend.role.since;
-                return Some(Deadline::new(since, limits.connect, Reason::Connect));
-            }
-            BackendState::Busy => {}
+        let role = &backend.role;
+        if role.state == BackendState::Idle {
+            return Some(Deadline::new(role.since, role.server.idle_timeout.get(), Reason::Silent));
         }
-        let pair = backend.role.pair.and_then(|l| self.pairs.get(l as usize))?;
+        let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
+        let limits = &pair.route.as_ref()?.pool.config.timeouts;
+        if role.state == BackendState::Connecting {
+            return Some(Deadline::new(role.since, limits.connect, Reason::Connect));
+        }
         let x = &pair.exchange;
         match x.response {
             _ if x.tunnel => None,
@@ -95,32 +96,32 @@ impl<N: Network> Core<N> {
                     Deadline::new(last, limits.gap, Reason::Gap)
                 })
             }
-            ResponseHalf::Done => self.upload_deadline(backend),
+            ResponseHalf::Done => upload_deadline(backend, pair),
             ResponseHalf::Cut => None,
         }
-    }
-
-    /// A server that answered early is still to take the request's body.
-    fn upload_deadline(&self, backend: &Backend<N::Stream>) -> Option<Deadline> {
-        (!backend.is_flushed()).then(|| {
-            let last = backend.write_at.max(backend.read_at);
-            Deadline::new(last, self.limits.body, Reason::Upload)
-        })
     }
 
     /// As exactly as its timer needs it.
     fn arm_client(&mut self, key: u32) {
         if let Some(deadline) = self.client_deadline(key) {
-            self.wheel
-                .arm(Token::timer_of(Side::Client, key), deadline.next_look(self.tools.now, &self.limits));
+            let pair = self.clients.get(key).and_then(|client| client.role.pair);
+            let look = self.next_look(&deadline, pair);
+            self.wheel.arm(Token::timer_of(Side::Client, key), look);
         }
     }
 
     fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
-            self.wheel
-                .arm(Token::timer_of(Side::Backend, key), deadline.next_look(self.tools.now, &self.limits));
+            let pair = self.backends.get(key).and_then(|backend| backend.role.pair);
+            let look = self.next_look(&deadline, pair);
+            self.wheel.arm(Token::timer_of(Side::Backend, key), look);
         }
+    }
+
+    fn next_look(&self, deadline: &Deadline, pair: Option<u32>) -> u64 {
+        let site = pair.and_then(|pair| self.pairs.get(pair as usize)).map(|pair| &pair.site);
+        let site = site.unwrap_or(&self.sites.current);
+        deadline.next_look(self.tools.now, |direction| site.min_rate(direction))
     }
 
     /// After its state changed. Nearly always it comes up before anything can be over that began in this turn, and
@@ -137,7 +138,7 @@ impl<N: Network> Core<N> {
 
     #[inline(always)]
     fn watch(&mut self, side: Side, key: u32) {
-        let soon = self.tools.now + self.limits.shortest;
+        let soon = self.tools.now + self.sites.shortest;
         if !self.wheel.comes_up_by(Token::timer_of(side, key), soon) {
             self.arm_by(side, key, soon);
         }
@@ -236,9 +237,9 @@ impl<N: Network> Core<N> {
     /// The client is waited for: has it moved too little for a whole window?
     fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
         let way = deadline.reason.way()?;
-        let demand = self.limits.demand(way)?;
         let client = &self.clients[key];
         let pair = client.role.pair.and_then(|l| self.pairs.get_mut(l as usize))?;
+        let demand = pair.site.min_rate(way)?;
         let (moved, failure) = match way {
             Direction::Sending => (pair.exchange.received, Failure::BodyRate),
             // Framing makes no difference that counts.
@@ -246,7 +247,7 @@ impl<N: Network> Core<N> {
                 (pair.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate)
             }
         };
-        pair.pace.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
+        pair.rate.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
     }
 
     /// It connected and said nothing.
@@ -269,4 +270,27 @@ impl<N: Network> Core<N> {
             self.watch_pair(key);
         }
     }
+}
+
+/// A client without a request, or with less than a head of one.
+fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadline {
+    match (role.head_since, role.served) {
+        (NO_HEAD, _) if role.arrival == Arrival::Awaited => {
+            Deadline::new(read_at, limits.head, Reason::ProxyHeader)
+        }
+        (since, _) if role.arrival == Arrival::Awaited => {
+            Deadline::new(since, limits.head, Reason::ProxyHeader)
+        }
+        (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::Nothing),
+        (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),
+        (since, _) => Deadline::new(since, limits.head, Reason::Head),
+    }
+}
+
+/// A server that answered early is still to take the request's body.
+fn upload_deadline<S: Transport>(backend: &Backend<S>, pair: &Pair) -> Option<Deadline> {
+    (!backend.is_flushed()).then(|| {
+        let last = backend.write_at.max(backend.read_at);
+        Deadline::new(last, pair.site.timeouts().body, Reason::Upload)
+    })
 }

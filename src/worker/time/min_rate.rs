@@ -2,6 +2,9 @@
 //! as well, so that nobody holds a slot for ever. It is looked at when the connection's timer fires anyway, some
 //! times within the window, and costs nothing between.
 
+use crate::config::Settings;
+use crate::worker::time::timeouts::micros;
+
 /// Looks within one window. A verdict needs all of them to have found somebody waiting for the client.
 pub const LOOKS: u64 = 8;
 
@@ -21,6 +24,17 @@ pub struct MinRate {
 }
 
 impl MinRate {
+    /// What the settings ask for, if anything.
+    pub fn of(settings: &Settings, direction: Direction) -> Option<MinRate> {
+        let Settings { timeouts, min_request_rate, min_response_rate, .. } = settings;
+        let (rate, window) = match direction {
+            Direction::Sending => (*min_request_rate, timeouts.rate),
+            // A pause that the write timeout allows must not be too slow already.
+            Direction::Taking => (*min_response_rate, timeouts.rate.max(timeouts.write)),
+        };
+        (rate > 0).then_some(MinRate { rate, window: micros(window) })
+    }
+
     fn is_met(self, moved: u64, micros: u64) -> bool {
         u128::from(moved) * 1_000_000 >= u128::from(self.rate) * u128::from(micros)
     }

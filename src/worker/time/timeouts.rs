@@ -1,83 +1,27 @@
-//! What can be waited for and for how long, from the config: in microseconds, so that a deadline is one addition.
+//! What is waited for, for how long, and what the end of a wait means. All in microseconds.
 
 use std::time::Duration;
 
-use crate::config::{Config, PoolTimeouts, Settings};
+use crate::config::{Config, PoolTimeouts};
 use crate::exchange::Failure;
 use crate::worker::conn::linger;
 use crate::worker::time::min_rate::{Direction, LOOKS, MinRate};
 
-/// The client's side, and of every pool the backends'.
-pub struct TimeLimits {
-    pub head: u64,
-    pub body: u64,
-    pub idle: u64,
-    pub write: u64,
-    pub tunnel: u64,
-    pub pools: Vec<PoolTimeLimits>,
-    /// No deadline of a state that begins now comes up before this.
-    pub shortest: u64,
-    /// What a client has to move, if anything: of its request, and of its response.
-    sending: Option<MinRate>,
-    taking: Option<MinRate>,
+/// No deadline of a state that begins now comes up before this, whatever the state.
+pub fn shortest(config: &Config) -> u64 {
+    let timeouts = &config.settings.timeouts;
+    let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / LOOKS as u32;
+    let own = [timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at].into_iter();
+    let of_pools = config.pools.iter().map(|pool| shortest_of_pool(&pool.timeouts));
+    own.chain(of_pools).map(micros).chain([linger::GAP]).min().unwrap_or(0)
 }
 
-pub struct PoolTimeLimits {
-    pub connect: u64,
-    pub response: u64,
-    pub gap: u64,
-    pub idle: u64,
+fn shortest_of_pool(timeouts: &PoolTimeouts) -> Duration {
+    timeouts.connect.min(timeouts.response / LOOKS as u32).min(timeouts.gap).min(timeouts.idle)
 }
 
-impl TimeLimits {
-    pub fn of(config: &Config) -> TimeLimits {
-        let Settings { timeouts, min_request_rate, min_response_rate, .. } = &config.settings;
-        // A pause that the write timeout allows must not be too slow already.
-        let taking = timeouts.rate.max(timeouts.write);
-        let demand = |rate, window| (rate > 0).then_some(MinRate { rate, window: micros(window) });
-        let pools: Vec<PoolTimeLimits> =
-            config.pools.iter().map(|pool| PoolTimeLimits::of(&pool.timeouts)).collect();
-        let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / LOOKS as u32;
-        let whole = [timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at];
-        let of_pools = pools.iter().map(PoolTimeLimits::shortest);
-        TimeLimits {
-            shortest: whole.map(micros).into_iter().chain(of_pools).chain([linger::GAP]).min().unwrap_or(0),
-            head: micros(timeouts.head),
-            body: micros(timeouts.body),
-            idle: micros(timeouts.idle),
-            write: micros(timeouts.write),
-            tunnel: micros(timeouts.tunnel),
-            pools,
-            sending: demand(*min_request_rate, timeouts.rate),
-            taking: demand(*min_response_rate, taking),
-        }
-    }
-
-    pub fn demand(&self, way: Direction) -> Option<MinRate> {
-        match way {
-            Direction::Sending => self.sending,
-            Direction::Taking => self.taking,
-        }
-    }
-}
-
-impl PoolTimeLimits {
-    fn of(timeouts: &PoolTimeouts) -> PoolTimeLimits {
-        PoolTimeLimits {
-            connect: micros(timeouts.connect),
-            response: micros(timeouts.response),
-            gap: micros(timeouts.gap),
-            idle: micros(timeouts.idle),
-        }
-    }
-
-    fn shortest(&self) -> u64 {
-        self.connect.min(self.response / LOOKS).min(self.gap).min(self.idle)
-    }
-}
-
-fn micros(wait: Duration) -> u64 {
-    wait.as_micros().try_into().unwrap_or(u64::MAX)
+pub fn micros(wait: Duration) -> u64 {
+    wait.as_secs().saturating_mul(1_000_000).saturating_add(wait.subsec_micros().into())
 }
 
 /// Between two looks at what the kernel still holds of a response that was cut, in microseconds.
@@ -159,8 +103,13 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    pub fn new(since: u64, wait: u64, reason: Reason) -> Deadline {
-        Deadline { since, wait, reason }
+    pub fn new(since: u64, wait: Duration, reason: Reason) -> Deadline {
+        Deadline { since, wait: micros(wait), reason }
+    }
+
+    /// One that ends at this time.
+    pub fn at_time(at: u64, reason: Reason) -> Deadline {
+        Deadline { since: at, wait: 0, reason }
     }
 
     pub fn at(&self) -> u64 {
@@ -170,13 +119,13 @@ impl Deadline {
     /// When to look next: at its end, or some times before where there may be progress that nobody reports, or too
     /// little of it.
     #[inline]
-    pub fn next_look(&self, now: u64, limits: &TimeLimits) -> u64 {
+    pub fn next_look(&self, now: u64, min_rate: impl Fn(Direction) -> Option<MinRate>) -> u64 {
         let mut often = match self.reason {
             Reason::Delivery => DELIVERY_LOOK * LOOKS,
             reason if reason.is_for_kernel() => self.wait,
             _ => u64::MAX,
         };
-        if let Some(demand) = self.reason.way().and_then(|way| limits.demand(way)) {
+        if let Some(demand) = self.reason.way().and_then(min_rate) {
             often = often.min(demand.window);
         }
         self.at().min(now.saturating_add(often / LOOKS))

@@ -1,0 +1,98 @@
+//! What becomes of a request whose head is there, before any server is dialed:
+//!
+//! ```text
+//! forwarded claims ─► rewrite ─► on_request ─► max_body ─► methods that go no further ─► Decision
+//! ```
+//!
+//! All that a request has to pass stands here, in order, without a socket.
+
+use std::rc::Rc;
+
+use super::{Handlers, Route, Routes};
+use crate::balance::Pool;
+use crate::exchange::{
+    Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client, forwarded_scheme,
+    rewrite_request,
+};
+use crate::http::{Framing, Scheme};
+use crate::script::{Answer, ScriptError, Verdict};
+
+pub enum Decision {
+    Forward(Route),
+    /// The script failed, and the request is one for the fallback pool.
+    Fallback(Rc<Pool>, ScriptError, Box<Decision>),
+    /// The script answers.
+    Answer(Box<Answer>),
+    /// An OPTIONS request may go no further: rsp answers it.
+    LastHop,
+    Refuse(Failure),
+    /// The script failed, and there is no fallback.
+    ScriptFailed(ScriptError),
+}
+
+/// Decides about a request that came from `peer`.
+pub fn admit(
+    x: &mut Exchange,
+    peer: &Peer,
+    routes: &Routes,
+    handlers: &mut Handlers,
+    ids: &mut Ids,
+) -> Decision {
+    take_in(x, peer, routes, ids);
+    match handlers.on_request(x, &routes.config) {
+        Ok(verdict) => after_script(x, verdict, routes),
+        Err(error) => script_failed(x, error, routes),
+    }
+}
+
+/// Believes what may be believed of who asks, and rewrites the head.
+fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
+    let settings = &routes.config.settings;
+    let address = peer.address();
+    x.client = address;
+    if peer.trusted {
+        x.client = forwarded_client(&x.head.fields, address, &settings.trusted);
+        x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
+    }
+    let inbound = Inbound {
+        peer: address,
+        trusted: peer.trusted,
+        scheme: Scheme::Http,
+        via: settings.via.as_ref().map(String::as_bytes),
+        upgrades: &settings.upgrades,
+    };
+    rewrite_request(&mut x.head, &inbound, ids, &mut x.id);
+}
+
+fn after_script(x: &mut Exchange, verdict: Verdict, routes: &Routes) -> Decision {
+    let (pool, server, preferred) = match verdict {
+        Verdict::Pool(pool) => (pool, None, false),
+        Verdict::Server { pool, server, preferred } => (pool, Some(server), preferred),
+        Verdict::Answer(answer) => return Decision::Answer(answer),
+    };
+    let Some(pool) = routes.pool(pool) else { return Decision::Refuse(Failure::Internal) };
+    let server = server.and_then(|server| pool.server(server)).cloned();
+    forward(x, Route { pool: pool.clone(), server, preferred }, routes)
+}
+
+#[cold]
+fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes) -> Decision {
+    let Some(pool) = routes.config.settings.fallback.and_then(|pool| routes.pool(pool)) else {
+        return Decision::ScriptFailed(error);
+    };
+    let then = forward(x, Route::to(pool), routes);
+    Decision::Fallback(pool.clone(), error, Box::new(then))
+}
+
+/// To a pool, unless the request is one that goes nowhere.
+fn forward(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
+    let most = routes.config.settings.max_body;
+    if matches!((x.head.framing, most), (Framing::Exact(length), Some(most)) if length > most) {
+        return Decision::Refuse(Failure::TooLarge);
+    }
+    match forward_rule(&mut x.head) {
+        ForwardRule::Forward => Decision::Forward(route),
+        ForwardRule::Refuse(failure) => Decision::Refuse(failure),
+        ForwardRule::LastHop => Decision::LastHop,
+    }
+}
