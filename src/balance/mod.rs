@@ -10,7 +10,7 @@ mod server;
 pub use idle::{Idle, IdleConnections};
 pub use pause::Pause;
 pub use pool::{Pool, Tried};
-pub use server::{Endpoint, Server, Servers, WorkerServer, WorkerServers};
+pub use server::{Server, Servers, WorkerServer, WorkerServers};
 
 #[cfg(test)]
 mod tests {

@@ -13,30 +13,7 @@ use std::time::Duration;
 
 use super::idle::IdleConnections;
 use super::pause::Pause;
-use crate::config::{Address, Config, PoolConfig, ProxyVersion, ServerConfig, SocketOptions};
-
-/// Where a server's connections go, and what has to be the same for one to be used again.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Endpoint {
-    pub address: Address,
-    /// As written in the config: `Host` where the client sent none.
-    pub written: String,
-    pub sockets: SocketOptions,
-    pub send_proxy: Option<ProxyVersion>,
-    pub strict: bool,
-}
-
-impl Endpoint {
-    fn of(server: &ServerConfig, pool: &PoolConfig) -> Endpoint {
-        Endpoint {
-            address: server.address.clone(),
-            written: server.written.clone(),
-            sockets: pool.sockets,
-            send_proxy: pool.send_proxy,
-            strict: pool.strict,
-        }
-    }
-}
+use crate::config::{Config, Endpoint, PoolConfig, ServerConfig};
 
 pub struct Server {
     pool: String,

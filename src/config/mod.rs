@@ -2,6 +2,7 @@
 //! resolved, times are durations, pools are indices. The script floor builds it; everything else reads it.
 
 mod address;
+mod endpoint;
 pub mod later;
 mod per_client;
 mod sockets;
@@ -9,6 +10,7 @@ mod timeouts;
 mod trusted;
 
 pub use address::Address;
+pub use endpoint::Endpoint;
 pub use per_client::PerClient;
 pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::fd_reserve::{Reserve, is_shortage};
 use super::{Network, Pipe, Transport, options as wanted};
-use crate::config::{Address, SocketOptions};
+use crate::config::{Address, Endpoint, SocketOptions};
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -135,11 +135,11 @@ impl Kernel {
 impl Network for Kernel {
     type Stream = Stream;
 
-    fn connect(&mut self, address: &Address, options: &SocketOptions, token: u64) -> io::Result<Stream> {
-        let mut stream = match open(address, options) {
+    fn connect(&mut self, to: &Endpoint, token: u64) -> io::Result<Stream> {
+        let mut stream = match open(to) {
             Err(error) if is_shortage(&error) => {
                 self.short = true;
-                self.reserve.help(|| open(address, options))?
+                self.reserve.help(|| open(to))?
             }
             other => other?,
         };
@@ -153,9 +153,9 @@ impl Network for Kernel {
 }
 
 /// Begins a connection.
-fn open(address: &Address, options: &SocketOptions) -> io::Result<Stream> {
-    match address {
-        Address::Ip(address) => open_tcp(*address, options).map(Stream::Tcp),
+fn open(to: &Endpoint) -> io::Result<Stream> {
+    match &to.address {
+        Address::Ip(address) => open_tcp(*address, &to.sockets).map(Stream::Tcp),
         Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
     }
 }

@@ -4,9 +4,12 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
-use crate::config::{Address, SocketOptions};
+use crate::config::Endpoint;
 
 /// One connection. No call blocks; `WouldBlock` means: not now, and readiness will be reported.
+///
+/// A transport may be a filter over another one (TLS): bytes that were taken by `send` may still be held inside, and
+/// `recv` may give bytes that came with earlier ones. It gives `WouldBlock` only when it holds none of them.
 pub trait Transport {
     /// A kernel buffer through which bytes pass without being looked at (splice(2)). Closed when dropped.
     type Pipe;
@@ -14,6 +17,22 @@ pub trait Transport {
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Several pieces as one message.
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Bytes taken by `send` are held inside: they go with the next `flush`.
+    fn wants_write(&self) -> bool {
+        false
+    }
+    /// Passes on what is held inside; `WouldBlock` where not all of it went.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Whether bytes can be exchanged. Until then only `handshake` is called, with each event.
+    fn is_established(&self) -> bool {
+        true
+    }
+    /// Goes on with the handshake; `WouldBlock` where it has read and written all that it can now.
+    fn handshake(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Our end of what we send; reading goes on.
     fn shutdown_write(&mut self) -> io::Result<()>;
     /// Asked once a connect was reported writable: did it succeed?
@@ -42,8 +61,7 @@ pub trait Transport {
 pub trait Network {
     type Stream: Transport;
     /// Begins a connection whose readiness is reported under `token`.
-    fn connect(&mut self, address: &Address, options: &SocketOptions, token: u64)
-    -> io::Result<Self::Stream>;
+    fn connect(&mut self, to: &Endpoint, token: u64) -> io::Result<Self::Stream>;
     /// Asks for readiness of an accepted connection under `token`, both directions, once and for all.
     fn watch(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
 }

@@ -197,7 +197,7 @@ impl<N: Network> Core<N> {
         backend.queued = false;
         match (backend.role.state, backend.role.pair) {
             (BackendState::Idle, _) | (_, None) => {
-                if backend.readable || backend.read_closed || backend.hung_up {
+                if !backend.is_still_idle() {
                     self.close_backend(key);
                 }
                 None
@@ -244,10 +244,19 @@ impl<N: Network> Core<N> {
         if client.read_closed && has_left(client, pair) {
             return Outcome::Failed(client_gone(pair));
         }
-        if backend.as_ref().is_some_and(|b| b.role.state == BackendState::Connecting && b.writable) {
+        if backend.as_ref().is_some_and(|backend| is_waiting_to_connect(backend)) {
             return Outcome::Connected;
         }
         pump::turn(client, backend, pair, &mut self.tools)
+    }
+}
+
+/// The connection may be there, or its handshake may go on.
+fn is_waiting_to_connect<S: Transport>(backend: &Backend<S>) -> bool {
+    match backend.role.state {
+        BackendState::Connecting => backend.writable,
+        BackendState::Handshaking => backend.readable || backend.writable,
+        BackendState::Busy | BackendState::Idle => false,
     }
 }
 

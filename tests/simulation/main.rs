@@ -6,6 +6,7 @@
 //! `RSP_FIRST` say how many and from where (`scripts/sweep`).
 
 mod client;
+mod filter;
 mod message;
 mod mutants;
 mod net;

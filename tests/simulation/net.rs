@@ -2,9 +2,10 @@
 
 use std::io::{self, ErrorKind};
 
-use rsp::config::{Address, SocketOptions};
+use rsp::config::{Address, Endpoint};
 use rsp::net::Network;
 
+use crate::filter::Filter;
 use crate::world::{Dialed, Shared, Wire};
 
 pub struct Net {
@@ -13,17 +14,17 @@ pub struct Net {
 
 impl Net {
     /// A client connects; gives rsp's end and the link's number.
-    pub fn client(world: &Shared) -> (Wire, usize) {
+    pub fn client(world: &Shared) -> (Filter, usize) {
         let id = world.borrow_mut().open(Dialed::No);
-        (Wire { id, world: world.clone() }, id)
+        (Filter::new(Wire { id, world: world.clone() }, false), id)
     }
 }
 
 impl Network for Net {
-    type Stream = Wire;
+    type Stream = Filter;
 
-    fn connect(&mut self, address: &Address, _: &SocketOptions, token: u64) -> io::Result<Wire> {
-        let Address::Ip(address) = address else { return Err(ErrorKind::Unsupported.into()) };
+    fn connect(&mut self, to: &Endpoint, token: u64) -> io::Result<Filter> {
+        let Address::Ip(address) = to.address else { return Err(ErrorKind::Unsupported.into()) };
         let server = address.port() as usize - 1;
         let mut world = self.world.borrow_mut();
         if !world.up[server] && world.rng.one_in(2) {
@@ -40,11 +41,12 @@ impl Network for Net {
         // A socket that is being connected can be reported without being writable.
         world.links[id].due = world.rng.one_in(4);
         world.pending.push(id);
-        Ok(Wire { id, world: self.world.clone() })
+        drop(world);
+        Ok(Filter::new(Wire { id, world: self.world.clone() }, true))
     }
 
-    fn watch(&mut self, stream: &mut Wire, token: u64) -> io::Result<()> {
-        let link = &mut self.world.borrow_mut().links[stream.id];
+    fn watch(&mut self, stream: &mut Filter, token: u64) -> io::Result<()> {
+        let link = &mut self.world.borrow_mut().links[stream.wire.id];
         link.token = Some(token);
         link.due = true;
         Ok(())

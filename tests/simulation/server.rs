@@ -89,6 +89,9 @@ impl Server {
         }
         let mut moved = self.receive(world, ledger);
         moved |= self.send(world, ledger, now);
+        if moved && !self.gone && world.rng.one_in(5) {
+            world.peer_ticket(self.link);
+        }
         let unread = self.deaf && world.links[self.link].closed;
         if !self.gone && (world.is_over(self.link) || unread) {
             moved |= self.over(world, ledger);

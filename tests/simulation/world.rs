@@ -13,6 +13,7 @@ use std::rc::Rc;
 use rsp::net::Transport;
 use rsp::worker::Ready;
 
+use crate::filter::{HELLO, LONGEST, PeerFilter, record};
 use crate::rng::Rng;
 
 /// One direction: at most `room` bytes on their way.
@@ -43,7 +44,7 @@ impl Pipe {
     }
 
     pub fn free(&self) -> usize {
-        self.room - self.len()
+        self.room.saturating_sub(self.len())
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -108,6 +109,8 @@ pub struct Link {
     pub due: bool,
     /// rsp was told that nothing is there when something was.
     pub raced: bool,
+    /// The peer's end of a filter that both sides have.
+    filter: Option<PeerFilter>,
 }
 
 pub struct World {
@@ -165,8 +168,45 @@ impl World {
             left_at: None,
             due: false,
             raced: false,
+            filter: None,
         });
-        self.links.len() - 1
+        let id = self.links.len() - 1;
+        if self.rng.one_in(4) {
+            self.filter(id, dialed == Dialed::No);
+        }
+        id
+    }
+
+    /// Both ends of a new link have the filter. The one that dialed speaks first.
+    fn filter(&mut self, id: usize, peer_dials: bool) {
+        let link = &mut self.links[id];
+        link.filter = Some(PeerFilter::default());
+        if peer_dials {
+            link.to_rsp.put(&record(HELLO));
+        }
+    }
+
+    /// The peer reads one more record's worth, where it has taken all of the last one.
+    fn peer_fill(&mut self, id: usize) {
+        let link = &mut self.links[id];
+        let Some(filter) = &mut link.filter else { return };
+        while filter.payload.is_empty() && !link.from_rsp.is_empty() {
+            let n = link.from_rsp.len().min(100);
+            let answer = filter.receive(link.from_rsp.take(n), link.dialed == Dialed::No);
+            link.to_rsp.put(&answer.unwrap_or_default());
+            link.due |= std::mem::take(&mut link.blocked) || !link.to_rsp.is_empty();
+        }
+    }
+
+    /// A record that carries nothing, as a ticket of TLS does.
+    pub fn peer_ticket(&mut self, id: usize) {
+        let link = &mut self.links[id];
+        let established = link.filter.as_ref().is_some_and(|filter| filter.established);
+        if established && !link.to_rsp.fin && !link.closed {
+            link.to_rsp.put(&record(b""));
+            link.due = true;
+            self.say(id, format_args!("sends a ticket"));
+        }
     }
 
     fn say(&self, link: usize, what: std::fmt::Arguments<'_>) {
@@ -180,24 +220,44 @@ impl World {
 
     /// A peer writes; as much as fits is taken.
     pub fn peer_write(&mut self, id: usize, bytes: &[u8]) -> usize {
+        self.peer_fill(id);
         let link = &mut self.links[id];
         assert!(!link.to_rsp.fin, "the simulated peer writes after its end");
         if link.closed {
             // Into the void.
             return bytes.len();
         }
-        let n = bytes.len().min(link.to_rsp.free());
-        link.to_rsp.put(&bytes[..n]);
+        let free = link.to_rsp.free();
+        let n = match &link.filter {
+            None => bytes.len().min(free),
+            Some(filter) if filter.established => bytes.len().min(LONGEST).min(free.saturating_sub(2)),
+            Some(_) => 0,
+        };
+        match link.filter {
+            Some(_) if n > 0 => link.to_rsp.put(&record(&bytes[..n])),
+            Some(_) => {}
+            None => link.to_rsp.put(&bytes[..n]),
+        }
         link.due |= n > 0;
         self.say(id, format_args!("sends {n} of {}", bytes.len()));
         n
     }
 
     pub fn peer_read(&mut self, id: usize, most: usize) -> Vec<u8> {
+        self.peer_fill(id);
         let link = &mut self.links[id];
-        let n = most.min(link.from_rsp.len());
-        let bytes = link.from_rsp.take(n).to_vec();
-        if n > 0 && std::mem::take(&mut link.blocked) {
+        let (n, bytes) = match &mut link.filter {
+            None => {
+                let n = most.min(link.from_rsp.len());
+                (n, link.from_rsp.take(n).to_vec())
+            }
+            Some(filter) => {
+                let n = most.min(filter.payload.len());
+                (n, filter.payload.drain(..n).collect())
+            }
+        };
+        // What the filter holds took its room when it was read.
+        if n > 0 && link.filter.is_none() && std::mem::take(&mut link.blocked) {
             link.due = true;
         }
         if n > 0 {
@@ -216,7 +276,9 @@ impl World {
 
     /// The peer closes its socket. What it has not read becomes a reset, as does what is still written to it.
     pub fn peer_close(&mut self, link: usize) {
-        if !self.links[link].from_rsp.is_empty() {
+        let unread = |filter: &PeerFilter| !filter.payload.is_empty();
+        let end = &self.links[link];
+        if !end.from_rsp.is_empty() || end.filter.as_ref().is_some_and(unread) {
             return self.peer_reset(link);
         }
         self.links[link].peer_closed = true;
@@ -239,7 +301,8 @@ impl World {
     /// Nothing more will come from rsp on this link.
     pub fn is_over(&self, link: usize) -> bool {
         let link = &self.links[link];
-        (link.cut || link.from_rsp.fin) && link.from_rsp.is_empty()
+        let taken = link.filter.as_ref().is_none_or(|filter| filter.payload.is_empty());
+        (link.cut || link.from_rsp.fin) && link.from_rsp.is_empty() && taken
     }
 
     /// Readiness to be delivered now, some of it, in any order.
@@ -319,6 +382,17 @@ pub struct Wire {
     pub world: Shared,
 }
 
+impl Wire {
+    pub fn is_filtered(&self) -> bool {
+        self.world.borrow().links[self.id].filter.is_some()
+    }
+
+    /// The filter took so many bytes of rsp's.
+    pub fn took(&self, n: usize) {
+        self.world.borrow_mut().links[self.id].written += n;
+    }
+}
+
 impl World {
     fn recv(&mut self, id: usize, space: &mut [u8]) -> io::Result<usize> {
         let World { rng, links, .. } = self;
@@ -376,7 +450,7 @@ impl World {
             n = rng.upto(n).min(link.most);
         }
         link.from_rsp.put(&bytes[..n]);
-        link.written += n;
+        link.written += if link.filter.is_none() { n } else { 0 };
         link.holds = n < bytes.len();
         Ok(n)
     }

@@ -123,8 +123,8 @@ impl<N: Network> Core<N> {
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
-            let usable = !(backend.readable || backend.read_closed || backend.hung_up);
-            if usable && server.keeps(backend.role.moves) {
+            let silent = !(backend.readable || backend.read_closed || backend.hung_up);
+            if (silent || backend.is_still_idle()) && server.keeps(backend.role.moves) {
                 return Some(key);
             }
             self.close_backend(key);
@@ -147,7 +147,7 @@ impl<N: Network> Core<N> {
         // In this order: one that moves between the two is not kept.
         let (moves, endpoint) = (server.moves(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = self.network.connect(&endpoint.address, &endpoint.sockets, token.to_bits())?;
+        let stream = self.network.connect(&endpoint, token.to_bits())?;
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),
             server: server.clone(),
@@ -208,8 +208,12 @@ impl<N: Network> Core<N> {
         let place = &mut self.pairs[pair as usize];
         let Some(key) = place.backend else { return Ok(Step::Wait) };
         let backend = &mut self.backends[key];
-        match backend.stream.connect_result() {
-            Ok(()) => {
+        let connected = match backend.role.state {
+            BackendState::Connecting => backend.stream.connect_result(),
+            _ => Ok(()),
+        };
+        match connected.and_then(|()| backend.is_established()) {
+            Ok(true) => {
                 backend.role.state = BackendState::Busy;
                 backend.role.since = self.tools.now;
                 place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
@@ -218,6 +222,10 @@ impl<N: Network> Core<N> {
                     log::info!("server {server} accepts connections again");
                 }
                 Ok(Step::Again)
+            }
+            Ok(false) => {
+                backend.role.state = BackendState::Handshaking;
+                Ok(Step::Wait)
             }
             Err(e) if e.kind() == io::ErrorKind::NotConnected => {
                 backend.writable = false;

@@ -18,7 +18,7 @@ impl<N: Network> Core<N> {
         backend.role.pair = None;
         // Where the last read filled its space to the brim: is there really more?
         let look = backend.readable && !backend.read_closed;
-        let broken = look && backend.fill(&mut self.tools.blocks, self.tools.now).is_err();
+        let silent = !look || backend.is_still_idle();
         self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
@@ -27,7 +27,8 @@ impl<N: Network> Core<N> {
             && role.server.keeps(role.moves)
             && !role.codec.was_lenient()
             && !(pair.exchange.tunnel || self.tools.draining || role.write_failed)
-            && !(broken || backend.eof || backend.read_closed || backend.readable || backend.hung_up)
+            && silent
+            && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
             && flushed;
         if !clean {

@@ -12,6 +12,8 @@ pub type Backend<S> = Connection<S, BackendSide>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BackendState {
     Connecting,
+    /// The transport has yet to become able to carry bytes.
+    Handshaking,
     Busy,
     /// TimeLimits for its next request.
     Idle,

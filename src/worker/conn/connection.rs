@@ -161,6 +161,9 @@ impl<S: Transport, R> Connection<S, R> {
         if self.spliced.is_some() {
             moved |= self.flush_spliced(now)?;
         }
+        if self.stream.wants_write() {
+            moved |= self.flush_stream(now)?;
+        }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.write_end = WriteEnd::Done;
             moved = true;
@@ -172,7 +175,66 @@ impl<S: Transport, R> Connection<S, R> {
 
     /// Everything was taken by the kernel.
     pub fn is_flushed(&self) -> bool {
-        self.output.is_empty() && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
+        self.output.is_empty()
+            && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
+            && !self.stream.wants_write()
+    }
+
+    /// Passes on what the transport holds back.
+    #[cold]
+    fn flush_stream(&mut self, now: u64) -> io::Result<bool> {
+        if !self.writable {
+            return Ok(false);
+        }
+        match self.stream.flush() {
+            Ok(()) => {
+                self.write_at = now;
+                Ok(true)
+            }
+            Err(error) => self.not_sent(error, now).map(|_| false),
+        }
+    }
+
+    /// Goes on with the transport's handshake, if that is not over. True once it is.
+    #[inline]
+    pub fn is_established(&mut self) -> io::Result<bool> {
+        if self.stream.is_established() { Ok(true) } else { self.handshake() }
+    }
+
+    #[cold]
+    fn handshake(&mut self) -> io::Result<bool> {
+        loop {
+            match self.stream.handshake() {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // The next event goes on with it.
+                    (self.readable, self.writable) = (false, false);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // What came behind the handshake may be here already, without another event.
+        (self.readable, self.writable) = (true, true);
+        Ok(true)
+    }
+
+    /// Nothing of a message was received on a connection that waits for its next request: what a transport sends for
+    /// itself (TLS tickets) is read and is none.
+    #[cold]
+    pub fn is_still_idle(&mut self) -> bool {
+        if self.hung_up || self.read_closed || !self.input.is_empty() {
+            return false;
+        }
+        while self.readable {
+            match self.stream.recv(&mut [0; 1]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// How many body bytes may be added now.

@@ -16,6 +16,11 @@ impl<N: Network> Core<N> {
     /// A client without an exchange: is there a head?
     pub(crate) fn between_messages(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
+        match client.is_established() {
+            Ok(true) => {}
+            Ok(false) if !(client.hung_up || self.tools.draining) => return Step::Wait,
+            Ok(false) | Err(_) => return self.close_client(key),
+        }
         if client.hung_up {
             return self.left_early(key);
         }

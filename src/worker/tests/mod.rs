@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Address, SocketOptions};
+use crate::config::Endpoint;
 use crate::net::{Network, Transport};
 use crate::script::{Source, load};
 use crate::worker::conn::table::Token;
@@ -116,7 +116,7 @@ struct Net {
 impl Network for Net {
     type Stream = Wire;
 
-    fn connect(&mut self, _: &Address, _: &SocketOptions, token: u64) -> io::Result<Wire> {
+    fn connect(&mut self, _: &Endpoint, token: u64) -> io::Result<Wire> {
         if std::mem::take(&mut self.short) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }

@@ -72,7 +72,7 @@ impl<N: Network> Core<N> {
         }
         let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
-        if role.state == BackendState::Connecting {
+        if matches!(role.state, BackendState::Connecting | BackendState::Handshaking) {
             return Some(Deadline::new(role.since, limits.connect, Reason::Connect));
         }
         let x = &pair.exchange;
