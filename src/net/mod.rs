@@ -2,6 +2,7 @@
 //! in for them, and the few system calls that std does not offer.
 
 mod fd_reserve;
+mod inside;
 mod limits;
 mod listener;
 mod mailbox;
@@ -14,6 +15,7 @@ mod syscalls;
 mod transport;
 
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
+pub use inside::{Collected, Either, Inside};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind, bind_for};
 pub use mailbox::{Mailbox, queue as mailbox_queue};

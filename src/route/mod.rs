@@ -53,7 +53,7 @@ pub struct Route {
 
 impl Route {
     /// To whichever server the pool's balance picks.
-    fn to(pool: &Rc<Pool>) -> Route {
+    pub fn to(pool: &Rc<Pool>) -> Route {
         Route { pool: pool.clone(), server: None, preferred: false }
     }
 }

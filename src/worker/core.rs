@@ -63,6 +63,8 @@ pub struct Core<N: Network> {
     turning: Vec<(Side, u32)>,
     /// Other workers may have what this one lacks.
     pub(crate) others: bool,
+    /// Connections among the clients' that are of requests from inside.
+    pub(crate) inside: usize,
 }
 
 /// What a client's turn does next.
@@ -105,6 +107,7 @@ impl<N: Network> Core<N> {
             queue: Vec::new(),
             turning: Vec::new(),
             others: false,
+            inside: 0,
         }
     }
 
@@ -134,7 +137,7 @@ impl<N: Network> Core<N> {
     }
 
     pub fn client_count(&self) -> usize {
-        self.clients.len()
+        self.clients.len() - self.inside
     }
 
     /// Marks what an event says; the turn comes later. Events of connections that are gone are ignored.

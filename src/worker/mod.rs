@@ -41,6 +41,7 @@ use std::time::Instant;
 
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
+pub use self::pair::inside::{InsideEnd, InsideRequest, Response};
 pub use self::shared::Shared;
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};

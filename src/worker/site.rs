@@ -14,7 +14,7 @@ use crate::balance::{Server, Servers, WorkerServers};
 use crate::config::{Config, Settings, Timeouts};
 use crate::h1::HeadLimits;
 use crate::net::Network;
-use crate::route::{Handlers, Routes};
+use crate::route::{Handlers, Route, Routes};
 use crate::script::{PackedScript, Script};
 
 /// What a worker is handed to run.
@@ -175,6 +175,11 @@ impl<N: Network> Core<N> {
                 self.close_backend(key);
             }
         }
+    }
+
+    /// To the pool of this name in the current site.
+    pub fn route_to(&self, pool: &str) -> Option<Route> {
+        self.sites.current.routes.pools.iter().find(|found| found.config.name == pool).map(Route::to)
     }
 
     /// Sites and scripts that earlier requests still hold, for tests and reports.

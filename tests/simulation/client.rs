@@ -362,7 +362,7 @@ fn show(bytes: &[u8]) -> String {
 }
 
 /// Gives where its head (with what must come before a tunnel) and where all of it ends.
-fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, usize) {
+pub fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usize, usize) {
     let (id, verb) = (request.id, request.verb.text());
     let version = if request.old { "1.0" } else { "1.1" };
     let mut head = format!("{verb} /{id} HTTP/{version}\r\nHost: h\r\n{}", pad_field(request.pad));

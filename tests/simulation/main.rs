@@ -7,6 +7,7 @@
 
 mod client;
 mod filter;
+mod inside;
 mod message;
 mod mutants;
 mod net;

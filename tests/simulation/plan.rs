@@ -59,6 +59,8 @@ pub struct Request {
     pub pad: usize,
     /// The script answers, with this one of `PAGES`.
     pub page: Option<usize>,
+    /// No client sends it.
+    pub inside: bool,
 }
 
 /// The sizes of the script's pages.
@@ -287,7 +289,7 @@ fn request(rng: &mut Rng, id: u64, long: bool) -> Request {
     let page = (!matches!(body, Body::Tunnel(_)) && rng.one_in(5)).then(|| rng.below(PAGES.len()));
     let ahead = if matches!((verb, body), (Verb::Post, Body::Tunnel(_))) { rng.size() } else { 0 };
     let pad = pad(rng, if long { 60_000 } else { 12_000 });
-    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, ahead, pad, page }
+    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, ahead, pad, page, inside: false }
 }
 
 /// What the servers have seen and done, by request: the oracle's memory.

@@ -15,6 +15,7 @@ use rsp::script::{Source, load};
 use rsp::worker::{self, Core, SiteParts};
 
 use crate::client::Client;
+use crate::inside::Asked;
 use crate::net::Net;
 use crate::plan::{Ledger, Request, requests};
 use crate::rng::Rng;
@@ -34,6 +35,7 @@ pub struct Run {
     ledger: Ledger,
     clients: Vec<Client>,
     servers: Vec<Server>,
+    inside: Asked,
     /// Clients that connect later, the first one last.
     coming: Vec<(u64, Vec<Request>)>,
     now: u64,
@@ -88,6 +90,7 @@ impl Run {
         let reads = move || reads.read();
         let core = Core::new(Net { world: world.clone() }, worker::Sites::new(site, 0), Some(access), reads);
         let (clients, servers) = (Vec::new(), Vec::new());
+        let inside = Asked::new(&mut world.borrow_mut().rng, first_id, ledger.honest);
         Run {
             world,
             core,
@@ -96,6 +99,7 @@ impl Run {
             ledger,
             clients,
             servers,
+            inside,
             coming,
             // The core has read the clock once.
             now: clock.now.get(),
@@ -192,6 +196,7 @@ impl Run {
             let site = self.sites.next(&mut self.world.borrow_mut().rng, &self.ledger);
             self.core.set_site(site);
         }
+        self.ask_inside();
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
             self.core.drain();
@@ -219,11 +224,31 @@ impl Run {
         self.now = self.now.max(self.clock.now.get());
         self.core.expire();
         crate::check_for_panic();
+        self.inside.check(&mut self.ledger);
         moved || self.core.has_turns() || self.core.counts() != before
     }
 
+    /// Requests of no client, and some that are given up.
+    fn ask_inside(&mut self) {
+        let due = self.inside.due(self.now, &mut self.world.borrow_mut().rng, &mut self.ledger);
+        let soon = self.now + self.world.borrow_mut().rng.below(50_000) as u64;
+        if let Some((request, cancel)) = due {
+            let route = self.core.route_to("pool1").expect("the only pool");
+            let number = self.core.request_inside(self.inside.make(request, route));
+            if cancel {
+                self.inside.cancels.push((soon, number));
+            }
+        }
+        for (_, number) in self.inside.cancels.extract_if(.., |(at, _)| *at <= self.now) {
+            self.core.cancel_inside(number);
+        }
+    }
+
     fn is_over(&self) -> bool {
-        self.coming.is_empty() && self.clients.iter().all(|c| c.gone) && self.core.counts() == (0, 0, 0)
+        self.inside.is_over()
+            && self.coming.is_empty()
+            && self.clients.iter().all(|c| c.gone)
+            && self.core.counts() == (0, 0, 0)
     }
 
     /// Nothing moves: the clock jumps to what happens next.
@@ -231,7 +256,12 @@ impl Run {
         let coming = self.coming.last().map(|(at, _)| *at);
         let clients = self.clients.iter().filter(|c| !c.gone).map(|c| c.wakes);
         let servers = self.servers.iter().flat_map(Server::wakes);
-        let wakes = clients.chain(servers).chain(coming).filter(|at| *at > self.round_at).min();
+        let wakes = clients
+            .chain(servers)
+            .chain(coming)
+            .chain(self.inside.next_at())
+            .filter(|at| *at > self.round_at)
+            .min();
         let unserved = self.ledger.honest && self.clients.iter().any(Client::is_unserved);
         assert!(wakes.is_some() || !unserved, "an honest client waits for ever: {}", self.state());
         let timer = self.core.next_timer();

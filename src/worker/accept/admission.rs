@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::os_error::reason;
-use crate::net::Network;
+use crate::net::{Either, Network};
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::core::Core;
@@ -31,7 +31,7 @@ impl<N: Network> Core<N> {
             self.per_client.leaves(&role);
             return None;
         }
-        let key = self.clients.insert(Connection::new(stream, role, true, self.tools.now));
+        let key = self.clients.insert(Connection::new(Either::Socket(stream), role, true, self.tools.now));
         self.watch_client(key);
         Some(key)
     }

@@ -10,7 +10,7 @@ use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::h1;
 use crate::http::{Framing, Name, Persistence};
-use crate::net::{self, Network, Transport};
+use crate::net::{self, Either, Network, Transport};
 use crate::route::{NoServer, pick};
 use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
@@ -160,7 +160,7 @@ impl<N: Network> Core<N> {
             keep_alive: false,
             write_failed: false,
         };
-        let key = self.backends.insert(Connection::new(stream, role, false, self.tools.now));
+        let key = self.backends.insert(Connection::new(Either::Socket(stream), role, false, self.tools.now));
         debug_assert_eq!(key, token.key, "its events would go elsewhere");
         Ok(key)
     }

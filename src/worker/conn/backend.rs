@@ -5,9 +5,10 @@ use std::rc::Rc;
 use super::connection::Connection;
 use crate::balance::WorkerServer;
 use crate::h1;
+use crate::net::Either;
 use crate::worker::backend::dedicated::Dedicated;
 
-pub type Backend<S> = Connection<S, BackendSide>;
+pub type Backend<S> = Connection<Either<S>, BackendSide>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BackendState {

@@ -6,8 +6,10 @@ use super::connection::Connection;
 use super::linger::Lingering;
 use crate::exchange::Peer;
 use crate::h1;
+use crate::net::Either;
+use crate::worker::pair::inside::InsideSide;
 
-pub type Client<S> = Connection<S, ClientSide>;
+pub type Client<S> = Connection<Either<S>, ClientSide>;
 
 /// The time at which no head has begun: an `Option` would take twice the memory in every idle client.
 pub const NO_HEAD: u64 = u64::MAX;
@@ -33,6 +35,7 @@ pub struct ClientSide {
 struct Rare {
     relayed: Option<SocketAddr>,
     lingering: Option<Lingering>,
+    inside: Option<InsideSide>,
 }
 
 /// By which way a client came.
@@ -44,6 +47,8 @@ pub enum Arrival {
     Awaited,
     /// Through a proxy that said for whom.
     Relayed,
+    /// From this process: there is no client.
+    Inside,
 }
 
 impl ClientSide {
@@ -67,6 +72,23 @@ impl ClientSide {
 
     pub fn set_relayed(&mut self, destination: SocketAddr) {
         self.rare.get_or_insert_default().relayed = Some(destination);
+    }
+
+    /// The request that this connection was made for, if it came from inside.
+    pub fn inside(&self) -> Option<&InsideSide> {
+        self.rare.as_ref()?.inside.as_ref()
+    }
+
+    pub fn inside_mut(&mut self) -> Option<&mut InsideSide> {
+        self.rare.as_mut()?.inside.as_mut()
+    }
+
+    pub fn set_inside(&mut self, inside: InsideSide) {
+        self.rare.get_or_insert_default().inside = Some(inside);
+    }
+
+    pub fn take_inside(&mut self) -> Option<InsideSide> {
+        self.rare.as_mut()?.inside.take()
     }
 
     /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not

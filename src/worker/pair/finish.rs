@@ -153,7 +153,7 @@ impl<N: Network> Core<N> {
         let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
         // A client that still sends into a tunnel would be reset, and lose what it has not read.
-        let at_once = !unread || x.tunnel && x.request == RequestHalf::Done;
+        let at_once = !unread || x.tunnel && x.request == RequestHalf::Done || pair.inside;
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.spare.put(pair, &self.sites);
         if !close {
@@ -246,9 +246,20 @@ impl<N: Network> Core<N> {
     }
 
     fn record(&mut self, pair: &Pair) {
+        if pair.inside {
+            return self.note_inside_end(pair);
+        }
         self.counters.ended(pair.exchange.end);
         if self.access.is_some() {
             self.write_record(pair);
+        }
+    }
+
+    #[cold]
+    fn note_inside_end(&mut self, pair: &Pair) {
+        let inside = self.clients.get_mut(pair.client).and_then(|client| client.role.inside_mut());
+        if let Some(inside) = inside {
+            inside.ends(pair.exchange.end, pair.exchange.failure);
         }
     }
 

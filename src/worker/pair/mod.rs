@@ -5,6 +5,7 @@
 //! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
 //! splice.rs       large bodies past this process, through pipes.rs
 //! closed.rs       what the end of a connection means to its pair
+//! inside.rs       requests that no client sent
 //! finish.rs       every end, and its record
 //! script_errors.rs the script's failures in the log
 //! ```
@@ -12,6 +13,7 @@
 pub(crate) mod answer_body;
 pub(crate) mod closed;
 pub(crate) mod finish;
+pub(crate) mod inside;
 pub(crate) mod pipes;
 pub(crate) mod pump;
 pub(crate) mod request;
@@ -38,6 +40,8 @@ pub struct Pair {
     /// The functions of its site, until none of them can be called for it any more.
     pub handlers: Option<SharedHandlers>,
     pub client: u32,
+    /// No client sent the request.
+    pub inside: bool,
     pub backend: Option<u32>,
     pub route: Option<Route>,
     /// Chosen for the present try.
@@ -61,6 +65,7 @@ impl Pair {
             site: sites.current.clone(),
             handlers: Some(sites.handlers.clone()),
             client: 0,
+            inside: false,
             backend: None,
             route: None,
             server: None,
@@ -86,6 +91,7 @@ impl Pair {
             site: _,
             handlers: _,
             client: of,
+            inside,
             backend,
             route,
             server,
@@ -97,7 +103,7 @@ impl Pair {
             answer,
         } = self;
         exchange.begin(whole, start);
-        *of = client;
+        (*of, *inside) = (client, false);
         (*backend, *route, *server) = (None, None, None);
         (*last_failure, *queue_wait) = (None, None);
         tried.clear();

@@ -3,7 +3,7 @@
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Event, Fault, RequestHead};
-use crate::net::{Network, Transport};
+use crate::net::{Inside, Network, Transport};
 use crate::route::{Decision, Route, admit};
 use crate::worker::conn::client::{Arrival, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
@@ -89,6 +89,9 @@ impl<N: Network> Core<N> {
     fn start(&mut self, key: u32, whole: bool) -> Step {
         let key = self.open_pair(key, whole);
         let pair = &mut self.pairs[key as usize];
+        if self.clients[pair.client].role.arrival == Arrival::Inside {
+            return self.start_inside(key);
+        }
         let peer = &self.clients[pair.client].role.peer;
         let routes = &pair.site.routes;
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
@@ -96,6 +99,17 @@ impl<N: Network> Core<N> {
         match decision {
             Decision::Forward(route) => self.forward(key, route),
             other => self.start_otherwise(key, other),
+        }
+    }
+
+    /// Its route is known, and nothing in its head is a stranger's.
+    #[cold]
+    fn start_inside(&mut self, key: u32) -> Step {
+        let pair = &mut self.pairs[key as usize];
+        (pair.inside, pair.exchange.close_client) = (true, true);
+        match self.inside_route(&self.pairs[key as usize]) {
+            Some(route) => self.forward(key, route),
+            None => self.fail(key, Failure::Internal),
         }
     }
 
@@ -183,6 +197,10 @@ impl<N: Network> Core<N> {
                 key,
             ));
             self.close_kept(key);
+            if let Some(inside) = client.role.take_inside() {
+                self.inside -= 1;
+                inside.finish(client.stream.inside().map(Inside::collect).unwrap_or_default());
+            }
         }
         Step::Gone
     }

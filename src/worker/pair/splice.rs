@@ -50,7 +50,7 @@ pub fn response<S: Transport>(
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
     }
-    let came = fill(backend, client, left, tools);
+    let came = fill(backend, client, left, &mut tools.pipes, tools.now);
     let n = match came.map_err(|_| closed_early(pair))? {
         Came::Bytes(n) => n,
         Came::End if is_cut(backend, pair) => return Err(closed_early(pair)),
@@ -78,7 +78,7 @@ pub fn request<S: Transport>(
         Fit::Later => return Ok(Spliced::Empty),
         Fit::Now => {}
     }
-    let came = fill(client, backend, left, tools);
+    let came = fill(client, backend, left, &mut tools.pipes, tools.now);
     let n = match came.map_err(|_| client_gone(pair))? {
         Came::Bytes(n) => n,
         other => return Ok(other.spliced()),
@@ -150,12 +150,13 @@ fn fill<S: Transport, A, B>(
     from: &mut Connection<S, A>,
     to: &mut Connection<S, B>,
     left: u64,
-    tools: &mut Tools<S>,
+    pipes: &mut Pipes<S::Pipe>,
+    now: u64,
 ) -> io::Result<Came> {
     if !from.readable {
         return Ok(Came::Nothing);
     }
-    let Some(mut held) = to.spliced.take().or_else(|| tools.pipes.borrow(S::new_pipe)) else {
+    let Some(mut held) = to.spliced.take().or_else(|| pipes.borrow(S::new_pipe)) else {
         return Ok(Came::NoPipe);
     };
     let came = from.stream.splice_in(&mut held.pipe, left.min(MOST) as usize);
@@ -167,10 +168,10 @@ fn fill<S: Transport, A, B>(
             Ok(Came::End)
         }
         Ok(n) => {
-            from.read_at = tools.now;
+            from.read_at = now;
             Ok(Came::Bytes(n))
         }
-        Err(error) => refused(from, error, &mut tools.pipes),
+        Err(error) => refused(from, error, pipes),
     }
 }
 

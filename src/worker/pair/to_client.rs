@@ -220,7 +220,7 @@ fn pass_final_head<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     rewrite_response(&mut tools.response, &tools.date);
-    if pair.site.routes.config.on_response {
+    if pair.site.routes.config.on_response && !pair.inside {
         ask_script(pair, tools)?;
     }
     let x = &mut pair.exchange;

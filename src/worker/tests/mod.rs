@@ -1,7 +1,9 @@
 //! The core on connections that follow a script of a few lines: for moments that no peer can be made to hit from
 //! outside, and for faults of our own.
 
+mod inside;
 mod memory;
+mod sites;
 mod turns;
 
 use std::collections::VecDeque;
@@ -189,7 +191,7 @@ fn a_fault_at_an_idle_connection_ends_only_that() {
     core.ready(server.to_bits(), BOTH);
     core.turns();
     assert_eq!(core.counts(), (1, 1, 0));
-    core.ready(server.to_bits(), BOTH);
+    core.ready(server.to_bits(), Ready { read_closed: true, ..BOTH });
     core.turns();
     assert_eq!(core.counts(), (1, 0, 0));
 }

@@ -1,0 +1,238 @@
+//! Connections that begin within this process: a request that no client sent (a health check, a script's own request)
+//! takes the same way as all others, over a connection that is no socket. It gives the bytes of the request, and
+//! collects those of the response up to a bound.
+//!
+//! They are kept in a table of their thread and known by number, as sockets are in the kernel: a connection of this kind
+//! takes no more room among the others than a socket does.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+
+use slab::Slab;
+
+use super::Transport;
+
+thread_local! {
+    static TABLE: RefCell<Slab<Exchange>> = const { RefCell::new(Slab::new()) };
+}
+
+struct Exchange {
+    request: Vec<u8>,
+    /// How much of it was read.
+    read: usize,
+    response: Vec<u8>,
+    /// The longest response, head and framing included.
+    most: usize,
+    /// There was more.
+    too_long: bool,
+}
+
+/// The number of a connection; it ends when this is dropped.
+pub struct Inside(u32);
+
+/// What came on such a connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// As HTTP/1.1 writes it, as far as it came and fits.
+    pub bytes: Vec<u8>,
+    pub too_long: bool,
+}
+
+impl Inside {
+    /// Gives these bytes and takes at most `most`.
+    pub fn new(request: Vec<u8>, most: usize) -> Inside {
+        let exchange = Exchange { request, read: 0, response: Vec::new(), most, too_long: false };
+        TABLE.with_borrow_mut(|table| Inside(table.insert(exchange) as u32))
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Exchange) -> R) -> R {
+        TABLE.with_borrow_mut(|table| work(&mut table[self.0 as usize]))
+    }
+
+    /// Takes what came.
+    pub fn collect(&self) -> Collected {
+        self.with(|exchange| Collected {
+            bytes: std::mem::take(&mut exchange.response),
+            too_long: exchange.too_long,
+        })
+    }
+
+    fn recv(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.with(|exchange| {
+            let rest = &exchange.request[exchange.read..];
+            let n = rest.len().min(space.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            exchange.read += n;
+            // It never ends its side, which would look like leaving.
+            if n == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        })
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|exchange| {
+            let n = bytes.len().min(exchange.most - exchange.response.len());
+            exchange.response.extend_from_slice(&bytes[..n]);
+            exchange.too_long |= n < bytes.len();
+            if exchange.too_long { Err(ErrorKind::FileTooLarge.into()) } else { Ok(n) }
+        })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        TABLE.with_borrow_mut(|table| table.try_remove(self.0 as usize));
+    }
+}
+
+/// A connection of either kind.
+pub enum Either<S> {
+    Socket(S),
+    Inside(Inside),
+}
+
+impl<S> Either<S> {
+    pub fn inside(&self) -> Option<&Inside> {
+        match self {
+            Either::Socket(_) => None,
+            Either::Inside(inside) => Some(inside),
+        }
+    }
+}
+
+impl<S: Transport> Transport for Either<S> {
+    type Pipe = S::Pipe;
+
+    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Either::Socket(socket) => socket.recv(space),
+            Either::Inside(inside) => inside.recv(space),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Either::Socket(socket) => socket.send(bytes),
+            Either::Inside(inside) => inside.send(bytes),
+        }
+    }
+
+    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Either::Socket(socket) => socket.send_parts(parts),
+            Either::Inside(inside) => parts.iter().try_fold(0, |sum, part| Ok(sum + inside.send(part)?)),
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.wants_write())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Either::Socket(socket) => socket.flush(),
+            Either::Inside(_) => Ok(()),
+        }
+    }
+
+    fn is_established(&self) -> bool {
+        match self {
+            Either::Socket(socket) => socket.is_established(),
+            Either::Inside(_) => true,
+        }
+    }
+
+    fn handshake(&mut self) -> io::Result<()> {
+        match self {
+            Either::Socket(socket) => socket.handshake(),
+            Either::Inside(_) => Ok(()),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Either::Socket(socket) => socket.shutdown_write(),
+            Either::Inside(_) => Ok(()),
+        }
+    }
+
+    fn connect_result(&mut self) -> io::Result<()> {
+        match self {
+            Either::Socket(socket) => socket.connect_result(),
+            Either::Inside(_) => Ok(()),
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        if let Either::Socket(socket) = self {
+            socket.reset_on_close();
+        }
+    }
+
+    fn short_recv_is_empty(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.short_recv_is_empty())
+    }
+
+    fn new_pipe() -> io::Result<S::Pipe> {
+        S::new_pipe()
+    }
+
+    fn can_splice(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.can_splice())
+    }
+
+    fn splice_in(&mut self, pipe: &mut S::Pipe, most: usize) -> io::Result<usize> {
+        match self {
+            Either::Socket(socket) => socket.splice_in(pipe, most),
+            Either::Inside(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn splice_out(&mut self, pipe: &mut S::Pipe, held: usize) -> io::Result<usize> {
+        match self {
+            Either::Socket(socket) => socket.splice_out(pipe, held),
+            Either::Inside(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn unacknowledged(&self) -> usize {
+        match self {
+            Either::Socket(socket) => socket.unacknowledged(),
+            Either::Inside(_) => 0,
+        }
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Either::Socket(socket) => socket.local_address(),
+            Either::Inside(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Stream;
+
+    #[test]
+    fn the_request_is_read_and_the_response_collected_up_to_its_bound() {
+        let mut connection: Either<Stream> = Either::Inside(Inside::new(b"request".to_vec(), 10));
+        let mut space = [0; 4];
+        assert_eq!((connection.recv(&mut space).unwrap(), &space), (4, b"requ"));
+        assert_eq!((connection.recv(&mut space).unwrap(), &space[..3]), (3, &b"est"[..]));
+        assert_eq!(connection.recv(&mut space).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let parts = [&b"head"[..], b"body"].map(IoSlice::new);
+        assert_eq!(connection.send_parts(&parts).unwrap(), 8);
+        assert!(connection.send(b"more").is_err());
+        let collected = connection.inside().unwrap().collect();
+        assert_eq!(collected, Collected { bytes: b"headbodymo".to_vec(), too_long: true });
+        drop(connection);
+        assert!(TABLE.with_borrow(Slab::is_empty), "nothing of it is left");
+    }
+
+    #[test]
+    fn a_socket_takes_no_more_room_for_the_other_kind() {
+        assert_eq!(size_of::<Either<Stream>>(), size_of::<Stream>());
+    }
+}
