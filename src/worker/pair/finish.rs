@@ -29,8 +29,22 @@ impl<N: Network> Core<N> {
             }
             Next::Answer => self.answer_failure(pair, failure, phase),
             Next::Deliver => self.deliver(pair, failure, phase),
+            Next::Cut if self.may_still_read(pair) => {
+                self.pairs[pair as usize].exchange.ends(failure, phase);
+                let key = self.pairs[pair as usize].client;
+                self.detach(pair);
+                self.begin_linger(key)
+            }
             Next::Cut => self.cut(pair, failure, phase),
         }
+    }
+
+    /// Nobody waits for this response, but an earlier one may be on its way: a close with bytes unread would reset the
+    /// connection and take it from the client.
+    fn may_still_read(&self, pair: u32) -> bool {
+        let pair = &self.pairs[pair as usize];
+        let client = &self.clients[pair.client];
+        !pair.exchange.begun && client.role.served && !client.hung_up
     }
 
     /// The response, or the request's body behind it, is cut: the client gets what came before its connection ends.
