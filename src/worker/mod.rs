@@ -100,7 +100,7 @@ pub struct WorkerIo {
 /// What the control thread can tell a running worker.
 pub(crate) enum Message {
     /// New requests begin with this site.
-    Site(PackedSite),
+    Site(Box<PackedSite>),
     /// Finish what runs, then end.
     Drain,
     /// End now.
@@ -151,7 +151,7 @@ impl Handle {
 
     /// New requests begin with this site from now on.
     pub fn set_site(&self, site: PackedSite) {
-        self.mailbox.send(Message::Site(site));
+        self.mailbox.send(Message::Site(Box::new(site)));
     }
 
     /// How requests ended so far; it may be kept beyond the worker's end.

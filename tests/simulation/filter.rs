@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use rsp::net::Transport;
 
-use crate::world::Wire;
+use crate::wire::Wire;
 
 const KEY: u8 = 0x5a;
 /// Bytes in front of a record's payload: its length.

@@ -15,6 +15,7 @@ mod plan;
 mod rng;
 mod run;
 mod server;
+mod wire;
 mod world;
 
 use std::cell::{Cell, RefCell};

@@ -6,7 +6,8 @@ use rsp::config::{Address, Endpoint};
 use rsp::net::Network;
 
 use crate::filter::Filter;
-use crate::world::{Dialed, Shared, Wire};
+use crate::wire::Wire;
+use crate::world::{Dialed, Shared};
 
 pub struct Net {
     pub world: Shared,

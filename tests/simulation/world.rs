@@ -1,5 +1,5 @@
 //! The network in memory: pipes of limited size between rsp and the peers, edge-triggered readiness that is
-//! delivered late and in any order, half-closes and resets. `Wire` is rsp's end (a `Transport`), the peers hold
+//! delivered late and in any order, half-closes and resets. rsp's end is a `Wire` (a `Transport`), the peers hold
 //! the other end by its number.
 //!
 //! It follows Linux where that matters: an event is an edge but tells the state at its delivery; what arrived
@@ -7,10 +7,9 @@
 //! plain end; closing with unread bytes resets; a Unix socket may return less than there is.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use rsp::net::Transport;
 use rsp::worker::Ready;
 
 use crate::filter::{HELLO, LONGEST, PeerFilter, record};
@@ -35,7 +34,7 @@ impl Pipe {
         Pipe { data: Vec::new(), start: 0, room, fin: false }
     }
 
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.data.len() - self.start
     }
 
@@ -61,7 +60,7 @@ impl Pipe {
     }
 
     /// A reset loses what its receiver has not read, or some of it.
-    fn lose(&mut self, rng: &mut Rng) {
+    pub fn lose(&mut self, rng: &mut Rng) {
         let kept = rng.below(self.len() + 1);
         self.data.truncate(self.start + kept);
     }
@@ -81,8 +80,8 @@ pub struct Link {
     pub to_rsp: Pipe,
     pub from_rsp: Pipe,
     /// The peer reset it: the socket is dead for rsp, which has been told so unless `error` is still there.
-    dead: bool,
-    error: Option<ErrorKind>,
+    pub dead: bool,
+    pub error: Option<ErrorKind>,
     /// The peer closed its socket: whatever rsp writes now is answered by a reset.
     peer_closed: bool,
     /// rsp dropped its end.
@@ -97,11 +96,11 @@ pub struct Link {
     most: usize,
     /// The peer reads no more and says so (a Unix socket can): writing fails, reading goes on.
     pub refuses: bool,
-    linger_reset: bool,
+    pub linger_reset: bool,
     /// rsp was told to wait with writing, and is owed an event.
     blocked: bool,
     /// Bytes that rsp wrote, and whether it has more that was not taken.
-    written: usize,
+    pub written: usize,
     holds: bool,
     /// What it had written when it was told of the peer's end, unless it held more then.
     pub left_at: Option<usize>,
@@ -110,7 +109,7 @@ pub struct Link {
     /// rsp was told that nothing is there when something was.
     pub raced: bool,
     /// The peer's end of a filter that both sides have.
-    filter: Option<PeerFilter>,
+    pub filter: Option<PeerFilter>,
 }
 
 pub struct World {
@@ -209,7 +208,7 @@ impl World {
         }
     }
 
-    fn say(&self, link: usize, what: std::fmt::Arguments<'_>) {
+    pub fn say(&self, link: usize, what: std::fmt::Arguments<'_>) {
         if self.trace {
             eprintln!(
                 "{} {link}: {what}",
@@ -377,24 +376,8 @@ impl Link {
     }
 }
 
-pub struct Wire {
-    pub id: usize,
-    pub world: Shared,
-}
-
-impl Wire {
-    pub fn is_filtered(&self) -> bool {
-        self.world.borrow().links[self.id].filter.is_some()
-    }
-
-    /// The filter took so many bytes of rsp's.
-    pub fn took(&self, n: usize) {
-        self.world.borrow_mut().links[self.id].written += n;
-    }
-}
-
 impl World {
-    fn recv(&mut self, id: usize, space: &mut [u8]) -> io::Result<usize> {
+    pub fn recv(&mut self, id: usize, space: &mut [u8]) -> io::Result<usize> {
         let World { rng, links, .. } = self;
         let link = &mut links[id];
         if rng.one_in(50) {
@@ -420,7 +403,7 @@ impl World {
         Ok(n)
     }
 
-    fn send(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
+    pub fn send(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
         let World { rng, links, .. } = self;
         let link = &mut links[id];
         assert!(!bytes.is_empty(), "a write of nothing");
@@ -453,108 +436,5 @@ impl World {
         link.written += if link.filter.is_none() { n } else { 0 };
         link.holds = n < bytes.len();
         Ok(n)
-    }
-}
-
-impl Transport for Wire {
-    type Pipe = Vec<u8>;
-
-    fn new_pipe() -> io::Result<Vec<u8>> {
-        Ok(Vec::new())
-    }
-
-    fn can_splice(&self) -> bool {
-        self.world.borrow().links[self.id].tcp
-    }
-
-    /// Gives less than there is at times, for no reason, as splice does.
-    fn splice_in(&mut self, pipe: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        assert!(pipe.is_empty() && most > 0, "filled before it was empty");
-        let mut world = self.world.borrow_mut();
-        let most = if world.rng.one_in(3) { world.rng.upto(most.min(1000)) } else { most.min(100_000) };
-        let mut space = vec![0; most];
-        let result = world.recv(self.id, &mut space);
-        world.say(self.id, format_args!("rsp splices in {result:?}"));
-        pipe.extend_from_slice(&space[..*result.as_ref().unwrap_or(&0)]);
-        result
-    }
-
-    fn splice_out(&mut self, pipe: &mut Vec<u8>, held: usize) -> io::Result<usize> {
-        assert_eq!(pipe.len(), held, "not what is in the pipe");
-        let mut world = self.world.borrow_mut();
-        let result = world.send(self.id, pipe);
-        world.say(self.id, format_args!("rsp splices out {result:?} of {held}"));
-        pipe.drain(..*result.as_ref().unwrap_or(&0));
-        result
-    }
-
-    fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        let mut world = self.world.borrow_mut();
-        let result = world.recv(self.id, space);
-        world.say(self.id, format_args!("rsp receives {result:?}"));
-        result
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut world = self.world.borrow_mut();
-        let result = world.send(self.id, bytes);
-        world.say(self.id, format_args!("rsp sends {result:?} of {}", bytes.len()));
-        result
-    }
-
-    fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all: Vec<u8> = parts.iter().flat_map(|p| p.to_vec()).collect();
-        self.send(&all)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        let mut world = self.world.borrow_mut();
-        world.say(self.id, format_args!("rsp ends its side"));
-        let link = &mut world.links[self.id];
-        link.from_rsp.fin = true;
-        // Both ends closed is a hang-up, which is an event.
-        link.due |= link.to_rsp.fin;
-        if link.dead { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
-    }
-
-    fn connect_result(&mut self) -> io::Result<()> {
-        let link = &mut self.world.borrow_mut().links[self.id];
-        if let Some(error) = link.error.take() {
-            return Err(error.into());
-        }
-        match link.dialed {
-            Dialed::Pending(_) | Dialed::Refused => Err(ErrorKind::NotConnected.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn reset_on_close(&mut self) {
-        self.world.borrow_mut().links[self.id].linger_reset = true;
-    }
-
-    fn unacknowledged(&self) -> usize {
-        self.world.borrow().links[self.id].from_rsp.len()
-    }
-
-    fn short_recv_is_empty(&self) -> bool {
-        self.world.borrow().links[self.id].tcp
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        let mut world = self.world.borrow_mut();
-        world.say(self.id, format_args!("rsp closes"));
-        let World { rng, links, .. } = &mut *world;
-        let link = &mut links[self.id];
-        link.closed = true;
-        link.token = None;
-        // Closing with unread bytes resets; of those that rsp was not told about yet it could not know.
-        if link.linger_reset || !link.to_rsp.is_empty() && !link.due {
-            link.cut = true;
-            link.from_rsp.lose(rng);
-        } else {
-            link.from_rsp.fin = true;
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
 
 use crate::base::buffer::BLOCK;
-use crate::exchange::record::{End, Phase, Record};
-use crate::exchange::{Exchange, Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
+use crate::exchange::record::{End, Phase};
+use crate::exchange::{Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
-use crate::http::{Framing, Method, Name, Persistence, Sink, Version};
+use crate::http::{Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
 use crate::script::Answer;
 use crate::worker::core::{Core, Step};
@@ -257,64 +257,5 @@ impl<N: Network> Core<N> {
             self.cut(pair, Failure::Internal, phase);
         }
         self.close_client(key);
-    }
-
-    fn record(&mut self, pair: &Pair) {
-        if pair.inside {
-            return self.note_inside_end(pair);
-        }
-        self.counters.ended(pair.exchange.end);
-        if self.access.is_some() {
-            self.write_record(pair);
-        }
-    }
-
-    #[cold]
-    fn note_inside_end(&mut self, pair: &Pair) {
-        let inside = self.clients.get_mut(pair.client).and_then(|client| client.role.inside_mut());
-        if let Some(inside) = inside {
-            inside.ends(pair.exchange.end, pair.exchange.failure);
-        }
-    }
-
-    fn write_record(&mut self, pair: &Pair) {
-        let x = &pair.exchange;
-        let Some(access) = &mut self.access else { return };
-        let mut times = x.times;
-        times.end = x.elapsed(self.tools.now);
-        let pool = pair.route.as_ref().map(|route| &route.pool.config);
-        let text = |tag| x.head.fields.get(tag).unwrap_or_default();
-        let record = Record {
-            client: x.client.map(|client| client.ip().to_canonical()),
-            client_port: x.client.map_or(0, |client| client.port()),
-            status: x.logged_status(),
-            end: x.end,
-            phase: x.phase,
-            version: version_of(x),
-            retries: x.retries,
-            times,
-            sent: x.sent,
-            received: x.received,
-            method: x.head.method_text(),
-            target: x.head.target(),
-            host: text(Name::Host),
-            referer: text(Name::Referer),
-            user_agent: text(Name::UserAgent),
-            pool: pool.map_or(b"", |p| p.name.as_bytes()),
-            server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
-            id: x.id.as_bytes(),
-            detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
-        };
-        record.write(access.buffer());
-        access.note();
-    }
-}
-
-/// 0 where no request could be read.
-fn version_of(x: &Exchange) -> u8 {
-    match (x.head.method_text.is_empty(), x.head.version) {
-        (true, _) => 0,
-        (false, Version::Http10) => 10,
-        (false, Version::Http11) => 11,
     }
 }

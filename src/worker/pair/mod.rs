@@ -6,10 +6,11 @@
 //! splice.rs       large bodies past this process, through pipes.rs
 //! closed.rs       what the end of a connection means to its pair
 //! inside.rs       requests that no client sent
-//! finish.rs       every end, and its record
+//! finish.rs       every end; access_record.rs: what it leaves behind
 //! script_errors.rs the script's failures in the log
 //! ```
 
+pub(crate) mod access_record;
 pub(crate) mod answer_body;
 pub(crate) mod closed;
 pub(crate) mod finish;

@@ -16,13 +16,8 @@ impl<N: Network> Core<N> {
     /// A client without an exchange: is there a head?
     pub(crate) fn between_messages(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
-        match client.is_established() {
-            Ok(true) => {}
-            Ok(false) if !(client.hung_up || self.tools.draining) => return Step::Wait,
-            Ok(false) | Err(_) => return self.close_client(key),
-        }
-        if client.hung_up {
-            return self.left_early(key);
+        if client.hung_up || !client.stream.is_established() {
+            return self.not_ready(key);
         }
         if client.input.is_empty() && !client.eof {
             match client.fill(&mut self.tools.blocks, self.tools.now) {
@@ -56,6 +51,20 @@ impl<N: Network> Core<N> {
             Ok(None) => self.more_of_head(key),
             Err(Fault::CutHead) => self.left_early(key),
             Err(fault) => self.refuse(key, fault),
+        }
+    }
+
+    /// The client is gone, or its transport has yet to be able to carry a request.
+    #[cold]
+    fn not_ready(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.stream.is_established() {
+            return self.left_early(key);
+        }
+        match client.is_established() {
+            Ok(true) => Step::Again,
+            Ok(false) if !(client.hung_up || self.tools.draining) => Step::Wait,
+            Ok(false) | Err(_) => self.close_client(key),
         }
     }
 
