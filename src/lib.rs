@@ -13,7 +13,7 @@
 //! | 5 | [`route`] | request head + pool state + clock → decision; no sockets |
 //! | 4 | [`exchange`] | one request and its response, pure: the pair, rewrite, failure, answer, record |
 //! | 4 | [`balance`] | which server: pools, servers, idle connections; no sockets |
-//! | 4 | [`script`] | Lua: sandbox, budgets, `req` and `res`; one folder for the hot call |
+//! | 4 | [`script`] | Lua: sandbox, budgets, `req` and `res`; `ffi` is its C API |
 //! | 3 | [`net`] | the kernel: listeners and connections behind two small traits |
 //! | 3 | [`h1`] | HTTP/1 wire format, sans-IO: heads, framing, bodies, chunks |
 //! | 3 | [`proxy`] | the PROXY protocol, sans-IO: who a connection is made for |

@@ -1,4 +1,4 @@
-"""What a subject must answer before it is measured: a wrong body would be measured as a fast one."""
+"""Checks of a subject before it is measured: a wrong body must not count as a fast one."""
 
 import urllib.error
 import urllib.request
@@ -35,7 +35,7 @@ def right(scenario, body, headers):
 
 
 def answers(scenario, port):
-    """Asks a few times: the right bytes, and from two origins in turns."""
+    """Sends a few requests: the bytes must be right and come from two origins in turns."""
     if scenario.kind == "frames":
         return  # its driver looks at every message
     seen = set()

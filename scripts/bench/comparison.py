@@ -1,7 +1,7 @@
 """One run of the comparison: which scenarios, which subjects, rounds in turns, what was measured.
 
 All subjects of a scenario run at the same time in front of the same origins, and only the one whose turn it is
-has load. What cannot take part is said and left out; the rest goes on.
+has load. A subject that cannot take part is reported and left out.
 """
 
 import sys
@@ -31,7 +31,7 @@ class Plan:
 
 
 class Pace:
-    """Says how far a run is and how long it will take still."""
+    """Prints the progress of a run and the time left."""
 
     def __init__(self, whole, clock=time.monotonic):
         self.whole, self.done, self.clock, self.begun = whole, 0, clock, clock()
@@ -48,7 +48,7 @@ class Pace:
 
 
 class Backends:
-    """The servers behind the subjects, started when a scenario first wants them."""
+    """The servers behind the subjects, started when a scenario first needs them."""
 
     def __init__(self, house, cpus):
         self.house, self.cpus, self.made, self.running = house, cpus, {}, []
@@ -77,7 +77,7 @@ class Backends:
 
 
 class Comparison:
-    """`measured` is scenario name → subject name → rounds; whole at every moment, for a Ctrl-C."""
+    """`measured` is scenario name → subject name → rounds; consistent at any time, for a Ctrl-C."""
 
     def __init__(self, plan, house, subjects, cpus, measured, failed):
         self.plan, self.house, self.subjects = plan, house, subjects
@@ -115,7 +115,7 @@ class Comparison:
             self.house.end(running)
 
     def start(self, scenario, subject, servers, started):
-        """Started, checked and warm, or noted and left out."""
+        """Starts, checks and warms up a subject, or reports it and leaves it out."""
         port = free_ports(1)[0]
         count = len(self.house.all)
         try:

@@ -1,4 +1,4 @@
-"""The programs that make load: wrk, and for those who trust another one ab, siege, hey and h2load.
+"""The load generators: wrk, and as alternatives ab, siege, hey and h2load.
 
 A driver has `name`, `can(scenario)` and `run(load)`, which gives one dict: requests, us (duration), p50 … p999 in
 microseconds (None where the program does not say), and errors by kind under ERRORS. Each parser is a function of the

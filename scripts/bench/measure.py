@@ -1,7 +1,7 @@
 """One measurement of one subject under one scenario; each kind of scenario has its own.
 
 `load`: a driver, and the CPU time the proxy used meanwhile. `frames`: the same with WebSocket messages. `calls`: the
-same with system calls counted by the kernel. `idle`: memory that connections keep which asked once.
+same with system calls counted by the kernel. `idle`: memory of connections that are idle after one request.
 """
 
 import json

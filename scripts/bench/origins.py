@@ -1,7 +1,7 @@
 """The web servers behind the proxies: the same two nginx for every subject, never the bottleneck under measurement.
 
 Small answers come from nginx's own memory, larger ones from the page cache, uploads are read to their last byte
-before the answer. Each says its name in X-Origin, so that a check sees the turns.
+before the answer. Each sends its name in X-Origin, so that a check sees that they alternate.
 """
 
 import sys

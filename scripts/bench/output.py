@@ -1,4 +1,4 @@
-"""What a run leaves behind: a CSV with one line a round, and all of it as JSON."""
+"""The files of a run: a CSV with one line a round, and all of it as JSON."""
 
 import csv
 import json

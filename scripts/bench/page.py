@@ -1,6 +1,6 @@
 """The page: goals, bars, curves and tables of one run in one HTML file that needs nothing else.
 
-Readable in light and in dark, by the browser's preference. Subjects keep one colour through all plots; only
+Light or dark by the browser's preference. Subjects keep one colour through all plots; only
 subjects that were measured are in the legend.
 """
 

@@ -92,7 +92,7 @@ class Nginx:
         return version([program("nginx"), "-v"])
 
     def lacks(self):
-        """What is not there, though nginx is, and what is measured without it."""
+        """A missing part of nginx, and what is measured without it."""
         module = NGINX_MODULES / "ngx_http_lua_module.so"
         return "" if module.exists() else f"the rule: {module} is missing: apt-get install libnginx-mod-http-lua"
 

@@ -46,14 +46,14 @@ def version(command):
 
 
 def descriptors():
-    """How many a process may have here, at most 65536."""
+    """The limit of open files of a process, at most 65536."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
 
 
 def free_ports(count):
-    """Distinct loopback ports that nobody listens on now, and that the kernel gives to nobody by itself: a client's
-    connection takes none of them before the program does that is started on it."""
+    """Distinct free loopback ports outside of the ephemeral range, so that no client connection takes one before the
+    program that is started on it."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     numbers = random.sample(range(10000, first), 500) if first >= 12000 else [0] * count
     held = []
@@ -82,7 +82,7 @@ def _stop(_number, _frame):
 
 
 class Running:
-    """One program that was started, with whatever children it has."""
+    """A started program with its child processes."""
 
     def __init__(self, name, process, log):
         self.name, self.process, self.log = name, process, log

@@ -1,4 +1,4 @@
-"""The subjects that are compared: what each is told to do, and how ours are started.
+"""The subjects of the comparison: their configuration, and how ours are started.
 
 A subject is a class with `name`, `find()` (raises CannotStart), `can(scenario)` and `start(house, job)`. Each peer
 (see peers.py) is set up for the least work it can do for the same job. rsp writes its forwarding headers and
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Job:
-    """What a subject is started for."""
+    """The task that a subject is started for."""
 
     scenario: object
     port: int

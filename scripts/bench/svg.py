@@ -1,6 +1,6 @@
 """Plots as inline SVG, drawn without a library: curves over a measured axis, and bars.
 
-Colours are CSS variables of the page (`--s-NAME` a subject), so that one drawing reads in light and in dark. Every
+Colours are CSS variables of the page (`--s-NAME` a subject), so that a drawing works in light and dark mode. Every
 point has a title that a browser shows under the pointer.
 """
 

@@ -1,7 +1,6 @@
 """Figures into tables: best, median and spread over the rounds, and ratios of the best.
 
-Noise on a machine only ever adds, so the best round is the figure that compares; the median and the spread say
-how far to believe it.
+Noise only adds to a figure, so the best round is compared; the median and the spread show how reliable it is.
 """
 
 from statistics import median

@@ -1,4 +1,4 @@
-"""Our own drivers against servers of the test: what they count is what happened."""
+"""Tests of our own drivers against servers of the test: their counts are correct."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What the comparison starts, checks and ends, under test: nothing wrong is measured, nothing stays behind.
+"""Tests of starting, checking and ending subjects: no wrong answer is measured, no process is left.
 
     python3 -m unittest discover -s scripts/bench -t scripts
 """

@@ -1,60 +1,59 @@
-//! A bounded queue of byte batches from some producers to one consumer that never holds a producer up.
+//! A bounded queue of byte batches from some producers to one consumer. Sending never blocks a producer.
 //!
-//! A producer (a worker, or whoever writes to the error log) fills a buffer and hands it over whole; a queue that is
-//! full costs it the batch, not time, and the loss is counted in records. Producers meet once a batch, not once a
-//! record, and hold each other up no longer than it takes to wake the consumer. Emptied buffers travel back on a
-//! channel of each producer, so that in the steady state nothing is allocated. A `Nudge` wakes the consumer without
-//! a batch, when it shall look at something else.
+//! A producer (a worker, or a thread that writes to the error log) fills a buffer and sends it whole. A full queue
+//! drops the batch instead of waiting, and the loss is counted in records. Producers contend once a batch, not once a
+//! record. Emptied buffers go back on a channel of each producer, so that in the steady state nothing is allocated. A
+//! `BatchWaker` wakes the consumer without a batch.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver as Inlet, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver as Channel, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
 /// At most `depth` batches wait; a buffer starts with room for `batch_size` bytes and may grow.
 pub fn queue(depth: usize, batch_size: usize) -> (Sender, Receiver) {
-    let (full, mut receiver) = inlet(depth, batch_size);
+    let (full, mut receiver) = channel(depth, batch_size);
     (receiver.sender(full, depth), receiver)
 }
 
-/// The same for several producers: `depth` is how many batches of each have room at a time, if all are as busy.
+/// The same for several producers: `depth` batches for each of them.
 pub fn queues(producers: usize, depth: usize, batch_size: usize) -> (Vec<Sender>, Receiver) {
-    let (full, mut receiver) = inlet(depth * producers, batch_size);
+    let (full, mut receiver) = channel(depth * producers, batch_size);
     ((0..producers).map(|_| receiver.sender(full.clone(), depth)).collect(), receiver)
 }
 
-fn inlet(depth: usize, batch_size: usize) -> (SyncSender<Batch>, Receiver) {
+fn channel(depth: usize, batch_size: usize) -> (SyncSender<Batch>, Receiver) {
     let (full, filled) = mpsc::sync_channel(depth);
-    let nudge = Some(Nudge { full: full.clone() });
-    (full, Receiver { filled, emptied: Vec::new(), nudge, batch_size, counts: Arc::default() })
+    let waker = Some(BatchWaker { full: full.clone() });
+    (full, Receiver { filled, emptied: Vec::new(), waker, batch_size, counts: Arc::default() })
 }
 
-/// Records of all senders of a queue, for whoever wants to know what became of them.
+/// Counts of records over all senders of a queue.
 #[derive(Default, Debug)]
 pub struct Counts {
-    /// In batches that the queue took.
+    /// In batches that the queue accepted.
     taken: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl Counts {
-    /// Lost so far because the queue was full.
+    /// Dropped so far because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sent so far, lost or not.
+    /// Sent so far, dropped or not.
     pub fn sent(&self) -> u64 {
         self.taken.load(Ordering::Relaxed) + self.dropped()
     }
 }
 
-/// Records, and whose buffer they stand in. Without any if it was only a nudge.
+/// Records and the sender whose buffer holds them. Empty if it only woke the receiver.
 #[derive(Default, Debug)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Which of the senders.
+    /// Index of the sender.
     from: usize,
 }
 
@@ -66,10 +65,10 @@ impl Deref for Batch {
     }
 }
 
-/// A producer's end.
+/// The producer's end.
 pub struct Sender {
     full: SyncSender<Batch>,
-    empty: Inlet<Vec<u8>>,
+    empty: Channel<Vec<u8>>,
     number: usize,
     buffer: Vec<u8>,
     records: u64,
@@ -78,12 +77,12 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Where the next record is appended; say `note` after each.
+    /// Where the next record is appended; call `note` after each.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Bytes that were not sent yet.
+    /// Bytes not sent yet.
     pub fn len(&self) -> usize {
         self.buffer.len()
     }
@@ -102,23 +101,23 @@ impl Sender {
         self.records += 1;
     }
 
-    /// Hands the buffer over without waiting. False if the queue was full (or the consumer gone): the batch is
-    /// lost then, and its records are counted as dropped.
+    /// Sends the buffer without waiting. False if the queue was full or the consumer is gone: the batch is lost then,
+    /// and its records are counted as dropped.
     pub fn send(&mut self) -> bool {
-        let sent = self.hand_over();
+        let sent = self.send_batch();
         if !sent {
-            self.lose();
+            self.drop_batch();
         }
         sent
     }
 
-    /// The same for who asks again soon: where the queue is full, a batch that is not stays here for more records.
-    /// So the queue takes as much as it has room for, however small the batches are that were sent first.
+    /// The same for a caller that tries again soon: when the queue is full, a batch smaller than `batch_size` is kept
+    /// and grows. So small batches do not fill up the queue.
     pub fn send_or_keep(&mut self) -> bool {
-        if self.buffer.len() >= self.batch_size { self.send() } else { self.hand_over() }
+        if self.buffer.len() >= self.batch_size { self.send() } else { self.send_batch() }
     }
 
-    fn hand_over(&mut self) -> bool {
+    fn send_batch(&mut self) -> bool {
         if self.buffer.is_empty() {
             return true;
         }
@@ -137,13 +136,13 @@ impl Sender {
         }
     }
 
-    fn lose(&mut self) {
+    fn drop_batch(&mut self) {
         self.buffer.clear();
         self.counts.dropped.fetch_add(std::mem::take(&mut self.records), Ordering::Relaxed);
     }
 }
 
-/// A worker that ends hands over what it has.
+/// A worker that ends sends what it has.
 impl Drop for Sender {
     fn drop(&mut self) {
         self.send();
@@ -152,17 +151,17 @@ impl Drop for Sender {
 
 /// The consumer's end.
 pub struct Receiver {
-    filled: Inlet<Batch>,
-    /// The way back to each sender.
+    filled: Channel<Batch>,
+    /// Returns buffers to each sender.
     emptied: Vec<SyncSender<Vec<u8>>>,
-    nudge: Option<Nudge>,
+    waker: Option<BatchWaker>,
     batch_size: usize,
     counts: Arc<Counts>,
 }
 
 impl Receiver {
     fn sender(&mut self, full: SyncSender<Batch>, depth: usize) -> Sender {
-        // One in the producer's hands and one in the consumer's besides those that wait.
+        // Besides those in the queue, one buffer is with the producer and one with the consumer.
         let (emptied, empty) = mpsc::sync_channel(depth + 2);
         self.emptied.push(emptied);
         let (number, batch_size) = (self.emptied.len() - 1, self.batch_size);
@@ -170,46 +169,46 @@ impl Receiver {
         Sender { full, empty, number, buffer, records: 0, batch_size, counts }
     }
 
-    /// The means to wake this receiver; to be taken once, before waiting. The queue counts as closed when all
-    /// senders and the nudge are gone.
-    pub fn nudge(&mut self) -> Option<Nudge> {
-        self.nudge.take()
+    /// Takes the waker of this receiver; call once, before waiting. The queue is closed when all senders and the
+    /// waker are gone.
+    pub fn waker(&mut self) -> Option<BatchWaker> {
+        self.waker.take()
     }
 
-    /// The next batch, empty if it was only a nudge; `None` once the queue is closed and drained.
+    /// The next batch, empty after a wake-up; `None` once the queue is closed and drained.
     pub fn recv(&mut self) -> Option<Batch> {
-        self.nudge = None;
+        self.waker = None;
         self.filled.recv().ok()
     }
 
     pub fn recv_timeout(&mut self, wait: Duration) -> Result<Batch, RecvTimeoutError> {
-        self.nudge = None;
+        self.waker = None;
         self.filled.recv_timeout(wait)
     }
 
-    /// What waits already; `None` if nothing does.
+    /// A batch that is already there, if any.
     pub fn try_recv(&mut self) -> Option<Batch> {
         self.filled.try_recv().ok()
     }
 
-    /// Gives a batch back for the next records. One that grew far beyond the usual is freed instead.
+    /// Returns a batch's buffer to its sender. One that grew far beyond the usual size is freed instead.
     pub fn recycle(&mut self, batch: Batch) {
         let Batch { mut bytes, from } = batch;
         if (self.batch_size..=4 * self.batch_size).contains(&bytes.capacity())
             && let Some(owner) = self.emptied.get(from)
         {
             bytes.clear();
-            // Refused only when the producer is gone, or took all the room: the buffer is freed then.
+            // Fails only when the sender is gone or its channel is full: the buffer is freed then.
             let _ = owner.try_send(bytes);
         }
     }
 
-    /// Records lost so far because the queue was full.
+    /// Records dropped so far because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.counts.dropped()
     }
 
-    /// What was sent, for others than the receiver to see.
+    /// The counts, to be read from other threads.
     pub fn counts(&self) -> Arc<Counts> {
         self.counts.clone()
     }
@@ -217,13 +216,13 @@ impl Receiver {
 
 /// Wakes the receiver.
 #[derive(Clone)]
-pub struct Nudge {
+pub struct BatchWaker {
     full: SyncSender<Batch>,
 }
 
-impl Nudge {
-    /// A full queue needs no nudge: its receiver has something to wake up for.
-    pub fn nudge(&self) {
+impl BatchWaker {
+    /// A full queue needs no wake-up: its receiver has a batch to read.
+    pub fn wake(&self) {
         let _ = self.full.try_send(Batch::default());
     }
 }
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_not_full_is_kept_until_there_is_room_and_a_full_one_is_not() {
+    fn while_the_queue_is_full_a_small_batch_is_kept_and_a_full_one_is_dropped() {
         let (mut sender, mut receiver) = queue(1, 4);
         assert!(put(&mut sender, &["a"]));
         for (record, kept) in [("b", 1), ("c", 2), ("d", 3)] {
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_recycled_and_only_those_of_the_usual_size() {
+    fn only_buffers_of_the_usual_size_are_recycled() {
         let (mut sender, mut receiver) = queue(2, 64);
         put(&mut sender, &["a"]);
         let batch = receiver.recv().unwrap();
@@ -309,17 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn a_nudge_wakes_a_waiting_receiver_and_keeps_the_queue_open() {
+    fn a_waker_wakes_a_waiting_receiver_and_keeps_the_queue_open() {
         let (sender, mut receiver) = queue(2, 64);
-        let nudge = receiver.nudge().unwrap();
+        let waker = receiver.waker().unwrap();
         drop(sender);
         let waiting = std::thread::spawn(move || (receiver.recv(), receiver));
-        nudge.nudge();
+        waker.wake();
         let (woken, mut receiver) = waiting.join().unwrap();
         assert_eq!(woken.as_deref(), Some(&b""[..]));
         let nothing = receiver.recv_timeout(Duration::from_millis(1));
         assert_eq!(nothing.err(), Some(RecvTimeoutError::Timeout));
-        drop(nudge);
+        drop(waker);
         assert!(receiver.recv().is_none());
     }
 
@@ -328,7 +327,7 @@ mod tests {
         let (mut senders, mut receiver) = queues(2, 1, 64);
         assert!(put(&mut senders[1], &["a"]) && put(&mut senders[0], &["b"]));
         assert!(!put(&mut senders[1], &["c", "d"]) && !put(&mut senders[0], &["e"]));
-        assert_eq!(receiver.dropped(), 3, "the losses of both");
+        assert_eq!(receiver.dropped(), 3, "dropped by both");
         let (first, second) = (receiver.recv().unwrap(), receiver.recv().unwrap());
         assert_eq!((&first[..], &second[..]), (&b"a"[..], &b"b"[..]));
         let address = first.as_ptr();
@@ -338,7 +337,7 @@ mod tests {
         assert_eq!(senders[1].buffer().as_ptr(), address);
         senders.pop();
         assert_eq!(receiver.recv().as_deref(), Some(&b"f"[..]));
-        receiver.nudge();
+        receiver.waker();
         senders[0].buffer().extend_from_slice(b"last");
         drop(senders);
         assert_eq!(receiver.recv().as_deref(), Some(&b"last"[..]));
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_whose_consumer_is_gone_goes_on() {
+    fn a_producer_goes_on_without_its_consumer() {
         let (mut sender, receiver) = queue(2, 64);
         let counts = receiver.counts();
         drop(receiver);

@@ -1,26 +1,26 @@
-//! Blocks of 32 KiB, and the pool they come from and go back to. A worker has one: blocks that nobody needs are kept
-//! for the next borrower, since asking the allocator for each would cost more than all else that is done with it,
-//! and given back to the system once nobody has needed them for a while.
+//! Blocks of 32 KiB and the pool they are borrowed from, one pool a worker. Free blocks are kept for the next
+//! borrower, since an allocation for each would dominate the cost, and returned to the system when they were not
+//! needed for a while.
 
 pub const BLOCK: usize = 32 * 1024;
 
-/// What a buffer holds while it holds bytes. Where they stand is kept here, not in the buffer: the empty buffers of
-/// an idle connection take no memory for it.
+/// A buffer's storage while it holds bytes. The positions are in here and not in the buffer, so that the empty
+/// buffers of an idle connection stay one pointer.
 #[derive(Debug)]
 pub(super) struct Block {
     pub start: u32,
     pub end: u32,
-    /// What did not fit. Only while the block is full.
+    /// Bytes that did not fit. Only while the block is full.
     pub overflow: Option<Box<Overflow>>,
-    /// Apart, so that it comes zeroed from the system and no page of it is touched before it is used. `BLOCK` bytes, and
-    /// more only where `grow` was asked for them.
+    /// A separate allocation, so that it comes zeroed from the system and its pages are not touched before use.
+    /// `BLOCK` bytes; more only after `grow`.
     pub bytes: Box<[u8]>,
 }
 
-/// Boxed, since it goes from hand to hand, and a buffer without one is a pointer and no more.
+/// Boxed, so that moving it is cheap and an empty buffer is one pointer.
 pub(super) type Lent = Box<Block>;
 
-/// What stands behind a full block.
+/// Bytes behind a full block.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
     pub bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Block {
         self.bytes.len() - self.len()
     }
 
-    /// Has `size` bytes from here on, until it is given back.
+    /// Enlarges the block to `size` bytes until it is returned.
     pub fn grow(&mut self, size: usize) {
         let mut bytes = vec![0; size].into_boxed_slice();
         let held = self.held();
@@ -58,15 +58,15 @@ impl Block {
     }
 }
 
-/// Unused blocks that no quiet time takes away.
+/// Free blocks that `trim` never frees.
 const ALWAYS: usize = 8;
 
-/// Where blocks come from and go back to. `keep` bounds how many unused ones stay allocated.
+/// The pool. `keep` bounds how many free blocks stay allocated.
 pub struct BlockPool {
     free: Vec<Lent>,
     lent: usize,
     keep: usize,
-    /// The fewest unused ones there were since the last `trim`: nobody needed those.
+    /// The lowest number of free blocks since the last `trim`: those were not needed.
     least: usize,
 }
 
@@ -75,22 +75,22 @@ impl BlockPool {
         BlockPool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0 }
     }
 
-    /// Blocks that are in somebody's hands now.
+    /// Blocks borrowed now.
     pub fn lent(&self) -> usize {
         self.lent
     }
 
-    /// Unused blocks that stay allocated for the next borrower.
+    /// Free blocks that stay allocated.
     pub fn spare(&self) -> usize {
         self.free.len()
     }
 
-    /// Whether `trim`, called in a while, would find something.
+    /// Whether a later `trim` would free something.
     pub fn has_surplus(&self) -> bool {
         self.free.len() > ALWAYS
     }
 
-    /// Frees what nobody needed since the last call; says how many blocks that were.
+    /// Frees the blocks not needed since the last call and returns their number.
     pub fn trim(&mut self) -> usize {
         let before = self.free.len();
         self.free.truncate(before - self.least.saturating_sub(ALWAYS));
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_nobody_needed_between_two_trims_are_freed() {
+    fn blocks_not_needed_between_two_trims_are_freed() {
         let mut pool = BlockPool::new(64);
         let lent: Vec<Lent> = (0..40).map(|_| pool.borrow()).collect();
         lent.into_iter().for_each(|block| pool.give_back(block));

@@ -8,7 +8,7 @@
 pub use super::blocks::{BLOCK, BlockPool};
 use super::blocks::{Lent, Overflow};
 
-/// At most one block of bytes, first in first out; a longer one only for who asks for it (`grow`).
+/// At most one block of bytes, first in first out; more only after `grow`.
 ///
 /// Invariant (`check`): between calls it holds a block exactly while it holds bytes, and the block's
 /// `start < end <= bytes.len()` then.
@@ -31,8 +31,8 @@ impl Buffer {
         self.block.as_ref().map_or(BLOCK, |block| block.room())
     }
 
-    /// Makes room where there is none, for one that has to see more than a block in one piece: twice as much, and at
-    /// most `most` bytes. The longer block goes with the last of its bytes.
+    /// Doubles the block when it is full, up to `most` bytes, for a caller that needs more than a block in one piece.
+    /// The larger block is freed when the buffer becomes empty.
     #[cold]
     pub fn grow(&mut self, most: usize) {
         let Some(block) = self.block.as_mut().filter(|block| block.room() == 0) else { return };
@@ -46,8 +46,8 @@ impl Buffer {
         self.block.as_ref().map_or(&[], |block| block.held())
     }
 
-    /// Lends the free space to `fill`, which says how many bytes it put there. Bytes move to the front of the
-    /// block first where the space behind them has become small. Nothing is called when there is no room.
+    /// Passes the free space to `fill`, which returns how many bytes it wrote. Bytes are moved to the front of the
+    /// block first when the space behind them has become small. `fill` is not called when there is no room.
     pub fn fill<E>(
         &mut self,
         pool: &mut BlockPool,
@@ -69,7 +69,7 @@ impl Buffer {
         result
     }
 
-    /// Adds as much of `bytes` as fits and says how much that was.
+    /// Adds as much of `bytes` as fits and returns how much that was.
     pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
             return 0;
@@ -87,7 +87,7 @@ impl Buffer {
         take
     }
 
-    /// Lends the space behind what there is to `write`, which says how many bytes it put there. False if none.
+    /// Passes the space behind the bytes to `write`, which returns how many it wrote. False if none.
     #[inline(always)]
     fn fill_behind(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let block = self.block.get_or_insert_with(|| pool.borrow());
@@ -104,7 +104,7 @@ impl Buffer {
         }
     }
 
-    /// Adds all of `bytes` behind what there is, if there is something and the space behind it suffices.
+    /// Adds all of `bytes` if the buffer is not empty and the space behind its bytes suffices.
     #[inline]
     fn push_behind(&mut self, bytes: &[u8]) -> bool {
         let Some(block) = self.block.as_mut() else { return false };
@@ -119,7 +119,7 @@ impl Buffer {
     #[inline]
     pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
         let left = self.len();
-        assert!(n <= left, "consumed more than there is");
+        assert!(n <= left, "consumed more than it holds");
         if n == left {
             self.clear(pool);
         } else if let Some(block) = &mut self.block {
@@ -149,8 +149,8 @@ impl Buffer {
     }
 }
 
-/// Bytes on their way out: one block, and behind it a rarely used overflow for what must not be split up by
-/// back-pressure (a head that a script made larger than a block).
+/// Bytes to be written: one block, and a rarely used overflow for what must not be split by back-pressure (a head
+/// that a script made larger than a block).
 ///
 /// The block is full while anything is in the overflow, so `room` is zero and bodies wait until it is gone.
 #[derive(Default)]
@@ -182,10 +182,10 @@ impl Output {
         self.block.block.as_ref()?.overflow.as_deref()
     }
 
-    /// Adds all of `bytes`, in the overflow if they do not fit.
+    /// Adds all of `bytes`; those that do not fit go to the overflow.
     #[inline]
     pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) {
-        // Heads come in pieces, and nearly all of them take this way. A full block, with an overflow, does not.
+        // Heads come in pieces, and nearly all of them fit. A full block fails here.
         if !self.block.push_behind(bytes) {
             self.push_slowly(pool, bytes);
         }
@@ -204,8 +204,8 @@ impl Output {
         }
     }
 
-    /// Lends the free space behind what there is to `write`, which says how many bytes it put there, `None` if it
-    /// was too small. False if nothing was put there.
+    /// Passes the free space to `write`, which returns how many bytes it wrote, `None` if the space was too small.
+    /// False if nothing was written.
     #[inline(always)]
     pub fn fill(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         self.overflow().is_none() && self.block.fill_behind(pool, write)
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_keeps_no_more_than_it_may() {
+    fn the_pool_keeps_at_most_its_limit() {
         let mut pool = BlockPool::new(2);
         let mut buffers: Vec<Buffer> = (0..5).map(|_| Buffer::default()).collect();
         for buffer in &mut buffers {

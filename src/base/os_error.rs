@@ -1,9 +1,9 @@
-//! An error of the system in the system's words. std adds "(os error 13)", which says nothing to an operator.
+//! The text of a system error without std's "(os error 13)", which means nothing to an operator.
 
 use std::io;
 
 /// `No such file or directory` for what std shows as `No such file or directory (os error 2)`.
-pub fn reason(error: &io::Error) -> String {
+pub fn os_error(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(at) => text[..at].to_string(),
@@ -11,13 +11,15 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
+pub use os_error as reason;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_number_goes_and_the_words_stay() {
-        assert_eq!(reason(&io::Error::from_raw_os_error(2)), "No such file or directory");
-        assert_eq!(reason(&io::Error::other("made up (as it is)")), "made up (as it is)");
+    fn the_number_is_removed_and_the_text_stays() {
+        assert_eq!(os_error(&io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(os_error(&io::Error::other("made up (as it is)")), "made up (as it is)");
     }
 }

@@ -1,15 +1,14 @@
-//! Deadlines of many connections without a system call or a sorted structure.
+//! Timer wheel: deadlines of many connections without a system call or a sorted structure.
 //!
-//! A hashed wheel: `SLOTS` lists of `TICK` each, one entry a key, linked through arrays that are indexed by the
-//! key: one for even and one for odd keys, of which there may be very different numbers. Re-arming is lazy: a
-//! deadline that moves into the future leaves the entry where it is; when the entry comes up early its owner looks
-//! at its real deadline and arms it again. So a busy connection, whose deadline moves with every message, touches
-//! the wheel once in its shortest timeout.
+//! `SLOTS` lists of `TICK` each, one entry a key, linked through arrays indexed by key: one array for even and one
+//! for odd keys, whose numbers can differ widely. Re-arming is lazy: a deadline that moves later leaves the entry
+//! where it is; when the entry fires early, its owner checks the real deadline and arms it again. So a busy
+//! connection, whose deadline moves with every message, touches the wheel once per shortest timeout.
 
-/// Microseconds a slot covers. Nothing fires early; it may fire this much late.
+/// Microseconds a slot covers. An entry never fires early and at most this much late.
 const TICK: u64 = 16_384;
 const SLOTS: usize = 4096;
-/// How far ahead an entry can be put; further deadlines come up here and are armed again.
+/// The furthest slot; later deadlines fire here and are armed again.
 const HORIZON: u64 = SLOTS as u64 - 1;
 
 const NONE: u32 = u32::MAX;
@@ -18,7 +17,7 @@ const NONE: u32 = u32::MAX;
 struct Node {
     next: u32,
     prev: u32,
-    /// The tick it is armed for, counted from the wheel's `base`; `UNARMED` when it is in no list.
+    /// The tick it is armed for, relative to the wheel's `base`; `UNARMED` when it is in no list.
     tick: u32,
 }
 
@@ -29,9 +28,9 @@ pub struct Wheel {
     /// One bit a slot that has entries.
     occupied: Vec<u64>,
     nodes: [Vec<Node>; 2],
-    /// Every tick before this one has been looked at.
+    /// Every tick before this one has been handled.
     tick: u64,
-    /// The tick that nodes count from. It moves on before what they can say is used up, after a year.
+    /// The tick that nodes count from. It moves forward once a year, before 32 bits overflow.
     base: u64,
 }
 
@@ -39,7 +38,7 @@ pub struct Wheel {
 const BASE_KEPT: u64 = u32::MAX as u64 / 2;
 
 impl Wheel {
-    /// `now` in microseconds of whatever clock the owner uses.
+    /// `now` in microseconds of the owner's clock.
     pub fn new(now: u64) -> Wheel {
         Wheel {
             first: vec![NONE; SLOTS],
@@ -50,40 +49,40 @@ impl Wheel {
         }
     }
 
-    /// Makes `key` come up at `at` or earlier. An entry that is armed for an earlier time stays there.
+    /// Makes `key` fire at `at` or earlier. An entry that is armed for an earlier time stays there.
     #[inline]
     pub fn arm(&mut self, key: u32, at: u64) {
         let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
-        match self.nodes[list(key)].get(place(key)) {
+        match self.nodes[list(key)].get(index(key)) {
             Some(node) if u64::from(node.tick) <= tick - self.base => {}
             _ => self.move_to(key, tick),
         }
     }
 
-    /// Whether `key` comes up at `at` or earlier as it is.
+    /// Whether `key` already fires at `at` or earlier.
     #[inline]
     pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
         self.nodes[list(key)]
-            .get(place(key))
+            .get(index(key))
             .is_some_and(|node| self.base + u64::from(node.tick) <= at / TICK)
     }
 
     fn move_to(&mut self, key: u32, tick: u64) {
         let nodes = &mut self.nodes[list(key)];
-        if place(key) >= nodes.len() {
-            nodes.resize(place(key) + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
+        if index(key) >= nodes.len() {
+            nodes.resize(index(key) + 1, Node { next: NONE, prev: NONE, tick: UNARMED });
         }
         self.unlink(key);
         self.link(key, tick);
     }
 
     pub fn disarm(&mut self, key: u32) {
-        if place(key) < self.nodes[list(key)].len() {
+        if index(key) < self.nodes[list(key)].len() {
             self.unlink(key);
         }
     }
 
-    /// Frees the memory of keys behind the last one that is armed, where that is most of it.
+    /// Frees the memory behind the last armed key, where that is most of it.
     pub fn trim(&mut self) {
         for nodes in &mut self.nodes {
             let used = nodes.iter().rposition(|node| node.tick != UNARMED).map_or(0, |last| last + 1);
@@ -94,16 +93,16 @@ impl Wheel {
         }
     }
 
-    /// Bytes that the entries take.
+    /// Allocated bytes of the entries.
     pub fn footprint(&self) -> usize {
         self.nodes.iter().map(|nodes| nodes.capacity() * size_of::<Node>()).sum()
     }
 
-    /// Takes the next key whose time has come.
+    /// Takes the next key that is due.
     pub fn pop(&mut self, now: u64) -> Option<u32> {
         let until = now / TICK;
         if self.tick - self.base > BASE_KEPT {
-            self.count_from_now();
+            self.rebase();
         }
         while self.tick <= until {
             let slot = (self.tick % SLOTS as u64) as usize;
@@ -118,9 +117,9 @@ impl Wheel {
         None
     }
 
-    /// Nothing that is armed lies behind.
+    /// Moves `base` to now. All armed entries lie ahead.
     #[cold]
-    fn count_from_now(&mut self) {
+    fn rebase(&mut self) {
         let passed = (self.tick - self.base) as u32;
         self.base = self.tick;
         for node in self.nodes.iter_mut().flatten().filter(|node| node.tick != UNARMED) {
@@ -128,7 +127,7 @@ impl Wheel {
         }
     }
 
-    /// When `pop` may next have something, in microseconds.
+    /// When `pop` may next return something, in microseconds.
     pub fn next(&self) -> Option<u64> {
         self.next_tick().map(|tick| tick * TICK)
     }
@@ -153,7 +152,7 @@ impl Wheel {
     }
 
     fn node(&mut self, key: u32) -> &mut Node {
-        &mut self.nodes[list(key)][place(key)]
+        &mut self.nodes[list(key)][index(key)]
     }
 
     fn link(&mut self, key: u32, tick: u64) {
@@ -188,13 +187,13 @@ impl Wheel {
     }
 }
 
-/// Which of the two lists a key stands in.
+/// Which of the two arrays a key is in.
 fn list(key: u32) -> usize {
     key as usize & 1
 }
 
-/// And where.
-fn place(key: u32) -> usize {
+/// The index in that array.
+fn index(key: u32) -> usize {
     key as usize >> 1
 }
 
@@ -206,7 +205,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn an_entry_comes_up_once_not_early_and_at_most_a_tick_late() {
+    fn an_entry_fires_once_not_early_and_at_most_a_tick_late() {
         for at in [0, 1, TICK - 1, TICK, SECOND, 59 * SECOND] {
             let mut wheel = Wheel::new(0);
             wheel.arm(3, at);
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_beyond_the_horizon_comes_up_within_it() {
+    fn a_deadline_beyond_the_horizon_fires_within_it() {
         let mut wheel = Wheel::new(7 * SECOND);
         wheel.arm(1, 4000 * SECOND);
         let due = wheel.next().unwrap();
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn trimming_keeps_what_is_armed_and_frees_what_a_crowd_left() {
+    fn trimming_keeps_armed_entries_and_frees_the_rest() {
         let mut wheel = Wheel::new(0);
         for key in 0..10_000 {
             wheel.arm(key, SECOND);
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn after_years_deadlines_are_as_exact_as_on_the_first_day() {
+    fn deadlines_stay_exact_after_years() {
         let mut wheel = Wheel::new(0);
         for year in 1..5 {
             let now = year * (BASE_KEPT + 3) * TICK;

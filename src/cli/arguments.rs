@@ -1,6 +1,6 @@
-//! Arguments → a typed command, or the line that says what was wrong with them. The grammar is small and has
-//! neighbours with other habits: haproxy's `-c` checks, nginx's `-c` names the config and `-t` checks. Where a
-//! habit would do something else here, it is refused with a hint.
+//! Parses the arguments into a command, or into the line that says what is wrong with them. Neighbours have other
+//! habits: haproxy's `-c` checks, nginx's `-c` names the config and `-t` checks. Where a habit would do something
+//! else here, it is refused with a hint.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::config::later::{self, LATER};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     Run(PathBuf),
-    /// No file: the embedded config over these addresses.
+    /// No file: the embedded config with these addresses.
     Balance {
         listen: Vec<String>,
         backends: Vec<String>,
@@ -30,7 +30,7 @@ pub enum Command {
     Topic(String),
 }
 
-/// What was wrong with the arguments: exit code 2.
+/// A usage error: exit code 2.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Usage(pub String);
 
@@ -43,7 +43,7 @@ usage: rsp CONFIG.lua                          run with a config file
        rsp demo                                see it work, no config and no servers needed
        rsp --help                              everything else";
 
-/// What was given, before it is known to make sense together.
+/// The arguments as given, before they are checked together.
 #[derive(Default)]
 struct Given {
     command: Option<String>,
@@ -76,7 +76,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
 }
 
 impl Given {
-    /// The first word is a command or a config, the second the config of the command.
+    /// The first word is a command or a config, the second the command's config.
     fn word(&mut self, word: OsString) -> Result<(), Usage> {
         let first = self.command.is_none() && self.config.is_none();
         if let Some(name) = word.to_str().filter(|name| first && later::COMMANDS.contains(name)) {
@@ -175,7 +175,7 @@ fn unknown_option(name: &str) -> Usage {
     Usage(format!("rsp: unknown option --{name}{}", nearest.as_deref().unwrap_or(" (rsp --help lists them)")))
 }
 
-/// A word that was meant as a command, if anything: it has nothing of a file name, and there is no such file.
+/// Whether a word was meant as a command: it does not look like a file name, and there is no such file.
 fn is_no_file(word: &OsStr) -> bool {
     let plain = word.to_str().is_some_and(|word| !word.contains(['.', '/']));
     plain && !Path::new(word).exists()
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_a_line_that_helps() {
+    fn usage_errors_are_one_line_with_a_hint() {
         for (line, wanted) in [
             ("", "usage: rsp CONFIG.lua"),
             ("run", "usage: rsp run CONFIG.lua"),

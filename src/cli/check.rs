@@ -1,4 +1,4 @@
-//! `rsp check CONFIG.lua`: load it as a run would, twice as for a worker, and say what is wrong. No socket is opened.
+//! `rsp check CONFIG.lua`: loads it as a run does, twice as for a worker, and reports errors. Opens no socket.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! `rsp help [TOPIC]`: the chapters of the manual, which are part of the program, so that they describe this very
-//! version wherever it is installed. Without a topic, and as `rsp --help`: commands, signals, exit codes and the topics.
+//! `rsp help [TOPIC]`: the chapters of the manual, embedded so that they match the installed version. Without a
+//! topic, and as `rsp --help`: commands, signals, exit codes and the topics.
 
 use super::plain::plain;
 use super::{Exit, complain, hint, say};
@@ -35,7 +35,7 @@ exit codes:
 topics:
 ";
 
-/// Each chapter opens with `# Title: what is in it`, which is its line in the list of topics.
+/// Each chapter opens with `# Title: summary`, which is its line in the list of topics.
 const CHAPTERS: &[(&str, &str)] = &[
     ("configuration", include_str!("../manual/configuration.md")),
     ("lua", include_str!("../manual/lua.md")),
@@ -70,8 +70,8 @@ fn topics() -> String {
     CHAPTERS.iter().map(line).collect()
 }
 
-/// The topic of nearly this name, or the chapter that speaks of it: first in a heading, else as a key or a word of
-/// its own.
+/// The topic with a similar name, or the chapter that mentions the word: first in a heading, else as a key or a word
+/// of its own.
 fn nearest(name: &str) -> Option<&'static str> {
     let names: Vec<&str> = CHAPTERS.iter().map(|(topic, _)| *topic).collect();
     let word = name.to_lowercase();
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_topic_finds_the_chapter_that_speaks_of_it() {
+    fn an_unknown_topic_finds_the_chapter_that_mentions_it() {
         for (word, topic) in [
             ("lau", Some("lua")),
             ("TLS", Some("tls")),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_topic_has_a_line_that_says_what_is_in_it() {
+    fn every_topic_has_a_summary() {
         for line in topics().lines() {
             assert!(line.len() > 40 && line.chars().count() <= 100, "{line}");
         }

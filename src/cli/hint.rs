@@ -1,4 +1,4 @@
-//! The word that was probably meant: the nearest known one, if it is near enough to be worth saying.
+//! The nearest known word for a misspelt one, if it is near enough.
 
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -6,7 +6,7 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     (steps <= 1 + best.len() / 4).then_some(best)
 }
 
-/// How many letters must be put in, taken out, changed or swapped with their neighbour.
+/// Number of letters to insert, delete, replace or swap with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_find_their_word_and_other_words_find_none() {
+    fn misspelt_words_find_the_right_one_and_other_words_none() {
         let known = ["listen", "backend", "check", "run"];
         for (word, wanted) in [
             ("listne", Some("listen")),

@@ -1,5 +1,5 @@
-//! Floor 6: the command line. Arguments become a typed command, a command becomes an exit code; one file a
-//! command. What a command does lives on the floors below: this is only how a person asks for it.
+//! Floor 6: the command line. Arguments become a typed command, a command becomes an exit code; one file a command.
+//! The work itself is done on the floors below.
 
 mod arguments;
 mod check;
@@ -8,7 +8,6 @@ mod help;
 mod hint;
 mod plain;
 mod run;
-mod types;
 mod version;
 
 use std::io::Write;
@@ -17,14 +16,14 @@ use std::process::ExitCode;
 
 use arguments::{Command, Usage};
 
-/// How the program ends; part of the contract.
+/// Exit codes; part of the contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     Fine = 0,
-    /// A bad config, a failed check, a machine that does not allow what the config asks for.
+    /// A bad config, a failed check, or a machine that does not allow what the config asks for.
     Failed = 1,
     BadUsage = 2,
-    /// A fault of rsp itself.
+    /// An internal fault.
     Fault = 70,
 }
 
@@ -46,7 +45,7 @@ fn obey(command: Command) -> Exit {
         Command::Balance { listen, backends } => run::balance(&listen, &backends),
         Command::Demo { listen } => demo::run(listen.as_deref()),
         Command::Check(config) => check::run(&config),
-        Command::Types => types::run(),
+        Command::Types => say(crate::script::TYPES),
         Command::Version => version::short(),
         Command::Build => version::long(),
         Command::Help => help::run(),
@@ -54,7 +53,7 @@ fn obey(command: Command) -> Exit {
     }
 }
 
-/// Output that was asked for. A reader that left early (`rsp --help | head -1`) is no failure.
+/// Prints requested output. A reader that closed early (`rsp --help | head -1`) is no failure.
 fn say(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -66,7 +65,7 @@ fn say(text: &str) -> Exit {
     }
 }
 
-/// A line for the person at the terminal; nothing can be done where there is none.
+/// Prints an error line on stderr; a failure of that is ignored.
 fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,10 +1,10 @@
-//! Markdown as text for a terminal: paragraphs, lists and tables folded to its width, code as it is, links as their
-//! words. Only what the manual uses.
+//! Renders Markdown for a terminal: paragraphs, lists and tables are wrapped, code is indented, links become text.
+//! Only the subset that the manual uses.
 
 const WIDTH: usize = 80;
 /// Blanks between two columns of a table.
 const GAP: usize = 2;
-/// How far in code stands.
+/// Indentation of code.
 const CODE: &str = "    ";
 
 pub fn plain(markdown: &str) -> String {
@@ -12,10 +12,10 @@ pub fn plain(markdown: &str) -> String {
     let (mut out, mut rest) = (String::new(), &lines[..]);
     while let Some((first, after)) = rest.split_first() {
         let taken = match kind(first) {
-            Kind::Code => code(rest, &mut out),
-            Kind::Table => table(rest, &mut out),
-            Kind::Text => paragraph(rest, &mut out),
-            Kind::Heading | Kind::Blank => {
+            BlockKind::Code => code(rest, &mut out),
+            BlockKind::Table => table(rest, &mut out),
+            BlockKind::Text => paragraph(rest, &mut out),
+            BlockKind::Heading | BlockKind::Blank => {
                 line(first, &mut out);
                 1
             }
@@ -26,7 +26,7 @@ pub fn plain(markdown: &str) -> String {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BlockKind {
     Blank,
     Heading,
     Code,
@@ -34,13 +34,13 @@ enum Kind {
     Text,
 }
 
-fn kind(line: &str) -> Kind {
+fn kind(line: &str) -> BlockKind {
     match line.trim_start() {
-        "" => Kind::Blank,
-        text if text.starts_with("```") => Kind::Code,
-        text if text.starts_with('#') => Kind::Heading,
-        text if text.starts_with('|') => Kind::Table,
-        _ => Kind::Text,
+        "" => BlockKind::Blank,
+        text if text.starts_with("```") => BlockKind::Code,
+        text if text.starts_with('#') => BlockKind::Heading,
+        text if text.starts_with('|') => BlockKind::Table,
+        _ => BlockKind::Text,
     }
 }
 
@@ -49,10 +49,11 @@ fn line(text: &str, out: &mut String) {
     out.push('\n');
 }
 
-/// Up to the closing fence; the fences themselves are left out. All of these return how many lines they took.
+/// Copies up to the closing fence; the fences are left out. These functions return how many lines they consumed.
 fn code(lines: &[&str], out: &mut String) -> usize {
-    let end = lines[1..].iter().position(|line| kind(line) == Kind::Code).map_or(lines.len(), |at| at + 1);
-    // Two blocks with nothing between them would look like one.
+    let end =
+        lines[1..].iter().position(|line| kind(line) == BlockKind::Code).map_or(lines.len(), |at| at + 1);
+    // Keep adjacent code blocks apart.
     if out.ends_with('\n') && !out.ends_with("\n\n") {
         out.push('\n');
     }
@@ -62,23 +63,23 @@ fn code(lines: &[&str], out: &mut String) -> usize {
     end + 1
 }
 
-/// A paragraph, or one item of a list, whose further lines stand below its text.
+/// A paragraph, or one list item, whose further lines are indented.
 fn paragraph(lines: &[&str], out: &mut String) -> usize {
-    let goes_on = |line: &&&str| kind(line) == Kind::Text && marker(line.trim_start()) == 0;
+    let goes_on = |line: &&&str| kind(line) == BlockKind::Text && marker(line.trim_start()) == 0;
     let count = 1 + lines[1..].iter().take_while(goes_on).count();
     let indent = lines[0].len() - lines[0].trim_start().len();
     let hang = indent + marker(&lines[0][indent..]);
     let text: Vec<&str> = lines[..count].iter().map(|line| line.trim()).collect();
     let text = inline(&text.join(" "));
     let (mark, text) = text.split_at(hang - indent);
-    for (number, part) in folded(text, WIDTH - hang).iter().enumerate() {
+    for (number, part) in wrapped(text, WIDTH - hang).iter().enumerate() {
         let before = if number == 0 { mark } else { "" };
         line(&format!("{:indent$}{before:mark$}{part}", "", mark = hang - indent), out);
     }
     count
 }
 
-/// The length of `- ` or `1. ` in front of a list's item.
+/// Length of the marker `- ` or `1. ` of a list item.
 fn marker(text: &str) -> usize {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     match &text[digits..] {
@@ -89,7 +90,7 @@ fn marker(text: &str) -> usize {
 }
 
 fn table(lines: &[&str], out: &mut String) -> usize {
-    let count = lines.iter().take_while(|line| kind(line) == Kind::Table).count();
+    let count = lines.iter().take_while(|line| kind(line) == BlockKind::Table).count();
     let cells = |line: &&str| -> Vec<String> {
         line.trim().trim_matches('|').split('|').map(|cell| inline(cell.trim())).collect()
     };
@@ -105,10 +106,10 @@ fn table(lines: &[&str], out: &mut String) -> usize {
     count
 }
 
-/// Of the columns: as wide as their cells, the widest ones less where that is too much for a line.
+/// Column widths: as wide as their cells, the widest ones reduced to fit the line.
 fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    // The second row is the line below the heads.
+    // The second row is the rule below the heads.
     let cells = |at: usize| {
         rows.iter().enumerate().filter(|(row, _)| *row != 1).filter_map(move |(_, row)| row.get(at))
     };
@@ -125,7 +126,7 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
 }
 
 fn put_row(row: &[String], widths: &[usize], out: &mut String) {
-    let cells: Vec<Vec<String>> = row.iter().zip(widths).map(|(cell, width)| folded(cell, *width)).collect();
+    let cells: Vec<Vec<String>> = row.iter().zip(widths).map(|(cell, width)| wrapped(cell, *width)).collect();
     for at in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
         let part = |(cell, width): (&Vec<String>, &usize)| {
             format!("{:width$}{:GAP$}", cell.get(at).map_or("", String::as_str), "", width = *width)
@@ -134,8 +135,8 @@ fn put_row(row: &[String], widths: &[usize], out: &mut String) {
     }
 }
 
-/// Lines of at most this width; a longer word has one of its own.
-fn folded(text: &str, width: usize) -> Vec<String> {
+/// Wraps to this width; a longer word gets a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -150,7 +151,7 @@ fn folded(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A link to a chapter says how to read it; other links and what is bold are only their words.
+/// Replaces links and bold by their text; a link to a chapter shows the command that prints it.
 fn inline(text: &str) -> String {
     let text = text.replace("**", "");
     let (mut out, mut rest) = (String::new(), text.as_str());
@@ -166,7 +167,7 @@ fn inline(text: &str) -> String {
     out + rest
 }
 
-/// The first `[name](target)`, and what stands on both sides of it.
+/// The first `[name](target)`, and the text on both sides of it.
 fn link(text: &str) -> Option<(&str, &str, &str, &str)> {
     let (left, right) = text.split_once("](")?;
     let (before, name) = left.rsplit_once('[')?;
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_folded_and_the_items_of_a_list_hang() {
+    fn text_is_wrapped_and_list_items_are_indented() {
         let long = "word ".repeat(20);
         assert_eq!(plain(&long), format!("{}\n{}\n", ["word"; 16].join(" "), ["word"; 4].join(" ")));
         let item = plain(&format!("- {long}\n- next\n  line\n"));
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn code_stands_further_in_and_is_never_folded() {
+    fn code_is_indented_and_never_wrapped() {
         let wide = "x".repeat(200);
         assert_eq!(
             plain(&format!("Text:\n\n```sh\n{wide}\n# no heading\n```\n")),
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_of_a_table_stand_below_each_other_and_fit_the_line() {
+    fn table_columns_are_aligned_and_fit_the_line() {
         assert_eq!(plain("| a | b |\n|---|---|\n| long | x |\n"), "a     b\n----  -\nlong  x\n");
         let table = plain(&format!("| key | meaning |\n|---|---|\n| `k` | {} |\n", "word ".repeat(30)));
         assert!(table.lines().all(|line| line.chars().count() <= WIDTH), "{table}");
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_its_words_and_one_to_a_chapter_says_how_to_read_it() {
+    fn a_link_becomes_its_text_and_a_chapter_its_command() {
         assert_eq!(
             plain("See [the log](logs.md#rotation), [below](#x) and **[a file](../a.lua)**."),
             "See the log (rsp help logs), below and a file.\n"

@@ -16,7 +16,7 @@ pub fn balance(listen: &[String], backends: &[String]) -> Exit {
     finish_without_file("rsp", run(Start::plain(Source::embedded(listen, backends))))
 }
 
-/// Where the addresses come from the command line there is no config file to speak of.
+/// Addresses from the command line have no config file to name in an error.
 pub fn finish_without_file(command: &str, result: Result<(), RunError>) -> Exit {
     if let Err(RunError::Config(LoadError(line))) = result {
         complain(&format!("{command}: {line}"));

@@ -16,7 +16,7 @@ pub fn long() -> Exit {
     say(&format!("rsp {VERSION}\ntarget   {arch}-{os}-{libc}\nprofile  {profile}\nlua      {}\n", lua()))
 }
 
-/// As the Lua inside says it.
+/// As stated by the embedded Lua.
 fn lua() -> String {
     mlua::Lua::new().globals().get("_VERSION").unwrap_or_else(|_| "unknown".to_string())
 }

@@ -1,14 +1,13 @@
-//! What the configuration language and the command line have names for and this version does not do. Using one of
-//! these is an error that says so, and not one that calls it unknown. The one table: whoever builds one of them deletes
-//! it here.
+//! Names of the configuration language and the command line that are reserved but not supported yet. Using one is an
+//! error that says so instead of calling it unknown. Delete the entry when you implement one.
 
-/// What is said of each.
+/// The message for each.
 pub const LATER: &str = "not supported by this version";
 
-/// Words behind `rsp`.
+/// Commands of `rsp`.
 pub const COMMANDS: &[&str] = &["explain", "test", "replay", "ctl"];
 
-/// Options of the commands that are there.
+/// Options of the supported commands.
 pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
@@ -71,10 +70,10 @@ pub const BALANCE: &[&str] =
 pub const SERVER: &[&str] =
     &["backup", "ca", "cert", "disabled", "key", "max_connections", "resolve", "sni", "verify", "weight"];
 
-/// What addresses of listeners begin with.
+/// Prefixes of listener addresses.
 pub const LISTENER_SCHEMES: &[&str] = &["systemd:"];
 
-/// What addresses of servers begin with.
+/// Prefixes of server addresses.
 pub const SERVER_SCHEMES: &[&str] = &["https://", "srv:"];
 
 /// Keys of `rsp.settings`.
@@ -101,13 +100,13 @@ pub const ACCESS_LOG: &[&str] = &["sample"];
 /// Values of its `format`.
 pub const LOG_FORMATS: &[&str] = &["haproxy", "json"];
 
-/// What its path may begin with.
+/// Prefixes of its path.
 pub const LOG_SCHEMES: &[&str] = &["syslog:"];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &["body", "listener", "tls"];
 
-/// Fields of `req` that can be read only so far.
+/// Fields of `req` that are read-only for now.
 pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];
 
 /// Fields of `res`.

@@ -1,26 +1,24 @@
-//! Floor 2: what the operator said, typed and checked. Nothing is left to interpret here: addresses are
-//! resolved, times are durations, pools are indices. The script floor builds it; everything else reads it.
+//! Floor 2: the configuration, typed and checked. Nothing is left to interpret: addresses are resolved, times are
+//! durations, pools are indices. The script floor builds it; everything else reads it.
 
-mod address;
 mod endpoint;
 pub mod later;
-mod per_client;
 mod sockets;
 mod timeouts;
 mod trusted;
 
-pub use address::Address;
 pub use endpoint::Endpoint;
-pub use per_client::PerClient;
 pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use trusted::Trusted;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Below this, two more system calls cost more than a copy saves.
+/// Below this, the two more system calls of splice cost more than the copy it saves.
 pub const SPLICE_FROM: u64 = 64 * 1024;
 
 /// Index of a pool in `Config::pools`.
@@ -31,13 +29,29 @@ pub struct PoolId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct ServerId(pub u32);
 
-/// A whole configuration.
+/// A socket address to bind or connect to.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Address {
+    Ip(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The complete configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     pub pools: Vec<Arc<PoolConfig>>,
     pub settings: Settings,
-    /// The three globals of the original program were used instead of `rsp.*`; holds `listenPort` as written.
+    /// Set if the three globals of the original program were used instead of `rsp.*`: `listenPort` as written.
     pub classic: Option<String>,
     /// The script set `rsp.on_request`.
     pub on_request: bool,
@@ -50,15 +64,15 @@ pub struct ListenerConfig {
     pub address: Address,
     /// Every connection begins with a PROXY header; only trusted addresses may connect.
     pub proxy_protocol: bool,
-    /// Connections that may wait in the kernel for being accepted.
+    /// Length of the kernel's accept queue.
     pub backlog: u32,
-    /// A connection is accepted when its first bytes are there.
+    /// TCP_DEFER_ACCEPT: accept a connection when its first bytes have arrived.
     pub defer_accept: bool,
     pub sockets: SocketOptions,
 }
 
 impl ListenerConfig {
-    /// One of which nothing but its address was said.
+    /// A listener with default options.
     pub fn at(address: Address) -> ListenerConfig {
         ListenerConfig {
             address,
@@ -70,7 +84,7 @@ impl ListenerConfig {
     }
 }
 
-/// Which form of the PROXY protocol.
+/// Version of the PROXY protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxyVersion {
     /// A line of text.
@@ -84,21 +98,21 @@ pub struct PoolConfig {
     pub name: String,
     pub servers: Vec<ServerConfig>,
     pub balance: Balance,
-    /// Connections to these servers begin with a PROXY header that tells the client's address.
+    /// Connections to these servers begin with a PROXY header with the client's address.
     pub send_proxy: Option<ProxyVersion>,
-    /// A client that ends its side while it waits for a response has left: its request is given up.
+    /// A client that closes its sending side while it waits for a response has left: its request is aborted.
     pub abort_on_close: bool,
-    /// Its servers are forgiven nothing that their responses have wrong.
+    /// No leniency for malformed responses of its servers.
     pub strict: bool,
-    /// Of the TCP connections to its servers.
+    /// For TCP connections to its servers.
     pub sockets: SocketOptions,
-    /// Trailers of requests go on to these servers.
+    /// Request trailers are forwarded to these servers.
     pub trailers: bool,
     pub timeouts: PoolTimeouts,
 }
 
 impl PoolConfig {
-    /// One without servers of which nothing else was said.
+    /// A pool with default options and no servers.
     pub fn named(name: String, balance: Balance) -> PoolConfig {
         PoolConfig {
             name,
@@ -116,10 +130,10 @@ impl PoolConfig {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerConfig {
-    /// As given, or the address as written.
+    /// The given name, or the address as written.
     pub name: String,
     pub address: Address,
-    /// The address as written in the config: log lines, and `Host` where the client sent none.
+    /// The address as written in the config: for log lines, and for `Host` if the client sent none.
     pub written: String,
 }
 
@@ -130,11 +144,11 @@ pub enum Balance {
     Function,
 }
 
-/// How many threads serve, each with its own event loop.
+/// Number of worker threads, each with its own event loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Workers {
     Number(usize),
-    /// As many as the process may use cores.
+    /// One per core available to the process.
     Auto,
 }
 
@@ -142,47 +156,47 @@ impl Workers {
     pub const MOST: usize = 256;
 }
 
-/// What the client gets when `on_response` failed.
+/// What the client gets when `on_response` fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnResponseError {
-    /// A 500 of rsp's own.
+    /// A 500 generated by rsp.
     Answer,
-    /// The server's response, as if there were no handler.
+    /// The server's response unchanged.
     Pass,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     pub workers: Workers,
-    /// Connections of clients at one time.
+    /// Limit on client connections.
     pub max_connections: usize,
-    /// The operator said so: to have to lower it is worth a warning.
+    /// Set by the operator: lowering it is worth a warning.
     pub max_connections_is_set: bool,
-    /// Of one client's address.
+    /// Limits per client address.
     pub per_client: PerClient,
-    /// Bytes of a request's body at most.
+    /// Limit on the bytes of a request body.
     pub max_body: Option<u64>,
-    /// Bytes of a request's head at most, and fields in it; a response may have twice as many.
+    /// Limits on the bytes and fields of a request head; twice that for a response.
     pub max_head: u32,
     pub max_fields: u32,
-    /// Bytes a second that a client has to send of a request's body, on average over `timeouts.rate`; 0 for none.
+    /// Minimum rate of a request body in bytes a second, averaged over `timeouts.rate`; 0 for none.
     pub min_request_rate: u64,
-    /// Bytes a second that it has to take of a response, over `timeouts.rate` or `timeouts.write`, whichever is
-    /// longer; 0 for none.
+    /// Minimum rate at which a client reads a response in bytes a second, averaged over the longer of `timeouts.rate`
+    /// and `timeouts.write`; 0 for none.
     pub min_response_rate: u64,
     pub access_log: Option<AccessLog>,
-    /// Whose forwarding headers and PROXY headers are believed.
+    /// Peers whose forwarding headers and PROXY headers are trusted.
     pub trusted: Trusted,
-    /// Where requests go whose script failed.
+    /// The pool for requests whose script failed.
     pub fallback: Option<PoolId>,
     pub drain_timeout: Duration,
-    /// What becomes of a response for which `on_response` failed.
+    /// What happens to a response when `on_response` fails.
     pub on_response_error: OnResponseError,
-    /// Pseudonym for `Via`; none is added without it.
+    /// Pseudonym in `Via`; without it none is added.
     pub via: Option<String>,
     /// Protocols, in lower case, that a client may switch to with `Upgrade`.
     pub upgrades: Vec<String>,
-    /// Bodies with at least so many bytes left go through pipes; `None`: none does.
+    /// Bodies with at least so many bytes left are spliced; `None`: never.
     pub splice: Option<u64>,
     pub timeouts: Timeouts,
 }
@@ -226,8 +240,24 @@ pub enum LogTarget {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// Apache's and nginx's combined log format, exactly.
+    /// The combined log format of Apache and nginx.
     Combined,
-    /// Ours: adds pool, server, times and the reason of the end.
+    /// rsp's own: adds pool, server, times and the reason of the end.
     Rsp,
+}
+
+/// Limits per client address. Off by default: a whole company may share one address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PerClient {
+    /// Concurrent connections (`max_connections_per_client`).
+    pub connections: Option<usize>,
+    /// New connections a second (`new_connections_per_client`).
+    pub new_a_second: Option<u32>,
+}
+
+impl PerClient {
+    /// Whether there is any limit.
+    pub fn any(&self) -> bool {
+        self.connections.is_some() || self.new_a_second.is_some()
+    }
 }

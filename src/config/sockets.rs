@@ -1,22 +1,21 @@
-//! What is asked of the kernel for TCP sockets. Where nothing is said the kernel decides, as it does well for almost
-//! everybody; these are for those who measured that they know better.
+//! Options of TCP sockets. Unset ones keep the kernel's defaults, which suit almost everybody.
 
-/// Connections the kernel keeps for us while we are busy: as many as one moment brings a busy site.
+/// Default length of the accept queue: enough for a burst on a busy site.
 pub const BACKLOG: u32 = 4096;
 
-/// Of every connection of a listener, or to the servers of a pool.
+/// For the connections of a listener, or to the servers of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SocketOptions {
-    /// Bytes (SO_RCVBUF, socket(7)); `None`: grows and shrinks as the kernel sees fit.
+    /// Bytes (SO_RCVBUF, socket(7)); `None`: tuned by the kernel.
     pub receive_buffer: Option<u32>,
     /// Bytes (SO_SNDBUF); `None` as above.
     pub send_buffer: Option<u32>,
-    /// Microseconds a read looks at the network card itself before it finds nothing (SO_BUSY_POLL).
+    /// Microseconds that a read polls the device before it returns nothing (SO_BUSY_POLL).
     pub busy_poll: Option<u32>,
 }
 
 impl SocketOptions {
-    /// The name of the first one that is set.
+    /// The name of the first option that is set.
     pub fn first_set(&self) -> Option<&'static str> {
         let all = [
             ("receive_buffer", self.receive_buffer),

@@ -1,9 +1,9 @@
-//! Every wait of the data path and its default. None can be switched off: a peer that stops must not hold a
-//! slot for ever.
+//! Every timeout of the data path and its default. None can be switched off: a peer that stops must not hold
+//! resources for ever.
 
 use std::time::Duration;
 
-/// The client's side, and what applies to all pools: `rsp.settings { timeouts = { … } }`.
+/// Timeouts of the client side, and those that apply to all pools: `rsp.settings { timeouts = { … } }`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// The whole request head, from its first byte (`head`).
@@ -12,11 +12,11 @@ pub struct Timeouts {
     pub body: Duration,
     /// A client connection without a request (`idle`).
     pub idle: Duration,
-    /// A client that does not take what we write (`write`).
+    /// A client that does not read what we write (`write`).
     pub write: Duration,
-    /// A tunnel without a byte in either direction (`tunnel`).
+    /// A tunnel without traffic (`tunnel`).
     pub tunnel: Duration,
-    /// Over which the minimum rates are averaged (`rate`).
+    /// Period over which the minimum rates are averaged (`rate`).
     pub rate: Duration,
 }
 
@@ -33,7 +33,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The backends' side: `rsp.pool { timeouts = { … } }`.
+/// Timeouts of the backend side: `rsp.pool { timeouts = { … } }`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolTimeouts {
     /// Until a connection is established (`connect`).
@@ -42,7 +42,7 @@ pub struct PoolTimeouts {
     pub response: Duration,
     /// Between two reads of a response (`gap`).
     pub gap: Duration,
-    /// A connection kept for the next request (`idle`).
+    /// An idle connection kept for the next request (`idle`).
     pub idle: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Whose word is taken for who a client is: the networks of the proxies in front of us. Empty by default, since
+//! Networks of the proxies in front of rsp, whose statements about the client are trusted. Empty by default, since
 //! anybody can write a header.
 
 use std::net::{IpAddr, SocketAddr};
@@ -8,17 +8,17 @@ use ipnet::IpNet;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trusted {
     pub networks: Vec<IpNet>,
-    /// Whoever may connect to a Unix socket of ours (`"unix:"`).
+    /// Peers on our Unix sockets are trusted (`"unix:"`).
     pub unix: bool,
 }
 
 impl Trusted {
-    /// Whether a connection from here is trusted. `None` is one on a Unix socket.
+    /// Whether a peer is trusted. `None` is a peer on a Unix socket.
     pub fn has(&self, peer: Option<SocketAddr>) -> bool {
         peer.map_or(self.unix, |peer| self.has_ip(peer.ip()))
     }
 
-    /// An IPv4 address written as an IPv6 one is that IPv4 address.
+    /// An IPv4-mapped address counts as its IPv4 address.
     pub fn has_ip(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_trusted_by_network_in_either_spelling_and_unix_sockets_by_their_word() {
+    fn networks_match_ipv4_mapped_addresses_and_unix_sockets_match_unix() {
         let networks = ["10.0.0.0/8", "2001:db8::/32"].map(|n| n.parse().unwrap()).to_vec();
         let trusted = Trusted { networks, unix: false };
         for (ip, is) in [

@@ -1,6 +1,6 @@
-//! The access log's thread: takes batches of records off the workers' queue, makes lines of them and writes each
-//! batch at once. It waits for the disk or the terminal so that nobody else has to; what the queue cannot hold
-//! meanwhile is dropped there and counted, and the count is reported on the error log.
+//! The access log's thread: takes batches of records from the workers' queue, formats them and writes each batch in
+//! one call. Only this thread blocks on the disk or the terminal; records that find the queue full are dropped,
+//! counted and reported on the error log.
 //!
 //! ```text
 //! worker ─ records ─► queue ─ batch ─► line … line ─ one write ─► stdout or file
@@ -13,45 +13,45 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::batch::{self, Batch, Counts, Nudge, Receiver, Sender};
+use crate::base::batch::{self, Batch, BatchWaker, Counts, Receiver, Sender};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::config::LogTarget;
 use crate::control::clock::Clock;
-use crate::control::lines::Line;
-use crate::control::output::Output;
+use crate::control::lines::FormatLine;
+use crate::control::output::LogOutput;
 use crate::exchange::record::Record;
 
-/// 64 batches of 32 KiB a worker: some ten thousand lines wait before any is dropped.
+/// 64 batches of 32 KiB a worker: some ten thousand lines.
 const DEPTH: usize = 64;
 const BATCH_SIZE: usize = 32 * 1024;
 
-/// The running access log, in the control thread's hands.
-pub struct AccessLog {
-    nudge: Nudge,
+/// The control thread's handle to the running access log.
+pub struct AccessLogHandle {
+    waker: BatchWaker,
     reopen: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
     counts: Arc<Counts>,
     settled: Settled,
 }
 
-/// Lines that are written, or were said to be lost.
+/// Number of lines written or reported as lost.
 pub type Settled = Arc<AtomicU64>;
 
-/// Opens the log and starts its thread. The senders are for so many workers.
+/// Opens the log and starts its thread. Returns a sender for each worker.
 pub fn start(
     target: &LogTarget,
-    line: Line,
+    line: FormatLine,
     clock: Clock,
     workers: usize,
-) -> io::Result<(Vec<Sender>, AccessLog)> {
+) -> io::Result<(Vec<Sender>, AccessLogHandle)> {
     let settled = Settled::default();
-    let output = Output::open(target, settled.clone())?;
+    let output = LogOutput::open(target, settled.clone())?;
     let (senders, mut receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
-    let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
+    let waker = receiver.waker().ok_or(io::ErrorKind::Other)?;
     let (reopen, counts) = (Arc::new(AtomicBool::new(false)), receiver.counts());
     let (ends, ended) = mpsc::channel::<()>();
-    let writer = Writer {
+    let writer = AccessWriter {
         receiver,
         output,
         line,
@@ -65,20 +65,20 @@ pub fn start(
         writer.run();
         drop(ends);
     })?;
-    Ok((senders, AccessLog { nudge, reopen, ended, counts, settled }))
+    Ok((senders, AccessLogHandle { waker, reopen, ended, counts, settled }))
 }
 
-impl AccessLog {
-    /// Reopens the file, after the batches that came before.
+impl AccessLogHandle {
+    /// Reopens the file after the batches that are queued already.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
-        self.nudge.nudge();
+        self.waker.wake();
     }
 
-    /// TimeLimits until all that was sent is written. The workers must have ended, since their senders keep the
-    /// queue open. Says how many lines are lost if that takes longer than `wait`.
+    /// Waits until everything sent is written. The workers must have ended, since their senders keep the queue open.
+    /// Returns the number of lost lines if that takes longer than `wait`.
     pub fn close(self, wait: Duration) -> Result<(), u64> {
-        drop(self.nudge);
+        drop(self.waker);
         match self.ended.recv_timeout(wait) {
             Err(RecvTimeoutError::Disconnected) => Ok(()),
             _ => Err(self.counts.sent().saturating_sub(self.settled.load(Ordering::Relaxed))),
@@ -86,20 +86,20 @@ impl AccessLog {
     }
 }
 
-struct Writer {
+struct AccessWriter {
     receiver: Receiver,
-    output: Output,
-    line: Line,
+    output: LogOutput,
+    line: FormatLine,
     clock: Clock,
     reopen: Arc<AtomicBool>,
     settled: Settled,
-    /// Lines that the queue had no room for.
+    /// Lines dropped because the queue was full.
     losses: LogLimit,
-    /// The text of one batch, kept for the next.
+    /// The text of one batch; the allocation is reused.
     lines: Vec<u8>,
 }
 
-impl Writer {
+impl AccessWriter {
     fn run(mut self) {
         while let Ok(batch) = self.next() {
             if let Some(batch) = batch {
@@ -188,7 +188,7 @@ mod tests {
         sender.send();
     }
 
-    fn targets_only() -> Line {
+    fn targets_only() -> FormatLine {
         Box::new(|record, _, out| {
             out.extend_from_slice(record.target);
             out.push(b'\n');
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn records_become_lines_of_the_file_that_has_the_name_and_closing_waits_for_them() {
+    fn records_are_written_to_the_file_of_that_name_and_close_waits_for_them() {
         let folder = std::env::temp_dir().join(format!("rsp-access-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (path, old) = (folder.join("log"), folder.join("log.1"));
@@ -230,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn closing_does_not_wait_for_ever() {
+    fn close_does_not_wait_for_ever() {
         let clock = Clock { zero: Instant::now() };
         let (senders, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock, 1).unwrap();
-        assert_eq!(log.close(Duration::from_millis(20)), Err(0), "the sender is still there");
+        assert_eq!(log.close(Duration::from_millis(20)), Err(0), "a sender is left");
         drop(senders);
     }
 
     #[test]
-    fn a_log_that_cannot_be_opened_is_an_error_before_anything_runs() {
+    fn a_log_that_cannot_be_opened_is_an_error_at_start() {
         let clock = Clock { zero: Instant::now() };
         assert!(start(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1).is_err());
     }

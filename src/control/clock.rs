@@ -1,35 +1,35 @@
-//! Wall-clock texts for log lines. Records carry microseconds of the workers' monotonic clock; they become wall
-//! time here, with the wall clock read again for every batch, so that the log follows a clock that was set.
-//! Everything is UTC: the log of a server is compared with others, and a day has no missing hour.
+//! Wall-clock texts for log lines. Records carry microseconds of the workers' monotonic clock, converted here with
+//! the wall clock read again for every batch, so that the log follows changes of the clock. Everything is UTC: logs
+//! of servers are compared, and no hour is missing or repeated.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The monotonic clock that records are stamped with: microseconds since `zero`.
+/// Origin of the monotonic clock of records: microseconds since `zero`.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     pub zero: Instant,
 }
 
 impl Clock {
-    /// The wall time at `zero` in microseconds since 1970, as the clocks stand now.
+    /// The wall time of `zero` in microseconds since 1970, by the present offset of the clocks.
     pub fn wall_at_zero(&self) -> u64 {
         wall_micros().saturating_sub(self.zero.elapsed().as_micros() as u64)
     }
 }
 
-/// Microseconds since 1970; 0 if the clock stands before that.
+/// Microseconds since 1970; 0 if the clock is before that.
 pub fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
-/// The texts of one second, kept because the next line is most likely of the same one.
+/// The formatted texts of one second, cached because the next line is most likely of the same one.
 pub struct Stamp {
     second: u64,
     clf: String,
     iso: String,
 }
 
-/// 9999-12-31T23:59:59: a year of five digits would break every reader of these texts (and panics in httpdate).
+/// 9999-12-31T23:59:59: a year of five digits breaks readers of these texts (and panics in httpdate).
 const LAST_SECOND: u64 = 253_402_300_799;
 
 const MONTHS: [&str; 12] =
@@ -43,7 +43,7 @@ impl Default for Stamp {
 
 impl Stamp {
     fn of(second: u64) -> Stamp {
-        // "Sun, 06 Nov 1994 08:49:37 GMT": every part has its place.
+        // "Sun, 06 Nov 1994 08:49:37 GMT": parts at fixed offsets.
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND)));
         let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
         let number = MONTHS.iter().position(|name| *name == month).map_or(0, |at| at + 1);
@@ -66,7 +66,7 @@ impl Stamp {
         &self.clf
     }
 
-    /// `2000-10-10T13:55:36`, to be followed by a fraction and `Z`.
+    /// `2000-10-10T13:55:36`; the caller adds a fraction and `Z`.
     pub fn iso(&mut self, micros: u64) -> &str {
         self.turn_to(micros / 1_000_000);
         &self.iso
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_become_dates_in_both_spellings() {
+    fn seconds_are_formatted_as_clf_and_iso() {
         let mut stamp = Stamp::default();
         for (second, clf, iso) in [
             (971_186_136, "10/Oct/2000:13:55:36 +0000", "2000-10-10T13:55:36"),
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_monotonic_zero_lies_where_the_wall_clock_was_then() {
         let minute = Duration::from_secs(60);
-        // A machine that is up for less than a minute cannot say what was before.
+        // `Instant` cannot go back beyond the boot of a machine that is up for less than a minute.
         if let Some(zero) = Instant::now().checked_sub(minute) {
             let wanted = wall_micros() - 60_000_000;
             assert!(Clock { zero }.wall_at_zero().abs_diff(wanted) < 10_000_000);

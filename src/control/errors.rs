@@ -1,6 +1,6 @@
-//! The error log: the `log` facade, on standard error, through a bounded queue and a thread of its own, so that a
-//! terminal that was stopped or a pipe that nobody reads never holds up the data path. Lines that find the queue
-//! full are dropped and counted. `RSP_LOG` sets levels (`debug`, `warn`, `rsp::worker=trace`); the default is info.
+//! The error log: the `log` facade on standard error, through a bounded queue and a thread of its own, so that a
+//! stopped terminal or an unread pipe never blocks the data path. Lines that find the queue full are dropped and
+//! counted. `RSP_LOG` sets levels (`debug`, `warn`, `rsp::worker=trace`); the default is info.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::batch::{self, Batch, Nudge, Receiver, Sender};
+use crate::base::batch::{self, Batch, BatchWaker, Receiver, Sender};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::control::clock::{self, Stamp};
@@ -19,38 +19,38 @@ use crate::control::escape;
 const DEPTH: usize = 1024;
 const LINE: usize = 256;
 
-/// How long the end of the program waits for the last lines.
+/// How long shutdown waits for the last lines.
 pub const FLUSH: Duration = Duration::from_secs(1);
 
-/// Keeps the error log running; to be dropped before the program ends.
+/// Keeps the error log running; drop it at the end of the program.
 pub struct ErrorLog {
-    nudge: Nudge,
+    waker: BatchWaker,
     closing: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
 }
 
-/// Starts the log. Panics are logged there too, on one line.
+/// Starts the log. Panics are logged too, on one line.
 pub fn start(default_level: &str) -> io::Result<ErrorLog> {
     let (sender, mut receiver) = batch::queue(DEPTH, LINE);
-    let nudge = receiver.nudge().ok_or(io::ErrorKind::Other)?;
+    let waker = receiver.waker().ok_or(io::ErrorKind::Other)?;
     let closing = Arc::new(AtomicBool::new(false));
     let (ends, ended) = mpsc::channel::<()>();
-    let writer = Writer::new(receiver, closing.clone(), io::stderr());
+    let writer = ErrorWriter::new(receiver, closing.clone(), io::stderr());
     thread::Builder::new().name("error-log".into()).spawn(move || {
         writer.run();
         drop(ends);
     })?;
-    // Only a second start in one process finds a logger installed already: the first one goes on then.
+    // Fails only on a second start in one process: the first logger stays.
     let _ = builder(default_level, sender).try_init();
     std::panic::set_hook(Box::new(|info| log::error!("internal fault: {}", one_line(info))));
-    Ok(ErrorLog { nudge, closing, ended })
+    Ok(ErrorLog { waker, closing, ended })
 }
 
-/// Writes what was logged so far, in bounded time; also when a panic unwinds through the control thread.
+/// Writes what was logged so far, in bounded time; also when a panic unwinds the control thread.
 impl Drop for ErrorLog {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
-        self.nudge.nudge();
+        self.waker.wake();
         let _ = self.ended.recv_timeout(FLUSH);
     }
 }
@@ -58,7 +58,7 @@ impl Drop for ErrorLog {
 fn builder(default_level: &str, sender: Sender) -> env_logger::Builder {
     let environment = env_logger::Env::new().filter_or("RSP_LOG", default_level);
     let mut builder = env_logger::Builder::from_env(environment);
-    builder.target(env_logger::Target::Pipe(Box::new(Inlet(sender))));
+    builder.target(env_logger::Target::Pipe(Box::new(QueueWriter(sender))));
     builder.format(|out, record| {
         let mut line = Vec::with_capacity(LINE);
         write_line(&mut line, clock::wall_micros(), record);
@@ -67,7 +67,7 @@ fn builder(default_level: &str, sender: Sender) -> env_logger::Builder {
     builder
 }
 
-/// `2000-10-10T13:55:36.123Z INFO Listening on 0.0.0.0:80`; below info also who says it.
+/// `2000-10-10T13:55:36.123Z INFO Listening on 0.0.0.0:80`; below info also the module.
 fn write_line(line: &mut Vec<u8>, micros: u64, record: &log::Record<'_>) {
     let millis = micros / 1000 % 1000;
     let (mut stamp, level) = (Stamp::default(), record.level());
@@ -79,15 +79,15 @@ fn write_line(line: &mut Vec<u8>, micros: u64, record: &log::Record<'_>) {
     line.push(b'\n');
 }
 
-/// std prints a panic on two lines: where, and what.
+/// std prints a panic on two lines: location and message.
 fn one_line(info: &impl fmt::Display) -> String {
     info.to_string().replacen(":\n", ": ", 1)
 }
 
-/// The logger's end: it writes one whole line at a time.
-struct Inlet(Sender);
+/// The logger's writer: each write is one whole line.
+struct QueueWriter(Sender);
 
-impl Write for Inlet {
+impl Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.buffer().extend_from_slice(line);
         self.0.note();
@@ -100,18 +100,18 @@ impl Write for Inlet {
     }
 }
 
-struct Writer<W> {
+struct ErrorWriter<W> {
     receiver: Receiver,
     closing: Arc<AtomicBool>,
-    /// Lines that the queue had no room for, and the zero of the clock that says when to speak of them.
+    /// Lines dropped because the queue was full, and the origin of the clock of their reports.
     losses: LogLimit,
     zero: Instant,
     to: W,
 }
 
-impl<W: Write> Writer<W> {
-    fn new(receiver: Receiver, closing: Arc<AtomicBool>, to: W) -> Writer<W> {
-        Writer { receiver, closing, losses: LogLimit::default(), zero: Instant::now(), to }
+impl<W: Write> ErrorWriter<W> {
+    fn new(receiver: Receiver, closing: Arc<AtomicBool>, to: W) -> ErrorWriter<W> {
+        ErrorWriter { receiver, closing, losses: LogLimit::default(), zero: Instant::now(), to }
     }
 
     fn run(mut self) {
@@ -151,12 +151,12 @@ impl<W: Write> Writer<W> {
         self.zero.elapsed().as_micros() as u64
     }
 
-    /// Where standard error is gone there is nobody left to tell.
+    /// Errors are ignored: there is nowhere left to report them.
     fn put(&mut self, line: &[u8]) {
         let _ = self.to.write_all(line);
     }
 
-    /// Written directly: the queue is what was too small.
+    /// Written directly: the queue was full.
     fn report(&mut self, lost: Option<u64>) {
         let Some(lost) = lost else { return };
         let mut line = Vec::new();
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// A standard error whose reader holds it up until told otherwise.
+    /// A standard error that blocks until released.
     #[derive(Clone, Default)]
     struct Terminal(Arc<Mutex<Vec<u8>>>);
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_when_how_bad_and_what_and_stays_one_line() {
+    fn a_line_has_time_level_and_message_and_stays_one_line() {
         assert_eq!(
             line(log::Level::Info, "Listening on 0.0.0.0:80"),
             "2000-10-10T13:55:36.045Z INFO Listening on 0.0.0.0:80\n"
@@ -210,20 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_held_up_drops_lines_counts_them_and_says_so() {
+    fn a_blocked_log_drops_lines_and_reports_how_many() {
         let (sender, mut receiver) = batch::queue(2, 16);
-        let (nudge, closing) = (receiver.nudge().unwrap(), Arc::new(AtomicBool::new(false)));
+        let (waker, closing) = (receiver.waker().unwrap(), Arc::new(AtomicBool::new(false)));
         let terminal = Terminal::default();
         let held_up = terminal.0.lock().unwrap();
-        let writer = Writer::new(receiver, closing.clone(), terminal.clone());
+        let writer = ErrorWriter::new(receiver, closing.clone(), terminal.clone());
         let running = thread::spawn(move || writer.run());
-        let mut inlet = Inlet(sender);
+        let mut inlet = QueueWriter(sender);
         for i in 0..100 {
             inlet.write_all(format!("line {i}\n").as_bytes()).unwrap();
         }
         drop(held_up);
         closing.store(true, Ordering::Release);
-        nudge.nudge();
+        waker.wake();
         running.join().unwrap();
         let text = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
         let kept = text.lines().filter(|line| line.starts_with("line ")).count();

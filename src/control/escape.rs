@@ -1,14 +1,14 @@
-//! What clients send, made safe for a line of a log: no byte of theirs can end a line, close a quote or reach a
-//! terminal as a control sequence. The spelling is nginx's (`\x22`), so its tools read our lines.
+//! Escapes what clients send for log lines: none of their bytes can end a line, close a quote or reach a terminal as
+//! a control sequence. The notation is nginx's (`\x22`), so that its tools read our lines.
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// For a text between double quotes: `"`, `\`, control bytes and everything from 0x7f on become `\xHH`.
+/// For text between double quotes: `"`, `\`, control bytes and everything from 0x7f on become `\xHH`.
 pub fn quoted(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
 }
 
-/// The same, of which no more than `most` bytes are written, and dots where that was not all.
+/// The same, limited to `most` written bytes, with dots where it was cut.
 pub fn shortened(text: &[u8], most: usize, out: &mut Vec<u8>) {
     let start = out.len();
     for byte in text {
@@ -21,13 +21,13 @@ pub fn shortened(text: &[u8], most: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// For a bare word: spaces too.
+/// For an unquoted word: spaces too.
 pub fn word(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, |byte| !(0x21..0x7f).contains(&byte) || byte == b'"' || byte == b'\\');
 }
 
-/// For a message of ours that may quote others: only what is no printable text. UTF-8 stays, and so do tabs, with which
-/// a script's `print` sets its words apart.
+/// For a message of ours that may quote others: escapes only unprintable text. UTF-8 stays, and tabs, with which a
+/// script's `print` separates its arguments.
 pub fn message(text: &str, out: &mut Vec<u8>) {
     for c in text.chars() {
         if c.is_control() && c != '\t' {
@@ -38,7 +38,7 @@ pub fn message(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Runs of harmless bytes, the usual case, are copied whole.
+/// Runs of harmless bytes, the usual case, are copied at once.
 fn escape(mut text: &[u8], out: &mut Vec<u8>, harmful: impl Fn(u8) -> bool) {
     while let Some(at) = text.iter().position(|byte| harmful(*byte)) {
         let byte = text[at];
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_shortened_by_what_is_written_and_never_within_an_escape() {
+    fn shortening_counts_written_bytes_and_never_splits_an_escape() {
         for (given, wanted) in [
             (&b"abcdef"[..], "abcdef"),
             (b"abcdefg", "abcdef..."),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_survives_that_could_end_a_line_or_a_word() {
+    fn bytes_that_could_end_a_line_or_a_word_are_escaped() {
         let all: Vec<u8> = (0..=255).collect();
         let line = text(|out| quoted(&all, out));
         assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"'));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_keep_their_letters_but_stay_on_one_line() {
+    fn messages_keep_utf8_and_stay_on_one_line() {
         assert_eq!(text(|out| message("site.lua:4:\t\"größer\"\nnext\u{9b}1m", out)), {
             "site.lua:4:\t\"größer\"\\x0Anext\\xC2\\x9B1m"
         });

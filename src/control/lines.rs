@@ -1,8 +1,7 @@
-//! The lines of the access log, made from fixed records on the log's own thread.
+//! Formats of the access log, applied to records on the log's own thread.
 //!
-//! `combined` is exactly Apache's and nginx's, so that every existing tool reads it. `rsp` is for the operator
-//! who asks where the time went: words of `key=value`, greppable, with the pool, the server, three times and the
-//! reason of the end.
+//! `combined` is exactly Apache's and nginx's, so that every existing tool reads it. `rsp` shows where the time went:
+//! words of `key=value`, greppable, with the pool, the server, three times and the reason of the end.
 
 use std::io::Write;
 
@@ -12,15 +11,15 @@ use crate::control::escape;
 use crate::exchange::end::Party;
 use crate::exchange::record::{End, NEVER, Record};
 
-/// Readers of `combined` take no status beyond; a server may send them.
+/// The highest status that readers of `combined` accept; a server may send higher ones.
 const HIGHEST_STATUS: u16 = 599;
-/// So much of a line that is no request, as it is logged, says what it is.
+/// How many bytes of a malformed first line are logged.
 const FIRST_LINE: usize = 200;
 
-/// Appends the line for a record whose request began at that wall time (microseconds since 1970).
-pub type Line = Box<dyn FnMut(&Record<'_>, u64, &mut Vec<u8>) + Send>;
+/// Appends the line for a record whose request began at this wall time (microseconds since 1970).
+pub type FormatLine = Box<dyn FnMut(&Record<'_>, u64, &mut Vec<u8>) + Send>;
 
-pub fn line(format: LogFormat) -> Line {
+pub fn line(format: LogFormat) -> FormatLine {
     let mut stamp = Stamp::default();
     match format {
         LogFormat::Combined => Box::new(move |record, start, out| combined(record, start, &mut stamp, out)),
@@ -43,7 +42,7 @@ fn combined(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     put(out, format_args!("\" {} {} \"", record.status.min(HIGHEST_STATUS), record.sent));
     quoted_or_dash(record.referer, out);
     out.extend_from_slice(b"\" \"");
-    // Where no request could be read nobody said who asks, and the place is free for the reason.
+    // A malformed request has no user agent: the field holds the reason instead.
     let agent = if record.method.is_empty() { record.detail } else { record.user_agent };
     quoted_or_dash(agent, out);
     out.extend_from_slice(b"\"\n");
@@ -72,7 +71,7 @@ fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
     ending(record, out);
 }
 
-/// Who ended it and in which phase, where it was not simply complete, and why.
+/// Party and phase of an end that was not normal, and the reason.
 fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
     let (by, phase) = match record.end {
         End::Complete => ("-", "-"),
@@ -93,7 +92,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// Only a client on a unix socket has no address.
+/// Only clients on a Unix socket have no address.
 fn ip(record: &Record<'_>, out: &mut Vec<u8>) {
     match record.client {
         Some(ip) => put(out, format_args!("{ip}")),
@@ -101,7 +100,7 @@ fn ip(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A client that a proxy in front named has no port (0) unless that proxy named it too.
+/// The port is 0 if a proxy named the client without one.
 fn client(record: &Record<'_>, out: &mut Vec<u8>) {
     match record.client {
         Some(ip) if record.client_port == 0 => put(out, format_args!("{ip}")),
@@ -110,7 +109,7 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// `GET /x`; of a request that could not be read its first line, or `-`.
+/// `GET /x`; the first line of a malformed request, or `-`.
 fn request(record: &Record<'_>, out: &mut Vec<u8>) {
     match (record.method, record.target) {
         (_, b"") => out.push(b'-'),
@@ -131,7 +130,7 @@ fn word_or_dash(text: &[u8], out: &mut Vec<u8>) {
     escape::word(if text.is_empty() { b"-" } else { text }, out);
 }
 
-/// Three places: microseconds.
+/// Three decimals: microseconds.
 fn milliseconds(micros: u32, out: &mut Vec<u8>) {
     match micros {
         NEVER => out.push(b'-'),
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_programs_do_not_know_is_599_in_combined_and_itself_in_rsp() {
+    fn a_status_above_599_is_599_in_combined_and_unchanged_in_rsp() {
         for (status, shown) in [(599, " 599 "), (600, " 599 "), (999, " 599 ")] {
             let record = Record { status, ..record() };
             assert!(text(LogFormat::Combined, record).contains(shown), "{status}");
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn combined_logs_a_dash_for_what_is_unknown_and_says_why_a_request_was_no_request() {
+    fn combined_logs_a_dash_for_unknown_fields_and_the_reason_of_a_malformed_request() {
         let combined = |record| text(LogFormat::Combined, record);
         let unread = |target, detail| Record { target, detail, ..unread() };
         assert_eq!(
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn rsp_adds_where_it_went_how_long_it_took_and_how_it_ended() {
+    fn rsp_adds_server_times_and_end() {
         assert_eq!(
             text(LogFormat::Rsp, record()),
             "time=2000-10-10T13:55:36.000123Z client=10.1.2.3:4711 request=\"GET /x?y=1\" host=www.example.com \

@@ -1,6 +1,6 @@
-//! Where the access log goes: standard output or a file that can be reopened after a rotation. A batch is one
-//! write, but into a pipe, which takes whole lines. A log that cannot be written is said once and costs lines, never the program: a full disk or a reader
-//! that went away must not end the service.
+//! Destination of the access log: standard output or a file that can be reopened after rotation. A batch is one
+//! write, except into a pipe, which gets whole lines in pieces. A write error is reported once and costs lines, never
+//! the program: a full disk or a reader that went away must not end the service.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -11,39 +11,39 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::counted::counted;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::config::LogTarget;
 use crate::control::access::Settled;
 use crate::net;
 
-pub struct Output {
+pub struct LogOutput {
     target: LogTarget,
     file: File,
-    /// Lines go into it at most so many bytes at a time.
+    /// The most bytes of whole lines in one write.
     piece: usize,
     settled: Settled,
     /// Lines lost since writing began to fail; `None` while it works.
     failing: Option<u64>,
-    /// A write stopped in the middle of a line.
-    torn: bool,
+    /// The last write stopped within a line.
+    mid_line: bool,
 }
 
-/// A terminal or pipe that another program made non-blocking: how often to try again, and with what pause.
+/// Retries and pause for a terminal or pipe that another program made non-blocking.
 const RETRIES: u32 = 100;
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// A pipe takes no more than this as one piece, whole or not at all (pipe(7)): so it is known what a reader who stopped
-/// has got.
+/// A pipe takes a write of up to this size entirely or not at all (pipe(7)), so that it is known what a stopped
+/// reader has received.
 const PIPE_PIECE: usize = libc::PIPE_BUF;
 
-/// How often a pipe is asked for its reader, and with what pause: for a second in all.
+/// Tries and pause while a pipe waits for its reader: one second in all.
 const READER_TRIES: u32 = 50;
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
-impl Output {
-    pub fn open(target: &LogTarget, settled: Settled) -> io::Result<Output> {
+impl LogOutput {
+    pub fn open(target: &LogTarget, settled: Settled) -> io::Result<LogOutput> {
         let (file, piece) = open(target)?;
-        Ok(Output { target: target.clone(), file, piece, settled, failing: None, torn: false })
+        Ok(LogOutput { target: target.clone(), file, piece, settled, failing: None, mid_line: false })
     }
 
     /// Writes whole lines.
@@ -60,23 +60,23 @@ impl Output {
         self.say_lost("writing works again, ");
     }
 
-    /// On failure says how much of it was written all the same.
+    /// On failure returns how many bytes were written before it.
     fn write_piece(&mut self, text: &[u8]) -> Result<usize, (usize, io::Error)> {
-        if self.torn {
+        if self.mid_line {
             write_all(&mut self.file, b"\n").map_err(|(_, error)| (0, error))?;
-            self.torn = false;
+            self.mid_line = false;
         }
         let piece = first_lines(text, self.piece);
         let written = write_all(&mut self.file, piece).map(|()| piece.len());
         let lines = &piece[..*written.as_ref().unwrap_or_else(|(written, _)| written)];
-        self.torn = lines.last().is_some_and(|byte| *byte != b'\n');
+        self.mid_line = lines.last().is_some_and(|byte| *byte != b'\n');
         self.settled.fetch_add(count_lines(lines), Ordering::Relaxed);
         written
     }
 
     fn failed(&mut self, lines: u64, error: &io::Error) {
         if self.failing.is_none() {
-            let reason = reason(error);
+            let reason = os_error(error);
             log::error!("access log {}: cannot write: {reason}; requests go on without it", self.name());
         }
         *self.failing.get_or_insert(0) += lines;
@@ -89,20 +89,20 @@ impl Output {
         }
     }
 
-    /// Nothing more will be written.
+    /// Reports the losses at the end.
     pub fn end(&mut self) {
         self.say_lost("");
     }
 
-    /// Opens the file anew by its name. If that fails the old one goes on being used.
+    /// Opens the file by its name again. On failure the old one stays in use.
     pub fn reopen(&mut self) {
         match open(&self.target) {
             Ok((file, piece)) => {
-                (self.file, self.piece, self.torn) = (file, piece, false);
+                (self.file, self.piece, self.mid_line) = (file, piece, false);
                 log::info!("access log {} reopened", self.name());
             }
             Err(error) => {
-                let (name, reason) = (self.name(), reason(&error));
+                let (name, reason) = (self.name(), os_error(&error));
                 log::error!("access log {name}: cannot reopen: {reason}; the old file stays in use");
             }
         }
@@ -116,10 +116,10 @@ impl Output {
     }
 }
 
-/// The file, and how much is written into it at a time.
+/// The file and the largest write into it.
 fn open(target: &LogTarget) -> io::Result<(File, usize)> {
     let file = match target {
-        // Our own descriptor of it, since std's handle buffers by lines: a batch would be several writes.
+        // A descriptor of our own: std's handle buffers by lines, which would split a batch into several writes.
         LogTarget::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
         LogTarget::File(path) => append_to(path)?,
     };
@@ -127,8 +127,8 @@ fn open(target: &LogTarget) -> io::Result<(File, usize)> {
     Ok((file, piece))
 }
 
-/// Opening a pipe waits until somebody reads it, which may be never: so it is opened without waiting, and the reader
-/// has a moment to come.
+/// Opening a pipe blocks until it has a reader, which may be never: so it is opened non-blocking, and retried for a
+/// moment.
 fn append_to(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK);
@@ -156,7 +156,7 @@ fn piece_of(file: &File) -> io::Result<usize> {
     Ok(if is_pipe { PIPE_PIECE } else { usize::MAX })
 }
 
-/// The lines that `text` begins with, as many as there are within `most` bytes, but one at least.
+/// The lines at the start of `text` that fit into `most` bytes, but at least one.
 fn first_lines(text: &[u8], most: usize) -> &[u8] {
     let Some(within) = text.get(..most) else { return text };
     let last = memchr::memrchr(b'\n', within).or_else(|| memchr::memchr(b'\n', text));
@@ -167,7 +167,7 @@ fn count_lines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
 }
 
-/// On failure says how many bytes had been written.
+/// On failure returns how many bytes had been written.
 fn write_all(file: &mut File, text: &[u8]) -> Result<(), (usize, io::Error)> {
     let (mut written, mut retries) = (0, 0);
     while written < text.len() {
@@ -193,20 +193,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
-    fn output(path: impl Into<PathBuf>) -> Output {
-        Output::open(&LogTarget::File(path.into()), Settled::default()).unwrap()
+    fn output(path: impl Into<PathBuf>) -> LogOutput {
+        LogOutput::open(&LogTarget::File(path.into()), Settled::default()).unwrap()
     }
 
-    fn put(output: &mut Output, line: &str) {
+    fn put(output: &mut LogOutput, line: &str) {
         output.write(line.as_bytes());
     }
 
-    fn settled(output: &Output) -> u64 {
+    fn settled(output: &LogOutput) -> u64 {
         output.settled.load(Ordering::Relaxed)
     }
 
     #[test]
-    fn a_file_is_appended_to_made_for_its_group_only_and_reopened_by_name() {
+    fn a_file_is_created_readable_by_its_group_appended_to_and_reopened_by_name() {
         let folder = std::env::temp_dir().join(format!("rsp-output-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (path, old) = (folder.join("access"), folder.join("access.1"));
@@ -226,18 +226,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_writing_goes_on_afterwards() {
+    fn lost_lines_are_counted_and_writing_resumes() {
         let mut output = output("/dev/full");
         put(&mut output, "lost\n");
         put(&mut output, "lost\nlost\n");
         assert_eq!((output.failing, settled(&output)), (Some(3), 0));
         output.file = append_to(Path::new("/dev/null")).unwrap();
         put(&mut output, "kept\n");
-        assert_eq!((output.failing, output.torn, settled(&output)), (None, false, 4));
+        assert_eq!((output.failing, output.mid_line, settled(&output)), (None, false, 4));
     }
 
     #[test]
-    fn a_file_that_cannot_be_opened_again_is_used_further() {
+    fn a_file_that_cannot_be_reopened_stays_in_use() {
         let mut output = output("/dev/null");
         output.target = LogTarget::File("/nowhere/at/all".into());
         output.reopen();
@@ -246,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_takes_lines_whole_and_what_it_did_not_take_is_known() {
+    fn a_pipe_gets_whole_lines_and_the_rest_is_counted() {
         let (mut reader, writer): (PipeReader, _) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
-        // Full at some line, the write fails there instead of waiting.
+        // Non-blocking: a full pipe is an error at some line.
         socket2::SockRef::from(&file).set_nonblocking(true).unwrap();
         let mut output = output("/dev/null");
         (output.piece, output.file) = (piece_of(&file).unwrap(), file);

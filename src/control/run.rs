@@ -1,9 +1,8 @@
-//! The life of the program: load the config, open the log, bind every listener, start the workers, wait for what
-//! comes (`running`), end. Everything that can fail because of the operator's config or machine fails before anything
-//! runs.
+//! The program's life: load the config, open the log, bind every listener, start the workers, wait (`supervise`),
+//! end. Everything that can fail because of the operator's config or machine fails before the first connection.
 //!
 //! ```text
-//! load ─► access log ─► bind all ─► workers ─► running ─► the last lines of the logs
+//! load ─► access log ─► bind all ─► workers ─► supervise ─► the last lines of the logs
 //! ```
 
 use std::sync::Arc;
@@ -15,41 +14,40 @@ use log::Level;
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
-use crate::base::os_error::reason;
-use crate::config::{AccessLog as AccessSettings, Config, LogTarget, Workers};
-use crate::control::access::{self, AccessLog};
+use crate::base::os_error::os_error;
+use crate::config::{AccessLog as AccessSettings, Address, Config, LogTarget, Workers};
+use crate::control::access::{self, AccessLogHandle};
 use crate::control::clock::Clock;
 use crate::control::errors;
-use crate::control::lines::{self, Line};
+use crate::control::lines::{self, FormatLine};
 use crate::control::run_error::RunError;
-use crate::control::socket_warnings;
 use crate::control::startup;
 use crate::control::supervise::Running;
 use crate::net::{self, Listener};
 use crate::script::{self, Source};
 use crate::worker::{self, Setup, WorkerIo};
 
-/// Descriptors that are not connections: logs, epoll, those held back, the odd file.
+/// Descriptors that are not connections: logs, epoll, the reserve, the odd file.
 const SPARE_DESCRIPTORS: u64 = 80;
-/// What each worker has besides connections and listeners: epoll, twice, and its waker.
-const OF_A_WORKER: u64 = 3;
-/// Pipes for large bodies have as many; where the limit is small, they are the first to do without.
+/// Descriptors of a worker besides connections and listeners: two epolls and a waker.
+const PER_WORKER: u64 = 3;
+/// Descriptors for splice pipes; with a low limit, pipes are given up first.
 const PIPES: u64 = 256;
 
-/// What to run, and how it differs from a plain run of a config.
+/// What to run, with deviations from the config.
 pub struct Start {
     pub source: Source,
-    /// Log level where RSP_LOG says nothing.
+    /// Log level unless RSP_LOG is set.
     pub level: &'static str,
-    /// Lines of another form on standard output, instead of the access log of the config.
-    pub lines: Option<Line>,
-    /// Instead of the config's `drain_timeout`.
+    /// Another format on standard output, instead of the config's access log.
+    pub lines: Option<FormatLine>,
+    /// Overrides the config's `drain_timeout`.
     pub drain: Option<Duration>,
-    /// Called once with the addresses listened on.
-    pub ready: Ready,
+    /// Called once with the listening addresses.
+    pub ready: OnListening,
 }
 
-type Ready = Box<dyn FnOnce(&[String])>;
+type OnListening = Box<dyn FnOnce(&[String])>;
 
 impl Start {
     pub fn plain(source: Source) -> Start {
@@ -57,23 +55,23 @@ impl Start {
     }
 }
 
-/// Runs until told to stop. What it returns is for the operator to read; all else was logged.
+/// Runs until told to stop. The error is for the operator to read; everything else was logged.
 pub fn run(start: Start) -> Result<(), RunError> {
     net::map_allocations_from(BLOCK);
-    let _errors = errors::start(start.level).map_err(|error| RunError::Start(reason(&error)))?;
+    let _errors = errors::start(start.level).map_err(|error| RunError::Start(os_error(&error)))?;
     serve(start)
 }
 
 fn serve(mut start: Start) -> Result<(), RunError> {
-    // This VM ends here: every worker makes one of its own from the same source.
-    let (said, _) = script::load(&mut start.source).map_err(RunError::Config)?;
-    let mut config = said.clone();
+    // This VM is dropped: every worker makes its own from the same source.
+    let (stated, _) = script::load(&mut start.source).map_err(RunError::Config)?;
+    let mut config = stated.clone();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = number_of_workers(config.settings.workers, cores);
     let room = fit_descriptors(&mut config, workers);
     let clock = Clock { zero: Instant::now() };
     let (senders, access) = open_access_log(&config, start.lines.take(), clock, workers)?;
-    let prepared = Prepared { said: Arc::new(said), config: Arc::new(config), clock, cores, room };
+    let prepared = Prepared { stated: Arc::new(stated), config: Arc::new(config), clock, cores, room };
     let outcome = prepared.serve(start, senders, access.as_ref());
     if let Some(access) = access
         && let Err(lost) = access.close(errors::FLUSH)
@@ -84,34 +82,34 @@ fn serve(mut start: Start) -> Result<(), RunError> {
     outcome
 }
 
-/// What is served, and what is known of the machine.
+/// What to serve, and facts about the machine.
 struct Prepared {
-    /// As the source says it.
-    said: Arc<Config>,
+    /// As the source states it.
+    stated: Arc<Config>,
     /// As the machine allows it.
     config: Arc<Config>,
     clock: Clock,
     cores: usize,
-    /// What had to be changed, and whether that is worth a warning.
+    /// A limit that had to be lowered, with the level of its log line.
     room: Option<(Level, String)>,
 }
 
 impl Prepared {
-    /// With a worker for each of the senders.
+    /// Runs one worker for each sender.
     fn serve(
         self,
         start: Start,
         senders: Vec<Option<Sender>>,
-        access: Option<&AccessLog>,
+        access: Option<&AccessLogHandle>,
     ) -> Result<(), RunError> {
-        // Before a socket leaves a file behind that only an orderly end takes away.
+        // Catch signals before a socket file exists that only an orderly end removes.
         let events = startup::events()?;
         let listeners = bind_all(&self.config, senders.len())?;
         has_room_for_a_client(senders.len())?;
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
         let io = listeners.into_iter().zip(senders);
         let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
-        let setups = Setup::each(io.len(), &self.config, &self.said, &start.source, self.clock.zero);
+        let setups = Setup::each(io.len(), &self.config, &self.stated, &start.source, self.clock.zero);
         let each = setups.into_iter().zip(io);
         let started = startup::start(each, events)?;
         let Some((events, workers)) = started else { return Ok(()) };
@@ -134,7 +132,7 @@ impl Prepared {
         if let Some((level, line)) = &self.room {
             log::log!(*level, "{line}");
         }
-        for warning in socket_warnings::of(&self.config) {
+        for warning in socket_warnings(&self.config) {
             log::warn!("{warning}");
         }
     }
@@ -147,18 +145,21 @@ fn number_of_workers(wanted: Workers, cores: usize) -> usize {
     }
 }
 
-/// Two descriptors a client at least: its own and its server's. What had to be changed is said once all stands; it is
-/// a warning where the operator asked for more.
+/// A client needs at least two descriptors: its own and its server's. The returned line is logged once everything
+/// runs; a warning if the operator asked for more.
 fn fit_descriptors(config: &mut Config, workers: usize) -> Option<(Level, String)> {
     let limit = match net::raise_descriptor_limit() {
         Ok(limit) => limit,
         Err(error) => {
-            return Some((Level::Warn, format!("cannot raise the limit of open files: {}", reason(&error))));
+            return Some((
+                Level::Warn,
+                format!("cannot raise the limit of open files: {}", os_error(&error)),
+            ));
         }
     };
-    let of_workers = workers as u64 * (OF_A_WORKER + config.listeners.len() as u64);
+    let of_workers = workers as u64 * (PER_WORKER + config.listeners.len() as u64);
     let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + of_workers;
-    // Where servers are told who the client is, its connections to them wait with it.
+    // With PROXY headers, connections to servers belong to one client and are kept with it.
     let kept = if config.pools.iter().any(|pool| pool.send_proxy.is_some()) { worker::KEPT } else { 1 };
     let possible = (limit.saturating_sub(spare) / (1 + kept as u64)).max(1);
     let wanted = config.settings.max_connections as u64;
@@ -166,46 +167,49 @@ fn fit_descriptors(config: &mut Config, workers: usize) -> Option<(Level, String
         return None;
     }
     config.settings.max_connections = possible as usize;
-    let of_that = of_that(workers, of_workers);
+    let taken_by_workers = taken_by_workers(workers, of_workers);
     Some(match config.settings.max_connections_is_set {
         true => (
             Level::Warn,
             format!(
                 "max_connections lowered from {wanted} to {possible}: the limit of open files is {limit} \
-                 (ulimit -Hn){of_that}"
+                 (ulimit -Hn){taken_by_workers}"
             ),
         ),
         false => (
             Level::Info,
-            format!("room for {} with {limit} open files (ulimit -Hn){of_that}", counted(possible, "client")),
+            format!(
+                "room for {} with {limit} open files (ulimit -Hn){taken_by_workers}",
+                counted(possible, "client")
+            ),
         ),
     })
 }
 
-/// All is open by now but what workers open for themselves. With less than that rsp would run and accept nobody.
+/// Everything is open now but what workers open later. Without this check rsp would run and accept nobody.
 fn has_room_for_a_client(workers: usize) -> Result<(), RunError> {
-    let Some((lacking, error)) = net::lacks_for_a_client(workers * OF_A_WORKER as usize) else {
+    let Some((lacking, error)) = net::lacks_for_a_client(workers * PER_WORKER as usize) else {
         return Ok(());
     };
     let limit = net::raise_descriptor_limit().unwrap_or_default();
     Err(RunError::Start(format!(
         "{}: the limit is {limit} (ulimit -Hn), and rsp needs {} to serve a client",
-        reason(&error),
+        os_error(&error),
         limit + lacking as u64
     )))
 }
 
-/// What several workers need of it for themselves.
-fn of_that(workers: usize, descriptors: u64) -> String {
+/// The descriptors that several workers need, for the log line.
+fn taken_by_workers(workers: usize, descriptors: u64) -> String {
     if workers == 1 { String::new() } else { format!(", and {workers} workers take {descriptors} of it") }
 }
 
 /// A sender for each worker, and the log.
-type Access = (Vec<Option<Sender>>, Option<AccessLog>);
+type Access = (Vec<Option<Sender>>, Option<AccessLogHandle>);
 
 fn open_access_log(
     config: &Config,
-    own: Option<Line>,
+    own: Option<FormatLine>,
     clock: Clock,
     workers: usize,
 ) -> Result<Access, RunError> {
@@ -223,7 +227,7 @@ fn open_access_log(
     Ok((senders.into_iter().map(Some).collect(), Some(log)))
 }
 
-/// For each worker, its listeners in the order of the config's.
+/// For each worker its listeners, in the order of the config.
 fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, RunError> {
     let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     for wanted in &config.listeners {
@@ -234,20 +238,35 @@ fn bind_all(config: &Config, workers: usize) -> Result<Vec<Vec<Listener>>, RunEr
     Ok(all)
 }
 
+/// Socket options that the kernel did not grant: one warning each, since everything works without them.
+fn socket_warnings(config: &Config) -> Vec<String> {
+    let backlog = config.listeners.iter().map(|listener| listener.backlog).max();
+    let mut lines: Vec<String> = backlog.and_then(net::short_backlog).into_iter().collect();
+    for listener in &config.listeners {
+        let Address::Ip(address) = listener.address else { continue };
+        lines.extend(net::shortfalls(&listener.sockets).into_iter().map(|line| format!("{address}: {line}")));
+    }
+    for pool in &config.pools {
+        let name = &pool.name;
+        lines.extend(net::shortfalls(&pool.sockets).into_iter().map(|line| format!("pool {name}: {line}")));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_worker_a_core_and_no_more_than_may_be_asked_for() {
+    fn auto_is_one_worker_a_core_up_to_the_limit() {
         assert_eq!(number_of_workers(Workers::Auto, 3), 3);
         assert_eq!(number_of_workers(Workers::Auto, 1000), Workers::MOST);
         assert_eq!(number_of_workers(Workers::Number(7), 3), 7);
     }
 
     #[test]
-    fn what_workers_take_of_the_open_files_is_said_where_there_are_several() {
-        assert_eq!(of_that(1, 4), "");
-        assert_eq!(of_that(64, 256), ", and 64 workers take 256 of it");
+    fn descriptors_of_several_workers_are_mentioned() {
+        assert_eq!(taken_by_workers(1, 4), "");
+        assert_eq!(taken_by_workers(64, 256), ", and 64 workers take 256 of it");
     }
 }

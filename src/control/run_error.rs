@@ -1,9 +1,9 @@
-//! Why rsp did not start or did not go on: one line for the operator that says what to do, and an exit code.
+//! Why rsp did not start or stopped: one line for the operator with a hint, and an exit code.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::config::Address;
 use crate::net;
 use crate::script::LoadError;
@@ -13,9 +13,9 @@ pub enum RunError {
     Config(LoadError),
     Listen(Address, io::Error),
     AccessLog(String, io::Error),
-    /// The worker said that it cannot start.
+    /// A worker could not start.
     Start(String),
-    /// Our own fault: exit code 70.
+    /// An internal fault: exit code 70.
     Fault(String),
 }
 
@@ -24,10 +24,10 @@ impl fmt::Display for RunError {
         match self {
             RunError::Config(LoadError(line)) => write!(f, "Error parsing config file: {line}"),
             RunError::Listen(address, error) => {
-                write!(f, "cannot listen on {address}: {}{}", reason(error), hint(address, error))
+                write!(f, "cannot listen on {address}: {}{}", os_error(error), hint(address, error))
             }
             RunError::AccessLog(path, error) => {
-                write!(f, "cannot open access log {path}: {}{}", reason(error), log_hint(error))
+                write!(f, "cannot open access log {path}: {}{}", os_error(error), log_hint(error))
             }
             RunError::Start(line) => write!(f, "cannot start: {line}"),
             RunError::Fault(line) => write!(f, "internal fault: {line}"),
@@ -35,11 +35,11 @@ impl fmt::Display for RunError {
     }
 }
 
-/// What to do where descriptors lack before anybody is served.
+/// The hint if descriptors run out before the first connection.
 pub const TOO_FEW_DESCRIPTORS: &str =
     " (the limit of open files is too low for so many workers and listeners: ulimit -Hn shows it)";
 
-/// What to do about it, where that is known.
+/// A hint, if the cause is known.
 fn hint(address: &Address, error: &io::Error) -> String {
     if net::is_shortage(error) {
         return TOO_FEW_DESCRIPTORS.into();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_fails_is_one_line_with_what_to_do() {
+    fn a_listener_error_is_one_line_with_a_hint() {
         assert_eq!(
             listen("127.0.0.1:8080", libc::EADDRINUSE),
             "cannot listen on 127.0.0.1:8080: Address already in use (another program listens there: \
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_log_that_cannot_be_opened_is_one_line_with_what_to_do() {
+    fn an_access_log_error_is_one_line_with_a_hint() {
         let failure = RunError::AccessLog("/no/a.log".into(), io::Error::from_raw_os_error(libc::ENOENT));
         assert_eq!(
             failure.to_string(),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_config_is_said_as_the_original_said_it() {
+    fn a_config_error_has_the_wording_of_the_original() {
         let failure = RunError::Config(LoadError("cannot open x.lua: No such file or directory".into()));
         assert_eq!(
             failure.to_string(),

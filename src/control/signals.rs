@@ -1,5 +1,5 @@
-//! Signals as values: a small thread waits for them and sends them on, so that the control thread waits in one
-//! place for everything. The meanings are nginx's, except that TERM is graceful.
+//! Signals as values: a small thread waits for them and sends them to the control thread's one queue. The meanings
+//! are nginx's, except that TERM is graceful.
 
 use std::io;
 use std::sync::mpsc::Sender;
@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// TERM, INT, QUIT: finish what runs, at once when repeated.
+    /// TERM, INT, QUIT: drain; at once when repeated.
     Stop,
     /// HUP.
     Reload,

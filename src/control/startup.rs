@@ -1,49 +1,49 @@
-//! From the first worker's thread to the moment when all workers run: they get ready side by side, and either all
-//! of them begin or none. A stop does not wait for a slow script.
+//! Starting the workers: they get ready side by side, and either all begin to serve or none. A stop signal does not
+//! wait for a slow script.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::control::run_error::{RunError, TOO_FEW_DESCRIPTORS};
 use crate::control::signals::{self, Signal};
-use crate::control::supervise::Event;
+use crate::control::supervise::ControlEvent;
 use crate::net;
 use crate::worker::{self, Handle, Outcome, Progress, Setup, Starting, WorkerIo};
 
-/// Workers that run, and what there will be to hear of them.
-pub type Started = (Receiver<Event>, Vec<Handle>);
+/// The event queue and the running workers.
+pub type Started = (Receiver<ControlEvent>, Vec<Handle>);
 
-/// What there is to hear of, and by whom it is said.
-pub type Events = (Sender<Event>, Receiver<Event>);
+/// Both ends of the queue of the control thread.
+pub type Events = (Sender<ControlEvent>, Receiver<ControlEvent>);
 
-/// From here on signals are events.
+/// Turns signals into events from now on.
 pub fn events() -> Result<Events, RunError> {
     let (sender, events) = mpsc::channel();
     let forwarded = signals::forward(sender.clone());
-    forwarded.map_err(|error| RunError::Start(format!("signals: {}", reason(&error))))?;
+    forwarded.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))?;
     Ok((sender, events))
 }
 
-/// All of them; `None` if told to stop before they were ready.
+/// Starts all workers; `None` if told to stop before they were ready.
 pub fn start(
     each: impl Iterator<Item = (Setup, WorkerIo)>,
     (sender, events): Events,
 ) -> Result<Option<Started>, RunError> {
     let mut workers = start_threads(each, &sender)?;
     match until_ready(&events, workers.len()) {
-        Ready::All(put_off) => {
+        StartupWait::All(postponed) => {
             let workers: Option<Vec<Handle>> = workers.into_iter().map(Starting::go).collect();
             let workers = workers.ok_or_else(|| RunError::Fault("a worker ended by itself".into()))?;
-            // Not refused: the other end is here.
-            put_off.into_iter().for_each(|event| _ = sender.send(event));
+            // Cannot fail: the receiver is here.
+            postponed.into_iter().for_each(|event| _ = sender.send(event));
             Ok(Some((events, workers)))
         }
-        Ready::Stop => {
+        StartupWait::Stop => {
             end(workers);
             log::info!("Stopped before all workers were ready");
             Ok(None)
         }
-        Ready::Ended(number) => {
+        StartupWait::Ended(number) => {
             let outcome = workers.remove(number).outcome();
             end(workers);
             Err(failure(outcome))
@@ -53,20 +53,20 @@ pub fn start(
 
 fn start_threads(
     each: impl Iterator<Item = (Setup, WorkerIo)>,
-    sender: &Sender<Event>,
+    sender: &Sender<ControlEvent>,
 ) -> Result<Vec<Starting>, RunError> {
     let mut workers = Vec::new();
     for (number, (setup, io)) in each.enumerate() {
         let sender = sender.clone();
         let notify = move |progress| {
-            // Refused only when nobody waits any more.
-            let _ = sender.send(Event::Worker(number, progress));
+            // Fails only when nobody waits any more.
+            let _ = sender.send(ControlEvent::Worker(number, progress));
         };
         match worker::start(setup, io, notify) {
             Ok(worker) => workers.push(worker),
             Err(error) => {
                 end(workers);
-                return Err(RunError::Start(format!("cannot start a worker thread: {}", reason(&error))));
+                return Err(RunError::Start(format!("cannot start a worker thread: {}", os_error(&error))));
             }
         }
     }
@@ -77,28 +77,28 @@ fn end(workers: Vec<Starting>) {
     workers.into_iter().for_each(Starting::end);
 }
 
-/// How the wait for all workers went.
+/// Result of waiting for all workers.
 #[derive(PartialEq, Debug)]
-enum Ready {
-    /// With the signals that came meanwhile and have to do with those who run.
-    All(Vec<Event>),
+enum StartupWait {
+    /// With other signals that arrived meanwhile.
+    All(Vec<ControlEvent>),
     Stop,
-    /// This one has ended, which is a failure.
+    /// This worker has ended, which is a failure.
     Ended(usize),
 }
 
-fn until_ready(events: &Receiver<Event>, workers: usize) -> Ready {
-    let (mut ready, mut put_off) = (0, Vec::new());
+fn until_ready(events: &Receiver<ControlEvent>, workers: usize) -> StartupWait {
+    let (mut ready, mut postponed) = (0, Vec::new());
     while ready < workers {
         match events.recv() {
-            Ok(Event::Worker(_, Progress::Ready)) => ready += 1,
-            Ok(Event::Worker(number, Progress::Ended)) => return Ready::Ended(number),
-            Ok(Event::Signal(Signal::Stop)) | Err(_) => return Ready::Stop,
-            Ok(signal) if put_off.contains(&signal) => {}
-            Ok(signal) => put_off.push(signal),
+            Ok(ControlEvent::Worker(_, Progress::Ready)) => ready += 1,
+            Ok(ControlEvent::Worker(number, Progress::Ended)) => return StartupWait::Ended(number),
+            Ok(ControlEvent::Signal(Signal::Stop)) | Err(_) => return StartupWait::Stop,
+            Ok(signal) if postponed.contains(&signal) => {}
+            Ok(signal) => postponed.push(signal),
         }
     }
-    Ready::All(put_off)
+    StartupWait::All(postponed)
 }
 
 fn failure(outcome: Outcome) -> RunError {
@@ -106,7 +106,7 @@ fn failure(outcome: Outcome) -> RunError {
         Outcome::NotLoaded(error) => RunError::Config(error),
         Outcome::NoLoop(error) => RunError::Start(format!(
             "cannot set up the event loop: {}{}",
-            reason(&error),
+            os_error(&error),
             if net::is_shortage(&error) { TOO_FEW_DESCRIPTORS } else { "" }
         )),
         Outcome::Finished => RunError::Fault("a worker ended by itself".into()),
@@ -134,25 +134,25 @@ mod tests {
         Source::in_memory(Path::new("site.lua"), text.as_bytes())
     }
 
-    fn said(settings: &str) -> Arc<Config> {
+    fn stated(settings: &str) -> Arc<Config> {
         Arc::new(load(&mut source(settings)).map_err(|e| e.0).unwrap().0)
     }
 
-    /// Workers that are to find what is given for each in the same source, and where they listen.
-    fn workers(said: [Arc<Config>; 3]) -> (String, Vec<(Setup, WorkerIo)>) {
-        let config = said[0].clone();
+    /// Three workers with a config each and one source, and their address.
+    fn workers(stated: [Arc<Config>; 3]) -> (String, Vec<(Setup, WorkerIo)>) {
+        let config = stated[0].clone();
         let listeners = bind_for(&config.listeners[0], 3).unwrap();
         let address = listeners[0].address();
         let setups = Setup::each(3, &config, &config, &source(""), Instant::now());
-        let each = setups.into_iter().zip(said).zip(listeners).map(|((setup, said), listener)| {
-            (Setup { said, ..setup }, WorkerIo { listeners: vec![listener], access: None })
+        let each = setups.into_iter().zip(stated).zip(listeners).map(|((setup, stated), listener)| {
+            (Setup { said: stated, ..setup }, WorkerIo { listeners: vec![listener], access: None })
         });
         (address, each.collect())
     }
 
     #[test]
-    fn where_one_worker_finds_another_config_nobody_was_served_by_the_others() {
-        let (address, each) = workers([said(""), said(""), said("max_body = 1")]);
+    fn if_one_worker_loads_another_config_the_others_serve_nobody() {
+        let (address, each) = workers([stated(""), stated(""), stated("max_body = 1")]);
         let mut clients: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect(&address).unwrap()).collect();
         for client in &mut clients {
             client.write_all(b"nonsense\r\n\r\n").unwrap();
@@ -165,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_while_it_gets_ready_is_an_internal_fault() {
-        let (_, each) = workers([said(""), said(""), said("")]);
+    fn a_panic_during_startup_is_an_internal_fault() {
+        let (_, each) = workers([stated(""), stated(""), stated("")]);
         let (setup, io) = each.into_iter().next().unwrap();
         let worker = worker::start(setup, io, |progress| {
             assert!(progress != Progress::Ready, "a seeded fault");
@@ -176,15 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_ends_the_start_and_other_signals_wait_until_all_are_ready() {
+    fn a_stop_ends_the_startup_and_other_signals_wait_until_all_are_ready() {
         let (sender, events) = mpsc::channel();
-        let say = |events: &[Event]| events.iter().for_each(|event| sender.send(*event).unwrap());
-        let (ready, reopen) = (Event::Worker(0, Progress::Ready), Event::Signal(Signal::Reopen));
+        let say = |events: &[ControlEvent]| events.iter().for_each(|event| sender.send(*event).unwrap());
+        let (ready, reopen) =
+            (ControlEvent::Worker(0, Progress::Ready), ControlEvent::Signal(Signal::Reopen));
         say(&[reopen, ready, reopen, ready]);
-        assert_eq!(until_ready(&events, 2), Ready::All(vec![reopen]));
-        say(&[reopen, ready, Event::Signal(Signal::Stop)]);
-        assert_eq!(until_ready(&events, 2), Ready::Stop);
-        say(&[ready, Event::Worker(1, Progress::Ended)]);
-        assert_eq!(until_ready(&events, 2), Ready::Ended(1));
+        assert_eq!(until_ready(&events, 2), StartupWait::All(vec![reopen]));
+        say(&[reopen, ready, ControlEvent::Signal(Signal::Stop)]);
+        assert_eq!(until_ready(&events, 2), StartupWait::Stop);
+        say(&[ready, ControlEvent::Worker(1, Progress::Ended)]);
+        assert_eq!(until_ready(&events, 2), StartupWait::Ended(1));
     }
 }

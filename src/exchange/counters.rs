@@ -1,25 +1,25 @@
-//! How often each end came about, for reports: one counters a worker, written by it alone and read by anybody at any
-//! time. Besides the ends of requests it counts connections that rsp closed without there being a request.
+//! Counters of each end, one set a worker, written by it alone and read by any thread. Besides the ends of requests
+//! they count connections that rsp closed without a request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::end::End;
 
-/// Why a connection without a request was closed by us, where that is not simply its idle time.
+/// Why rsp closed a connection without a request, other than by its idle timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ConnectionEnd {
-    /// No byte of a first request came in time.
+    /// No byte of a first request arrived in time.
     Silent,
-    /// It went on sending after its last answer.
+    /// The client kept sending after its last answer.
     Lingered,
-    /// Its address has `max_connections_per_client` already.
+    /// The address exceeds `max_connections_per_client`.
     TooMany,
-    /// Its address has had `new_connections_per_client` already.
+    /// The address exceeds `new_connections_per_client`.
     TooOften,
-    /// The PROXY protocol was not kept to.
+    /// Missing or malformed PROXY header.
     Proxy,
-    /// The kernel had no descriptor for it; it waits in the queue and may yet be served.
+    /// No descriptor was free; the connection stays in the accept queue and may be served later.
     AcceptFailed,
 }
 
@@ -70,12 +70,12 @@ impl Counters {
         sum
     }
 
-    /// How often this end came about.
+    /// The count of this end.
     pub fn of(&self, end: End) -> u64 {
         read(&self.ends[end as usize])
     }
 
-    /// Every reason with its count, those that never came about included.
+    /// Every reason with its count, including 0.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let ends = End::ALL.iter().map(|end| (end.text(), read(&self.ends[*end as usize])));
         let connection_ends =
@@ -83,7 +83,7 @@ impl Counters {
         ends.chain(connection_ends)
     }
 
-    /// What did not go well, as one phrase: `2 client-cut-request, 1 server-closed`. Empty if all did.
+    /// The abnormal ends as one phrase: `2 client-cut-request, 1 server-closed`. Empty if there were none.
     pub fn troubles(&self) -> String {
         let normal = [End::Complete, End::Answered].map(End::text);
         let told = self.all().filter(|(word, count)| *count > 0 && !normal.contains(word));
@@ -97,7 +97,7 @@ fn add(sums: &[AtomicU64], counts: &[AtomicU64]) {
     }
 }
 
-/// There is one writer, so nothing is lost without an atomic addition.
+/// There is only one writer, so a load and a store suffice.
 fn add_one(count: &AtomicU64) {
     count.store(read(count) + 1, Ordering::Relaxed);
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_went_well_is_counted_and_only_the_rest_is_a_trouble() {
+    fn all_ends_are_counted_and_only_abnormal_ones_listed() {
         let counters = Counters::default();
         for end in [End::Complete, End::Complete, End::Answered] {
             counters.ended(end);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn several_tallies_are_added_up() {
+    fn counters_of_workers_are_summed() {
         let counters = [Counters::default(), Counters::default()];
         counters.iter().for_each(|counters| counters.ended(End::ServerClosed));
         counters[1].connection_ended(ConnectionEnd::Silent);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parting_has_its_place() {
+    fn every_connection_end_has_a_counter() {
         for (i, end) in ConnectionEnd::ALL.iter().enumerate() {
             assert_eq!(*end as usize, i);
         }

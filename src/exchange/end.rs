@@ -1,5 +1,5 @@
-//! How a request ended: why, by whom, and how far it had come. (haproxy's termination states are the model: a
-//! side and a phase; the reason is ours.)
+//! How a request ended: why, by whom, and in which phase. Party and phase are modelled on haproxy's termination
+//! states; the reasons are ours.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Party {
@@ -18,22 +18,22 @@ impl Party {
     }
 }
 
-/// How far a request had come when it ended otherwise than well.
+/// The phase a request was in when it ended abnormally.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum Phase {
-    /// Its head was being read, or the script was deciding.
+    /// Reading its head, or running the script.
     #[default]
     Request,
-    /// A server was being chosen, or the connection to it made.
+    /// Choosing a server or connecting to it.
     Connect,
-    /// Its body was on the way to the server.
+    /// Sending its body to the server.
     Body,
-    /// The server had all of it; the head of its response was awaited.
+    /// Waiting for the head of the response.
     Headers,
-    /// The response was coming.
+    /// Receiving the response.
     Data,
-    /// The response was there whole; the client had yet to take the rest.
+    /// The response was received; the client had not read all of it.
     Last,
     /// After a 101.
     Tunnel,
@@ -67,50 +67,50 @@ impl Phase {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum End {
-    /// Request and response went through whole.
+    /// Request and response were completed.
     #[default]
     Complete,
-    /// rsp answered because the script said so.
+    /// Answered by the script.
     Answered,
     /// The client's request was refused (400, 405, 414, 431, 501, 505).
     BadRequest,
-    /// The client left before its request was whole.
+    /// The client left before its request was complete.
     ClientCutRequest,
-    /// The client left before it had the whole response.
+    /// The client left before it had the complete response.
     ClientCutResponse,
-    /// A timeout on the client's side: head, body, write.
+    /// A timeout of the client: head, body, write.
     ClientHeadTimeout,
     ClientBodyTimeout,
     ClientWriteTimeout,
-    /// It sent or took something in time, but less than the minimum rate.
+    /// The client made progress, but less than the minimum rate.
     ClientBodyRate,
     ClientWriteRate,
-    /// The script failed or ran over its budget.
+    /// The script failed or exceeded its budget.
     ScriptFailed,
-    /// No server could be used.
+    /// No server was available.
     NoServer,
-    /// Every server that was tried refused the connection.
+    /// Every server tried refused the connection.
     ServerRefused,
     ServerConnectTimeout,
     /// No first byte in time.
     ServerResponseTimeout,
-    /// A response stopped in the middle for too long.
+    /// The response stalled.
     ServerGapTimeout,
-    /// After its response the server took nothing of the request's body for too long.
+    /// After its response the server stopped reading the request's body.
     ServerBodyTimeout,
     /// The server closed or reset before its response began.
     ServerClosed,
     /// The server's response was malformed.
     ServerBadResponse,
-    /// The server's response stopped before its end.
+    /// The response was cut.
     ServerCutResponse,
-    /// A tunnel had no byte for too long.
+    /// A tunnel without traffic.
     TunnelTimeout,
-    /// rsp was told to stop and did not wait longer.
+    /// Shutdown cut it.
     Stopped,
-    /// No descriptor was left for the connection to a server.
+    /// No descriptor for the connection to a server.
     NoDescriptors,
-    /// A fault of rsp itself.
+    /// An internal fault.
     Internal,
 }
 
@@ -142,7 +142,7 @@ impl End {
         End::Internal,
     ];
 
-    /// The word the log shows: side, then what.
+    /// The reason in the log: party, then what.
     pub fn text(self) -> &'static str {
         match self {
             End::Complete => "complete",
@@ -172,8 +172,8 @@ impl End {
         }
     }
 
-    /// The status that the log shows for it where no answer was begun: one that readers of logs know. (499 is nginx's
-    /// for a client that did not wait.)
+    /// The status in the log if no answer was begun, one that log readers know. (499 is nginx's for a client that
+    /// left.)
     pub fn unanswered(self) -> u16 {
         match self {
             End::Complete | End::Answered => 200,
@@ -190,12 +190,12 @@ impl End {
         }
     }
 
-    /// Whether request and response went as they should, whoever answered.
+    /// Whether request and response were completed, whoever answered.
     pub fn is_normal(self) -> bool {
         matches!(self, End::Complete | End::Answered)
     }
 
-    /// Whose doing it is; a timeout is the doing of the side that was waited for. What was nobody's else is rsp's.
+    /// The party that caused it; a timeout is caused by the party that was waited for. Everything else counts as rsp.
     pub fn side(self) -> Party {
         match self {
             End::BadRequest
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_and_phase_has_its_place_and_its_own_word() {
+    fn every_end_and_phase_has_its_index_and_its_own_word() {
         for (i, end) in End::ALL.iter().enumerate() {
             assert_eq!(*end as usize, i);
             assert!(End::ALL[..i].iter().all(|other| other.text() != end.text()));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_an_answer_has_the_status_of_the_side_whose_doing_it_is() {
+    fn an_unanswered_end_has_the_status_of_the_party_that_caused_it() {
         for end in End::ALL {
             let statuses = match end.side() {
                 _ if end.is_normal() => 200..=200,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_names_a_side_names_the_one_whose_doing_it_is() {
+    fn a_reason_that_names_a_party_names_the_one_that_caused_it() {
         for end in End::ALL {
             let named = [Party::Client, Party::Server].into_iter().find(|s| end.text().starts_with(s.text()));
             assert_eq!(end.side(), named.unwrap_or(Party::Rsp), "{}", end.text());

@@ -1,8 +1,8 @@
-//! What went wrong with an exchange, as a value: whose fault it is, which status says so to the client, and the
-//! end it puts in the log. Whether it may be tried again is the exchange's to know (`pair`).
+//! A failure of an exchange as a value: whose fault it is, the status for the client and the end in the log. Whether
+//! it can be retried depends on the exchange (`retry`).
 //!
-//! A failure is two bytes, since nearly every step of the data path returns one or none; what it means is looked up
-//! when there is one.
+//! A failure is two bytes, since nearly every step of the data path returns an optional one; its meaning is looked up
+//! when one occurs.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::http::Fault;
 pub enum Failure {
     ClientGone,
     RequestCut,
-    /// The same where nobody is left to be told.
+    /// The same, with no client left to answer.
     RequestGone,
     TooLarge,
     Method,
@@ -27,11 +27,11 @@ pub enum Failure {
     NoServer,
     NoDescriptors,
     ConnectTimeout,
-    /// It is alive, but has too much to do to take the connection now.
+    /// The server is up, but its accept queue is full.
     QueueFull,
     ResponseTimeout,
     GapTimeout,
-    /// It takes nothing of the request's body, after its response.
+    /// It stopped reading the request's body, after its response.
     UploadTimeout,
     ServerClosed,
     ResponseCut,
@@ -40,14 +40,14 @@ pub enum Failure {
     Internal,
     TooManyInterim,
     Refused,
-    /// A request that could not be read.
+    /// A malformed request.
     Request(Fault),
-    /// A response that could not be read.
+    /// A malformed response.
     Response(Fault),
 }
 
 impl Failure {
-    /// A request that could not be read.
+    /// A malformed request.
     pub fn of_request(fault: Fault) -> Failure {
         match fault {
             Fault::CutHead | Fault::CutBody => Failure::RequestCut,
@@ -55,7 +55,7 @@ impl Failure {
         }
     }
 
-    /// A response that could not be read.
+    /// A malformed response.
     pub fn of_response(fault: Fault) -> Failure {
         match fault {
             Fault::CutHead => Failure::ServerClosed,
@@ -64,17 +64,17 @@ impl Failure {
         }
     }
 
-    /// A connection to a server that could not be made.
+    /// A failed connection attempt.
     pub fn of_connect(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
-            // A Unix socket's way to say it (connect(2), EAGAIN).
+            // A full accept queue of a Unix socket (connect(2), EAGAIN).
             io::ErrorKind::WouldBlock => Failure::QueueFull,
             _ => Failure::Refused,
         }
     }
 
-    /// What the log says of it.
+    /// Its end in the log.
     pub fn end(self) -> End {
         match self {
             Failure::ClientGone => End::ClientCutResponse,
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// What the client is told if nothing was sent yet; 0 when there is nobody to tell.
+    /// The status for the client if nothing was sent yet; 0 if there is no client to answer.
     pub fn status(self) -> u16 {
         match self {
             Failure::ClientGone
@@ -132,7 +132,7 @@ impl Failure {
         }
     }
 
-    /// One phrase for the answer's text and the log.
+    /// A phrase for the answer's body and the log.
     pub fn text(self) -> &'static str {
         match self {
             Failure::ClientGone => "the client closed the connection",
@@ -165,7 +165,7 @@ impl Failure {
         }
     }
 
-    /// What was wrong with a message that could not be accepted, where its end alone does not tell.
+    /// What was wrong with a malformed message, if the end alone does not tell.
     pub fn detail(self) -> Option<&'static str> {
         matches!(self.end(), End::BadRequest | End::ServerBadResponse).then(|| self.text())
     }
@@ -174,7 +174,7 @@ impl Failure {
         self.end().side()
     }
 
-    /// The connection was never made: nothing of the request can have reached the server.
+    /// The connection was never established: nothing of the request can have reached the server.
     pub fn is_connect_failure(self) -> bool {
         matches!(self.end(), End::ServerRefused | End::ServerConnectTimeout)
     }

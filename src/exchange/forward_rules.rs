@@ -1,9 +1,8 @@
-//! Which requests go to a server at all. Asked after the script, so that a config may answer what rsp would not
-//! pass on.
+//! Which requests are forwarded at all. Applied after the script, so that a config may answer what rsp does not
+//! forward.
 //!
-//! CONNECT asks for a tunnel to anywhere, and TRACE shows a client's own fields (with what proxies added) to
-//! whoever can send one: neither goes on. `Max-Forwards` counts the hops an OPTIONS request may take (RFC 9110
-//! section 7.6.2).
+//! CONNECT asks for a tunnel to anywhere, and TRACE echoes a client's own fields (and those that proxies added):
+//! neither is forwarded. `Max-Forwards` limits the hops of an OPTIONS request (RFC 9110 section 7.6.2).
 
 use super::failure::Failure;
 use crate::http::{Fields, Method, Name, RequestHead};
@@ -12,11 +11,11 @@ use crate::http::{Fields, Method, Name, RequestHead};
 pub enum ForwardRule {
     Forward,
     Refuse(Failure),
-    /// The request may go no further: rsp is its final recipient.
+    /// The request may not be forwarded further: rsp is its final recipient.
     LastHop,
 }
 
-/// Says what becomes of a request that is to be forwarded, and counts the hop down.
+/// Whether a request may be forwarded; decrements Max-Forwards.
 pub fn forward_rule(head: &mut RequestHead) -> ForwardRule {
     match head.method {
         Method::Connect | Method::Trace => ForwardRule::Refuse(Failure::Method),
@@ -36,7 +35,7 @@ fn count_hop(fields: &mut Fields) -> ForwardRule {
     }
 }
 
-/// The one number the request has. A larger one than fits is as good as the largest.
+/// The value of Max-Forwards. A value that does not fit counts as the largest.
 fn hops(fields: &Fields) -> Option<u32> {
     let mut values = fields.iter().filter(|(tag, ..)| *tag == Name::MaxForwards).map(|(.., value)| value);
     let digits = values.next().filter(|v| !v.is_empty() && v.iter().all(u8::is_ascii_digit))?;
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_and_trace_go_to_no_server() {
+    fn connect_and_trace_are_not_forwarded() {
         for method in [Method::Connect, Method::Trace] {
             assert_eq!(asked(method, &[]).0, ForwardRule::Refuse(Failure::Method));
             assert_eq!(asked(method, &["1"]).0, ForwardRule::Refuse(Failure::Method));
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn options_is_counted_down_to_the_last_hop() {
+    fn max_forwards_of_options_is_decremented_to_the_last_hop() {
         assert_eq!(asked(Method::Options, &[]), (ForwardRule::Forward, vec![]));
         for (came, goes) in [("1", "0"), ("10", "9"), ("007", "6"), ("99999999999999", "4294967294")] {
             assert_eq!(asked(Method::Options, &[came]), (ForwardRule::Forward, vec![goes.to_string()]));
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_with_two_readings_is_refused() {
+    fn an_ambiguous_max_forwards_is_refused() {
         for values in [&[""][..], &["-1"], &["1, 2"], &["0x1"], &["0", "5"], &["5", "5"]] {
             assert_eq!(
                 asked(Method::Options, values).0,
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_keep_the_field_as_it_came() {
+    fn other_methods_keep_max_forwards() {
         for method in [Method::Get, Method::Post, Method::Other] {
             assert_eq!(asked(method, &["0"]), (ForwardRule::Forward, vec!["0".to_string()]));
         }

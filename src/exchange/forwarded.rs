@@ -1,23 +1,23 @@
-//! What a trusted proxy says about a request: who the client is (`X-Forwarded-For`) and over which scheme it came
-//! (`X-Forwarded-Proto`). Asked only for connections from trusted addresses, before the head is rewritten.
+//! What a trusted proxy states about a request: the client (`X-Forwarded-For`) and the scheme (`X-Forwarded-Proto`).
+//! Used only for connections from trusted addresses, before the head is rewritten.
 //!
-//! Every proxy on the way appends the address it saw, so the end of the list is the nearest and the list is worth
-//! something only as far as the proxies that wrote it are trusted: it is walked from its end, up to the first
-//! address that is nobody's of ours. What stands before that one, a client may have made up.
+//! Every proxy appends the address it saw, so the last entry is the nearest, and each entry is only as trustworthy as
+//! the proxy that wrote it: the list is walked from its end to the first address that is not trusted. The client may
+//! have made up everything before that one.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Trusted;
 use crate::http::{Fields, Name, Scheme};
 
-/// Where a client's connection comes from, as far as that is believed.
+/// The peer of a client's connection, as far as known.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The socket's, or what a PROXY header said. `None` on a Unix socket. Without the scope and the flow of an IPv6
-    /// address, which would take as much memory again.
+    /// The socket's peer, or the one of a PROXY header. `None` on a Unix socket. Without the scope and flow of an
+    /// IPv6 address, which would double the size.
     ip: Option<IpAddr>,
     port: u16,
-    /// Its forwarding headers are believed.
+    /// Its forwarding headers are trusted.
     pub trusted: bool,
 }
 
@@ -31,14 +31,13 @@ impl Peer {
     }
 }
 
-/// The last address of `X-Forwarded-For` that is not trusted; the first one if all are; `peer`, where the connection
-/// comes from, if there is none. An entry that is no address ends the walk: the one behind it is the client.
-/// The port is 0 where the entry has none.
+/// The last address of `X-Forwarded-For` that is not trusted; the first one if all are; `peer` if there is none. A
+/// malformed entry ends the walk: the entry after it is the client. The port is 0 if the entry has none.
 pub fn client(fields: &Fields, peer: Option<SocketAddr>, trusted: &Trusted) -> Option<SocketAddr> {
     let lines = fields.list().iter().rev().filter(|field| field.tag == Name::XForwardedFor);
     let entries = lines.flat_map(|field| fields.text(field.value).rsplit(|byte| *byte == b','));
     let mut client = peer;
-    // RFC 9110 section 5.6.1.2: empty elements of a list mean nothing.
+    // RFC 9110 section 5.6.1.2: empty list elements are ignored.
     for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
         let Some(address) = address(entry) else { break };
         client = Some(address);
@@ -61,7 +60,7 @@ fn address(entry: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// What one `X-Forwarded-Proto` says, if it is one of the two words: a list has two readings and counts as none.
+/// The value of a single `X-Forwarded-Proto`, if it is `http` or `https`: a list is ambiguous and ignored.
 pub fn scheme(fields: &Fields) -> Option<Scheme> {
     let mut values = fields.iter().filter(|(tag, ..)| *tag == Name::XForwardedProto).map(|(.., value)| value);
     match (values.next(), values.next()) {
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_have_ports_brackets_mapped_addresses_and_blanks_around_them() {
+    fn entries_may_have_ports_brackets_mapped_addresses_and_blanks() {
         for (value, client) in [
             ("1.2.3.4:567", "1.2.3.4:567"),
             ("2001:db8::7", "[2001:db8::7]:0"),
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_the_walk() {
+    fn a_malformed_entry_ends_the_walk() {
         for odd in [
             "unknown",
             "_hidden",
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_one_of_two_words_and_said_once() {
+    fn the_scheme_is_http_or_https_and_stated_once() {
         for (values, said) in [
             (&["https"][..], Some(Scheme::Https)),
             (&["HTTP"], Some(Scheme::Http)),

@@ -1,9 +1,9 @@
-//! What ends at rsp: the fields of one hop, those that `Connection` names, and names that a server could mistake for
-//! what rsp has decided.
+//! Fields that are not forwarded: hop-by-hop fields, those that `Connection` nominates, and names that a server could
+//! mistake for fields that rsp sets.
 
 use crate::http::{Fields, MOST_OPTIONS, Name, Names, Span, is_same, is_word};
 
-/// RFC 9110 section 7.6.1. `Connection` itself stays for the script to read; no codec writes it.
+/// RFC 9110 section 7.6.1. `Connection` itself stays readable for the script; no codec writes it.
 #[inline(always)]
 pub(super) fn remove_hop_by_hop(fields: &mut Fields, hop: Names, nominates: bool, keep_upgrade: bool) {
     if nominates {
@@ -14,10 +14,10 @@ pub(super) fn remove_hop_by_hop(fields: &mut Fields, hop: Names, nominates: bool
     }
 }
 
-/// Fields of one hop, besides `Connection` and what it names.
+/// Hop-by-hop fields besides `Connection` and those it nominates.
 pub(super) const HOP: Names = Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
 
-/// What no request takes to a server, whoever sent it: also what servers could mistake for something else.
+/// Removed from every request, including names that servers could mistake for others.
 pub(super) const OF_NO_REQUEST: Names = Names::of(&[
     Name::KeepAlive,
     Name::Lookalike,
@@ -27,8 +27,7 @@ pub(super) const OF_NO_REQUEST: Names = Names::of(&[
     Name::Upgrade,
 ]);
 
-/// Tagged names that `Connection` does not remove: they frame a message, say where it goes and where it came from, or
-/// who sent it.
+/// Tagged names that `Connection` must not remove: framing, routing, forwarding and identity fields.
 const KEPT: Names = Names::of(&[
     Name::Connection,
     Name::ContentLength,
@@ -49,7 +48,7 @@ const KEPT: Names = Names::of(&[
     Name::XRequestId,
 ]);
 
-/// The same of names without a tag.
+/// The same for untagged names.
 const KEPT_NAMES: [&str; 23] = [
     "authorization",
     "cf-connecting-ip",
@@ -80,9 +79,9 @@ fn is_kept(tag: Name, name: &[u8]) -> bool {
     KEPT.has(tag) || tag == Name::Other && KEPT_NAMES.iter().any(|kept| is_same(name, kept.as_bytes()))
 }
 
-/// Removes the fields that `Connection` names, as far as they are the sender's to remove.
+/// Removes the fields that `Connection` nominates, unless they must be kept.
 fn remove_nominated(fields: &mut Fields) {
-    // The codec lets no more through.
+    // The codec's limit.
     let (mut spans, mut count) = ([Span::default(); MOST_OPTIONS], 0);
     let unusual = fields.elements(Name::Connection).filter(|option| !is_usual(fields.text(*option)));
     for (option, place) in unusual.zip(&mut spans) {
@@ -92,7 +91,7 @@ fn remove_nominated(fields: &mut Fields) {
     fields.remove_named(&spans[..count], is_kept);
 }
 
-/// What `Connection` nearly always says: options that name no field, or one that goes anyway.
+/// Usual options: they nominate no field, or one that is removed anyway.
 fn is_usual(token: &[u8]) -> bool {
     match token.len() {
         0 => true,

@@ -1,10 +1,10 @@
-//! Request ids: 32 hexadecimal digits, unlike any other request's of this or another process. They name a
-//! request in logs; they are no secret.
+//! Request ids: 32 hexadecimal digits, unique among all requests of this and other processes. They identify a request
+//! in logs and are not secret.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-/// An id as it stands in `X-Request-ID`. One that a trusted peer sent is kept up to `Id::MAX` bytes.
+/// The value of `X-Request-ID`. One from a trusted peer is kept up to `Id::MAX` bytes.
 #[derive(Clone, Copy)]
 pub struct Id {
     bytes: [u8; Id::MAX],
@@ -14,7 +14,7 @@ pub struct Id {
 impl Id {
     pub const MAX: usize = 64;
 
-    /// Where it stands: a copy would be twice as long as what nearly every id has.
+    /// By reference: a copy would be twice the usual length.
     #[inline]
     pub fn set(&mut self, text: &[u8]) {
         let len = text.len().min(Id::MAX);
@@ -37,7 +37,7 @@ impl Default for Id {
     }
 }
 
-/// Where new ids come from.
+/// Generator of ids.
 #[cfg_attr(test, derive(Clone))]
 pub struct Ids {
     /// 16 random digits of this worker.
@@ -47,12 +47,12 @@ pub struct Ids {
 
 impl Ids {
     pub fn new() -> Ids {
-        // The standard library's hash keys are the operating system's randomness.
+        // The standard library seeds its hash keys from the operating system.
         let random = || RandomState::new().build_hasher().finish();
         Ids { prefix: hex(random()), next: random() }
     }
 
-    /// The digits of a new id.
+    /// A new id.
     pub fn make(&mut self) -> [u8; 32] {
         self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut digits = [0; 32];
@@ -75,7 +75,7 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Eight digits at a time: every nibble in a byte of its own, and what a digit above 9 is further than its value.
+/// Eight digits at a time: every nibble in its own byte, plus the offset to the letters for those above 9.
 fn hex(x: u64) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&digits((x >> 32) as u32));

@@ -1,5 +1,5 @@
-//! Floor 4: one request and its response, pure. Heads come in and go out changed, failures become decisions,
-//! and at the end stands a record. Nothing here names a wire protocol, a socket or a clock.
+//! Floor 4: one request and its response, pure. Heads are rewritten, failures become decisions, and the end becomes a
+//! record. Nothing here depends on a wire protocol, a socket or a clock.
 
 mod answer;
 pub mod counters;

@@ -1,16 +1,16 @@
-//! What the access log knows about one request: fixed numbers, and texts behind them, in one flat run of bytes
-//! that a worker can append to a batch without allocating, and that the log thread turns into a line.
+//! An access log record: fixed numbers followed by texts, in one flat run of bytes that a worker can append to a
+//! batch without allocating, and that the log thread formats.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use super::end::{End, Phase};
 
-/// The fixed part. Times are microseconds of the worker's monotonic clock; `NEVER` where the step was not reached.
+/// The fixed part. Times are microseconds of the worker's monotonic clock; `NEVER` for steps that were not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
     /// First byte of the request head.
     pub start: u64,
-    /// From `start` to: connection to the server had, first byte of the response, end.
+    /// From `start` until: connected to the server, first byte of the response, end.
     pub connected: u32,
     pub first_byte: u32,
     pub end: u32,
@@ -24,15 +24,15 @@ impl Default for Times {
     }
 }
 
-/// One line of the access log before it is a line.
+/// One request in the access log, not formatted yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record<'a> {
     pub client: Option<IpAddr>,
     pub client_port: u16,
-    /// What the client was answered, or what stands for that where it was not.
+    /// The status sent to the client, or the one that stands for a missing answer.
     pub status: u16,
     pub end: End,
-    /// How far it had come, where it did not end well.
+    /// The phase of an abnormal end.
     pub phase: Phase,
     /// 10 or 11; 0 if unknown.
     pub version: u8,
@@ -43,9 +43,9 @@ pub struct Record<'a> {
     pub sent: u64,
     /// Body bytes received from the client.
     pub received: u64,
-    /// Empty where unknown, as of a request that could not be read.
+    /// Empty if unknown, as for a malformed request.
     pub method: &'a [u8],
-    /// Of a request that could not be read: its first line, as far as it came.
+    /// For a malformed request its first line, as far as it was received.
     pub target: &'a [u8],
     pub host: &'a [u8],
     pub referer: &'a [u8],
@@ -53,12 +53,12 @@ pub struct Record<'a> {
     pub pool: &'a [u8],
     pub server: &'a [u8],
     pub id: &'a [u8],
-    /// What was wrong with a message that was not accepted.
+    /// What was wrong with a malformed message.
     pub detail: &'a [u8],
 }
 
 const TEXTS: usize = 9;
-/// A text longer than this is cut in the log.
+/// Longer texts are cut.
 const TEXT_MAX: usize = u16::MAX as usize;
 
 impl<'a> Record<'a> {
@@ -92,7 +92,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Takes the first record off a batch; `None` when the batch is empty or does not hold a whole record.
+    /// Takes the first record from a batch; `None` when the batch is empty or ends within a record.
     pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
         let mut rest = *batch;
         let kind = take::<1>(&mut rest)?[0];
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_off_a_batch_as_they_were_written() {
+    fn records_are_read_as_written() {
         let mut batch = Vec::new();
         let second = Record {
             client: Some("::1".parse().unwrap()),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_batch_gives_no_record() {
+    fn a_cut_batch_has_no_record() {
         let mut batch = Vec::new();
         record(b"/").write(&mut batch);
         for cut in 0..batch.len() {

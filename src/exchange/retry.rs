@@ -1,30 +1,30 @@
-//! What is to be done about a failure: another try, an answer, or the end of what has begun.
+//! What to do about a failure: retry, answer, or end the response that has begun.
 
 use super::end::{End, Party};
 use super::failure::Failure;
 use super::record::NEVER;
 use super::state::{Exchange, RequestHalf};
 
-/// What is to be done about a failure.
+/// What to do about a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Once more, to the same server, on a new connection.
+    /// Retry once on the same server with a new connection.
     Fresh,
-    /// To another server.
+    /// Retry on another server.
     Another,
-    /// Tell the client.
+    /// Answer with an error.
     Answer,
-    /// A response is on its way: the client gets what came of it, and then sees that it is cut.
+    /// A response has begun: deliver what was received, then cut it.
     Deliver,
-    /// Nobody is there to be told.
+    /// No client is left: close.
     Cut,
 }
 
-/// Other servers that a request goes to after connections that were new closed without a response.
+/// How many other servers a request may be sent to after new connections were closed without a response.
 const MAX_CLOSED: u8 = 2;
 
 impl Exchange {
-    /// Decides about a failure. `wrote`: bytes of this request went to the server's socket.
+    /// Decides about a failure. `wrote`: bytes of this request were written to the server's socket.
     pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
         if failure.status() == 0 {
             return Next::Cut;
@@ -48,8 +48,8 @@ impl Exchange {
         Next::Answer
     }
 
-    /// A process that is being killed may still accept a connection and then close it. A request without a body,
-    /// which may be done twice, goes to another server then.
+    /// A server process that is being killed may still accept a connection and then close it. An idempotent request
+    /// without a body is then sent to another server.
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
         failure.end() == End::ServerClosed
             && self.closed < MAX_CLOSED

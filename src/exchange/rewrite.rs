@@ -1,7 +1,7 @@
-//! What proxying changes in a head: fields that belong to one hop go, what the next hop must know is added.
+//! Rewrites heads for forwarding: removes hop-by-hop fields and adds what the next hop must know.
 //!
-//! The request is rewritten before the script sees it, so that what the script reads (and changes) is what is
-//! forwarded, and nothing a stranger claimed about itself is believed.
+//! A request is rewritten before the script sees it, so that the script reads and changes exactly what is forwarded,
+//! and nothing that an untrusted peer claims is believed.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,45 +10,45 @@ use super::hop::{HOP, OF_NO_REQUEST, remove_hop_by_hop};
 use super::id::{Id, Ids};
 use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version};
 
-/// What is known of a request besides its head.
+/// What is known about a request besides its head.
 pub struct Inbound<'a> {
-    /// Where the connection comes from, as we or a PROXY header saw it. `None` on a Unix socket.
+    /// Address of the peer, from the socket or a PROXY header. `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// That is an address whose forwarding fields are believed.
+    /// The peer's forwarding fields are trusted.
     pub trusted: bool,
-    /// Over which the request came to us.
+    /// Scheme of the request URI.
     pub scheme: Scheme,
     /// Pseudonym for `Via`, if one is to be added.
     pub via: Option<&'a [u8]>,
-    /// The protocols that a request may ask for with `Upgrade`, in lower case.
+    /// Protocols that may be requested with `Upgrade`, in lower case.
     pub upgrades: &'a [String],
 }
 
-/// Rewrites a request's fields and writes down its id.
+/// Rewrites a request's fields and sets its id.
 pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
     if head.upgrade {
         head.upgrade = may_upgrade(&head.fields, inbound.upgrades);
     }
-    // A balancer in front of us may pass on what its client nominates (CVE-2022-31813), and its own fields with it.
+    // A balancer in front may forward what its client nominates (CVE-2022-31813), and so lose its own fields.
     remove_hop_by_hop(&mut head.fields, OF_NO_REQUEST, head.nominates && !inbound.trusted, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
     }
-    // RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored, and so not passed on as one of 1.1.
+    // RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored, so it must not be forwarded as 1.1.
     if head.version == Version::Http10 && head.fields.has(Name::Expect) {
         head.fields.remove_where(|tag, _| tag == Name::Expect);
     }
     add(&mut head.fields, inbound, ids, id);
 }
 
-/// Any other protocol's tunnel would lead past every rule of the config; the request goes on without its wish.
+/// A tunnel for any other protocol would bypass every rule of the config; the request is forwarded without it.
 #[cold]
 fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
     let asked = fields.get(Name::Upgrade).unwrap_or_default();
     upgrades.iter().any(|protocol| asked.eq_ignore_ascii_case(protocol.as_bytes()))
 }
 
-/// Adds what the next hop must know.
+/// Adds the forwarding fields.
 #[inline(always)]
 fn add(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
     if let (Some(peer), None, false) = (&inbound.peer, inbound.via, fields.has_any(CLAIMS))
@@ -73,7 +73,7 @@ fn add_each(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut 
     add_id(fields, ids, id);
 }
 
-/// The same where nothing is there yet: what nearly every request gains, written in three pieces.
+/// The usual case, none of the fields exists yet: they are written in three pieces.
 #[inline(always)]
 fn add_together(fields: &mut Fields, peer: &SocketAddr, scheme: Scheme, host: Span, id: &[u8; 32]) {
     const HOST: &[u8; 18] = b"X-Forwarded-Host: ";
@@ -111,7 +111,7 @@ pub fn interim(head: &mut ResponseHead) {
     remove_hop_by_hop(&mut head.fields, HOP, head.nominates, false);
 }
 
-/// What only a trusted peer may say about where a request came from.
+/// Forwarding fields that only a trusted peer may set.
 const CLAIMS: Names = Names::of(&[
     Name::Forwarded,
     Name::XForwardedFor,
@@ -180,17 +180,17 @@ struct PeerLine {
 }
 
 impl PeerLine {
-    /// How long the name is.
+    /// Length of the name.
     const NAME: usize = PeerLine::START.len() - 2;
     const START: &[u8; 17] = b"X-Forwarded-For: ";
 
-    /// Of an address: eight groups of four digits and what stands between them.
+    /// Longest address: eight groups of four digits with separators.
     const MAX: usize = PeerLine::START.len() + 8 * 4 + 7 + 2;
 
-    /// For what `put_behind` writes.
+    /// Space that `put_behind` may write to.
     const ROOM: usize = 44;
 
-    /// Before an address is put in.
+    /// Before an address is added.
     const NEW: PeerLine = {
         let (mut bytes, mut end) = ([0; PeerLine::MAX + PeerLine::ROOM], 0);
         while end < PeerLine::START.len() {
@@ -225,7 +225,7 @@ impl PeerLine {
             return self.put_v4(ip);
         }
         let mut rest = &mut self.bytes[self.end..PeerLine::MAX];
-        // It fits: an address that is not a mapped one has no IPv4 part as text.
+        // Fits: an address that is not a mapped one has no IPv4 part as text.
         let _ = write!(rest, "{ip}");
         self.end = PeerLine::MAX - rest.len();
     }
@@ -238,7 +238,7 @@ impl PeerLine {
         &self.bytes[..self.end + 2]
     }
 
-    /// Writes more behind the line and says how much that is.
+    /// Writes after the line and returns the number of bytes.
     #[inline(always)]
     fn put_behind<const N: usize>(&mut self, more: &[u8; N]) -> usize {
         const { assert!(N <= PeerLine::ROOM) };
@@ -251,7 +251,7 @@ const fn digit(n: usize) -> u8 {
     b'0' + (n % 10) as u8
 }
 
-/// Every octet as text with the point behind it, and at the end how long that is.
+/// Every octet as text followed by a dot, with its length in the last byte.
 static OCTETS: [[u8; 8]; 256] = {
     let (mut texts, mut octet) = ([[0; 8]; 256], 0);
     while octet < 256 {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_claims_are_removed_and_written_anew() {
+    fn claims_of_untrusted_peers_are_replaced() {
         let fields = [
             ("Host", "a.example"),
             ("X-Forwarded-For", "6.6.6.6"),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_claims_go_in_every_spelling() {
+    fn claims_of_untrusted_peers_are_removed_in_every_spelling() {
         let fields = [
             ("Host", "a"),
             ("X_Forwarded_For", "6.6.6.6"),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_peer_may_claim_more_but_write_nothing_in_our_stead() {
+    fn a_trusted_peer_may_claim_more_but_not_set_our_fields() {
         let fields = [
             ("Host", "a"),
             ("X_Forwarded_For", "6.6.6.6"),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn lookalikes_of_framing_and_proxy_go_from_everyone() {
+    fn lookalikes_of_framing_and_proxy_are_always_removed() {
         let fields = [
             ("Host", "a"),
             ("Content_Length", "5"),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_one_hop_go_and_connection_removes_more_for_a_stranger_only() {
+    fn hop_by_hop_fields_are_removed_and_nominated_ones_only_for_untrusted_peers() {
         let options =
             "close, X-Hop, Host, content-length, X-Forwarded-For, x-client-CN, Cookie, te, Traceparent";
         let fields = [
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_peers_connection_takes_away_nothing_that_it_says() {
+    fn a_trusted_peers_connection_removes_none_of_its_fields() {
         let fields = [
             ("Host", "a"),
             ("X-Forwarded-For", "1.1.1.1"),
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_that_connection_may_have_names_a_field() {
+    fn every_allowed_option_can_nominate_a_field() {
         let names: Vec<String> = (0..MOST_OPTIONS).map(|n| format!("x-hop-{n}")).collect();
         let mut fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
         let options = names.join(", ").to_uppercase();
@@ -469,7 +469,7 @@ mod tests {
         assert_eq!(left[1..3], ["Accept: y", "X-Forwarded-For: 192.0.2.7"]);
     }
 
-    /// No address is longer as text.
+    /// The longest address as text.
     const LONGEST: &str = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
 
     #[test]
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_together_is_what_is_added_one_by_one() {
+    fn fields_added_together_equal_fields_added_one_by_one() {
         for peer in ["192.0.2.7:1", "[2001:db8::1234:5678]:1"] {
             for scheme in [Scheme::Http, Scheme::Https] {
                 let (mut together, mut each) = (head(&[("Host", "a:8")]), head(&[("Host", "a:8")]));
@@ -514,13 +514,13 @@ mod tests {
                 assert_eq!(together.fields.bytes(), each.fields.bytes());
                 assert_eq!(together.fields.list(), each.fields.list());
                 assert_eq!(together.fields.get(Name::XRequestId), Some(id.as_bytes()));
-                assert!(together.fields.is_straight() && each.fields.is_straight());
+                assert!(together.fields.is_serialized() && each.fields.is_serialized());
             }
         }
     }
 
     #[test]
-    fn an_upgrade_goes_on_only_to_a_protocol_that_may_pass() {
+    fn an_upgrade_is_forwarded_only_for_allowed_protocols() {
         for (asked, goes) in
             [("tcp", true), ("TCP", true), ("websocket", false), ("tcp/1", false), ("tc", false)]
         {
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expectation_of_http_10_is_not_passed_on() {
+    fn an_expectation_of_http_10_is_not_forwarded() {
         for (version, goes) in [(Version::Http10, false), (Version::Http11, true)] {
             let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
             head.version = version;
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interim_response_loses_fields_of_one_hop_and_gains_no_date() {
+    fn an_interim_response_loses_hop_by_hop_fields_and_gains_no_date() {
         let mut head = ResponseHead { status: 103, nominates: true, ..ResponseHead::default() };
         for (name, value) in [("Connection", "x-hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("Link", "</a>")]
         {

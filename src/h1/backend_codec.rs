@@ -13,11 +13,11 @@ pub struct BackendCodec {
     writing: Writing,
     asked: Asked,
     leniency: Leniency,
-    /// An empty line stood where the next status line was to begin.
+    /// An empty line was skipped before the next status line.
     skipped: bool,
 }
 
-/// What the request that is being answered changes about the reading of its response.
+/// Properties of the request that change how its response is parsed.
 #[derive(Default, Clone, Copy)]
 struct Asked {
     is_head: bool,
@@ -25,13 +25,13 @@ struct Asked {
 }
 
 impl BackendCodec {
-    /// `strict`: the server is forgiven nothing.
+    /// `strict`: no leniency for the server.
     pub fn new(strict: bool) -> BackendCodec {
         BackendCodec { leniency: Leniency::new(strict), ..BackendCodec::default() }
     }
 
-    /// Writes a request head, always as HTTP/1.1. Trailers stay here unless `pass_trailers` follows: there are servers
-    /// that leave them unread and take them for the next request.
+    /// Writes a request head, always as HTTP/1.1. Trailers are dropped unless `pass_trailers` follows: some servers
+    /// do not read them and take them for the next request.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
         encode::request_head(head, persistence, out);
         self.writing = Writing::start(head.framing, true);
@@ -39,24 +39,25 @@ impl BackendCodec {
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };
     }
 
-    /// The server reads trailers: those go on that mean nothing in a head, if the head's Connection names none.
+    /// The server reads trailers: forwards those that have no meaning in a head, unless the head's Connection
+    /// nominates fields.
     pub fn pass_trailers(&mut self, head: &RequestHead) {
         self.writing = Writing::start(head.framing, head.nominates);
     }
 
-    /// What stands around the next `len` body bytes.
+    /// The framing around the next `len` body bytes.
     pub fn frame_body(&mut self, len: usize) -> Frame {
         self.writing.frame(len)
     }
 
-    /// Ends the request's body. Trailers go on only in chunked framing, and where they may.
+    /// Ends the request's body. Trailers are forwarded only in chunked framing, and only if enabled.
     pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) {
         self.writing.end(trailers, out);
     }
 
-    /// What `input` begins with, or `None` while that takes more bytes (or more `limit`) to say. At `eof`, `None`
-    /// means that not one byte of a response came; an interim response is followed by a final one or is cut.
-    /// After a 101, `None` until `switch`.
+    /// The first event of `input`; `None` while more bytes (or a larger `limit`) are needed. At `eof`, `None` means
+    /// that no byte of a response came; after an interim response, the end is a cut. After a 101, `None` until
+    /// `switch`.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -82,13 +83,13 @@ impl BackendCodec {
         limits: &HeadLimits,
         head: &mut ResponseHead,
     ) -> Result<Option<Decoded>, Fault> {
-        // What cannot become a response (another protocol's greeting, say) is not waited for.
+        // What cannot become a response (another protocol's greeting) is refused at once.
         const NAME: &[u8] = b"HTTP/";
         let seen = input.len().min(NAME.len());
         if input[..seen] != NAME[..seen] {
             return self.skip_empty_line(input, eof);
         }
-        // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
+        // The fast path: nearly every head is complete and valid when it is first seen.
         if scanned == 0 {
             let seen = &input[..input.len().min(limits.bytes)];
             if let Ok(Some(len)) = head::response(seen, limits.fields, self.asked.is_head, head) {
@@ -115,8 +116,8 @@ impl BackendCodec {
         }
     }
 
-    /// Nothing but one empty line may stand in front of a status line: what a server sends behind a body, say, that it
-    /// does not count as a part of it.
+    /// At most one empty line is allowed before a status line: some servers send one after a body without counting
+    /// it.
     #[cold]
     fn skip_empty_line(&mut self, input: &[u8], eof: bool) -> Result<Option<Decoded>, Fault> {
         let len = match input {
@@ -152,23 +153,23 @@ impl BackendCodec {
         }
     }
 
-    /// Makes a tunnel of both directions, after a 101 was accepted.
+    /// Turns both directions into a tunnel, after a 101 was accepted.
     pub fn switch(&mut self) {
         self.reading = DecoderState::TUNNEL;
         self.writing = Writing::Framed(Framing::Tunnel);
     }
 
-    /// Bytes still to come of a body whose length is known: they may go past `decode`, if nothing looks at them.
+    /// Body bytes left, if the length is known: they may bypass `decode`.
     pub fn known_rest(&self) -> u64 {
         self.reading.known_rest()
     }
 
-    /// Counts body bytes that went past `decode`; true if they were the last.
+    /// Counts body bytes that bypassed `decode`; true if they were the last.
     pub fn pass(&mut self, n: u64) -> bool {
         self.reading.pass(n)
     }
 
-    /// Whether the server was forgiven anything: nobody else may get what comes next on its connection.
+    /// Whether leniency was needed: the connection must not be reused then.
     pub fn was_lenient(&self) -> bool {
         self.leniency.was_used()
     }

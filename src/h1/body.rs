@@ -1,4 +1,4 @@
-//! Reads the body of one message: which of the next bytes are its own and whether it ends with them.
+//! Parses the body of one message: which bytes belong to it and where it ends.
 
 use std::ops::Range;
 
@@ -6,18 +6,18 @@ use super::chunked::Chunked;
 use super::lenient::Leniency;
 use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
-/// What is still to come of a body.
+/// What is left of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Body {
     /// This many bytes, at least one.
     Exact(u64),
     Chunked(Chunked),
-    /// All until the connection ends, which is a good end (`UntilClose`, `Tunnel`).
+    /// Everything until the connection closes, which is a proper end (`UntilClose`, `Tunnel`).
     Rest,
 }
 
 impl Body {
-    /// None if there is nothing to come.
+    /// `None` for an empty body.
     pub(super) fn of(framing: Framing) -> Option<Body> {
         match framing {
             Framing::None | Framing::Exact(0) => None,
@@ -47,7 +47,7 @@ impl Body {
         }
     }
 
-    /// Whether more bytes are needed, and not only more room for those that are here.
+    /// Whether more bytes are needed, and not only a larger limit.
     fn is_cut(&self, input: &[u8], limit: usize) -> bool {
         let waits_for_room = limit == 0 && !input.is_empty();
         match self {
@@ -65,22 +65,22 @@ fn exact(left: &mut u64, input: &[u8], limit: usize) -> Option<Decoded> {
     Some(Decoded { end: *left == 0, ..decoded })
 }
 
-/// The first `len` bytes are body, unless there are none.
+/// The first `len` bytes are body; `None` for 0.
 fn some_body(len: usize) -> Option<Decoded> {
     (len > 0).then(|| body(0..len))
 }
 
-/// A body step, with the framing in front of its range used up.
+/// A body event; the framing before its range is consumed too.
 pub(super) fn body(range: Range<usize>) -> Decoded {
     Decoded { stream: StreamId::ONLY, consumed: range.end, event: Event::Body(range), end: false }
 }
 
-/// Progress in framing alone, if there was any.
+/// Consumed framing without an event, if any.
 pub(super) fn nothing(consumed: usize) -> Option<Decoded> {
     (consumed > 0).then_some(Decoded { stream: StreamId::ONLY, consumed, event: Event::Nothing, end: false })
 }
 
-/// The step that ends a message.
+/// The event that ends a message.
 pub(super) fn end(consumed: usize, event: Event) -> Decoded {
     Decoded { stream: StreamId::ONLY, consumed, event, end: true }
 }

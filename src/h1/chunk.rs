@@ -1,8 +1,7 @@
-//! Sixteen bytes that are asked one question at once; the answer is a number with a bit a byte, the first byte's
-//! the lowest.
+//! Tests sixteen bytes at once; the result is a mask with one bit a byte, the first byte's the lowest.
 //!
-//! Every x86-64 has SSE2, whose instructions answer in a few steps. Elsewhere plain loops say the same, for the
-//! compiler to make of them what it can. A test holds the two together, for every byte at every place.
+//! Every x86-64 has SSE2. Elsewhere plain loops give the same results and leave vectorising to the compiler. A test
+//! compares the two for every byte at every position.
 
 use std::num::NonZero;
 
@@ -14,29 +13,29 @@ pub(super) use sse2::Chunk;
 pub(super) const WIDTH: usize = 16;
 
 impl Chunk {
-    /// Where the first byte is that is neither a letter nor a hyphen.
+    /// Position of the first byte that is neither a letter nor a hyphen.
     #[inline(always)]
     pub(super) fn first_not_of_word(self) -> Option<usize> {
         first(self.not_of_word())
     }
 
-    /// Where the first control character is, DEL included.
+    /// Position of the first control character, DEL included.
     #[inline(always)]
     pub(super) fn first_control(self) -> Option<usize> {
         first(self.controls())
     }
 
-    /// Where the first byte is that differs from the other's, but for the case of letters; `WIDTH` if none does. The
-    /// other is in lower case.
+    /// Position of the first byte that differs from the other's, ignoring case; `WIDTH` if none does. The other is in
+    /// lower case.
     #[inline(always)]
     pub(super) fn first_unlike(self, lower: Chunk) -> usize {
         (!self.like(lower)).trailing_zeros() as usize
     }
 
-    /// Fewer bytes than a chunk has, at the front of one; zeros behind them.
+    /// Loads fewer bytes than a chunk has, zero-padded.
     #[inline(always)]
     pub(super) fn of_fewer(bytes: &[u8]) -> Chunk {
-        // Two pieces that begin and end where the bytes do: what they share is the same in both.
+        // Two overlapping loads from both ends: the shared bytes are the same in both.
         let text = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
             let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
             u128::from(first) | u128::from(last) << (8 * (bytes.len() - 8))
@@ -50,7 +49,7 @@ impl Chunk {
     }
 }
 
-/// The place of the lowest bit. That there are sixteen is said by the type, so that no bound is checked behind it.
+/// Position of the lowest bit. The type limits it to sixteen bits, which saves bounds checks later.
 #[inline(always)]
 fn first(found: u32) -> Option<usize> {
     NonZero::new(found as u16).map(|found| found.trailing_zeros() as usize)
@@ -75,27 +74,27 @@ mod sse2 {
             bits(at_most(self.0, 0x1f) | is(self.0, 0x7f))
         }
 
-        /// What is not visible ASCII, and `#`.
+        /// Not visible ASCII, or `#`.
         #[inline(always)]
         pub(in crate::h1) fn not_of_target(self) -> u32 {
             let visible = at_most(sub_i8_m128i(self.0, all(b'!')), b'~' - b'!');
             not_bits(visible) | bits(is(self.0, b'#'))
         }
 
-        /// What is neither a letter nor a hyphen.
+        /// Neither a letter nor a hyphen.
         #[inline(always)]
         pub(in crate::h1) fn not_of_word(self) -> u32 {
             not_bits(letters(self.0) | is(self.0, b'-'))
         }
 
-        /// What is no letter, digit, hyphen or dot.
+        /// Not a letter, digit, hyphen or dot.
         #[inline(always)]
         pub(in crate::h1) fn not_of_host(self) -> u32 {
             let digits = at_most(sub_i8_m128i(self.0, all(b'0')), 9);
             not_bits(letters(self.0) | digits | is(self.0, b'-') | is(self.0, b'.'))
         }
 
-        /// What is the same in the other, but for the case of letters; the other is in lower case.
+        /// Equal to the other, ignoring case; the other is in lower case.
         #[inline(always)]
         pub(in crate::h1) fn like(self, lower: Chunk) -> u32 {
             bits(cmp_eq_mask_i8_m128i(self.0 | all(0x20), lower.0))
@@ -107,7 +106,7 @@ mod sse2 {
         at_most(sub_i8_m128i(bytes | all(0x20), all(b'a')), 25)
     }
 
-    /// SSE2 has no such comparison of unsigned numbers, but can see what stays the same when cut down to `most`.
+    /// SSE2 has no unsigned comparison: a byte is in range if min(byte, `most`) leaves it unchanged.
     #[inline(always)]
     fn at_most(bytes: m128i, most: u8) -> m128i {
         cmp_eq_mask_i8_m128i(bytes, min_u8_m128i(bytes, all(most)))
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_gets_the_plain_loops_answers_wherever_it_stands_and_whatever_is_beside_it() {
+    fn sse2_and_plain_loops_agree_for_every_byte_at_every_position() {
         for (byte, other, at) in
             (0..=255).flat_map(|b| (0..=255).flat_map(move |o| (0..WIDTH).map(move |at| (b, o, at))))
         {
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_bytes_stand_at_the_front_with_zeros_behind_them() {
+    fn fewer_bytes_are_zero_padded() {
         let text = b"\x01bcd:f-h\x7fjkl.n#";
         for len in 0..WIDTH {
             let mut bytes = [0; WIDTH];
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_the_first_and_none_where_there_is_none() {
+    fn the_position_is_that_of_the_first_match() {
         let chunk = |bytes| Chunk::of(bytes);
         assert_eq!(chunk(b"abc:ef\r\nabcdefgh").first_not_of_word(), Some(3));
         assert_eq!(chunk(b"abc:ef\r\nabcdefgh").first_control(), Some(6));

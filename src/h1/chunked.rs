@@ -1,20 +1,21 @@
-//! The chunked coding (RFC 9112 section 7.1), read strictly.
+//! The chunked coding (RFC 9112 section 7.1), parsed strictly.
 //!
 //! ```text
 //!   Size --size line--> Data --all of it--> DataEnd --CR LF--> Size
 //!     '------"0" line--> Trailers --empty line--> the message ends
 //! ```
 //! Sizes are hex digits and nothing else, every line ends in CR LF, and everything that a sender can repeat is
-//! bounded. A server is forgiven blanks behind a size, and a bare LF straight behind it. A step takes as much framing as there is, and the body bytes behind it.
+//! bounded. A server may send blanks after a size, and a bare LF right after it. A step consumes as much framing as
+//! there is, and the body bytes after it.
 
 use super::body::{body, end, nothing};
-use super::framing::MOST;
+use super::framing::MAX_LENGTH;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
 use super::{head, head_end, limits};
 use crate::http::{Decoded, Event, Fault, Fields};
 
-/// Where in the coding the next byte stands. `spent` counts bytes of extensions, which are skipped.
+/// State of the parser. `spent` counts bytes of extensions, which are skipped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Chunked {
     Size { spent: u32 },
@@ -91,7 +92,7 @@ impl Chunked {
         }
     }
 
-    /// The section stays in the input until it is whole; `at` bytes of framing stand before it.
+    /// The section stays in the input until it is complete; `at` is the length of the framing before it.
     fn read_trailers(
         &mut self,
         rest: &[u8],
@@ -114,19 +115,19 @@ impl Chunked {
 #[derive(PartialEq, Eq, Debug)]
 struct SizeLine {
     size: u64,
-    /// Bytes of the line, its end included.
+    /// Bytes of the line, including its end.
     len: usize,
     /// Bytes between the digits and the line's end.
     extension: usize,
 }
 
-/// `1*HEXDIG [chunk-ext] CRLF`. A wrong byte is a fault as soon as it is there, at whatever split.
+/// `1*HEXDIG [chunk-ext] CRLF`. A wrong byte is a fault as soon as it arrives.
 fn size_line(input: &[u8], leniency: &mut Leniency) -> Result<Option<SizeLine>, Fault> {
     let mut size = 0u64;
     let mut digits = 0;
     while let Some(digit) = input.get(digits).copied().and_then(hex) {
         // A 17th digit is refused even after zeros.
-        if digits == 16 || size > MOST >> 4 {
+        if digits == 16 || size > MAX_LENGTH >> 4 {
             return Err(Fault::Chunk);
         }
         size = size << 4 | digit;
@@ -150,49 +151,49 @@ fn hex(byte: u8) -> Option<u64> {
     char::from(byte).to_digit(16).map(u64::from)
 }
 
-/// What the next byte of a size line belongs to, behind the digits.
+/// Parser state within a size line, after the digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// Blanks in front of a semicolon.
+enum SizeLineState {
+    /// Blanks before a semicolon.
     Blanks,
-    /// Behind a semicolon, where a name must begin.
+    /// After a semicolon, where a name must begin.
     Name,
-    /// In an extension that has its name.
+    /// In an extension, after its name.
     Extension,
     Quoted,
-    /// Behind a backslash in quotes.
+    /// After a backslash in quotes.
     Escaped,
 }
 
-impl Part {
-    /// What the byte behind this one belongs to (RFC 9112 section 7.1.1); `None` if this one may not stand here.
-    fn next(self, byte: u8) -> Option<Part> {
+impl SizeLineState {
+    /// The state after this byte (RFC 9112 section 7.1.1); `None` if the byte is not allowed here.
+    fn next(self, byte: u8) -> Option<SizeLineState> {
         match (self, byte) {
-            (Part::Blanks | Part::Name, b' ' | b'\t') => Some(self),
-            (Part::Blanks | Part::Extension, b';') => Some(Part::Name),
-            (Part::Name, _) => TOKEN.has(byte).then_some(Part::Extension),
-            (Part::Extension, b'"') => Some(Part::Quoted),
-            (Part::Quoted, b'"') => Some(Part::Extension),
-            (Part::Quoted, b'\\') => Some(Part::Escaped),
-            (Part::Extension | Part::Quoted, b'\t' | b' '..=0x7e | 0x80..) => Some(self),
-            (Part::Escaped, b'\t' | b' '..=0x7e | 0x80..) => Some(Part::Quoted),
+            (SizeLineState::Blanks | SizeLineState::Name, b' ' | b'\t') => Some(self),
+            (SizeLineState::Blanks | SizeLineState::Extension, b';') => Some(SizeLineState::Name),
+            (SizeLineState::Name, _) => TOKEN.has(byte).then_some(SizeLineState::Extension),
+            (SizeLineState::Extension, b'"') => Some(SizeLineState::Quoted),
+            (SizeLineState::Quoted, b'"') => Some(SizeLineState::Extension),
+            (SizeLineState::Quoted, b'\\') => Some(SizeLineState::Escaped),
+            (SizeLineState::Extension | SizeLineState::Quoted, b'\t' | b' '..=0x7e | 0x80..) => Some(self),
+            (SizeLineState::Escaped, b'\t' | b' '..=0x7e | 0x80..) => Some(SizeLineState::Quoted),
             _ => None,
         }
     }
 }
 
-/// How long the extensions before the line's end are. Each has a name, and what is in quotes ends there.
+/// Length of the extensions before the line's end. Each has a name, and quotes are closed.
 fn extension_len(rest: &[u8], leniency: &mut Leniency) -> Result<Option<usize>, Fault> {
     let rest = &rest[..rest.len().min(limits::CHUNK_LINE)];
-    let mut part = Part::Blanks;
+    let mut part = SizeLineState::Blanks;
     for (at, byte) in rest.iter().enumerate() {
         if *byte != b'\r' {
             part = part.next(*byte).ok_or(Fault::Chunk)?;
             continue;
         }
         let is_end = match part {
-            Part::Blanks => at == 0 || leniency.forgive(),
-            Part::Extension => true,
+            SizeLineState::Blanks => at == 0 || leniency.forgive(),
+            SizeLineState::Extension => true,
             _ => false,
         };
         match rest.get(at + 1) {

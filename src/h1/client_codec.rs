@@ -16,7 +16,7 @@ pub struct ClientCodec {
     writing: Writing,
 }
 
-/// What must be known of a request to frame its response.
+/// Properties of a request that determine the framing of its response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RequestFacts {
     pub version: Version,
@@ -35,8 +35,8 @@ impl RequestFacts {
 }
 
 impl ClientCodec {
-    /// What `input` begins with, or `None` while that takes more bytes (or more `limit`) to say. `eof`: `input` is
-    /// all there will be. `limit`: how many body bytes may be reported now.
+    /// The first event of `input`; `None` while more bytes (or a larger `limit`) are needed. `eof`: no more input
+    /// will come. `limit`: how many body bytes may be returned now.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -62,11 +62,11 @@ impl ClientCodec {
         limits: &HeadLimits,
         head: &mut RequestHead,
     ) -> Result<Option<Decoded>, Fault> {
-        // What cannot become a request (a TLS hello, say) is not waited for.
+        // What cannot become a request (a TLS hello) is refused at once.
         if input.first().is_some_and(|first| !TOKEN.has(*first) && !matches!(first, b'\r' | b'\n')) {
             return Err(fault::of_no_request(input));
         }
-        // Nearly every head is here as a whole the first time it is looked at, and has nothing wrong.
+        // The fast path: nearly every head is complete and valid when it is first seen.
         if scanned == 0
             && let Ok(Some(len)) = head::request(&input[..input.len().min(limits.bytes)], limits.fields, head)
         {
@@ -82,7 +82,7 @@ impl ClientCodec {
                 self.reading = DecoderState::Head { scanned, begun };
                 Ok(None)
             }
-            // RFC 9112 section 2.2: an empty line before a request is forgiven, once.
+            // RFC 9112 section 2.2: one empty line before a request is ignored.
             Some(2) if begun => Err(Fault::StartLine),
             Some(2) => {
                 self.reading = DecoderState::Head { scanned: 0, begun: true };
@@ -95,13 +95,13 @@ impl ClientCodec {
         }
     }
 
-    /// Between messages, with nothing of a next head seen yet.
+    /// Between messages, with no byte of the next head.
     pub fn is_between_messages(&self) -> bool {
         matches!(self.reading, DecoderState::Head { scanned: 0, .. })
     }
 
-    /// Writes the head of the final response and decides how its body is framed towards the client. A response
-    /// that only the close can end closes.
+    /// Writes the head of the final response and decides its framing towards the client. A response delimited by
+    /// close sets `Connection: close`.
     pub fn encode_head(
         &mut self,
         request: RequestFacts,
@@ -116,40 +116,40 @@ impl ClientCodec {
         (framing, persistence)
     }
 
-    /// Writes a 1xx other than 101; the final head is still to come.
+    /// Writes a 1xx other than 101; the final head follows.
     pub fn encode_interim(&mut self, head: &ResponseHead, out: &mut impl Sink) {
-        encode::response_head(head, Length::Unsaid, Persistence::Keep, out);
+        encode::response_head(head, Length::Unstated, Persistence::Keep, out);
     }
 
-    /// Writes the 101. From here on both directions are a tunnel.
+    /// Writes the 101 and turns both directions into a tunnel.
     pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
-        encode::response_head(head, Length::Unsaid, Persistence::Upgrade, out);
+        encode::response_head(head, Length::Unstated, Persistence::Upgrade, out);
         self.reading = DecoderState::TUNNEL;
         self.writing = Writing::Framed(Framing::Tunnel);
     }
 
-    /// What stands around the next `len` body bytes.
+    /// The framing around the next `len` body bytes.
     pub fn frame_body(&mut self, len: usize) -> Frame {
         self.writing.frame(len)
     }
 
-    /// Whether a connection that ends now shows the client that its response is cut: by a length that is not
-    /// reached or a missing last chunk. Otherwise the end would be taken for the body's.
+    /// Whether closing the connection now shows the client that its response is cut: by an unfinished length or a
+    /// missing last chunk. Otherwise the close would be taken for the end of the body.
     pub fn shows_cut(&self) -> bool {
         !matches!(self.writing, Writing::Framed(Framing::UntilClose | Framing::Tunnel))
     }
 
-    /// Ends the response's body. Trailers go on only in chunked framing.
+    /// Ends the response's body. Trailers are forwarded only in chunked framing.
     pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         self.writing.end(trailers, out)
     }
 
-    /// Bytes still to come of a body whose length is known: they may go past `decode`, if nothing looks at them.
+    /// Body bytes left, if the length is known: they may bypass `decode`.
     pub fn known_rest(&self) -> u64 {
         self.reading.known_rest()
     }
 
-    /// Counts body bytes that went past `decode`; true if they were the last.
+    /// Counts body bytes that bypassed `decode`; true if they were the last.
     pub fn pass(&mut self, n: u64) -> bool {
         self.reading.pass(n)
     }
@@ -159,17 +159,17 @@ impl ClientCodec {
     }
 }
 
-/// A head that outgrew its limit in its first line is one whose target is too long.
+/// A head that exceeds its limit within the first line has a target that is too long.
 fn sharpen(fault: Fault, seen: &[u8]) -> Fault {
     let is_one_line = || memchr::memchr(b'\n', seen).is_none();
     if fault == Fault::HeadTooLarge && is_one_line() { Fault::TargetTooLong } else { fault }
 }
 
-/// How a response is framed for this client, whatever way it came.
+/// The framing of a response towards this client, independent of the server's.
 fn framing_to_client(request: RequestFacts, head: &ResponseHead) -> Framing {
     match (head.framing, request.version) {
         _ if request.is_head || framing::is_bodiless(head.status) => Framing::None,
-        // RFC 9112 section 6.3: whatever follows is a tunnel's to the client, so it has no framing and an end.
+        // RFC 9112 section 6.3: after it the connection is a tunnel for the client, so it has no framing.
         _ if request.is_connect && head.status < 300 => Framing::UntilClose,
         (Framing::Exact(n), _) => Framing::Exact(n),
         (Framing::None, _) => Framing::Exact(0),
@@ -178,13 +178,13 @@ fn framing_to_client(request: RequestFacts, head: &ResponseHead) -> Framing {
     }
 }
 
-/// Answers to HEAD and 304s may tell the length of what they leave out; 1xx and 204 may not.
+/// Answers to HEAD and 304s may state the length of the omitted body; 1xx and 204 may not.
 fn length_to_client(request: RequestFacts, head: &ResponseHead, framing: Framing) -> Length {
     match (head.status, head.framing) {
-        (100..=199 | 204, _) => Length::Unsaid,
-        (304, _) => Length::AsItCame,
+        (100..=199 | 204, _) => Length::Unstated,
+        (304, _) => Length::Received,
         (_, Framing::Exact(n)) if request.is_head => Length::Exact(n),
-        _ if request.is_head => Length::AsItCame,
+        _ if request.is_head => Length::Received,
         _ => Length::from(framing),
     }
 }

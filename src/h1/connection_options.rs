@@ -1,4 +1,4 @@
-//! What a head says about its connection: the options in Connection, and a wish to upgrade.
+//! The options of Connection, and the request to upgrade.
 
 use super::grammar::{is_token, list};
 use crate::http::{Fault, MOST_OPTIONS, Version, is_word};
@@ -8,11 +8,11 @@ pub(super) struct Options {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
-    /// An option that is none of the usual ones.
+    /// An option that is not one of the usual ones.
     other: bool,
-    /// How many options there were, empty ones included: they cost the same.
+    /// Number of options, empty ones included: they cost the same.
     count: usize,
-    /// How many Upgrade fields there were, whether the last one named one protocol, and whether that is `websocket`.
+    /// Number of Upgrade fields, whether the last one names one protocol, and whether that is `websocket`.
     upgrades: u8,
     one_protocol: bool,
     websocket: bool,
@@ -20,7 +20,7 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn note_connection(&mut self, value: &[u8]) {
-        // What nearly everybody sends.
+        // The usual value.
         if is_word(value, b"keep-alive") {
             self.keep_alive = true;
             self.count += 1;
@@ -61,18 +61,18 @@ impl Options {
         self.websocket = value.eq_ignore_ascii_case(b"websocket");
     }
 
-    /// Whether Connection names fields of this hop (RFC 9110 section 7.6.1), besides those that go anyway.
+    /// Whether Connection nominates hop-by-hop fields (RFC 9110 section 7.6.1) beyond those that are removed anyway.
     pub(super) fn nominate(&self) -> bool {
         self.other
     }
 
-    /// RFC 9112 section 9.3: `close` wins, 1.1 stays open, 1.0 stays open if it asks for it.
+    /// RFC 9112 section 9.3: `close` wins, 1.1 stays open, 1.0 stays open only with `keep-alive`.
     pub(super) fn keeps_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Exactly one Upgrade with one protocol, named in Connection, and never from 1.0 (RFC 9110 section 7.8): in a
-    /// request the wish, in a 101 the consent.
+    /// Exactly one Upgrade with one protocol, with `upgrade` in Connection, and never in 1.0 (RFC 9110 section 7.8).
+    /// The same holds for a 101.
     pub(super) fn wants_upgrade(&self, version: Version) -> bool {
         self.upgrade && self.one_protocol && self.upgrades == 1 && version == Version::Http11
     }

@@ -1,4 +1,4 @@
-//! What a codec remembers between two calls of `decode`.
+//! The state of a codec between two calls of `decode`.
 //!
 //! ```text
 //!   Head --whole head--> Body --last byte--> Done --next_message--> Head
@@ -11,14 +11,14 @@ use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DecoderState {
-    /// Waiting for a head, `scanned` bytes of which have been looked at. `begun`: something that belongs to it
-    /// came before (an empty line before a request, an interim response).
+    /// Waiting for a head, whose first `scanned` bytes were scanned. `begun`: something that belongs to it came
+    /// before (an empty line before a request, an interim response).
     Head {
         scanned: u32,
         begun: bool,
     },
     Body(Body),
-    /// The message is over; what follows waits.
+    /// The message is complete; further input waits.
     Done,
 }
 
@@ -31,18 +31,18 @@ impl Default for DecoderState {
 impl DecoderState {
     pub(super) const TUNNEL: DecoderState = DecoderState::Body(Body::Rest);
 
-    /// What comes after a head whose body is framed like this.
+    /// The state after a head with this body framing.
     fn after_head(framing: Framing) -> DecoderState {
         Body::of(framing).map_or(DecoderState::Done, DecoderState::Body)
     }
 
-    /// The step of a head of `len` bytes whose body is framed like this.
+    /// The event of a head of `len` bytes with this body framing.
     pub(super) fn take_head(&mut self, len: usize, framing: Framing) -> Decoded {
         *self = DecoderState::after_head(framing);
         head(len, *self == DecoderState::Done)
     }
 
-    /// Bytes still to come of a body whose length is known.
+    /// Body bytes left, if the length is known.
     pub(super) fn known_rest(&self) -> u64 {
         match self {
             DecoderState::Body(Body::Exact(left)) => *left,
@@ -50,7 +50,7 @@ impl DecoderState {
         }
     }
 
-    /// Counts body bytes that went past `decode`; true if they were the last.
+    /// Counts body bytes that bypassed `decode`; true if they were the last.
     pub(super) fn pass(&mut self, n: u64) -> bool {
         if let DecoderState::Body(Body::Exact(left)) = self {
             debug_assert!(n <= *left, "more passed than there was to come");
@@ -63,7 +63,7 @@ impl DecoderState {
         false
     }
 
-    /// The step of whatever is not a head.
+    /// Decodes everything that is not a head.
     pub(super) fn step_body(
         &mut self,
         input: &[u8],

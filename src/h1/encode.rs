@@ -1,27 +1,26 @@
-//! Heads, frames and trailers as bytes.
+//! Serializes heads, frames and trailers.
 //!
-//! Fields go out in their order and byte for byte, except those that frame the message or concern the
-//! connection: rsp writes these itself, from what it decided. Most fields stand in the head's storage exactly
-//! as they are to be written, so runs of them are copied in one piece.
+//! Fields are written in order and byte for byte, except for framing and connection fields: rsp writes these itself.
+//! Most fields are stored serialized, so runs of them are copied in one piece.
 
 use super::frame::Frame;
 use super::{encode_fast, framing, trailers};
 use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
-/// What becomes of the connection behind an encoded message.
+/// What happens to the connection after an encoded message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum After {
-    /// The message is complete by its own framing.
+    /// The message is delimited by its own framing.
     Reusable,
-    /// Only the close of the connection ends it, or shows that it was cut.
+    /// Only closing the connection ends the message, or shows that it was cut.
     MustClose,
 }
 
-/// The framing of the message that is being written. `Exact` counts down.
+/// The framing of the message being written. `Exact` counts down.
 pub(super) enum Writing {
     Framed(Framing),
-    /// Chunked, and trailers stay here: the other side did not ask for them, or the head's Connection named fields of
-    /// this hop, which may be among them (RFC 9110 section 7.6.1).
+    /// Chunked, and trailers are dropped: the other side did not ask for them, or the head's Connection nominates
+    /// fields, which may be among them (RFC 9110 section 7.6.1).
     WithoutTrailers,
 }
 
@@ -32,7 +31,7 @@ impl Default for Writing {
 }
 
 impl Writing {
-    /// `keeps_trailers`: they end here, whatever comes.
+    /// `keeps_trailers`: they are not forwarded.
     pub(super) fn start(framing: Framing, keeps_trailers: bool) -> Writing {
         match framing {
             Framing::Chunked if keeps_trailers => Writing::WithoutTrailers,
@@ -42,7 +41,7 @@ impl Writing {
 
     pub(super) fn frame(&mut self, len: usize) -> Frame {
         match self {
-            // A chunk of no bytes would be the last one.
+            // An empty chunk would be the last one.
             Writing::Framed(Framing::Chunked) | Writing::WithoutTrailers if len > 0 => {
                 return Frame::chunk(len);
             }
@@ -88,12 +87,12 @@ fn last_chunk(trailers: Option<&Fields>, out: &mut impl Sink) {
     out.put(b"\r\n");
 }
 
-/// What a head says about the length of its body.
+/// The length field of a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Length {
-    Unsaid,
-    /// The Content-Length field that came, if one did: there it describes a body that is not sent.
-    AsItCame,
+    Unstated,
+    /// The received Content-Length field, if any: it describes a body that is not sent.
+    Received,
     Exact(u64),
     Chunked,
 }
@@ -103,7 +102,7 @@ impl From<Framing> for Length {
         match framing {
             Framing::Exact(n) => Length::Exact(n),
             Framing::Chunked => Length::Chunked,
-            Framing::None | Framing::UntilClose | Framing::Tunnel => Length::Unsaid,
+            Framing::None | Framing::UntilClose | Framing::Tunnel => Length::Unstated,
         }
     }
 }
@@ -142,7 +141,7 @@ fn response_in_pieces(head: &ResponseHead, length: Length, persistence: Persiste
     run.finish(persistence);
 }
 
-/// What ends a head, with what it says of the connection.
+/// The end of a head, with its Connection field.
 pub(super) fn ending(persistence: Persistence) -> &'static [u8] {
     match persistence {
         Persistence::Keep => b"\r\n",
@@ -152,7 +151,7 @@ pub(super) fn ending(persistence: Persistence) -> &'static [u8] {
     }
 }
 
-/// Bytes of the storage that are to be written as they stand and have not been yet.
+/// Pending bytes of the storage, to be copied as they are.
 struct Run<'a, S> {
     fields: &'a Fields,
     bytes: &'a [u8],
@@ -186,7 +185,7 @@ impl<'a, S: Sink> Run<'a, S> {
         self.out.put(bytes);
     }
 
-    /// Whether `text` stands in the storage at `at`.
+    /// Whether `text` is in the storage at `at`.
     fn has<const N: usize>(&self, at: u32, text: &[u8; N]) -> bool {
         self.bytes.get(at as usize..).is_some_and(|rest| rest.first_chunk() == Some(text))
     }
@@ -220,7 +219,7 @@ impl<'a, S: Sink> Run<'a, S> {
         self.put(b"\r\n");
     }
 
-    /// All fields, and the length in the place of the first field that spoke of one, else behind them.
+    /// Writes all fields, and the length in the position of the first length field, else at the end.
     fn fields(&mut self, length: Length) {
         let fields = self.fields;
         let mut said = false;
@@ -238,14 +237,14 @@ impl<'a, S: Sink> Run<'a, S> {
         }
     }
 
-    /// Writes the length where `field` stood. Says whether that settles it: what is to stay as it came waits for
-    /// a Content-Length.
+    /// Writes the length in the position of `field`. Returns whether that is done: `Received` waits for a
+    /// Content-Length.
     fn length(&mut self, length: Length, field: Option<&Field>) -> bool {
         let came = field.filter(|field| field.tag == Name::ContentLength);
         match (length, came) {
-            (Length::Unsaid, _) => {}
-            (Length::AsItCame, Some(field)) => self.field(field),
-            (Length::AsItCame, None) => return false,
+            (Length::Unstated, _) => {}
+            (Length::Received, Some(field)) => self.field(field),
+            (Length::Received, None) => return false,
             (Length::Exact(n), came) => self.content_length(n, came),
             (Length::Chunked, _) => self.put(b"Transfer-Encoding: chunked\r\n"),
         }

@@ -1,14 +1,14 @@
-//! The short way out for a head that goes on nearly as it came: all its fields stand in its storage in order, and
-//! what it says of its length is what is to be said. Then the head is one piece of its storage, or two with
-//! Connection left out between them.
+//! Fast path for a head that is forwarded nearly unchanged: all its fields are serialized in order, and its length
+//! field is the one to send. Then the head is one piece of its storage, or two around a Connection line that is left
+//! out.
 //!
-//! Whatever is out of the ordinary gives up with `None`, and `encode` writes the head from the beginning.
+//! Returns `None` for anything else, and `encode` writes the head from the beginning.
 
 use super::encode::{Length, ending};
 use super::framing;
 use crate::http::{Field, Fields, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span};
 
-/// Writes a request head that says how long it is and whether the connection stays.
+/// Writes a request head including its length and connection fields.
 pub(super) fn request(
     head: &RequestHead,
     length: Length,
@@ -26,7 +26,7 @@ pub(super) fn request(
     }
     let copy = Copy { free, len: 0, start };
     let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, persistence)?;
-    // Whatever came.
+    // Whatever the version was.
     *free.get_mut(end - start + 8)? = b'1';
     Some(len)
 }
@@ -53,23 +53,23 @@ pub(super) fn response(
     )
 }
 
-/// Whether the storage begins with a status line of 1.1 that says this status.
+/// Whether the storage begins with an HTTP/1.1 status line with this status.
 #[inline(always)]
 fn begins_with(bytes: &[u8], status: u16) -> bool {
     let Some((start, [a, b, c, ..])) = bytes.split_first_chunk() else { return false };
-    // What came was seen to be digits.
+    // The parser accepted only digits.
     let value = |digit: &u8| u16::from(digit.wrapping_sub(b'0'));
     start == b"HTTP/1.1 " && value(a) * 100 + value(b) * 10 + value(c) == status
 }
 
-/// The fields that say how the message is framed, and `Connection`.
-const OURS: Names = Names::of(&[Name::Connection, Name::ContentLength, Name::TransferEncoding]);
+/// Framing fields and `Connection`, which rsp writes itself.
+const WRITTEN_BY_RSP: Names = Names::of(&[Name::Connection, Name::ContentLength, Name::TransferEncoding]);
 
 struct Copy<'a> {
     free: &'a mut [u8],
-    /// What has been written of it.
+    /// Bytes written so far.
     len: usize,
-    /// Where in the storage begins what is to be written next.
+    /// Offset in the storage of the next byte to copy.
     start: usize,
 }
 
@@ -82,8 +82,8 @@ impl Copy<'_> {
         Some(())
     }
 
-    /// What stands before `fields_at`, all fields, which begin there, but for a line that is left out, and what ends
-    /// the head.
+    /// Copies what precedes `fields_at`, then all fields from there except for the line that is left out, and writes
+    /// the end of the head.
     #[inline(always)]
     fn all(
         mut self,
@@ -93,14 +93,14 @@ impl Copy<'_> {
         persistence: Persistence,
     ) -> Option<usize> {
         let bytes = fields.bytes();
-        if !fields.is_straight() || fields.list().first()?.name.start as usize != fields_at {
+        if !fields.is_serialized() || fields.list().first()?.name.start as usize != fields_at {
             return None;
         }
         if !left_out.is_empty() {
             self.put(bytes.get(self.start..left_out.start as usize)?)?;
             self.start = left_out.end as usize;
         }
-        // In most responses Connection is the last field.
+        // Connection is the last field of most responses.
         if self.start != bytes.len() {
             self.put(bytes.get(self.start..)?)?;
         }
@@ -108,7 +108,7 @@ impl Copy<'_> {
         Some(self.len)
     }
 
-    /// What `encode::ending` says; each written by itself, these few bytes take no call.
+    /// The same as `encode::ending`, but without a call for these few bytes.
     #[inline(always)]
     fn finish(&mut self, persistence: Persistence) -> Option<()> {
         match persistence {
@@ -119,16 +119,16 @@ impl Copy<'_> {
     }
 }
 
-/// The line of Connection, empty if there is none. `None` if more has to be left out, or the length is not said as it
-/// is to be said.
+/// The Connection line, empty if there is none. `None` if more has to be left out, or if the length field is not the
+/// one to send.
 #[inline(always)]
 fn left_out(own: OwnLines, fields: &Fields, length: Length) -> Option<Span> {
     let noted = match length {
         Length::Exact(n) => own.connection(Some(n)),
-        Length::Unsaid => own.connection(None),
-        Length::AsItCame | Length::Chunked => None,
+        Length::Unstated => own.connection(None),
+        Length::Received | Length::Chunked => None,
     };
-    if noted.is_some() && fields.is_straight() {
+    if noted.is_some() && fields.is_serialized() {
         debug_assert!(look_for_left_out(fields, length) == noted);
         return noted;
     }
@@ -137,8 +137,8 @@ fn left_out(own: OwnLines, fields: &Fields, length: Length) -> Option<Span> {
 
 #[inline(never)]
 fn look_for_left_out(fields: &Fields, length: Length) -> Option<Span> {
-    let (mut said, mut connection) = (length == Length::Unsaid, Span::default());
-    for field in fields.list().iter().filter(|field| OURS.has(field.tag)) {
+    let (mut said, mut connection) = (length == Length::Unstated, Span::default());
+    for field in fields.list().iter().filter(|field| WRITTEN_BY_RSP.has(field.tag)) {
         if field.tag == Name::Connection {
             if !connection.is_empty() {
                 return None;
@@ -153,13 +153,13 @@ fn look_for_left_out(fields: &Fields, length: Length) -> Option<Span> {
     said.then_some(connection)
 }
 
-/// Whether the field says the length just as it would be written.
+/// Whether the field states the length in the form that rsp would write.
 #[inline(always)]
 fn stays(field: &Field, length: Length, fields: &Fields) -> bool {
     let value = fields.text(field.value);
     match length {
         Length::Exact(n) => field.tag == Name::ContentLength && framing::says(value, n),
         Length::Chunked => fields.text(field.name) == b"Transfer-Encoding" && value == b"chunked",
-        Length::Unsaid | Length::AsItCame => false,
+        Length::Unstated | Length::Received => false,
     }
 }

@@ -1,13 +1,13 @@
-//! Names what is wrong with a head that could not be read. Looked for only then, in the whole head, so that the
-//! reading itself need not know.
+//! Diagnoses a head that could not be parsed. Done only then, over the whole head, so that the parser need not track
+//! it.
 
 use super::grammar::{is_token, is_version};
 use crate::http::Fault;
 
-/// Where reading a head stopped.
+/// Where the parser stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flaw {
-    /// At the end of the input, before that of the head.
+    /// At the end of the input, before the end of the head.
     Cut,
     /// In the start line.
     Line,
@@ -36,8 +36,8 @@ pub(super) fn of_response(flaw: Flaw, raw: &[u8]) -> Fault {
     }
 }
 
-/// What begins with a byte that no request begins with. 22 is a handshake record, with which every TLS connection
-/// begins (RFC 8446 section 5.1).
+/// A first byte that no request begins with. 22 is a handshake record, with which every TLS connection begins (RFC
+/// 8446 section 5.1).
 #[cold]
 pub(super) fn of_no_request(input: &[u8]) -> Fault {
     match input {
@@ -46,7 +46,7 @@ pub(super) fn of_no_request(input: &[u8]) -> Fault {
     }
 }
 
-/// Which part of a status line is the bad one: version SP status, perhaps SP reason.
+/// Which part of a status line is malformed: version SP status, optionally SP reason.
 fn status_line_fault(line: &[u8]) -> Fault {
     match line.split_first_chunk() {
         Some((b"HTTP/1.1" | b"HTTP/1.0", [b' ', ..])) => Fault::Status,
@@ -55,7 +55,7 @@ fn status_line_fault(line: &[u8]) -> Fault {
     }
 }
 
-/// Which part of a request line is the bad one: method SP target SP version.
+/// Which part of a request line is malformed: method SP target SP version.
 #[cold]
 pub(super) fn of_request_line(line: &[u8]) -> Fault {
     let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
@@ -73,7 +73,7 @@ pub(super) fn of_request_line(line: &[u8]) -> Fault {
     }
 }
 
-/// Which part of a request line has a control byte: the one behind these bytes.
+/// Which part of a request line has a control byte: the one after these bytes.
 #[cold]
 pub(super) fn of_control_byte(before: &[u8]) -> Fault {
     match memchr::memchr_iter(b' ', before).count() {

@@ -1,10 +1,9 @@
-//! Parses field lines (RFC 9112 section 5), into spans.
+//! Parses field lines (RFC 9112 section 5) into spans.
 //!
-//! Nearly every line is written in one way: a name of letters and hyphens, a colon, one space, a value that neither
-//! begins nor ends with a space and has no tab, CR LF. Such a line is read by `plain` with one question at its name
-//! and one at every sixteen bytes of its value, or by `searched` if its name is too long for that. Any other is left
-//! to `odd`, which reads lines by the whole grammar, plain ones as well; so what they do not know costs time and no
-//! correctness.
+//! Nearly every line has one form: a name of letters and hyphens, a colon, one space, a value without tabs or
+//! surrounding spaces, CR LF. `plain` parses it with one vector test of the name and one per sixteen bytes of the
+//! value, `searched` if the name is longer than that. All other lines go to `odd`, which implements the whole
+//! grammar; so a missed fast path costs time and not correctness.
 
 use super::chunk::{Chunk, WIDTH};
 use super::fault::Flaw;
@@ -12,10 +11,10 @@ use super::grammar::TOKEN;
 use super::simd;
 use crate::http::{Field, Fields, Name, Span};
 
-/// What `plain` looks at in any case, wherever the value begins: a chunk at the name and one at the value.
+/// The bytes that `plain` reads in any case: a chunk at the name and one at the value.
 const WINDOW: usize = WIDTH + 2 + WIDTH;
 
-/// Field lines from `at` up to the empty line, behind which they end; no more than `most`.
+/// Parses field lines from `at` to the empty line; no more than `most`. Returns the end.
 pub(super) fn parse(input: &[u8], at: usize, most: usize, fields: &mut Fields) -> Result<usize, Flaw> {
     fields.clear();
     let mut rest = input.get(at..).ok_or(Flaw::Cut)?;
@@ -37,8 +36,8 @@ fn is_over(rest: &[u8], most: usize, fields: &Fields) -> bool {
     rest.starts_with(b"\r\n") || fields.len() == most
 }
 
-/// The lines that begin less than a window before the end of the input: each gets one with zeros behind the input,
-/// which are part of no plain line.
+/// The last lines, which begin less than a window before the end of the input, are parsed in a zero-padded copy;
+/// zeros are not part of any plain line.
 fn last_lines<'a>(
     input: &[u8],
     mut rest: &'a [u8],
@@ -56,7 +55,7 @@ fn last_lines<'a>(
     Ok(rest)
 }
 
-/// Adds the field line that `rest` begins with and says what is behind it. `rest` stands at `at`; `window` is its
+/// Adds the first field line of `rest` and returns the offset after it. `rest` begins at `at`; `window` is its
 /// beginning.
 #[inline(always)]
 fn line<'a>(
@@ -71,7 +70,7 @@ fn line<'a>(
     }
 }
 
-/// The same for a line that `plain` did not know.
+/// The same for a line that is not plain.
 #[inline(never)]
 fn less_plain<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a [u8], Flaw> {
     match searched(rest, at, fields) {
@@ -80,7 +79,7 @@ fn less_plain<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a 
     }
 }
 
-/// The same for a line that is whole and written as nearly all are.
+/// The same for a complete line in the usual form.
 #[inline(always)]
 fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u8]> {
     let letter = window[0];
@@ -89,8 +88,8 @@ fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fiel
     if colon == 0 {
         return None;
     }
-    // Single bytes are asked for before the chunk they are in: the other way round they would be picked out of that,
-    // which takes longer.
+    // Single bytes are loaded before the chunk that contains them: otherwise the compiler extracts them from the
+    // vector, which is slower.
     let behind = &window[colon..];
     if !behind.starts_with(b": ") || behind[2] == b' ' {
         return None;
@@ -105,7 +104,7 @@ fn plain<'a>(window: &[u8; WINDOW], rest: &'a [u8], at: usize, fields: &mut Fiel
     Some(behind)
 }
 
-/// The same wherever the colon is and the input ends.
+/// The same for any position of the colon and the end of the input.
 #[inline(always)]
 fn searched<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u8]> {
     let (name, behind) = rest.split_at_checked(simd::word_end(rest))?;
@@ -121,31 +120,31 @@ fn searched<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Option<&'a [u
     Some(behind)
 }
 
-/// The length of a value of more than a chunk.
+/// Length of a value longer than a chunk.
 #[inline(always)]
 fn long_value(value: &[u8]) -> Option<usize> {
     let len = WIDTH + simd::control(value.get(WIDTH..)?);
     ends_well(value.get(len - 1..)?).then_some(len)
 }
 
-/// `from_last` begins with the value's last byte, or with the space in front of it if it is empty.
+/// `from_last` begins with the value's last byte, or with the space before an empty value.
 #[inline(always)]
 fn ends_well(from_last: &[u8]) -> bool {
     matches!(from_last, [last, line_end @ ..] if *last != b' ' && line_end.starts_with(b"\r\n"))
 }
 
-/// The tag of the name that `text` begins with: letters and hyphens, and a colon behind them.
+/// The tag of the name that `text` begins with: letters and hyphens up to a colon.
 #[inline(always)]
 fn tag(text: Chunk, letter: u8, name: &[u8]) -> Name {
     match Name::guess(letter, name.len()) {
         Name::Other => Name::Other,
-        // The zeros behind the name we know differ from the colon at the latest.
+        // The padding of the known name differs from the colon.
         guess if text.first_unlike(Chunk::of(guess.padded())) == name.len() => guess,
         _ => Name::of_unknown(name),
     }
 }
 
-/// The same for any field line.
+/// Parses any field line.
 #[cold]
 #[inline(never)]
 fn odd<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a [u8], Flaw> {
@@ -162,7 +161,7 @@ fn odd<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a [u8], F
     Ok(&rest[end + 2..])
 }
 
-/// Where the token that `rest` begins with ends, if that is before `end`.
+/// The end of the token at the start of `rest`, if it is before `end`.
 #[inline(always)]
 pub(super) fn token(rest: &[u8], end: u8, flaw: Flaw) -> Result<usize, Flaw> {
     let mut stop = simd::word_end(rest);
@@ -176,7 +175,7 @@ pub(super) fn token(rest: &[u8], end: u8, flaw: Flaw) -> Result<usize, Flaw> {
     }
 }
 
-/// Where the line that goes on at `from` ends: the place of its CR LF.
+/// The position of the CR LF that ends the line, searched from `from`.
 #[inline(always)]
 pub(super) fn line_end(rest: &[u8], from: usize, flaw: Flaw) -> Result<usize, Flaw> {
     let control = |from| from + rest.get(from..).map_or(0, simd::control);
@@ -213,7 +212,7 @@ fn trim_blanks(rest: &[u8], first: usize, mut end: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// The lines, each with one byte replaced by every other.
+    /// The lines, each with one byte replaced by every other value.
     fn variants(lines: &[&'static [u8]]) -> impl Iterator<Item = Vec<u8>> {
         lines.iter().flat_map(|line| {
             (0..line.len()).flat_map(move |at| {
@@ -226,7 +225,7 @@ mod tests {
         })
     }
 
-    /// What `plain` makes of the line where these bytes follow.
+    /// The result of `plain` for a line followed by these bytes.
     fn read_plain(line: &[u8], following: &[u8], fields: &mut Fields) -> Option<usize> {
         let input = [line, following].concat();
         let mut window = [0; WINDOW];
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_is_read_as_any_line_is() {
+    fn plain_and_odd_agree_on_plain_lines() {
         let lines: [&[u8]; 12] = [
             b"Host: a\r\n",
             b"X-Forwarded-Proto: b c\r\nNext: line\r\n",
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_wherever_the_input_ends_behind_them() {
+    fn lines_are_parsed_alike_wherever_the_input_ends() {
         let head = b"Host: a\r\nA: a value that is longer than thirty-two bytes\r\nB: b\r\nTE: c\r\n\r\n";
         let (mut fields, mut expected) = (Fields::default(), Fields::default());
         let mut rest = &head[..];
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_fields_as_there_may_be_are_not_too_many_while_the_empty_line_is_still_to_come() {
+    fn the_maximum_number_of_fields_is_accepted_before_the_empty_line_arrives() {
         let mut fields = Fields::default();
         let lines = b"A: b\r\n".repeat(9);
         for (end, expected) in [

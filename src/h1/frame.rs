@@ -1,6 +1,6 @@
 //! The frame around a piece of a body: nothing, or a chunk's size line and end (RFC 9112 section 7.1).
 
-/// What stands before and after a piece of body.
+/// The bytes before and after a piece of body.
 #[derive(Clone, Copy, Default)]
 pub struct Frame {
     digits: [u8; 18],

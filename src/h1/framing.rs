@@ -1,31 +1,31 @@
-//! How the end of a body is known: RFC 9112 section 6.3, as one table for requests and one for responses.
+//! Body framing: RFC 9112 section 6.3, as one table for requests and one for responses.
 //!
-//! The fields are first boiled down to two facts, the length and the coding, without judging them together;
-//! the tables then read from the top, and the first row that fits decides. This is where smuggling happens
-//! elsewhere, so each fact has exactly one reading and the rows leave nothing over.
+//! The fields are first reduced to two facts, the length and the coding, without judging the combination; then the
+//! first matching row of a table decides. Request smuggling exploits ambiguity here, so each fact has exactly one
+//! reading and the rows cover all cases.
 
 use super::grammar::{is_token, list};
 use crate::http::{Fault, Framing, Version};
 
-/// What Content-Length and Transfer-Encoding say.
+/// The values of Content-Length and Transfer-Encoding.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Lengths {
+pub(super) struct BodyLength {
     length: Option<u64>,
     coding: Coding,
 }
 
-/// All Transfer-Encoding fields of a head, read as one list.
+/// All Transfer-Encoding fields of a head as one list.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Coding {
     #[default]
     Absent,
     /// Exactly `chunked`.
     Chunked,
-    /// Something rsp does not know, and nothing behind it yet.
+    /// An unknown coding, and nothing after it yet.
     Unknown,
-    /// Something rsp does not know, then `chunked`.
+    /// Unknown codings, then `chunked`.
     UnknownChunked,
-    /// No list, or something behind `chunked`.
+    /// Not a list, or a coding after `chunked`.
     Malformed,
 }
 
@@ -44,13 +44,13 @@ impl Coding {
     }
 }
 
-impl Lengths {
-    /// What Content-Length says.
+impl BodyLength {
+    /// The value of Content-Length.
     pub(super) fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Digits only, not over 2^63-1, and only once: a second field is refused even if it says the same.
+    /// Digits only, not over 2^63-1, and only once: a second field is refused even if it is equal.
     pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
         if self.length.is_some() {
             return Err(Fault::ContentLength);
@@ -65,12 +65,12 @@ impl Lengths {
     }
 }
 
-/// The largest length of a body or of a chunk: what also fits where others keep it with a sign.
-pub(super) const MOST: u64 = i64::MAX as u64;
+/// The largest length of a body or a chunk: it also fits recipients that use signed integers.
+pub(super) const MAX_LENGTH: u64 = i64::MAX as u64;
 
 #[inline(always)]
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    // Eighteen digits are less than 2^63 whatever they are.
+    // Eighteen digits are always less than 2^63.
     if digits.is_empty() || digits.len() > 18 {
         return long_number(digits);
     }
@@ -84,7 +84,7 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 #[cold]
 fn long_number(digits: &[u8]) -> Option<u64> {
     let n = digits.iter().try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(value(*digit)?))?;
-    (!digits.is_empty() && n <= MOST).then_some(n)
+    (!digits.is_empty() && n <= MAX_LENGTH).then_some(n)
 }
 
 #[inline(always)]
@@ -92,14 +92,14 @@ fn value(digit: u8) -> Option<u64> {
     digit.is_ascii_digit().then(|| u64::from(digit - b'0'))
 }
 
-/// Whether these digits say `n` as rsp would write it.
+/// Whether these digits are the canonical form of `n`.
 #[inline(always)]
 pub(super) fn says(digits: &[u8], n: u64) -> bool {
     number(digits) == Some(n) && (digits.len() == 1 || digits[0] != b'0')
 }
 
 /// A request without a length has no body.
-pub(super) fn of_request(version: Version, lengths: Lengths) -> Result<Framing, Fault> {
+pub(super) fn of_request(version: Version, lengths: BodyLength) -> Result<Framing, Fault> {
     match (lengths.coding, lengths.length, version) {
         (Coding::Absent, None, _) => Ok(Framing::None),
         (Coding::Absent, Some(n), _) => Ok(Framing::Exact(n)),
@@ -111,13 +111,13 @@ pub(super) fn of_request(version: Version, lengths: Lengths) -> Result<Framing, 
     }
 }
 
-/// A response without a length ends with its connection. `to_head`: it answers HEAD, so that what it says of its body
-/// is about the answer to a GET: two lengths are as bad as there. A status without a body has none whatever it says.
+/// A response without a length is delimited by close. `to_head`: it answers HEAD, so its fields describe the answer
+/// to a GET and are checked likewise. A bodiless status has no body whatever its fields are.
 pub(super) fn of_response(
     version: Version,
     to_head: bool,
     status: u16,
-    lengths: Lengths,
+    lengths: BodyLength,
 ) -> Result<Framing, Fault> {
     match (lengths.coding, lengths.length, version) {
         (
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_digits_that_fit_in_63_bits() {
+    fn a_length_has_only_digits_and_fits_in_63_bits() {
         for (text, expected) in [
             ("0", Some(0)),
             ("0010", Some(10)),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codings_of_all_fields_are_one_list() {
+    fn the_codings_of_all_fields_form_one_list() {
         use Coding::*;
         for (fields, expected) in [
             (&["chunked"][..], Chunked),
@@ -203,7 +203,7 @@ mod tests {
             (&["chunked gzip"], Malformed),
             (&["chu nked"], Malformed),
         ] {
-            let mut lengths = Lengths::default();
+            let mut lengths = BodyLength::default();
             for field in fields {
                 lengths.note_transfer_encoding(field.as_bytes());
             }

@@ -1,10 +1,10 @@
-//! The character sets of RFC 9110 and RFC 3986 that rsp checks itself, as tables of 256 answers.
+//! The character sets of RFC 9110 and RFC 3986 that rsp checks, as lookup tables.
 
-pub(super) struct Set([bool; 256]);
+pub(super) struct ByteSet([bool; 256]);
 
-impl Set {
-    /// Letters and digits, and `more`.
-    const fn alphanumeric_and(more: &[u8]) -> Set {
+impl ByteSet {
+    /// Letters, digits, and `more`.
+    const fn alphanumeric_and(more: &[u8]) -> ByteSet {
         let mut set = [false; 256];
         let mut byte = 0;
         while byte < 128 {
@@ -16,7 +16,7 @@ impl Set {
             set[more[at] as usize] = true;
             at += 1;
         }
-        Set(set)
+        ByteSet(set)
     }
 
     pub(super) fn has(&self, byte: u8) -> bool {
@@ -29,22 +29,22 @@ impl Set {
 }
 
 /// `tchar`: methods, field names, codings.
-pub(super) static TOKEN: Set = Set::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+pub(super) static TOKEN: ByteSet = ByteSet::alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
-/// `reg-name` without `%`, whose two digits are checked where it stands.
-pub(super) static REG_NAME: Set = Set::alphanumeric_and(b"-._~!$&'()*+,;=");
+/// `reg-name` without `%`, which is checked together with its two digits.
+pub(super) static REG_NAME: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=");
 
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && TOKEN.has_all(bytes)
 }
 
-/// `HTTP/d.d`, whatever the digits.
+/// `HTTP/d.d` with any digits.
 pub(super) fn is_version(bytes: &[u8]) -> bool {
     matches!(bytes, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-/// The elements of a comma-separated list, without the blanks around them.
+/// The elements of a comma-separated list, trimmed.
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }

@@ -1,9 +1,8 @@
-//! Parses a head: its start line, then its fields, in one pass over the bytes.
+//! Parses a head: its start line, then its fields, in one pass.
 //!
 //! Fields become spans; each field that rsp must understand is noted while its span is made. The bytes are copied
-//! once into the head's own storage, without the empty line, so that fields that are added later stand right
-//! behind those that came. What the notes mean together is decided by the tables in `framing`, `options` and
-//! `target`.
+//! once into the head's own storage, without the empty line, so that added fields directly follow the received ones.
+//! What the notes mean together is decided by `framing`, `connection_options` and `target`.
 
 use super::fault::{self, Flaw};
 use super::field_line::{self, line_end, token};
@@ -14,8 +13,8 @@ use super::target::{self, Form};
 use super::understood_fields::UnderstoodFields;
 use crate::http::{Fault, Fields, Framing, Method, RequestHead, ResponseHead, Span, Version};
 
-/// Reads the request head that `input` begins with and says its length, its empty line included; `None` if the
-/// input ends first. `fields`: how many it may have.
+/// Parses the request head at the start of `input` and returns its length including the empty line; `None` if the
+/// input ends first. `fields`: the limit on fields.
 pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Result<Option<usize>, Fault> {
     let (len, is_target_clean) = match request_lines(input, fields, head) {
         Ok(read) => read,
@@ -39,8 +38,8 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
     Ok(Some(len))
 }
 
-/// RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames. What is
-/// asked of CONNECT is a tunnel in any case.
+/// RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames. CONNECT
+/// requests a tunnel in any case.
 #[cold]
 fn may_upgrade(head: &RequestHead, notes: &UnderstoodFields) -> bool {
     let opens_websocket =
@@ -48,7 +47,7 @@ fn may_upgrade(head: &RequestHead, notes: &UnderstoodFields) -> bool {
     head.method != Method::Connect && (opens_websocket || !notes.options.names_websocket())
 }
 
-/// Reads `raw`, which is a whole request head.
+/// Parses `raw`, which is a complete request head.
 pub(super) fn whole_request(raw: &[u8], fields: usize, head: &mut RequestHead) -> Result<(), Fault> {
     match request(raw, fields, head)? {
         Some(len) if len == raw.len() => Ok(()),
@@ -56,20 +55,20 @@ pub(super) fn whole_request(raw: &[u8], fields: usize, head: &mut RequestHead) -
     }
 }
 
-/// Looks at a request line that is not known to be good, as far as it is here: what is wrong with it is said as soon as
-/// it is known, whatever follows. Earlier calls have looked at all before `scanned`.
+/// Validates a request line as far as it has arrived, so that an error is reported as soon as it is known. Earlier
+/// calls validated everything before `scanned`.
 #[cold]
 pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut RequestHead) -> Result<(), Fault> {
     let (before, _) = seen.split_at_checked(scanned).unwrap_or((seen, b""));
     if memchr::memchr(b'\n', before).is_some() {
         return Ok(());
     }
-    // A CR may have come last.
+    // The last byte may be a CR.
     let from = before.len().saturating_sub(1);
     let end = from + simd::control(&seen[from..]);
     match &seen[end..] {
         [] | [b'\r'] => Ok(()),
-        // An empty line, which is not for this to judge.
+        // An empty line is handled elsewhere.
         [b'\r', b'\n', ..] if end == 0 => Ok(()),
         [b'\r', b'\n', ..] => match request_line(&seen[..end + 2], head) {
             Ok((_, true)) => target::form(head.method, &seen[head.target.range()]).map(drop),
@@ -81,7 +80,7 @@ pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut Request
     }
 }
 
-/// The length of the head, and whether its target has only what a target may have.
+/// The length of the head, and whether all bytes of its target are allowed.
 fn request_lines(input: &[u8], fields: usize, head: &mut RequestHead) -> Result<(usize, bool), Flaw> {
     let (len, is_clean) = request_line(input, head)?;
     Ok((field_line::parse(input, len, fields, &mut head.fields)?, is_clean))
@@ -113,8 +112,7 @@ fn method(input: &[u8]) -> Result<(Method, usize), Flaw> {
     Ok((Method::of(&input[..len]), len))
 }
 
-/// Where the target ends, and whether it has only what a target may have. That it has not is said when all of the
-/// head is there.
+/// The end of the target, and whether all its bytes are allowed. If not, that is reported once the head is complete.
 #[inline(always)]
 fn target_end(input: &[u8], start: usize) -> (usize, bool) {
     let target_end = |from| from + input.get(from..).map_or(0, simd::target_end);
@@ -126,7 +124,7 @@ fn target_end(input: &[u8], start: usize) -> (usize, bool) {
     (end, end == first)
 }
 
-/// Reads the response head that `input` begins with, as `request` does. `to_head`: it answers a HEAD request.
+/// Parses the response head at the start of `input`, like `request`. `to_head`: it answers a HEAD request.
 pub(super) fn response(
     input: &[u8],
     fields: usize,
@@ -146,7 +144,7 @@ pub(super) fn response(
     Ok(Some(len))
 }
 
-/// Decides what the lines of a response head mean together.
+/// Decides framing and persistence of a response head.
 #[inline(always)]
 pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(), Fault> {
     let notes = UnderstoodFields::of(&head.fields);
@@ -159,7 +157,7 @@ pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(
     Ok(())
 }
 
-/// Reads `raw`, which is a whole response head.
+/// Parses `raw`, which is a complete response head.
 pub(super) fn whole_response(
     raw: &[u8],
     fields: usize,
@@ -172,7 +170,7 @@ pub(super) fn whole_response(
     }
 }
 
-/// `HTTP/1.1 200 Reason`, where the space behind the status may be missing with the reason.
+/// `HTTP/1.1 200 Reason`; the space after the status may be missing if there is no reason.
 #[inline(always)]
 pub(super) fn response_lines(input: &[u8], fields: usize, head: &mut ResponseHead) -> Result<usize, Flaw> {
     if let Some(b"HTTP/1.1 200 OK\r\n") = input.first_chunk() {
@@ -200,7 +198,7 @@ fn status(digits: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u16::from(digit - b'0')))
 }
 
-/// `raw` is a whole trailer section with at least one field.
+/// Parses `raw`, a complete trailer section with at least one field.
 pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
     match field_line::parse(raw, 0, limits::TRAILER_FIELDS, fields) {
         Ok(len) if len == raw.len() => {
@@ -211,7 +209,7 @@ pub(super) fn trailers(raw: &[u8], fields: &mut Fields) -> Result<(), Fault> {
     }
 }
 
-/// RFC 9112 section 3.2.2: the authority of an absolute form replaces Host, the rest goes on in origin form.
+/// RFC 9112 section 3.2.2: the authority of an absolute form replaces Host; the target becomes origin form.
 fn normalise_target(target: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
     if let Form::Absolute { authority, path } = target::form(head.method, target)? {
         head.fields.set(b"Host", &target[authority]);

@@ -1,13 +1,12 @@
-//! Finds where a head (or a trailer section) ends.
+//! Finds the end of a head or a trailer section.
 //!
-//! The field parser starts over each time it is called; this scan does not. It remembers one offset between
-//! calls, looks at every byte once, and hands the parser only whole heads whose lines all end in CR LF.
+//! The field parser starts over each time it is called; this scan resumes. It keeps one offset between calls, scans
+//! every byte once, and passes only complete heads with CR LF line ends to the parser.
 
 use crate::http::Fault;
 
-/// Where the section that `input` begins with ends: behind its empty line. An empty line at the very front is
-/// a section of two bytes. `scanned` is what earlier calls have looked at; `limit` is how many bytes a section
-/// may have.
+/// The end of the section that `input` begins with, including its empty line. An empty line at the very front is a
+/// section of two bytes. `scanned` is how far earlier calls came; `limit` is the maximum length of a section.
 pub(super) fn section_end(input: &[u8], scanned: &mut u32, limit: usize) -> Result<Option<usize>, Fault> {
     let seen = &input[..input.len().min(limit)];
     let from = (*scanned as usize).min(seen.len());
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_behind_the_first_empty_line_at_every_split() {
+    fn the_end_is_after_the_first_empty_line_at_every_split() {
         for (bytes, expected) in [
             (&b"A\r\n\r\nB\r\n\r\n"[..], Ok(Some(5))),
             (b"A\r\nB: c\r\n\r\n", Ok(Some(11))),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loose_section_ends_behind_its_first_empty_line_however_lines_end() {
+    fn a_lenient_section_ends_after_its_first_empty_line_with_any_line_ends() {
         for (bytes, expected) in [
             (&b"A\r\n\r\nB\n\n"[..], Some(5)),
             (b"A\n\nB\r\n\r\n", Some(3)),
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_may_fill_its_limit_and_not_more() {
+    fn a_section_may_be_as_long_as_its_limit() {
         let bytes = b"A\r\nB: c\r\n\r\n";
         for split in 0..=bytes.len() {
             assert_eq!(scan(bytes, split, bytes.len()), Ok(Some(bytes.len())));
@@ -109,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_is_looked_at_twice() {
+    fn no_byte_is_scanned_twice() {
         let mut scanned = 0;
         assert_eq!(section_end(b"A\r\nB", &mut scanned, 100), Ok(None));
         assert_eq!(scanned, 4);
-        // A bare LF put where the scan has been already is not noticed: it does not go back.
+        // A bare LF in the scanned part is not noticed: the scan does not go back.
         assert_eq!(section_end(b"\n\r\nB: c\r\n\r\n", &mut scanned, 100), Ok(Some(11)));
     }
 }

@@ -1,12 +1,12 @@
-//! The second reading of a response head, for servers that are careless in a way that has one reading only.
+//! Second parser for response heads, for sloppy servers whose heads have only one reading.
 //!
-//! A head that the strict reader refuses is read by `httparse`, which also takes bare LFs and more than one blank in
-//! front of the status. What else passes it would refuse, so that is put right before: a version up to 1.9, control
-//! bytes in values. Of what it read the head is written anew, without the second of two equal lengths and without a
-//! length beside `chunked`, and the strict reader has the last word on that. Nothing else passes: no folded lines, no
-//! blanks in front of a colon, no control bytes where the framing is told. The connection is not used again.
+//! A head that the strict parser refuses is parsed by `httparse`, which also accepts bare LFs and several blanks
+//! before the status. What else is allowed but refused by it is replaced first: versions up to 1.9, control bytes in
+//! values. The head is then serialized again, without a repeated equal length and without a length beside `chunked`,
+//! and the strict parser decides about the result. Everything else stays refused: folded lines, blanks before a
+//! colon, control bytes in framing fields. The connection is not reused.
 //!
-//! Requests are never read like this: where two readers of a request differ, somebody smuggles.
+//! Requests are never parsed like this: where two parsers of a request differ, smuggling is possible.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 use super::{HeadLimits, framing, head};
 use crate::http::{Fault, Name, Names, ResponseHead};
 
-/// Whether a server is forgiven anything, and whether that was needed.
+/// Whether leniency is allowed, and whether it was needed.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Leniency {
     strict: bool,
@@ -27,7 +27,7 @@ impl Leniency {
         Leniency { strict, used: false }
     }
 
-    /// What clients get.
+    /// For clients.
     pub(super) fn none() -> Leniency {
         Leniency::new(true)
     }
@@ -40,7 +40,7 @@ impl Leniency {
         self.used
     }
 
-    /// Asks for one thing to be forgiven.
+    /// Whether one deviation is accepted; notes it.
     #[cold]
     pub(super) fn forgive(&mut self) -> bool {
         self.used |= !self.strict;
@@ -48,11 +48,11 @@ impl Leniency {
     }
 }
 
-/// Where a control byte would change what a message is.
+/// Fields in which a control byte would change the message.
 const NO_CONTROLS: Names =
     Names::of(&[Name::ContentLength, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
 
-/// Reads `raw`, a whole response head that the strict reader refused for this fault.
+/// Parses `raw`, a complete response head that the strict parser refused with this fault.
 #[cold]
 pub(super) fn response(
     raw: &[u8],
@@ -62,48 +62,48 @@ pub(super) fn response(
     leniency: &mut Leniency,
     head: &mut ResponseHead,
 ) -> Result<(), Fault> {
-    // What a bare LF is taken for by the strict reader depends on what it stands in.
+    // The strict parser's fault for a bare LF depends on its position.
     let fault = if has_bare_lf(raw) { Fault::LineEnd } else { fault };
     if !leniency.forgive() {
         return Err(fault);
     }
     match rewritten(raw) {
         Some(rewritten) if rewritten.len() <= limits.bytes => {
-            read_again(&rewritten, limits.fields, to_head, head).ok_or(fault)
+            parse_masked(&rewritten, limits.fields, to_head, head).ok_or(fault)
         }
         _ => Err(fault),
     }
 }
 
-/// The strict reader looks at the lines with their control bytes hidden, and keeps them as they came.
-fn read_again(lines: &[u8], fields: usize, to_head: bool, head: &mut ResponseHead) -> Option<()> {
-    let hidden: Vec<u8> = lines.iter().map(|byte| if is_forgiven(*byte) { HIDDEN } else { *byte }).collect();
+/// The strict parser sees the lines with control bytes masked, and stores them as received.
+fn parse_masked(lines: &[u8], fields: usize, to_head: bool, head: &mut ResponseHead) -> Option<()> {
+    let hidden: Vec<u8> = lines.iter().map(|byte| if is_tolerated(*byte) { MASK } else { *byte }).collect();
     let len = head::response_lines(&hidden, fields, head).ok()?;
     if len != lines.len() || head.status < 100 {
         return None;
     }
     head.fields.take_bytes(&lines[..len - 2]);
     let framed = head.fields.iter().filter(|(tag, ..)| NO_CONTROLS.has(*tag));
-    if framed.into_iter().any(|(_, _, value)| value.iter().any(|byte| is_forgiven(*byte))) {
+    if framed.into_iter().any(|(_, _, value)| value.iter().any(|byte| is_tolerated(*byte))) {
         return None;
     }
     head::judge_response(to_head, head).ok()
 }
 
-/// The lines of a head that has one reading, as they should have been written.
+/// The head in strict form, if it has only one reading.
 fn rewritten(raw: &[u8]) -> Option<Vec<u8>> {
     let line_end = memchr::memchr(b'\n', raw)?;
-    let readable = readable(raw, line_end)?;
+    let masked = masked(raw, line_end)?;
     let mut room = vec![EMPTY_HEADER; memchr::memchr_iter(b'\n', raw).count()];
     let mut response = httparse::Response::new(&mut room);
     let mut config = ParserConfig::default();
     config.allow_multiple_spaces_in_response_status_delimiters(true);
-    if config.parse_response(&mut response, &readable) != Ok(Status::Complete(raw.len())) {
+    if config.parse_response(&mut response, &masked) != Ok(Status::Complete(raw.len())) {
         return None;
     }
-    let lengths = Lengths::of(response.headers)?;
+    let lengths = KeptLength::of(response.headers)?;
     let version = match response.version {
-        // An interim response has no body, and of 1.0 there is none.
+        // An interim response has no body, and 1.0 has none.
         Some(0) if !(lengths.chunked && response.code >= Some(200)) => b"HTTP/1.0 ",
         _ => b"HTTP/1.1 ",
     };
@@ -114,31 +114,31 @@ fn rewritten(raw: &[u8]) -> Option<Vec<u8>> {
     for header in response.headers.iter().filter(|header| lengths.keep(header)) {
         lines.extend_from_slice(header.name.as_bytes());
         lines.extend_from_slice(b": ");
-        lines.extend_from_slice(raw.get(place(header.value, &readable))?);
+        lines.extend_from_slice(raw.get(range_in(header.value, &masked))?);
         lines.extend_from_slice(b"\r\n");
     }
     lines.extend_from_slice(b"\r\n");
     Some(lines)
 }
 
-/// The head with what `httparse` refuses put right, each byte in its place.
-fn readable(raw: &[u8], line_end: usize) -> Option<Vec<u8>> {
-    let mut readable = raw.to_vec();
-    let (line, fields) = readable.split_at_mut(line_end);
+/// The head with everything that `httparse` refuses masked, without moving bytes.
+fn masked(raw: &[u8], line_end: usize) -> Option<Vec<u8>> {
+    let mut masked = raw.to_vec();
+    let (line, fields) = masked.split_at_mut(line_end);
     match line {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9', b' ', ..] => {
             *minor = (*minor).min(b'1');
         }
         _ => return None,
     }
-    fields.iter_mut().filter(|byte| is_forgiven(**byte)).for_each(|byte| *byte = HIDDEN);
-    Some(readable)
+    fields.iter_mut().filter(|byte| is_tolerated(**byte)).for_each(|byte| *byte = MASK);
+    Some(masked)
 }
 
-/// Stands for a control byte; may stand in a value and not in a name.
-const HIDDEN: u8 = b'?';
+/// Placeholder for a control byte; allowed in a value and not in a name.
+const MASK: u8 = b'?';
 
-fn is_forgiven(byte: u8) -> bool {
+fn is_tolerated(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n' | 0)
 }
 
@@ -146,28 +146,28 @@ fn has_bare_lf(raw: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw[at - 1] != b'\r')
 }
 
-/// What follows the version: behind one blank or two.
+/// What follows the version: after one or two blanks.
 fn status_and_reason(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_suffix(b"\r").unwrap_or(line).get(9..)?;
     Some(line.strip_prefix(b" ").unwrap_or(line)).filter(|rest| !rest.starts_with(b" "))
 }
 
-/// Where a piece of `whole` stands in it.
-fn place(piece: &[u8], whole: &[u8]) -> Range<usize> {
+/// The range of a piece within `whole`.
+fn range_in(piece: &[u8], whole: &[u8]) -> Range<usize> {
     let start = (piece.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
     start..start.saturating_add(piece.len())
 }
 
-/// Which of the lines that tell a length go on.
-struct Lengths<'a> {
-    /// The line that stays where others say the same.
+/// Which of the length fields is kept.
+struct KeptLength<'a> {
+    /// The field that is kept of several equal ones.
     kept: Option<&'a str>,
     chunked: bool,
 }
 
-impl<'a> Lengths<'a> {
-    /// `None` if they have no reading, or more than one.
-    fn of(headers: &[Header<'a>]) -> Option<Lengths<'a>> {
+impl<'a> KeptLength<'a> {
+    /// `None` if they are malformed or contradict each other.
+    fn of(headers: &[Header<'a>]) -> Option<KeptLength<'a>> {
         let named =
             |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         let mut lengths = named("Content-Length");
@@ -185,12 +185,12 @@ impl<'a> Lengths<'a> {
             (Some(only), None) if only.value.eq_ignore_ascii_case(b"chunked") => true,
             _ => return None,
         };
-        Some(Lengths { kept: first.filter(|_| !chunked).map(|header| header.name), chunked })
+        Some(KeptLength { kept: first.filter(|_| !chunked).map(|header| header.name), chunked })
     }
 
     fn keep(&self, header: &Header<'_>) -> bool {
         let is_length = header.name.eq_ignore_ascii_case("Content-Length");
-        // The names are pieces of the head: the same place is the same line.
+        // Names are slices of the head: an equal pointer is the same line.
         !is_length || self.kept.is_some_and(|kept| kept.as_ptr() == header.name.as_ptr())
     }
 }

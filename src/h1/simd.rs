@@ -1,12 +1,11 @@
-//! Finds where a piece of a head ends, sixteen bytes at a time.
+//! Searches for the end of a part of a head, sixteen bytes at a time.
 //!
-//! Each search is for the first byte of a class: what may not stand in a field's value, what ends a request
-//! target, what is neither letter nor hyphen in a name. What the classes are, and how all sixteen bytes are asked
-//! at once, is in `chunk`.
+//! Each function finds the first byte of a class: not allowed in a field value, end of a request target, neither
+//! letter nor hyphen in a name. The classes and the vector tests are in `chunk`.
 
 use super::chunk::{Chunk, WIDTH};
 
-/// The first control byte, DEL included; the end if there is none.
+/// The first control byte, DEL included; the length if there is none.
 #[inline(always)]
 pub(super) fn control(bytes: &[u8]) -> usize {
     first(bytes, Chunk::controls)
@@ -18,7 +17,7 @@ pub(super) fn target_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_target)
 }
 
-/// The first byte that is not what host names and addresses are made of nearly always: letter, digit, hyphen, dot.
+/// The first byte that is not a letter, digit, hyphen or dot, the usual bytes of host names and addresses.
 #[inline(always)]
 pub(super) fn host_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_host)
@@ -30,7 +29,7 @@ pub(super) fn word_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_word)
 }
 
-/// Most pieces end in their first chunk, so that is asked for by itself.
+/// Most parts end in their first chunk, so that is tested inline.
 #[inline(always)]
 fn first(bytes: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
     let Some((chunk, behind)) = bytes.split_first_chunk() else {
@@ -40,7 +39,7 @@ fn first(bytes: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
     if found != 0 { place(found) } else { further(bytes, behind, class) }
 }
 
-/// The same for what is not in the first chunk, in front of `rest`.
+/// The search after the first chunk.
 #[inline(always)]
 fn further(bytes: &[u8], mut rest: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
     while let Some((chunk, behind)) = rest.split_first_chunk() {
@@ -53,12 +52,12 @@ fn further(bytes: &[u8], mut rest: &[u8], class: impl Fn(Chunk) -> u32) -> usize
     bytes.len() - rest.len() + among_last(bytes, rest.len(), class)
 }
 
-/// The same for the last `left` bytes, which are fewer than a chunk; `left` if there is none.
+/// The search in the last `left` bytes, fewer than a chunk; `left` if there is none.
 #[inline(never)]
 fn among_last(bytes: &[u8], left: usize, class: impl Fn(Chunk) -> u32) -> usize {
     match bytes.last_chunk() {
         Some(chunk) => left.min(place(class(Chunk::of(chunk)) >> (WIDTH - left))),
-        // The zeros behind them are of every class.
+        // The zero padding is in every class.
         None => place(class(Chunk::of_fewer(bytes))),
     }
 }
@@ -83,7 +82,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_byte_is_judged_as_a_plain_loop_would_wherever_it_stands_and_whatever_is_beside_it() {
+    fn every_byte_is_classified_as_by_a_plain_loop_at_every_position() {
         for (search, class) in SEARCHES {
             for byte in 0..=255 {
                 for other in [b'a', b'Z', b'-', b'{', 0x80, 0xff, b'\r', 0] {
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_is_found_wherever_the_bytes_begin_and_end() {
+    fn the_first_match_is_found_at_every_offset_and_length() {
         for len in 0..50 {
             for at in 0..=len {
                 let mut bytes = vec![b'a'; len];

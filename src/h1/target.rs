@@ -1,7 +1,7 @@
-//! The four forms of a request target (RFC 9112 section 3.2), and what a host may look like.
+//! The four forms of a request target (RFC 9112 section 3.2), and the grammar of a host.
 //!
-//! What goes on is the origin form: the authority of an absolute form takes the place of Host, so that two
-//! names of the same request cannot differ behind rsp.
+//! Targets are forwarded in origin form: the authority of an absolute form replaces Host, so that servers cannot see
+//! two different names.
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
@@ -10,12 +10,12 @@ use super::grammar::REG_NAME;
 use super::simd;
 use crate::http::{Fault, Method};
 
-/// What a target means; the ranges are of the target.
+/// The form of a target; the ranges are within the target.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Form {
-    /// Origin form, `*` or the authority of CONNECT: goes on as it is.
+    /// Origin form, `*` or the authority of CONNECT: forwarded unchanged.
     AsItIs,
-    /// Absolute form: its authority becomes Host, and what follows the authority the target.
+    /// Absolute form: its authority becomes Host, the rest the target.
     Absolute { authority: Range<usize>, path: Range<usize> },
 }
 
@@ -48,9 +48,9 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
         .map(|scheme| scheme.len())
 }
 
-/// What a Host field may say: `uri-host [":" port]`, or nothing at all.
+/// A valid Host value: `uri-host [":" port]`, or empty.
 pub fn is_authority(text: &[u8]) -> bool {
-    // A plain name, perhaps with a port; everything else is looked at piece by piece.
+    // The usual case: a plain name, perhaps with a port.
     match simd::host_end(text) {
         end if end == text.len() => return true,
         end if end > 0 && text[end] == b':' => return is_port(&text[end + 1..]),
@@ -71,7 +71,7 @@ fn is_host_and_port(text: &[u8]) -> bool {
     is_host(host) && port.is_some_and(|port| !port.is_empty() && is_port(port))
 }
 
-/// At the first colon that is not inside the brackets of an IP literal.
+/// Splits at the first colon that is not inside the brackets of an IP literal.
 fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let literal = if text.first() == Some(&b'[') { memchr::memchr(b']', text).unwrap_or(0) } else { 0 };
     match memchr::memchr(b':', &text[literal..]) {
@@ -94,7 +94,7 @@ fn is_host(host: &[u8]) -> bool {
     }
 }
 
-/// An address of a version that is still to come, behind the `v` (RFC 3986 section 3.2.2): to us a name like others.
+/// `IPvFuture` after the `v` (RFC 3986 section 3.2.2): treated like a name.
 fn is_ip_future(text: &[u8]) -> bool {
     let Some(dot) = memchr::memchr(b'.', text) else { return false };
     let (version, address) = (&text[..dot], &text[dot + 1..]);
@@ -102,7 +102,7 @@ fn is_ip_future(text: &[u8]) -> bool {
     is_version && !address.is_empty() && address.iter().all(|byte| REG_NAME.has(*byte) || *byte == b':')
 }
 
-/// An address as RFC 3986 section 3.2.2 writes it: no zone.
+/// An address as in RFC 3986 section 3.2.2: without zone.
 fn is_ipv6(literal: &[u8]) -> bool {
     str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_a_literal_with_perhaps_a_port() {
+    fn a_host_is_a_name_or_a_literal_with_an_optional_port() {
         for good in [
             "",
             "a",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_taken_only_where_it_belongs() {
+    fn each_form_is_accepted_only_with_its_methods() {
         use Method::*;
         for (method, target, good) in [
             (Get, "/", true),

@@ -1,11 +1,11 @@
-//! Which trailers go on. A recipient may merge trailers into the head, so none may pass that would have been
-//! looked at there by rsp or by anyone behind it: framing, routing, the connection, identity, content format
-//! (RFC 9110 section 6.5.1). Nor may one that a careless reader takes for the first line of a request.
+//! Which trailers are forwarded. A recipient may merge trailers into the head, so trailers must not have fields that
+//! rsp or a server evaluates there: framing, routing, the connection, identity, content format (RFC 9110 section
+//! 6.5.1). Nor may a trailer look like a request line to a sloppy parser.
 
 use super::grammar::is_version;
 use crate::http::{Name, is_same};
 
-/// Names without a tag of their own that no trailer may have.
+/// Untagged names that are refused in trailers.
 const REFUSED: [&str; 46] = [
     "accept-encoding",
     "age",
@@ -55,7 +55,7 @@ const REFUSED: [&str; 46] = [
     "x-rewrite-url",
 ];
 
-/// Every tagged name means something in a head, so none of them passes.
+/// Every tagged name has a meaning in a head, so none passes.
 pub(super) fn passes(tag: Name, name: &[u8], value: &[u8]) -> bool {
     tag == Name::Other
         && !REFUSED.iter().any(|refused| is_same(name, refused.as_bytes()))

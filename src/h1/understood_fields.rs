@@ -1,10 +1,10 @@
-//! What the fields of one head say that rsp must understand.
+//! The fields of a head that rsp must understand.
 //!
-//! Each field is noted for itself, in their order; what the notes mean together is decided by the tables in
-//! `framing` and `options`.
+//! Each field is noted by itself, in order; what the notes mean together is decided by `framing` and
+//! `connection_options`.
 
 use super::connection_options::Options;
-use super::framing::Lengths;
+use super::framing::BodyLength;
 use super::target;
 use crate::http::{Fault, Field, Fields, Name, Names, OwnLines, Span, Version};
 
@@ -13,13 +13,13 @@ const NOTED: Names =
 
 #[derive(Default)]
 pub(super) struct UnderstoodFields {
-    pub(super) lengths: Lengths,
+    pub(super) lengths: BodyLength,
     pub(super) options: Options,
     hosts: usize,
-    /// Where the last Connection line stands, and whether it or the length are not as in `OwnLines`.
+    /// The last Connection line, and whether it or the length do not fit `OwnLines`.
     connection: Span,
     unusual: bool,
-    /// The first field that has no reading at all.
+    /// The first malformed field.
     fault: Option<Fault>,
 }
 
@@ -52,14 +52,14 @@ impl UnderstoodFields {
     }
 
     fn note_content_length(&mut self, value: &[u8]) {
-        // So long a one is not told from none.
+        // A longer one does not fit `OwnLines`.
         self.unusual |= matches!(value, [b'0', _, ..]) || value.len() > 9;
         if let Err(fault) = self.lengths.note_content_length(value) {
             self.fault.get_or_insert(fault);
         }
     }
 
-    /// A malformed Host counts as too many of them, so that one check judges all.
+    /// A malformed Host counts as a duplicate, so that one check handles both.
     fn note_host(&mut self, value: &[u8]) {
         self.hosts += if target::is_authority(value) { 1 } else { 2 };
     }

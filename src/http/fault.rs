@@ -1,23 +1,23 @@
-//! What can be wrong with a message, by name. A fault is found by a codec; which side sent the message decides
-//! what it means (400 to a client, 502 about a server), so that is said elsewhere (exchange/failure).
+//! What can be wrong with a message. A codec finds the fault; what it means depends on which side sent the message
+//! (400 to a client, 502 about a server) and is decided in exchange/failure.
 
 use std::fmt;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
-    /// Start line that is not one (RFC 9112 sections 3 and 4).
+    /// Malformed start line (RFC 9112 sections 3 and 4).
     StartLine,
-    /// The beginning of a TLS connection where plain HTTP is spoken.
+    /// A TLS ClientHello on a plain HTTP port.
     TlsHello,
-    /// Request target that is empty, not of an allowed form, or has bytes that no target may have.
+    /// Request target that is empty, not of an allowed form, or has bytes that are not allowed.
     Target,
     /// Target longer than the head limit by itself: 414.
     TargetTooLong,
     /// HTTP version that is not 1.0 or 1.1: 505.
     Version,
-    /// Field line against the grammar: name not a token, space before the colon, control byte, obs-fold.
+    /// Malformed field line: name not a token, space before the colon, control byte, obs-fold.
     FieldLine,
-    /// A bare LF or a bare CR where CRLF must stand.
+    /// A bare LF or CR instead of CRLF.
     LineEnd,
     /// Head larger than the limit: 431.
     HeadTooLarge,
@@ -33,13 +33,13 @@ pub enum Fault {
     TwoLengths,
     /// Transfer-Encoding whose last coding is not exactly one `chunked`, or in HTTP/1.0.
     TransferEncoding,
-    /// A transfer coding we do not know: 501.
+    /// Unknown transfer coding: 501.
     UnknownCoding,
-    /// Chunk size line or chunk end against the grammar (RFC 9112 section 7.1).
+    /// Malformed chunk size line or chunk end (RFC 9112 section 7.1).
     Chunk,
-    /// Trailer section against the grammar or over its limit.
+    /// Trailer section that is malformed or over its limit.
     Trailers,
-    /// A status code that is not three digits from 100 to 599, or a 101 that is not the one asked for.
+    /// A status code that is not three digits from 100 to 599, or a 101 for a protocol that was not requested.
     Status,
     /// The connection ended inside a head.
     CutHead,
@@ -48,7 +48,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// One short phrase for an answer's text and for the log.
+    /// A short phrase for the answer's body and the log.
     pub fn text(self) -> &'static str {
         match self {
             Fault::StartLine => "malformed start line",
@@ -74,7 +74,7 @@ impl Fault {
         }
     }
 
-    /// The status a client gets whose request has this fault.
+    /// The status for a client whose request has this fault.
     pub fn request_status(self) -> u16 {
         match self {
             Fault::TargetTooLong => 414,

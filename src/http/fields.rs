@@ -1,8 +1,8 @@
 //! Header fields as spans over the bytes they came in.
 //!
-//! A head is copied once out of the input block and from then on is only pointed into: names and values stay
-//! byte for byte and in order. A changed or added value is written behind the original bytes and the span
-//! moved. Names that proxying has to look at are recognised once and tagged, so later passes compare tags.
+//! A head is copied once from the input block; fields then point into that copy, so names and values stay byte for
+//! byte and in order. A changed or added value is appended to the bytes and the span moved. Names that proxying needs
+//! are tagged once, so that later passes compare tags.
 
 mod changes;
 
@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::name::{Name, Names};
 
-/// A piece of the bytes of one `Fields`.
+/// A range in the bytes of one `Fields`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
     pub start: u32,
@@ -36,7 +36,7 @@ impl Span {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Field {
     pub tag: Name,
-    /// The line stands in the bytes exactly as HTTP/1 writes it: name, colon, space, value, CR LF.
+    /// The line is in the bytes exactly as HTTP/1 serializes it: name, colon, space, value, CR LF.
     pub plain: bool,
     pub name: Span,
     pub value: Span,
@@ -47,10 +47,10 @@ pub struct Field {
 pub struct Fields {
     bytes: Vec<u8>,
     list: Vec<Field>,
-    /// Every tag in the list: so that what is not there need not be looked for.
+    /// Every tag in the list: absent names need no search.
     names: Names,
-    /// The lines may not stand plain, in order and one behind the other up to the end of the bytes.
-    bent: bool,
+    /// `bytes` is no longer exactly the serialized field lines, in order and to its end.
+    edited: bool,
 }
 
 impl Fields {
@@ -58,24 +58,24 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
-        (self.names, self.bent) = (Names::default(), false);
+        (self.names, self.edited) = (Names::default(), false);
     }
 
-    /// Takes a copy of `raw`, into which the fields point that were added by `add`: it ends with the last one's line.
+    /// Copies `raw`, which the spans of fields given to `add` point into; it ends with the last field's line.
     pub fn take_bytes(&mut self, raw: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(raw);
     }
 
-    /// Adds a field whose spans point into the bytes, and whose line begins where the one before it ends.
+    /// Adds a field whose spans point into the bytes and whose line starts where the previous one ends.
     #[inline]
     pub fn add(&mut self, field: Field) {
         self.names.add(field.tag);
-        self.bent |= !field.plain;
+        self.edited |= !field.plain;
         self.list.push(field);
     }
 
-    /// What the storage keeps allocated, in bytes.
+    /// Allocated bytes.
     pub fn footprint(&self) -> usize {
         self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
     }
@@ -88,10 +88,10 @@ impl Fields {
         &self.bytes
     }
 
-    /// Whether the bytes end with all fields in order, as HTTP/1 writes them.
-    pub fn is_straight(&self) -> bool {
-        debug_assert!(self.bent || self.ends_with_lines());
-        !self.bent
+    /// Whether the bytes end with the serialized lines of all fields, in order.
+    pub fn is_serialized(&self) -> bool {
+        debug_assert!(self.edited || self.ends_with_lines());
+        !self.edited
     }
 
     fn ends_with_lines(&self) -> bool {
@@ -132,7 +132,7 @@ impl Fields {
         self.list.iter().filter(move |f| f.tag == tag).map(|f| self.text(f.value))
     }
 
-    /// The elements of the comma-separated list that all fields of a tagged name make, without blanks around them.
+    /// The elements of the comma-separated list over all fields of a tagged name, without blanks around them.
     pub fn elements(&self, tag: Name) -> impl Iterator<Item = Span> {
         self.list.iter().filter(move |f| f.tag == tag).flat_map(|f| {
             let mut start = f.value.start as usize;
@@ -148,7 +148,7 @@ impl Fields {
         self.names.has(tag)
     }
 
-    /// Whether one of these names is there.
+    /// Whether one of these names is present.
     pub fn has_any(&self, names: Names) -> bool {
         self.names.meets(names)
     }
@@ -170,7 +170,7 @@ impl Fields {
         self.bytes.extend_from_slice(&other.bytes);
         self.list.clear();
         self.list.extend_from_slice(&other.list);
-        (self.names, self.bent) = (other.names, other.bent);
+        (self.names, self.edited) = (other.names, other.edited);
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
@@ -179,17 +179,17 @@ impl Fields {
         })
     }
 
-    /// Writes `bytes` behind what is there and says where.
+    /// Appends `bytes` and returns their span.
     pub fn store(&mut self, bytes: &[u8]) -> Span {
-        self.bent = true;
+        self.edited = true;
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         Span::new(start, self.bytes.len())
     }
 
-    /// Writes several pieces behind what is there as one text and says where.
+    /// Appends several pieces as one text and returns its span.
     pub fn store_all(&mut self, pieces: &[&[u8]]) -> Span {
-        self.bent = true;
+        self.edited = true;
         let start = self.bytes.len();
         for piece in pieces {
             self.bytes.extend_from_slice(piece);
@@ -198,12 +198,12 @@ impl Fields {
     }
 
     /// Adds a field at the end. `name` and `value` must be valid (no CR, LF, NUL): callers check input. It is stored
-    /// as it goes out in HTTP/1, so that an encoder can copy fields that stand together in one piece.
+    /// serialized, so that an encoder can copy adjacent fields in one piece.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         self.append_tagged(Name::of(name), name, value);
     }
 
-    /// The same, where the tag is known.
+    /// The same with a known tag.
     pub fn append_tagged(&mut self, tag: Name, name: &[u8], value: &[u8]) {
         self.append_pieces(tag, name.len(), [name, b": ", value, b"\r\n"]);
     }
@@ -218,7 +218,7 @@ impl Fields {
         self.add_line(tag, start, name);
     }
 
-    /// The same for a value that stands in the bytes already. `name` has its colon and space behind it.
+    /// The same for a value that is in the bytes already. `name` ends with colon and space.
     #[inline(always)]
     pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
         let start = self.bytes.len();
@@ -228,29 +228,29 @@ impl Fields {
         self.add_line(tag, start, name.len() - 2);
     }
 
-    /// Adds the field whose line stands at the end of the bytes.
+    /// Adds the field whose line is the end of the bytes.
     #[inline(always)]
     fn add_line(&mut self, tag: Name, start: usize, name: usize) {
         let (colon, end) = (start + name, self.bytes.len() - 2);
-        // What a codec noted of such lines is no longer all of them.
-        self.bent |= matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
+        // `OwnLines` no longer names all lines of these fields.
+        self.edited |= matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }
 
-    /// Writes a piece of what `add_lines` will add: what is not added then goes out as it stands here all the same.
+    /// Appends a piece of what `add_lines` will add. Bytes that it does not cover would be sent all the same.
     #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The same for a piece that stands in the bytes already.
+    /// The same for a piece that is in the bytes already.
     #[inline(always)]
     pub fn put_copy(&mut self, piece: Span) {
         self.bytes.extend_from_within(piece.start as usize..piece.end as usize);
     }
 
-    /// Adds the fields whose lines, written as HTTP/1 does, are the end of the bytes: of each its tag, the length of
-    /// its name and that of its line.
+    /// Adds the fields whose serialized lines are the end of the bytes: tag, length of the name and length of the
+    /// line of each.
     #[inline(always)]
     pub fn add_lines<const N: usize>(&mut self, lines: [(Name, usize, usize); N]) {
         let mut start = self.bytes.len() - lines.iter().map(|(.., len)| len).sum::<usize>();
@@ -270,7 +270,7 @@ impl Fields {
     pub fn prepend(&mut self, name: &[u8], value: &[u8]) {
         self.append(name, value);
         self.list.rotate_right(1);
-        self.bent = true;
+        self.edited = true;
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_changes_the_lines_is_seen_and_lines_behind_them_change_nothing() {
+    fn every_edit_is_noticed_and_appended_lines_are_none() {
         let mut f = fields(&[("Via", "1"), ("TE", "via")]);
         f.put(b"Host: a\r\nVia: ");
         f.put_copy(f.list()[1].value);
@@ -319,7 +319,7 @@ mod tests {
         f.add_lines([(Name::Host, 4, 9), (Name::Via, 3, 10)]);
         f.set(b"New", b"2");
         assert_eq!(shown(&f), r#"{"Via": "1", "TE": "via", "Host": "a", "Via": "via", "New": "2"}"#);
-        assert!(f.is_straight() && f.has(Name::Host));
+        assert!(f.is_serialized() && f.has(Name::Host));
         let named: Vec<Span> = f.elements(Name::Te).collect();
         let ways: [&dyn Fn(&mut Fields); 8] = [
             &|f| f.set(b"te", b"x"),
@@ -338,14 +338,14 @@ mod tests {
         for change in ways {
             let mut f = f.clone();
             change(&mut f);
-            assert!(!f.is_straight());
+            assert!(!f.is_serialized());
         }
         f.clear();
-        assert!(f.is_straight());
+        assert!(f.is_serialized());
     }
 
     #[test]
-    fn the_elements_of_a_list_are_found_in_all_its_fields_and_name_fields_to_remove() {
+    fn list_elements_are_found_in_all_fields_and_can_name_fields_to_remove() {
         let mut f = fields(&[
             ("Via", "a,\t bb ,"),
             ("A", "1"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn lookalikes_of_a_name_go_and_the_name_itself_stays() {
+    fn lookalikes_of_a_name_are_removed_and_the_name_itself_stays() {
         let mut f =
             fields(&[("X-User", "1"), ("X_User", "2"), ("x_uSER", "3"), ("XxUser", "4"), ("A_B", "5")]);
         f.remove_lookalikes(b"x-user");
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_is_not_there_however_it_went() {
+    fn removed_fields_are_not_found() {
         let all = fields(&[("Via", "1"), ("TE", "via"), ("Host", "a")]);
         let named: Vec<Span> = all.elements(Name::Te).collect();
         let ways: [&dyn Fn(&mut Fields); 3] =

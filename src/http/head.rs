@@ -1,7 +1,7 @@
 //! Request and response heads: the parsed start line over a `Fields` storage.
 //!
-//! A head is reused from message to message: a codec overwrites all of it, so nothing is allocated once the
-//! storage has grown to the size of usual heads.
+//! A head is reused from message to message: a codec overwrites all of it, so nothing is allocated in the steady
+//! state.
 
 use super::{Fields, Framing, Name, Span};
 
@@ -12,7 +12,7 @@ pub enum Version {
     Http11,
 }
 
-/// The methods whose meaning rsp needs; others pass as they are.
+/// The methods whose semantics rsp needs; others pass unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Method {
     #[default]
@@ -42,13 +42,13 @@ impl Method {
         }
     }
 
-    /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
+    /// RFC 9110 section 9.2.2.
     pub fn is_idempotent(self) -> bool {
         !matches!(self, Method::Post | Method::Connect | Method::Other)
     }
 }
 
-/// The scheme of the URI that a client asked for.
+/// Scheme of the request URI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Scheme {
     #[default]
@@ -65,11 +65,11 @@ impl Scheme {
     }
 }
 
-/// The lines of a head that every codec writes itself, where they are usual: one Connection at most, and nothing of
-/// the length but one Content-Length at most, without needless zeros. They hold as long as the fields are straight.
+/// The lines of a head that each codec writes itself, if they have the usual form: at most one Connection, at most
+/// one Content-Length without leading zeros, no Transfer-Encoding. Valid while the fields are serialized.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnLines {
-    /// The Connection line; empty where there is none, and less than that where the lines are not usual.
+    /// The Connection line; empty if there is none, `start > end` if the lines are not of the usual form.
     start: u16,
     end: u16,
     length: u32,
@@ -84,7 +84,7 @@ impl Default for OwnLines {
 const NO_LENGTH: u32 = u32::MAX;
 
 impl OwnLines {
-    /// `connection`: its line. Long lengths and far lines count as unusual.
+    /// `connection`: its line. Large lengths and offsets count as unusual.
     pub fn usual(connection: Span, length: Option<u64>) -> OwnLines {
         let length = length.map_or(NO_LENGTH, |n| n.min(NO_LENGTH.into()) as u32);
         match (connection.start, connection.end) {
@@ -95,7 +95,7 @@ impl OwnLines {
         }
     }
 
-    /// The Connection line, empty where there is none, if the lines are usual and say this length.
+    /// The Connection line, empty if there is none, provided the lines are usual and state this length.
     #[inline(always)]
     pub fn connection(self, length: Option<u64>) -> Option<Span> {
         let says = match length {
@@ -106,21 +106,21 @@ impl OwnLines {
     }
 }
 
-/// A request's start line, fields and what was decided about its body.
+/// A request's start line, fields and body framing.
 #[derive(Default, Clone, Debug)]
 pub struct RequestHead {
     pub fields: Fields,
     pub method: Method,
     pub method_text: Span,
-    /// As the client sent it, or in origin form if it came in absolute form.
+    /// As sent by the client; in origin form if it came in absolute form.
     pub target: Span,
     pub version: Version,
     pub framing: Framing,
     /// The client wants the connection kept after this message.
     pub keep_alive: bool,
-    /// One protocol is asked for with `Upgrade` and `Connection: upgrade`.
+    /// Exactly one protocol is requested with `Upgrade` and `Connection: upgrade`.
     pub upgrade: bool,
-    /// Connection has an option that no `Connection` usually has: the name of a field of this hop, it may be.
+    /// Connection has an unusual option, which may name a hop-by-hop field.
     pub nominates: bool,
     pub own: OwnLines,
 }
@@ -153,7 +153,7 @@ impl RequestHead {
         query_mark(target).map(|at| &target[at + 1..])
     }
 
-    /// Whether a 101 switches to the protocol that was asked for.
+    /// Whether a 101 switches to the protocol that was requested.
     pub fn asked_for(&self, switch: &ResponseHead) -> bool {
         match (self.fields.get(Name::Upgrade), switch.fields.get(Name::Upgrade)) {
             (Some(asked), Some(given)) => self.upgrade && switch.upgrade && asked.eq_ignore_ascii_case(given),
@@ -161,8 +161,8 @@ impl RequestHead {
         }
     }
 
-    /// The host the client asked for, without port, in the case it came. A name with dots at its end (RFC 1034 section
-    /// 3.1: from the root) is the name without them, so that no rule for a host is passed by with a dot.
+    /// The request's host without port, in its original case. Trailing dots (RFC 1034 section 3.1: the root) are
+    /// removed, so that a dot cannot bypass a rule for a host.
     pub fn host(&self) -> &[u8] {
         let mut host = host_of(self.fields.get(Name::Host).unwrap_or_default());
         while let Some(shorter) = host.strip_suffix(b".") {
@@ -172,13 +172,13 @@ impl RequestHead {
     }
 }
 
-/// Where the first `?` is: eight bytes at a time, since most targets end before a longer search would have begun.
+/// Position of the first `?`, eight bytes at a time: most targets are too short for memchr to pay.
 #[inline(always)]
 fn query_mark(target: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let (words, rest) = target.as_chunks::<8>();
     for (word, at) in words.iter().zip((0..).step_by(8)) {
-        // A byte that is the mark becomes zero, and the lowest that is zero has its highest bit set here first.
+        // A byte equal to the mark becomes zero; the lowest zero byte is the first with its top bit set here.
         let other = u64::from_le_bytes(*word) ^ (ONES * b'?' as u64);
         let found = other.wrapping_sub(ONES) & !other & ONES << 7;
         if found != 0 {
@@ -196,7 +196,7 @@ fn host_of(authority: &[u8]) -> &[u8] {
     memchr::memchr(b':', authority).map_or(authority, |at| &authority[..at])
 }
 
-/// A response's status line, fields and what was decided about its body.
+/// A response's status line, fields and body framing.
 #[derive(Default, Clone, Debug)]
 pub struct ResponseHead {
     pub fields: Fields,
@@ -206,9 +206,9 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The server keeps the connection after this message.
     pub keep_alive: bool,
-    /// One protocol is named in `Upgrade` with `Connection: upgrade`, as a 101 must.
+    /// Exactly one protocol is named in `Upgrade` with `Connection: upgrade`, as a 101 must.
     pub upgrade: bool,
-    /// As in a request.
+    /// As in `RequestHead`.
     pub nominates: bool,
     pub own: OwnLines,
 }

@@ -1,5 +1,5 @@
-//! Floor 2: the words that every protocol of HTTP shares. A codec (HTTP/1 today) translates bytes into these
-//! and back; the exchange and the script speak only these.
+//! Floor 2: the vocabulary that all HTTP versions share. A codec (HTTP/1 today) translates between bytes and these;
+//! the exchange and the script know only these.
 
 mod codec;
 mod fault;
@@ -15,5 +15,5 @@ pub use head::{Method, OwnLines, RequestHead, ResponseHead, Scheme, Version};
 pub use name::{Name, Names, is_same, is_word};
 pub use status::reason_phrase;
 
-/// Options that all Connection fields of a head may have together: each may name a field, with which all are compared.
+/// Limit on the options of all Connection fields of a head: each may name a field and is compared with all of them.
 pub const MOST_OPTIONS: usize = 32;

@@ -1,11 +1,10 @@
-//! The names that rsp itself has an interest in, and how they are recognised.
+//! Field names that rsp handles, and their recognition.
 //!
-//! Length and first letter say which name it can be at most; its first eight bytes and its last eight then say
-//! whether it is, so two comparisons decide instead of a look at every letter. Names are tokens (RFC 9110 section
-//! 5.1): among those, setting bit 5 of every byte folds the case of letters and makes no two of ours equal to
-//! anything else.
+//! Length and first letter leave at most one candidate; its first and last eight bytes then decide, so two
+//! comparisons replace one per letter. Names are tokens (RFC 9110 section 5.1): among those, setting bit 5 of every
+//! byte folds case and makes no two known names equal to anything else.
 
-/// The names that rsp itself has an interest in.
+/// A field name that rsp handles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Name {
@@ -18,11 +17,11 @@ pub enum Name {
     Forwarded,
     Host,
     KeepAlive,
-    /// With `_` for `-` a name that frames a message, belongs to one hop or is written by rsp: the same name to
+    /// A name that, with `_` read as `-`, is a framing or hop-by-hop name or one that rsp sets: the same name to
     /// programs behind WSGI or CGI.
     Lookalike,
     MaxForwards,
-    /// No field of HTTP, but `HTTP_PROXY` to programs behind CGI.
+    /// Not an HTTP field, but `HTTP_PROXY` to programs behind CGI.
     Proxy,
     ProxyConnection,
     Referer,
@@ -44,7 +43,7 @@ pub enum Name {
 
 use Name::*;
 
-/// What is compared of a name.
+/// The bytes of a name that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ends(u64, u64);
 
@@ -66,7 +65,7 @@ impl Ends {
     }
 }
 
-/// What is known, each name with its tag.
+/// The known names with their tags.
 const KNOWN: [(&[u8], Name); 23] = [
     (b"te", Te),
     (b"via", Via),
@@ -95,11 +94,11 @@ const KNOWN: [(&[u8], Name); 23] = [
 
 const LONGEST: usize = 17;
 
-/// How the names of what proxies say begin.
+/// Common prefix of the forwarding fields.
 const FORWARDED: &[u8; 12] = b"x-forwarded-";
 
-/// By length and first letter, in which no two of ours agree: the only name of ours that it can be. Where there is
-/// none of this length, it can still begin as one does.
+/// The candidate by length and first letter, which are unique among the known names. Where there is no candidate, a
+/// name can still begin with `FORWARDED`.
 static GUESSES: [[Name; 32]; LONGEST + 1] = {
     let (mut guesses, mut at) = ([[Other; 32]; LONGEST + 1], 0);
     while at < KNOWN.len() {
@@ -130,7 +129,7 @@ static ENDS: [Ends; 32] = {
     ends
 };
 
-/// By tag, in lower case with zeros behind; cut where it is longer.
+/// By tag: lower case, zero-padded; cut if longer.
 static PADDED: [[u8; 16]; 32] = {
     let (mut padded, mut at) = ([[0; 16]; 32], 0);
     while at < KNOWN.len() {
@@ -151,13 +150,13 @@ impl Name {
     pub fn of(name: &[u8]) -> Name {
         let Some(first) = name.first() else { return Other };
         match Name::guess(*first, name.len()) {
-            // Most names that are not ours end here.
+            // Most unknown names end here.
             Other => Other,
             guess => guess.check(name),
         }
     }
 
-    /// The only one of ours that a name of this length and first letter can be.
+    /// The candidate for a name of this length and first letter.
     #[inline(always)]
     pub fn guess(letter: u8, len: usize) -> Name {
         match GUESSES.get(len) {
@@ -167,20 +166,20 @@ impl Name {
         }
     }
 
-    /// The first sixteen bytes of the name, in lower case, with zeros behind a shorter one.
+    /// The first sixteen bytes of the name, in lower case, zero-padded.
     #[inline(always)]
     pub fn padded(self) -> &'static [u8; 16] {
         &PADDED[self as usize & 31]
     }
 
-    /// Itself, if that is what `name` says.
+    /// `self`, if `name` is its spelling.
     #[inline(always)]
     fn check(self, name: &[u8]) -> Name {
         let same = Ends::of(name) == ENDS[self as usize & 31];
         if same && (name.len() < LONGEST || self.has_middle(name)) { self } else { Name::of_unknown(name) }
     }
 
-    /// Of 17 bytes the one in the middle is in neither end.
+    /// The middle byte of a 17-byte name is in neither half.
     fn has_middle(self, name: &[u8]) -> bool {
         match self {
             TransferEncoding => name[8] == b'-',
@@ -189,7 +188,7 @@ impl Name {
         }
     }
 
-    /// The tag of a name that is none of those that we know, as it is written.
+    /// The tag of a name that is not one of the known names, by its spelling.
     #[cold]
     pub fn of_unknown(name: &[u8]) -> Name {
         if name.len() > FORWARDED.len() && is_same(&name[..FORWARDED.len()], FORWARDED) {
@@ -208,13 +207,13 @@ impl Name {
     }
 }
 
-/// Whether two names are the same to programs that read `-` as `_` and know no case.
+/// Whether two names are the same to programs that read `-` as `_` and ignore case.
 pub fn is_same(name: &[u8], other: &[u8]) -> bool {
     let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == other.len() && name.iter().map(folded).eq(other.iter().map(folded))
 }
 
-/// Whether `text` is this word, whatever its case. `lower` is in lower case, letters and hyphens, of 2 to 16 bytes;
+/// Whether `text` is this word, ignoring case. `lower` is in lower case, letters and hyphens, of 2 to 16 bytes;
 /// `text` has no control bytes.
 #[inline(always)]
 pub fn is_word(text: &[u8], lower: &[u8]) -> bool {
@@ -239,7 +238,7 @@ impl Names {
         self.0 & 1 << name as u32 != 0
     }
 
-    /// Whether a name is in both.
+    /// Whether the sets intersect.
     pub const fn meets(self, other: Names) -> bool {
         self.0 & other.0 != 0
     }
@@ -254,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tagged_name_is_recognised_in_any_case_and_its_neighbours_are_not() {
+    fn every_tagged_name_is_recognised_in_any_case_and_similar_names_are_not() {
         for (text, tag) in [
             ("Connection", Name::Connection),
             ("CONTENT-LENGTH", Name::ContentLength),
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_ours_with_any_mix_of_underscores_is_a_lookalike() {
+    fn a_known_name_with_any_mix_of_underscores_is_a_lookalike() {
         for name in [
             "X_Forwarded_For",
             "x-forwarded_for",
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_begins_with_x_forwarded_is_known_at_any_length() {
+    fn other_names_that_begin_with_x_forwarded_are_tagged_at_any_length() {
         for name in ["X-Forwarded-Port", "x_forwarded_server", "X-Forwarded-Fox", "X-Forwarded-For_"] {
             assert_eq!(Name::of(name.as_bytes()), XForwardedOther, "{name}");
         }
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_a_name_is_left_out_of_the_comparison() {
+    fn every_byte_of_a_name_is_compared() {
         for name in ["transfer-encoding", "X-Forwarded-Proto", "content-length", "upgrade", "via", "te"] {
             for at in 0..name.len() {
                 let mut near = name.as_bytes().to_vec();
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_known_in_any_case_and_nothing_else_is_taken_for_it() {
+    fn a_word_is_recognised_in_any_case_and_nothing_else_is() {
         for word in ["te", "close", "upgrade", "keep-alive", "websocket"] {
             assert!(is_word(word.to_uppercase().as_bytes(), word.as_bytes()));
             for at in 0..word.len() {
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_what_was_put_in() {
+    fn a_set_contains_what_was_added() {
         let mut names = Names::of(&[Te, Upgrade]);
         assert!(names.has(Te) && !names.has(Via) && !names.meets(Names::of(&[Via])));
         names.add(Via);

@@ -1,4 +1,4 @@
-//! The phrases that go with status codes.
+//! Reason phrases of status codes.
 
 /// The registered phrase (IANA HTTP Status Code Registry), empty for others: it is optional (RFC 9112 section 4).
 pub fn reason_phrase(status: u16) -> &'static str {

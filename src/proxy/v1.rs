@@ -1,36 +1,36 @@
-//! Version 1: one line of text (section 2.1). Matched exactly: single spaces, no leading zeros, addresses of the
-//! family that the line names, CRLF at the end. After UNKNOWN anything may stand.
+//! Version 1: one line of text (section 2.1). Matched strictly: single spaces, no leading zeros, addresses of the
+//! stated family, CRLF at the end. Anything may follow UNKNOWN.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Fault, Header, OnBehalf, limits};
+use super::{Header, HeaderError, OnBehalf, limits};
 
 const START: &[u8] = b"PROXY ";
 
-pub fn read(input: &[u8]) -> Result<Option<Header>, Fault> {
+pub fn read(input: &[u8]) -> Result<Option<Header>, HeaderError> {
     let known = input.len().min(START.len());
     if input[..known] != START[..known] {
-        return Err(Fault::NotProxy);
+        return Err(HeaderError::NotProxy);
     }
     let Some(end) = line_end(input)? else { return Ok(None) };
-    let on_behalf = input.get(START.len()..end).and_then(words).ok_or(Fault::Line)?;
+    let on_behalf = input.get(START.len()..end).and_then(words).ok_or(HeaderError::Line)?;
     Ok(Some(Header { on_behalf, consumed: end + 2 }))
 }
 
-/// Where CRLF stands. Neither of its halves may stand alone, and it must come within the bound.
-fn line_end(input: &[u8]) -> Result<Option<usize>, Fault> {
+/// Position of CRLF, which must come within the limit. A bare CR or LF is an error.
+fn line_end(input: &[u8]) -> Result<Option<usize>, HeaderError> {
     let line = &input[..input.len().min(limits::LINE)];
     let end = memchr::memchr2(b'\r', b'\n', line);
     match (end, end.and_then(|end| line.get(end..end + 2))) {
         (Some(end), Some(b"\r\n")) => Ok(Some(end)),
-        (Some(_), Some(_)) => Err(Fault::Line),
-        (Some(end), None) if line[end] == b'\n' => Err(Fault::Line),
-        _ if line.len() == limits::LINE => Err(Fault::Line),
+        (Some(_), Some(_)) => Err(HeaderError::Line),
+        (Some(end), None) if line[end] == b'\n' => Err(HeaderError::Line),
+        _ if line.len() == limits::LINE => Err(HeaderError::Line),
         _ => Ok(None),
     }
 }
 
-/// What stands between `PROXY ` and the line's end.
+/// Parses the words between `PROXY ` and the line's end.
 fn words(text: &[u8]) -> Option<OnBehalf> {
     if text == b"UNKNOWN" || text.starts_with(b"UNKNOWN ") {
         return Some(OnBehalf::Unknown);
@@ -54,7 +54,7 @@ fn ip(family: &str, text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Decimal digits alone, none of them a leading zero.
+/// Decimal digits without leading zeros.
 fn number(text: &str) -> Option<u16> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()

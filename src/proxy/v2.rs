@@ -1,5 +1,5 @@
-//! Version 2: a binary block (section 2.2). 16 fixed bytes say what follows and how long it is; behind the
-//! addresses may stand extensions (TLVs), which are passed over unread.
+//! Version 2: a binary block (section 2.2). 16 fixed bytes give its meaning and length; extensions (TLVs) after the
+//! addresses are skipped.
 //!
 //! ```text
 //!   0            12          13                 14       16                    16 + length
@@ -8,7 +8,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Fault, Header, OnBehalf, limits};
+use super::{Header, HeaderError, OnBehalf, limits};
 
 pub const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 pub const FIXED: usize = 16;
@@ -20,10 +20,10 @@ pub const PROXY: u8 = 0x21;
 pub const TCP4: u8 = 0x11;
 pub const TCP6: u8 = 0x21;
 
-pub fn read(input: &[u8]) -> Result<Option<Header>, Fault> {
+pub fn read(input: &[u8]) -> Result<Option<Header>, HeaderError> {
     let known = input.len().min(SIGNATURE.len());
     if input[..known] != SIGNATURE[..known] {
-        return Err(Fault::NotProxy);
+        return Err(HeaderError::NotProxy);
     }
     let Some(&command) = input.get(12) else { return Ok(None) };
     check_command(command)?;
@@ -33,29 +33,29 @@ pub fn read(input: &[u8]) -> Result<Option<Header>, Fault> {
     }
     let Some(length) = input.get(14..FIXED) else { return Ok(None) };
     let length = usize::from(length[0]) << 8 | usize::from(length[1]);
-    // Of a LOCAL block everything is passed over, the family too.
+    // Everything after a LOCAL header is skipped, the family too.
     let least = if command == PROXY { addresses_of(family) } else { 0 };
     if !(least..=limits::BLOCK).contains(&length) {
-        return Err(Fault::Length);
+        return Err(HeaderError::Length);
     }
     let Some(block) = input.get(FIXED..FIXED + length) else { return Ok(None) };
     let on_behalf = if command == LOCAL { OnBehalf::Itself } else { client(family, block) };
     Ok(Some(Header { on_behalf, consumed: FIXED + length }))
 }
 
-fn check_command(command: u8) -> Result<(), Fault> {
+fn check_command(command: u8) -> Result<(), HeaderError> {
     match command {
         LOCAL | PROXY => Ok(()),
-        _ if command >> 4 != 2 => Err(Fault::Version),
-        _ => Err(Fault::Command),
+        _ if command >> 4 != 2 => Err(HeaderError::Version),
+        _ => Err(HeaderError::Command),
     }
 }
 
-fn check_family(family: u8) -> Result<(), Fault> {
-    if family >> 4 <= 3 && family & 15 <= 2 { Ok(()) } else { Err(Fault::Family) }
+fn check_family(family: u8) -> Result<(), HeaderError> {
+    if family >> 4 <= 3 && family & 15 <= 2 { Ok(()) } else { Err(HeaderError::Family) }
 }
 
-/// Bytes that the addresses of a family take, over streams and datagrams alike.
+/// Bytes of the addresses of a family, for streams and datagrams alike.
 fn addresses_of(family: u8) -> usize {
     match family {
         0x11 | 0x12 => 2 * 4 + 2 * 2,

@@ -1,5 +1,5 @@
-//! The header we send: at once and as the very first bytes of a connection. Without a client to speak of (one on
-//! a Unix socket, a health check) it says so: LOCAL, or UNKNOWN in version 1.
+//! The PROXY header sent to servers, as the first bytes of a connection. Without a client address (a Unix socket, a
+//! health check) it is LOCAL, or UNKNOWN in version 1.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,9 +17,8 @@ pub fn write(version: ProxyVersion, client: Option<(SocketAddr, SocketAddr)>, ou
     }
 }
 
-/// Both addresses must be of one family, and the client's is the one that matters: an IPv4 destination is written
-/// as an IPv6 one, an IPv6 one that IPv4 cannot say becomes "unspecified". Only what `X-Forwarded-For` says
-/// about the client can differ from where it connected to.
+/// Both addresses must be of one family, that of the client: an IPv4 destination is written as IPv4-mapped, an IPv6
+/// one that has no IPv4 form as "unspecified". They can differ only when the client is taken from `X-Forwarded-For`.
 fn one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
     let (from, to) = (source.ip().to_canonical(), destination.ip().to_canonical());
     let to = match (from, to) {
@@ -36,7 +35,7 @@ fn line(client: Option<(SocketAddr, SocketAddr)>, out: &mut impl Sink) {
     let (from, to) = (source.ip(), destination.ip());
     let mut text = [0; limits::LINE];
     let mut rest = &mut text[..];
-    // The bound is that of the longest line there is.
+    // The buffer holds the longest possible line.
     let _ = write!(rest, "PROXY TCP{family} {from} {to} {} {}\r\n", source.port(), destination.port());
     let left = rest.len();
     out.put(&text[..limits::LINE - left]);

@@ -1,6 +1,6 @@
-//! Answers made by scripts. `rsp.respond` and `rsp.redirect` check everything when they are called, so that a
-//! mistake is reported with the script's line. The result lives in Lua as flat bytes (`encode`): a script may
-//! make an answer once and return it a million times, and Lua's collector needs no help to free it.
+//! Answers of scripts. `rsp.respond` and `rsp.redirect` check their arguments when called, so that a mistake is
+//! reported with the script's line. The result is kept in Lua as flat bytes (`encode`): a script may make an answer
+//! once and return it a million times, and Lua's collector frees it without a finalizer.
 
 use super::Answer;
 use super::bodies::Bodies;
@@ -8,19 +8,19 @@ use super::directory::quoted;
 use super::headers::{BYTES_MAX, FIELDS_MAX, check_name, check_value};
 use super::nearest;
 
-/// An answer being put together from the table given to `rsp.respond`.
+/// An answer under construction from the table given to `rsp.respond`.
 #[derive(Default)]
-pub struct Draft {
+pub struct AnswerBuilder {
     status: Option<u16>,
     headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Of all headers so far: they are outside of the VM, whose memory limit does not see them.
+    /// Size of all headers so far: they are outside of the VM and its memory limit.
     header_bytes: usize,
     body: Vec<u8>,
 }
 
 /// The keys of `rsp.respond`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Key {
+pub enum RespondKey {
     Status,
     Headers,
     Body,
@@ -29,12 +29,12 @@ pub enum Key {
 const KEYS: [&str; 3] = ["status", "headers", "body"];
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
-impl Key {
-    pub fn of(key: &[u8]) -> Result<Key, String> {
+impl RespondKey {
+    pub fn of(key: &[u8]) -> Result<RespondKey, String> {
         match key {
-            b"status" => Ok(Key::Status),
-            b"headers" => Ok(Key::Headers),
-            b"body" => Ok(Key::Body),
+            b"status" => Ok(RespondKey::Status),
+            b"headers" => Ok(RespondKey::Headers),
+            b"body" => Ok(RespondKey::Body),
             _ => {
                 let hint = nearest::hint(key, KEYS.iter().copied());
                 Err(format!("rsp.respond: unknown key {}, {hint}", quoted(key)))
@@ -43,7 +43,7 @@ impl Key {
     }
 }
 
-impl Draft {
+impl AnswerBuilder {
     pub fn set_status(&mut self, status: Option<i64>) -> Result<(), String> {
         match status {
             Some(status @ 200..=599) => self.status = Some(status as u16),
@@ -69,23 +69,23 @@ impl Draft {
         self.body = body.to_vec();
     }
 
-    /// Encodes the finished answer. Lua tables have no order, so the headers are put in order of their names: the same
-    /// script gives the same bytes every time.
+    /// Encodes the finished answer. Lua tables have no order, so headers are sorted by name: the same script gives
+    /// the same bytes every time.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        let mut draft = std::mem::take(self);
-        let status = draft.status.unwrap_or(200);
-        if matches!(status, 204 | 205 | 304) && !draft.body.is_empty() {
+        let mut builder = std::mem::take(self);
+        let status = builder.status.unwrap_or(200);
+        if matches!(status, 204 | 205 | 304) && !builder.body.is_empty() {
             return Err(format!("rsp.respond: an answer with status {status} has no body"));
         }
-        draft.headers.sort_by(|a, b| a.0.cmp(&b.0));
-        encode(status, &draft.headers, &draft.body, out);
+        builder.headers.sort_by(|a, b| a.0.cmp(&b.0));
+        encode(status, &builder.headers, &builder.body, out);
         Ok(())
     }
 }
 
 const NEEDS_STATUS: &str = "rsp.respond: status: expected an integer from 200 to 599";
 
-/// Encodes what `rsp.redirect(url, status)` gives.
+/// Encodes the answer of `rsp.redirect(url, status)`.
 pub fn redirect(url: &[u8], status: Option<i64>, out: &mut Vec<u8>) -> Result<(), String> {
     let wanted = status.unwrap_or(302);
     let Some(status) = REDIRECTS.into_iter().find(|s| i64::from(*s) == wanted) else {
@@ -100,7 +100,7 @@ pub fn redirect(url: &[u8], status: Option<i64>, out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// Status, number of headers, and every text behind its length.
+/// Status, number of headers, and every text with its length before it.
 fn encode(status: u16, headers: &[(Vec<u8>, Vec<u8>)], body: &[u8], out: &mut Vec<u8>) {
     let number = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
     out.clear();
@@ -114,7 +114,7 @@ fn encode(status: u16, headers: &[(Vec<u8>, Vec<u8>)], body: &[u8], out: &mut Ve
     }
 }
 
-/// The reverse of `encode`.
+/// The inverse of `encode`.
 pub(super) fn decode(mut bytes: &[u8], bodies: &mut Bodies) -> Option<Answer> {
     let bytes = &mut bytes;
     let status = u16::try_from(number(bytes)?).ok()?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_comes_back_from_its_bytes_and_cut_bytes_give_none() {
+    fn decode_inverts_encode_and_refuses_cut_bytes() {
         let header = |n: &str, v: &str| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
         let headers = vec![header("Allow", "GET"), header("X", "")];
         let (mut bytes, bodies) = (Vec::new(), &mut Bodies::default());

@@ -1,57 +1,62 @@
-//! What a script may change of a request and its response: `object[key] = value`, and the functions of `headers`.
+//! What a script may change in a request and its response: `object[key] = value`, and the functions of `headers`.
 
-use super::request::{ENDED, Kind, Subject};
-use super::{headers, status};
+use super::headers;
+use super::request::{ENDED, ObjectKind, Subject};
 use crate::config::later::{self, LATER};
-use crate::http::Fields;
+use crate::http::{Fields, ResponseHead, reason_phrase};
 
-/// What a script assigns.
+/// A value that a script assigns.
 #[derive(Clone, Copy)]
 pub enum Assigned<'a> {
     Nil,
     Text(&'a [u8]),
     Number(i64),
-    /// The values of a list, which has one at least.
+    /// The values of a list, at least one.
     Texts(&'a [Vec<u8>]),
-    /// Anything else, of this type.
+    /// Any other value, of this type.
     Other(&'static str),
 }
 
-/// Does `object[key] = value`.
-pub fn write(kind: Kind, key: &[u8], value: Assigned<'_>, subject: &mut Subject<'_>) -> Result<(), String> {
+/// Executes `object[key] = value`.
+pub fn write(
+    kind: ObjectKind,
+    key: &[u8],
+    value: Assigned<'_>,
+    subject: &mut Subject<'_>,
+) -> Result<(), String> {
     match (kind, value) {
-        (Kind::Headers | Kind::ResponseHeaders, Assigned::Nil) => {
+        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Nil) => {
             headers::remove(kind, writable(kind, subject)?, key)
         }
-        (Kind::Headers | Kind::ResponseHeaders, Assigned::Text(text)) => {
+        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Text(text)) => {
             headers::assign(kind, writable(kind, subject)?, key, &[text])
         }
-        (Kind::Headers | Kind::ResponseHeaders, Assigned::Texts(texts)) => {
+        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Texts(texts)) => {
             headers::assign(kind, writable(kind, subject)?, key, texts)
         }
-        (Kind::Headers | Kind::ResponseHeaders, Assigned::Number(_)) => {
+        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Number(_)) => {
             Err(headers::no_value(kind, key, "number"))
         }
-        (Kind::Headers | Kind::ResponseHeaders, Assigned::Other(what)) => {
+        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Other(what)) => {
             Err(headers::no_value(kind, key, what))
         }
-        (Kind::Response, value) if key == b"status" => {
+        (ObjectKind::Response, value) if key == b"status" => {
             let response = subject.response.as_deref_mut().ok_or(ENDED)?;
-            status::set(response, if let Assigned::Number(status) = value { Some(status) } else { None })
+            set_status(response, if let Assigned::Number(status) = value { Some(status) } else { None })
         }
         _ => Err(read_only(kind, key)),
     }
 }
 
-/// Does `headers:add(name, value)`.
-pub fn add(kind: Kind, name: &[u8], value: &[u8], subject: &mut Subject<'_>) -> Result<(), String> {
+/// Executes `headers:add(name, value)`.
+pub fn add(kind: ObjectKind, name: &[u8], value: &[u8], subject: &mut Subject<'_>) -> Result<(), String> {
     headers::add(kind, writable(kind, subject)?, name, value)
 }
 
-/// Copies what `headers:all(name)` gives.
-pub fn all(kind: Kind, name: &[u8], subject: &Subject<'_>, into: &mut Vec<Vec<u8>>) {
+/// Copies the values that `headers:all(name)` returns.
+pub fn all(kind: ObjectKind, name: &[u8], subject: &Subject<'_>, into: &mut Vec<Vec<u8>>) {
     let fields = match kind {
-        Kind::ResponseHeaders => subject.response.as_ref().map(|response| &response.fields),
+        ObjectKind::ResponseHeaders => subject.response.as_ref().map(|response| &response.fields),
         _ => Some(&subject.head.fields),
     };
     let values = fields.into_iter().flat_map(|fields| fields.values_by_name(name));
@@ -60,27 +65,50 @@ pub fn all(kind: Kind, name: &[u8], subject: &Subject<'_>, into: &mut Vec<Vec<u8
 }
 
 /// The fields that may be changed now.
-fn writable<'a>(kind: Kind, subject: &'a mut Subject<'_>) -> Result<&'a mut Fields, String> {
+fn writable<'a>(kind: ObjectKind, subject: &'a mut Subject<'_>) -> Result<&'a mut Fields, String> {
     match (kind, &mut subject.response) {
-        (Kind::Headers, None) => Ok(&mut subject.head.fields),
-        (Kind::ResponseHeaders, Some(response)) => Ok(&mut response.fields),
+        (ObjectKind::Headers, None) => Ok(&mut subject.head.fields),
+        (ObjectKind::ResponseHeaders, Some(response)) => Ok(&mut response.fields),
         _ => {
             Err("req.headers: the request was sent already, only res.headers can be changed here".to_string())
         }
     }
 }
 
-fn read_only(kind: Kind, key: &[u8]) -> String {
+fn read_only(kind: ObjectKind, key: &[u8]) -> String {
     let (what, key_shown) = (kind.written(), key[..key.len().min(100)].escape_ascii());
     let is_later = |names: &[&str]| names.iter().any(|name| name.as_bytes() == key);
     let why = match kind {
-        Kind::Request if is_later(later::REQUEST_WRITABLE) => {
+        ObjectKind::Request if is_later(later::REQUEST_WRITABLE) => {
             return format!("{what}.{key_shown}: to change it is {LATER}");
         }
-        Kind::Cookies => return format!("{what}.{key_shown}: to change it is {LATER}"),
-        Kind::Response if is_later(later::RESPONSE) => return format!("{what}.{key_shown}: {LATER}"),
-        Kind::Response => "only res.headers[name] and res.status can be changed",
+        ObjectKind::Cookies => return format!("{what}.{key_shown}: to change it is {LATER}"),
+        ObjectKind::Response if is_later(later::RESPONSE) => return format!("{what}.{key_shown}: {LATER}"),
+        ObjectKind::Response => "only res.headers[name] and res.status can be changed",
         _ => "only req.headers[name] can be changed",
     };
     format!("{what}.{key_shown}: read-only, {why}")
+}
+
+/// Statuses without a body, or treated so by some recipients: they can neither be set nor replaced.
+const BODILESS: [u16; 3] = [204, 205, 304];
+
+/// Sets the status and its reason phrase. Whether there is a body must not change: the server has sent one, or not.
+fn set_status(response: &mut ResponseHead, status: Option<i64>) -> Result<(), String> {
+    const EXPECTED: &str = "expected a whole number from 200 to 599, but not 204, 205 or 304";
+    let status = match status {
+        Some(status @ 200..=599) if !BODILESS.contains(&(status as u16)) => status as u16,
+        Some(status) if status == i64::from(response.status) => return Ok(()),
+        Some(status) => return Err(format!("res.status: got {status}, {EXPECTED}")),
+        None => return Err(format!("res.status: {EXPECTED}")),
+    };
+    let came = response.status;
+    if came < 200 || BODILESS.contains(&came) {
+        return Err(format!("res.status: a {came} stays one, since it has no body"));
+    }
+    if came != status {
+        response.status = status;
+        response.reason = response.fields.store(reason_phrase(status).as_bytes());
+    }
+    Ok(())
 }

@@ -1,35 +1,34 @@
-//! Large bodies that scripts answer with, outside of Lua: one copy of each, whoever is reading it. A page that a
-//! script gives to hundreds of slow readers is in memory once.
+//! Large bodies of scripts' answers, outside of Lua: one shared copy of each while clients are reading it. A page
+//! that hundreds of slow clients read is in memory once.
 //!
-//! Bodies are told apart by what they hold, so it does not matter whether a script returns one answer again and again
-//! or makes it anew with the same text. Where nobody reads a body any more, it is gone.
+//! Bodies are deduplicated by content, so it does not matter whether a script returns one answer repeatedly or makes
+//! it anew. A body is freed with its last reader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-/// A vector in its own allocation: an `Arc<[u8]>` would stay in memory as long as there is a `Weak` of it.
+/// A vector in its own allocation: an `Arc<[u8]>` would stay allocated as long as there is a `Weak`.
 pub type Body = Arc<Vec<u8>>;
 
-/// Smaller ones fit into a client's output with their head, and are not kept elsewhere.
+/// Smaller ones fit into a client's output with their head, and are not shared.
 const LEAST: usize = 16 * 1024;
 
 const SAMPLES: usize = 8;
 
-/// Entries of bodies that are gone go with the first new one past this number, or past twice those that were left the
-/// last time.
+/// Dead entries are removed when a new one exceeds this number, or twice the number of live ones at the last removal.
 const FEW: usize = 16;
 
-/// The length, and eight bytes each from places all over it. Bodies that have these in common are compared whole.
-type Key = (usize, [u64; SAMPLES]);
+/// The length, and samples of eight bytes from all over the body. Bodies with equal keys are compared in full.
+type BodyKey = (usize, [u64; SAMPLES]);
 
 #[derive(Default)]
 pub(super) struct Bodies {
-    read: HashMap<Key, Weak<Vec<u8>>>,
+    read: HashMap<BodyKey, Weak<Vec<u8>>>,
     left: usize,
 }
 
 impl Bodies {
-    /// A body with these bytes: the one that is being read now, if there is one.
+    /// A body with these bytes: a shared one, if one is being read.
     pub fn share(&mut self, bytes: &[u8]) -> Body {
         if bytes.len() < LEAST {
             return Arc::new(bytes.to_vec());
@@ -39,7 +38,7 @@ impl Bodies {
         same.unwrap_or_else(|| self.add(key, bytes))
     }
 
-    fn add(&mut self, key: Key, bytes: &[u8]) -> Body {
+    fn add(&mut self, key: BodyKey, bytes: &[u8]) -> Body {
         if self.read.len() >= FEW.max(2 * self.left) {
             self.read.retain(|_, body| body.strong_count() > 0);
             self.left = self.read.len();
@@ -49,14 +48,14 @@ impl Bodies {
         body
     }
 
-    /// Those that somebody is reading.
+    /// The number of bodies being read.
     pub fn count(&self) -> usize {
         self.read.values().filter(|body| body.strong_count() > 0).count()
     }
 }
 
-/// Of at least `LEAST` bytes.
-fn key_of(bytes: &[u8]) -> Key {
+/// `bytes` has at least `LEAST` bytes.
+fn key_of(bytes: &[u8]) -> BodyKey {
     let last = bytes.len() - size_of::<u64>();
     let sample = |i: usize| {
         let at = last / (SAMPLES - 1) * i;
@@ -72,7 +71,7 @@ mod tests {
     const LARGE: usize = 100_000;
 
     #[test]
-    fn a_body_that_is_being_read_is_shared_by_content_and_is_gone_with_its_last_reader() {
+    fn a_body_is_shared_by_content_and_freed_with_its_last_reader() {
         let mut bodies = Bodies::default();
         let first = bodies.share(&[b'a'; LARGE]);
         let second = bodies.share(&vec![b'a'; LARGE]);
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_differ_in_one_byte_anywhere_are_not_taken_for_each_other() {
+    fn bodies_that_differ_in_any_byte_are_not_shared() {
         let mut bodies = Bodies::default();
         let plain = vec![b'a'; LEAST];
         let first = bodies.share(&plain);
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_bodies_that_are_gone_do_not_pile_up() {
+    fn dead_entries_do_not_accumulate() {
         let mut bodies = Bodies::default();
         let kept: Vec<Body> = (0..40).map(|i| bodies.share(&vec![b'k'; LEAST + i])).collect();
         for i in 0..1_000 {

@@ -1,8 +1,9 @@
-//! What a script may spend: CPU time in one call, and memory.
+//! Limits on a script: CPU time of one call, and memory.
 //!
-//! The count hook (ffi/calls.rs) asks every so many VM instructions in a call that takes some time (ffi/watchdog.rs):
-//! from a tick of the kernel's clock on, so that a call may have used as much as that before. The first time it asks
-//! only starts the clock, so a call that ends before that costs no system call. Once the budget is spent it stays
+//! The count hook (ffi/calls.rs) checks the time every so many VM instructions once a call takes long
+//! (ffi/watchdog.rs): the watchdog starts it at a tick of the kernel's clock, and a call may have used as much as
+//! that before. The first check only starts the clock, so that a short call costs no system call. A spent budget
+//! stays spent until the call ends, so that `pcall` in the script cannot continue.
 //! spent until the call ends, so a `pcall` in the script cannot turn the failure into another round.
 
 use std::time::Duration;
@@ -10,16 +11,16 @@ use std::time::Duration;
 /// One handler call on the data path.
 pub const CALL: Duration = Duration::from_millis(10);
 
-/// Running the config file with its modules.
+/// Running the config file and its modules.
 pub const CONFIG: Duration = Duration::from_secs(5);
 
-/// What a VM may keep: generous for tables of routes, small beside what a proxy's connections need.
+/// Memory of a VM: generous for tables of routes, small beside a proxy's connections.
 pub const MEMORY: usize = 64 * 1024 * 1024;
 
-/// VM instructions between two looks at the clock: about 0.1 ms of work.
+/// VM instructions between two checks of the clock: about 0.1 ms of work.
 pub const INSTRUCTIONS: i32 = 10_000;
 
-/// What is left of a call's time. Times are of the thread's CPU clock.
+/// The rest of a call's time, on the thread's CPU clock.
 #[derive(Default)]
 pub struct Budget {
     limit: Option<Duration>,
@@ -36,7 +37,7 @@ impl Budget {
         *self = Budget::default();
     }
 
-    /// Whether the call has to stop; `now` is asked only while that is open.
+    /// Whether the call has to stop; `now` is called only if needed.
     pub fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
         let Some(limit) = self.limit else { return false };
         if !self.spent {
@@ -51,7 +52,7 @@ impl Budget {
         self.spent
     }
 
-    /// What the script's author reads.
+    /// The message for the script's author.
     pub fn text(&self) -> String {
         let limit = self.limit.unwrap_or_default();
         let (number, unit) =
@@ -60,7 +61,7 @@ impl Budget {
     }
 }
 
-/// What the script's author reads when Lua says only "not enough memory".
+/// The message for the script's author, in place of Lua's "not enough memory".
 pub fn memory_text() -> String {
     format!("not enough memory: a script may use {} MiB", MEMORY / (1024 * 1024))
 }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_look_starts_the_clock_and_a_spent_budget_stays_spent_until_the_end() {
+    fn the_first_check_starts_the_clock_and_a_spent_budget_stays_spent() {
         let mut budget = Budget::default();
         assert!(!budget.is_spent(|| panic!("no clock outside a call")));
         budget.begin(CALL);

@@ -1,33 +1,34 @@
-//! The fields of a request that most handlers ask for. Their strings are kept from request to request
-//! (ffi/string_cache.rs), so here is what has to be the same for the string to be the same.
+//! Request fields that most handlers read. Their Lua strings are cached across requests (ffi/string_cache.rs) by the
+//! text returned here.
 
 use super::request::Subject;
 use crate::http::Name;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Quick {
+pub enum CachedField {
     Host,
     Path,
     Method,
 }
 
-impl Quick {
-    pub const ALL: [Quick; 3] = [Quick::Host, Quick::Path, Quick::Method];
+impl CachedField {
+    pub const ALL: [CachedField; 3] = [CachedField::Host, CachedField::Path, CachedField::Method];
 
     pub fn name(self) -> &'static str {
         match self {
-            Quick::Host => "host",
-            Quick::Path => "path",
-            Quick::Method => "method",
+            CachedField::Host => "host",
+            CachedField::Path => "path",
+            CachedField::Method => "method",
         }
     }
 
-    /// The field's text itself; for the host, which `request::read` makes of it, the value of the `Host` line.
+    /// The text that identifies the field's value; for the host, whose value `request::read` derives, the `Host`
+    /// line.
     pub fn text<'a>(self, subject: &'a Subject<'_>) -> &'a [u8] {
         match self {
-            Quick::Host => subject.head.fields.get(Name::Host).unwrap_or_default(),
-            Quick::Path => subject.head.path(),
-            Quick::Method => subject.head.method_text(),
+            CachedField::Host => subject.head.fields.get(Name::Host).unwrap_or_default(),
+            CachedField::Path => subject.head.path(),
+            CachedField::Method => subject.head.method_text(),
         }
     }
 }

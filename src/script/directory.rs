@@ -1,4 +1,4 @@
-//! The names of pools and servers as scripts use them: what a value that a handler returned stands for.
+//! Names of pools and servers in scripts: resolves the values that handlers return.
 
 use std::ffi::c_void;
 
@@ -24,8 +24,8 @@ pub struct ServerNames {
 }
 
 impl Directory {
-    /// `identities[i]` is the address of the Lua value that `rsp.pool` gave for pool `i`; the values must be
-    /// kept alive as long as this is used.
+    /// `identities[i]` is the address of the Lua value that `rsp.pool` returned for pool `i`; the values must be kept
+    /// alive as long as this is used.
     pub fn new(config: &Config, identities: &[*const c_void]) -> Directory {
         let ids = || (0..).map(PoolId);
         let mut by_name: Vec<_> = config.pools.iter().map(|p| p.name.clone()).zip(ids()).collect();
@@ -89,7 +89,7 @@ impl PoolNames {
     }
 }
 
-/// A script's text in a message.
+/// A script's text, quoted for a message.
 pub fn quoted(text: &[u8]) -> String {
     format!("\"{}\"", text[..text.len().min(100)].escape_ascii())
 }

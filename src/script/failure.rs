@@ -1,22 +1,22 @@
-//! A script's failure as the one line that the log gets: always with file:line in front, never with a line end
-//! or another control byte in it, never with a traceback.
+//! A script's failure as one line for the log: always with file:line in front, never with a line end or control byte
+//! in it, never with a traceback.
 
-/// Longer messages are cut: they come from scripts and may hold anything.
+/// Longer messages are cut: they may contain anything.
 const LONGEST: usize = 1000;
 
-/// The line for a message as Lua gave it. `origin` is where the handler was defined (`site.lua:12`): it stands
-/// in front of messages that do not say where they come from.
+/// The line for a message of Lua. `origin` is where the handler was defined (`site.lua:12`); it is put in front of
+/// messages without a position.
 pub fn line(message: &[u8], origin: &str) -> String {
     let message = String::from_utf8_lossy(&message[..message.len().min(16 * LONGEST)]);
     let message = message.split("\nstack traceback:").next().unwrap_or_default();
-    let message = plainer(&folded(message.strip_prefix("runtime error: ").unwrap_or(message)));
+    let message = with_hints(&single_line(message.strip_prefix("runtime error: ").unwrap_or(message)));
     if has_position(&message, origin) { message } else { format!("{origin}: {message}") }
 }
 
-/// Globals of plain Lua that scripts of rsp do not have.
+/// Globals of plain Lua that are not available.
 const ABSENT: [&str; 5] = ["debug", "dofile", "io", "loadfile", "warn"];
 
-/// Functions of its libraries that they do not have.
+/// Library functions that are not available.
 const ABSENT_FIELDS: [(&str, &str); 8] = [
     ("os", "execute"),
     ("os", "exit"),
@@ -28,14 +28,13 @@ const ABSENT_FIELDS: [(&str, &str); 8] = [
     ("string", "dump"),
 ];
 
-/// A message of Lua's with what it leaves to be guessed: that a global of plain Lua is missing on purpose, that a comma
-/// is missing in a table.
-pub fn plainer(message: &str) -> String {
-    let Some((place, what)) = message.split_once(": ") else { return message.to_owned() };
+/// Adds hints to a message of Lua: that a global is missing on purpose, or that a comma is missing in a table.
+pub fn with_hints(message: &str) -> String {
+    let Some((position, what)) = message.split_once(": ") else { return message.to_owned() };
     if let Some(name) = ABSENT.into_iter().find(|name| what.ends_with(&format!("(global '{name}')")))
         && what.starts_with("attempt to ")
     {
-        return format!("{place}: {name} is not available in rsp");
+        return format!("{position}: {name} is not available in rsp");
     }
     if let Some((library, name)) =
         ABSENT_FIELDS.into_iter().find(|(_, name)| what.ends_with(&format!("a nil value (field '{name}')")))
@@ -49,13 +48,13 @@ pub fn plainer(message: &str) -> String {
     }
 }
 
-/// Whether plain Lua has a library or function of this name that is not here.
+/// Whether a library or function of plain Lua is not available here.
 pub fn is_absent(name: &str) -> bool {
     ABSENT.contains(&name)
 }
 
-/// Line ends with the indentation behind them become one space, other control bytes a question mark.
-pub fn folded(message: &str) -> String {
+/// Line ends and the indentation after them become one space, other control bytes a question mark.
+pub fn single_line(message: &str) -> String {
     let mut line = String::new();
     for part in message.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()) {
         if !line.is_empty() {
@@ -70,8 +69,8 @@ pub fn folded(message: &str) -> String {
     line
 }
 
-/// Whether the message begins with `file:line:`, the file being a Lua file, a chunk made by `load`, or the one
-/// the handler stands in.
+/// Whether the message begins with `file:line:`, where file is a Lua file, a chunk of `load`, or the file of the
+/// handler.
 fn has_position(message: &str, origin: &str) -> bool {
     let own = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
     positions(message).any(|position| {
@@ -80,12 +79,12 @@ fn has_position(message: &str, origin: &str) -> bool {
     })
 }
 
-/// The `file:line` that a line begins with.
-pub fn place(line: &str) -> &str {
+/// The `file:line` at the start of a line.
+pub fn position(line: &str) -> &str {
     positions(line).next().unwrap_or_default()
 }
 
-/// Beginnings that look like `file:line` with a colon behind.
+/// Prefixes that look like `file:line`, followed by a colon.
 fn positions(message: &str) -> impl Iterator<Item = &str> {
     message.match_indices(':').filter_map(|(at, _)| {
         let digits = message[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_keeps_its_position_and_gets_the_handlers_otherwise() {
+    fn a_message_keeps_its_position_or_gets_the_handlers() {
         for (message, shown) in [
             ("site.lua:3: no", "site.lua:3: no"),
             ("lib/x.lua:30: no", "lib/x.lua:30: no"),
@@ -111,13 +110,13 @@ mod tests {
         ] {
             assert_eq!(line(message.as_bytes(), "site.lua:12"), shown);
         }
-        assert_eq!(place("lib/x.lua:30: no such: a:4: b"), "lib/x.lua:30");
-        assert_eq!((place("nothing: here"), place("x:1")), ("", ""));
+        assert_eq!(position("lib/x.lua:30: no such: a:4: b"), "lib/x.lua:30");
+        assert_eq!((position("nothing: here"), position("x:1")), ("", ""));
         assert_eq!(line(b"conf:9: no", "conf:12"), "conf:9: no");
     }
 
     #[test]
-    fn what_rsp_leaves_out_of_lua_and_a_missing_comma_are_said_in_so_many_words() {
+    fn missing_globals_and_commas_get_a_hint() {
         let nil = |what: &str| format!("attempt to index a nil value ({what})");
         for (message, shown) in [
             (nil("global 'io'"), "io is not available in rsp".to_owned()),
@@ -136,10 +135,10 @@ mod tests {
             ("'}' expected near <eof>".into(), "'}' expected near <eof>".into()),
             ("what I say (global 'io')".into(), "what I say (global 'io')".into()),
         ] {
-            let place = |text: &str| format!("site.lua:3: {text}");
-            assert_eq!(plainer(&place(&message)), place(&shown));
+            let position = |text: &str| format!("site.lua:3: {text}");
+            assert_eq!(with_hints(&position(&message)), position(&shown));
         }
-        assert_eq!(plainer("no place"), "no place");
+        assert_eq!(with_hints("no position"), "no position");
     }
 
     #[test]

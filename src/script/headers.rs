@@ -1,21 +1,21 @@
-//! What scripts may do to the fields of a head, and what not: no name or value may end a line or frame a message, and
-//! what has one value by its definition keeps one.
+//! What scripts may do to the fields of a head: no name or value may end a line or change the framing, and singleton
+//! fields stay single.
 
 use super::directory::quoted;
-use super::request::Kind;
+use super::request::ObjectKind;
 use crate::h1;
 use crate::http::{Fields, Name, Names};
 
-/// What the bytes of a head may grow to by a script, so that no loop can fill the memory outside the VM.
+/// Limit on the bytes of a head that a script changes, so that no loop can fill the memory outside the VM.
 pub const BYTES_MAX: usize = 256 * 1024;
 
-/// The same of its fields.
+/// The same for its fields.
 pub const FIELDS_MAX: usize = 2000;
 
-/// What may be assigned.
+/// The accepted values.
 const EXPECTED: &str = "expected a string, a list of strings or nil";
 
-/// Fields that frame a message or belong to one connection: rsp alone writes them.
+/// Framing and connection fields: only rsp writes them.
 const READ_ONLY: Names = Names::of(&[
     Name::Connection,
     Name::ContentLength,
@@ -27,7 +27,7 @@ const READ_ONLY: Names = Names::of(&[
     Name::Upgrade,
 ]);
 
-/// Fields that are no lists (RFC 9110): a second one would be read by some and not by others.
+/// Fields that are not lists (RFC 9110): recipients would disagree about a second one.
 const SINGLE: [&[u8]; 22] = [
     b"age",
     b"authorization",
@@ -54,26 +54,26 @@ const SINGLE: [&[u8]; 22] = [
 ];
 
 /// `req.headers["Name"]`, for messages.
-pub fn shown(kind: Kind, name: &[u8]) -> String {
+pub fn shown(kind: ObjectKind, name: &[u8]) -> String {
     format!("{}[{}]", kind.written(), quoted(name))
 }
 
-/// What is said of a value that is none.
-pub fn no_value(kind: Kind, name: &[u8], what: &str) -> String {
+/// The message for a value of a wrong type.
+pub fn no_value(kind: ObjectKind, name: &[u8], what: &str) -> String {
     format!("{}: got a {what}, {EXPECTED}", shown(kind, name))
 }
 
-/// What is said of a table that is no list of strings.
-pub fn no_list(kind: Kind, name: &[u8]) -> String {
+/// The message for a table that is not a list of strings.
+pub fn no_list(kind: ObjectKind, name: &[u8]) -> String {
     format!(
         "{}: got a table, expected a list of strings, one at least, and nothing else in it",
         shown(kind, name)
     )
 }
 
-/// Gives the field these values, of which there is one at least, in the place of all it has.
+/// Replaces all values of the field by these, at least one.
 pub fn assign(
-    kind: Kind,
+    kind: ObjectKind,
     fields: &mut Fields,
     name: &[u8],
     values: &[impl AsRef<[u8]>],
@@ -90,7 +90,7 @@ pub fn assign(
 }
 
 /// Adds one more field of this name.
-pub fn add(kind: Kind, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), String> {
+pub fn add(kind: ObjectKind, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), String> {
     let wrong = |why: String| format!("{}:add({}): {why}", kind.written(), quoted(name));
     check(kind, fields, name, &[value]).map_err(wrong)?;
     if is_single(name) && fields.get_by_name(name).is_some() {
@@ -102,23 +102,23 @@ pub fn add(kind: Kind, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result
 }
 
 /// Removes every field of this name.
-pub fn remove(kind: Kind, fields: &mut Fields, name: &[u8]) -> Result<(), String> {
+pub fn remove(kind: ObjectKind, fields: &mut Fields, name: &[u8]) -> Result<(), String> {
     check_name(name).map_err(|wrong| format!("{}: {wrong}", shown(kind, name)))?;
     take_lookalikes(kind, fields, name);
     fields.remove(name);
     Ok(())
 }
 
-/// What a client sent under a name that programs behind WSGI or CGI take for this one.
-fn take_lookalikes(kind: Kind, fields: &mut Fields, name: &[u8]) {
-    if kind == Kind::Headers {
+/// Removes fields of the client that programs behind WSGI or CGI would take for this one.
+fn take_lookalikes(kind: ObjectKind, fields: &mut Fields, name: &[u8]) {
+    if kind == ObjectKind::Headers {
         fields.remove_lookalikes(name);
     }
 }
 
 const ONE_VALUE: &str = "this field has one value";
 
-fn check(kind: Kind, fields: &Fields, name: &[u8], values: &[impl AsRef<[u8]>]) -> Result<(), String> {
+fn check(kind: ObjectKind, fields: &Fields, name: &[u8], values: &[impl AsRef<[u8]>]) -> Result<(), String> {
     check_name(name)?;
     if values.len() > 1 && is_single(name) {
         return Err(format!("{ONE_VALUE}, got {}", values.len()));
@@ -128,7 +128,7 @@ fn check(kind: Kind, fields: &Fields, name: &[u8], values: &[impl AsRef<[u8]>]) 
         check_value(value.as_ref())?;
         bytes += name.len() + value.as_ref().len();
     }
-    if kind == Kind::Headers
+    if kind == ObjectKind::Headers
         && Name::of(name) == Name::Host
         && !values.iter().all(|v| h1::is_host(v.as_ref()))
     {
@@ -158,7 +158,7 @@ pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a field may have this value: anything that cannot be mistaken for the end of a line.
+/// Whether a field may have this value: it must not contain anything like a line end.
 pub fn check_value(value: &[u8]) -> Result<(), &'static str> {
     if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err("the value has a CR, LF, NUL or another control byte");

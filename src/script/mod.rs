@@ -1,8 +1,8 @@
-//! Floor 4: Lua. Loads the config script into a typed `Config` (`load`, `source`), and runs the handlers it set
-//! on every request within a budget of CPU time and memory.
+//! Floor 4: Lua. Loads the config script into a typed `Config` (`load`, `source`), and runs its handlers on every
+//! request within a budget of CPU time and memory.
 //!
-//! `vm` makes the sandbox, `run` is one request's way through a handler, `hot` is the one folder that speaks to
-//! Lua's C interface; `request`, `answer` and `budget` say in safe code what scripts may read, change and spend.
+//! `vm` makes the sandbox, `run` calls the handlers, `ffi` is the one folder that uses Lua's C API; `request`,
+//! `answer` and `budget` define in safe code what scripts may read, change and spend.
 
 mod answer;
 mod assign;
@@ -18,7 +18,6 @@ mod nearest;
 mod request;
 mod run;
 mod source;
-mod status;
 mod vm;
 
 #[cfg(test)]
@@ -34,49 +33,49 @@ pub use load::{TYPES, load, load_again};
 pub use run::Script;
 pub use source::Source;
 
-/// What `on_request` decided.
+/// The decision of `on_request`.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     /// `nil`, or no handler: the only pool (with several pools the script raises instead).
     Pool(PoolId),
-    /// A pool and one server of it: no other is tried, or, where it is only preferred, only after it.
+    /// A pool and one of its servers: no other is tried, or, if it is only preferred, only after it.
     Server { pool: PoolId, server: ServerId, preferred: bool },
     /// `rsp.respond` or `rsp.redirect`.
     Answer(Box<Answer>),
 }
 
-/// An answer that the script made.
+/// An answer made by the script.
 #[derive(Debug, PartialEq, Default)]
 pub struct Answer {
     pub status: u16,
-    /// Checked: no CR, LF, NUL; no framing fields.
+    /// Validated: no CR, LF, NUL; no framing fields.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub body: Body,
 }
 
-/// What a script may know of a request besides its head.
+/// What a script can read of a request besides its head.
 #[derive(Clone, Copy)]
 pub struct RequestMeta<'a> {
-    /// None for a client on a unix socket; `req.client_ip` is then "unix:" and the port 0.
+    /// `None` for a client on a Unix socket; `req.client_ip` is then "unix:" and the port 0.
     pub address: Option<SocketAddr>,
-    /// "http" (later "https").
+    /// "http" or "https".
     pub scheme: &'a str,
     /// Request id, as sent in X-Request-ID.
     pub id: &'a [u8],
 }
 
-/// Why a config could not be loaded. `Display` gives the one line the operator sees:
-/// `FILE:LINE: what is wrong, what was expected`, or `cannot open PATH: No such file or directory`.
+/// Why a config could not be loaded. `Display` gives the line for the operator: `FILE:LINE: what is wrong, what was
+/// expected`, or `cannot open PATH: No such file or directory`.
 #[derive(Debug)]
 pub struct LoadError(pub String);
 
-/// A handler that failed or ran over its budget: one line with file:line for the log.
+/// A handler that failed or exceeded its budget: one line with file:line for the log.
 #[derive(Debug)]
 pub struct ScriptError(pub String);
 
 impl ScriptError {
     /// Its `file:line`.
     pub fn place(&self) -> &str {
-        failure::place(&self.0)
+        failure::position(&self.0)
     }
 }

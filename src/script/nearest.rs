@@ -1,6 +1,6 @@
-//! "Did you mean …?": the known name nearest to one that is not known, by edits of one letter.
+//! "Did you mean …?": the known name nearest to an unknown one, by edit distance.
 
-/// What to say behind an unknown name: the nearest known one, or the known ones if none is near.
+/// The hint after an unknown name: the nearest known one, or all known ones if none is near.
 pub fn hint<'a>(name: &[u8], known: impl Iterator<Item = &'a str> + Clone) -> String {
     let near = known.clone().map(|k| (distance(name, k.as_bytes()), k)).min_by_key(|(distance, _)| *distance);
     match near {
@@ -18,7 +18,7 @@ fn list<'a>(known: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_string() } else { names.join(", ") }
 }
 
-/// Letters to change, add, drop or swap with their neighbour, whatever their case.
+/// Edit distance with swaps of neighbours, ignoring case.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     const LONGEST: usize = 64;
     if a.len() > LONGEST || b.len() > LONGEST {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_name_and_something_else_gets_the_list() {
+    fn a_misspelt_name_finds_the_right_one_and_others_the_list() {
         let known = || ["host", "path", "headers", "client_ip"].into_iter();
         assert_eq!(hint(b"hots", known()), "did you mean \"host\"?");
         assert_eq!(hint(b"header", known()), "did you mean \"headers\"?");

@@ -1,5 +1,5 @@
-//! What a script sees of a request and its response, and what it may change: the fields of `req` and `res`,
-//! `headers`, `cookies` and `args`. All of it safe code on plain data; hot/ carries the values to Lua.
+//! What a script can read of a request and its response: the fields of `req` and `res`, `headers`, `cookies` and
+//! `args`. Safe code on plain data; `ffi` passes the values to Lua.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
 
-/// What one call of a script is about. Lent to the VM for the duration of the call.
+/// The data of one call of a script, borrowed by the VM during the call.
 pub struct Subject<'a> {
     pub head: &'a mut RequestHead,
     pub client: RequestMeta<'a>,
@@ -18,19 +18,19 @@ pub struct Subject<'a> {
     pub offer: Option<Offer<'a>>,
 }
 
-/// The servers a `balance` function may choose from.
+/// The servers that a `balance` function may choose from.
 #[derive(Clone, Copy)]
 pub struct Offer<'a> {
     pub pool: PoolId,
     pub candidates: &'a [ServerId],
-    /// For every server of the pool.
+    /// By index of the server in its pool.
     pub in_flight: &'a [u32],
 }
 
-/// The sorts of objects that scripts hold.
+/// The kinds of objects that scripts hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Kind {
+pub enum ObjectKind {
     Request,
     Response,
     Headers,
@@ -41,54 +41,54 @@ pub enum Kind {
     Answer,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 8] = [
-        Kind::Request,
-        Kind::Response,
-        Kind::Headers,
-        Kind::ResponseHeaders,
-        Kind::Cookies,
-        Kind::Args,
-        Kind::Server,
-        Kind::Answer,
+impl ObjectKind {
+    pub const ALL: [ObjectKind; 8] = [
+        ObjectKind::Request,
+        ObjectKind::Response,
+        ObjectKind::Headers,
+        ObjectKind::ResponseHeaders,
+        ObjectKind::Cookies,
+        ObjectKind::Args,
+        ObjectKind::Server,
+        ObjectKind::Answer,
     ];
 
-    /// How Lua's own messages call it.
+    /// The name in Lua's own messages.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Request => "request",
-            Kind::Response => "response",
-            Kind::Headers | Kind::ResponseHeaders => "headers",
-            Kind::Cookies => "cookies",
-            Kind::Args => "args",
-            Kind::Server => "server",
-            Kind::Answer => "answer",
+            ObjectKind::Request => "request",
+            ObjectKind::Response => "response",
+            ObjectKind::Headers | ObjectKind::ResponseHeaders => "headers",
+            ObjectKind::Cookies => "cookies",
+            ObjectKind::Args => "args",
+            ObjectKind::Server => "server",
+            ObjectKind::Answer => "answer",
         }
     }
 
-    /// How a script usually writes it.
+    /// How scripts usually write it.
     pub fn written(self) -> &'static str {
         match self {
-            Kind::Request => "req",
-            Kind::Response => "res",
-            Kind::Headers => "req.headers",
-            Kind::ResponseHeaders => "res.headers",
-            Kind::Cookies => "req.cookies",
-            Kind::Args => "req.args",
-            Kind::Server => "server",
-            Kind::Answer => "answer",
+            ObjectKind::Request => "req",
+            ObjectKind::Response => "res",
+            ObjectKind::Headers => "req.headers",
+            ObjectKind::ResponseHeaders => "res.headers",
+            ObjectKind::Cookies => "req.cookies",
+            ObjectKind::Args => "req.args",
+            ObjectKind::Server => "server",
+            ObjectKind::Answer => "answer",
         }
     }
 }
 
-/// A value on its way to Lua.
+/// A value to be pushed to Lua.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Value<'a> {
+pub enum FieldValue<'a> {
     Nil,
     Text(&'a [u8]),
     Number(i64),
     /// `headers`, `cookies` or `args` of this request.
-    Object(Kind),
+    Object(ObjectKind),
 }
 
 pub const ENDED: &str = "this request has ended: copy what you need while its handler runs";
@@ -110,23 +110,25 @@ const REQUEST_FIELDS: [&str; 13] = [
 ];
 const RESPONSE_FIELDS: [&str; 3] = ["status", "reason", "headers"];
 
-/// Reads `object[key]`. `scratch` holds texts that stand nowhere in the head.
+/// Reads `object[key]`. `scratch` holds texts that are not in the head.
 pub fn read<'a>(
-    kind: Kind,
+    kind: ObjectKind,
     key: &[u8],
     subject: &'a Subject<'_>,
     scratch: &'a mut Vec<u8>,
-) -> Result<Value<'a>, String> {
+) -> Result<FieldValue<'a>, String> {
     match kind {
-        Kind::Request => request_field(key, subject, scratch),
-        Kind::Response => response_field(key, subject),
-        Kind::Headers => Ok(first(&subject.head.fields, key)),
-        Kind::ResponseHeaders => Ok(subject.response.as_ref().map_or(Value::Nil, |r| first(&r.fields, key))),
-        Kind::Cookies => Ok(cookies(&subject.head.fields)
+        ObjectKind::Request => request_field(key, subject, scratch),
+        ObjectKind::Response => response_field(key, subject),
+        ObjectKind::Headers => Ok(first(&subject.head.fields, key)),
+        ObjectKind::ResponseHeaders => {
+            Ok(subject.response.as_ref().map_or(FieldValue::Nil, |r| first(&r.fields, key)))
+        }
+        ObjectKind::Cookies => Ok(cookies(&subject.head.fields)
             .find(|(name, _)| *name == key)
-            .map_or(Value::Nil, |(_, value)| Value::Text(value))),
-        Kind::Args => Ok(arg(subject.head.query().unwrap_or_default(), key, scratch)),
-        Kind::Server | Kind::Answer => Ok(Value::Nil),
+            .map_or(FieldValue::Nil, |(_, value)| FieldValue::Text(value))),
+        ObjectKind::Args => Ok(arg(subject.head.query().unwrap_or_default(), key, scratch)),
+        ObjectKind::Server | ObjectKind::Answer => Ok(FieldValue::Nil),
     }
 }
 
@@ -134,49 +136,49 @@ fn request_field<'a>(
     key: &[u8],
     subject: &'a Subject<'_>,
     scratch: &'a mut Vec<u8>,
-) -> Result<Value<'a>, String> {
+) -> Result<FieldValue<'a>, String> {
     let (head, client) = (&*subject.head, &subject.client);
     Ok(match key {
-        b"host" => Value::Text(lower(head.host(), scratch)),
-        b"path" => Value::Text(head.path()),
-        b"method" => Value::Text(head.method_text()),
-        b"target" => Value::Text(head.target()),
-        b"query" => head.query().map_or(Value::Nil, Value::Text),
-        b"headers" => Value::Object(Kind::Headers),
-        b"cookies" => Value::Object(Kind::Cookies),
-        b"args" => Value::Object(Kind::Args),
-        b"scheme" => Value::Text(client.scheme.as_bytes()),
-        b"id" => Value::Text(client.id),
-        b"client_ip" => Value::Text(client_ip(client, scratch)),
-        b"client_port" => Value::Number(client.address.map_or(0, |a| a.port().into())),
-        b"version" => Value::Text(match head.version {
+        b"host" => FieldValue::Text(lower(head.host(), scratch)),
+        b"path" => FieldValue::Text(head.path()),
+        b"method" => FieldValue::Text(head.method_text()),
+        b"target" => FieldValue::Text(head.target()),
+        b"query" => head.query().map_or(FieldValue::Nil, FieldValue::Text),
+        b"headers" => FieldValue::Object(ObjectKind::Headers),
+        b"cookies" => FieldValue::Object(ObjectKind::Cookies),
+        b"args" => FieldValue::Object(ObjectKind::Args),
+        b"scheme" => FieldValue::Text(client.scheme.as_bytes()),
+        b"id" => FieldValue::Text(client.id),
+        b"client_ip" => FieldValue::Text(client_ip(client, scratch)),
+        b"client_port" => FieldValue::Number(client.address.map_or(0, |a| a.port().into())),
+        b"version" => FieldValue::Text(match head.version {
             Version::Http10 => b"1.0",
             Version::Http11 => b"1.1",
         }),
-        _ => return Err(absent(Kind::Request, key, &REQUEST_FIELDS, later::REQUEST)),
+        _ => return Err(absent(ObjectKind::Request, key, &REQUEST_FIELDS, later::REQUEST)),
     })
 }
 
-fn response_field<'a>(key: &[u8], subject: &'a Subject<'_>) -> Result<Value<'a>, String> {
+fn response_field<'a>(key: &[u8], subject: &'a Subject<'_>) -> Result<FieldValue<'a>, String> {
     let Some(response) = &subject.response else { return Err(ENDED.to_string()) };
     Ok(match key {
-        b"status" => Value::Number(response.status.into()),
-        b"reason" => Value::Text(response.reason()),
-        b"headers" => Value::Object(Kind::ResponseHeaders),
-        _ => return Err(absent(Kind::Response, key, &RESPONSE_FIELDS, later::RESPONSE)),
+        b"status" => FieldValue::Number(response.status.into()),
+        b"reason" => FieldValue::Text(response.reason()),
+        b"headers" => FieldValue::Object(ObjectKind::ResponseHeaders),
+        _ => return Err(absent(ObjectKind::Response, key, &RESPONSE_FIELDS, later::RESPONSE)),
     })
 }
 
-/// The message for a field that this version does not have, or none has.
-fn absent(kind: Kind, key: &[u8], known: &[&str], later: &[&str]) -> String {
+/// The message for a field that is reserved or unknown.
+fn absent(kind: ObjectKind, key: &[u8], known: &[&str], later: &[&str]) -> String {
     match later.iter().find(|name| name.as_bytes() == key) {
         Some(name) => format!("{}.{name}: {LATER}", kind.written()),
         None => unknown(kind, key, known),
     }
 }
 
-/// The message for a field that there is not.
-pub fn unknown(kind: Kind, key: &[u8], known: &[&str]) -> String {
+/// The message for an unknown field.
+pub fn unknown(kind: ObjectKind, key: &[u8], known: &[&str]) -> String {
     let key_shown = key[..key.len().min(100)].escape_ascii();
     format!("{}.{key_shown}: no such field, {}", kind.written(), nearest::hint(key, known.iter().copied()))
 }
@@ -200,11 +202,11 @@ fn client_ip<'a>(client: &RequestMeta<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8]
     scratch
 }
 
-fn first<'a>(fields: &'a Fields, name: &[u8]) -> Value<'a> {
-    fields.get_by_name(name).map_or(Value::Nil, Value::Text)
+fn first<'a>(fields: &'a Fields, name: &[u8]) -> FieldValue<'a> {
+    fields.get_by_name(name).map_or(FieldValue::Nil, FieldValue::Text)
 }
 
-/// Names and values of all `Cookie` fields (RFC 6265 section 5.4), as they are.
+/// Names and values of all `Cookie` fields (RFC 6265 section 5.4), undecoded.
 fn cookies(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = fields.iter().filter(|(tag, ..)| *tag == Name::Cookie);
     lines.flat_map(|(_, _, line)| line.split(|byte| *byte == b';')).filter_map(|pair| {
@@ -213,7 +215,7 @@ fn cookies(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Names and values of a query, still encoded. A name alone has an empty value.
+/// Names and values of a query, undecoded. A name alone has an empty value.
 fn args(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let at = memchr::memchr(b'=', pair);
@@ -221,18 +223,18 @@ fn args(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-fn arg<'a>(query: &[u8], key: &[u8], scratch: &'a mut Vec<u8>) -> Value<'a> {
+fn arg<'a>(query: &[u8], key: &[u8], scratch: &'a mut Vec<u8>) -> FieldValue<'a> {
     for (name, value) in args(query) {
         decode(name, scratch);
         if scratch == key {
             decode(value, scratch);
-            return Value::Text(scratch);
+            return FieldValue::Text(scratch);
         }
     }
-    Value::Nil
+    FieldValue::Nil
 }
 
-/// Undoes percent-encoding; `+` is a space, a `%` without two hex digits behind it stays.
+/// Percent-decodes; `+` is a space, a `%` without two hex digits stays.
 fn decode(text: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let mut rest = text;
@@ -253,8 +255,8 @@ fn hex(digit: u8) -> u8 {
     (digit as char).to_digit(16).unwrap_or_default() as u8
 }
 
-/// A copy of all names and values for `pairs`; a copy, so that the script may change headers while it looks.
-pub fn pairs(kind: Kind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// A copy of all names and values for `pairs`, so that the script may change headers during the loop.
+pub fn pairs(kind: ObjectKind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let copy = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
     let lines = |fields: &Fields| fields.iter().map(|(_, n, v)| copy((n, v))).collect();
     let decoded = |text: &[u8]| {
@@ -263,10 +265,10 @@ pub fn pairs(kind: Kind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
         out
     };
     match kind {
-        Kind::Headers => lines(&subject.head.fields),
-        Kind::ResponseHeaders => subject.response.as_ref().map_or(Vec::new(), |r| lines(&r.fields)),
-        Kind::Cookies => cookies(&subject.head.fields).map(copy).collect(),
-        Kind::Args => {
+        ObjectKind::Headers => lines(&subject.head.fields),
+        ObjectKind::ResponseHeaders => subject.response.as_ref().map_or(Vec::new(), |r| lines(&r.fields)),
+        ObjectKind::Cookies => cookies(&subject.head.fields).map(copy).collect(),
+        ObjectKind::Args => {
             let query = subject.head.query().unwrap_or_default();
             args(query).map(|(name, value)| (decoded(name), decoded(value))).collect()
         }

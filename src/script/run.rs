@@ -1,4 +1,4 @@
-//! One config's handlers at work: calls them for a request, and judges what they returned.
+//! Runs the handlers of one config for a request and interprets what they return.
 
 use mlua::Function;
 
@@ -6,9 +6,9 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::Directory;
 use super::failure;
-use super::ffi::{Job, Machine, Seen, Slot};
+use super::ffi::{Job, Machine, RegistryIndex, Returned};
 use super::request::{Offer, Subject};
-use super::vm::{Handlers, Vm};
+use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId};
 use crate::http::{RequestHead, ResponseHead};
@@ -20,16 +20,16 @@ pub struct Script {
     on_response: Option<Handler>,
     balance: Vec<Option<Handler>>,
     pools: usize,
-    /// Of answers that clients are reading.
+    /// Bodies of answers that clients are reading.
     bodies: Bodies,
-    /// Keeps the pool tables alive, by whose addresses the directory knows the pools.
+    /// Keeps the pool tables alive, whose addresses identify the pools in the directory.
     _identities: Vec<mlua::Value>,
 }
 
 #[derive(Clone)]
 struct Handler {
-    function: Slot,
-    /// `site.lua:12`, where the function begins.
+    function: RegistryIndex,
+    /// `site.lua:12`, where the function is defined.
     origin: String,
 }
 
@@ -47,7 +47,7 @@ impl Handler {
 }
 
 impl Script {
-    pub(super) fn new(mut vm: Vm, handlers: Handlers, config: &Config) -> mlua::Result<Script> {
+    pub(super) fn new(mut vm: Vm, handlers: ScriptHandlers, config: &Config) -> mlua::Result<Script> {
         let handler = |f: &Option<Function>| f.as_ref().map(|f| Handler::new(&vm, f)).transpose();
         let (on_request, on_response) = (handler(&handlers.on_request)?, handler(&handlers.on_response)?);
         let balance = handlers.balance.iter().map(handler).collect::<mlua::Result<_>>()?;
@@ -58,7 +58,7 @@ impl Script {
         Ok(Script { vm, on_request, on_response, balance, pools, bodies, _identities })
     }
 
-    /// Asks the script where a request goes; without a handler it goes to the only pool.
+    /// Asks the script for the route; without a handler it is the only pool.
     pub fn on_request(
         &mut self,
         head: &mut RequestHead,
@@ -67,12 +67,12 @@ impl Script {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
         let mut subject = Subject { head, client, response: None, offer: None };
         let bodies = &mut self.bodies;
-        let judge = |returned: [Seen<'_>; 3], names: &Directory| verdict(returned, names, bodies);
+        let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
-    /// Lets the script change the headers of a server's response.
+    /// Runs the handler that may change a server's response.
     pub fn on_response(
         &mut self,
         request: &mut RequestHead,
@@ -85,8 +85,8 @@ impl Script {
         called.map_err(|raised| handler.failed(raised))
     }
 
-    /// Calls the pool's `balance` function. `candidates` are the servers that may be picked, in the pool's
-    /// order; `in_flight[i]` is the number of requests server `i` of the pool has now.
+    /// Calls the pool's `balance` function. `candidates` are the servers that may be picked, in the pool's order;
+    /// `in_flight[i]` is the number of requests in flight at server `i` of the pool.
     pub fn balance(
         &mut self,
         pool: PoolId,
@@ -100,7 +100,7 @@ impl Script {
         };
         let offer = Offer { pool, candidates, in_flight };
         let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
-        let judge = |[value, ..]: [Seen<'_>; 3], names: &Directory| choice(value, &offer, names);
+        let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
@@ -109,12 +109,12 @@ impl Script {
         &mut self.vm.machine
     }
 
-    /// Large bodies of answers that clients are reading now.
+    /// Number of large bodies of answers that clients are reading now.
     pub fn bodies(&self) -> usize {
         self.bodies.count()
     }
 
-    /// As on a system that has no timers for it.
+    /// Simulates a system without timers.
     #[cfg(test)]
     pub(super) fn without_timer(mut self) -> Script {
         self.vm.machine.stop_timer();
@@ -127,17 +127,17 @@ impl Script {
     }
 }
 
-/// What the values mean that `on_request` returned.
+/// Interprets the return values of `on_request`.
 fn verdict(
-    [first, second, third]: [Seen<'_>; 3],
+    [first, second, third]: [Returned<'_>; 3],
     names: &Directory,
     bodies: &mut Bodies,
 ) -> Result<Verdict, String> {
     let pool = match first {
-        Seen::Pool(pool) => pool,
-        Seen::Text(name) => names.pool_named(name).map_err(|wrong| format!("on_request: {wrong}"))?,
-        Seen::Nil if second == Seen::Nil => return only_pool(names.pools()),
-        Seen::Answer(bytes) => {
+        Returned::Pool(pool) => pool,
+        Returned::Text(name) => names.pool_named(name).map_err(|wrong| format!("on_request: {wrong}"))?,
+        Returned::Nil if second == Returned::Nil => return only_pool(names.pools()),
+        Returned::Answer(bytes) => {
             let answer = answer::decode(bytes, bodies).ok_or("internal fault of rsp")?;
             return Ok(Verdict::Answer(Box::new(answer)));
         }
@@ -149,7 +149,7 @@ fn verdict(
         }
     };
     match second {
-        Seen::Nil => Ok(Verdict::Pool(pool)),
+        Returned::Nil => Ok(Verdict::Pool(pool)),
         second => {
             let server = server_of(pool, second, names)?;
             Ok(Verdict::Server { pool, server, preferred: preference(third)? })
@@ -157,11 +157,11 @@ fn verdict(
     }
 }
 
-/// `true` behind a server: another one may take the request.
-fn preference(third: Seen<'_>) -> Result<bool, String> {
+/// `true` after a server: another one may be used if it fails.
+fn preference(third: Returned<'_>) -> Result<bool, String> {
     match third {
-        Seen::Nil => Ok(false),
-        Seen::Truth(preferred) => Ok(preferred),
+        Returned::Nil => Ok(false),
+        Returned::Boolean(preferred) => Ok(preferred),
         other => Err(format!(
             "on_request returned a pool, a server and {}, expected true (the server is only preferred) or nothing as \
              third value",
@@ -177,11 +177,13 @@ fn only_pool(pools: usize) -> Result<Verdict, String> {
     }
 }
 
-fn server_of(pool: PoolId, value: Seen<'_>, names: &Directory) -> Result<ServerId, String> {
+fn server_of(pool: PoolId, value: Returned<'_>, names: &Directory) -> Result<ServerId, String> {
     match value {
-        Seen::Text(name) => names.server_named(pool, name).map_err(|wrong| format!("on_request: {wrong}")),
-        Seen::Server(of, server) if of == pool => Ok(server),
-        Seen::Server(of, _) => Err(format!(
+        Returned::Text(name) => {
+            names.server_named(pool, name).map_err(|wrong| format!("on_request: {wrong}"))
+        }
+        Returned::Server(of, server) if of == pool => Ok(server),
+        Returned::Server(of, _) => Err(format!(
             "on_request returned pool \"{}\" and a server of pool \"{}\"",
             names.pool_name(pool),
             names.pool_name(of)
@@ -193,11 +195,11 @@ fn server_of(pool: PoolId, value: Seen<'_>, names: &Directory) -> Result<ServerI
     }
 }
 
-/// What a `balance` function chose.
-fn choice(value: Seen<'_>, offer: &Offer<'_>, names: &Directory) -> Result<ServerId, String> {
+/// Interprets the return value of a `balance` function.
+fn choice(value: Returned<'_>, offer: &Offer<'_>, names: &Directory) -> Result<ServerId, String> {
     match value {
-        Seen::Server(of, server) if of == offer.pool && offer.candidates.contains(&server) => Ok(server),
-        Seen::Server(of, server) => {
+        Returned::Server(of, server) if of == offer.pool && offer.candidates.contains(&server) => Ok(server),
+        Returned::Server(of, server) => {
             let name = names.servers(of).get(server.0 as usize).map_or("?", |s| &s.name);
             Err(format!("balance returned server \"{name}\", which is not one of the servers it was given"))
         }
@@ -205,14 +207,14 @@ fn choice(value: Seen<'_>, offer: &Offer<'_>, names: &Directory) -> Result<Serve
     }
 }
 
-fn shown(value: Seen<'_>) -> String {
+fn shown(value: Returned<'_>) -> String {
     match value {
-        Seen::Nil => "nil".to_string(),
-        Seen::Pool(_) => "a pool".to_string(),
-        Seen::Text(_) => "a string".to_string(),
-        Seen::Truth(_) => "a boolean".to_string(),
-        Seen::Server(..) => "a server".to_string(),
-        Seen::Answer(_) => "an answer".to_string(),
-        Seen::Other(kind) => format!("a {kind}"),
+        Returned::Nil => "nil".to_string(),
+        Returned::Pool(_) => "a pool".to_string(),
+        Returned::Text(_) => "a string".to_string(),
+        Returned::Boolean(_) => "a boolean".to_string(),
+        Returned::Server(..) => "a server".to_string(),
+        Returned::Answer(_) => "an answer".to_string(),
+        Returned::Other(kind) => format!("a {kind}"),
     }
 }

@@ -1,7 +1,6 @@
-//! Where a config comes from. Everything it takes from outside is taken once and kept: the files it reads (itself
-//! and the modules it requires, also those that were looked for and not found) and the addresses its host names
-//! resolved to. So a worker that runs the same `Source` again runs the same bytes and must arrive at the same
-//! `Config`, whatever happened on disk or in DNS since.
+//! Where a config comes from. Every input is read once and kept: files (the config and the modules it requires, also
+//! those that were not found) and resolved addresses of host names. So a worker that runs the same `Source` again
+//! runs the same bytes and must arrive at the same `Config`, whatever happened on disk or in DNS since.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,19 +8,19 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 
-/// A config and the files it reads, each read once. Plain data: it can be sent to another thread.
+/// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone, Debug)]
 pub struct Source {
-    entry: Entry,
+    entry: EntryPoint,
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), SocketAddr>,
 }
 
 /// What is run first.
 #[derive(Clone, Debug)]
-pub(super) enum Entry {
+pub(super) enum EntryPoint {
     File(PathBuf),
     /// `--listen` and `--backend` on the command line.
     Arguments {
@@ -31,12 +30,12 @@ pub(super) enum Entry {
 }
 
 impl Source {
-    /// A config file; nothing is read before `load`.
+    /// A config file; it is read by `load`.
     pub fn file(path: &Path) -> Source {
-        Source::of(Entry::File(path.to_owned()))
+        Source::of(EntryPoint::File(path.to_owned()))
     }
 
-    /// A config whose text is at hand already; modules beside it are read from disk.
+    /// A config whose text is in memory; modules beside it are read from disk.
     pub fn in_memory(path: &Path, text: &[u8]) -> Source {
         let mut source = Source::file(path);
         source.files.insert(path.to_owned(), Ok(text.into()));
@@ -45,29 +44,29 @@ impl Source {
 
     /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
     pub fn embedded(listen: &[String], backends: &[String]) -> Source {
-        Source::of(Entry::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
+        Source::of(EntryPoint::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
     }
 
-    fn of(entry: Entry) -> Source {
+    fn of(entry: EntryPoint) -> Source {
         Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new() }
     }
 
-    pub(super) fn entry(&self) -> &Entry {
+    pub(super) fn entry(&self) -> &EntryPoint {
         &self.entry
     }
 
-    /// The bytes of a file, or why it cannot be opened in the system's words.
+    /// The bytes of a file, or the system's error text.
     pub(super) fn read(&mut self, path: &Path) -> Result<Arc<[u8]>, String> {
         if let Some(known) = self.files.get(path) {
             return known.clone();
         }
-        let read = std::fs::read(path).map(Arc::from).map_err(|error| reason(&error));
+        let read = std::fs::read(path).map(Arc::from).map_err(|error| os_error(&error));
         self.files.insert(path.to_owned(), read.clone());
         read
     }
 
-    /// The address of a host name; IPv4 first, since a server that listens on both is rarer than one that listens
-    /// on IPv4 alone. Blocks on DNS: only the control thread may load a config for the first time.
+    /// The address of a host name; IPv4 first, since a server that listens only on IPv4 is more common than one that
+    /// listens on both. Blocks on DNS: only the control thread may load a config for the first time.
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
         if let Some(known) = self.hosts.get(&(host.to_owned(), port)) {
             return Ok(*known);
@@ -81,9 +80,9 @@ impl Source {
     }
 }
 
-/// Why a name has no address, without what the line says before it.
+/// Why a name has no address, without the prefix of the system's message.
 fn lookup_reason(error: &io::Error) -> String {
-    let text = reason(error);
+    let text = os_error(error);
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_can_go_to_another_thread() {
+    fn a_source_can_be_sent_to_another_thread() {
         fn plain<T: Send + Sync + Clone + 'static>(_: &T) {}
         plain(&Source::file(Path::new("site.lua")));
     }
@@ -125,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_is_refused_by_the_resolver() {
-        // A label of more than 63 bytes is refused before anything is asked of the network.
+    fn an_impossible_name_is_refused_by_the_resolver() {
+        // A label of more than 63 bytes is refused without asking the network.
         let error = Source::file(Path::new("x")).resolve(&"a".repeat(64), 80).unwrap_err();
         assert!(!error.contains("os error") && !error.contains("failed to lookup"), "{error}");
     }

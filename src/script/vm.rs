@@ -1,11 +1,11 @@
-//! A Lua VM for one config: the standard library without what reaches outside or escapes the budget, a memory
+//! A Lua VM for one config: the standard library without functions that reach outside or escape the budget, a memory
 //! limit, and the table `rsp` that the loader completes.
 //!
-//! Three holes are closed on purpose: `xpcall` calls its message function after the failed function has been left
-//! (Lua's own calls it before, and inside a hook that would switch the budget off), `setmetatable` takes no `__gc`
-//! (ffi/calls.rs), and coroutines (ffi/coroutines.rs) and long loops of the library (ffi/library.rs) are watched. What no hook sees is a
-//! single long call that is left: `string.find` with a backtracking pattern, or work on strings of many megabytes
-//! (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
+//! Three holes are closed: `xpcall` calls its message function after the failed function has returned (Lua's own
+//! calls it before, and inside a hook that would switch the budget off), `setmetatable` accepts no `__gc`
+//! (ffi/calls.rs), and coroutines (ffi/coroutines.rs) and long loops of the library (ffi/library.rs) are checked. The
+//! hook does not see a single long call that remains: `string.find` with a backtracking pattern, or work on strings
+//! of many megabytes (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
@@ -18,17 +18,17 @@ pub(super) struct Vm {
     pub(super) machine: Machine,
 }
 
-/// What the config set, as the loader found it.
-pub(super) struct Handlers {
+/// The handlers of the config, as the loader found them.
+pub(super) struct ScriptHandlers {
     pub on_request: Option<Function>,
     pub on_response: Option<Function>,
     /// Per pool.
     pub balance: Vec<Option<Function>>,
-    /// Per pool: the value that `rsp.pool` returned, a table whose identity counts.
+    /// Per pool: the table that `rsp.pool` returned, which identifies the pool.
     pub pools: Vec<Value>,
 }
 
-/// Runs with the globals it replaces still in place, and `log` (one line to the log) as its argument.
+/// Runs before globals are replaced, with `log` (one line to the log) as its argument.
 const PRELUDE: &str = r#"
 local log = ...
 local load, pcall, tostring, concat, pack = load, pcall, tostring, table.concat, table.pack
@@ -56,8 +56,8 @@ end
 "#;
 
 impl Vm {
-    /// A fresh VM: sandboxed standard library, memory limit, budget hook installed, and a global table `rsp`
-    /// that already has `rsp.respond` and `rsp.redirect`.
+    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`
+    /// and `rsp.redirect`.
     pub(super) fn new() -> mlua::Result<Vm> {
         let libraries =
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
@@ -87,7 +87,7 @@ impl Vm {
 
 fn narrow(lua: &Lua) -> mlua::Result<()> {
     let log = lua.create_function(|_, line: mlua::LuaString| {
-        log::info!(target: "lua", "{}", failure::folded(&line.to_string_lossy()));
+        log::info!(target: "lua", "{}", failure::single_line(&line.to_string_lossy()));
         Ok(())
     })?;
     lua.load(PRELUDE).set_name("=rsp").call::<()>(log)?;

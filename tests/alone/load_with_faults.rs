@@ -1,6 +1,6 @@
 //! Load with faults: hundreds of clients that drip their heads or read slowly, thousands that are idle, and servers
-//! that are killed and come back. Whoever behaves sees no error; afterwards descriptors and memory are where they
-//! were. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it for longer, in release.
+//! that are killed and come back. Well-behaved clients see no error; afterwards descriptors and memory are back to
+//! normal. Ten seconds in a plain test run; `scripts/soak MINUTES` runs it longer, in release.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +15,18 @@ const IDLE: usize = 2_000;
 const HEALTHY: usize = 4;
 const SERVERS: usize = 3;
 
-/// Both between two pieces of a slow client's and between two looks at all of them.
+/// Pause between two pieces of a slow client, and between two checks of all of them.
 const STEP: Duration = Duration::from_millis(100);
-/// A server is down so often and for so long.
+/// How often and how long a server is down.
 const KILL_EVERY: Duration = Duration::from_millis(1200);
 const DOWN: Duration = Duration::from_millis(300);
-/// How long it takes until the slow readers are slow.
+/// Time until the slow readers have filled the buffers.
 const FILLING: Duration = Duration::from_secs(3);
-/// In the log: it took a connection that was there.
+/// In the log: it reused a connection.
 const KEPT: &str = " connect=0.000 ";
-/// Pipes that rsp keeps for the next large body, two descriptors each.
+/// Pipes that rsp keeps for later bodies, two descriptors each.
 const SPARE_PIPES: usize = 16;
-/// What the process may keep of a load that is over: pages of the allocator that hold something small.
+/// What the process may keep after the load: allocator pages that hold something small.
 const MEMORY_SLACK_KIB: u64 = 4 * 1024;
 
 fn duration() -> Duration {
@@ -34,7 +34,7 @@ fn duration() -> Duration {
     Duration::from_secs(seconds.unwrap_or(10))
 }
 
-/// A process that answers; dropping it is a SIGKILL.
+/// A server process; dropping it is a SIGKILL.
 fn server(port: u16) -> Rsp {
     Rsp::start(&format!(
         "rsp.listen '127.0.0.1:{port}'
@@ -55,8 +55,7 @@ fn proxy(servers: &[u16], large: &Origin) -> Rsp {
     )))
 }
 
-/// Sees to it that every client that went is replaced, and lets each take its step, one after the other: they do
-/// not know of each other, so they do not all come at the same moment.
+/// Replaces every client that ended, and lets each take its step in turn, so that they are not synchronised.
 fn keep_busy(
     stop: &AtomicBool,
     count: usize,
@@ -82,15 +81,15 @@ fn keep_busy(
     replaced
 }
 
-/// One more byte of a head that never ends; rsp gives up after its timeout for heads.
+/// One more byte of a head that never ends; rsp gives up after its head timeout.
 fn drip(client: &mut Client) -> bool {
     let sent = client.wire.socket.write(b"x");
     let seen = client.wire.socket.read(&mut [0; 512]);
     sent.is_ok() && matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// A little of a large body.
-fn sip(client: &mut Client) -> bool {
+/// Reads a little of a large body.
+fn read_a_little(client: &mut Client) -> bool {
     match client.wire.socket.read(&mut [0; 2048]) {
         Ok(size) => size > 0,
         Err(error) => error.kind() == ErrorKind::WouldBlock,
@@ -109,14 +108,14 @@ fn start_download(address: &str, number: usize) -> Client {
     client
 }
 
-/// A client that stays after its first request.
+/// A client that stays connected after its first request.
 fn idle(address: &str) -> Client {
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").text(), "fine");
     client
 }
 
-/// Kills one server after the other, each back before the next goes.
+/// Kills the servers in turns, each back before the next goes down.
 fn kill_in_turns(stop: &AtomicBool, servers: &mut [Option<Rsp>], ports: &[u16]) -> usize {
     let mut kills = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -130,15 +129,15 @@ fn kill_in_turns(stop: &AtomicBool, servers: &mut [Option<Rsp>], ports: &[u16]) 
     kills
 }
 
-/// What one client that behaves saw.
+/// Results of well-behaved clients.
 #[derive(Default)]
-struct Seen {
+struct LoadResult {
     times: Vec<Duration>,
     errors: Vec<String>,
 }
 
-fn behave(address: &str, stop: &AtomicBool) -> Seen {
-    let (mut seen, mut client) = (Seen::default(), Client::connect(address));
+fn behave(address: &str, stop: &AtomicBool) -> LoadResult {
+    let (mut seen, mut client) = (LoadResult::default(), Client::connect(address));
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         let answer = client.wire.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -157,15 +156,15 @@ fn behave(address: &str, stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// Runs the clients that behave until `meanwhile` is over: all their times, sorted, and all their errors.
-fn healthy(address: &str, meanwhile: impl FnOnce()) -> Seen {
+/// Runs well-behaved clients until `meanwhile` returns: sorted times, and all errors.
+fn healthy(address: &str, meanwhile: impl FnOnce()) -> LoadResult {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..HEALTHY).map(|_| scope.spawn(|| behave(address, &stop))).collect();
         let _ends = Ends(&stop);
         meanwhile();
         stop.store(true, Ordering::Relaxed);
-        let mut all = Seen::default();
+        let mut all = LoadResult::default();
         for client in clients {
             let seen = client.join().expect("a client");
             all.times.extend(seen.times);
@@ -176,7 +175,7 @@ fn healthy(address: &str, meanwhile: impl FnOnce()) -> Seen {
     })
 }
 
-/// Ends the threads of a scope whatever happens in it.
+/// Ends the threads of a scope, also on a panic.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -185,7 +184,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Prints the percentiles of sorted times and gives the 99th.
+/// Prints the percentiles of sorted times and returns the 99th.
 fn say(when: &str, times: &[Duration]) -> Duration {
     let at = |per_mille| times.get(times.len() * per_mille / 1000).copied().unwrap_or_default();
     let (half, most, nearly_all) = (at(500), at(990), at(999));
@@ -193,17 +192,18 @@ fn say(when: &str, times: &[Duration]) -> Duration {
     most
 }
 
-/// All the load and all the faults; what the clients that behave saw of it.
-fn under_fire(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> (Seen, usize) {
+/// All the load and all the faults; returns the results of well-behaved clients.
+fn run_with_faults(rsp: &Rsp, servers: &mut [Option<Rsp>], ports: &[u16]) -> (LoadResult, usize) {
     let address = rsp.address();
     let mut waiting: Vec<Client> = (0..IDLE).map(|_| idle(address)).collect();
     let stop = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
         let _ends = Ends(&stop);
         let dripping = scope.spawn(|| keep_busy(&stop, DRIPPING, |_| start_head(address), drip));
-        let reading = scope.spawn(|| keep_busy(&stop, SLOW_READERS, |n| start_download(address, n), sip));
+        let reading =
+            scope.spawn(|| keep_busy(&stop, SLOW_READERS, |n| start_download(address, n), read_a_little));
         let killing = scope.spawn(|| kill_in_turns(&stop, servers, ports));
-        // The kernel's buffers for the slow readers fill up first, at full speed; that is not what is measured.
+        // First the kernel's buffers for the slow readers fill up at full speed, which is not measured.
         let begin = healthy(address, || std::thread::sleep(FILLING));
         let mut seen = healthy(address, || std::thread::sleep(duration()));
         seen.errors.extend(begin.errors);
@@ -229,12 +229,12 @@ fn clients_that_behave_see_no_error_and_nothing_is_left_behind() {
     let mut rsp = proxy(&ports, &large);
     let files = descriptors(rsp.pid()) + 2 * SPARE_PIPES;
     let quiet = healthy(rsp.address(), || std::thread::sleep((duration() / 4).min(Duration::from_secs(20))));
-    // As many connections as will come, so that the tables have their size.
+    // As many connections as there will be, so that the tables have their final size.
     drop((0..IDLE + DRIPPING + SLOW_READERS).map(|_| idle(rsp.address())).collect::<Vec<_>>());
     until("the first per_client is gone", || descriptors(rsp.pid()) <= files);
     let memory = settled_memory_kib(rsp.pid());
 
-    let (loaded, kills) = under_fire(&rsp, &mut servers, &ports);
+    let (loaded, kills) = run_with_faults(&rsp, &mut servers, &ports);
 
     let p99 = [say("quiet", &quiet.times), say("loaded", &loaded.times)];
     println!("99th percentile, loaded / quiet: {:.2}", p99[1].as_secs_f64() / p99[0].as_secs_f64());

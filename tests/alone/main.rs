@@ -1,5 +1,5 @@
-//! What has to run by itself, one test after the other: memory of a process, its system calls, crowds of connections.
-//! Every test here begins with `alone()`.
+//! Tests that must not run in parallel: memory of a process, its system calls, crowds of connections. Every test here
+//! begins with `alone()`.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -12,7 +12,7 @@ mod system_calls;
 
 use std::sync::{Mutex, MutexGuard};
 
-/// Until what this gives is dropped, no other test of this binary runs.
+/// While the guard lives, no other test of this binary runs.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())

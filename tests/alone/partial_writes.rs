@@ -1,6 +1,6 @@
-//! The heart of the original: what the kernel does not take now is sent later, in order, without a byte lost,
-//! while everybody else is served. Who is slow stays so until others have had two hundred answers beside him: no
-//! time is measured, and where somebody holds up the others nothing ends.
+//! Partial writes: what the kernel does not take now is sent later, in order, without losing a byte, while others are
+//! served. The slow side stays slow until others have had two hundred answers: no time is measured, and if it blocks
+//! the others, the test never ends.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 
 const SIZE: u64 = 64 << 20;
 
-/// Takes 1 KiB every few milliseconds, for so many pieces and until the gate is open; then the rest as fast as it
-/// comes.
+/// Reads 1 KiB every few milliseconds, for so many pieces and until the gate is open; then the rest at full speed.
 fn read_slowly(client: &mut Client, framing: Framing, slow: usize, enough: &Gate) -> String {
     let (mut hash, mut pieces) = (Sha256::new(), 0);
     let mut left = SIZE;
@@ -29,7 +28,7 @@ fn read_slowly(client: &mut Client, framing: Framing, slow: usize, enough: &Gate
         client.wire.body(Framing::Exact(left), &mut |bytes| hash.update(bytes)).expect("the rest");
         return hex(&hash.finalize());
     }
-    // Chunked: the pauses are between pieces of whatever size the kernel had.
+    // Chunked: pauses between pieces of whatever size the kernel returned.
     let sink = &mut |bytes: &[u8]| {
         hash.update(bytes);
         pieces += 1;
@@ -41,8 +40,8 @@ fn read_slowly(client: &mut Client, framing: Framing, slow: usize, enough: &Gate
     hex(&hash.finalize())
 }
 
-/// Makes quick requests, and opens the gate after two hundred answers. The result is whether nobody else was done
-/// before.
+/// Makes quick requests, and opens the gate after two hundred answers. The result is whether the slow side was still
+/// busy then.
 fn quick_requests_beside(address: &str, enough: &Gate, done: &Gate) -> std::thread::JoinHandle<bool> {
     let (address, enough, done) = (address.to_string(), enough.clone(), done.clone());
     std::thread::spawn(move || {
@@ -69,7 +68,7 @@ fn a_slow_download(framing: &str) {
     let hash = read_slowly(&mut client, framing, 500, &enough);
     done.open();
     assert_eq!(hash, content_hash(64, SIZE));
-    assert!(others.join().expect("the others"), "others had to wait for the slow one");
+    assert!(others.join().expect("the others"), "others had to wait for the slow client");
 }
 
 #[test]
@@ -95,7 +94,7 @@ fn a_slow_reader_gets_64_mebibytes_that_end_with_the_connection_whole() {
     assert_eq!(read_slowly(&mut client, framing, 300, &enough), content_hash(65, SIZE));
 }
 
-/// Sends a body of `SIZE` bytes; `pause` after each of the first `slow` pieces.
+/// Sends a body of `SIZE` bytes; pauses after each of the first `slow` pieces.
 fn upload(client: &mut Client, seed: u64, chunked: bool, slow: usize) -> String {
     let framing =
         if chunked { "Transfer-Encoding: chunked".to_string() } else { format!("Content-Length: {SIZE}") };
@@ -158,8 +157,8 @@ fn a_slow_writer_delivers_64_mebibytes_whole() {
     }
 }
 
-/// An origin that counts how much of an endless body was taken from it.
-fn pouring() -> (Origin, Arc<AtomicUsize>) {
+/// An origin that counts how much of an endless body was accepted.
+fn endless_body() -> (Origin, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = sent.clone();
     let origin = Origin::run(move |visit| {
@@ -175,11 +174,11 @@ fn pouring() -> (Origin, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn a_reader_that_stops_stops_the_server_too_and_costs_little_memory() {
+fn a_client_that_stops_reading_stops_the_server_too_and_costs_little_memory() {
     let _alone = alone();
-    let (origin, sent) = pouring();
+    let (origin, sent) = endless_body();
     let rsp = Rsp::over(&[&origin.address]);
-    // An answer of its own: it has started, and has what it needs for anything.
+    // A request first, so that everything is allocated.
     assert_eq!(Client::connect(rsp.address()).send("nonsense\r\n\r\n").response().status(), 400);
     let before = memory_kib(rsp.pid());
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -190,14 +189,14 @@ fn a_reader_that_stops_stops_the_server_too_and_costs_little_memory() {
         std::thread::sleep(Duration::from_millis(300));
         seen > 0 && last == seen && seen == sent.load(Ordering::SeqCst)
     });
-    // What the kernel holds in its four buffers, and what rsp holds: not a sizeable part of 64 MiB.
+    // The kernel's four buffers and rsp's own: only a small part of 64 MiB.
     assert!(seen < 12 << 20, "{seen} bytes were taken from the server for a client that does not read");
     let grown = memory_kib(rsp.pid()).saturating_sub(before);
     assert!(grown < 1024, "grew by {grown} KiB for one client that does not read");
 }
 
 #[test]
-fn a_reader_that_pauses_at_every_point_gets_everything() {
+fn a_client_that_pauses_at_any_point_gets_everything() {
     let _alone = alone();
     let origin = bodies(Uploads::default());
     let rsp = Rsp::over(&[&origin.address]);
@@ -222,7 +221,7 @@ fn a_reader_that_pauses_at_every_point_gets_everything() {
 }
 
 #[test]
-fn a_server_that_dribbles_single_bytes_loses_none() {
+fn a_response_in_single_bytes_arrives_whole() {
     let _alone = alone();
     let body = content_bytes(5, 1500);
     let expected = body.clone();

@@ -1,4 +1,4 @@
-//! Two hundred clients at once, each with bodies of its own: nobody gets a byte of another's.
+//! Two hundred clients at once, each with its own bodies: nobody gets another's bytes.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn all_at_once(address: &str, act: impl Fn(&str, u64) + Send + Sync) {
 }
 
 #[test]
-fn two_hundred_downloads_at_once_stay_apart() {
+fn two_hundred_concurrent_downloads_are_not_mixed_up() {
     let _alone = alone();
     let origins = [bodies(Uploads::default()), bodies(Uploads::default())];
     let rsp = Rsp::over(&[&origins[0].address, &origins[1].address]);
@@ -44,7 +44,7 @@ fn two_hundred_downloads_at_once_stay_apart() {
 }
 
 #[test]
-fn two_hundred_uploads_at_once_stay_apart() {
+fn two_hundred_concurrent_uploads_are_not_mixed_up() {
     let _alone = alone();
     let origins = [bodies(Uploads::default()), bodies(Uploads::default())];
     let rsp = Rsp::over(&[&origins[0].address, &origins[1].address]);
@@ -59,7 +59,7 @@ fn two_hundred_uploads_at_once_stay_apart() {
 }
 
 #[test]
-fn two_hundred_echoes_at_once_stay_apart() {
+fn two_hundred_concurrent_echoes_are_not_mixed_up() {
     let _alone = alone();
     let origin = Origin::echo();
     let rsp = Rsp::over(&[&origin.address]);
@@ -73,7 +73,7 @@ fn two_hundred_echoes_at_once_stay_apart() {
 }
 
 #[test]
-fn descriptors_return_after_a_crowd() {
+fn descriptors_are_closed_after_many_clients() {
     let _alone = alone();
     let origin = bodies(Uploads::default());
     let config =

@@ -1,4 +1,4 @@
-//! Memory under two hundred slow clients: at most two blocks each, and given back afterwards.
+//! Memory of two hundred slow clients: at most two blocks each, freed afterwards.
 
 use crate::alone;
 use crate::support::*;
@@ -12,7 +12,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     let fast = bodies(Uploads::default());
     let stuck = Gate::new();
     let gate = stuck.clone();
-    // Takes nothing of an upload until the gate opens.
+    // Reads nothing of an upload until the gate opens.
     let slow = Origin::run_with_small_buffer(move |visit| {
         if visit.head().is_some() {
             gate.wait();
@@ -62,7 +62,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
         assert_eq!(writer.join().expect("an upload"), SIZE.to_string());
     }
     drop(readers);
-    // A third of what they took may stay with the allocator.
+    // The allocator may keep a third of what they took.
     let mut after = 0;
     let allowed = before + (during - before).max(3 * 1024) / 3;
     let returned = within(DEADLINE, || {
@@ -72,7 +72,7 @@ fn two_hundred_slow_downloads_and_uploads_cost_less_than_100_kib_each_and_nothin
     assert!(returned, "{before} KiB before, {during} KiB during, {after} KiB after");
 }
 
-/// An upload that sends as much as is taken, in its own thread; the result is what the origin says.
+/// Uploads as fast as it is accepted, in its own thread; the result is the origin's answer.
 fn start_upload(address: &str) -> std::thread::JoinHandle<String> {
     let mut client = Client::connect(address);
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! What a request costs in system calls, counted by strace. Each of them is a good part of what a small request costs
-//! at all, so one too many is a fault like any other, and one that no answer shows.
+//! System calls of a request, counted by strace. Each one is a notable part of the cost of a small request, so an
+//! unneeded one is a bug, and one that no response shows.
 
 use crate::alone;
 use crate::support::{Call, Client, Origin, Traced, balanced, can_trace, counts, on_any_port, until, waits};
@@ -13,7 +13,7 @@ fn ok(body: &str) -> String {
     )
 }
 
-/// rsp before an origin that answers with these bytes, and a client whose connection is warm on both sides.
+/// rsp in front of an origin that answers with these bytes, and a client with open connections on both sides.
 fn warm(answer: &str) -> (Origin, Traced, Client) {
     let origin = Origin::answering(answer);
     let traced = Traced::start(&balanced(&[&origin.address]));
@@ -24,7 +24,7 @@ fn warm(answer: &str) -> (Origin, Traced, Client) {
     (origin, traced, client)
 }
 
-/// Asks often; gives what the worker did for `REQUESTS` of these requests.
+/// Sends many requests; returns the worker's calls for `REQUESTS` of them.
 fn calls_of_requests(traced: &Traced, client: &mut Client, ask: impl Fn(&mut Client, &str)) -> Vec<Call> {
     ask(client, "/first");
     for _ in 1..REQUESTS {
@@ -43,13 +43,13 @@ fn a_request_on_kept_connections_is_one_read_and_one_write_on_each_side() {
     let (_origin, traced, mut client) = warm(&ok("hello"));
     let calls = calls_of_requests(&traced, &mut client, |client, path| _ = client.get(path));
     assert_eq!(counts(&calls), [("read", 2 * REQUESTS), ("write", 2 * REQUESTS)].into());
-    assert!(calls.iter().all(|call| !call.was_in_vain()));
-    // One for each side; a timer now and then.
+    assert!(calls.iter().all(|call| !call.was_futile()));
+    // One for each side, and a timer now and then.
     assert!(waits(&calls) <= 2 * REQUESTS + REQUESTS / 2, "{} waits", waits(&calls));
 }
 
 #[test]
-fn connections_that_have_something_to_say_share_a_wait() {
+fn ready_connections_share_one_wait() {
     if !can_trace() {
         return;
     }
@@ -107,7 +107,7 @@ fn a_chunked_response_read_whole_leaves_in_one_write() {
 }
 
 #[test]
-fn a_connection_for_one_request_is_accepted_watched_and_closed_once() {
+fn a_connection_for_one_request_is_accepted_registered_and_closed_once() {
     if !can_trace() {
         return;
     }
@@ -119,8 +119,8 @@ fn a_connection_for_one_request_is_accepted_watched_and_closed_once() {
         client.expect_end();
     };
     let calls = calls_of_requests(&traced, &mut Client::connect(traced.rsp.address()), ask);
-    assert!(calls.iter().all(|call| !call.was_in_vain()));
-    // `getsockopt` says how many connections wait: an accept in vain costs seven times as much.
+    assert!(calls.iter().all(|call| !call.was_futile()));
+    // `getsockopt` returns the length of the accept queue: a futile accept costs seven times as much.
     let each = [("getsockopt", 1), ("accept4", 1), ("close", 1), ("epoll_ctl", 1), ("read", 2), ("write", 2)];
     assert_eq!(counts(&calls), each.map(|(name, count)| (name, count * REQUESTS)).into());
 }
@@ -139,11 +139,11 @@ fn connections_that_came_together_are_accepted_together() {
     clients.iter_mut().for_each(|client| _ = client.get("/one"));
     first.get("/end");
     let calls = traced.worker(" /begin ", " /end ");
-    let accepted = |call: &Call| call.name == "accept4" && !call.was_in_vain();
+    let accepted = |call: &Call| call.name == "accept4" && !call.was_futile();
     let begin = calls.iter().position(accepted).expect("an accept");
     let end = begin + calls[begin..].iter().position(Call::is_wait).expect("a wait");
     assert_eq!(calls[begin..end].iter().filter(|call| accepted(call)).count(), 20);
-    assert!(calls.iter().all(|call| !call.was_in_vain()), "nothing was in vain");
+    assert!(calls.iter().all(|call| !call.was_futile()), "no call was futile");
 }
 
 #[test]
@@ -166,9 +166,10 @@ fn a_deferred_connection_is_read_as_soon_as_it_is_accepted() {
     assert_eq!(waits(&calls[accept..read]), 0);
 }
 
-/// Where a splice ends the body exactly, one look is needed: more than the body would spoil the next response.
+/// If a splice ends exactly with the body, one more read is needed: bytes after the body would spoil the next
+/// response.
 #[test]
-fn what_goes_through_a_pipe_leaves_no_crumbs_and_one_look_for_more() {
+fn splice_moves_all_of_a_body_with_at_most_one_futile_read() {
     if !can_trace() {
         return;
     }
@@ -177,13 +178,13 @@ fn what_goes_through_a_pipe_leaves_no_crumbs_and_one_look_for_more() {
     assert_eq!(client.get("/first").body.len(), 1 << 20);
     client.get("/last");
     let calls = traced.worker(" /first ", " /last ");
-    let got = |call: &&Call| call.is_read() && !call.was_in_vain();
+    let got = |call: &&Call| call.is_read() && !call.was_futile();
     let (reads, writes) =
         (calls.iter().filter(got).count(), calls.iter().filter(|call| call.is_write()).count());
     assert_eq!(reads, writes, "what one read got, one write took");
     assert!(calls.iter().filter(|call| call.name == "splice").count() >= 8);
-    let looks = calls.iter().filter(|call| call.is_read() && call.was_in_vain()).count();
-    assert!(looks <= 1, "{looks} reads in vain");
+    let futile_reads = calls.iter().filter(|call| call.is_read() && call.was_futile()).count();
+    assert!(futile_reads <= 1, "{futile_reads} futile reads");
 }
 
 #[test]

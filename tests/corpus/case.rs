@@ -1,5 +1,5 @@
-//! One file of the corpus: what its sections mean, and how its readable text becomes bytes. The format is told
-//! in `README.md` beside this file.
+//! One file of the corpus: its sections, and how its readable text becomes bytes. The format is described in
+//! `README.md` beside this file.
 
 #![allow(dead_code, reason = "each test file compiles this module for itself and uses a part of it")]
 
@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 pub struct Case {
     pub path: PathBuf,
     pub rule: String,
-    /// `None` for a request; else what the response answers: GET, HEAD or UPGRADE.
+    /// `None` for a request; otherwise the request that the response answers: GET, HEAD or UPGRADE.
     pub asked: Option<String>,
-    /// A response of a server that is forgiven nothing.
+    /// A response parsed without leniency.
     pub strict: bool,
     pub bytes: Vec<u8>,
     pub events: Vec<String>,
-    /// The bytes that go on, where the case shows them.
+    /// The forwarded bytes, if the case shows them.
     pub forwards: Option<Vec<u8>>,
-    /// `peer: why it does something else`.
+    /// `peer: why it behaves differently`.
     pub peers: Vec<(String, String)>,
 }
 
-/// Every case of a folder, in the order of their names.
+/// Every case of a folder, in order of names.
 pub fn family(name: &str) -> Vec<Case> {
     let mut files: Vec<PathBuf> = entries(&root().join(name));
     files.sort();
@@ -98,7 +98,7 @@ impl Case {
     }
 }
 
-/// Lines of readable text as bytes: the ends of the lines themselves mean nothing.
+/// Lines of readable text as bytes: the line ends themselves are ignored.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     for line in text.lines() {
@@ -150,7 +150,7 @@ fn repetition<'a>(rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], Strin
     Ok(&rest[end + 1..])
 }
 
-/// Bytes beyond ASCII, and control bytes but tabs, as a case writes them.
+/// Escapes bytes beyond ASCII, and control bytes except tabs, as a case does.
 pub fn ascii(text: &str) -> String {
     let shown = |c: char| {
         if c == '\t' || c.is_ascii() && !c.is_ascii_control() {
@@ -162,7 +162,7 @@ pub fn ascii(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// An event may be told by its beginning.
+/// An event may be given by its beginning.
 pub fn is_event(seen: &str, told: &str) -> bool {
     told.strip_suffix("...").map_or(seen == told, |beginning| seen.starts_with(beginning))
 }

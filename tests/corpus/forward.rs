@@ -1,24 +1,24 @@
-//! What is forwarded is what was understood: every whole message of a case is encoded towards the other side and
-//! read again there. It must say the same, and must have no second reading for a careless parser.
+//! What is forwarded is what was understood: every complete message of a case is encoded for the other side and
+//! decoded there. It must mean the same, and must have no second reading for a sloppy parser.
 
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
 use rsp::exchange::{Id, Ids, Inbound, rewrite_interim, rewrite_request, rewrite_response};
 
-/// A whole message.
+/// A complete message.
 #[derive(Default)]
 struct Message<Head> {
     head: Head,
     body: Vec<u8>,
     trailers: Option<Fields>,
-    /// The connection was the end of it.
+    /// It was delimited by close.
     until_close: bool,
 }
 
-/// Body bytes go out in pieces of this size, so that chunked bodies have several chunks.
+/// Bodies are sent in pieces of this size, so that chunked ones have several chunks.
 const PIECE: usize = 3;
 
-/// The bytes that whole requests at the front of `bytes` become for a server. `trailers`: it gets those.
+/// The complete requests at the front of `bytes`, as sent to a server. `trailers`: the server gets them.
 pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
     let (mut server, mut rest, mut all) = (ClientCodec::default(), bytes, Vec::new());
     while let Some(message) = next(RequestHead::default(), &mut rest, |rest, head, trailers| {
@@ -30,7 +30,7 @@ pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
     all
 }
 
-/// The steps of one message; `None` if it is refused, cut, or not there.
+/// The events of one message; `None` if it is refused, cut, or missing.
 fn next<Head>(
     head: Head,
     rest: &mut &[u8],
@@ -93,7 +93,7 @@ fn read_again(sent: &Message<RequestHead>, bytes: &[u8]) -> Option<Fields> {
     read.trailers
 }
 
-/// Names and values but of those that are about framing and the connection, which each hop has of its own.
+/// Names and values without framing and connection fields, which each hop writes itself.
 fn field_list(fields: &Fields) -> Vec<(String, String)> {
     let own = |tag| matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
     let others = fields.iter().filter(|(tag, ..)| !own(*tag));
@@ -105,16 +105,16 @@ fn trailers_are_some_of(read: Option<&Fields>, sent: Option<&Fields>) {
     let sent = sent.map(field_list).unwrap_or_default();
     for (tag, name, value) in read.iter() {
         assert_eq!(tag, Name::Other, "a trailer that means something in a head: {}", shown(name));
-        assert!(sent.contains(&(shown(name), shown(value))), "a trailer that nobody sent");
+        assert!(sent.contains(&(shown(name), shown(value))), "a trailer that was not sent");
     }
 }
 
-/// Bytes as text, each as one character.
+/// Bytes as text, one character each.
 pub fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// No parser, however careless, can find another end of a line, another name or another length in what we write.
+/// No parser, however sloppy, may find another line end, name or length in what we write.
 fn has_one_reading(bytes: &[u8], body: &[u8]) {
     let text = shown(bytes);
     let (head, rest) = text.split_once("\r\n\r\n").expect("the end of a head");
@@ -141,7 +141,7 @@ fn has_one_reading(bytes: &[u8], body: &[u8]) {
     }
 }
 
-/// Whole responses for a client of each version; what an HTTP/1.0 client gets is never chunked nor interim.
+/// Complete responses for a client of each version; an HTTP/1.0 client gets neither chunks nor interim responses.
 pub fn responses(asked: &str, strict: bool, bytes: &[u8]) {
     for version in [Version::Http11, Version::Http10] {
         let facts = RequestFacts { version, is_head: asked == "HEAD", is_connect: false };
@@ -150,17 +150,17 @@ pub fn responses(asked: &str, strict: bool, bytes: &[u8]) {
 }
 
 fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
-    let (mut codec, mut server, mut out) = (asking(asked, strict), ClientCodec::default(), Vec::new());
+    let (mut codec, mut server, mut out) = (codec_after(asked, strict), ClientCodec::default(), Vec::new());
     let (mut head, mut fields, mut rest) = (ResponseHead::default(), Fields::default(), bytes);
     let mut sent: Message<ResponseHead> = Message::default();
     loop {
         let step = match codec.decode(rest, true, PIECE, &HeadLimits::RESPONSE, &mut head, &mut fields) {
             Ok(Some(step)) => step,
-            // Refused or cut: nobody is told that it was whole.
+            // Refused or cut: it is not shown as complete.
             _ => return,
         };
         match &step.event {
-            // Whoever holds the request sees to it that this is what it asked for.
+            // Done by the exchange, which knows the request.
             Event::Head if head.status == 101 => return switch(head, &mut server),
             Event::Head if head.is_interim() => interim(&mut head, facts, &mut server, &mut out),
             Event::Head => {
@@ -186,8 +186,8 @@ fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
     }
 }
 
-/// A codec that has asked for something.
-fn asking(asked: &str, strict: bool) -> BackendCodec {
+/// A codec that has sent a request.
+fn codec_after(asked: &str, strict: bool) -> BackendCodec {
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
     let mut client = BackendCodec::new(strict);
@@ -195,7 +195,7 @@ fn asking(asked: &str, strict: bool) -> BackendCodec {
     client
 }
 
-/// What the strict reader of whoever comes next would refuse, though it has one reading.
+/// What a strict recipient would refuse, although it has only one reading.
 fn is_beyond_strict(head: &ResponseHead) -> bool {
     head.status >= 600 || head.fields.iter().any(|(_, _, value)| value.iter().any(|byte| is_control(*byte)))
 }
@@ -204,7 +204,7 @@ fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
-/// The bytes without the control bytes that may stand in a value. Where the length is told they would be missed.
+/// The bytes without the control bytes that are allowed in values. In framing fields they would be missed.
 fn plain(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
     let hidden = |byte: u8| is_control(byte) && !matches!(byte, b'\r' | b'\n' | 0) && is_beyond_strict(head);
     bytes.iter().map(|byte| if hidden(*byte) { b'?' } else { *byte }).collect()
@@ -224,7 +224,7 @@ fn switch(mut head: ResponseHead, server: &mut ClientCodec) {
     server.encode_switch(&head, &mut out);
     has_one_reading(&plain(&head, &out), b"");
     let (mut read, mut fields) = (ResponseHead::default(), Fields::default());
-    let step = asking("UPGRADE", strict)
+    let step = codec_after("UPGRADE", strict)
         .decode(&out, true, 0, &HeadLimits::RESPONSE, &mut read, &mut fields)
         .expect("a 101")
         .expect("whole");
@@ -236,7 +236,7 @@ fn read_response_again(asked: &str, facts: RequestFacts, sent: &Message<Response
     if !shown(&sent.body).contains("HTTP/1.1 ") && !sent.until_close {
         has_one_reading(&plain(&sent.head, &bytes[last..]), &sent.body);
     }
-    let (mut codec, mut rest) = (asking(asked, !is_beyond_strict(&sent.head)), bytes);
+    let (mut codec, mut rest) = (codec_after(asked, !is_beyond_strict(&sent.head)), bytes);
     let (mut read, mut fields): (Message<ResponseHead>, _) = (Message::default(), Fields::default());
     loop {
         let step = codec

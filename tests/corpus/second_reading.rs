@@ -1,5 +1,5 @@
-//! Every head of the corpus that rsp accepts is read a second time by httparse, which shares no line with our own
-//! parser: both must find the same words in the same places.
+//! Every head of the corpus that rsp accepts is parsed a second time by httparse, which shares no code with our
+//! parser: both must find the same fields.
 
 use rsp::h1::{BackendCodec, ClientCodec, HeadLimits};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
@@ -16,7 +16,7 @@ fn theirs(headers: &[httparse::Header<'_>]) -> Lines {
     headers.iter().map(|h| (h.name.to_string(), h.value.to_vec())).collect()
 }
 
-/// True if the bytes begin with a request that is accepted.
+/// True if the bytes begin with an accepted request.
 fn check_request(bytes: &[u8]) -> bool {
     let (mut server, mut head, mut at) = (ClientCodec::default(), RequestHead::default(), 0);
     loop {
@@ -34,7 +34,7 @@ fn check_request(bytes: &[u8]) -> bool {
     if target.starts_with('/') || target == "*" {
         assert_eq!((target.as_bytes(), theirs(second.headers)), (head.target(), ours(&head.fields)));
     } else {
-        // The absolute form: its authority has taken the place of Host.
+        // Absolute form: its authority has replaced Host.
         let rest = |lines: Lines| -> Lines {
             lines.into_iter().filter(|(n, _)| !n.eq_ignore_ascii_case("host")).collect()
         };
@@ -43,7 +43,7 @@ fn check_request(bytes: &[u8]) -> bool {
     true
 }
 
-/// As a server is read that is forgiven nothing: what else passes is read by httparse alone.
+/// Without leniency: httparse alone parses lenient heads.
 fn check_response(bytes: &[u8], asked: &str) -> bool {
     let method = if asked == "HEAD" { Method::Head } else { Method::Get };
     let persistence = if asked == "UPGRADE" { Persistence::Upgrade } else { Persistence::Keep };
@@ -63,7 +63,7 @@ fn check_response(bytes: &[u8], asked: &str) -> bool {
 }
 
 #[test]
-fn httparse_reads_what_we_accept_in_the_same_way() {
+fn httparse_agrees_with_every_accepted_head() {
     let (mut requests, mut responses) = (0, 0);
     for case in case::families().iter().flat_map(|family| case::family(family)) {
         let path = case.path.display().to_string();

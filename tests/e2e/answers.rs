@@ -1,11 +1,11 @@
-//! Answers of scripts that are larger than what a client's output takes at once.
+//! Answers of scripts that are larger than a client's output buffer.
 
 use crate::support::*;
 
 const SIZE: usize = 4 << 20;
 
-/// Answers everybody with the same page. Its bytes repeat every 251, so that a piece that is lost, comes twice or
-/// comes elsewhere is seen.
+/// Answers every request with the same page. Its bytes repeat every 251, so that a lost, repeated or misplaced piece
+/// is noticed.
 fn site() -> Rsp {
     Rsp::start(&on_any_port(&format!(
         "rsp.pool {{ servers = {{ '127.0.0.1:1' }} }}
@@ -27,10 +27,10 @@ fn is_page(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_large_answer_comes_whole_and_the_connection_goes_on() {
+fn a_large_answer_is_complete_and_the_connection_stays_open() {
     let rsp = site();
     let mut client = Client::connect(rsp.address());
-    // The second request is there before the first is answered.
+    // The second request arrives before the first is answered.
     client.ask("/").ask("/small");
     assert!(is_page(&client.response().body));
     assert_eq!(client.response().text(), "small");
@@ -50,7 +50,7 @@ fn a_large_answer_to_head_has_its_length_and_no_body() {
 }
 
 #[test]
-fn a_large_answer_to_http_10_comes_whole_before_the_end() {
+fn a_large_answer_to_http_10_is_complete_before_the_close() {
     let rsp = site();
     let mut client = Client::connect(rsp.address());
     client.send("GET / HTTP/1.0\r\n\r\n");
@@ -59,7 +59,7 @@ fn a_large_answer_to_http_10_comes_whole_before_the_end() {
 }
 
 #[test]
-fn clients_that_do_not_read_the_same_answer_hold_one_copy_of_it() {
+fn clients_that_do_not_read_the_same_answer_share_one_copy() {
     const CLIENTS: usize = 60;
     for path in ["/", "/new"] {
         let rsp = site();
@@ -72,7 +72,7 @@ fn clients_that_do_not_read_the_same_answer_hold_one_copy_of_it() {
             assert_eq!(client.head().status(), 200);
         }
         let each = settled_memory_kib(rsp.pid()).saturating_sub(before) / CLIENTS as u64;
-        // A block and the copy's share; for answers made anew, what Lua has not collected yet is among it.
+        // A block and its share of the copy; answers made anew also include what Lua has not collected yet.
         assert!(each < 2048, "{path}: {each} KiB for each client");
         for client in clients.iter_mut().take(3) {
             client.widen();

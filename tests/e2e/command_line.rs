@@ -1,11 +1,11 @@
-//! What a person at a terminal meets: commands, exit codes, and one clear line for everything that is wrong.
+//! The command line: commands, exit codes, and one clear line for every error.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::support::*;
 
-/// Runs a config that cannot work and returns the one line it says.
+/// Runs an invalid config and returns its one-line error.
 fn complaint(config: &str) -> String {
     let directory = Directory::new();
     directory.write("site.lua", config);
@@ -17,7 +17,7 @@ fn complaint(config: &str) -> String {
     run.stderr.trim_end().to_string()
 }
 
-/// The same for what is wrong inside the config: the original's words first, and `rsp check` says it too.
+/// The same for an error in the config itself: prefixed like the original's, and `rsp check` prints it too.
 fn config_complaint(config: &str) -> String {
     let line = complaint(config);
     let what =
@@ -33,7 +33,7 @@ fn config_complaint(config: &str) -> String {
 const POOL: &str = "rsp.pool { servers = { \"127.0.0.1:83\" } }\n";
 
 #[test]
-fn the_version_is_a_line_and_with_build_details_more() {
+fn the_version_is_one_line_and_more_with_build_details() {
     let directory = Directory::new();
     let short = run(directory.path(), &["-v"]);
     assert_eq!((short.code, short.stdout.trim_end()), (Some(0), concat!("rsp ", env!("CARGO_PKG_VERSION"))));
@@ -69,7 +69,7 @@ fn check_says_ok_to_a_good_config_and_starts_nothing() {
 }
 
 #[test]
-fn a_missing_config_is_said_in_one_line() {
+fn a_missing_config_is_a_one_line_error() {
     let directory = Directory::new();
     let run = run(directory.path(), &["nosuch.lua"]);
     assert_eq!(run.code, Some(1));
@@ -129,7 +129,7 @@ fn commands_of_later_versions_say_so() {
 }
 
 #[test]
-fn what_would_silently_do_nothing_is_refused() {
+fn settings_without_effect_are_refused() {
     for (config, words) in [
         (
             "rsp.on_request = function(req) end",
@@ -147,7 +147,7 @@ fn what_would_silently_do_nothing_is_refused() {
 }
 
 #[test]
-fn what_the_author_of_a_config_meant_is_guessed() {
+fn errors_of_a_config_have_hints() {
     for (config, words) in [
         ("local f = io.open('/etc/hosts')", "site.lua:3: io is not available in rsp"),
         ("rsp.settings { timeouts = { connect = '1s' } }", "it belongs in rsp.pool"),
@@ -158,7 +158,7 @@ fn what_the_author_of_a_config_meant_is_guessed() {
     }
 }
 
-/// What rsp says when it may open 400 files and serves over one server.
+/// The output of rsp with a limit of 400 descriptors and one server.
 fn said_with_few_descriptors(settings: &str) -> String {
     let directory = Directory::new();
     let path = directory.write("site.lua", format!("{}{settings}", balanced(&["127.0.0.1:83"])));
@@ -178,7 +178,7 @@ fn said_with_few_descriptors(settings: &str) -> String {
 }
 
 #[test]
-fn a_number_of_connections_that_nobody_asked_for_is_no_warning() {
+fn a_lowered_default_of_max_connections_is_no_warning() {
     let said = said_with_few_descriptors("");
     assert!(
         said.contains(" INFO room for 1") && said.contains(" clients with 400 open files (ulimit -Hn)"),
@@ -188,7 +188,7 @@ fn a_number_of_connections_that_nobody_asked_for_is_no_warning() {
 }
 
 #[test]
-fn a_number_of_connections_that_cannot_be_had_is_a_warning() {
+fn a_lowered_setting_of_max_connections_is_a_warning() {
     let said = said_with_few_descriptors("rsp.settings { max_connections = 10000 }");
     assert!(said.contains(" WARN max_connections lowered from 10000 to 1"), "{said}");
 }
@@ -208,7 +208,7 @@ fn a_bad_address_says_what_was_expected() {
 }
 
 #[test]
-fn wrong_types_and_values_are_named() {
+fn errors_name_wrong_types_and_values() {
     for (config, word) in [
         ("rsp.settings { max_connections = 'many' }", "max_connections"),
         ("rsp.settings { drain_timeout = 'soon' }", "drain_timeout"),
@@ -230,7 +230,7 @@ fn wrong_types_and_values_are_named() {
 }
 
 #[test]
-fn what_may_be_said_only_once_is_an_error_when_repeated() {
+fn a_repeated_call_is_an_error() {
     for twice in
         ["rsp.on_request(function() end)", "rsp.on_response(function() end)", "rsp.settings { via = 'x' }"]
     {
@@ -247,7 +247,7 @@ fn a_config_without_listener_or_pool_is_refused() {
 }
 
 #[test]
-fn a_missing_module_is_said_in_one_line() {
+fn a_missing_module_is_a_one_line_error() {
     let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}require 'nosuch'\n"));
     assert!(what.starts_with("site.lua:3: ") && what.contains("nosuch"), "{what}");
 }
@@ -269,14 +269,14 @@ fn a_config_that_never_ends_is_stopped() {
 }
 
 #[test]
-fn a_config_that_eats_all_memory_is_stopped_and_told_how_much_there_is() {
+fn a_config_that_exceeds_the_memory_limit_is_stopped_with_the_limit_named() {
     let eater = "local t = {} while true do t[#t + 1] = ('x'):rep(20000) .. #t end";
     let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{eater}\n"));
     assert!(what.starts_with("site.lua:") && what.contains("64 MiB"), "{what}");
 }
 
 #[test]
-fn a_port_in_use_is_said_in_one_line_and_nothing_is_half_started() {
+fn a_port_in_use_is_a_one_line_error_and_nothing_is_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let free = free_port();
@@ -294,11 +294,11 @@ fn a_port_another_rsp_listens_on_is_noticed() {
 }
 
 #[test]
-fn port_80_without_permission_says_what_to_do() {
+fn port_80_without_permission_is_an_error_with_a_hint() {
     let limit =
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or("1024".into());
     if limit.trim().parse::<u32>().is_ok_and(|limit| limit <= 80) {
-        // Everybody may bind port 80 here: there is nothing that could be refused.
+        // Any user may bind port 80 here: nothing is refused.
         return;
     }
     let directory = Directory::new();
@@ -313,7 +313,7 @@ fn port_80_without_permission_says_what_to_do() {
     assert!(line.contains("CAP_NET_BIND_SERVICE"), "it says what to do: {line}");
 }
 
-/// rsp as a user without rights: nobody, if the tests run as root, from a copy that nobody can reach.
+/// rsp as a user without privileges: nobody, if the tests run as root, from a copy of the binary.
 fn unprivileged(directory: &Directory) -> Command {
     // SAFETY: getuid(2) has no arguments, touches no memory and cannot fail.
     if unsafe { libc::getuid() } != 0 {
@@ -327,7 +327,7 @@ fn unprivileged(directory: &Directory) -> Command {
 }
 
 #[test]
-fn an_access_log_that_cannot_be_opened_is_said_before_anything_starts() {
+fn an_access_log_that_cannot_be_opened_is_an_error_at_start() {
     let line = complaint(&format!(
         "rsp.listen \"127.0.0.1:0\"\n{POOL}rsp.settings {{ access_log = \"/nosuch/directory/access.log\" }}\n"
     ));
@@ -356,7 +356,7 @@ fn bad_usage_is_exit_2_with_a_hint() {
 }
 
 #[test]
-fn listen_and_backend_run_without_a_file_in_turns() {
+fn listen_and_backend_run_without_a_file_round_robin() {
     let origins = ["a", "b"].map(Origin::named);
     let mut command = rsp_command();
     command.args(["--listen", "127.0.0.1:0"]);
@@ -370,7 +370,7 @@ fn listen_and_backend_run_without_a_file_in_turns() {
 }
 
 #[test]
-fn a_bad_address_on_the_command_line_is_said() {
+fn a_bad_address_on_the_command_line_is_an_error() {
     let directory = Directory::new();
     let run = run(directory.path(), &["--listen", "nonsense", "--backend", "127.0.0.1:1"]);
     assert!(matches!(run.code, Some(1 | 2)), "{run:?}");
@@ -390,7 +390,7 @@ fn run_is_the_same_as_no_command_and_the_start_is_announced() {
 }
 
 #[test]
-fn a_classic_config_runs_as_it_did() {
+fn a_classic_config_runs() {
     let origin = Origin::named("classic");
     let (port, backend) = (free_port(), origin.address.rsplit(':').next().unwrap());
     let directory = Directory::new();
@@ -419,7 +419,7 @@ fn the_demo_runs_its_own_servers_and_says_what_to_try() {
 }
 
 #[test]
-fn the_demo_says_in_one_line_that_its_port_is_taken_and_what_to_do() {
+fn the_demo_reports_a_taken_port_in_one_line_with_a_hint() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let directory = Directory::new();

@@ -1,6 +1,5 @@
-//! The corpus through a running rsp: what a client is told about each request, and what it is told about each
-//! response of a server: 502 while nothing was sent, a connection that is visibly cut afterwards, and never a clean
-//! end of what was not whole.
+//! The corpus through a running rsp: the answer to each request, and what a client sees of each response of a server:
+//! 502 if nothing was sent, a visibly cut connection afterwards, and never a clean end of an incomplete message.
 
 use crate::case::{self, Case, ascii, is_event};
 use crate::support::*;
@@ -10,7 +9,7 @@ fn cases(of_requests: bool) -> Vec<Case> {
     all.filter(|case| case.asked.is_none() == of_requests).collect()
 }
 
-/// The first word of an event that is a head: a method, or a status.
+/// The first word of a head event: a method, or a status.
 fn head_word(event: &str) -> Option<&str> {
     let first = event.split(' ').next().unwrap_or_default();
     let others = ["body", "trailers", "end", "refused", "cut"];
@@ -18,7 +17,7 @@ fn head_word(event: &str) -> Option<&str> {
     is_head.then_some(first)
 }
 
-/// The answers to the requests of a case, as (method, status): what the events come to at this server.
+/// The expected answers to the requests of a case, as (method, status), from its events.
 fn expected_answers(case: &Case) -> Vec<(String, u16)> {
     let (mut answers, mut method, mut closes) = (Vec::new(), String::new(), false);
     for event in &case.events {
@@ -67,11 +66,11 @@ fn every_request_is_answered_with_its_status() {
     }
 }
 
-/// What a client must be told about a server's response.
+/// What a client must see of a server's response.
 enum Told {
-    /// Nothing was sent before it turned out bad.
+    /// It was refused before anything was sent.
     BadGateway,
-    /// Bad after its head.
+    /// It was malformed after its head.
     Cut,
     Whole {
         status: u16,
@@ -112,7 +111,7 @@ fn ask(client: &mut Client, case: &Case, number: usize) -> &'static str {
     method
 }
 
-/// The final response; interim ones are passed over.
+/// The final response; interim ones are skipped.
 fn final_response(client: &mut Client, method: &str) -> std::io::Result<Message> {
     loop {
         let head = client.wire.head()?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
@@ -128,7 +127,7 @@ fn final_response(client: &mut Client, method: &str) -> std::io::Result<Message>
 }
 
 #[test]
-fn every_response_is_passed_on_whole_or_seen_to_be_bad() {
+fn every_response_is_forwarded_complete_or_visibly_cut() {
     let cases = cases(false);
     let origin = misbehaving(&cases);
     let lenient = Rsp::over(&[&origin.address]);

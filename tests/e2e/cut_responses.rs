@@ -1,5 +1,5 @@
-//! Responses that the server does not send to their end: the client gets all that came of them, and sees that it is
-//! not all. A plain end where the framing shows that, a reset where it does not.
+//! Responses that the server does not complete: the client gets all that was received, and sees that it is cut: by a
+//! FIN if the framing shows it, otherwise by a reset.
 
 use std::io::ErrorKind;
 
@@ -14,7 +14,7 @@ enum End {
     Reset,
 }
 
-/// All that still comes on this connection, and how it ends.
+/// All bytes that still come on this connection, and how it ends.
 fn rest(client: &mut Client) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     let end = client.wire.body(Framing::UntilClose, &mut |piece| bytes.extend_from_slice(piece));
@@ -25,7 +25,7 @@ fn rest(client: &mut Client) -> (Vec<u8>, End) {
     }
 }
 
-/// An origin that sends this head and `SENT` bytes, and then ends as it is told.
+/// An origin that sends this head and `SENT` bytes, and then ends as given.
 fn cutting(head: &'static str, end: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
     Origin::run(move |visit| {
         visit.request();
@@ -44,7 +44,7 @@ fn over_with_log(origin: &Origin, pool: &str) -> Rsp {
 }
 
 #[test]
-fn a_slow_client_gets_all_that_a_server_sent_before_it_closed() {
+fn a_slow_client_gets_everything_that_a_server_sent_before_it_closed() {
     let origin = cutting("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", |_| {});
     let mut rsp = over_with_log(&origin, "");
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -61,7 +61,7 @@ fn a_slow_client_gets_all_that_a_server_sent_before_it_closed() {
 }
 
 #[test]
-fn a_head_some_chunks_and_the_servers_end_in_one_piece_are_delivered() {
+fn a_head_chunks_and_the_servers_fin_in_one_packet_are_delivered() {
     let chunk = format!("bb8\r\n{}\r\n", "x".repeat(3000));
     let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}{chunk}");
     let origin = Origin::run(move |visit| {
@@ -81,7 +81,7 @@ fn a_head_some_chunks_and_the_servers_end_in_one_piece_are_delivered() {
 }
 
 #[test]
-fn what_came_before_a_servers_reset_is_delivered() {
+fn bytes_before_a_servers_reset_are_delivered() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
@@ -90,7 +90,7 @@ fn what_came_before_a_servers_reset_is_delivered() {
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
     client.ask("/");
-    // A reset takes with it what rsp's kernel has not given out yet, the head included.
+    // A reset discards what rsp's kernel has not delivered yet, the head included.
     if let Some(head) = client.wire.head().expect("an answer") {
         assert!(matches!(head.status(), 200 | 502), "{}", head.status());
         assert!(head.status() == 502 || rest(&mut client) == (b"only this".to_vec(), End::Plain));
@@ -98,7 +98,7 @@ fn what_came_before_a_servers_reset_is_delivered() {
 }
 
 #[test]
-fn what_came_before_a_malformed_chunk_is_delivered() {
+fn bytes_before_a_malformed_chunk_are_delivered() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\nnot a size\r\n");
@@ -112,7 +112,7 @@ fn what_came_before_a_malformed_chunk_is_delivered() {
 }
 
 #[test]
-fn what_came_before_a_server_fell_silent_is_delivered() {
+fn bytes_before_a_gap_timeout_are_delivered() {
     let origin = cutting("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", |visit| visit.wait_for_end());
     let rsp = over_with_log(&origin, "timeouts = { gap = '300ms' }");
     let mut client = Client::connect(rsp.address());
@@ -123,11 +123,11 @@ fn what_came_before_a_server_fell_silent_is_delivered() {
 }
 
 #[test]
-fn a_body_that_only_the_end_would_end_is_delivered_before_the_reset() {
+fn a_body_delimited_by_close_is_delivered_before_the_reset() {
     let read = Gate::new();
     let gate = read.clone();
     let origin = cutting("HTTP/1.1 200 OK\r\n\r\n", move |visit| {
-        // What rsp has not read yet would go with the reset.
+        // A reset would discard what rsp has not read yet.
         gate.wait();
         visit.reset();
     });
@@ -143,7 +143,7 @@ fn a_body_that_only_the_end_would_end_is_delivered_before_the_reset() {
 }
 
 #[test]
-fn a_tunnel_delivers_what_came_before_its_server_closed_with_bytes_unread() {
+fn a_tunnel_delivers_everything_although_its_server_closed_with_unread_bytes() {
     let origin = Origin::run(|visit| {
         visit.head();
         visit.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
@@ -158,7 +158,7 @@ fn a_tunnel_delivers_what_came_before_its_server_closed_with_bytes_unread() {
     assert_eq!(rest(&mut client).0, b"the last words");
 }
 
-/// A download that is under way when the time for draining is over.
+/// A download in progress when the drain timeout expires.
 fn cut_by_a_stop(request: &str, head: &'static str) -> (Vec<u8>, End) {
     let origin = cutting(head, |visit| visit.wait_for_end());
     let drain = "rsp.settings { drain_timeout = '200ms' }";
@@ -175,20 +175,20 @@ fn cut_by_a_stop(request: &str, head: &'static str) -> (Vec<u8>, End) {
 }
 
 #[test]
-fn a_stop_that_waits_no_longer_ends_plainly_where_the_length_shows_the_cut() {
+fn the_drain_timeout_closes_with_a_fin_if_the_framing_shows_the_cut() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n";
     let (bytes, end) = cut_by_a_stop("GET / HTTP/1.1\r\nHost: a\r\n\r\n", head);
     assert_eq!((bytes.len(), end), (SENT, End::Plain));
 }
 
 #[test]
-fn a_stop_that_waits_no_longer_resets_where_nothing_else_shows_the_cut() {
+fn the_drain_timeout_resets_if_nothing_else_shows_the_cut() {
     let (bytes, end) = cut_by_a_stop("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n");
     assert_eq!((bytes.len(), end), (SENT, End::Reset));
 }
 
 #[test]
-fn a_stop_that_waits_no_longer_answers_who_still_waits_for_a_response() {
+fn the_drain_timeout_answers_clients_that_wait_for_a_response() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.wait_for_end();

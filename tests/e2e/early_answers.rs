@@ -1,17 +1,17 @@
-//! Servers that answer before they have read the whole request: the body goes on to them until it is whole
-//! (RFC 9112 section 9.3), and the client's connection can be used again.
+//! Servers that answer before they have read the whole request: the body is still forwarded to them (RFC 9112 section
+//! 9.3), and the client's connection can be reused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
 
-/// Large enough for splice(2), and for no kernel to hold it all.
+/// Large enough for splice(2), and too large for the kernel's buffers.
 const SIZE: usize = 20_000_000;
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok";
 
-/// Answers at once, reads on to the end of the body, and counts what came.
+/// Answers at once, reads to the end of the body, and counts its bytes.
 fn accepting(answer: &'static str, got: Arc<AtomicUsize>) -> Origin {
     Origin::run(move |visit| {
         while visit.head().is_some_and(|head| head.method() == "POST") && visit.send(answer) {
@@ -30,7 +30,7 @@ fn begin_upload(rsp: &Rsp, fields: &str) -> Client {
 }
 
 #[test]
-fn the_server_gets_the_whole_body_and_the_client_goes_on_behind_it() {
+fn the_server_gets_the_whole_body_and_the_client_connection_is_reused() {
     let got = Arc::<AtomicUsize>::default();
     let origin = accepting(ACCEPTED, got.clone());
     let rsp = Rsp::over(&[&origin.address]);
@@ -44,7 +44,7 @@ fn the_server_gets_the_whole_body_and_the_client_goes_on_behind_it() {
 }
 
 #[test]
-fn a_body_in_small_pieces_goes_on_as_well() {
+fn a_body_in_small_pieces_is_forwarded_too() {
     let got = Arc::<AtomicUsize>::default();
     let counted = got.clone();
     let origin = Origin::run(move |visit| {
@@ -66,7 +66,7 @@ fn a_body_in_small_pieces_goes_on_as_well() {
 }
 
 #[test]
-fn a_server_that_says_that_it_closes_ends_the_request_with_its_answer() {
+fn a_response_with_connection_close_ends_the_request() {
     let origin = accepting(
         "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
         Arc::default(),
@@ -79,7 +79,7 @@ fn a_server_that_says_that_it_closes_ends_the_request_with_its_answer() {
 }
 
 #[test]
-fn a_client_that_was_not_told_to_continue_need_not_send_its_body() {
+fn a_client_that_got_no_100_need_not_send_its_body() {
     let origin = accepting("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", Arc::default());
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = begin_upload(&rsp, "Expect: 100-continue\r\n");
@@ -103,18 +103,18 @@ fn a_server_that_closes_after_its_answer_ends_the_clients_connection() {
 }
 
 #[test]
-fn a_server_that_takes_nothing_after_its_answer_is_not_waited_for_longer_than_for_a_body() {
+fn a_server_that_stops_reading_after_its_response_gets_the_body_timeout() {
     let origin = Origin::run(|visit| {
         visit.head();
         visit.send(ACCEPTED);
-        // Until rsp closes, without reading: its bytes make the close a reset.
+        // Waits for rsp's close without reading: unread bytes make its own close a reset.
         until("rsp has gone", || !matches!(visit.wire.socket.take_error(), Ok(None)));
     });
     let settings = "rsp.settings { timeouts = { body = '400ms' }, access_log = { path = 'access.log', format = 'rsp' } }";
     let mut rsp = Rsp::start(&format!("{}{settings}", balanced(&[&origin.address])));
     let mut client = begin_upload(&rsp, "");
     assert_eq!(client.response().text(), "ok");
-    // Fails once rsp is gone: nobody takes it all.
+    // Fails once rsp has closed: nobody reads it all.
     let _ = client.wire.send(vec![b'b'; SIZE]);
     until("rsp closed", || {
         client.wire.read_some(&mut [0; 1]).is_ok_and(|n| n == 0) || client.wire.send("x").is_err()
@@ -125,7 +125,7 @@ fn a_server_that_takes_nothing_after_its_answer_is_not_waited_for_longer_than_fo
     assert!(log.contains("status=202") && log.contains("end=server-body-timeout"), "{log}");
 }
 
-/// Answers a request that expects a 100 at once, in two halves; the second one comes when `second` lets it.
+/// Answers a request that expects a 100 at once, in two halves; the second one after `second` returns.
 fn in_halves(second: impl Fn() + Send + Sync + 'static) -> Origin {
     Origin::run(move |visit| {
         visit.head();
@@ -143,7 +143,7 @@ fn hold_body_back(rsp: &Rsp) -> Client {
 }
 
 #[test]
-fn a_body_that_nobody_wants_any_more_has_no_timeout() {
+fn a_body_that_is_not_forwarded_any_more_has_no_timeout() {
     let origin = in_halves(|| std::thread::sleep(std::time::Duration::from_millis(900)));
     let config =
         format!("{}rsp.settings {{ timeouts = {{ body = '300ms' }} }}", balanced(&[&origin.address]));
@@ -152,7 +152,7 @@ fn a_body_that_nobody_wants_any_more_has_no_timeout() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_behind_such_an_answer_gets_all_of_it() {
+fn a_client_that_half_closes_after_an_early_answer_gets_all_of_it() {
     let gate = Arc::new(Gate::new());
     let waits = gate.clone();
     let origin = in_halves(move || waits.wait());
@@ -160,7 +160,7 @@ fn a_client_that_ends_its_side_behind_such_an_answer_gets_all_of_it() {
     let mut client = hold_body_back(&rsp);
     assert_eq!(client.wire.read_exactly(5).unwrap(), b"first");
     client.wire.finish_sending();
-    // A later client's answer says that rsp has seen that.
+    // A later client's answer shows that rsp has seen the half-close.
     assert_eq!(hold_body_back(&rsp).wire.read_exactly(5).unwrap(), b"first");
     gate.open();
     assert_eq!(client.wire.read_exactly(5).unwrap(), b"after");

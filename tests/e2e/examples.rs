@@ -1,5 +1,5 @@
-//! Everything in `examples/` runs by the command in its first line, with traffic through it. Of a config only the
-//! addresses are exchanged: ports the kernel chose, origins of the test behind them.
+//! Everything in `examples/` runs with the command in its first line, with traffic through it. Only the addresses of
+//! a config are replaced: by ports chosen by the kernel and origins of the test.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn read(name: &str) -> (String, Vec<String>) {
     (text, words)
 }
 
-/// Runs an example with these addresses (or ports) in the place of its own; each of its addresses needs one.
+/// Runs an example with these addresses (or ports) in place of its own; each of its addresses needs one.
 fn start(name: &str, exchange: &[(&str, &str)]) -> Rsp {
     start_in(Directory::new(), name, exchange)
 }
@@ -83,8 +83,8 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
     assert!(count >= 7, "{count} examples");
 }
 
-/// Builds the program beside the rsp under test, in the same profile, and gives its path. Line 1 of its source
-/// says how a person would run it.
+/// Builds the program beside the rsp under test, in the same profile, and returns its path. Line 1 of its source
+/// shows how to run it.
 fn program(name: &str) -> PathBuf {
     let text = std::fs::read_to_string(examples().join(format!("{name}.rs"))).expect("an example");
     assert!(
@@ -120,7 +120,7 @@ fn relay_copies_to_its_servers_in_turns_and_understands_nothing() {
     let running = Program::start(&relay.display().to_string(), &|_, port| {
         vec![format!("127.0.0.1:{port}"), origin.address.clone(), other.address.clone()]
     });
-    // Program::start looked whether it accepts: that connection went to the first server.
+    // Program::start connected to see that it accepts: that connection went to the first server.
     let mut second = Client::connect(&running.address);
     let mut first = Client::connect(&running.address);
     for _ in 0..3 {
@@ -280,7 +280,7 @@ fn varnish_caches_for_nginx_behind_rsp() {
     rsp.stop();
 }
 
-/// A WebSocket server for one client that echoes until the client says goodbye.
+/// A WebSocket server for one client that echoes until the client closes.
 fn echo_server() -> (String, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();

@@ -1,5 +1,4 @@
-//! What becomes of header fields on their way: order and case stay, hop-by-hop fields go, forwarding fields
-//! say what is true.
+//! Header fields in forwarding: order and case stay, hop-by-hop fields are removed, forwarding fields are true.
 
 use crate::support::*;
 
@@ -13,7 +12,7 @@ fn received(settings: &str, fields: &str) -> Head {
     origin.last().head
 }
 
-/// Has an origin answer with these field lines and returns what the client received.
+/// An origin answers with these field lines; returns what the client received.
 fn answered(settings: &str, fields: &str) -> Head {
     let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok"));
     let rsp = Rsp::start(&format!("{}{settings}", balanced(&[&origin.address])));
@@ -40,7 +39,7 @@ fn order_and_case_of_request_fields_are_kept() {
 }
 
 #[test]
-fn heads_longer_than_a_block_pass_where_the_config_allows_them() {
+fn heads_longer_than_a_block_pass_if_allowed_by_the_config() {
     let cookie = "c".repeat(60 << 10);
     let answer = "a".repeat(120 << 10);
     let sent = answer.clone();
@@ -65,7 +64,7 @@ fn heads_longer_than_a_block_pass_where_the_config_allows_them() {
 }
 
 #[test]
-fn a_long_cookie_reaches_the_server_whole_and_with_it_the_body_behind() {
+fn a_long_cookie_and_the_body_after_it_reach_the_server() {
     let origin = Origin::echo();
     let rsp = Rsp::start(&format!("{}rsp.settings {{ max_head = '64k' }}", balanced(&[&origin.address])));
     let (cookie, body) = ("c".repeat(60 << 10), content_bytes(7, 200_000));
@@ -77,7 +76,7 @@ fn a_long_cookie_reaches_the_server_whole_and_with_it_the_body_behind() {
 }
 
 #[test]
-fn heads_are_refused_at_the_bounds_that_the_config_sets() {
+fn heads_over_the_configured_limits_are_refused() {
     let origin = Origin::named("ok");
     let pool = balanced(&[&origin.address]);
     let status = |rsp: &Rsp, fields: &str| {
@@ -153,14 +152,14 @@ fn hop_by_hop_fields_of_a_response_are_removed() {
 }
 
 #[test]
-fn fields_that_connection_may_not_name_stay() {
+fn fields_that_connection_may_not_nominate_stay() {
     let head =
         received("", "Host: a\r\nConnection: close, Host, Authorization\r\nAuthorization: Basic x\r\n");
     assert_eq!(head.all("host"), ["a"], "Host is not hop-by-hop, whatever Connection says");
 }
 
 #[test]
-fn a_clients_connection_field_takes_nothing_away_that_a_trusted_balancer_said() {
+fn a_clients_connection_field_removes_nothing_from_a_trusted_balancers_request() {
     let head = received(
         "rsp.settings { trusted = { \"127.0.0.0/8\" } }",
         "Host: a\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Client-CN: alice\r\n\
@@ -175,7 +174,7 @@ fn a_clients_connection_field_takes_nothing_away_that_a_trusted_balancer_said() 
 }
 
 #[test]
-fn names_that_programs_behind_cgi_would_mistake_are_removed() {
+fn lookalikes_for_cgi_programs_are_removed() {
     let fields = "Host: a\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 6.6.6.6\r\n\
                   X_Request_ID: mine\r\nProxy: http://evil\r\nX_Real_IP: 6.6.6.6\r\nX-Forwarded-Port: 443\r\n\
                   Plain_Name: stays\r\n";
@@ -191,14 +190,14 @@ fn names_that_programs_behind_cgi_would_mistake_are_removed() {
 }
 
 #[test]
-fn a_header_that_the_script_sets_no_client_sends_in_another_spelling() {
+fn lookalikes_of_a_header_that_the_script_sets_are_removed() {
     let script = "rsp.on_request(function(req) req.headers['X-User'] = 'alice' end)";
     let head = received(script, "Host: a\r\nX_User: root\r\nx-user: root\r\n");
     assert_eq!((head.all("x-user"), head.get("x_user")), (vec!["alice"], None));
 }
 
 #[test]
-fn forwarding_fields_of_an_unknown_client_are_written_anew() {
+fn forwarding_fields_of_an_untrusted_client_are_replaced() {
     let head = received(
         "",
         "Host: shop.example:8080\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
@@ -228,7 +227,7 @@ fn forwarding_fields_of_a_trusted_client_are_kept_and_appended_to() {
 }
 
 #[test]
-fn a_trusted_client_that_says_nothing_gets_the_forwarding_fields_written() {
+fn missing_forwarding_fields_of_a_trusted_client_are_added() {
     let head = received("rsp.settings { trusted = { \"127.0.0.1\" } }", "Host: a\r\n");
     assert_eq!(head.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(head.all("x-forwarded-proto"), ["http"]);
@@ -265,7 +264,7 @@ fn traceparent_passes() {
 }
 
 #[test]
-fn via_is_added_only_when_it_was_asked_for() {
+fn via_is_added_only_if_configured() {
     assert_eq!(received("", "Host: a\r\n").get("via"), None);
     assert_eq!(received("rsp.settings { via = \"edge\" }", "Host: a\r\n").get("via"), Some("1.1 edge"));
     assert_eq!(answered("", "").get("via"), None);

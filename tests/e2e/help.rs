@@ -1,4 +1,4 @@
-//! `rsp help`: the whole manual is in the binary, and what is asked for wrongly leads to what there is.
+//! `rsp help`: the whole manual is in the binary, and unknown topics lead to existing ones.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::manual::{chapters, root};
 use crate::support::*;
 
-/// Name and summary of each topic, as a list shows them behind this line.
+/// Name and summary of each topic, as listed after this line.
 fn topics(text: &str) -> Vec<(String, String)> {
     let list = text.split("topics:\n").nth(1).unwrap_or_else(|| panic!("no topics in:\n{text}"));
     let pair = |line: &str| {
@@ -16,14 +16,14 @@ fn topics(text: &str) -> Vec<(String, String)> {
     list.lines().map(pair).collect()
 }
 
-/// The same of the chapters' files, in the order of their names: `# Title: summary`.
+/// The same from the chapters' files, in order of names: `# Title: summary`.
 fn written() -> Vec<(String, String)> {
     let about = |text: &str| text.lines().next()?.split_once(": ").map(|(_, about)| about.to_string());
     chapters().into_iter().map(|(name, text)| (name, about(&text).expect("a title"))).collect()
 }
 
 #[test]
-fn rsp_help_lists_every_chapter_of_the_manual_with_what_is_in_it() {
+fn rsp_help_lists_every_chapter_of_the_manual_with_its_summary() {
     let (help, long) = (run(root(), &["help"]), run(root(), &["--help"]));
     assert_eq!((help.code, &help.stdout), (Some(0), &long.stdout));
     let mut listed = topics(&help.stdout);
@@ -55,7 +55,7 @@ fn rsp_help_topic_prints_each_chapter_whole() {
             let kept = in_code && !line.trim().starts_with("```") || !in_code && line.starts_with('#');
             assert!(!kept || help.stdout.contains(line.trim()), "{name} lacks: {line}");
         }
-        // Of a table or paragraph the folding may change lines, but no word is lost.
+        // Wrapping may change the lines of tables and paragraphs, but no word is lost.
         let plain: String = help.stdout.split_whitespace().collect();
         let words =
             text.lines().filter(|line| !line.contains("](") && !line.contains("**") && !line.contains("|--"));
@@ -69,7 +69,7 @@ fn rsp_help_topic_prints_each_chapter_whole() {
 }
 
 #[test]
-fn the_text_of_a_chapter_fits_a_terminal_but_for_code_and_long_words() {
+fn the_text_of_a_chapter_fits_a_terminal_except_code_and_long_words() {
     for (name, _) in chapters() {
         let text = run(root(), &["help", &name]).stdout;
         let folded = text.lines().filter(|line| !line.starts_with("    ") && !line.starts_with('#'));
@@ -94,7 +94,7 @@ fn an_unknown_topic_exits_2_names_the_nearest_and_lists_all() {
 }
 
 #[test]
-fn a_reader_of_help_that_leaves_early_is_no_failure() {
+fn a_closed_pipe_is_no_failure_of_help() {
     let mut command = rsp_command();
     command.args(["help", "configuration"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("rsp");

@@ -1,15 +1,15 @@
-//! What belongs to one hop: methods that go no further than rsp, the count of an OPTIONS request, expectations
-//! and interim responses, and responses that no client may see as they are.
+//! Hop-by-hop behaviour: methods that are not forwarded, Max-Forwards, expectations and interim responses, and
+//! responses that must not be forwarded unchanged.
 
 use crate::support::*;
 
-/// rsp over one origin, with a script behind it.
+/// rsp with one origin and a script.
 fn over(origin: &Origin, script: &str) -> Rsp {
     Rsp::start(&format!("{}{script}", balanced(&[&origin.address])))
 }
 
 #[test]
-fn connect_and_trace_are_405_and_reach_no_server() {
+fn connect_and_trace_are_405_and_not_forwarded() {
     let origin = Origin::named("never");
     let rsp = over(&origin, "");
     for request in [
@@ -49,7 +49,7 @@ fn the_config_may_answer_connect_and_trace() {
     let rsp = over(&origin, script);
     let mut client = Client::connect(rsp.address());
     assert_eq!(client.send("TRACE /x HTTP/1.1\r\nHost: a\r\n\r\n").response().text(), "traced /x");
-    // A 2xx to CONNECT is a tunnel to the client: no length may be said, and the end is the connection's.
+    // A 2xx to CONNECT is a tunnel to the client: it has no length and is delimited by close.
     let answer = client.send("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").response();
     assert_eq!((answer.status(), answer.get("x-for"), answer.text().as_str()), (200, Some("a:443"), "said"));
     assert_eq!((answer.get("content-length"), answer.get("transfer-encoding")), (None, None));
@@ -57,7 +57,7 @@ fn the_config_may_answer_connect_and_trace() {
 }
 
 #[test]
-fn max_forwards_is_counted_down_and_ends_here() {
+fn max_forwards_is_decremented_and_answered_at_0() {
     let origin = Origin::named("origin");
     let rsp = over(&origin, "");
     let mut client = Client::connect(rsp.address());
@@ -88,7 +88,7 @@ fn the_preface_of_http_2_is_505() {
 }
 
 #[test]
-fn an_expectation_of_http_1_0_is_not_passed_on() {
+fn an_expectation_of_http_1_0_is_not_forwarded() {
     let origin = Origin::echo();
     let rsp = over(&origin, "");
     let mut client = Client::connect(rsp.address());
@@ -98,7 +98,7 @@ fn an_expectation_of_http_1_0_is_not_passed_on() {
 }
 
 #[test]
-fn an_interim_response_loses_the_fields_of_its_hop() {
+fn an_interim_response_loses_its_hop_by_hop_fields() {
     let origin = Origin::answering(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
          Content-Length: 7\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone",
@@ -130,7 +130,7 @@ fn interim_responses_without_end_are_502() {
 
 #[test]
 fn a_greeting_of_another_protocol_is_502_at_once() {
-    // The server says its name and waits, as those of mail and SSH do.
+    // The server sends a greeting and waits, like mail and SSH servers.
     let origin = Origin::run(|visit| {
         visit.send("220 mail.example ESMTP\r\n");
         visit.wait_for_end();
@@ -140,7 +140,7 @@ fn a_greeting_of_another_protocol_is_502_at_once() {
 }
 
 #[test]
-fn a_chunked_response_that_breaks_off_in_its_grammar_looks_cut() {
+fn a_chunked_response_that_becomes_malformed_looks_cut() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\nnot a size\r\n");
@@ -152,7 +152,7 @@ fn a_chunked_response_that_breaks_off_in_its_grammar_looks_cut() {
 }
 
 #[test]
-fn a_body_where_none_may_be_is_not_passed_on_and_never_a_response() {
+fn a_body_of_a_bodiless_response_is_neither_forwarded_nor_the_next_response() {
     for (method, status) in [("GET", "204 No Content"), ("GET", "304 Not Modified"), ("HEAD", "200 OK")] {
         let origin = Origin::run(move |visit| {
             while visit.request().is_some() {
@@ -175,7 +175,7 @@ fn a_body_where_none_may_be_is_not_passed_on_and_never_a_response() {
 }
 
 #[test]
-fn a_server_that_closes_while_the_upload_is_coming_is_502() {
+fn a_server_that_closes_during_the_upload_is_502() {
     let origin = Origin::run(|visit| {
         visit.head();
     });
@@ -192,7 +192,7 @@ fn a_server_that_closes_while_the_upload_is_coming_is_502() {
 }
 
 #[test]
-fn only_the_switch_that_was_asked_for_is_one() {
+fn a_101_is_accepted_only_for_the_requested_protocol() {
     for fields in ["", "Upgrade: websocket\r\n", "Connection: upgrade\r\nUpgrade: h2c\r\n"] {
         let origin = Origin::run(move |visit| {
             visit.head();
@@ -218,7 +218,7 @@ fn an_upgrade_never_comes_from_http_1_0() {
 }
 
 #[test]
-fn bytes_behind_an_upgrade_wait_for_the_101() {
+fn bytes_after_an_upgrade_request_wait_for_the_101() {
     let accept = Gate::new();
     let gate = accept.clone();
     let origin = Origin::run(move |visit| {

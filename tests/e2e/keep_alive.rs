@@ -1,4 +1,4 @@
-//! Connections that serve more than one request, on both sides, and those that must not.
+//! Connections that are reused, on both sides, and those that must not be.
 
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn pipelined_requests_with_bodies_keep_their_bounds() {
+fn pipelined_requests_with_bodies_keep_their_boundaries() {
     let origin = Origin::echo();
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -111,7 +111,7 @@ fn a_server_that_closes_after_its_response_does_not_end_the_clients_connection()
 }
 
 #[test]
-fn a_server_that_closes_without_a_word_is_never_noticed_by_clients() {
+fn clients_do_not_notice_a_server_that_closes_idle_connections() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -134,7 +134,7 @@ fn an_http_1_0_client_is_closed_after_its_response() {
 }
 
 #[test]
-fn an_http_1_0_client_that_asks_for_it_is_kept_and_told_so() {
+fn an_http_1_0_client_that_asks_for_keep_alive_gets_it() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -148,7 +148,7 @@ fn an_http_1_0_client_that_asks_for_it_is_kept_and_told_so() {
 }
 
 #[test]
-fn bytes_that_a_server_sends_unasked_are_never_a_response() {
+fn unsolicited_bytes_of_a_server_are_never_a_response() {
     let origin = Origin::run(|visit| {
         while visit.request().is_some() {
             let more =
@@ -165,7 +165,7 @@ fn bytes_that_a_server_sends_unasked_are_never_a_response() {
 }
 
 #[test]
-fn empty_lines_before_a_request_are_passed_over() {
+fn empty_lines_before_a_request_are_skipped() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -174,7 +174,7 @@ fn empty_lines_before_a_request_are_passed_over() {
 }
 
 #[test]
-fn an_idle_backend_connection_is_closed_when_its_time_is_over() {
+fn an_idle_backend_connection_is_closed_by_its_timeout() {
     let origin = Origin::named("ok");
     let config =
         format!("rsp.pool {{ servers = {{ {:?} }}, timeouts = {{ idle = \"200ms\" }} }}", origin.address);
@@ -186,7 +186,7 @@ fn an_idle_backend_connection_is_closed_when_its_time_is_over() {
 }
 
 #[test]
-fn an_idle_client_is_closed_when_its_time_is_over_and_not_before() {
+fn an_idle_client_is_closed_by_its_timeout_and_not_before() {
     let origin = Origin::named("ok");
     let config =
         format!("{}rsp.settings {{ timeouts = {{ idle = \"400ms\" }} }}", balanced(&[&origin.address]));
@@ -211,7 +211,7 @@ fn requests_alternate_strictly_between_the_servers() {
 }
 
 #[test]
-fn pools_take_turns_independently() {
+fn pools_alternate_independently() {
     let origins = ["a", "b", "x", "y"].map(Origin::named);
     let config = format!(
         "local one = rsp.pool {{ name = 'one', servers = {{ {:?}, {:?} }} }}
@@ -229,7 +229,7 @@ fn pools_take_turns_independently() {
 }
 
 #[test]
-fn a_line_end_behind_a_body_is_no_request_that_is_late() {
+fn a_line_end_after_a_body_does_not_start_the_head_timeout() {
     let origin = Origin::echo();
     let config = format!(
         "{}rsp.settings {{ timeouts = {{ head = '3s', idle = '2m' }} }}",

@@ -1,10 +1,10 @@
-//! What a client means that ends its side while it waits: that it has left, or only that it sends no more.
+//! The meaning of a client's half-close while it waits: it has left, or it only sends no more.
 
 use std::time::Duration;
 
 use crate::support::*;
 
-/// Answers `/` at once, and tells when the connection of any other request ends.
+/// Answers `/` at once, and signals when the connection of any other request ends.
 fn origin(gone: &Gate) -> Origin {
     let gone = gone.clone();
     Origin::run(move |visit| {
@@ -28,7 +28,7 @@ fn aborting(origin: &Origin) -> Rsp {
 }
 
 #[test]
-fn with_abort_on_close_a_client_that_ends_its_side_ends_its_request_at_the_server() {
+fn with_abort_on_close_a_half_close_aborts_the_request_at_the_server() {
     let gone = Gate::new();
     let origin = origin(&gone);
     let rsp = aborting(&origin);
@@ -72,7 +72,7 @@ fn with_abort_on_close_a_response_that_has_begun_is_still_delivered() {
 }
 
 #[test]
-fn without_abort_on_close_a_client_that_ends_its_side_gets_its_response() {
+fn without_abort_on_close_a_half_closed_client_gets_its_response() {
     let rest = Gate::new();
     let origin = Origin::run({
         let rest = rest.clone();
@@ -93,7 +93,7 @@ fn without_abort_on_close_a_client_that_ends_its_side_gets_its_response() {
 }
 
 #[test]
-fn a_request_that_waits_for_a_busy_server_leaves_with_its_client() {
+fn a_request_that_waits_for_a_busy_server_ends_with_its_client() {
     let directory = Directory::new();
     let full = FullSocket::at(&directory.join("full"));
     let rsp = Rsp::start(&on_any_port(&format!(
@@ -106,7 +106,7 @@ fn a_request_that_waits_for_a_busy_server_leaves_with_its_client() {
     assert!(client.stays_open(Duration::from_millis(100)), "it waits");
     client.wire.finish_sending();
     client.expect_end();
-    // One that ends its side with its request is not kept waiting either.
+    // One that half-closes with its request is not queued either.
     let mut client = Client::connect(rsp.address());
     client.ask("/left").wire.finish_sending();
     client.expect_end();

@@ -1,4 +1,4 @@
-//! The access log in both formats, and a log of errors that never has a line a request.
+//! The access log in both formats, and the error log, which never has a line a request.
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,7 +29,7 @@ fn parse_combined(line: &str) -> [String; 5] {
 }
 
 #[test]
-fn the_combined_format_is_exactly_that_in_a_file() {
+fn the_combined_format_is_written_to_a_file() {
     let origin = Origin::named("hello");
     let rsp = with_log(&origin.address, "\"access.log\"");
     Client::connect(rsp.address()).send(REQUEST).response();
@@ -46,7 +46,7 @@ fn the_combined_format_is_exactly_that_in_a_file() {
 }
 
 #[test]
-fn the_combined_format_goes_to_stdout() {
+fn the_combined_format_is_written_to_stdout() {
     let origin = Origin::named("hello");
     let rsp = with_log(&origin.address, "\"-\"");
     for number in 0..20 {
@@ -144,7 +144,7 @@ fn every_end_has_its_reason_in_the_rsp_format() {
 }
 
 #[test]
-fn a_client_that_leaves_during_the_response_is_logged_so() {
+fn a_client_that_leaves_during_the_response_is_logged_as_such() {
     let origin = bodies(Uploads::default());
     let rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -155,7 +155,7 @@ fn a_client_that_leaves_during_the_response_is_logged_so() {
 }
 
 #[test]
-fn a_client_that_leaves_within_its_head_is_logged_and_one_that_said_nothing_is_not() {
+fn a_client_that_leaves_within_its_head_is_logged_and_a_silent_one_is_not() {
     let origin = Origin::named("never");
     let mut rsp = with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }");
     drop(Client::connect(rsp.address()));
@@ -164,11 +164,11 @@ fn a_client_that_leaves_within_its_head_is_logged_and_one_that_said_nothing_is_n
     rsp.signal(libc::SIGTERM);
     rsp.wait_for_exit();
     assert_eq!(rsp.output().lines().count(), 1, "{}", rsp.output());
-    assert!(rsp.log().contains("Ended otherwise than well since the start: 1 client-cut-request\n"));
+    assert!(rsp.log().contains("Abnormal ends since start: 1 client-cut-request\n"));
 }
 
 #[test]
-fn a_request_that_could_not_be_read_logs_its_first_line_and_why_it_was_refused() {
+fn a_malformed_request_is_logged_with_its_first_line_and_the_reason() {
     let origin = Origin::named("never");
     let (combined, rsp) =
         (with_log(&origin.address, "\"-\""), with_log(&origin.address, "{ path = \"-\", format = \"rsp\" }"));
@@ -196,7 +196,7 @@ fn a_request_that_could_not_be_read_logs_its_first_line_and_why_it_was_refused()
 }
 
 #[test]
-fn a_request_that_got_no_answer_has_a_status_that_says_whose_doing_it_was() {
+fn an_unanswered_request_has_the_status_of_the_party_that_caused_it() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.wait_for_end();
@@ -226,7 +226,7 @@ fn a_request_that_got_no_answer_has_a_status_that_says_whose_doing_it_was() {
 }
 
 #[test]
-fn a_response_that_could_not_be_read_says_what_was_wrong_with_it() {
+fn a_malformed_response_is_logged_with_the_reason() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
@@ -248,7 +248,7 @@ fn a_hostile_request_cannot_forge_a_line() {
     assert!(!output.contains('\u{1b}'), "{output:?}");
 }
 
-/// A directory with a pipe of that name.
+/// A directory with a named pipe.
 fn with_pipe(name: &str) -> Directory {
     let directory = Directory::new();
     make_pipe(&directory.join(name));
@@ -256,7 +256,7 @@ fn with_pipe(name: &str) -> Directory {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_an_error_of_the_start_and_not_an_endless_wait() {
+fn a_pipe_without_a_reader_is_an_error_at_start() {
     let directory = with_pipe("log");
     directory
         .write("site.lua", format!("{}rsp.settings {{ access_log = 'log' }}", balanced(&["127.0.0.1:1"])));
@@ -267,7 +267,7 @@ fn a_pipe_that_nobody_reads_is_an_error_of_the_start_and_not_an_endless_wait() {
 }
 
 #[test]
-fn lines_that_a_pipe_did_not_take_until_the_stop_are_counted() {
+fn lines_not_written_to_a_pipe_before_the_stop_are_counted() {
     let (origin, directory) = (Origin::named("ok"), with_pipe("log"));
     let mut reader = std::fs::OpenOptions::new();
     let mut reader =
@@ -290,14 +290,14 @@ fn lines_that_a_pipe_did_not_take_until_the_stop_are_counted() {
     assert_eq!(numbers(&rsp.log(), "access log: "), [300 - taken], "{taken} lines taken: {}", rsp.log());
 }
 
-/// The numbers of the lines of the log that say so, in which they stand behind `before`.
+/// The numbers after `before` in the log lines that contain it.
 fn numbers(log: &str, before: &str) -> Vec<u64> {
     let behind = log.lines().filter_map(|line| line.split_once(before)).map(|(_, rest)| rest);
     behind.map(|rest| rest.split(' ').next().unwrap_or_default().parse().expect("a number")).collect()
 }
 
 #[test]
-fn requests_that_had_to_be_answered_502_are_few_lines_for_each_pool_and_reason_with_how_many() {
+fn answers_with_502_are_logged_rarely_by_pool_and_reason_with_their_number() {
     for workers in [1, 2] {
         let (refusing, closing) = (RefusingAddress::new(), Origin::run(|visit| _ = visit.request()));
         let config = format!(
@@ -324,7 +324,7 @@ fn requests_that_had_to_be_answered_502_are_few_lines_for_each_pool_and_reason_w
         let log = rsp.log();
         for pool in ["pool dead: ", "pool closing: "] {
             let told = numbers(&log, pool);
-            // And one for each worker when it stops.
+            // And one for each worker at its end.
             assert!(told.len() as u64 <= 1 + workers + since.elapsed().as_secs() / 10, "{log}");
             assert_eq!(told.iter().sum::<u64>(), 50, "{log}");
         }
@@ -333,7 +333,7 @@ fn requests_that_had_to_be_answered_502_are_few_lines_for_each_pool_and_reason_w
 }
 
 #[test]
-fn there_is_no_access_log_unless_asked_for_and_the_other_log_has_no_line_a_request() {
+fn there_is_no_access_log_by_default_and_the_error_log_has_no_line_a_request() {
     let origin = Origin::named("ok");
     let mut rsp = Rsp::over(&[&origin.address]);
     for _ in 0..50 {
@@ -378,7 +378,7 @@ fn every_request_of_a_burst_is_in_the_log_when_rsp_has_stopped() {
 }
 
 #[test]
-fn a_reader_of_stdout_that_goes_away_stops_nothing() {
+fn a_closed_stdout_does_not_stop_rsp() {
     let origin = Origin::named("ok");
     let config = format!("{}rsp.settings {{ access_log = \"-\" }}", balanced(&[&origin.address]));
     let rsp = Rsp::start_without_reader(&config);

@@ -1,8 +1,8 @@
-//! The routing script: what it sees, what it can decide, and what its faults cost (one request, never others).
+//! The routing script: what it can read and decide, and that its errors affect only one request.
 
 use crate::support::*;
 
-/// Two pools `a` and `b` over two origins that say their names, and the rest of a config.
+/// Two pools `a` and `b` with origins that answer with their names, and the rest of a config.
 struct Two {
     origins: [Origin; 2],
     rsp: Rsp,
@@ -19,7 +19,7 @@ fn two(script: &str) -> Two {
     Two { origins, rsp }
 }
 
-/// One pool over one echoing origin, and a script.
+/// One pool with one echoing origin, and a script.
 fn one(script: &str) -> (Origin, Rsp) {
     let origin = Origin::named("origin");
     let rsp = Rsp::start(&format!("{}{script}", balanced(&[&origin.address])));
@@ -30,7 +30,7 @@ fn asked(rsp: &Rsp, request: &str) -> Message {
     Client::connect(rsp.address()).send(request).response()
 }
 
-/// What `return rsp.respond` with this expression as body says for a request.
+/// The answer of `return rsp.respond` with this expression as body.
 fn evaluated(expression: &str, request: &str) -> String {
     let script = format!(
         "rsp.on_request(function(req) return rsp.respond {{ status = 200, body = tostring({expression}) }} end)"
@@ -106,7 +106,7 @@ fn the_script_answers_itself() {
 }
 
 #[test]
-fn an_answer_of_the_script_to_head_has_no_body_and_to_an_upload_leaves_the_connection_in_step() {
+fn an_answer_to_head_has_no_body_and_an_answer_to_an_upload_keeps_the_connection_in_sync() {
     let (_origin, rsp) =
         one("rsp.on_request(function(req) return rsp.respond { status = 200, body = 'text' } end)");
     let mut client = Client::connect(rsp.address());
@@ -119,7 +119,7 @@ fn an_answer_of_the_script_to_head_has_no_body_and_to_an_upload_leaves_the_conne
 }
 
 #[test]
-fn the_script_redirects_with_302_and_with_what_it_says() {
+fn the_script_redirects_with_302_or_its_own_status() {
     let (_origin, rsp) = one("rsp.on_request(function(req)
            if req.path == '/moved' then return rsp.redirect('https://new.example' .. req.target, 301) end
            return rsp.redirect('/elsewhere') end)");
@@ -143,7 +143,7 @@ fn nil_with_several_pools_is_an_error_of_the_script() {
 }
 
 #[test]
-fn a_request_shows_all_its_parts() {
+fn all_fields_of_a_request_are_readable() {
     for (expression, value) in [
         ("req.method", "GET"),
         ("req.target", "/path/x?a=1&b=%20two&a=3"),
@@ -216,7 +216,7 @@ fn on_response_runs_once_and_neither_on_interim_nor_on_own_answers() {
 }
 
 #[test]
-fn a_fault_in_on_response_is_a_500_and_the_log_says_where() {
+fn an_error_in_on_response_is_a_500_logged_with_its_position() {
     let (_origin, rsp) = one("rsp.on_response(function(req, res) error('broken by hand') end)");
     assert_eq!(get(rsp.address(), "/").status(), 500);
     rsp.wait_for_log("broken by hand");
@@ -264,7 +264,7 @@ fn a_request_kept_past_its_end_raises_a_clear_error() {
 }
 
 #[test]
-fn an_error_of_the_script_is_a_500_with_file_and_line_in_the_log_and_the_connection_goes_on() {
+fn an_error_of_the_script_is_a_500_logged_with_its_position_and_the_connection_stays_open() {
     let (_origin, rsp) = one(
         "rsp.on_request(function(req)\n  if req.path == '/bad' then\n    error('broken by hand')\n  end\nend)",
     );
@@ -277,7 +277,7 @@ fn an_error_of_the_script_is_a_500_with_file_and_line_in_the_log_and_the_connect
 }
 
 #[test]
-fn an_error_that_clients_can_repeat_has_one_line_in_the_log_and_another_error_its_own() {
+fn repeated_errors_are_logged_once_and_other_errors_separately() {
     let (_origin, rsp) = one("rsp.on_request(function(req)
           if req.path:sub(1, 4) == '/bad' then error('bad ' .. req.path) end
           if req.path == '/worse' then error('worse') end end)
@@ -291,13 +291,13 @@ fn an_error_that_clients_can_repeat_has_one_line_in_the_log_and_another_error_it
     rsp.wait_for_log("rsp.lua:6: late");
     rsp.wait_for_log("rsp.lua:5: worse");
     rsp.wait_for_log("rsp.lua:4: bad /bad0");
-    // On a machine that is very busy ten seconds may pass: then one more line says how many.
+    // On a very busy machine ten seconds may pass: then one more line has the count.
     let lines = rsp.log().lines().filter(|line| line.contains("bad /bad")).count();
     assert!(lines <= 3, "{lines} lines");
 }
 
 #[test]
-fn a_script_that_never_ends_costs_its_own_request_and_no_other() {
+fn an_endless_script_fails_only_its_own_request() {
     let (_origin, rsp) = one(
         "rsp.on_request(function(req)\n  if req.path == '/spin' then\n    while true do end\n  end\nend)",
     );
@@ -320,7 +320,7 @@ fn pcall_cannot_swallow_a_spent_budget() {
 }
 
 #[test]
-fn a_script_that_eats_memory_costs_its_own_request_and_no_other() {
+fn a_script_that_exceeds_its_memory_fails_only_its_own_request() {
     let (_origin, rsp) = one(
         "rsp.on_request(function(req)
            if req.path == '/eat' then local all = {} for i = 1, 1e9 do all[i] = string.rep('x', 1000000) .. i end end end)",
@@ -333,7 +333,7 @@ fn a_script_that_eats_memory_costs_its_own_request_and_no_other() {
 }
 
 #[test]
-fn the_fallback_pool_takes_the_requests_of_a_broken_script() {
+fn the_fallback_pool_gets_the_requests_of_a_failed_script() {
     let two = two("rsp.on_request(function(req)
             if req.path == '/error' then error('broken') end
             if req.path == '/spin' then while true do end end
@@ -349,7 +349,7 @@ fn the_fallback_pool_takes_the_requests_of_a_broken_script() {
 }
 
 #[test]
-fn what_a_broken_script_had_changed_still_makes_a_clean_request_for_the_fallback() {
+fn the_fallback_gets_the_request_without_the_changes_of_the_failed_script() {
     let two = two("rsp.on_request(function(req) req.headers['X-Half'] = 'done'; error('broken') end)
           rsp.settings { fallback = 'b' }");
     assert_eq!(get(two.rsp.address(), "/").text(), "b");
@@ -373,7 +373,7 @@ fn modules_beside_the_config_are_found() {
 }
 
 #[test]
-fn state_of_the_script_lives_from_request_to_request() {
+fn state_of_the_script_persists_across_requests() {
     let (_origin, rsp) = one(
         "local count = 0
          rsp.on_request(function(req) count = count + 1 return rsp.respond { status = 200, body = tostring(count) } end)",

@@ -1,4 +1,4 @@
-//! `balance` as a Lua function: what it sees, what it may return, and when it runs again.
+//! `balance` as a Lua function: its arguments, its results, and when it runs again.
 
 use crate::support::*;
 

@@ -1,5 +1,5 @@
-//! What a script can do to heads: headers that stand several times, the status of a response, and what the client
-//! gets when `on_response` fails.
+//! What a script can do to heads: repeated headers, the status of a response, and the client's response when
+//! `on_response` fails.
 
 use crate::support::*;
 
@@ -7,7 +7,7 @@ use crate::support::*;
 const COOKIES: &str = "HTTP/1.1 200 Fine\r\nSet-Cookie: a=1\r\nServer: secret/1.0\r\nset-cookie: b=2\r\n\
                        Content-Length: 4\r\n\r\nbody";
 
-/// One pool over an origin that always answers this, and a script.
+/// One pool with an origin that always answers this, and a script.
 fn over(response: &str, script: &str) -> (Origin, Rsp) {
     let origin = Origin::answering(response);
     let rsp = Rsp::start(&format!("{}{script}", balanced(&[&origin.address])));
@@ -50,7 +50,7 @@ fn a_string_that_is_assigned_replaces_all_values_and_nil_removes_them() {
 }
 
 #[test]
-fn pairs_gives_headers_in_order_with_those_that_repeat() {
+fn pairs_lists_headers_in_order_with_repeated_ones() {
     let (_origin, rsp) = over(
         COOKIES,
         "rsp.on_response(function(req, res)
@@ -94,7 +94,7 @@ fn the_status_that_the_script_sets_is_what_the_client_and_the_log_get() {
 }
 
 #[test]
-fn whether_a_response_has_a_body_is_not_the_scripts_to_change() {
+fn a_script_cannot_change_whether_a_response_has_a_body() {
     for (status, framing) in
         [("204 No Content", ""), ("304 Not Modified", ""), ("200 OK", "Content-Length: 2\r\n")]
     {
@@ -109,7 +109,7 @@ fn whether_a_response_has_a_body_is_not_the_scripts_to_change() {
 }
 
 #[test]
-fn a_response_whose_handler_failed_passes_as_it_came_where_the_operator_says_so() {
+fn a_response_whose_handler_failed_is_forwarded_unchanged_if_configured() {
     let origin = Origin::answering(COOKIES);
     let config = balanced(&[&origin.address]);
     let rsp = Rsp::start(&format!(
@@ -141,7 +141,7 @@ fn a_response_whose_handler_failed_passes_as_it_came_where_the_operator_says_so(
     });
 }
 
-/// A pool over one that refuses and one that is there, and a script that names the first.
+/// A pool with one server that refuses and one that works, and a script that names the first.
 fn naming_a_refusing_server(more: &str) -> (RefusingAddress, Origin, Rsp) {
     let (refusing, other) = (RefusingAddress::new(), Origin::named("other"));
     let config = on_any_port(&format!(
@@ -154,14 +154,14 @@ fn naming_a_refusing_server(more: &str) -> (RefusingAddress, Origin, Rsp) {
 }
 
 #[test]
-fn a_server_that_the_script_names_is_tried_although_it_pauses_and_no_other_is() {
+fn a_server_that_the_script_names_is_tried_although_ejected_and_no_other_is() {
     let (refusing, other, rsp) = naming_a_refusing_server("");
     let mut client = Client::connect(rsp.address());
     for _ in 0..5 {
         assert_eq!(client.get("/").status(), 502);
     }
     assert_eq!(other.connection_count(), 0);
-    // It pauses now, and serves again at once where it is there.
+    // It is ejected now, and is used again at once when it is back.
     let address = refusing.address.clone();
     drop(refusing);
     let _there = Origin::named_at(&address, "named");
@@ -179,7 +179,7 @@ fn a_server_that_the_script_only_prefers_is_replaced_by_another_one() {
 }
 
 #[test]
-fn a_server_that_the_script_prefers_takes_the_request_where_it_can() {
+fn a_server_that_the_script_prefers_gets_the_request_if_it_can() {
     let origins = ["a", "b"].map(Origin::named);
     let rsp = Rsp::start(&on_any_port(&format!(
         "local web = rsp.pool {{ servers = {{ {:?}, {{ {:?}, name = 'b' }} }} }}
@@ -193,7 +193,7 @@ fn a_server_that_the_script_prefers_takes_the_request_where_it_can() {
 }
 
 #[test]
-fn words_of_print_stay_apart_in_the_log() {
+fn arguments_of_print_are_separated_in_the_log() {
     let (_origin, rsp) = over(COOKIES, "rsp.on_request(function(req) print('one', 2, nil, 'a\\tb') end)");
     assert_eq!(get(rsp.address(), "/").status(), 200);
     rsp.wait_for_log("INFO one\t2\tnil\ta\tb\n");

@@ -1,8 +1,8 @@
-//! rsp as people meet it: its real process, with clients and origins of the tests' own on both sides, and no other
-//! program. One file a subject, all in one binary: what takes long is linking, not running.
+//! End-to-end tests: the real process, with clients and origins of the tests' own on both sides, and no other
+//! program. One file a subject, all in one binary, since linking takes the time.
 //!
-//! The tests run in parallel in this process, so none may change what all share: environment, working directory,
-//! limits. What has to run by itself is in `tests/alone`.
+//! The tests run in parallel in this process, so none may change shared state: environment, working directory,
+//! limits. Tests that must run alone are in `tests/alone`.
 
 #[path = "../corpus/case.rs"]
 mod case;
@@ -10,7 +10,6 @@ mod case;
 mod support;
 
 mod answers;
-mod careless_servers;
 mod command_line;
 mod corpus;
 mod cut_responses;
@@ -35,6 +34,7 @@ mod refusals;
 mod retries;
 mod send_proxy;
 mod signals;
+mod sloppy_servers;
 mod sockets;
 mod support_itself;
 mod timeouts;

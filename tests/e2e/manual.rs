@@ -1,6 +1,5 @@
-//! The README and the chapters of the manual tell the truth where a test can look: their configs pass `rsp check`,
-//! their commands are those there are, their links lead somewhere, their words are those of the log and the program.
-//! What their tables say is in `manual_tables`.
+//! Checks the README and the manual: their configs pass `rsp check`, their commands exist, their links resolve, their
+//! words are those of the log and the program. Their tables are checked in `manual_tables`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +33,7 @@ pub fn chapter(name: &str) -> String {
     std::fs::read_to_string(root().join(format!("src/manual/{name}.md"))).expect(name)
 }
 
-/// Where each document is, and its text.
+/// The path of each document, and its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let chapters = chapters().into_iter();
     let chapters = chapters.map(|(name, text)| (root().join(format!("src/manual/{name}.md")), text));
@@ -50,7 +49,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     pieces.map(|piece| piece.split("```").next().unwrap_or_default().to_string()).collect()
 }
 
-/// What stands between backticks, outside blocks.
+/// The text between backticks, outside blocks.
 pub fn spans(text: &str) -> Vec<&str> {
     let lines = text.lines().filter(|line| !line.trim().starts_with("```"));
     lines.flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
@@ -83,7 +82,7 @@ fn every_config_of_the_readme_and_the_manual_passes_check() {
 }
 
 #[test]
-fn every_link_of_the_readme_and_the_manual_leads_to_a_file_or_a_heading() {
+fn every_link_of_the_readme_and_the_manual_resolves() {
     let mut count = 0;
     for (path, text) in documents() {
         let targets =
@@ -104,7 +103,7 @@ fn every_link_of_the_readme_and_the_manual_leads_to_a_file_or_a_heading() {
     assert!(count > 60, "{count} links");
 }
 
-/// As GitHub makes an anchor of a heading.
+/// The anchor that GitHub makes of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
@@ -124,7 +123,7 @@ fn every_example_is_in_the_readme_and_every_policy_in_the_manual() {
 }
 
 #[test]
-fn the_manual_has_every_end_and_phase_of_the_log_and_says_what_to_do() {
+fn the_manual_explains_every_end_and_phase_of_the_log() {
     let (logs, advice) = (chapter("logs"), chapter("troubleshooting"));
     for end in End::ALL {
         let word = format!("`{}`", end.text());
@@ -185,12 +184,12 @@ fn the_messages_that_the_manual_explains_are_those_of_the_program() {
     }
 }
 
-/// What a command line of the manual may begin with, beside rsp, the scripts and cargo.
+/// Programs that command lines of the manual may begin with, beside rsp, the scripts and cargo.
 const PROGRAMS: &[&str] =
     &["curl", "varnishd", "ulimit", "install", "setcap", "systemctl", "for", "exec", "less", "head"];
 
 #[test]
-fn every_command_of_the_readme_and_the_manual_is_one_that_there_is() {
+fn every_command_of_the_readme_and_the_manual_exists() {
     let mut count = 0;
     for (_, text) in documents() {
         let typed = blocks(&text, "console").join("\n");
@@ -225,7 +224,7 @@ fn check_command(mut words: Vec<&str>) {
     }
 }
 
-/// Runs what ends by itself; of what would serve, its config is checked, and its options are looked up.
+/// Runs commands that end by themselves; for those that would serve, checks the config and looks up the options.
 fn check_rsp(words: &[&str]) {
     let words: Vec<&str> = words.iter().copied().take_while(|word| *word != ">").collect();
     if words.contains(&"demo") || words.contains(&"--listen") {
@@ -246,7 +245,7 @@ fn check_rsp(words: &[&str]) {
 }
 
 #[test]
-fn every_command_of_rsp_that_is_named_in_a_sentence_is_one_that_there_is() {
+fn every_command_of_rsp_named_in_the_text_exists() {
     let help = run(root(), &["--help"]).stdout;
     for (path, text) in documents() {
         let named = spans(&text).into_iter().filter_map(|span| span.strip_prefix("rsp "));

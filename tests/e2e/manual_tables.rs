@@ -1,5 +1,5 @@
-//! What the tables of the manual say is what the program does: every key of the config language and no other, every
-//! default, every name that this version does not do yet, and the figures of the README and of `scripts/instructions`.
+//! The tables of the manual match the program: every config key and no other, every default, every reserved name, and
+//! the figures of the README and of `scripts/instructions`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,12 +24,12 @@ fn rows(chapter: &str, heading: &str) -> Vec<Vec<String>> {
     (0..lines.len()).filter(is_row).map(cells).collect()
 }
 
-/// What a cell has between backticks, if it is nothing else.
+/// The text between backticks, if the cell has nothing else.
 fn word(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|word| !word.contains('`'))
 }
 
-/// The `---@field`s of a class of `rsp types`, which a test of its own holds to what the config takes.
+/// The `---@field`s of a class of `rsp types`, which another test compares with the config's keys.
 fn fields(class: &str) -> BTreeSet<String> {
     let start = format!("---@class {class}");
     let lines = TYPES.lines().skip_while(|line| *line != start).skip(1);
@@ -70,7 +70,7 @@ fn the_manual_has_every_field_of_what_a_script_gets() {
     }
 }
 
-/// A config that says nothing it need not say.
+/// A minimal config.
 fn plain() -> Config {
     let directory = Directory::new();
     let path =
@@ -78,7 +78,7 @@ fn plain() -> Config {
     load(&mut Source::file(&path)).map(|(config, _)| config).unwrap_or_else(|error| panic!("{}", error.0))
 }
 
-/// As the tables write it.
+/// A time in the notation of the tables.
 fn time(time: Duration) -> String {
     match time.as_secs() {
         hours if hours % 3600 == 0 => format!("{} h", hours / 3600),

@@ -1,5 +1,5 @@
-//! The policies of `lua/`: short enough to read, and right under traffic, by the name they ship under and as the
-//! copy beside a config that somebody starts their own from.
+//! The policies of `lua/`: short enough to read, and correct under traffic, by their shipped name and as a copy
+//! beside a config.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(folder().join(name)).expect("a policy")
 }
 
-/// rsp over these servers with a policy under its shipped name, or as `mine.lua` beside the config.
+/// rsp with these servers and a policy under its shipped name, or as `mine.lua` beside the config.
 fn balanced_by(file: &str, copied: bool, origins: &[Origin]) -> Rsp {
     let directory = Directory::new();
     directory.write("mine.lua", text(file));
@@ -47,7 +47,7 @@ fn every_policy_is_under_30_lines_and_has_a_test() {
 }
 
 #[test]
-fn round_robin_takes_turns() {
+fn round_robin_alternates() {
     for copied in [false, true] {
         let origins = ["a", "b", "c"].map(Origin::named);
         let rsp = balanced_by("round_robin.lua", copied, &origins);
@@ -57,7 +57,7 @@ fn round_robin_takes_turns() {
 }
 
 #[test]
-fn least_busy_passes_by_a_server_that_is_held_up() {
+fn least_busy_avoids_a_busy_server() {
     for copied in [false, true] {
         let gate = Gate::new();
         let named = |name: &'static str| {

@@ -1,5 +1,5 @@
-//! PROXY headers that clients' proxies send: believed only from trusted addresses, whole before anything else is
-//! read, and without a byte lost behind them.
+//! Received PROXY headers: trusted only from trusted addresses, parsed completely before anything else, and without
+//! losing a byte after them.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn v2_tcp6() -> Vec<u8> {
     v2(0x21, 0x21, &[&ip("2001:db8::7")[..], &ip("2001:db8::1"), &[0x12, 0x67, 0, 80]].concat())
 }
 
-/// Answers every request with what is known of the client, on a listener that wants a PROXY header.
+/// Answers every request with what is known about the client, on a listener that expects a PROXY header.
 fn proxied(settings: &str) -> Rsp {
     Rsp::start(&format!(
         "rsp.listen {{ '127.0.0.1:0', proxy_protocol = true }}
@@ -37,7 +37,7 @@ fn trusting_loopback() -> Rsp {
     proxied("trusted = { '127.0.0.1', '10.0.0.0/8' }")
 }
 
-/// What the script knows of a client that begins so.
+/// What the script knows about a client that sends this header.
 fn known(rsp: &Rsp, header: impl AsRef<[u8]>, fields: &str) -> String {
     let mut client = Client::connect(rsp.address());
     client.send(header).send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
@@ -45,7 +45,7 @@ fn known(rsp: &Rsp, header: impl AsRef<[u8]>, fields: &str) -> String {
 }
 
 #[test]
-fn the_client_is_whom_the_header_names() {
+fn the_header_determines_the_client() {
     let rsp = trusting_loopback();
     assert_eq!(known(&rsp, V4, ""), "192.0.2.7 4711 192.0.2.7");
     assert_eq!(known(&rsp, v2_tcp4(), ""), "192.0.2.7 4711 192.0.2.7");
@@ -57,7 +57,7 @@ fn the_client_is_whom_the_header_names() {
 }
 
 #[test]
-fn extensions_are_passed_over_up_to_a_bound() {
+fn extensions_are_skipped_up_to_a_limit() {
     let rsp = trusting_loopback();
     let mut block = vec![192, 0, 2, 7, 192, 0, 2, 1, 0x12, 0x67, 0, 80];
     block.extend([0x04, 0x0f, 0xf1]);
@@ -89,7 +89,7 @@ fn a_header_may_come_in_any_pieces_and_what_follows_is_not_lost() {
 }
 
 #[test]
-fn a_large_upload_behind_a_header_arrives_whole() {
+fn a_large_upload_after_a_header_arrives_complete() {
     let origin = Origin::echo();
     let rsp = Rsp::start(&format!(
         "rsp.listen {{ '127.0.0.1:0', proxy_protocol = true }} rsp.pool {{ servers = {{ '{}' }} }}
@@ -105,19 +105,19 @@ fn a_large_upload_behind_a_header_arrives_whole() {
 }
 
 #[test]
-fn every_request_of_the_connection_is_that_clients() {
+fn the_header_applies_to_every_request_of_the_connection() {
     let rsp = trusting_loopback();
     let mut client = Client::connect(rsp.address());
     client.send(v2_tcp4());
     for _ in 0..3 {
         assert_eq!(client.get("/").text(), "192.0.2.7 4711 192.0.2.7");
     }
-    // A second header is no request.
+    // A second header is not a request.
     assert_eq!(client.send(format!("{V4}{REQUEST}")).response().status(), 400);
 }
 
 #[test]
-fn what_the_named_client_says_is_believed_only_if_it_is_trusted_itself() {
+fn forwarding_fields_of_the_named_client_are_trusted_only_if_it_is() {
     let rsp = trusting_loopback();
     let forged = "X-Forwarded-For: 6.6.6.6\r\n";
     assert_eq!(known(&rsp, V4, forged), "192.0.2.7 4711 192.0.2.7");
@@ -126,7 +126,7 @@ fn what_the_named_client_says_is_believed_only_if_it_is_trusted_itself() {
 }
 
 #[test]
-fn a_proxy_that_speaks_for_itself_or_for_nobody_it_knows_keeps_its_own_address() {
+fn with_local_or_unknown_the_client_is_the_proxy() {
     let rsp = trusting_loopback();
     let own = |text: String| text.strip_prefix("127.0.0.1 ").map(|rest| rest.split(' ').count());
     for header in ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN 1.1.1.1 2.2.2.2 1 2\r\n"] {
@@ -136,7 +136,7 @@ fn a_proxy_that_speaks_for_itself_or_for_nobody_it_knows_keeps_its_own_address()
     {
         assert_eq!(own(known(&rsp, header, "")), Some(2));
     }
-    // The proxy itself is trusted; somebody unknown behind it is not.
+    // The proxy itself is trusted; an unknown client behind it is not.
     let forged = "X-Forwarded-For: 6.6.6.6\r\n";
     assert_eq!(known(&rsp, v2(0x20, 0, b""), forged), "6.6.6.6 0 6.6.6.6, 127.0.0.1");
     for header in [b"PROXY UNKNOWN\r\n".to_vec(), v2(0x21, 0, b""), v2(0x21, 0x31, &[0; 216])] {
@@ -146,7 +146,7 @@ fn a_proxy_that_speaks_for_itself_or_for_nobody_it_knows_keeps_its_own_address()
 }
 
 #[test]
-fn an_address_that_is_not_trusted_is_closed_at_once_and_counted_in_one_line() {
+fn an_untrusted_address_is_closed_at_once_and_logged_in_one_line() {
     let (rsp, since) = (trusting_loopback(), Instant::now());
     for _ in 0..5 {
         let mut stranger = Client::connect_from("127.0.0.9", rsp.address());
@@ -156,11 +156,11 @@ fn an_address_that_is_not_trusted_is_closed_at_once_and_counted_in_one_line() {
     }
     rsp.wait_for_log("1 connection refused: not in trusted; the last was from 127.0.0.9");
     assert_eq!(known(&rsp, V4, ""), "192.0.2.7 4711 192.0.2.7", "the proxy is served all the same");
-    rsp.expect_told_rarely("refused", since);
+    rsp.expect_limited_log("refused", since);
 }
 
 #[test]
-fn what_is_no_header_ends_the_connection_without_an_answer() {
+fn a_malformed_header_closes_the_connection_without_an_answer() {
     let (rsp, since) = (trusting_loopback(), Instant::now());
     let no_headers: [&[u8]; 7] = [
         REQUEST.as_bytes(),
@@ -178,14 +178,14 @@ fn what_is_no_header_ends_the_connection_without_an_answer() {
     cut.send(&V4[..20]).wire.finish_sending();
     cut.expect_end();
     rsp.wait_for_log("1 connection closed: no PROXY header; the last was from 127.0.0.1");
-    rsp.expect_told_rarely(" closed: ", since);
+    rsp.expect_limited_log(" closed: ", since);
     let mut silent = Client::connect(rsp.address());
     silent.wire.finish_sending();
     silent.expect_end();
 }
 
 #[test]
-fn a_header_that_does_not_come_in_time_ends_the_connection_without_an_answer() {
+fn a_late_header_closes_the_connection_without_an_answer() {
     let rsp = proxied("trusted = { '127.0.0.1' }, timeouts = { head = '2s' }, access_log = '-'");
     for begun in ["", "PROXY", V4] {
         let start = Instant::now();
@@ -193,7 +193,7 @@ fn a_header_that_does_not_come_in_time_ends_the_connection_without_an_answer() {
         assert!(start.elapsed() >= Duration::from_millis(1900), "{begun:?}");
     }
     rsp.wait_for_log("1 connection closed: late PROXY header; the last was from 127.0.0.1");
-    // Time for the head begins behind the header.
+    // The head timeout begins after the header.
     let mut client = Client::connect(rsp.address());
     assert_eq!(client.send(V4).send("GET").response().status(), 408);
     rsp.wait_for_output("192.0.2.7 - - [");
@@ -201,7 +201,7 @@ fn a_header_that_does_not_come_in_time_ends_the_connection_without_an_answer() {
 }
 
 #[test]
-fn a_plain_listener_takes_no_header() {
+fn a_plain_listener_refuses_a_header() {
     let rsp = Rsp::start(&on_any_port(
         "rsp.on_request(function() return rsp.respond { status = 200 } end)
          rsp.settings { trusted = { '127.0.0.1' } }",
@@ -213,7 +213,7 @@ fn a_plain_listener_takes_no_header() {
 }
 
 #[test]
-fn listeners_with_and_without_headers_stand_side_by_side() {
+fn listeners_with_and_without_headers_work_side_by_side() {
     let directory = Directory::new();
     let socket = format!("unix:{}", directory.join("rsp.sock").display());
     let rsp = Rsp::start_in(
@@ -245,7 +245,7 @@ fn the_log_names_the_client_of_the_header() {
 fn a_stop_does_not_wait_for_headers() {
     let rsp = proxied("trusted = { '127.0.0.1' }");
     let mut waiting = Client::connect(rsp.address());
-    // Accepted in order: once this one is answered, the one before it is known.
+    // Accepted in order: once this one is answered, the one before it has been accepted.
     assert_eq!(known(&rsp, V4, ""), "192.0.2.7 4711 192.0.2.7");
     rsp.stop();
     waiting.expect_end();

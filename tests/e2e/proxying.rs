@@ -1,9 +1,9 @@
-//! One request, one response: bodies in every framing, both directions, whole and in order.
+//! One request, one response: bodies in every framing, both directions, complete and in order.
 
 use crate::support::*;
 
 #[test]
-fn a_get_passes_with_its_path_and_query_and_the_body_comes_back_whole() {
+fn a_get_is_forwarded_with_path_and_query_and_its_body_comes_back() {
     let origin = Origin::named("hello");
     let rsp = Rsp::over(&[&origin.address]);
     let answer = get(rsp.address(), "/some/path?a=1&b=%20x");
@@ -30,7 +30,7 @@ fn an_empty_body_with_content_length_zero_stays_one() {
     assert_eq!(origin.last().get("content-length"), Some("0"));
 }
 
-/// Sends a chunked request with trailers and gives what the origin received.
+/// Sends a chunked request with trailers and returns what the origin received.
 fn with_trailers(pool: &str) -> Message {
     let origin = Origin::named("ok");
     let rsp = Rsp::start(&on_any_port(&format!("rsp.pool {{ servers = {{ {:?} }}{pool} }}", origin.address)));
@@ -45,7 +45,7 @@ fn with_trailers(pool: &str) -> Message {
 }
 
 #[test]
-fn a_chunked_request_reaches_the_origin_whole_and_its_trailers_end_at_rsp() {
+fn a_chunked_request_reaches_the_origin_without_its_trailers() {
     let request = with_trailers("");
     assert_eq!((request.framing, request.text().as_str()), (Framing::Chunked, "hello world!"));
     assert_eq!((request.trailers, request.head.get("trailer")), (vec![], None));
@@ -103,14 +103,14 @@ fn bodies_of_every_size_around_the_block_size_come_back_whole() {
 }
 
 #[test]
-fn a_body_that_ends_with_the_connection_comes_through_whole_and_with_a_visible_end() {
+fn a_body_delimited_by_close_is_forwarded_with_a_visible_end() {
     let origin = bodies(Uploads::default());
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
     let answer = client.get("/close/500000/3");
     assert_eq!(hash_of(&answer.body), content_hash(3, 500_000));
     if answer.framing == Framing::Chunked {
-        // Re-framed by us, so the client's connection can go on.
+        // Re-framed by rsp, so the client's connection can be reused.
         assert_eq!(client.get("/length/10/1").status(), 200);
     }
 }
@@ -128,7 +128,7 @@ fn an_http_1_0_client_gets_a_chunked_response_without_chunks() {
 }
 
 #[test]
-fn an_http_1_0_request_goes_on_as_http_1_1_with_the_servers_address_as_host() {
+fn an_http_1_0_request_is_forwarded_as_http_1_1_with_the_servers_address_as_host() {
     let origin = Origin::named("old");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -140,7 +140,7 @@ fn an_http_1_0_request_goes_on_as_http_1_1_with_the_servers_address_as_host() {
 }
 
 #[test]
-fn an_http_1_0_response_is_taken_and_its_connection_not_used_again() {
+fn an_http_1_0_response_is_accepted_and_its_connection_not_reused() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.send("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold");
@@ -155,7 +155,7 @@ fn an_http_1_0_response_is_taken_and_its_connection_not_used_again() {
 }
 
 #[test]
-fn the_response_to_head_has_the_length_but_no_body_and_the_connection_goes_on() {
+fn the_response_to_head_has_the_length_but_no_body_and_the_connection_stays_open() {
     let origin = Origin::run(|visit| {
         while let Some(request) = visit.request() {
             let body = if request.head.method() == "HEAD" { "" } else { "12345" };
@@ -182,7 +182,7 @@ fn a_head_response_that_says_chunked_has_no_chunks() {
 }
 
 #[test]
-fn responses_204_and_304_have_no_body_and_the_connection_goes_on() {
+fn responses_204_and_304_have_no_body_and_the_connection_stays_open() {
     let origin = Origin::run(|visit| {
         while let Some(request) = visit.request() {
             match request.head.target() {
@@ -204,7 +204,7 @@ fn responses_204_and_304_have_no_body_and_the_connection_goes_on() {
 }
 
 #[test]
-fn status_and_reason_come_back_as_the_server_said_them() {
+fn status_and_reason_are_forwarded_unchanged() {
     let origin = Origin::answering("HTTP/1.1 418 I'm a  teapot\r\nContent-Length: 0\r\n\r\n");
     let rsp = Rsp::over(&[&origin.address]);
     assert_eq!(get(rsp.address(), "/").head.line, "HTTP/1.1 418 I'm a  teapot");
@@ -223,7 +223,7 @@ fn methods_that_rsp_does_not_know_pass() {
 }
 
 #[test]
-fn options_asterisk_passes_as_it_is() {
+fn options_asterisk_is_forwarded_unchanged() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -233,7 +233,7 @@ fn options_asterisk_passes_as_it_is() {
 }
 
 #[test]
-fn an_absolute_target_goes_on_in_origin_form_with_its_authority_as_host() {
+fn an_absolute_target_is_forwarded_in_origin_form_with_its_authority_as_host() {
     let origin = Origin::named("ok");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -245,7 +245,7 @@ fn an_absolute_target_goes_on_in_origin_form_with_its_authority_as_host() {
 }
 
 #[test]
-fn a_client_that_asks_to_continue_hears_it_from_the_server_and_then_sends() {
+fn a_100_continue_of_the_server_reaches_the_client() {
     let origin = Origin::run(|visit| {
         while let Some(head) = visit.head() {
             assert_eq!(head.get("expect"), Some("100-continue"));
@@ -265,7 +265,7 @@ fn a_client_that_asks_to_continue_hears_it_from_the_server_and_then_sends() {
 }
 
 #[test]
-fn a_server_that_refuses_instead_of_continuing_is_heard_before_the_body() {
+fn a_refusal_instead_of_100_continue_reaches_the_client_before_the_body() {
     let origin = Origin::run(|visit| {
         visit.head();
         visit.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
@@ -319,7 +319,7 @@ fn an_http_1_0_client_gets_no_interim_response() {
 }
 
 #[test]
-fn a_client_that_finished_sending_still_gets_its_response() {
+fn a_half_closed_client_gets_its_response() {
     let origin = Origin::run(|visit| {
         visit.request();
         std::thread::sleep(std::time::Duration::from_millis(150));

@@ -1,4 +1,4 @@
-//! Which failures are tried again on another server or connection, and which never.
+//! Which failures are retried on another server or connection, and which never.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use crate::support::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A pool that always prefers its first server, so that tests know who is asked in which order.
+/// A pool that always prefers its first server, so that tests know the order of the tries.
 fn in_order(servers: &[&str], more: &str) -> String {
     let list: Vec<String> = servers.iter().map(|server| format!("{server:?}")).collect();
     on_any_port(&format!(
@@ -51,7 +51,7 @@ fn a_client_without_host_gets_the_name_of_the_server_that_took_its_request() {
 }
 
 #[test]
-fn two_others_are_tried_after_the_first() {
+fn two_other_servers_are_tried_after_the_first() {
     let refusing = [RefusingAddress::new(), RefusingAddress::new()];
     let origin = Origin::named("third");
     let rsp = Rsp::start(&in_order(&[&refusing[0].address, &refusing[1].address, &origin.address], ""));
@@ -59,7 +59,7 @@ fn two_others_are_tried_after_the_first() {
 }
 
 #[test]
-fn no_more_than_two_others_are_tried() {
+fn no_more_than_two_other_servers_are_tried() {
     let refusing = [RefusingAddress::new(), RefusingAddress::new(), RefusingAddress::new()];
     let origin = Origin::named("fourth");
     let addresses = [&refusing[0].address, &refusing[1].address, &refusing[2].address, &origin.address];
@@ -69,7 +69,7 @@ fn no_more_than_two_others_are_tried() {
 }
 
 #[test]
-fn when_all_refuse_the_answer_is_502_and_the_clients_connection_goes_on() {
+fn when_all_refuse_the_answer_is_502_and_the_clients_connection_stays_open() {
     let refusing = [RefusingAddress::new(), RefusingAddress::new()];
     let rsp = Rsp::over(&[&refusing[0].address, &refusing[1].address]);
     let mut client = Client::connect(rsp.address());
@@ -81,7 +81,7 @@ fn when_all_refuse_the_answer_is_502_and_the_clients_connection_goes_on() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_made_in_time_goes_to_the_next_server() {
+fn a_connect_timeout_goes_to_the_next_server() {
     let (full, origin) = (FullListener::new(), Origin::named("alive"));
     let rsp =
         Rsp::start(&in_order(&[&full.address, &origin.address], ", timeouts = { connect = \"300ms\" }"));
@@ -89,7 +89,7 @@ fn a_connection_that_cannot_be_made_in_time_goes_to_the_next_server() {
 }
 
 #[test]
-fn when_no_connection_can_be_made_in_time_the_answer_is_504() {
+fn when_all_connects_time_out_the_answer_is_504() {
     let full = FullListener::new();
     let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"300ms\" }"));
     assert_eq!(get(rsp.address(), "/").status(), 504);
@@ -132,8 +132,8 @@ fn when_a_queue_stays_full_the_answer_is_504() {
     assert!(!rsp.log().contains("does not accept"), "{}", rsp.log());
 }
 
-/// Answers the first request of its first connection and closes that connection on the second; what the later
-/// connections do is up to the script.
+/// Answers the first request of its first connection and closes that connection on the second; later connections are
+/// handled by the script.
 fn dying_on_reuse(later: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
     Origin::run(move |visit| {
         if visit.number > 1 {
@@ -151,7 +151,7 @@ fn answering(visit: &mut Visit) {
 }
 
 #[test]
-fn a_get_on_a_reused_connection_that_dies_is_tried_again_on_a_fresh_one() {
+fn a_get_on_a_reused_connection_that_closes_is_retried_on_a_new_one() {
     let origin = dying_on_reuse(answering);
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -163,7 +163,7 @@ fn a_get_on_a_reused_connection_that_dies_is_tried_again_on_a_fresh_one() {
 }
 
 #[test]
-fn a_get_is_tried_again_only_once() {
+fn a_get_is_retried_only_once() {
     let origin = dying_on_reuse(|visit| {
         visit.request();
     });
@@ -201,7 +201,7 @@ fn a_get_on_a_fresh_connection_that_dies_is_not_sent_to_the_same_server_again() 
     assert_eq!(origin.request_count(), 1);
 }
 
-/// Reads a request and closes, as a process does that is being killed.
+/// Reads a request and closes, like a process that is being killed.
 fn closing() -> Origin {
     Origin::run(|visit| {
         visit.request();
@@ -230,7 +230,7 @@ fn a_request_goes_to_two_other_servers_at_most_when_connections_die() {
 }
 
 #[test]
-fn what_may_not_be_done_twice_or_has_a_body_never_goes_to_another_server() {
+fn a_request_that_is_not_idempotent_or_has_a_body_never_goes_to_another_server() {
     let (dying, origin) = (closing(), Origin::named("alive"));
     let rsp = Rsp::start(&in_order(&[&dying.address, &origin.address], ""));
     for request in [
@@ -244,7 +244,7 @@ fn what_may_not_be_done_twice_or_has_a_body_never_goes_to_another_server() {
 }
 
 #[test]
-fn a_response_that_began_is_never_tried_again() {
+fn a_request_is_never_retried_after_its_response_began() {
     let origin = Origin::run(|visit| {
         while let Some(request) = visit.request() {
             if request.head.target() == "/cut" {
@@ -301,7 +301,7 @@ fn a_refused_server_gets_requests_again_when_it_is_back() {
 }
 
 #[test]
-fn the_only_server_is_tried_at_once_although_it_refused_before() {
+fn an_only_server_is_tried_at_once_although_it_refused_before() {
     let address = format!("127.0.0.1:{}", free_port());
     let rsp = Rsp::over(&[&address]);
     for _ in 0..5 {

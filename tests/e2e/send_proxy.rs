@@ -1,12 +1,11 @@
-//! PROXY headers that rsp sends: the very first bytes of a connection to a server, true, and never followed by a
+//! PROXY headers that rsp sends: the first bytes of a connection to a server, correct, and never followed by a
 //! request of another client.
 
 use std::collections::HashSet;
 
 use crate::support::*;
 
-/// Reads a PROXY header as its specification says and writes it down: `TCP4 FROM TO`, `UNKNOWN` or `LOCAL`.
-/// Independent of rsp's own reading.
+/// Parses a PROXY header by its specification: `TCP4 FROM TO`, `UNKNOWN` or `LOCAL`. Independent of rsp's own parser.
 fn header_of(visit: &mut Visit) -> Option<String> {
     let first = visit.wire.read_exactly(1).ok()?;
     if first == b"P" {
@@ -76,7 +75,7 @@ fn header(text: &str) -> &str {
 }
 
 #[test]
-fn the_server_is_told_the_client_and_where_it_connected_to() {
+fn the_header_has_the_client_and_its_destination() {
     for version in ["v1", "v2"] {
         let origin = told();
         let rsp = Rsp::start(&on_any_port(&sending(version, &[&origin], "")));
@@ -88,7 +87,7 @@ fn the_server_is_told_the_client_and_where_it_connected_to() {
 }
 
 #[test]
-fn ipv6_clients_are_told_as_such() {
+fn ipv6_clients_have_an_ipv6_header() {
     for version in ["v1", "v2"] {
         let origin = told();
         let rsp = Rsp::start(&format!("rsp.listen '[::1]:0'\n{}", sending(version, &[&origin], "")));
@@ -98,7 +97,7 @@ fn ipv6_clients_are_told_as_such() {
 }
 
 #[test]
-fn a_client_on_a_unix_socket_has_no_address_to_tell() {
+fn a_client_on_a_unix_socket_has_a_header_without_address() {
     for (version, header) in [("v1", "UNKNOWN on 1"), ("v2", "LOCAL on 1")] {
         let (origin, directory) = (told(), Directory::new());
         let socket = format!("unix:{}", directory.join("rsp.sock").display());
@@ -132,7 +131,7 @@ fn a_connection_is_reused_for_the_client_it_was_made_for_and_for_no_other() {
 }
 
 #[test]
-fn it_goes_with_its_client() {
+fn the_connection_is_closed_with_its_client() {
     let origin = told();
     let rsp = Rsp::start(&on_any_port(&sending("v1", &[&origin], "timeouts = { idle = '1m' }")));
     for _ in 0..20 {
@@ -143,7 +142,7 @@ fn it_goes_with_its_client() {
 }
 
 #[test]
-fn a_client_keeps_one_to_each_server_it_goes_to_in_turns() {
+fn a_client_keeps_one_connection_to_each_server() {
     let origins = [told(), told(), told()];
     let all: Vec<&Origin> = origins.iter().collect();
     let rsp = Rsp::start(&on_any_port(&sending("v2", &all, "timeouts = { idle = '1m' }")));
@@ -155,7 +154,7 @@ fn a_client_keeps_one_to_each_server_it_goes_to_in_turns() {
 }
 
 #[test]
-fn a_client_that_goes_to_many_servers_keeps_only_the_last_few() {
+fn a_client_of_many_servers_keeps_only_the_last_connections() {
     let origins: Vec<Origin> = (0..7).map(|_| told()).collect();
     let all: Vec<&Origin> = origins.iter().collect();
     let rsp = Rsp::start(&on_any_port(&sending("v2", &all, "timeouts = { idle = '1m' }")));
@@ -168,7 +167,7 @@ fn a_client_that_goes_to_many_servers_keeps_only_the_last_few() {
 }
 
 #[test]
-fn an_idle_one_goes_when_its_time_is_over_and_a_new_one_is_announced_again() {
+fn an_idle_connection_is_closed_by_its_timeout_and_a_new_one_has_a_header() {
     let origin = told();
     let rsp = Rsp::start(&on_any_port(&sending("v2", &[&origin], "timeouts = { idle = '50ms' }")));
     let mut client = Client::connect(rsp.address());
@@ -180,7 +179,7 @@ fn an_idle_one_goes_when_its_time_is_over_and_a_new_one_is_announced_again() {
 }
 
 #[test]
-fn a_kept_one_that_the_server_closes_is_replaced_with_a_new_header() {
+fn a_kept_connection_that_the_server_closes_is_replaced_with_a_new_header() {
     let origin = Origin::run(|visit| {
         let Some(header) = header_of(visit) else { return };
         visit.request();
@@ -196,7 +195,7 @@ fn a_kept_one_that_the_server_closes_is_replaced_with_a_new_header() {
 }
 
 #[test]
-fn a_server_that_refuses_is_passed_over_and_the_next_one_told() {
+fn after_a_refused_connection_the_next_server_gets_the_header() {
     let (refusing, origin) = (RefusingAddress::new(), told());
     let rsp = Rsp::start(&on_any_port(&format!(
         "rsp.pool {{ servers = {{ '{}', '{}' }}, send_proxy = 'v2' }}",
@@ -210,7 +209,7 @@ fn a_server_that_refuses_is_passed_over_and_the_next_one_told() {
 }
 
 #[test]
-fn clients_that_share_a_proxys_connection_share_none_to_a_server() {
+fn clients_behind_one_proxy_share_no_server_connection() {
     let origin = told();
     let rsp = Rsp::start(&on_any_port(&format!(
         "{}rsp.settings {{ trusted = {{ '127.0.0.1' }} }}",
@@ -233,7 +232,7 @@ fn clients_that_share_a_proxys_connection_share_none_to_a_server() {
 }
 
 #[test]
-fn what_came_by_a_header_goes_on_by_one() {
+fn a_received_header_is_forwarded() {
     let origin = told();
     let rsp = Rsp::start(&format!(
         "rsp.listen {{ '127.0.0.1:0', proxy_protocol = true }}\n{}rsp.settings {{ trusted = {{ '127.0.0.1' }} }}",
@@ -248,7 +247,7 @@ fn what_came_by_a_header_goes_on_by_one() {
 }
 
 #[test]
-fn pools_with_and_without_headers_share_a_client_and_no_connection() {
+fn pools_with_and_without_headers_share_no_connection() {
     let (with, without) = (told(), Origin::named("plain"));
     let rsp = Rsp::start(&on_any_port(&format!(
         "local with = {} local without = rsp.pool {{ servers = {{ '{}' }} }}
@@ -270,7 +269,7 @@ fn pools_with_and_without_headers_share_a_client_and_no_connection() {
 }
 
 #[test]
-fn large_bodies_pass_whole_behind_a_header() {
+fn large_bodies_after_a_header_are_complete() {
     let origin = Origin::run(|visit| {
         header_of(visit);
         while let Some(request) = visit.request() {

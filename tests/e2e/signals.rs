@@ -1,4 +1,4 @@
-//! Signals: TERM, INT and QUIT finish what runs and then end with 0; repeated, they end at once.
+//! Signals: TERM, INT and QUIT drain and then exit with 0; repeated, they stop at once.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use crate::support::*;
 
 const SIZE: u64 = 6_000_000;
 
-/// One that would wait for far longer than a test does, where it has a reason to.
+/// rsp with a drain timeout far longer than a test.
 fn patient(origin: &Origin) -> Rsp {
     let drain = "rsp.settings { drain_timeout = '10m' }";
     Rsp::start(&format!("{}{drain}", balanced(&[&origin.address])))
 }
 
-/// A client in the middle of a download that it does not read on.
+/// A client in the middle of a download that it does not continue to read.
 fn downloading(rsp: &Rsp) -> Client {
     let mut client = Client::connect_with_small_buffer(rsp.address());
     client.ask(&format!("/length/{SIZE}/11"));
@@ -43,7 +43,7 @@ fn each_stopping_signal_lets_a_running_download_finish() {
 }
 
 #[test]
-fn a_request_that_waits_for_its_response_is_finished_too() {
+fn a_request_that_waits_for_its_response_is_completed_too() {
     let gate = Gate::new();
     let wait = gate.clone();
     let origin = Origin::run(move |visit| {
@@ -70,11 +70,11 @@ fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
     let busy = "rsp.settings { drain_timeout = '10m' }
                 rsp.on_request(function(req) while req.path == '/busy' do end end)";
     let mut rsp = Rsp::start(&format!("{}{busy}", balanced(&[&origin.address])));
-    rsp.stop_with_clients_in_its_queue(64);
+    rsp.stop_with_full_accept_queue(64);
 }
 
 #[test]
-fn idle_connections_do_not_hold_it_up() {
+fn idle_connections_do_not_delay_the_stop() {
     let origin = Origin::named("ok");
     let mut rsp = patient(&origin);
     let mut used = Client::connect(rsp.address());
@@ -101,7 +101,7 @@ fn a_repeated_signal_ends_it_at_once() {
 }
 
 #[test]
-fn draining_ends_when_its_time_is_over() {
+fn draining_ends_at_its_timeout() {
     let origin = bodies(Uploads::default());
     let config = format!("{}rsp.settings {{ drain_timeout = \"500ms\" }}", balanced(&[&origin.address]));
     let mut rsp = Rsp::start(&config);
@@ -128,11 +128,11 @@ fn signals_of_later_versions_do_not_end_it() {
 }
 
 #[test]
-fn a_unix_socket_is_removed_at_the_end_and_taken_over_when_it_was_left_behind() {
+fn a_unix_socket_is_removed_at_the_end_and_a_stale_one_replaced() {
     let origin = Origin::named("ok");
     let directory = Directory::new();
     let path = directory.join("front.sock");
-    // Left behind: bound once by a program that is gone.
+    // A stale socket: bound by a program that is gone.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let config = format!(

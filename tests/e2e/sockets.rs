@@ -1,4 +1,4 @@
-//! What a config asks of the kernel: it is given where the kernel can, said where it cannot, and no byte is lost by it.
+//! Socket options of the config: set if the kernel allows, warned about if not, and no byte is lost with any of them.
 
 use crate::support::{Client, Origin, Rsp, balanced};
 
@@ -6,7 +6,7 @@ const ANSWER: &str = "rsp.pool { servers = { '127.0.0.1:1' } }
     rsp.on_request(function() return rsp.respond { body = 'here' } end)";
 
 #[test]
-fn what_the_kernel_does_not_give_is_said_and_rsp_runs() {
+fn options_that_the_kernel_does_not_grant_are_warnings() {
     let rsp = Rsp::start(
         "rsp.listen { '127.0.0.1:0', send_buffer = '1g', backlog = 65535 }
          rsp.pool { name = 'web', servers = { '127.0.0.1:1' }, receive_buffer = '1g' }
@@ -32,7 +32,7 @@ fn large_bodies_pass_whole_through_the_smallest_buffers() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_closed_in_the_end_where_accepting_is_deferred() {
+fn a_silent_client_is_closed_with_deferred_accept() {
     let rsp = Rsp::start(&format!(
         "rsp.listen {{ '127.0.0.1:0', defer_accept = true }} {ANSWER}
          rsp.settings {{ timeouts = {{ head = '200ms' }} }}"
@@ -53,12 +53,12 @@ fn a_deferred_connection_may_begin_with_a_proxy_header() {
 }
 
 #[test]
-fn hundreds_that_wait_at_once_are_all_accepted() {
+fn hundreds_of_waiting_connections_are_all_accepted() {
     let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let rsp = Rsp::start(&balanced(&[&origin.address]));
     rsp.signal(libc::SIGSTOP);
     let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(rsp.address())).collect();
     rsp.signal(libc::SIGCONT);
-    // From the last to the first: whoever was forgotten would be found.
+    // From the last to the first: a forgotten one would be found.
     clients.iter_mut().rev().for_each(|client| assert_eq!(client.get("/").text(), "hello"));
 }

@@ -1,4 +1,4 @@
-//! The harness under test: an origin and a client that disagree would make every other test worthless.
+//! Tests of the test support: an origin and a client that disagree would make every other test worthless.
 
 use crate::support::*;
 

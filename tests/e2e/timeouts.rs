@@ -1,6 +1,6 @@
-//! Every wait has an end, with the status and the silence the contract gives it, and none of them hits what is
-//! merely slow. A timeout that shall be hit is short; one that shall not be hit is some seconds, so that nobody is too
-//! slow because the machine is.
+//! Every wait has a timeout, with the status (or the silence) of the contract, and none of them affects what is
+//! merely slow. A timeout that is to expire is short; one that is not is several seconds, so that a slow machine does
+//! not matter.
 
 use std::io::Read;
 use std::net::Shutdown;
@@ -32,7 +32,7 @@ fn a_head_that_stays_incomplete_is_answered_408() {
 }
 
 #[test]
-fn a_head_that_drips_is_answered_408_because_the_whole_head_has_one_deadline() {
+fn a_dripping_head_is_answered_408_at_the_deadline_of_the_whole_head() {
     let origin = Origin::named("never");
     let rsp = with_settings(&origin, "head = \"2s\"");
     let mut client = Client::connect(rsp.address());
@@ -48,7 +48,7 @@ fn a_head_that_drips_is_answered_408_because_the_whole_head_has_one_deadline() {
 }
 
 #[test]
-fn a_client_that_sends_nothing_is_closed_without_a_word() {
+fn a_client_that_sends_nothing_is_closed_without_an_answer() {
     let origin = Origin::named("never");
     let rsp = with_settings(&origin, "head = \"300ms\", idle = \"300ms\"");
     Client::connect(rsp.address()).expect_end();
@@ -80,7 +80,7 @@ fn a_request_body_that_is_merely_slow_arrives() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_given_up_with_504() {
+fn a_server_that_does_not_answer_is_504() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.wait_for_end();
@@ -136,7 +136,7 @@ fn a_response_that_is_merely_slow_arrives() {
 }
 
 #[test]
-fn the_gap_does_not_count_while_the_client_is_the_slow_one() {
+fn the_gap_timeout_does_not_run_while_the_client_is_slow() {
     let origin = bodies(Uploads::default());
     let rsp = with_pool(&origin.address, "gap = \"4s\", response = \"10s\"");
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -153,7 +153,7 @@ fn the_gap_does_not_count_while_the_client_is_the_slow_one() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_given_up() {
+fn a_client_that_reads_nothing_is_cut() {
     let origin = bodies(Uploads::default());
     let rsp = with_settings(&origin, "write = \"400ms\"");
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -166,7 +166,7 @@ fn a_client_that_takes_nothing_is_given_up() {
 }
 
 #[test]
-fn a_client_that_takes_little_now_and_then_is_not_given_up() {
+fn a_client_that_reads_a_little_now_and_then_is_not_cut() {
     let origin = bodies(Uploads::default());
     let rsp = with_settings(&origin, "write = \"5s\"");
     let mut client = Client::connect_with_small_buffer(rsp.address());
@@ -206,7 +206,7 @@ fn one_timeout_does_not_touch_other_requests() {
 }
 
 #[test]
-fn a_server_that_reads_no_more_and_stays_has_the_time_of_a_response() {
+fn a_server_that_stops_reading_gets_the_response_timeout() {
     let directory = Directory::new();
     let path = directory.join("server");
     let listener = UnixListener::bind(&path).unwrap();
@@ -221,7 +221,7 @@ fn a_server_that_reads_no_more_and_stays_has_the_time_of_a_response() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_a_504_even_where_writing_may_take_no_longer() {
+fn a_silent_server_is_504_even_with_a_short_write_timeout() {
     let origin = Origin::run(|visit| {
         visit.request();
         visit.wait_for_end();
@@ -239,7 +239,7 @@ fn a_server_that_says_nothing_is_a_504_even_where_writing_may_take_no_longer() {
 
 const EXPECTING: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
 
-/// A server that says `100 Continue` once the gate is open, with rsp before it that waits for a body for a time.
+/// A server that sends `100 Continue` once the gate is open, behind rsp with a body timeout.
 fn continuing(gate: &Gate, body: &str) -> (Origin, Rsp) {
     let gate = gate.clone();
     let origin = Origin::run(move |visit| {
@@ -263,13 +263,13 @@ fn a_body_held_back_until_the_server_asks_for_it_is_not_late() {
     assert!(client.stays_open(Duration::from_millis(5500)), "the client was charged for the server's delay");
     gate.open();
     assert_eq!(client.head().status(), 100);
-    // The body's time begins now.
+    // The body timeout begins now.
     assert!(client.stays_open(Duration::from_millis(300)));
     assert_eq!(client.send("body").response().text(), "body");
 }
 
 #[test]
-fn a_server_that_never_asks_for_the_body_is_given_up_with_504() {
+fn a_server_that_never_asks_for_the_body_is_504() {
     let origin = Origin::run(|visit| {
         visit.head();
         visit.wait_for_end();
@@ -282,7 +282,7 @@ fn a_server_that_never_asks_for_the_body_is_given_up_with_504() {
 }
 
 #[test]
-fn a_body_that_was_asked_for_and_does_not_come_is_answered_408() {
+fn a_requested_body_that_does_not_arrive_is_answered_408() {
     let gate = Gate::new();
     let (_origin, rsp) = continuing(&gate, "300ms");
     let mut client = Client::connect(rsp.address());

@@ -1,9 +1,9 @@
-//! Who the client is when other proxies stand in front: only those in `trusted` are believed, and what the script,
-//! the log and the servers learn is one and the same.
+//! The client's address behind other proxies: only those in `trusted` are believed, and the script, the log and the
+//! servers all see the same one.
 
 use crate::support::*;
 
-/// Answers every request with what the script knows of the client.
+/// Answers every request with what the script knows about the client.
 const WHO: &str = "rsp.on_request(function(req)
   return rsp.respond { status = 200, body = table.concat({ req.client_ip, req.client_port, req.scheme }, ' ') } end)\n";
 
@@ -11,7 +11,7 @@ fn trusting(networks: &str) -> Rsp {
     Rsp::start(&on_any_port(&format!("{WHO} rsp.settings {{ trusted = {{ {networks} }} }}")))
 }
 
-/// What the script knows of a request with these fields.
+/// What the script knows about a request with these fields.
 fn asked(client: &mut Client, fields: &str) -> String {
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).response().text()
 }
@@ -55,7 +55,7 @@ fn each_request_of_a_connection_has_its_own_client() {
 }
 
 #[test]
-fn nobody_is_believed_who_is_not_trusted() {
+fn untrusted_forwarding_fields_are_ignored() {
     let rsp = trusting("'127.0.0.1'");
     let mut stranger = Client::connect_from("127.0.0.9", rsp.address());
     let own = format!("127.0.0.9 {} http", stranger.address().port());
@@ -67,7 +67,7 @@ fn nobody_is_believed_who_is_not_trusted() {
 }
 
 #[test]
-fn the_scheme_is_what_a_trusted_proxy_says_in_one_word() {
+fn the_scheme_is_taken_from_a_trusted_proxy_if_unambiguous() {
     let rsp = trusting("'127.0.0.1'");
     for (value, scheme) in [
         ("https", "https"),
@@ -89,7 +89,7 @@ fn ipv6_proxies_are_trusted_by_their_network() {
 }
 
 #[test]
-fn a_unix_socket_is_trusted_by_its_word() {
+fn unix_sockets_are_trusted_with_unix() {
     for (settings, client) in [
         ("trusted = { 'unix:' }", "192.0.2.7 0 https"),
         ("trusted = { '0.0.0.0/0', '::/0' }", "unix: 0 http"),
@@ -103,7 +103,7 @@ fn a_unix_socket_is_trusted_by_its_word() {
 }
 
 #[test]
-fn handlers_logs_and_servers_learn_of_the_same_client() {
+fn handlers_logs_and_servers_see_the_same_client() {
     let origin = Origin::named("ok");
     let rsp = Rsp::start(&on_any_port(&format!(
         "rsp.pool {{ servers = {{ '{}' }}, balance = function(req, servers)
@@ -127,13 +127,13 @@ fn the_combined_log_begins_with_the_client() {
     let rsp = Rsp::start(&on_any_port(&format!("{WHO}{settings}")));
     known(&rsp, "X-Forwarded-For: 2001:db8::7\r\n");
     rsp.wait_for_output("2001:db8::7 - - [");
-    // A request that cannot be read comes from where the connection does.
+    // A malformed request is logged with the address of its connection.
     Client::connect(rsp.address()).send("nonsense\r\n\r\n").response();
     rsp.wait_for_output("127.0.0.1 - - [");
 }
 
 #[test]
-fn an_empty_request_id_of_a_trusted_proxy_is_none() {
+fn an_empty_request_id_of_a_trusted_proxy_is_replaced() {
     let origin = Origin::named("ok");
     let rsp = Rsp::start(&format!(
         "{}rsp.settings {{ trusted = {{ '127.0.0.1' }} }}",

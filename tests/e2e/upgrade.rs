@@ -1,4 +1,4 @@
-//! Upgraded connections: after the 101 rsp is a pipe, in which each direction ends by itself.
+//! Upgraded connections: after the 101 rsp is a tunnel, in which each direction ends by itself.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// An origin that accepts every upgrade and then does as the script says.
+/// An origin that accepts every upgrade and then runs the script.
 fn upgrading(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
     Origin::run(move |visit| {
         if visit.head().is_some() && visit.send(ACCEPTED) {
@@ -93,7 +93,7 @@ fn bytes_that_come_with_the_101_are_not_lost() {
 }
 
 #[test]
-fn a_client_that_finished_sending_still_receives() {
+fn a_half_closed_client_still_receives() {
     let origin = upgrading(|visit| {
         let all = read_to_end(&mut visit.wire);
         visit.send(format!("{} bytes and then the end", all.len()));
@@ -105,7 +105,7 @@ fn a_client_that_finished_sending_still_receives() {
 }
 
 #[test]
-fn a_server_that_finished_sending_still_receives() {
+fn a_half_closed_server_still_receives() {
     let received = Gate::new();
     let gate = received.clone();
     let origin = upgrading(move |visit| {
@@ -144,7 +144,7 @@ fn a_client_that_goes_away_ends_the_servers_connection() {
 }
 
 #[test]
-fn a_refused_upgrade_is_an_ordinary_response_and_the_connection_goes_on() {
+fn a_refused_upgrade_is_an_ordinary_response_and_the_connection_stays_open() {
     let origin = Origin::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -167,7 +167,7 @@ fn only_websocket_is_passed_on_as_an_upgrade() {
     assert!(!head.says("connection", "upgrade"));
 }
 
-/// rsp that lets docker's `tcp` pass, over this origin.
+/// rsp that allows docker's `tcp`, with this origin.
 fn passing_tcp(origin: &Origin) -> Rsp {
     let settings = "rsp.settings { upgrades = { 'websocket', 'tcp' } }";
     Rsp::start(&format!("{}{settings}", balanced(&[&origin.address])))
@@ -179,7 +179,7 @@ const ATTACHED: &str = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.d
                         Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 
 #[test]
-fn a_post_switches_to_a_protocol_that_the_config_names_once_its_body_is_there() {
+fn a_post_switches_to_a_configured_protocol_after_its_body() {
     for body in [
         "Content-Length: 13\r\n\r\n{\"Tty\": true}",
         "Transfer-Encoding: chunked\r\n\r\nd\r\n{\"Tty\": true}\r\n0\r\n\r\n",
@@ -205,7 +205,7 @@ fn a_post_switches_to_a_protocol_that_the_config_names_once_its_body_is_there() 
 }
 
 #[test]
-fn a_protocol_that_the_config_does_not_name_does_not_pass() {
+fn an_upgrade_to_another_protocol_is_not_forwarded() {
     let origin = Origin::named("plain");
     let rsp = Rsp::over(&[&origin.address]);
     let mut client = Client::connect(rsp.address());
@@ -232,7 +232,7 @@ fn a_101_before_the_requests_body_or_to_another_protocol_is_refused() {
 }
 
 #[test]
-fn eight_mebibytes_cross_in_both_directions_at_once() {
+fn eight_mebibytes_pass_in_both_directions_at_once() {
     const SIZE: u64 = 8 << 20;
     let origin = upgrading(|visit| {
         let mut sending = Wire::new(visit.wire.socket.try_clone().unwrap());
@@ -267,7 +267,7 @@ fn eight_mebibytes_cross_in_both_directions_at_once() {
 }
 
 #[test]
-fn a_quiet_tunnel_is_closed_when_its_time_is_over() {
+fn an_idle_tunnel_is_closed_by_its_timeout() {
     let origin = upgrading(echo);
     let config =
         format!("{}rsp.settings {{ timeouts = {{ tunnel = \"300ms\" }} }}", balanced(&[&origin.address]));
@@ -293,7 +293,7 @@ fn a_tunnel_outlives_the_timeouts_of_requests() {
 }
 
 #[test]
-fn a_tunnel_whose_server_is_gone_ends_when_bytes_for_it_come() {
+fn a_tunnel_to_a_dead_server_ends_with_the_next_bytes_for_it() {
     let origin = upgrading(|_| {});
     let mut rsp = Rsp::start(&format!(
         "{}rsp.settings {{ access_log = {{ path = 'access.log', format = 'rsp' }} }}",

@@ -1,4 +1,4 @@
-//! A real WebSocket library on both sides of rsp: ten thousand messages each way, and an orderly farewell.
+//! A real WebSocket library on both sides of rsp: ten thousand messages each way, and a proper close.
 
 use std::net::TcpStream;
 use std::thread::JoinHandle;
@@ -8,7 +8,7 @@ use tungstenite::{Message as Frame, WebSocket, accept, client};
 
 const MESSAGES: usize = 10_000;
 
-/// A WebSocket server that echoes every message until the client says goodbye.
+/// A WebSocket server that echoes every message until the client closes.
 fn echo_server() -> (String, JoinHandle<usize>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -67,12 +67,12 @@ fn ten_thousand_messages_are_echoed_one_by_one() {
 }
 
 #[test]
-fn ten_thousand_messages_fly_both_ways_at_once() {
+fn ten_thousand_messages_pass_both_ways_at_once() {
     let (address, server) = echo_server();
     let rsp = Rsp::over(&[&address]);
     let mut socket = connect(&rsp);
     let mut received = 0;
-    // A window of messages in the air, small enough that the two ends never wait for each other's buffers.
+    // A window of messages in flight, small enough that the two ends never wait for each other's buffers.
     for number in 0..MESSAGES {
         socket.send(Frame::binary(content_bytes(number as u64, 100 + number as u64 % 500))).unwrap();
         if number >= 50 {

@@ -1,5 +1,5 @@
-//! Several workers: connections are spread over them, and everything else is as with one. The limits are the
-//! process's, its signals reach all, its logs have the lines of all.
+//! Several workers: connections are spread over them, and everything else is as with one. Limits apply to the
+//! process, signals reach all workers, logs have the lines of all.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-/// A config with this many workers, more settings, and a script that answers `/who` by itself, in each worker with
-/// another word.
+/// A config with this many workers, more settings, and a script that answers `/who` with a different word in each
+/// worker.
 fn config(workers: usize, origin: &str, settings: &str) -> String {
     format!(
         "{} rsp.settings {{ workers = {workers}, {settings} }}
@@ -25,7 +25,7 @@ fn start(workers: usize, origin: &Origin, settings: &str) -> Rsp {
     Rsp::start(&config(workers, &origin.address, settings))
 }
 
-/// Clients that each have a connection, and the worker that has it.
+/// Connected clients, and the number of them on each worker.
 fn clients(rsp: &Rsp, count: usize) -> (Vec<Client>, HashMap<String, usize>) {
     let mut counts = HashMap::new();
     let client = |_| {
@@ -36,7 +36,7 @@ fn clients(rsp: &Rsp, count: usize) -> (Vec<Client>, HashMap<String, usize>) {
     ((0..count).map(client).collect(), counts)
 }
 
-/// Refused at once: whoever tries again until it is so may also be let in.
+/// Waits until a connection is refused at once.
 fn until_refused(rsp: &Rsp) {
     until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
 }
@@ -47,12 +47,12 @@ fn connections_are_spread_evenly() {
     let rsp = start(4, &origin, "");
     let (_, counts) = clients(&rsp, 400);
     assert_eq!(counts.len(), 4, "{counts:?}");
-    // Seven standard deviations about 100: one run in 10^10 is outside by chance.
+    // Seven standard deviations around 100: one run in 10^10 is outside by chance.
     assert!(counts.values().all(|count| (40..=160).contains(count)), "{counts:?}");
 }
 
 #[test]
-fn the_log_says_how_many_there_are() {
+fn the_log_has_the_number_of_workers() {
     let origin = Origin::named("ok");
     start(3, &origin, "").wait_for_log("INFO 3 workers of ");
     let cores = std::thread::available_parallelism().expect("a number").get();
@@ -62,9 +62,9 @@ fn the_log_says_how_many_there_are() {
 }
 
 #[test]
-fn max_connections_holds_for_all_together_and_nobody_waits_for_ever() {
+fn max_connections_applies_to_all_workers_and_nobody_waits_for_ever() {
     let origin = Origin::named("ok");
-    // No timer of those that are held wakes a worker that somebody else should have woken.
+    // No timer of the waiting ones wakes a worker, which somebody else has to do.
     let rsp = start(4, &origin, "max_connections = 10, timeouts = { idle = '1h' }");
     let (mut held, _) = clients(&rsp, 10);
     let mut waiting: Vec<Client> = (0..30).map(|_| Client::connect(rsp.address())).collect();
@@ -76,7 +76,7 @@ fn max_connections_holds_for_all_together_and_nobody_waits_for_ever() {
         waiting.iter_mut().all(|client| client.stays_open(Duration::from_millis(1))),
         "an eleventh came in"
     );
-    // One place has to do for all thirty, whichever worker's they are.
+    // One permit has to serve all thirty, on any worker.
     held.pop();
     for client in &mut waiting {
         assert_eq!(client.response().text(), "ok");
@@ -86,7 +86,7 @@ fn max_connections_holds_for_all_together_and_nobody_waits_for_ever() {
 }
 
 #[test]
-fn the_limit_of_one_clients_connections_holds_for_all_together() {
+fn the_limit_of_one_clients_connections_applies_to_all_workers() {
     let origin = Origin::named("ok");
     let rsp = start(4, &origin, "max_connections_per_client = 3");
     let (mut held, _) = clients(&rsp, 3);
@@ -104,7 +104,7 @@ fn the_limit_of_one_clients_connections_holds_for_all_together() {
 }
 
 #[test]
-fn the_rate_of_one_clients_new_connections_holds_for_all_together() {
+fn the_rate_of_one_clients_new_connections_applies_to_all_workers() {
     let origin = Origin::named("ok");
     let rsp = start(4, &origin, "new_connections_per_client = 5");
     let since = Instant::now();
@@ -133,7 +133,7 @@ fn an_address_in_use_is_noticed() {
 }
 
 #[test]
-fn a_stop_lets_what_runs_finish_in_every_worker() {
+fn a_stop_drains_every_worker() {
     const SIZE: u64 = 3_000_000;
     let origin = bodies(Uploads::default());
     let mut rsp = start(4, &origin, "");
@@ -179,8 +179,8 @@ fn a_second_stop_ends_every_worker_at_once() {
 fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
     let origin = Origin::named("ok");
     let mut rsp = start(4, &origin, "");
-    // Enough for each worker to be busy when the signal comes.
-    rsp.stop_with_clients_in_its_queue(128);
+    // Enough for each worker to be busy when the signal arrives.
+    rsp.stop_with_full_accept_queue(128);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_access_log_has_every_request_of_every_worker_once() {
 }
 
 #[test]
-fn the_ends_in_all_workers_are_added_up() {
+fn the_ends_of_all_workers_are_summed() {
     let origin = Origin::named("ok");
     let mut rsp = start(4, &origin, "");
     for _ in 0..40 {
@@ -222,7 +222,7 @@ fn the_ends_in_all_workers_are_added_up() {
 }
 
 #[test]
-fn a_server_that_refused_one_worker_is_news_once() {
+fn a_server_that_refused_connections_is_logged_once() {
     let (origin, dead) = (Origin::named("ok"), RefusingAddress::new());
     let config = format!("{} rsp.settings {{ workers = 4 }}", balanced(&[&dead.address, &origin.address]));
     let rsp = Rsp::start(&config);
@@ -233,7 +233,7 @@ fn a_server_that_refused_one_worker_is_news_once() {
 }
 
 #[test]
-fn a_balance_function_knows_of_the_requests_of_all_workers() {
+fn a_balance_function_sees_the_requests_of_all_workers() {
     let gate = Gate::new();
     let opens = gate.clone();
     let origin = Origin::run(move |visit| {
@@ -290,7 +290,7 @@ fn workers_share_one_unix_socket() {
 }
 
 #[test]
-fn a_config_that_differs_from_worker_to_worker_is_an_error() {
+fn a_config_that_differs_between_workers_is_an_error() {
     let origin = Origin::named("ok");
     let directory = Directory::new();
     let differs = "max_body = 1 + math.floor(os.clock() * 1e6)";
@@ -318,7 +318,7 @@ fn a_stop_does_not_wait_for_workers_that_still_load() {
     let directory = Directory::new();
     let path = directory.join("front.sock");
     let address = format!("unix:{}", path.display());
-    // Quick for the first that runs it, and as long as may be for all that come after.
+    // Fast for the first worker that runs it, and slow for all later ones.
     let slow = "local first = os.clock() < 0.5 repeat until os.clock() > (first and 0.5 or 1000)";
     let text = config(4, &origin.address, "access_log = '-'").replace("127.0.0.1:0", &address);
     directory.write("site.lua", format!("{slow}\n{text}"));
@@ -335,7 +335,7 @@ fn a_stop_does_not_wait_for_workers_that_still_load() {
 }
 
 #[test]
-fn connections_that_one_worker_only_keeps_are_given_back_when_another_lacks_descriptors() {
+fn idle_connections_of_one_worker_are_closed_when_another_lacks_descriptors() {
     let opens = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let open = opens.clone();
     let origin = Origin::run(move |visit| {
@@ -352,7 +352,7 @@ fn connections_that_one_worker_only_keeps_are_given_back_when_another_lacks_desc
         of_worker.entry(worker).or_default().push(client);
     }
     let mut of_worker = of_worker.into_values();
-    // All at once, so that each has a connection to the server of its own.
+    // All at once, so that each has its own connection to the server.
     let ask = |clients: &mut [Client]| {
         opens.store(false, Ordering::SeqCst);
         let before = origin.requests().len();
@@ -366,12 +366,12 @@ fn connections_that_one_worker_only_keeps_are_given_back_when_another_lacks_desc
     let (mut one, mut other) = (of_worker.next().expect("a worker"), of_worker.next().expect("another"));
     ask(&mut one[..40]);
     leave_descriptors(rsp.pid(), 0);
-    // More than are held back.
+    // More than the reserve.
     ask(&mut other[..40]);
 }
 
 #[test]
-fn without_descriptors_all_workers_wait_quietly_and_then_go_on() {
+fn without_descriptors_all_workers_pause_and_resume() {
     let origin = Origin::named("ok");
     let rsp = start(3, &origin, "");
     assert_eq!(get(rsp.address(), "/").text(), "ok");

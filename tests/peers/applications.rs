@@ -1,15 +1,15 @@
-//! Applications behind rsp as people run them, with what they do to a proxy: gunicorn whose application raises in the
-//! middle of its response, node that answers before it has read the request.
+//! Applications behind rsp: gunicorn whose application raises in the middle of its response, node that answers before
+//! it has read the request.
 
 use crate::support::*;
 
-/// Writes a file into the program's directory before it starts, and gives its path.
+/// Writes a file into the program's directory before it starts, and returns its path.
 fn script(directory: &Directory, name: &str, text: &str) -> String {
     directory.write(name, text);
     directory.join(name).display().to_string()
 }
 
-/// Yields a body without a length and dies of it.
+/// Yields a body without a length and raises.
 const RAISING: &str = "
 def app(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -35,7 +35,7 @@ fn what_gunicorn_sent_before_its_application_raised_is_delivered() {
         client.ask("/");
         assert_eq!(client.head().status(), 200);
         let mut bytes = Vec::new();
-        // To the end, which must be a plain one.
+        // Up to the end, which must be a FIN.
         client
             .wire
             .body(Framing::UntilClose, &mut |piece| bytes.extend_from_slice(piece))
@@ -45,7 +45,7 @@ fn what_gunicorn_sent_before_its_application_raised_is_delivered() {
     }
 }
 
-/// Answers at once, reads on, and tells at `/` how much has come.
+/// Answers at once, reads on, and reports at `/` how much has arrived.
 const ACCEPTING: &str = "
 let got = 0;
 require('http').createServer((req, res) => {
@@ -60,7 +60,7 @@ require('http').createServer((req, res) => {
 ";
 
 #[test]
-fn node_that_answers_before_the_upload_is_there_gets_all_of_it() {
+fn node_that_answers_early_gets_the_whole_upload() {
     const SIZE: usize = 20_000_000;
     if !have(&["node"]) {
         return;

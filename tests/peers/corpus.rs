@@ -1,6 +1,6 @@
-//! The requests of the corpus through rsp, haproxy and nginx, each to an origin that records what it received.
-//! Where a peer makes something else of the same bytes than rsp does, the case says why; a difference without a
-//! reason fails. Statuses of refusals are not compared: that a request is refused is what matters.
+//! The requests of the corpus through rsp, haproxy and nginx, each in front of an origin that records what it
+//! received. If a peer treats the same bytes differently, the case says why; a difference without a reason fails. The
+//! status of a refusal is not compared.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::case::{self, Case};
 use crate::support::*;
 
-/// Comes behind the bytes of each case: who is out of step loses it.
+/// Sent after each case: a proxy that is out of step loses it.
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: last\r\nConnection: close\r\n\r\n";
 
-/// Longer than the timeouts that the proxies are given.
+/// Longer than the proxies' timeouts.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// An origin that reads plainly and writes down what it saw.
+/// An origin with a simple parser that records requests.
 struct Recorder {
     origin: Origin,
     seen: Arc<Mutex<Vec<String>>>,
@@ -41,7 +41,7 @@ impl Recorder {
     }
 }
 
-/// What a simple server makes of the next bytes, as one line.
+/// How a simple server parses the next bytes, as one line.
 fn plain_request(wire: &mut Wire) -> Option<String> {
     let head = read_until(wire, b"\r\n\r\n")?;
     let mut lines = head.split("\r\n");
@@ -92,7 +92,7 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// Fields that every proxy writes as it likes.
+/// Fields that every proxy writes in its own way.
 fn is_the_hops_own(name: &str) -> bool {
     let own = ["connection", "content-length", "transfer-encoding", "keep-alive", "te", "expect", "via"];
     own.contains(&name) || name.starts_with("x-forwarded-") || name == "x-request-id" || name == "forwarded"
@@ -127,7 +127,7 @@ fn haproxy() -> Peer {
     Peer { name: "haproxy", address: program.address.clone(), recorder, _running: Box::new(program) }
 }
 
-/// As Debian's `proxy_params` has it, but for the version.
+/// Like Debian's `proxy_params`, except for the version.
 fn nginx() -> Peer {
     let recorder = Recorder::start();
     let nginx = Nginx::start_with(&format!(
@@ -142,9 +142,9 @@ fn nginx() -> Peer {
 }
 
 impl Peer {
-    /// What became of a case: the requests its origin saw, and whether the client was refused.
+    /// The result of a case: the requests its origin received, and whether the client was refused.
     fn outcome(&self, case: &Case) -> String {
-        // What came late belongs to no case.
+        // Late arrivals belong to no case.
         self.recorder.take();
         let mut client = Client::connect(&self.address);
         client.wire.socket.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
@@ -165,7 +165,7 @@ impl Peer {
     }
 }
 
-/// Whole requests: a cut one would take the request behind it for its rest.
+/// Complete requests: a cut one would take the following request as its rest.
 fn cases() -> Vec<Case> {
     let all = case::families().into_iter().flat_map(|family| case::family(&family));
     all.filter(|case| case.asked.is_none() && !case.events.iter().any(|event| event.starts_with("cut ")))
@@ -176,8 +176,8 @@ fn outcomes(peer: &Peer) -> BTreeMap<String, String> {
     cases().iter().map(|case| (case.path.display().to_string(), peer.outcome(case))).collect()
 }
 
-/// Whether two make the same of a case when they are asked alone: where all the others are busy too, one of them may
-/// have run into its timeout.
+/// Whether two proxies treat a case alike when run alone: with all others busy too, one of them may have run into its
+/// timeout.
 fn agree(ours: &Peer, theirs: &Peer, case: &Case) -> bool {
     ours.outcome(case) == theirs.outcome(case)
 }

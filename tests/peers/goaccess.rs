@@ -1,5 +1,5 @@
-//! GoAccess reads the combined log, of whatever kinds its lines are: every way that a request can end over real sockets
-//! leaves one that it accepts.
+//! GoAccess parses the combined log: every way in which a request can end over real sockets leaves a line that it
+//! accepts.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::*;
 const UPGRADE: &str = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
-/// Ends that need a fault of rsp's own, a limit of the whole process, or a client slow for long.
+/// Ends that need an internal fault, a limit of the whole process, or a very slow client.
 const NOT_SHOWN: [End; 4] = [End::Internal, End::NoDescriptors, End::NoServer, End::ClientWriteRate];
 
 fn site(servers: &Origin, deaf: &Origin, refusing: &RefusingAddress, full: &FullListener) -> String {
@@ -64,8 +64,7 @@ fn large() -> Vec<u8> {
     bytes
 }
 
-/// One after the other, each on a connection of its own: what goes through, and what rsp refuses to read or to do.
-/// Gives how many there were.
+/// One after the other, each on its own connection: successful requests and refused ones. Returns their number.
 fn ask_whole(rsp: &Rsp) -> usize {
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(20_000));
     let many = format!("GET /many HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(200));
@@ -113,7 +112,7 @@ fn ask_whole(rsp: &Rsp) -> usize {
     requests.len()
 }
 
-/// Clients that stop or leave on the way. Gives how many there were.
+/// Clients that stop or leave early. Returns their number.
 fn ask_badly(rsp: &Rsp, servers: &Origin) -> usize {
     for begun in
         ["GET /late HTTP/1.1\r\nHos", "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", UPGRADE]
@@ -151,7 +150,7 @@ fn ask_badly(rsp: &Rsp, servers: &Origin) -> usize {
 }
 
 #[test]
-fn goaccess_rejects_no_line_whatever_way_a_request_ended() {
+fn goaccess_accepts_the_line_of_every_end() {
     if !have(&["goaccess"]) {
         return;
     }
@@ -183,7 +182,7 @@ fn goaccess_rejects_no_line_whatever_way_a_request_ended() {
     }
 }
 
-/// What GoAccess says of `access.log`, and the lines that it rejects.
+/// GoAccess's report on `access.log`, and the lines that it rejects.
 fn report(directory: &Directory) -> String {
     let mut command = Command::new(find("goaccess").expect("goaccess"));
     command.current_dir(directory.path()).args([

@@ -1,4 +1,4 @@
-//! `examples/logrotate` with the real logrotate: it accepts the file, and no line of the access log is lost by it.
+//! `examples/logrotate` with the real logrotate: it accepts the file, and no log line is lost.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,10 +13,10 @@ fn example() -> String {
     std::fs::read_to_string(path).expect("an example")
 }
 
-/// Runs logrotate on this configuration, with its state beside it.
+/// Runs logrotate with this configuration, with its state beside it.
 fn logrotate(directory: &Directory, option: &str, config: &str) -> Finished {
     let config = directory.write("logrotate.conf", config);
-    // It refuses what others could have written.
+    // It refuses files that others can write.
     std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o644)).expect("mode 644");
     let mut command = Command::new(find("logrotate").expect("logrotate"));
     command.arg(option).arg("--state").arg(directory.join("state")).arg(config);

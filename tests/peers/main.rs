@@ -1,5 +1,5 @@
-//! rsp among real programs: nginx, Varnish, haproxy, curl, load tools. A program that is not there fails the test in
-//! CI and skips it elsewhere (`support::have`).
+//! rsp with real programs: nginx, Varnish, haproxy, curl, load tools. A missing program fails the test in CI and
+//! skips it elsewhere (`support::have`).
 
 #[path = "../corpus/case.rs"]
 mod case;

@@ -1,11 +1,10 @@
-//! PROXY headers against the programs that are really there: nginx and Varnish as servers that take them, haproxy
-//! and curl as senders, and whole chains.
+//! PROXY headers with real programs: nginx and Varnish as receivers, haproxy and curl as senders, and whole chains.
 
 use std::process::Command;
 
 use crate::support::*;
 
-/// nginx with a second listener that takes PROXY headers; `/who` says what nginx made of them.
+/// nginx with a second listener that expects PROXY headers; `/who` shows what nginx parsed.
 fn nginx_taking_headers() -> (Nginx, String) {
     let port = free_port();
     let nginx = Nginx::start_with(&format!(
@@ -15,7 +14,7 @@ fn nginx_taking_headers() -> (Nginx, String) {
     (nginx, format!("127.0.0.1:{port}"))
 }
 
-/// Varnish that takes PROXY headers and answers by itself with what it made of them.
+/// Varnish that expects PROXY headers and answers with what it parsed.
 fn varnish_taking_headers() -> Program {
     const VCL: &str = "vcl 4.1; import std; backend none none;
         sub vcl_recv { return (synth(200)); }
@@ -32,7 +31,7 @@ fn varnish_taking_headers() -> Program {
     })
 }
 
-/// haproxy in front of an address, with these words behind its server.
+/// haproxy in front of an address, with these options of its server.
 fn haproxy_sending(mode: &str, backend: &str, words: &str) -> Program {
     let (mode, backend, words) = (mode.to_string(), backend.to_string(), words.to_string());
     Program::start("haproxy", &|directory, port| {
@@ -44,7 +43,7 @@ fn haproxy_sending(mode: &str, backend: &str, words: &str) -> Program {
     })
 }
 
-/// rsp that takes PROXY headers and says what it made of them.
+/// rsp that expects PROXY headers and answers with what it parsed.
 fn rsp_taking_headers() -> Rsp {
     Rsp::start(
         "rsp.listen { '127.0.0.1:0', proxy_protocol = true }
@@ -58,7 +57,7 @@ fn sending(version: &str, server: &str) -> String {
     format!("rsp.pool {{ servers = {{ '{server}' }}, send_proxy = '{version}' }}\n")
 }
 
-/// What a server should have made of a client of rsp.
+/// What a server should have parsed for a client of rsp.
 fn seen_from(client: &Client, listener: &str) -> String {
     format!("{} > {}", spaced(&client.address().to_string()), spaced(listener))
 }
@@ -69,7 +68,7 @@ fn spaced(address: &str) -> String {
     format!("{} {port}", ip.trim_matches(['[', ']']))
 }
 
-/// Both address families, a few clients at a time on kept connections, against a server that says whom it saw.
+/// Both address families, a few clients at a time on kept connections, against a server that shows the client.
 fn sees_the_clients(server: &str) {
     for version in ["v1", "v2"] {
         let rsp = Rsp::start(&format!(
@@ -107,7 +106,7 @@ fn varnish_sees_the_clients_of_rsp() {
     sees_the_clients(&varnish.address);
 }
 
-/// Clients that a proxy in front names by X-Forwarded-For have no port; servers take port 0 for what it is.
+/// Clients that X-Forwarded-For names have no port; servers accept port 0.
 #[test]
 fn nginx_and_varnish_take_a_forwarded_client_without_a_port() {
     if !have(&["nginx", "varnishd"]) {
@@ -132,10 +131,9 @@ fn nginx_and_varnish_take_a_forwarded_client_without_a_port() {
     }
 }
 
-/// Of a client on a unix socket rsp has no address to tell. Varnish takes version 2's word for that and not
-/// version 1's.
+/// rsp has no address for a client on a Unix socket. Varnish accepts version 2's form of that and not version 1's.
 #[test]
-fn a_client_without_an_address_is_taken_as_rsp_itself() {
+fn a_client_without_an_address_appears_as_rsp_itself() {
     if !have(&["nginx", "varnishd"]) {
         return;
     }
@@ -155,7 +153,7 @@ fn a_client_without_an_address_is_taken_as_rsp_itself() {
 }
 
 #[test]
-fn an_nginx_that_is_not_told_refuses_what_rsp_sends_and_rsp_says_502() {
+fn an_nginx_without_proxy_protocol_refuses_the_header_and_rsp_answers_502() {
     if !have(&["nginx"]) {
         return;
     }
@@ -168,7 +166,7 @@ fn an_nginx_that_is_not_told_refuses_what_rsp_sends_and_rsp_says_502() {
 }
 
 #[test]
-fn haproxy_tells_rsp_its_clients() {
+fn rsp_sees_the_clients_of_haproxy() {
     if !have(&["haproxy"]) {
         return;
     }
@@ -187,7 +185,7 @@ fn haproxy_tells_rsp_its_clients() {
     }
 }
 
-/// haproxy's health checks speak for nobody: LOCAL.
+/// haproxy's health checks send LOCAL.
 #[test]
 fn haproxys_health_checks_pass() {
     if !have(&["haproxy"]) {

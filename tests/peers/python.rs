@@ -1,8 +1,8 @@
-//! Servers written in Python: one that leaves trailers unread, and one that speaks as docker does.
+//! Servers written in Python: one that does not read trailers, and one that behaves like docker.
 
 use crate::support::*;
 
-/// A server written in Python behind rsp; by Debian's, which has Debian's packages.
+/// A server written in Python behind rsp; run by Debian's interpreter, which has Debian's packages.
 fn python(script: &str) -> Program {
     let script = script.to_string();
     Program::start("/usr/bin/python3", &move |directory, port| {
@@ -10,7 +10,7 @@ fn python(script: &str) -> Program {
     })
 }
 
-/// Answers each request with its path. cheroot takes a chunked body to its last chunk and not further.
+/// Answers each request with its path. cheroot reads a chunked body up to its last chunk and no further.
 const CHEROOT: &str = r#"
 import sys
 from cheroot import wsgi
@@ -25,7 +25,7 @@ wsgi.Server(("127.0.0.1", int(sys.argv[1])), answer).start()
 "#;
 
 #[test]
-fn trailers_are_no_request_to_a_server_that_leaves_them_unread() {
+fn trailers_do_not_become_a_request_to_a_server_that_does_not_read_them() {
     if !have(&["/usr/bin/python3", "/usr/lib/python3/dist-packages/cheroot/wsgi.py"]) {
         return;
     }

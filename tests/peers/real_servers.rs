@@ -1,21 +1,21 @@
-//! The programs people really use, on both sides: curl, ab, hey and wrk against nginx, Varnish and haproxy
-//! behind rsp, without a failed request.
+//! Real programs on both sides: curl, ab, hey and wrk against nginx, Varnish and haproxy behind rsp, without a failed
+//! request.
 
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::support::*;
 
-/// Load tests share two cores badly: one at a time.
+/// Load tests run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Seconds after which the load tools call a request lost; on a busy machine their defaults are short.
+/// Seconds after which the load tools give up on a request; their defaults are too short for a busy machine.
 const PATIENCE: &str = "120";
 
-/// Runs a client program and returns what it said; it must say that it succeeded.
+/// Runs a client program and returns its result; it must succeed.
 fn ran(program: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -24,7 +24,7 @@ fn ran(program: &str, arguments: &[&str]) -> Finished {
     finished
 }
 
-/// nginx behind rsp, with an access log in which every end can be looked up.
+/// nginx behind rsp, with an access log that shows every end.
 fn nginx_behind_rsp() -> (Nginx, Rsp) {
     let nginx = Nginx::start();
     let config = format!(
@@ -53,7 +53,7 @@ fn ab(rsp: &Rsp, requests: u64, more: &[&str]) {
     assert!(!report.contains("Non-2xx"), "{report}");
 }
 
-/// hey counts per status and lists errors apart.
+/// hey counts statuses and lists errors separately.
 fn hey(rsp: &Rsp, requests: u64, more: &[&str]) {
     let (count, url) = (requests.to_string(), format!("http://{}/small", rsp.address()));
     let report = ran("hey", &[&["-t", PATIENCE, "-n", &count, "-c", "32"], more, &[&url]].concat()).stdout;

@@ -1,5 +1,5 @@
-//! The scripts a person runs by hand do what they say, with the rsp under test: the chain answers at each of its
-//! programs, the comparison measures all three proxies without an error. No figure is looked at.
+//! The scripts that are run by hand work with the rsp under test: the chain answers at each of its programs, the
+//! comparison measures all three proxies without an error. No figure is checked.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -64,7 +64,7 @@ fn compare_measures_rsp_haproxy_and_nginx_without_an_error() {
 }
 
 #[test]
-fn varnish_chain_check_ends_at_once_when_somebody_else_has_a_port_and_asks_him_nothing() {
+fn varnish_chain_check_ends_at_once_if_a_port_is_taken_and_sends_no_request() {
     if !have(&["python3"]) {
         return;
     }
@@ -83,8 +83,8 @@ fn varnish_chain_check_ends_at_once_when_somebody_else_has_a_port_and_asks_him_n
     assert!(silent.accept().is_err(), "it was asked");
 }
 
-/// The folder of a PATH on which nothing is but these, each of them being `true`, and what a shell script needs;
-/// `id` knows a plain user only.
+/// A PATH directory with only these programs, each of them being `true`, and what a shell script needs; `id` reports
+/// a plain user.
 fn bare_path(programs: &[&str]) -> Directory {
     let bare = Directory::new();
     let link = |name: &str, to: PathBuf| std::os::unix::fs::symlink(to, bare.join(name)).expect("a link");
@@ -98,7 +98,7 @@ fn bare_path(programs: &[&str]) -> Directory {
 }
 
 #[test]
-fn scripts_test_tells_a_plain_user_the_command_that_installs_what_is_missing() {
+fn scripts_test_shows_a_plain_user_the_install_command() {
     let bare = bare_path(&["cargo", "cc", "apt-get"]);
     let mut command = Command::new(root().join("scripts/test"));
     command.arg("programs").env("PATH", bare.path()).env_remove("CI");

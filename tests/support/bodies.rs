@@ -1,6 +1,6 @@
-//! A proper little origin for bodies of any size: `/length/SIZE/SEED`, `/chunked/SIZE/SEED` and
-//! `/close/SIZE/SEED` serve a seed's content in that framing; any upload is answered with its size and
-//! SHA-256. Nothing is held in memory, so 64 MiB bodies cost nothing.
+//! An origin for bodies of any size: `/length/SIZE/SEED`, `/chunked/SIZE/SEED` and `/close/SIZE/SEED` serve a seed's
+//! content in that framing; any upload is answered with its size and SHA-256. Bodies are generated, so 64 MiB cost no
+//! memory.
 
 use std::io::Read;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::message::{Framing, Head, request_framing};
 use super::origin::{Origin, Visit};
 use super::wait::Gate;
 
-/// How the origin takes uploads.
+/// How the origin reads uploads.
 #[derive(Clone, Default)]
 pub struct Uploads {
-    /// TimeLimits a little after each piece it reads, and more after many, until this gate is open.
+    /// Pauses a little after each piece it reads, and longer after many, until this gate is open.
     pub slow_until: Option<Gate>,
-    /// Shrinks the origin's receive buffer so that the kernel takes little on its behalf.
+    /// Shrinks the origin's receive buffer so that the kernel buffers little.
     pub small_buffer: bool,
 }
 
@@ -33,7 +33,7 @@ pub fn bodies(uploads: Uploads) -> Origin {
     if small_buffer { Origin::run_with_small_buffer(script) } else { Origin::run(script) }
 }
 
-/// `None` when the connection is to be closed.
+/// `None` to close the connection.
 fn serve(visit: &mut Visit, head: &Head, uploads: &Uploads) -> Option<()> {
     match request_framing(head) {
         Framing::None => download(visit, head.target()),

@@ -1,4 +1,4 @@
-//! A raw HTTP client: sends the bytes it is told to and says exactly what came back.
+//! A raw HTTP client: sends exactly the given bytes and returns exactly what came back.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// A client at another address of this machine (127.0.0.2, say), to be one that is not trusted.
+    /// A client at another address of this machine, such as 127.0.0.2, to be untrusted.
     pub fn connect_from(source: &str, address: &str) -> Client {
         let (domain, target) = socket_address(address).expect("an address");
         let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
@@ -36,19 +36,19 @@ impl Client {
         Client { wire: Wire::new(socket) }
     }
 
-    /// Where this client is, as its server sees it.
+    /// The client's own address, as its server sees it.
     pub fn address(&self) -> SocketAddr {
         let local = self.wire.socket.local_addr().expect("an address");
         local.as_socket().expect("no unix socket")
     }
 
-    /// A client whose kernel takes next to nothing on its behalf.
+    /// A client whose kernel buffers next to nothing.
     pub fn connect_with_small_buffer(address: &str) -> Client {
         Client::try_connect(address, Some(4096))
             .unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
     }
 
-    /// Has its kernel take much again: through the small buffer every other KiB waits for a turn of everybody.
+    /// Enlarges the receive buffer again: with the small one, every other KiB needs a round of the event loop.
     pub fn widen(&self) {
         self.wire.socket.set_recv_buffer_size(1 << 20).expect("a larger buffer");
     }
@@ -108,13 +108,13 @@ impl Client {
         Ok(Message { head, framing, body, trailers })
     }
 
-    /// A head alone: of an interim response, or to read the body by other means.
+    /// A head alone: of an interim response, or to read the body in another way.
     pub fn head(&mut self) -> Head {
         let head = self.wire.head().unwrap_or_else(|error| panic!("no head: {error}"));
         head.expect("a head, but the connection was closed")
     }
 
-    /// Asserts that nothing more comes and the connection ends (by an end or a reset).
+    /// Asserts that no more bytes come and the connection ends (by FIN or RST).
     pub fn expect_end(&mut self) {
         let mut byte = [0; 256];
         match self.wire.read_some(&mut byte) {

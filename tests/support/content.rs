@@ -1,5 +1,5 @@
-//! Bodies that cannot be mistaken for one another: a stream of bytes that a seed decides, made as it is sent
-//! and hashed as it is received, so that a 64 MiB body is never held.
+//! Distinguishable bodies: a stream of bytes determined by a seed, generated while sending and hashed while
+//! receiving, so that a 64 MiB body is never in memory.
 
 use std::io::Read;
 
@@ -53,7 +53,7 @@ pub fn content_bytes(seed: u64, size: u64) -> Vec<u8> {
     bytes
 }
 
-/// SHA-256, in hex, of what `content_bytes` would give.
+/// SHA-256 of `content_bytes`, in hex.
 pub fn content_hash(seed: u64, size: u64) -> String {
     let mut hash = Sha256::new();
     std::io::copy(&mut Content::new(seed, size), &mut hash).expect("memory");

@@ -1,4 +1,4 @@
-//! A dedicated directory for one test: configs, sockets, logs. Gone when dropped.
+//! A temporary directory for one test: configs, sockets, logs. Removed when dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +25,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Writes a file, with the directories it needs, and says where it is.
+    /// Writes a file, with the directories it needs, and returns its path.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");

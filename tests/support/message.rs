@@ -1,7 +1,7 @@
-//! HTTP/1 messages as the tests see them: read independently of rsp's own codec, so that both being wrong the
-//! same way is unlikely.
+//! HTTP/1 messages in tests, parsed independently of rsp's codec, so that both are unlikely to be wrong in the same
+//! way.
 
-/// A start line and its fields, as they came.
+/// A start line and its fields, as received.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     pub line: String,
@@ -17,7 +17,7 @@ impl Head {
         Head { line, fields }
     }
 
-    /// The first value of a field, whatever the case of its name.
+    /// The first value of a field, ignoring case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -31,7 +31,7 @@ impl Head {
         self.fields.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether a comma-separated field holds this word.
+    /// Whether a comma-separated field contains this word.
     pub fn says(&self, name: &str, word: &str) -> bool {
         self.all(name).iter().any(|value| value.split(',').any(|w| w.trim().eq_ignore_ascii_case(word)))
     }
@@ -44,7 +44,7 @@ impl Head {
         self.line.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// The status of a response head; 0 when its line has none.
+    /// The status of a response head; 0 if its line has none.
     pub fn status(&self) -> u16 {
         self.line.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
@@ -59,7 +59,7 @@ fn field_of(line: &str) -> (String, String) {
     (name.to_string(), value.trim().to_string())
 }
 
-/// How the end of a body is known.
+/// Body framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
     #[default]
@@ -88,7 +88,7 @@ pub fn response_framing(head: &Head, method: &str) -> Framing {
     }
 }
 
-/// A whole message.
+/// A complete message.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
     pub head: Head,

@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: a running rsp, origins that misbehave on demand, clients that read
-//! slowly, and the real programs rsp has to live with.
+//! Support for the end-to-end tests: a running rsp, origins that misbehave on demand, clients that read slowly, and
+//! real programs.
 //!
-//! Everything binds a port the kernel chose, lives in its own directory, ends when it is dropped, and waits
-//! by asking again until a deadline that only guards against hanging.
+//! Everything binds a port chosen by the kernel, has its own directory, ends when dropped, and waits by polling until
+//! a deadline that only guards against hanging.
 
 #![allow(dead_code, unused_imports, reason = "each binary compiles this for itself and uses a part of it")]
 

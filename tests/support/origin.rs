@@ -1,4 +1,4 @@
-//! Origins: servers in threads that do exactly what a test scripts, and remember what reached them.
+//! Origins: servers in threads that do exactly what a test scripts, and record what they received.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpListener};
@@ -13,7 +13,7 @@ use super::message::{Head, Message, request_framing};
 use super::wait::{DEADLINE, until, within};
 use super::wire::Wire;
 
-/// A running origin; it ends, with all its connections, when dropped.
+/// A running origin; dropping it closes all its connections.
 pub struct Origin {
     /// As rsp's config writes it: `ip:port` or `unix:path`.
     pub address: String,
@@ -30,7 +30,7 @@ struct Seen {
     open: Mutex<HashMap<usize, Socket>>,
 }
 
-/// One connection as the script of an origin sees it.
+/// One connection, as an origin's script sees it.
 pub struct Visit {
     pub wire: Wire,
     /// 1 for the origin's first connection.
@@ -44,15 +44,15 @@ impl Origin {
         Origin::run_at("127.0.0.1:0", script)
     }
 
-    /// The same with a kernel that takes next to nothing on its behalf. The buffer has to be small before the
-    /// handshake: a sender waits for half of the largest window it ever saw.
+    /// The same with a small receive buffer. It must be small before the handshake: a sender waits for half of the
+    /// largest window it ever saw.
     pub fn run_with_small_buffer(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
         let listener = listen("127.0.0.1:0", 1024);
         listener.set_recv_buffer_size(4096).expect("a small buffer");
         Origin::run_on(listener, "", script)
     }
 
-    /// The same at a given address: one that was refused before, or a unix socket.
+    /// The same at a given address: one that refused before, or a Unix socket.
     pub fn run_at(address: &str, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Origin {
         Origin::run_on(listen(address, 1024), address, script)
     }
@@ -78,7 +78,7 @@ impl Origin {
         Origin::run(move |visit| while visit.request().is_some() && visit.send(&bytes) {})
     }
 
-    /// Answers every request with its name, so that a test sees who was chosen.
+    /// Answers every request with its name, so that a test sees which server was chosen.
     pub fn named(name: &str) -> Origin {
         Origin::named_at("127.0.0.1:0", name)
     }
@@ -100,7 +100,7 @@ impl Origin {
         })
     }
 
-    /// The whole requests that came, in the order they were complete.
+    /// The complete requests, in the order of completion.
     pub fn requests(&self) -> Vec<Message> {
         lock(&self.seen.requests).clone()
     }
@@ -109,12 +109,12 @@ impl Origin {
         lock(&self.seen.requests).len()
     }
 
-    /// Request heads that came, whether or not the script read the body.
+    /// Number of request heads, whether or not the script read the body.
     pub fn head_count(&self) -> usize {
         self.seen.heads.load(Ordering::SeqCst)
     }
 
-    /// The last whole request.
+    /// The last complete request.
     pub fn last(&self) -> Message {
         lock(&self.seen.requests).last().cloned().expect("a request reached the origin")
     }
@@ -124,7 +124,7 @@ impl Origin {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// Connections whose script still runs.
+    /// Connections whose script is still running.
     pub fn open_count(&self) -> usize {
         lock(&self.seen.open).len()
     }
@@ -142,7 +142,7 @@ impl Drop for Origin {
             && let Ok(socket) = Socket::new(domain, Type::STREAM, None)
             && socket.connect(&target).is_ok()
         {
-            // Nobody is cut off for good who could come back in at once.
+            // Until the listener is closed, a client could connect again.
             within(DEADLINE, || self.accepting.is_finished());
         }
         for socket in lock(&self.seen.open).values() {
@@ -176,10 +176,10 @@ fn accept_all(listener: Socket, seen: Arc<Seen>, script: Arc<dyn Fn(&mut Visit) 
         let (seen, script) = (seen.clone(), script.clone());
         std::thread::spawn(move || {
             let mut visit = Visit { wire: Wire::new(socket), number, seen: seen.clone() };
-            // Some readers are slow on purpose, and others have their turn after many.
+            // Some readers are slow on purpose, and others get their turn late.
             visit.wire.socket.set_write_timeout(Some(DEADLINE * 6)).expect("a write timeout");
             script(&mut visit);
-            // The clone goes first: closing (or resetting) happens with the last descriptor.
+            // The clone is dropped first: the last descriptor closes (or resets) the connection.
             lock(&seen.open).remove(&number);
         });
     }
@@ -190,7 +190,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Visit {
-    /// The next whole request; `None` when the connection ended.
+    /// The next complete request; `None` when the connection ended.
     pub fn request(&mut self) -> Option<Message> {
         let head = self.head()?;
         let framing = request_framing(&head);
@@ -208,7 +208,7 @@ impl Visit {
         Some(head)
     }
 
-    /// Whether the peer still took it.
+    /// False if the peer is gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.wire.send(bytes).is_ok()
     }
@@ -218,13 +218,13 @@ impl Visit {
         self.wire.reset_on_close();
     }
 
-    /// TimeLimits until rsp closed its end.
+    /// Waits until rsp has closed its end.
     pub fn wait_for_end(&mut self) {
         while matches!(self.wire.read_some(&mut [0; 4096]), Ok(n) if n > 0) {}
     }
 }
 
-/// An address that refuses connections and cannot be taken by anybody else meanwhile: bound, not listening.
+/// An address that refuses connections and that nobody else can bind meanwhile: bound, not listening.
 pub struct RefusingAddress {
     pub address: String,
     _socket: Socket,
@@ -241,7 +241,7 @@ impl RefusingAddress {
     }
 }
 
-/// An address whose connections are never completed: its queue is full, so the kernel drops what knocks.
+/// An address whose connections are never completed: its accept queue is full, so the kernel drops SYNs.
 pub struct FullListener {
     pub address: String,
     _listener: Socket,
@@ -257,7 +257,7 @@ impl FullListener {
     }
 }
 
-/// The same as a Unix socket, which says at once that its queue is full.
+/// The same as a Unix socket, which reports the full queue at once.
 pub struct FullSocket {
     pub address: String,
     listener: Socket,
@@ -296,19 +296,19 @@ fn knock(target: &SockAddr) -> Socket {
     socket
 }
 
-/// Ports that the kernel gives to those who want any begin here or higher.
-fn first_given_port() -> u32 {
+/// The first port of the kernel's ephemeral range.
+fn first_ephemeral_port() -> u32 {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     range.split_whitespace().next().and_then(|low| low.parse().ok()).unwrap_or(0)
 }
 
-/// A free port for a program that cannot choose one itself. It is one that the kernel gives to nobody by itself, and
-/// each is tried once in a process: it stays free until that program takes it, also while that is down.
+/// A free port for a program that cannot choose one itself. It is outside of the ephemeral range, and each is used
+/// once in a process: it stays free until that program takes it, also while the program is down.
 pub fn free_port() -> u16 {
     const LOWEST: u32 = 10_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let count = first_given_port().saturating_sub(LOWEST);
-    // Another process of tests begins elsewhere.
+    let count = first_ephemeral_port().saturating_sub(LOWEST);
+    // Another test process begins elsewhere.
     let first = std::process::id().wrapping_mul(97);
     let port = |_| {
         let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;

@@ -1,4 +1,4 @@
-//! What the kernel knows of a process: memory, descriptors, time; signals and limits to it; and named pipes.
+//! A process as the kernel sees it: memory, descriptors, CPU time; signals and limits; and named pipes.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use super::wait::until;
 
-/// Resident memory that is no file's, in KiB. Counted page by page: `VmRSS` is off by megabytes where there are many
-/// cores, and grows with every page of the program that is used for the first time.
+/// Resident anonymous memory in KiB. Counted page by page: `VmRSS` is off by megabytes on machines with many cores,
+/// and grows with every page of the program that is used for the first time.
 pub fn memory_kib(pid: u32) -> u64 {
     let sums = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("a running process");
     let line = sums.lines().find(|line| line.starts_with("Anonymous:")).expect("a sum");
     line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number of KiB")
 }
 
-/// Its memory once that stands still for a second.
+/// Its memory once it has been stable for a second.
 pub fn settled_memory_kib(pid: u32) -> u64 {
     let (mut last, mut still) = (memory_kib(pid), 0);
-    until("the memory stands still", || {
+    until("the memory is stable", || {
         std::thread::sleep(Duration::from_millis(200));
         let now = memory_kib(pid);
         let same = std::mem::replace(&mut last, now).abs_diff(now) < 64;
@@ -42,7 +42,7 @@ pub fn send_signal(pid: u32, signal: i32) {
     assert_eq!(result, 0, "cannot signal process {pid}");
 }
 
-/// Lets it open so many descriptors more. (Numbers are what is limited, and some may be taken high up.)
+/// Allows so many more descriptors. (The limit is on numbers, and some may be in use far up.)
 pub fn leave_descriptors(pid: u32, free: usize) {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process");
     let taken: Vec<u64> =
@@ -51,7 +51,7 @@ pub fn leave_descriptors(pid: u32, free: usize) {
     limit_descriptors(pid, limit);
 }
 
-/// Its limit of open descriptors from now on: numbers from this one on are not given out.
+/// Sets the process's limit of open descriptors.
 pub fn limit_descriptors(pid: u32, limit: u64) {
     let pid = libc::pid_t::try_from(pid).expect("a process id");
     let new = libc::rlimit { rlim_cur: limit, rlim_max: 4096 };
@@ -60,7 +60,7 @@ pub fn limit_descriptors(pid: u32, limit: u64) {
     assert_eq!(result, 0, "cannot limit process {pid}");
 }
 
-/// The same for a program that is to be started with it, whatever this process may open.
+/// The same for a program to be started.
 pub fn with_descriptors(mut command: Command, limit: u64) -> Command {
     let lower = move || {
         let new = libc::rlimit { rlim_cur: limit, rlim_max: limit };
@@ -83,11 +83,11 @@ pub fn make_pipe(path: &Path) {
     assert_eq!(result, 0, "cannot make a pipe: {}", std::io::Error::last_os_error());
 }
 
-/// Processor time it has used, in user mode and in the kernel.
+/// CPU time it has used, user and system.
 pub fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
     let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
     let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
-    // USER_HZ is 100 on every Linux that user programs see.
+    // USER_HZ is 100 on every Linux.
     Duration::from_millis(ticks * 10)
 }

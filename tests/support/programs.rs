@@ -26,10 +26,12 @@ pub fn have(programs: &[&str]) -> bool {
     skip(&needed)
 }
 
-/// What a test needs is not there: says so and gives false.
+/// Says on stderr that this test is skipped and what it needs; `scripts/test` collects these lines. Returns false.
 pub fn skip(needed: &str) -> bool {
+    let thread = std::thread::current();
+    let line = format!("SKIPPED {}: needs {needed}\n", thread.name().unwrap_or("a test"));
     // Not through eprint!, which the test runner captures.
-    let _ = std::io::stderr().write_all(format!("SKIPPED: needs {needed}\n").as_bytes());
+    let _ = std::io::stderr().write_all(line.as_bytes());
     false
 }
 

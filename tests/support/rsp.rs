@@ -1,4 +1,4 @@
-//! A running rsp: started on a config text, asked for the port it took, ended when dropped.
+//! A running rsp: started with a config text on a port chosen by the kernel, stopped when dropped.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -19,18 +19,18 @@ pub struct Rsp {
     addresses: Vec<String>,
 }
 
-/// `rsp.listen` on a port that the kernel chooses, followed by the rest of the config.
+/// `rsp.listen` on any free port, followed by the rest of the config.
 pub fn on_any_port(rest: &str) -> String {
     format!("rsp.listen \"127.0.0.1:0\"\n{rest}\n")
 }
 
-/// A config with one pool of these servers, which keeps connections for longer than a test is held up.
+/// A config with one pool of these servers, whose idle connections outlast a delayed test.
 pub fn balanced(servers: &[&str]) -> String {
     let list: Vec<String> = servers.iter().map(|server| format!("{server:?}")).collect();
     on_any_port(&format!("rsp.pool {{ servers = {{ {} }}, timeouts = {{ idle = '1m' }} }}", list.join(", ")))
 }
 
-/// The program under test.
+/// The rsp binary under test.
 pub fn rsp_command() -> Command {
     Command::new(std::env::var("RSP_TEST_BIN").unwrap_or(env!("CARGO_BIN_EXE_rsp").into()))
 }
@@ -46,7 +46,7 @@ impl Rsp {
         Rsp::start(&balanced(servers))
     }
 
-    /// The same in a directory that already holds what the config needs.
+    /// The same in a directory that already contains files for the config.
     pub fn start_in(directory: Directory, config: &str) -> Rsp {
         let path = directory.write("rsp.lua", config);
         let listeners = config.matches("rsp.listen").count().max(1);
@@ -55,12 +55,12 @@ impl Rsp {
         Rsp::spawn(directory, command, listeners)
     }
 
-    /// Any command line that ends in listening.
+    /// Any command line that starts to listen.
     pub fn spawn(directory: Directory, command: Command, listeners: usize) -> Rsp {
         Rsp::spawn_reading(directory, command, listeners, true)
     }
 
-    /// A command line that says on either output where it listens, in whatever words: `rsp demo`.
+    /// A command line that prints its address on either output, in any wording: `rsp demo`.
     pub fn spawn_somewhere(directory: Directory, command: Command) -> Rsp {
         let mut rsp = Rsp::spawn_reading(directory, command, 0, true);
         until("it says where it listens", || {
@@ -71,7 +71,7 @@ impl Rsp {
         rsp
     }
 
-    /// A command line that ends in listening, or ends.
+    /// A command line that starts to listen, or ends.
     pub fn spawn_or_end(directory: Directory, command: Command) -> Result<Rsp, Finished> {
         let mut rsp = Rsp::spawn_reading(directory, command, 0, true);
         until("it listens or has ended", || {
@@ -85,7 +85,7 @@ impl Rsp {
         Err(Finished { code, stdout: rsp.output(), stderr: rsp.log() })
     }
 
-    /// Runs a config whose stdout is a pipe that nobody reads any more.
+    /// Runs a config whose stdout is a pipe without a reader.
     pub fn start_without_reader(config: &str) -> Rsp {
         let directory = Directory::new();
         let mut command = rsp_command();
@@ -96,9 +96,9 @@ impl Rsp {
     fn spawn_reading(directory: Directory, mut command: Command, listeners: usize, read: bool) -> Rsp {
         command.current_dir(directory.path()).stdin(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("rsp starts");
-        let stderr = gather(child.stderr.take());
+        let stderr = read_in_thread(child.stderr.take());
         let stdout = child.stdout.take().filter(|_| read);
-        let stdout = stdout.map_or_else(Arc::default, |pipe| gather(Some(pipe)));
+        let stdout = stdout.map_or_else(Arc::default, |pipe| read_in_thread(Some(pipe)));
         let mut rsp = Rsp { child, directory, stderr, stdout, addresses: Vec::new() };
         rsp.wait_until_listening(listeners);
         rsp
@@ -115,7 +115,7 @@ impl Rsp {
         }
     }
 
-    /// Where the first listener really listens, in the form a client dials.
+    /// The address of the first listener, in the form a client connects to.
     pub fn address(&self) -> &str {
         &self.addresses[0]
     }
@@ -142,8 +142,8 @@ impl Rsp {
         until(&format!("the log says {words:?}"), || self.log().contains(words));
     }
 
-    /// Asserts that what happens again and again is told at once, and then at most every ten seconds.
-    pub fn expect_told_rarely(&self, words: &str, since: Instant) {
+    /// Asserts that a repeated event is logged at once, and then at most every ten seconds.
+    pub fn expect_limited_log(&self, words: &str, since: Instant) {
         self.wait_for_log(words);
         let told = self.log().matches(words).count() as u64;
         assert!(told <= 1 + since.elapsed().as_secs() / 10, "{told} lines:\n{}", self.log());
@@ -157,9 +157,9 @@ impl Rsp {
         send_signal(self.pid(), signal);
     }
 
-    /// Asked to end while its listener's queue holds clients who expect "ok". `busy` ones before them ask for `/busy`,
-    /// which runs into the time that a script has: so it learns of the signal with the others still in the queue.
-    pub fn stop_with_clients_in_its_queue(&mut self, busy: usize) {
+    /// Stops rsp while its accept queue holds clients that expect "ok". `busy` clients before them request `/busy`,
+    /// which exceeds the script's budget, so that rsp sees the signal with the others still in the queue.
+    pub fn stop_with_full_accept_queue(&mut self, busy: usize) {
         let asking = |path: &str, count: usize| -> Vec<Client> {
             let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(self.address())).collect();
             clients.iter_mut().for_each(|client| _ = client.ask(path));
@@ -188,8 +188,8 @@ impl Rsp {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
-        // Threads read what it said, to the end of the pipes; those ended with it.
-        until("its last words were read", || is_read(&self.stderr) && is_read(&self.stdout));
+        // Threads read its outputs to the end of the pipes, which ended with it.
+        until("its outputs were read", || is_read(&self.stderr) && is_read(&self.stdout));
         status.expect("a status")
     }
 
@@ -211,8 +211,8 @@ impl Drop for Rsp {
     }
 }
 
-/// What a thread reads from a pipe, as it comes.
-fn gather(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<u8>>> {
+/// Reads a pipe in a thread.
+fn read_in_thread(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<u8>>> {
     let bytes = Arc::new(Mutex::new(Vec::new()));
     let (shared, mut pipe) = (bytes.clone(), pipe.expect("a pipe"));
     std::thread::spawn(move || {
@@ -227,7 +227,7 @@ fn gather(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<u8>>> {
     bytes
 }
 
-/// Whether the thread that reads this is done.
+/// Whether that thread has finished.
 fn is_read(bytes: &Arc<Mutex<Vec<u8>>>) -> bool {
     Arc::strong_count(bytes) == 1
 }
@@ -247,13 +247,13 @@ fn addresses_in(log: &str) -> Vec<String> {
     .collect()
 }
 
-/// `127.0.0.1:8080/ …` → `127.0.0.1:8080`, once the number is certainly whole.
+/// `127.0.0.1:8080/ …` → `127.0.0.1:8080`, once the number is complete.
 fn address_at_start(text: &str) -> Option<String> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
     text[..end].parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
 }
 
-/// A command that ran to its end.
+/// A command that has ended.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -268,7 +268,7 @@ impl Finished {
     }
 }
 
-/// Runs rsp with these arguments in a directory, expecting it to end by itself.
+/// Runs rsp with these arguments in a directory and waits for its end.
 pub fn run(directory: &Path, arguments: &[&str]) -> Finished {
     let mut command = rsp_command();
     command.args(arguments).current_dir(directory);
@@ -279,8 +279,8 @@ pub fn run(directory: &Path, arguments: &[&str]) -> Finished {
 pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let stdout = gather(child.stdout.take());
-    let stderr = gather(child.stderr.take());
+    let stdout = read_in_thread(child.stdout.take());
+    let stderr = read_in_thread(child.stderr.take());
     let _ = child.stdin.take().expect("a pipe").write_all(input);
     let start = Instant::now();
     let code = loop {
@@ -294,7 +294,7 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     };
-    // The pipes are read to their end by threads; both ended with the child, so they are done in a moment.
+    // Threads read the pipes to their end, which came with the child's.
     until("the output was read", || is_read(&stdout) && is_read(&stderr));
     Finished { code, stdout: text_of(&stdout), stderr: text_of(&stderr) }
 }

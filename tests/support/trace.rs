@@ -19,8 +19,8 @@ pub struct Call {
     pub line: String,
 }
 
-/// Whether system calls can be traced here: strace is there, and allowed to. Containers often forbid ptrace, and nothing
-/// that runs inside can change that: it is no failure, in CI neither.
+/// Whether system calls can be traced here: strace is installed and permitted. Containers often forbid ptrace, which
+/// cannot be changed from inside: so that is no failure, not even in CI.
 pub fn can_trace() -> bool {
     have(&["strace"])
         && (Command::new("strace")
@@ -31,7 +31,7 @@ pub fn can_trace() -> bool {
 }
 
 impl Traced {
-    /// Runs a config with one listener. The process is rsp's own: strace stands beside it (-D).
+    /// Runs a config with one listener. The process is rsp's own: strace runs beside it (-D).
     pub fn start(config: &str) -> Traced {
         let directory = Directory::new();
         let mut command = Command::new(find("strace").expect("strace"));
@@ -40,7 +40,7 @@ impl Traced {
         Traced { rsp: Rsp::spawn(directory, command, 1) }
     }
 
-    /// What each thread did so far; whole lines only.
+    /// The calls of each thread so far; complete lines only.
     fn threads(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.rsp.directory.path()).expect("a directory").filter_map(Result::ok);
         let traces = files.filter(|file| file.file_name().to_string_lossy().starts_with("trace."));
@@ -48,7 +48,7 @@ impl Traced {
         traces.map(|file| String::from_utf8_lossy(&text(file)).into_owned()).collect()
     }
 
-    /// The calls of the worker from the read that got `from` up to, and without, the read that got `to`.
+    /// The worker's calls from the read that got `from` up to, but without, the read that got `to`.
     pub fn worker(&self, from: &str, to: &str) -> Vec<Call> {
         let mut found = Vec::new();
         until(&format!("the worker has read {to:?}"), || {
@@ -64,7 +64,7 @@ impl Traced {
         threads.iter().flat_map(|text| calls(text)).filter(|call| call.line.contains(words)).collect()
     }
 
-    /// Stops the process; what happens meanwhile meets it all at once when it goes on.
+    /// Stops the process, so that everything that happens meanwhile is ready at once when it continues.
     pub fn pause(&self) {
         let stops =
             || self.threads().iter().map(|text| text.matches("--- stopped by SIGSTOP ---").count()).sum();
@@ -115,18 +115,17 @@ impl Call {
         self.name.starts_with("epoll_wait") || self.name.starts_with("epoll_pwait")
     }
 
-    /// The kernel had nothing to give or to take.
-    pub fn was_in_vain(&self) -> bool {
+    /// EAGAIN: there was nothing to read or no room to write.
+    pub fn was_futile(&self) -> bool {
         self.line.contains(" = -1 EAGAIN")
     }
 }
 
-/// How often each call was made: those that read and those that write by one name, and what belongs to no
-/// request left out: waiting, the signal of a timer, memory that is looked after once a second, and the clock, which is
-/// a call only on some machines.
+/// Counts of each call. Reads and writes have one name each; calls that belong to no request are left out: waiting,
+/// the watchdog's signal, periodic memory upkeep, and the clock, which is a system call only on some machines.
 pub fn counts(calls: &[Call]) -> BTreeMap<&str, usize> {
-    // Rust's own library asks, in debug builds, whether what it closes is open. And the timer that watches scripts
-    // sends its signal every few milliseconds of work, that is once in some hundred requests.
+    // In debug builds, std checks that what it closes is open. The script watchdog's timer sends its signal every few
+    // milliseconds of work, once in some hundred requests.
     let of_debugging = |call: &Call| cfg!(debug_assertions) && call.line.contains("F_GETFD");
     let others = ["rt_sigreturn", "clock_gettime", "madvise", "munmap", "mmap", "brk"];
     let of_no_request =

@@ -1,18 +1,18 @@
-//! Waiting without luck: ask again until the answer is yes, and say what was waited for when it never is.
+//! Waiting by polling: until a condition holds, or fails with its description at the deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Long enough for a machine ten times as slow and busy with something else; reaching it means something hangs.
+/// Long enough for a machine ten times as slow and busy with something else; reaching it means a hang.
 pub const DEADLINE: Duration = Duration::from_secs(100);
 
-/// Returns once `yes` says so.
+/// Returns once `yes` returns true.
 pub fn until(what: &str, yes: impl FnMut() -> bool) {
-    assert!(within(DEADLINE, yes), "waited {DEADLINE:?} in vain until {what}");
+    assert!(within(DEADLINE, yes), "waited {DEADLINE:?} without success until {what}");
 }
 
-/// Whether `yes` said so before `limit` was over.
+/// Whether `yes` returned true within `limit`.
 pub fn within(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
@@ -26,7 +26,7 @@ pub fn within(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// What one side of a test waits for until the other says so.
+/// A signal from one side of a test to the other.
 #[derive(Clone)]
 pub struct Gate(Arc<AtomicBool>);
 

@@ -1,5 +1,4 @@
-//! One end of a TCP or unix connection with the bytes read ahead: reads heads and bodies, never more patient
-//! than the deadline.
+//! One end of a TCP or Unix connection with a read buffer: reads heads and bodies, never longer than the deadline.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -27,12 +26,12 @@ impl Wire {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub fn finish_sending(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Closes with a reset instead of an orderly end.
+    /// Makes close send an RST instead of a FIN.
     pub fn reset_on_close(&self) {
         let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
@@ -41,7 +40,7 @@ impl Wire {
         &self.ahead[self.at..]
     }
 
-    /// Reads more ahead; 0 at the end of the stream.
+    /// Fills the buffer; 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
         if self.at > 0 {
             self.ahead.drain(..self.at);
@@ -54,7 +53,7 @@ impl Wire {
         result
     }
 
-    /// Takes up to `out.len()` bytes, those read ahead first; 0 at the end.
+    /// Reads up to `out.len()` bytes, buffered ones first; 0 at the end.
     pub fn read_some(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.unread().is_empty() {
             return read_again(&mut self.socket, out);
@@ -78,7 +77,7 @@ impl Wire {
         Ok(bytes)
     }
 
-    /// A head, or `None` when the stream ended before its first byte.
+    /// A head, or `None` if the stream ended before its first byte.
     pub fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if let Some(end) = self.unread().windows(4).position(|four| four == b"\r\n\r\n") {
@@ -109,7 +108,7 @@ impl Wire {
         }
     }
 
-    /// Hands a body to `sink` piece by piece; the trailers are the result.
+    /// Passes a body to `sink` piece by piece and returns the trailers.
     pub fn body(
         &mut self,
         framing: Framing,

@@ -1,14 +1,14 @@
-//! What may only live in some places: reading the clock (time is an argument elsewhere), sockets (the pure floors
-//! know none), `unsafe`. Tests may read the clock and open sockets: somebody has to be the other end.
+//! What is confined to some folders: reading the clock (time is an argument elsewhere), sockets (the pure floors know
+//! none), `unsafe`. Tests may read the clock and open sockets, as the peer of the code under test.
 
 use crate::code::File;
 
 struct Border {
     what: &'static str,
     words: &'static [&'static str],
-    /// Folders (with `/` at the end) or files whose names begin so.
+    /// Folders (with `/` at the end) or prefixes of files.
     home: &'static [&'static str],
-    /// Whether test code inside `src` is held to it as well.
+    /// Whether test code inside `src` is checked as well.
     tests_too: bool,
 }
 
@@ -52,41 +52,41 @@ const BORDERS: &[Border] = &[
     },
 ];
 
-/// File, word and why.
-const LET_THROUGH: &[(&str, &str, &str)] = &[(
+/// Exceptions: file, word and reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "src/script/source.rs",
     "ToSocketAddrs",
     "the names in a config are looked up once, when it is loaded",
 )];
 
-pub fn crossed(file: &File) -> Vec<String> {
+pub fn violations(file: &File) -> Vec<String> {
     let away = |border: &&Border| !border.home.iter().any(|home| file.path.starts_with(home));
     BORDERS.iter().filter(away).flat_map(|border| crossings(file, border)).collect()
 }
 
 fn crossings(file: &File, border: &Border) -> Vec<String> {
     let code = if border.tests_too { &file.code } else { &file.shipped };
-    let held = border.words.iter().filter(|word| !is_let_through(&file.path, word));
+    let held = border.words.iter().filter(|word| !is_exception(&file.path, word));
     let lines = held.flat_map(|word| File::lines_with(code, word).into_iter().map(move |line| (line, word)));
     lines.map(|(line, word)| file.at(line, &format!("`{word}`: {}", border.what))).collect()
 }
 
-fn is_let_through(path: &str, word: &str) -> bool {
-    LET_THROUGH.iter().any(|(file, through, _)| *file == path && *through == word)
+fn is_exception(path: &str, word: &str) -> bool {
+    EXCEPTIONS.iter().any(|(file, through, _)| *file == path && *through == word)
 }
 
-/// Exceptions nobody needs any more.
-pub fn outlived(files: &[File]) -> Vec<String> {
+/// Exceptions that are no longer needed.
+pub fn unneeded(files: &[File]) -> Vec<String> {
     let used = |path: &str, word: &str| {
         files.iter().any(|file| file.path == path && !File::lines_with(&file.code, word).is_empty())
     };
-    let unused = LET_THROUGH.iter().filter(|(path, word, _)| !used(path, word));
+    let unused = EXCEPTIONS.iter().filter(|(path, word, _)| !used(path, word));
     unused.map(|(path, word, _)| format!("{path}: no `{word}` any more: take it off the table")).collect()
 }
 
 #[cfg(test)]
 fn seeded(path: &str, text: &str) -> usize {
-    crossed(&File::new(path, text)).len()
+    violations(&File::new(path, text)).len()
 }
 
 #[test]
@@ -133,5 +133,5 @@ fn unsafe_outside_its_homes_is_seen_in_tests_as_well() {
 
 #[test]
 fn an_exception_that_is_not_needed_is_seen() {
-    assert_eq!(outlived(&[]).len(), LET_THROUGH.len());
+    assert_eq!(unneeded(&[]).len(), EXCEPTIONS.len());
 }

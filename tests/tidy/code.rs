@@ -1,13 +1,13 @@
-//! A source file as the rules read it: its code without comments and without what is inside strings, its test
-//! code told apart, its functions with their lengths. rustfmt has been over it, so indentation can be trusted.
+//! A source file as the rules see it: code without comments and string contents, test code separated, functions with
+//! their lengths. It is formatted by rustfmt, so indentation can be trusted.
 
 #[derive(Clone)]
 pub struct File {
     pub path: String,
     pub text: String,
-    /// The text with comments, strings and characters blanked out; the same lines, the same columns.
+    /// The text with comments, strings and characters blanked out; same lines, same columns.
     pub code: String,
-    /// The same without `mod tests { … }` too, and nothing of a file that is all tests.
+    /// The same without `mod tests { … }`, and empty for a file that is all tests.
     pub shipped: String,
     /// How many lines `mod tests { … }` has.
     tests: usize,
@@ -40,7 +40,7 @@ impl File {
         format!("{}:{line}: {what}", self.path)
     }
 
-    /// The lines of this part of the code in which a word stands by itself.
+    /// The lines of this code that contain the word.
     pub fn lines_with(part: &str, word: &str) -> Vec<usize> {
         let found = |(_, line): &(usize, &str)| has_word(line, word);
         part.lines().enumerate().filter(found).map(|(number, _)| number + 1).collect()
@@ -56,14 +56,15 @@ impl File {
     }
 }
 
-/// Where `#[cfg(test)] mod tests {` starts, and where the line after its closing brace does.
+/// The range of `#[cfg(test)] mod tests { … }`.
 fn test_module(code: &str) -> Option<(usize, usize)> {
     let start = code.find("#[cfg(test)]\nmod tests {")?;
     let end = code[start..].find("\n}\n").map_or(code.len(), |at| start + at + 3);
     Some((start, end))
 }
 
-/// `word`, not as a part of a longer one. A word that ends in a sign needs no border there.
+/// Whether the line contains `word`, not as a part of a longer one. A word that ends in a symbol needs no boundary
+/// there.
 pub fn has_word(line: &str, word: &str) -> bool {
     let part_of_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(word).any(|(at, _)| {
@@ -91,7 +92,7 @@ fn function_name(line: &str) -> Option<&str> {
     }
 }
 
-/// From the line with `fn` to the brace that closes it, which stands as far in; `None` for one without a body.
+/// From the line with `fn` to its closing brace, which has the same indentation; `None` for one without a body.
 fn length(lines: &[&str]) -> Option<usize> {
     let indent = lines[0].len() - lines[0].trim_start().len();
     let closing = format!("{}}}", " ".repeat(indent));
@@ -108,7 +109,7 @@ fn length(lines: &[&str]) -> Option<usize> {
     None
 }
 
-/// Blanks out what is not code. Line ends stay.
+/// Blanks out what is not code; line ends stay.
 fn blanked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -138,7 +139,7 @@ fn token(rest: &str, before: Option<char>, first: char) -> (usize, usize) {
     }
 }
 
-/// Up to and with the closing sign, a backslash hiding the next one.
+/// Up to and including the closing quote; a backslash escapes the next character.
 fn quoted(rest: &str, sign: char) -> usize {
     let mut hidden = false;
     for (at, c) in rest.char_indices() {

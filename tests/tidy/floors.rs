@@ -1,5 +1,5 @@
-//! The floors: a module may know the floors below its own; neighbours meet only on floors 5 and 6. Test code
-//! is held to it too: a test that needs an upper floor belongs up there.
+//! The floors: a module may import from floors below its own; neighbours only on floors 5 and 6. Test code is checked
+//! too: a test that needs an upper floor belongs up there.
 
 use crate::code::File;
 
@@ -19,7 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 6),
 ];
 
-/// The floor from which on neighbours may know each other.
+/// The floor from which on neighbours may import each other.
 const OPEN: u8 = 5;
 
 fn floor(module: &str) -> Option<u8> {
@@ -47,7 +47,7 @@ fn module_of(path: &str) -> Option<&str> {
     Some(module)
 }
 
-/// What `crate::…`, or a `super::…` that leads as far up, names in this code, with the line.
+/// The modules that `crate::…`, or `super::…` up to the root, names in this code, with the line.
 fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for prefix in ["crate::", "super::"] {
@@ -68,7 +68,7 @@ fn named_modules(path: &str, code: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// How many modules a file is inside of: `src/net/mod.rs` 1, `src/net/stream.rs` 2.
+/// The nesting of a file's module: `src/net/mod.rs` 1, `src/net/stream.rs` 2.
 fn depth(path: &str) -> usize {
     let inside = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     inside.split('/').count()
@@ -89,7 +89,7 @@ fn inner_modules(code: &str) -> usize {
     open.len()
 }
 
-/// What follows as many `super::` as lead to the crate's root; `None` if there are fewer.
+/// What follows the `super::`s that lead to the crate's root; `None` if there are fewer.
 fn above_all(mut path: &str, depth: usize) -> Option<&str> {
     for _ in 0..depth {
         path = path.strip_prefix("super::")?;

@@ -1,9 +1,9 @@
-//! Small manners: a file says why it exists, a lint is switched off with a reason, nothing is left half done,
-//! and the program never ends or talks in passing (errors are values, words go through the log).
+//! Small rules: a file says why it exists, a lint is switched off with a reason, nothing is left half done, and the
+//! program neither panics nor prints directly (errors are values, text goes through the log).
 
 use crate::code::File;
 
-/// Split, so that this very file does not say them.
+/// Split, so that this file does not contain them.
 const LEFTOVERS: &[&str] = &[
     concat!("TO", "DO"),
     concat!("FIX", "ME"),

@@ -1,9 +1,9 @@
-//! `scripts/test` installs what the tests need: a program or a file that a test names has to be in its list, or the
-//! test fails on a fresh machine only.
+//! `scripts/test` installs the programs that the tests need: every program or file named in a test must be in its
+//! list, or the test fails only on a fresh machine.
 
 use crate::code::File;
 
-/// What comes before the name of a program, or of a file that a package brings.
+/// Calls whose argument is the name of a program, or of a file of a package.
 const CALLS: &[&str] = &["have(&[", "Command::new(", "Program::start(", "ran(", "find("];
 
 /// The names in `NEEDED=( … )` of `scripts/test`.
@@ -27,7 +27,7 @@ pub fn missing(file: &File, listed: &[&str]) -> Vec<String> {
     unknown.map(|(at, name)| file.at(line(at), &format!("{name} is not in NEEDED of scripts/test"))).collect()
 }
 
-/// The strings of a list from here on, up to what is none.
+/// The strings of the list that starts here.
 fn quoted(mut rest: &str) -> Vec<&str> {
     let mut found = Vec::new();
     while let Some((name, more)) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) {

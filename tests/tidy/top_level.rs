@@ -1,9 +1,9 @@
-//! The top level of the project: short enough to be read at a glance. What is new goes into a folder.
+//! The top level of the project is short. Whatever is new goes into a folder.
 
 const EXPECTED: &[&str] =
     &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "examples", "lua", "scripts", "src", "tests"];
 
-/// Names on the top level; dot files are free, and what git ignores there is nobody's.
+/// Names on the top level; dot files and git-ignored files are not checked.
 pub fn check(names: &[String], ignored: &str) -> Vec<String> {
     let is_ignored = |name: &str| ignored.lines().any(|line| fits(name, line));
     let free = |name: &str| name.starts_with('.') || EXPECTED.contains(&name) || is_ignored(name);
@@ -12,7 +12,7 @@ pub fn check(names: &[String], ignored: &str) -> Vec<String> {
     more.chain(absent.map(|name| format!("{name} is missing on the top level"))).collect()
 }
 
-/// The two sorts of lines that `.gitignore` has: a name, and `*` with an ending.
+/// The two kinds of lines in `.gitignore`: a name, and `*` with an ending.
 fn fits(name: &str, line: &str) -> bool {
     let line = line.trim_matches('/');
     line == name || line.strip_prefix('*').is_some_and(|ending| !ending.is_empty() && name.ends_with(ending))

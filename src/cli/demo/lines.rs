@@ -1,16 +1,16 @@
-//! One line a request on the demo's terminal: for the eye, in columns, with what went differently at its end.
+//! One line a request on the demo's terminal, in columns; retries and failures are mentioned at its end.
 
 use std::io::Write;
 
 use crate::control::escape;
-use crate::control::lines::Line;
+use crate::control::lines::FormatLine;
 use crate::exchange::record::{End, Record};
 
 pub const HEADING: &str =
     "    since   request                          status  server         bytes      took";
 
-/// `names` are the servers' addresses and what the demo calls them.
-pub fn line(names: Vec<(String, &'static str)>, colours: bool) -> Line {
+/// `names` are the servers' addresses with their names in the demo.
+pub fn line(names: Vec<(String, &'static str)>, colours: bool) -> FormatLine {
     Box::new(move |record, _, out| {
         let colour = if colours { colour(record.status) } else { "" };
         let plain = if colours { "\x1b[0m" } else { "" };
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_differently_stands_at_the_end() {
+    fn retries_and_failures_are_at_the_end() {
         let big = Times { end: 16_000_000, ..record().times };
         let retried = Record { retries: 1, sent: 67_108_864, times: big, ..record() };
         assert!(text(retried, false).ends_with("64.0 MiB    16.0 s  after 1 retry\n"));

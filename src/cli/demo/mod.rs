@@ -1,6 +1,6 @@
-//! `rsp demo`: rsp at work without a config and without servers. Three small web servers run in this process, rsp
-//! balances over them, the terminal says what to try and shows one line a request. It is the README's first
-//! command, so it has to explain itself.
+//! `rsp demo`: rsp without a config and without servers. Three small web servers run in this process, rsp balances
+//! over them, the terminal says what to try and shows one line a request. It is the README's first command, so it has
+//! to explain itself.
 
 mod lines;
 mod origin;
@@ -21,7 +21,7 @@ use origin::Origin;
 
 const LISTEN: &str = "127.0.0.1:8080";
 const NAMES: [&str; 3] = ["apple", "pear", "plum"];
-/// Nobody waits half a minute for a demo to end.
+/// A demo ends quickly.
 const DRAIN: Duration = Duration::from_secs(2);
 
 pub fn run(listen: Option<&str>) -> Exit {
@@ -48,7 +48,7 @@ fn start(listen: &str, origins: &[Origin]) -> Start {
     let colours = colours();
     let shown = names.clone();
     Start {
-        // The lines tell what happens; only faults are worth a second voice.
+        // The request lines show the rest.
         level: "error",
         lines: Some(lines::line(names, colours)),
         drain: Some(DRAIN),

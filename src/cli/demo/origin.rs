@@ -1,5 +1,5 @@
-//! One of the demo's servers: a listener thread and a thread a connection, on std's blocking sockets. It can go
-//! away for a while like a server that is restarted: connections cut, port closed, then back on the same port.
+//! One of the demo's servers: a listener thread and a thread a connection, on std's blocking sockets. It can simulate
+//! a restart: connections cut, port closed, then back on the same port.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{pages, wire};
 
-/// How long `/kill` takes a server away.
+/// How long `/kill` takes the server down.
 pub const AWAY: Duration = Duration::from_secs(10);
 const REBIND_PAUSE: Duration = Duration::from_millis(100);
 
@@ -20,8 +20,8 @@ pub struct Origin {
     pub address: SocketAddr,
 }
 
-/// What the threads of one server share.
-pub struct Shared {
+/// OriginState by the threads of one server.
+pub struct OriginState {
     pub name: &'static str,
     pub address: SocketAddr,
     pub served: AtomicU64,
@@ -31,7 +31,7 @@ pub struct Shared {
 }
 
 impl Origin {
-    /// Listens on a free port of the loopback and serves until the process ends.
+    /// Listens on a free loopback port until the process ends.
     pub fn start(name: &'static str) -> io::Result<Origin> {
         Origin::start_with(name, AWAY)
     }
@@ -41,21 +41,21 @@ impl Origin {
         let address = listener.local_addr()?;
         let (served, going) = (AtomicU64::new(0), AtomicBool::new(false));
         let connections = Mutex::default();
-        let shared = Arc::new(Shared { name, address, served, going, connections, away });
+        let shared = Arc::new(OriginState { name, address, served, going, connections, away });
         thread::Builder::new().name(name.into()).spawn(move || shared.live(listener))?;
         Ok(Origin { name, address })
     }
 }
 
-impl Shared {
-    /// Takes the server away for a while; the connection that asked ends too.
+impl OriginState {
+    /// Takes the server down for a while, with all connections.
     pub fn go_away(&self) {
         self.going.store(true, Ordering::Release);
-        // The listener's thread sleeps in accept.
+        // Wakes the listener's thread from accept.
         drop(TcpStream::connect(self.address));
     }
 
-    fn live(self: Arc<Shared>, mut listener: TcpListener) {
+    fn live(self: Arc<OriginState>, mut listener: TcpListener) {
         loop {
             self.accept(listener);
             for (_, connection) in self.connections().drain() {
@@ -67,15 +67,15 @@ impl Shared {
         }
     }
 
-    /// Returns, and closes the port, once the server is to go away.
-    fn accept(self: &Arc<Shared>, listener: TcpListener) {
+    /// Returns, closing the port, when the server goes down.
+    fn accept(self: &Arc<OriginState>, listener: TcpListener) {
         for (number, connection) in (0..).zip(listener.incoming()) {
             if self.going.load(Ordering::Acquire) {
                 return;
             }
             match connection {
                 Ok(connection) => self.spawn(number, connection),
-                // Out of descriptors, most likely: some connection will end.
+                // Probably out of descriptors: wait until a connection ends.
                 Err(_) => thread::sleep(REBIND_PAUSE),
             }
         }
@@ -90,12 +90,12 @@ impl Shared {
         }
     }
 
-    fn spawn(self: &Arc<Shared>, number: u64, connection: TcpStream) {
+    fn spawn(self: &Arc<OriginState>, number: u64, connection: TcpStream) {
         let shared = self.clone();
         let Ok(other) = connection.try_clone() else { return };
         self.connections().insert(number, other);
         let serve = move || {
-            // A peer that leaves is the usual end.
+            // Errors are peers that left.
             let _ = shared.serve(&connection);
             let _ = connection.shutdown(Shutdown::Both);
             shared.connections().remove(&number);
@@ -146,7 +146,7 @@ mod tests {
     const HELLO: &str = "GET / HTTP/1.1\r\nHost: demo\r\n\r\n";
 
     #[test]
-    fn a_server_says_who_it_is_and_what_it_was_sent_over_a_connection_that_stays() {
+    fn a_server_shows_its_name_and_the_request_over_keep_alive() {
         let origin = Origin::start("apple").unwrap();
         let response = ask(origin.address, &HELLO.repeat(2)).unwrap();
         assert_eq!(response.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{response}");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_come_back_whatever_their_framing() {
+    fn echo_returns_bodies_of_any_framing() {
         let origin = Origin::start("pear").unwrap();
         let sized = "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\n\r\nhello";
         let chunked = "POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_server_refuses_connections_and_comes_back_on_its_port() {
+    fn a_killed_server_refuses_connections_and_returns_on_its_port() {
         let origin = Origin::start_with("plum", Duration::from_secs(2)).unwrap();
         let mut idle = TcpStream::connect(origin.address).unwrap();
         assert!(ask(origin.address, "GET /kill HTTP/1.1\r\nHost: d\r\n\r\n").unwrap().contains("plum"));

@@ -1,18 +1,18 @@
-//! What the demo's servers show: who answered, a slow response, a big one, an echo, and a way to take them down.
+//! The pages of the demo's servers: greeting, slow response, large response, echo, and taking the server down.
 
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::origin::{AWAY, Shared};
+use super::origin::{AWAY, OriginState};
 use super::wire::Request;
 
 const BIG: usize = 64 * 1024 * 1024;
 const SLOW_STEPS: u32 = 20;
 const SLOW_PAUSE: Duration = Duration::from_millis(250);
 
-pub fn answer(origin: &Shared, request: &Request, output: &mut impl Write) -> io::Result<()> {
+pub fn answer(origin: &OriginState, request: &Request, output: &mut impl Write) -> io::Result<()> {
     let name = origin.name;
     match request.path() {
         "/" => whole(output, request, "200 OK", "", hello(origin, request).as_bytes()),
@@ -30,13 +30,13 @@ pub fn answer(origin: &Shared, request: &Request, output: &mut impl Write) -> io
     }
 }
 
-fn hello(origin: &Shared, request: &Request) -> String {
+fn hello(origin: &OriginState, request: &Request) -> String {
     let count = origin.served.load(Ordering::Relaxed);
     let (name, address) = (origin.name, origin.address);
     format!("{name} ({address}) answers, its request number {count}. It was sent:\n\n{}\n", request.head)
 }
 
-/// A response of known length, in one write.
+/// Writes a response of known length in one call.
 fn whole(
     output: &mut impl Write,
     request: &Request,

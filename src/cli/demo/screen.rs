@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::origin::AWAY;
 
-/// `listening` is the address as bound, `servers` their addresses and names.
+/// `listening` is the bound address, `servers` are addresses and names.
 pub fn first(listening: &str, servers: &[(String, &str)], colours: bool) -> String {
     let (bold, dim, plain) = if colours { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-    let (curl, url) = how_to_ask(listening);
+    let (curl, url) = curl_and_url(listening);
     let mut text = format!(
         "\n  {bold}rsp {}{plain} is balancing over {} small servers, all in this one process:\n\n",
         env!("CARGO_PKG_VERSION"),
@@ -41,8 +41,8 @@ fn suggestions(curl: &str, url: &str) -> [(String, String); 5] {
     ]
 }
 
-/// The curl command and the URL that reach what we listen on.
-fn how_to_ask(listening: &str) -> (String, String) {
+/// The curl command and the URL for the listening address.
+fn curl_and_url(listening: &str) -> (String, String) {
     if let Some(path) = listening.strip_prefix("unix:") {
         return (format!("curl -s --unix-socket {path}"), "http://localhost".into());
     }
@@ -69,10 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn the_suggested_commands_reach_what_we_listen_on() {
-        assert_eq!(how_to_ask("[::]:80"), ("curl -s".into(), "http://[::1]:80".into()));
+    fn the_suggested_commands_reach_the_listening_address() {
+        assert_eq!(curl_and_url("[::]:80"), ("curl -s".into(), "http://[::1]:80".into()));
         assert_eq!(
-            how_to_ask("unix:/tmp/x"),
+            curl_and_url("unix:/tmp/x"),
             ("curl -s --unix-socket /tmp/x".into(), "http://localhost".into())
         );
     }

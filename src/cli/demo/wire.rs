@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as a built-in server needs that only rsp talks to: requests with both framings, in order.
+//! The subset of HTTP/1.1 that a demo server needs behind rsp: requests with both framings, in order.
 
 use std::io::{self, BufRead, Error, ErrorKind, Read, Write};
 
@@ -6,7 +6,7 @@ const HEAD_MAX: usize = 64 * 1024;
 const BODY_MAX: u64 = 64 * 1024 * 1024;
 
 pub struct Request {
-    /// The request line and the header lines as they came.
+    /// The request line and the header lines as received.
     pub head: String,
     pub body: Vec<u8>,
 }
@@ -24,7 +24,7 @@ impl Request {
         self.word(1).split('?').next().unwrap_or("")
     }
 
-    /// The peer wants the connection to end with this one.
+    /// The peer wants the connection closed after this request.
     pub fn is_last(&self) -> bool {
         self.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
@@ -35,7 +35,7 @@ impl Request {
     }
 }
 
-/// The next request with its whole body; `None` when the peer closed between requests.
+/// Reads the next request with its body; `None` if the peer closed between requests.
 pub fn read_request(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<Option<Request>> {
     let head = read_head(input)?;
     if head.is_empty() {
@@ -64,7 +64,7 @@ fn read_head(input: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
-/// Without its end; empty also at the end of input.
+/// The line without its end; empty at the end of input, too.
 fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     input.take(HEAD_MAX as u64).read_until(b'\n', &mut line)?;

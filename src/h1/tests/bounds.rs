@@ -1,16 +1,16 @@
-//! What a sender may make us keep: each bound is kept exactly, however the bytes arrive.
+//! Limits on received bytes: each is exact, however the bytes arrive.
 
 use super::feed::{Codec, EVERY_APPETITE, Feed, Seen};
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits, limits};
 use crate::http::*;
 
-/// The case whole and in parts of a prime number of bytes: it is too long for every split.
+/// The case in one part and in parts of a prime number of bytes: it is too long for every split.
 fn in_large_parts(codec: impl Fn() -> Codec, bytes: &[u8]) -> String {
     let mut lines = [bytes.len().max(1), 4093, 257, 1].map(|size| {
         let mut feed = Feed::new(codec(), EVERY_APPETITE[0]);
         bytes.chunks(size).for_each(|part| feed.push(part, false));
         let line = feed.line();
-        // Only what was decided matters here, not kilobytes of text.
+        // Only the verdict matters here, not kilobytes of text.
         if let Some(Seen::Fault(fault)) = feed.seen.last() { format!("{fault:?}") } else { end_of(&line) }
     });
     lines.sort();
@@ -27,7 +27,7 @@ fn padded(start: &str, end: &str, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_head_may_fill_its_limit() {
+fn a_request_head_may_be_as_long_as_its_limit() {
     let (start, end) = ("GET / HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n");
     let fits = padded(start, end, HeadLimits::REQUEST.bytes);
     assert_eq!(in_large_parts(Codec::server, &fits), "end");
@@ -37,7 +37,7 @@ fn a_request_head_may_fill_its_limit() {
 }
 
 #[test]
-fn a_target_that_fills_the_head_is_too_long_by_itself() {
+fn a_target_as_long_as_the_head_limit_is_too_long() {
     let (start, end) = ("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(in_large_parts(Codec::server, &padded(start, end, HeadLimits::REQUEST.bytes)), "end");
     assert_eq!(
@@ -51,7 +51,7 @@ fn a_target_that_fills_the_head_is_too_long_by_itself() {
 }
 
 #[test]
-fn a_response_head_may_fill_a_block() {
+fn a_response_head_may_be_as_long_as_a_block() {
     let (start, end) = ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "\r\n\r\n");
     let answer = || Codec::client("GET");
     assert_eq!(in_large_parts(answer, &padded(start, end, HeadLimits::RESPONSE.bytes)), "end");
@@ -71,7 +71,7 @@ fn a_request_has_a_hundred_fields_at_most_and_a_response_two_hundred() {
 }
 
 #[test]
-fn heads_are_as_long_and_have_as_many_fields_as_the_caller_says() {
+fn the_caller_sets_the_limits_of_heads() {
     let read = |bytes: &[u8], most: usize, fields: usize| {
         let limits = HeadLimits { bytes: most, fields };
         let results = [bytes.len(), 4093].map(|size| {
@@ -117,7 +117,7 @@ fn connection_has_thirty_two_options_at_most_in_all_its_fields() {
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
-fn a_trailer_section_may_fill_its_limit() {
+fn a_trailer_section_may_be_as_long_as_its_limit() {
     let after_head = |len: usize| {
         let section = padded("X: ", "\r\n\r\n", len);
         [CHUNKED.as_bytes(), b"0\r\n", &section].concat()
@@ -149,13 +149,13 @@ fn a_long_body_of_small_chunks_passes() {
 }
 
 #[test]
-fn an_idle_connection_costs_a_codec_of_a_few_words() {
+fn a_codec_is_a_few_words() {
     assert!(size_of::<ClientCodec>() <= 32, "{}", size_of::<ClientCodec>());
     assert!(size_of::<BackendCodec>() <= 40, "{}", size_of::<BackendCodec>());
 }
 
 #[test]
-fn a_finished_message_holds_back_what_follows_until_it_is_answered() {
+fn pipelined_input_waits_until_the_message_is_answered() {
     let (mut server, mut head, mut trailers) =
         (ClientCodec::default(), RequestHead::default(), Fields::default());
     let input = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";

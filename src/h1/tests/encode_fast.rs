@@ -1,5 +1,4 @@
-//! A head that goes on nearly as it came is copied as a whole. Whatever it is made of and whatever became of its
-//! fields, the other side must get the same bytes as when they are looked at one by one.
+//! The fast path of encoding must write the same bytes as the plain one, for any fields and any changes to them.
 
 use super::encoding::{Narrow, Pieces, request, response};
 use super::feed::text;
@@ -25,16 +24,16 @@ const LINES: [&str; 16] = [
     "Transfer-encoding: CHUNKED",
 ];
 
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
+/// Deterministic pseudo-random numbers.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
 
-    /// Lines with at most one length among them: with more no head would be read.
+    /// Lines with at most one length among them: with more the head is refused.
     fn lines(&mut self) -> String {
         let mut text = String::new();
         let mut lengths = 0;
@@ -50,7 +49,7 @@ impl Dice {
         text
     }
 
-    /// What a rewrite or a script may do.
+    /// A random change, as by a rewrite or a script.
     fn change(&mut self, fields: &mut Fields) {
         for _ in 0..self.roll(3) {
             match self.roll(7) {
@@ -70,13 +69,13 @@ const PERSISTENCES: [Persistence; 4] =
     [Persistence::Keep, Persistence::KeepExplicit, Persistence::Close, Persistence::Upgrade];
 
 #[test]
-fn a_request_is_the_same_at_once_and_in_pieces_whatever_became_of_it() {
-    let mut dice = Dice(1);
+fn a_request_is_the_same_from_the_fast_and_the_plain_path() {
+    let mut random = Random(1);
     for _ in 0..20_000 {
-        let target = ["/a", "http://b/c"][dice.roll(2)];
-        let mut head = request(&format!("POST {target} HTTP/1.1\r\nHost: a\r\n{}\r\n", dice.lines()));
-        dice.change(&mut head.fields);
-        let persistence = PERSISTENCES[dice.roll(4)];
+        let target = ["/a", "http://b/c"][random.roll(2)];
+        let mut head = request(&format!("POST {target} HTTP/1.1\r\nHost: a\r\n{}\r\n", random.lines()));
+        random.change(&mut head.fields);
+        let persistence = PERSISTENCES[random.roll(4)];
         let (mut pieces, mut out) = (Pieces::default(), Narrow(Vec::new(), 4096));
         BackendCodec::default().encode_head(&head, persistence, &mut pieces);
         BackendCodec::default().encode_head(&head, persistence, &mut out);
@@ -85,16 +84,16 @@ fn a_request_is_the_same_at_once_and_in_pieces_whatever_became_of_it() {
 }
 
 #[test]
-fn a_response_is_the_same_at_once_and_in_pieces_whatever_became_of_it() {
-    let mut dice = Dice(2);
+fn a_response_is_the_same_from_the_fast_and_the_plain_path() {
+    let mut random = Random(2);
     for _ in 0..20_000 {
-        let status = ["200 OK", "204 None", "304 Not Modified", "404 "][dice.roll(4)];
-        let method = [Method::Get, Method::Head][dice.roll(2)];
-        let mut head = response(method, &format!("HTTP/1.1 {status}\r\n{}\r\n", dice.lines()));
-        dice.change(&mut head.fields);
-        let version = [Version::Http11, Version::Http10][dice.roll(2)];
+        let status = ["200 OK", "204 None", "304 Not Modified", "404 "][random.roll(4)];
+        let method = [Method::Get, Method::Head][random.roll(2)];
+        let mut head = response(method, &format!("HTTP/1.1 {status}\r\n{}\r\n", random.lines()));
+        random.change(&mut head.fields);
+        let version = [Version::Http11, Version::Http10][random.roll(2)];
         let facts = RequestFacts { version, is_head: method == Method::Head, is_connect: false };
-        let persistence = PERSISTENCES[dice.roll(3)];
+        let persistence = PERSISTENCES[random.roll(3)];
         let (mut pieces, mut out) = (Pieces::default(), Narrow(Vec::new(), 4096));
         ClientCodec::default().encode_head(facts, &head, persistence, &mut pieces);
         ClientCodec::default().encode_head(facts, &head, persistence, &mut out);

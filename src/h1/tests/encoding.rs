@@ -1,4 +1,4 @@
-//! What is written: framing decided anew, all else byte for byte.
+//! Encoding: framing is decided anew, everything else is copied byte for byte.
 
 use super::feed::text;
 use crate::h1::{After, BackendCodec, ClientCodec, HeadLimits, RequestFacts};
@@ -34,14 +34,14 @@ fn sent(head: &RequestHead, persistence: Persistence) -> String {
     text(&out)
 }
 
-/// The head as it goes to a client, and what was decided.
+/// The head as sent to a client, its framing and persistence.
 fn answered(facts: RequestFacts, head: &ResponseHead) -> (String, Framing, Persistence) {
     let mut out = Vec::new();
     let (framing, persistence) = ClientCodec::default().encode_head(facts, head, Persistence::Keep, &mut out);
     (text(&out), framing, persistence)
 }
 
-/// Counts what it is given.
+/// Records each piece it is given.
 #[derive(Default)]
 pub(super) struct Pieces(pub Vec<Vec<u8>>);
 
@@ -65,7 +65,7 @@ fn an_unchanged_head_is_copied_in_one_piece() {
 }
 
 #[test]
-fn names_and_values_stay_and_blanks_around_values_do_not() {
+fn names_and_values_are_unchanged_without_surrounding_blanks() {
     let head =
         request("GET /a HTTP/1.0\r\nhOST:a\r\nX:  b  c \t\r\nY:\r\nConnection: x\r\nZ: \u{e4}\r\n\r\n");
     assert_eq!(
@@ -75,7 +75,7 @@ fn names_and_values_stay_and_blanks_around_values_do_not() {
 }
 
 #[test]
-fn changed_and_added_fields_are_written_in_their_place() {
+fn changed_and_added_fields_are_written_in_order() {
     let mut head = request("GET http://b/c HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: 2\r\n\r\n");
     head.fields.set(b"x", b"new");
     head.fields.remove(b"y");
@@ -88,7 +88,7 @@ fn changed_and_added_fields_are_written_in_their_place() {
 }
 
 #[test]
-fn what_only_looks_like_a_field_line_is_not_copied_as_one() {
+fn a_field_that_is_not_serialized_is_not_copied() {
     for (between, after) in [("ab", "\r\n"), (": ", "; more")] {
         let mut head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let name = head.fields.store(b"X");
@@ -101,18 +101,18 @@ fn what_only_looks_like_a_field_line_is_not_copied_as_one() {
 }
 
 #[test]
-fn added_fields_go_out_in_one_piece() {
+fn added_fields_are_written_in_one_piece() {
     let mut head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     head.fields.append(b"X", b"1");
     head.fields.append(b"Y", b"");
     let mut out = Pieces::default();
     BackendCodec::default().encode_head(&head, Persistence::Keep, &mut out);
     assert_eq!(text(&out.0.concat()), "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: \r\n\r\n");
-    assert_eq!(out.0.len(), 2, "the head as it came with what was added, and the end");
+    assert_eq!(out.0.len(), 2, "the received head with the added fields, and the end");
 }
 
 #[test]
-fn the_length_is_said_once_however_often_it_stood_there() {
+fn the_length_is_written_once() {
     let mut head = request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
     head.fields.append(b"Content-Length", b"6");
     head.fields.append(b"Transfer-Encoding", b"chunked");
@@ -120,7 +120,7 @@ fn the_length_is_said_once_however_often_it_stood_there() {
 }
 
 #[test]
-fn a_requests_length_stands_where_it_stood() {
+fn a_requests_length_keeps_its_position() {
     for (came, framing, goes) in [
         ("A: 1\r\nCONTENT-LENGTH: 5\r\nB: 2\r\n", None, "A: 1\r\nCONTENT-LENGTH: 5\r\nB: 2\r\n"),
         ("Content-Length: 007\r\nB: 2\r\n", None, "Content-Length: 7\r\nB: 2\r\n"),
@@ -141,7 +141,7 @@ fn a_requests_length_stands_where_it_stood() {
 }
 
 #[test]
-fn an_upgrade_keeps_its_field_and_says_so() {
+fn an_upgrade_keeps_its_field_and_adds_connection() {
     let head =
         request("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: 1\r\n\r\n");
     assert!(head.upgrade);
@@ -184,7 +184,7 @@ fn a_response_is_framed_for_the_client_that_asked() {
 }
 
 #[test]
-fn an_answer_of_our_own_says_its_length_to_head_too() {
+fn an_own_answer_states_its_length_to_head_too() {
     let mut head = ResponseHead { status: 502, framing: Framing::Exact(12), ..Default::default() };
     head.reason = head.fields.store(b"Bad Gateway");
     head.fields.append(b"Content-Type", b"text/plain");
@@ -223,7 +223,7 @@ fn interim_heads_and_the_switch_have_no_framing() {
 }
 
 #[test]
-fn keep_alive_is_said_to_those_who_asked() {
+fn keep_alive_is_sent_to_clients_that_asked_for_it() {
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut out = Vec::new();
     ClientCodec::default().encode_head(HTTP10, &head, Persistence::KeepExplicit, &mut out);
@@ -243,11 +243,11 @@ fn chunks_are_framed_in_hex() {
     }
     assert_eq!(text(server.frame_body(usize::MAX).before()), format!("{:x}\r\n", usize::MAX));
     let none = server.frame_body(0);
-    assert_eq!((none.before(), none.after()), (&b""[..], &b""[..]), "a chunk of nothing would end the body");
+    assert_eq!((none.before(), none.after()), (&b""[..], &b""[..]), "an empty chunk would end the body");
 }
 
 #[test]
-fn trailers_go_on_in_chunks_without_what_belongs_in_a_head() {
+fn trailers_are_forwarded_in_chunked_framing_without_head_fields() {
     let mut trailers = Fields::default();
     for name in [
         "Content-Length",
@@ -282,7 +282,7 @@ fn trailers_go_on_in_chunks_without_what_belongs_in_a_head() {
 }
 
 #[test]
-fn trailers_stay_where_connection_named_fields_of_the_hop() {
+fn trailers_are_dropped_if_connection_nominates_fields() {
     let mut trailers = Fields::default();
     trailers.append(b"X-Sum", b"1");
     for (connection, goes) in
@@ -298,7 +298,7 @@ fn trailers_stay_where_connection_named_fields_of_the_hop() {
         out.clear();
         client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
         client.encode_end(Some(&trailers), &mut out);
-        assert_eq!(text(&out), "0\r\n\r\n", "a request's stay where nobody asks for them");
+        assert_eq!(text(&out), "0\r\n\r\n", "a request's trailers are dropped by default");
         out.clear();
         let came = response(Method::Get, &format!("HTTP/1.1 200 OK\r\n{fields}"));
         server.encode_head(HTTP11, &came, Persistence::Keep, &mut Vec::new());
@@ -308,7 +308,7 @@ fn trailers_stay_where_connection_named_fields_of_the_hop() {
 }
 
 #[test]
-fn a_body_shorter_than_its_head_said_must_close() {
+fn a_body_shorter_than_its_length_must_close() {
     let mut server = ClientCodec::default();
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     server.encode_head(HTTP11, &head, Persistence::Keep, &mut Vec::new());
@@ -318,7 +318,7 @@ fn a_body_shorter_than_its_head_said_must_close() {
     assert_eq!(server.encode_end(None, &mut Vec::new()), After::Reusable);
 }
 
-/// Has room for so many bytes in one piece.
+/// A sink with room for so many bytes in one piece.
 pub(super) struct Narrow(pub Vec<u8>, pub usize);
 
 impl Sink for Narrow {
@@ -335,7 +335,7 @@ impl Sink for Narrow {
 }
 
 #[test]
-fn a_request_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
+fn a_request_head_is_the_same_with_any_room_in_the_sink() {
     for bytes in [
         "GET /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\nConnection: keep-alive\r\nX-B: c\r\n\r\n",
         "GET /a HTTP/1.0\r\nConnection: close\r\nhost:a\r\nX: 1\r\n\r\n",
@@ -361,7 +361,7 @@ fn a_request_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
 }
 
 #[test]
-fn a_response_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
+fn a_response_head_is_the_same_with_any_room_in_the_sink() {
     for bytes in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\nX: 1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 005\r\nX: 1\r\n\r\n",
@@ -389,7 +389,7 @@ fn a_response_head_is_the_same_whether_it_is_written_at_once_or_in_pieces() {
 }
 
 #[test]
-fn a_head_says_whether_its_connection_names_fields() {
+fn a_head_notes_whether_its_connection_nominates_fields() {
     for (options, nominates) in [
         ("keep-alive", false),
         ("close, TE , Upgrade,, Keep-Alive", false),

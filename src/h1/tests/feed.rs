@@ -1,12 +1,11 @@
 //! Feeds one case to a codec in every way its bytes can arrive: whole, at every two-way split, byte by byte, with
-//! little room for body bytes and with none at first, and cut short after every byte. What was seen is written
-//! down as one line of text, so that a case's expectation is one line too. (`tests/corpus` feeds its cases
-//! with this file as well.)
+//! little room for body bytes and with none at first, and cut short after every byte. The events are written as one
+//! line of text, so that a case's expectation is one line too. (`tests/corpus` uses this file as well.)
 
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits};
 use crate::http::*;
 
-/// A codec with the storage its heads go to.
+/// A codec with storage for its heads.
 pub enum Codec {
     Server(ClientCodec, RequestHead),
     Client(BackendCodec, ResponseHead),
@@ -17,12 +16,12 @@ impl Codec {
         Codec::Server(ClientCodec::default(), RequestHead::default())
     }
 
-    /// A client codec that has sent a request: `GET`, `HEAD`, or `UPGRADE` for a GET that asks for a WebSocket.
+    /// A backend codec that has sent a request: `GET`, `HEAD`, or `UPGRADE` for a GET that asks for a WebSocket.
     pub fn client(asked: &str) -> Codec {
         Codec::asking(asked, false)
     }
 
-    /// The same for a server that is forgiven nothing.
+    /// The same without leniency.
     pub fn strict_client(asked: &str) -> Codec {
         Codec::asking(asked, true)
     }
@@ -48,7 +47,7 @@ impl Codec {
             }
             Codec::Client(codec, head) => {
                 let decoded = codec.decode(input, eof, limit, &HeadLimits::RESPONSE, head, trailers)?;
-                // Which protocol was asked for the exchange knows.
+                // The exchange knows which protocol was requested.
                 let is_switch =
                     decoded.as_ref().is_some_and(|d| d.event == Event::Head) && head.status == 101;
                 if is_switch && !asked_websocket().asked_for(head) { Err(Fault::Status) } else { Ok(decoded) }
@@ -63,7 +62,7 @@ impl Codec {
         }
     }
 
-    /// What a caller does after a step: the next request may come; a 101 makes a tunnel.
+    /// What the caller does after a step: allow the next request, make a tunnel of a 101.
     fn follow(&mut self, decoded: &Decoded) {
         match self {
             Codec::Server(codec, _) if decoded.end => codec.next_message(),
@@ -122,15 +121,15 @@ pub enum Seen {
     Trailers(String),
     End,
     Fault(Fault),
-    /// Bytes that nothing was made of.
+    /// Bytes that were not consumed.
     Left(usize),
 }
 
-/// How much room there is for body bytes in each call.
+/// Room for body bytes in each call.
 #[derive(Clone, Copy, Debug)]
 pub struct Appetite {
     limit: usize,
-    /// Every call is tried with no room at all first.
+    /// Every call is first tried without any room.
     starved: bool,
 }
 
@@ -154,7 +153,7 @@ pub struct Feed {
     input: Vec<u8>,
     appetite: Appetite,
     pub seen: Vec<Seen>,
-    /// How many bytes had been used when each message ended.
+    /// Bytes consumed at the end of each message.
     pub ends: Vec<usize>,
     used: usize,
 }
@@ -180,7 +179,7 @@ impl Feed {
         if self.appetite.starved {
             let decoded = self.codec.decode(&self.input, eof, 0, &mut self.trailers)?;
             if let Some(decoded) = decoded {
-                assert!(!matches!(decoded.event, Event::Body(_)), "body bytes where there was no room");
+                assert!(!matches!(decoded.event, Event::Body(_)), "body bytes without room");
                 return Ok(Some(decoded));
             }
         }
@@ -249,7 +248,7 @@ impl Seen {
     }
 }
 
-/// All of `bytes` in these parts, then the end of the connection: with the last part, or after it.
+/// Feeds `bytes` in these parts, then the end of the connection: with the last part, or after it.
 pub fn in_parts(codec: Codec, appetite: Appetite, parts: &[&[u8]], late_eof: bool) -> Feed {
     let mut feed = Feed::new(codec, appetite);
     for (at, part) in parts.iter().enumerate() {
@@ -266,7 +265,7 @@ fn byte_by_byte(codec: Codec, appetite: Appetite, bytes: &[u8]) -> Feed {
     in_parts(codec, appetite, &parts, true)
 }
 
-/// One case in every way. `codec` makes a fresh codec.
+/// Feeds one case in every way. `codec` makes a fresh codec.
 pub fn check(codec: impl Fn() -> Codec, bytes: &[u8], expected: &str) {
     let shown = text(bytes);
     for appetite in EVERY_APPETITE {
@@ -285,7 +284,7 @@ pub fn check(codec: impl Fn() -> Codec, bytes: &[u8], expected: &str) {
     cut_everywhere(codec, bytes);
 }
 
-/// The connection ends after every byte: what came before is seen all the same, and only a whole message ends.
+/// Ends the connection after every byte: earlier events must be the same, and only a complete message ends.
 fn cut_everywhere(codec: impl Fn() -> Codec, bytes: &[u8]) {
     let whole = in_parts(codec(), EVERY_APPETITE[0], &[bytes], false);
     for cut in 0..bytes.len() {
@@ -299,7 +298,7 @@ fn cut_everywhere(codec: impl Fn() -> Codec, bytes: &[u8]) {
     }
 }
 
-/// A cut is seen exactly where something was cut, and nothing is seen that the whole does not begin with.
+/// Whether a cut is reported exactly if something was cut, after a prefix of the whole's events.
 fn judge_cut(whole: &Feed, short: &Feed, bytes: &[u8]) -> bool {
     if ends_with_connection(&short.seen) || matches!(short.seen.last(), Some(Seen::Left(_))) {
         return !short.has_failed();
@@ -316,7 +315,7 @@ fn judge_cut(whole: &Feed, short: &Feed, bytes: &[u8]) -> bool {
     good_end && short.ends == ends && is_beginning(events, &whole.seen)
 }
 
-/// Whether the last head's body is whatever comes until the connection ends.
+/// Whether the last head's body is delimited by close.
 fn ends_with_connection(seen: &[Seen]) -> bool {
     let head = seen.iter().rev().find_map(|seen| match seen {
         Seen::Head(line) => Some(line),

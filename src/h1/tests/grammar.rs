@@ -1,5 +1,5 @@
-//! Every byte in every kind of place, at every offset: the parser looks at 16 bytes at a time, and wherever those
-//! begin they must draw the line where the RFCs do.
+//! Every byte in every kind of position, at every offset: the parser tests 16 bytes at a time and must agree with the
+//! RFCs at any alignment.
 
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits};
 use crate::http::*;
@@ -29,7 +29,7 @@ fn response_to(mut client: BackendCodec, bytes: &[u8]) -> Result<ResponseHead, F
     Ok(head)
 }
 
-/// For every byte but CR and LF, at each of 70 offsets of a text: is it taken exactly if `allowed` says so?
+/// For every byte but CR and LF, at each of 70 offsets of a text: is it accepted exactly if `allowed` says so?
 fn every_byte(allowed: impl Fn(u8) -> bool, taken: impl Fn(&[u8]) -> bool) {
     for byte in (0..=255u8).filter(|byte| !matches!(byte, b'\r' | b'\n')) {
         for at in 1..70 {
@@ -65,7 +65,7 @@ fn a_target_is_visible_ascii_without_a_fragment() {
 
 #[test]
 fn a_field_name_is_a_token() {
-    // A colon ends the name, so the field read is not the one meant.
+    // A colon would end the name, so that another field is parsed.
     every_byte(is_tchar, |text| {
         let head = request(&[b"GET / HTTP/1.1\r\nHost: a\r\n", text, b": 1\r\n\r\n"].concat());
         head.is_ok_and(|head| head.fields.get_by_name(text) == Some(b"1"))

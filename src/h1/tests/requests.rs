@@ -1,4 +1,4 @@
-//! Requests as a server reads them: what is understood, and every refusal.
+//! Decoding requests: what is accepted, and every refusal.
 
 use super::feed::{Codec, check};
 
@@ -8,7 +8,7 @@ fn all(cases: &[(&str, &str)]) {
     }
 }
 
-/// Requests that are refused when their head is whole: request line and fields without the last empty line.
+/// Requests that are refused once their head is complete: request line and fields without the last empty line.
 fn refused(fault: &str, heads: &[&str]) {
     for head in heads {
         check(Codec::server, format!("{head}\r\n\r\n").as_bytes(), fault);
@@ -16,7 +16,7 @@ fn refused(fault: &str, heads: &[&str]) {
 }
 
 #[test]
-fn plain_requests_are_understood() {
+fn plain_requests_are_decoded() {
     all(&[
         ("", ""),
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / Http11 None keep [Host: a] | end"),
@@ -34,7 +34,7 @@ fn plain_requests_are_understood() {
 }
 
 #[test]
-fn one_empty_line_before_a_request_is_forgiven() {
+fn one_empty_line_before_a_request_is_ignored() {
     all(&[
         ("\r\n", ""),
         ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / Http11 None keep [Host: a] | end"),
@@ -67,7 +67,7 @@ fn the_authority_of_an_absolute_target_becomes_host() {
 }
 
 #[test]
-fn bodies_end_where_their_framing_says() {
+fn bodies_end_by_their_framing() {
     all(&[
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
@@ -121,7 +121,7 @@ fn pipelined_requests_come_one_after_the_other() {
 }
 
 #[test]
-fn the_connection_is_kept_as_version_and_options_say() {
+fn persistence_follows_version_and_options() {
     for (version, connection, expected) in [
         ("1.1", "", "Http11 None keep"),
         ("1.1", "Connection: close\r\n", "Http11 None close"),
@@ -140,7 +140,7 @@ fn the_connection_is_kept_as_version_and_options_say() {
 }
 
 #[test]
-fn an_upgrade_asks_for_one_protocol_and_for_websocket_with_a_get_without_a_body() {
+fn an_upgrade_names_one_protocol_and_websocket_needs_a_get_without_body() {
     for (line, fields, upgrade) in [
         ("GET / HTTP/1.1", "Connection: keep-alive, Upgrade; Upgrade: WebSocket", true),
         ("GET / HTTP/1.1", "Connection: upgrade; Upgrade: websocket", true),

@@ -1,4 +1,4 @@
-//! Responses as a client reads them, by what was asked.
+//! Decoding responses, by request.
 
 use super::feed::{Codec, check};
 use crate::h1::{BackendCodec, HeadLimits};
@@ -11,7 +11,7 @@ fn answers(asked: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn bodies_end_where_their_framing_says() {
+fn bodies_end_by_their_framing() {
     answers(
         "GET",
         &[
@@ -46,7 +46,7 @@ fn bodies_end_where_their_framing_says() {
 }
 
 #[test]
-fn the_connection_is_kept_as_version_and_options_say() {
+fn persistence_follows_version_and_options() {
     for (version, connection, expected) in [
         ("1.1", "keep-alive", "Http11 Exact(0) keep"),
         ("1.1", "close", "Http11 Exact(0) close"),
@@ -95,7 +95,7 @@ fn answers_to_head_and_bodiless_statuses_have_no_body() {
 }
 
 #[test]
-fn bytes_behind_a_response_wait() {
+fn bytes_after_a_response_are_left() {
     answers(
         "GET",
         &[(
@@ -122,7 +122,7 @@ fn interim_responses_come_before_the_final_one() {
 }
 
 #[test]
-fn a_101_makes_a_tunnel_where_one_was_asked_for() {
+fn a_101_makes_a_tunnel_if_requested() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let shown = "101 \"Switching Protocols\" Http11 None keep [Connection: upgrade; Upgrade: websocket]";
     answers("UPGRADE", &[(switch, &format!("{shown} | end"))]);
@@ -151,7 +151,7 @@ fn a_101_makes_a_tunnel_where_one_was_asked_for() {
 }
 
 #[test]
-fn reasons_stay_as_they_came() {
+fn reason_phrases_are_unchanged() {
     answers(
         "HEAD",
         &[
@@ -203,7 +203,7 @@ fn malformed_responses_are_refused() {
     }
 }
 
-/// A client that has asked for something and read a whole response.
+/// A backend codec that has sent a request and read the complete response.
 fn after(response: &str) -> BackendCodec {
     let (mut client, mut head, mut at) = (BackendCodec::default(), ResponseHead::default(), 0);
     client.encode_head(&RequestHead::default(), Persistence::Keep, &mut Vec::new());
@@ -225,7 +225,7 @@ fn after(response: &str) -> BackendCodec {
 }
 
 #[test]
-fn whatever_a_server_was_forgiven_is_known_at_the_end_and_forgotten_with_the_message() {
+fn leniency_is_reported_at_the_end_of_each_message() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (response, lenient) in [
         (format!("{chunked}2\r\nhi\r\n0\r\n\r\n"), false),

@@ -1,17 +1,17 @@
-//! What one codec writes the other reads as the same message, whatever way it was framed before.
+//! What one codec writes the other decodes as the same message, for every framing.
 
 use super::feed::{Codec, check, field_lines, request_line, response_line};
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
 
-/// A whole message, decoded.
+/// A complete decoded message.
 struct Message<Head> {
     head: Head,
     body: Vec<u8>,
     trailers: Option<Fields>,
 }
 
-/// Takes all steps of one message out of `bytes`.
+/// Decodes one message from `bytes`.
 fn read<Head>(
     mut head: Head,
     bytes: &[u8],

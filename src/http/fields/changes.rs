@@ -1,14 +1,13 @@
-//! What changes or removes fields that are there.
+//! Changing and removing fields.
 //!
-//! The bytes are never moved: a new value is written behind them, and what was removed stays where no field points.
-//! So each of these leaves lines that are no longer one straight piece, and says so.
+//! Bytes are never moved: a new value is appended, and removed lines stay without a field that points to them. So
+//! every change here marks the fields as edited.
 
 use super::{Field, Fields, Span};
 use crate::http::{Name, Names, is_same};
 
 impl Fields {
-    /// Gives the first field of this name a new value, in its place, and removes the others; appends the field if
-    /// there is none.
+    /// Sets the first field of this name and removes the others; appends the field if there is none.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         match self.position(name) {
             None => self.append(name, value),
@@ -23,8 +22,8 @@ impl Fields {
         }
     }
 
-    /// Removes every field with another name that is the same to programs that read `-` as `_`: what is to be said under
-    /// this name nobody may have said in another spelling.
+    /// Removes every field whose name differs but is the same to programs that read `-` as `_`, so that a client
+    /// cannot supply this field in another spelling.
     pub fn remove_lookalikes(&mut self, name: &[u8]) {
         let bytes = &self.bytes;
         let is_lookalike = |f: &Field| {
@@ -38,12 +37,12 @@ impl Fields {
         }
     }
 
-    /// Makes one field, in the place of the first, of all that have this tag: their values in order, `more` behind
-    /// them, with ", " between (RFC 9110 section 5.3). Does nothing where there is none.
+    /// Joins all fields with this tag into the first one: their values in order, then `more`, separated by ", " (RFC
+    /// 9110 section 5.3). Does nothing if there are none.
     pub fn join(&mut self, tag: Name, more: &[u8]) {
         let Some(first) = self.list.iter().position(|f| f.tag == tag) else { return };
         let start = self.bytes.len();
-        self.bent = true;
+        self.edited = true;
         for field in self.list.iter().filter(|f| f.tag == tag && !f.value.is_empty()) {
             self.bytes.extend_from_within(field.value.start as usize..field.value.end as usize);
             self.bytes.extend_from_slice(b", ");
@@ -60,8 +59,7 @@ impl Fields {
         self.remove_where(|_, other| other.eq_ignore_ascii_case(name));
     }
 
-    /// Removes every field whose name stands in the bytes at one of these places, whatever its case, if it is not one
-    /// to be kept.
+    /// Removes every field whose name equals the bytes of one of these spans, ignoring case, unless it is to be kept.
     pub fn remove_named(&mut self, names: &[Span], is_kept: impl Fn(Name, &[u8]) -> bool) {
         let text = |span: Span| &self.bytes[span.start as usize..span.end as usize];
         let named = |name: Span| names.iter().any(|n| text(*n).eq_ignore_ascii_case(text(name)));
@@ -69,16 +67,16 @@ impl Fields {
         self.note_names();
     }
 
-    /// Removes every field for which `drop` says so.
+    /// Removes every field for which `drop` returns true.
     pub fn remove_where(&mut self, mut drop: impl FnMut(Name, &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.list.retain(|f| !drop(f.tag, &bytes[f.name.start as usize..f.name.end as usize]));
         self.note_names();
     }
 
-    /// After fields have gone.
+    /// Recomputes the tags after a removal.
     fn note_names(&mut self) {
-        (self.names, self.bent) = (Names::default(), true);
+        (self.names, self.edited) = (Names::default(), true);
         for field in &self.list {
             self.names.add(field.tag);
         }

@@ -1,4 +1,4 @@
-//! Every header at every split, what is refused and how early, and that we understand what we write.
+//! Every header at every split, what is refused and how early, and that `read` understands `write`.
 
 use super::*;
 use crate::config::ProxyVersion;
@@ -24,7 +24,7 @@ fn tcp6_body() -> Vec<u8> {
     [&ip("2001:db8::7")[..], &ip("2001:db8::1"), &4711u16.to_be_bytes(), &443u16.to_be_bytes()].concat()
 }
 
-/// Every header that is one, and what it says.
+/// Valid headers and their meaning.
 fn good() -> Vec<(Vec<u8>, OnBehalf)> {
     let four = client("192.0.2.7:4711", "192.0.2.1:80");
     let six = client("[2001:db8::7]:4711", "[2001:db8::1]:443");
@@ -61,7 +61,7 @@ fn good() -> Vec<(Vec<u8>, OnBehalf)> {
 }
 
 #[test]
-fn a_header_is_read_once_it_is_whole_and_never_takes_a_byte_behind_it() {
+fn a_header_is_read_once_complete_and_consumes_no_byte_after_it() {
     for (bytes, on_behalf) in good() {
         for cut in 0..bytes.len() {
             assert_eq!(read(&bytes[..cut]), Ok(None), "{:?} cut at {cut}", bytes.escape_ascii().to_string());
@@ -73,7 +73,7 @@ fn a_header_is_read_once_it_is_whole_and_never_takes_a_byte_behind_it() {
     }
 }
 
-/// No header from some byte on.
+/// Not a header from some byte on.
 const NOT_PROXY: &[&[u8]] = &[
     b"\r\n\r\n\0\r\nQUIX\n\x21\x11\0\0",
     b"GET / HTTP/1.1\r\n\r\n",
@@ -86,7 +86,7 @@ const NOT_PROXY: &[&[u8]] = &[
     b"PROXY\tUNKNOWN\r\n",
 ];
 
-/// What may not stand behind `PROXY `.
+/// Invalid after `PROXY `.
 const BAD_LINES: &[&str] = &[
     "\r\n",
     "UNKNOWNS\r\n",
@@ -119,33 +119,33 @@ const BAD_LINES: &[&str] = &[
     "UNKNOWN\n",
 ];
 
-fn bad_blocks() -> Vec<(Vec<u8>, Fault)> {
+fn bad_blocks() -> Vec<(Vec<u8>, HeaderError)> {
     vec![
-        (block(0x11, v2::TCP4, TCP4_BODY), Fault::Version),
-        (block(0x30, v2::TCP4, TCP4_BODY), Fault::Version),
-        (block(0x22, v2::TCP4, TCP4_BODY), Fault::Command),
-        (block(0x2F, 0, b""), Fault::Command),
-        (block(v2::PROXY, 0x41, &[0; 64]), Fault::Family),
-        (block(v2::PROXY, 0x13, TCP4_BODY), Fault::Family),
-        (block(v2::PROXY, v2::TCP4, &TCP4_BODY[..11]), Fault::Length),
-        (block(v2::PROXY, v2::TCP6, &tcp6_body()[..35]), Fault::Length),
-        (block(v2::PROXY, 0x31, &[0; 215]), Fault::Length),
-        (block(v2::LOCAL, 0, &[0; limits::BLOCK + 1]), Fault::Length),
-        (block(v2::PROXY, v2::TCP4, &[0; 65535]), Fault::Length),
+        (block(0x11, v2::TCP4, TCP4_BODY), HeaderError::Version),
+        (block(0x30, v2::TCP4, TCP4_BODY), HeaderError::Version),
+        (block(0x22, v2::TCP4, TCP4_BODY), HeaderError::Command),
+        (block(0x2F, 0, b""), HeaderError::Command),
+        (block(v2::PROXY, 0x41, &[0; 64]), HeaderError::Family),
+        (block(v2::PROXY, 0x13, TCP4_BODY), HeaderError::Family),
+        (block(v2::PROXY, v2::TCP4, &TCP4_BODY[..11]), HeaderError::Length),
+        (block(v2::PROXY, v2::TCP6, &tcp6_body()[..35]), HeaderError::Length),
+        (block(v2::PROXY, 0x31, &[0; 215]), HeaderError::Length),
+        (block(v2::LOCAL, 0, &[0; limits::BLOCK + 1]), HeaderError::Length),
+        (block(v2::PROXY, v2::TCP4, &[0; 65535]), HeaderError::Length),
     ]
 }
 
-fn bad() -> Vec<(Vec<u8>, Fault)> {
+fn bad() -> Vec<(Vec<u8>, HeaderError)> {
     let mut cases = bad_blocks();
-    cases.extend(NOT_PROXY.iter().map(|bytes| (bytes.to_vec(), Fault::NotProxy)));
-    cases.extend(BAD_LINES.iter().map(|line| (format!("PROXY {line}").into_bytes(), Fault::Line)));
+    cases.extend(NOT_PROXY.iter().map(|bytes| (bytes.to_vec(), HeaderError::NotProxy)));
+    cases.extend(BAD_LINES.iter().map(|line| (format!("PROXY {line}").into_bytes(), HeaderError::Line)));
     let one_byte_more = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 92], b"\r\n".to_vec()].concat();
-    cases.push((one_byte_more, Fault::Line));
+    cases.push((one_byte_more, HeaderError::Line));
     cases
 }
 
 #[test]
-fn what_is_no_header_is_refused_and_stays_refused_whatever_follows() {
+fn invalid_headers_are_refused_whatever_follows() {
     for (bytes, fault) in bad() {
         let all = [&bytes[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
         let shown = bytes[..bytes.len().min(120)].escape_ascii().to_string();
@@ -159,22 +159,22 @@ fn what_is_no_header_is_refused_and_stays_refused_whatever_follows() {
 }
 
 #[test]
-fn something_else_is_refused_with_its_first_wrong_byte_and_a_length_before_its_block() {
-    assert_eq!(read(b"G"), Err(Fault::NotProxy));
-    assert_eq!(read(b"PO"), Err(Fault::NotProxy));
-    assert_eq!(read(b"\r\nG"), Err(Fault::NotProxy));
-    assert_eq!(read(&block(0x31, 0, b"")[..13]), Err(Fault::Version));
-    assert_eq!(read(&block(v2::PROXY, v2::TCP4, &[0; 65535])[..16]), Err(Fault::Length));
+fn refusal_comes_with_the_first_wrong_byte_and_for_a_length_before_its_block() {
+    assert_eq!(read(b"G"), Err(HeaderError::NotProxy));
+    assert_eq!(read(b"PO"), Err(HeaderError::NotProxy));
+    assert_eq!(read(b"\r\nG"), Err(HeaderError::NotProxy));
+    assert_eq!(read(&block(0x31, 0, b"")[..13]), Err(HeaderError::Version));
+    assert_eq!(read(&block(v2::PROXY, v2::TCP4, &[0; 65535])[..16]), Err(HeaderError::Length));
     assert_eq!(
         read(&[b"PROXY ".to_vec(), vec![b' '; 101]].concat()),
-        Err(Fault::Line),
+        Err(HeaderError::Line),
         "107 bytes and no end"
     );
     assert_eq!(read(&[b"PROXY ".to_vec(), vec![b' '; 100]].concat()), Ok(None));
 }
 
 #[test]
-fn no_bytes_make_it_panic_or_take_more_than_there_are() {
+fn no_input_panics_or_consumes_more_than_it_has() {
     let mut state = 0x2545_F491_4F6C_DD1Du64;
     let mut random = move || {
         state ^= state << 13;
@@ -203,7 +203,7 @@ fn written(version: ProxyVersion, client: Option<(&str, &str)>) -> Vec<u8> {
 }
 
 #[test]
-fn what_we_write_is_what_we_read() {
+fn read_returns_what_write_wrote() {
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
         for (from, to) in [
             ("192.0.2.7:4711", "192.0.2.1:80"),
@@ -233,7 +233,7 @@ fn the_bytes_are_those_of_the_specification() {
 }
 
 #[test]
-fn addresses_of_two_families_become_one_and_the_client_keeps_its_own() {
+fn mixed_address_families_become_the_clients_family() {
     let line = |from, to| String::from_utf8(written(ProxyVersion::V1, Some((from, to)))).unwrap();
     assert_eq!(line("[2001:db8::7]:1", "192.0.2.1:80"), "PROXY TCP6 2001:db8::7 ::ffff:192.0.2.1 1 80\r\n");
     assert_eq!(line("192.0.2.7:1", "[::1]:80"), "PROXY TCP4 192.0.2.7 0.0.0.0 1 80\r\n");

@@ -1,39 +1,39 @@
-//! The edges of a call: its bottom below `lua_pcall`, the hook that watches what it spends, the text of an error
-//! that is no text, and the `setmetatable` that lets no script run outside of a call.
+//! Entry and exit of a call: its first function below `lua_pcall`, the hook that checks the budget, the text of an
+//! error value that is not a string, and a `setmetatable` without finalizers.
 
 use std::ffi::c_int;
 use std::time::Duration;
 
 use mlua::ffi;
 
-use super::call_state::{Cell, cell_of, guard, push_position, refuse};
+use super::call_state::{CallState, call_state_of, guard, push_position, refuse};
 use super::objects::{push_own, push_request};
 use super::servers::push_servers;
 use super::stack::{push_text, registry};
-use super::watchdog::{heard, take_over, watch_closely};
-use super::{Job, State};
+use super::watchdog::{hook_ran, take_over, watch_closely};
+use super::{Job, LuaState};
 use crate::script::budget;
-use crate::script::request::Kind;
+use crate::script::request::ObjectKind;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
-/// The bottom of every call: pushes the function and its arguments, and calls it.
-pub(super) unsafe extern "C-unwind" fn enter(state: State) -> c_int {
+/// The first function of every call: pushes the handler and its arguments, and calls it.
+pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        registry(state, (*cell).function);
-        push_request(state, cell);
-        let (arguments, results) = match (*cell).job {
+        let call = call_state_of(state);
+        registry(state, (*call).function);
+        push_request(state, call);
+        let (arguments, results) = match (*call).job {
             Job::Request => (1, 3), // which is called without this detour
             Job::Response => {
-                push_own(state, cell, Kind::Response);
+                push_own(state, call, ObjectKind::Response);
                 (2, 0)
             }
             Job::Balance => {
-                push_servers(state, cell);
+                push_servers(state, call);
                 (2, 1)
             }
         };
@@ -43,7 +43,7 @@ pub(super) unsafe extern "C-unwind" fn enter(state: State) -> c_int {
 }
 
 /// The text of an error value that is not a string.
-pub(super) unsafe extern "C-unwind" fn describe(state: State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn describe(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         match ffi::lua_type(state, 1) {
@@ -59,7 +59,7 @@ pub(super) unsafe extern "C-unwind" fn describe(state: State) -> c_int {
 }
 
 /// Lua's `setmetatable`, without finalizers: Lua runs those with hooks switched off, outside of any budget.
-pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn set_metatable(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
@@ -83,45 +83,45 @@ pub(super) unsafe extern "C-unwind" fn set_metatable(state: State) -> c_int {
     }
 }
 
-/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner, where `watchdog` has set it; after every single one
-/// once the budget is spent, so that no `pcall` gets anywhere.
-pub(super) unsafe extern "C-unwind" fn hook(state: State, at: *mut ffi::lua_Debug) {
+/// Called every `budget::INSTRUCTIONS` VM instructions, or sooner if `watchdog` set it so; after every single one
+/// once the budget is spent, so that no `pcall` continues.
+pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        heard();
-        if !(*cell).budget.is_spent(cpu_time) {
+        let call = call_state_of(state);
+        hook_ran();
+        if !(*call).budget.is_spent(cpu_time) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
-                // Signals made it look sooner; or a coroutine that was stopped in an earlier call lived on.
+                // A signal shortened the interval, or this coroutine was stopped in an earlier call.
                 watch_closely(state);
             }
             return;
         }
-        note_spent(state, cell);
+        note_spent(state, call);
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         push_position(state, at);
-        push_text(state, (*cell).message.as_bytes());
+        push_text(state, (*call).message.as_bytes());
         ffi::lua_concat(state, 2);
         ffi::lua_error(state);
     }
 }
 
-/// From here on every instruction is one too many; the cell's message says why.
-pub(super) unsafe fn note_spent(state: State, cell: *mut Cell) {
+/// From now on every instruction raises; the message says why.
+pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
     // SAFETY: see above; setting a hook cannot raise.
     unsafe {
         take_over();
-        for thread in [state, (*cell).main] {
+        for thread in [state, (*call).main] {
             ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, 1);
         }
-        guard(cell, |cell| {
-            cell.message = cell.budget.text();
+        guard(call, |call| {
+            call.message = call.budget.text();
             Ok(())
         });
     }
 }
 
-/// What this thread has spent since it began.
+/// CPU time of this thread.
 pub(super) fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of ours. The clock exists on every Linux; failing leaves zero.

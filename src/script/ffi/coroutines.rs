@@ -1,17 +1,17 @@
-//! Coroutines, which escape the hook of the thread that makes them, each function with a watch in front of Lua's own.
+//! Coroutines, which escape the hook of the thread that creates them: wrappers around Lua's own functions.
 //!
-//! Each has a hook of its own. One in which that raised its error keeps its hooks switched off, so nothing may run
-//! there any more, `__close` methods neither. And whoever resumes a coroutine gets that error as a value and could
-//! go on with the next one, each with a fresh count.
+//! Each coroutine has its own hook. If the hook raised an error in it, its hooks stay off, so nothing may run there
+//! any more, not even `__close` methods. The resumer gets that error as a value and could continue with the next
+//! coroutine, each with a fresh count.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::ffi;
 
-use super::State;
-use super::call_state::{cell_of, raise};
+use super::LuaState;
+use super::call_state::{call_state_of, raise};
 use super::calls::note_spent;
-use super::library::own;
+use super::library::original;
 use super::stack::{push_text, text_at};
 use super::watchdog::watch_closely;
 use crate::script::budget;
@@ -23,28 +23,28 @@ use crate::script::budget;
 pub(super) const WATCHED: [(&CStr, ffi::lua_CFunction); 4] =
     [(c"close", close), (c"create", create), (c"wrap", wrap), (c"resume", resume)];
 
-unsafe extern "C-unwind" fn resume(state: State) -> c_int {
+unsafe extern "C-unwind" fn resume(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         refuse_spent(state);
-        let results = own(state);
-        pass_on(state, results);
+        let results = original(state);
+        propagate(state, results);
         results
     }
 }
 
-/// A coroutine has a hook of its own: what the watchdog sets on the main thread does not reach it.
-unsafe extern "C-unwind" fn create(state: State) -> c_int {
+/// Gives the coroutine a hook: the watchdog reaches only the main thread.
+unsafe extern "C-unwind" fn create(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
-        let results = own(state);
+        let results = original(state);
         watch_closely(ffi::lua_tothread(state, -1));
         results
     }
 }
 
 /// A function that resumes a coroutine: Lua's own would close it with its hooks off.
-unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
+unsafe extern "C-unwind" fn wrap(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
@@ -58,20 +58,20 @@ unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn wrapped(state: State) -> c_int {
+unsafe extern "C-unwind" fn wrapped(state: LuaState) -> c_int {
     // SAFETY: see above; the second upvalue is the coroutine that `wrap` made.
     unsafe {
         refuse_spent(state);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
         ffi::lua_insert(state, 1);
-        let results = own(state);
-        pass_on(state, results);
+        let results = original(state);
+        propagate(state, results);
         if ffi::lua_toboolean(state, -results) != 0 {
             return results - 1;
         }
         let thread = ffi::lua_tothread(state, ffi::lua_upvalueindex(2));
         let out_of_memory = ffi::lua_status(thread) == ffi::LUA_ERRMEM;
-        if died(thread) && !was_stopped(thread) {
+        if has_failed(thread) && !was_stopped(thread) {
             ffi::lua_closethread(thread, state);
             ffi::lua_xmove(thread, state, 1);
             refuse_spent(state);
@@ -85,61 +85,61 @@ unsafe extern "C-unwind" fn wrapped(state: State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn close(state: State) -> c_int {
+unsafe extern "C-unwind" fn close(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         refuse_spent(state);
         let thread = ffi::lua_tothread(state, 1);
-        if !thread.is_null() && died(thread) && was_stopped(thread) {
+        if !thread.is_null() && has_failed(thread) && was_stopped(thread) {
             ffi::lua_pushboolean(state, 0);
             push_text(state, b"the coroutine was stopped");
             return 2;
         }
-        let results = own(state);
-        pass_on(state, results);
+        let results = original(state);
+        propagate(state, results);
         results
     }
 }
 
-/// An error ended this coroutine.
-unsafe fn died(thread: State) -> bool {
+/// Whether an error ended this coroutine.
+unsafe fn has_failed(thread: LuaState) -> bool {
     // SAFETY: see above; asking for the status touches nothing.
     !matches!(unsafe { ffi::lua_status(thread) }, ffi::LUA_OK | ffi::LUA_YIELD)
 }
 
-/// The hook raised an error in this coroutine, and nothing ran in it since.
-unsafe fn was_stopped(thread: State) -> bool {
+/// Whether the hook raised an error in this coroutine, and nothing ran in it since.
+unsafe fn was_stopped(thread: LuaState) -> bool {
     // SAFETY: see above.
     unsafe { ffi::lua_gethookcount(thread) != budget::INSTRUCTIONS }
 }
 
-/// Nothing is resumed or closed any more in a call whose time is over.
-unsafe fn refuse_spent(state: State) {
+/// In a call that is over budget nothing is resumed or closed.
+unsafe fn refuse_spent(state: LuaState) {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        if (*cell).budget.was_spent() {
-            note_spent(state, cell);
-            raise(state, cell);
+        let call = call_state_of(state);
+        if (*call).budget.was_spent() {
+            note_spent(state, call);
+            raise(state, call);
         }
     }
 }
 
-/// What stopped a coroutine stops who resumed it. The results stand on the stack; the first one says whether all
-/// went well, an error is the second one.
-unsafe fn pass_on(state: State, results: c_int) {
+/// An error that stopped a coroutine also stops its resumer. The results are on the stack: the first one is the
+/// success flag, the second one the error.
+unsafe fn propagate(state: LuaState, results: c_int) {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        if !(*cell).budget.was_spent() {
+        let call = call_state_of(state);
+        if !(*call).budget.was_spent() {
             return;
         }
-        note_spent(state, cell);
+        note_spent(state, call);
         let told = results == 2 && ffi::lua_toboolean(state, -2) == 0;
         let text = if told { text_at(state, -1) } else { None };
-        if text.is_some_and(|text| text.ends_with((*cell).message.as_bytes())) {
+        if text.is_some_and(|text| text.ends_with((*call).message.as_bytes())) {
             ffi::lua_error(state);
         }
-        raise(state, cell);
+        raise(state, call);
     }
 }

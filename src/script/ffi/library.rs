@@ -1,37 +1,36 @@
-//! Functions of Lua's library that would run past the budget, each with a watch in front of Lua's own, and a
-//! quicker `sub`.
+//! Functions of Lua's library that could exceed the budget, each wrapped with a check, and a faster `sub`.
 //!
 //! The hook stops Lua code, but two things escape it: coroutines (see `coroutines`), and loops in C over a length
-//! that a script makes up, or over very much data, which are one instruction to the hook.
+//! that a script makes up or over much data, which are one instruction to the hook.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::{Lua, Table, ffi};
 
-use super::State;
-use super::call_state::{cell_of, raise, refuse};
+use super::LuaState;
+use super::call_state::{call_state_of, raise, refuse};
 use super::calls::{cpu_time, note_spent};
 use super::coroutines;
 use super::stack::{push_text, written_at};
-use super::string_cache::{PLACES, push_known};
+use super::string_cache::{SLOTS, push_cached};
 use crate::script::budget;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
-/// No table that fits in a script's memory has more elements.
+/// No table within a script's memory limit has more elements.
 const MOST: i64 = (budget::MEMORY / 16) as i64;
-/// The clock is looked at behind work on more elements than this: that takes longer than the look.
+/// The clock is checked after work on more elements than this, which costs more than the check.
 const MANY: i64 = 1000;
-/// As much work as one element.
+/// Bytes that cost as much work as one element.
 const BYTES_AN_ELEMENT: usize = 64;
-/// The upvalue of `sub` behind which are the strings that it keeps.
+/// The upvalue of `sub` after which its cached strings begin.
 pub(super) const CUTS: c_int = 2;
-/// The clock is looked at every so many of them.
+/// The clock is checked every so many comparisons.
 const COMPARISONS: u32 = 4096;
 
-/// Puts each watch in the place of Lua's own function, which is its first upvalue.
+/// Replaces each of Lua's functions by its wrapper; the original is the first upvalue.
 pub fn watch(lua: &Lua) -> mlua::Result<()> {
     let table: [(&CStr, ffi::lua_CFunction); 5] =
         [(c"concat", concat), (c"insert", insert), (c"move", move_all), (c"remove", remove), (c"sort", sort)];
@@ -45,12 +44,12 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
     // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
     unsafe {
         lua.exec_raw::<()>(library, |state| {
-            ffi::luaL_checkstack(state, 2 + PLACES as c_int, std::ptr::null());
+            ffi::luaL_checkstack(state, 2 + SLOTS as c_int, std::ptr::null());
             for (name, function) in functions {
-                // `wrap` is made anew from Lua's `resume`, in whose place nothing was put yet.
-                let own = if *name == c"wrap" { c"resume" } else { *name };
-                ffi::lua_getfield(state, -1, own.as_ptr());
-                let kept = if *name == c"sub" { PLACES as c_int } else { 0 };
+                // `wrap` is built on Lua's own `resume`, which is not replaced yet.
+                let original = if *name == c"wrap" { c"resume" } else { *name };
+                ffi::lua_getfield(state, -1, original.as_ptr());
+                let kept = if *name == c"sub" { SLOTS as c_int } else { 0 };
                 for _ in 0..kept {
                     ffi::lua_pushnil(state);
                 }
@@ -62,46 +61,46 @@ fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> m
     }
 }
 
-/// Lua's own function, in this function's frame: it sees the same arguments, and names the same caller.
-pub(super) unsafe fn own(state: State) -> c_int {
+/// Calls Lua's own function in this frame: it gets the same arguments and reports the same caller.
+pub(super) unsafe fn original(state: LuaState) -> c_int {
     // SAFETY: see above; functions of the library have no upvalues, so none of them is missed.
-    unsafe { ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)).map_or(0, |own| own(state)) }
+    unsafe { ffi::lua_tocfunction(state, ffi::lua_upvalueindex(1)).map_or(0, |original| original(state)) }
 }
 
-/// So much was done in what the hook saw as one instruction: is there time left?
-unsafe fn charge(state: State, amount: i64) {
+/// Checks the budget after `amount` elements of work in one VM instruction.
+unsafe fn charge(state: LuaState, amount: i64) {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        if amount > MANY && (*cell).budget.is_spent(cpu_time) {
-            note_spent(state, cell);
-            raise(state, cell);
+        let call = call_state_of(state);
+        if amount > MANY && (*call).budget.is_spent(cpu_time) {
+            note_spent(state, call);
+            raise(state, call);
         }
     }
 }
 
-unsafe extern "C-unwind" fn insert(state: State) -> c_int {
+unsafe extern "C-unwind" fn insert(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe { shift(state, ffi::lua_gettop(state) > 2) }
 }
 
-unsafe extern "C-unwind" fn remove(state: State) -> c_int {
+unsafe extern "C-unwind" fn remove(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe { shift(state, ffi::lua_gettop(state) > 1) }
 }
 
-unsafe fn shift(state: State, moves: bool) -> c_int {
+unsafe fn shift(state: LuaState, moves: bool) -> c_int {
     // SAFETY: see above.
     unsafe {
         need_own_length(state);
         let amount = if moves { ffi::lua_rawlen(state, 1) as i64 } else { 0 };
-        let results = own(state);
+        let results = original(state);
         charge(state, amount);
         results
     }
 }
 
-unsafe extern "C-unwind" fn concat(state: State) -> c_int {
+unsafe extern "C-unwind" fn concat(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         let first = ffi::luaL_optinteger(state, 3, 1);
@@ -115,27 +114,27 @@ unsafe extern "C-unwind" fn concat(state: State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn move_all(state: State) -> c_int {
+unsafe extern "C-unwind" fn move_all(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe { over(state, ffi::luaL_checkinteger(state, 2), ffi::luaL_checkinteger(state, 3)) }
 }
 
-/// Lua's own function over these elements.
-unsafe fn over(state: State, first: i64, last: i64) -> c_int {
+/// Calls Lua's own function for these elements.
+unsafe fn over(state: LuaState, first: i64, last: i64) -> c_int {
     // SAFETY: see above.
     unsafe {
         let amount = last.saturating_sub(first);
         if amount > MOST {
             refuse(state, "more elements than a script's memory holds");
         }
-        let results = own(state);
+        let results = original(state);
         charge(state, amount);
         results
     }
 }
 
-/// A length that a script makes up has no end.
-unsafe fn need_own_length(state: State) {
+/// A length from `__len` has no bound.
+unsafe fn need_own_length(state: LuaState) {
     // SAFETY: see above.
     unsafe {
         if ffi::luaL_getmetafield(state, 1, c"__len".as_ptr()) != ffi::LUA_TNIL {
@@ -144,7 +143,7 @@ unsafe fn need_own_length(state: State) {
     }
 }
 
-unsafe extern "C-unwind" fn sort(state: State) -> c_int {
+unsafe extern "C-unwind" fn sort(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         need_own_length(state);
@@ -152,17 +151,17 @@ unsafe extern "C-unwind" fn sort(state: State) -> c_int {
             ffi::lua_settop(state, 1);
             ffi::lua_pushcclosure(state, less, 0);
         }
-        own(state)
+        original(state)
     }
 }
 
-/// Lua's `<`, which looks at the clock now and then.
-unsafe extern "C-unwind" fn less(state: State) -> c_int {
+/// Lua's `<`, with a check of the clock now and then.
+unsafe extern "C-unwind" fn less(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
-        let cell = cell_of(state);
-        (*cell).compared = (*cell).compared.wrapping_add(1);
-        if (*cell).compared.is_multiple_of(COMPARISONS) {
+        let call = call_state_of(state);
+        (*call).compared = (*call).compared.wrapping_add(1);
+        if (*call).compared.is_multiple_of(COMPARISONS) {
             charge(state, i64::from(COMPARISONS));
         }
         let is_less = ffi::lua_compare(state, 1, 2, ffi::LUA_OPLT);
@@ -171,35 +170,35 @@ unsafe extern "C-unwind" fn less(state: State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn rep(state: State) -> c_int {
+unsafe extern "C-unwind" fn rep(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         if is_empty(state, 1) && (ffi::lua_isnoneornil(state, 3) != 0 || is_empty(state, 3)) {
-            // Lua would count the nothings.
+            // Lua would count nils.
             ffi::luaL_checkinteger(state, 2);
             push_text(state, b"");
             return 1;
         }
-        let results = own(state);
+        let results = original(state);
         charge(state, (ffi::lua_rawlen(state, -1) / BYTES_AN_ELEMENT) as i64);
         results
     }
 }
 
-/// Not to watch it: handlers call it for most requests, mostly to cut the same beginning off their paths.
-unsafe extern "C-unwind" fn sub(state: State) -> c_int {
+/// Cached, not checked: handlers call it for most requests, mostly to cut the same prefix off their paths.
+unsafe extern "C-unwind" fn sub(state: LuaState) -> c_int {
     // SAFETY: see above; the argument stands on the stack as long as its text is used.
     unsafe {
         let (text, first) = (written_at(state, 1), whole_at(state, 2));
         let last = whole_at(state, 3).or_else(|| (ffi::lua_isnoneornil(state, 3) != 0).then_some(-1));
-        let (Some(text), Some(first), Some(last)) = (text, first, last) else { return own(state) };
-        push_known(state, &raw mut (*cell_of(state)).cuts, cut(text, first, last));
+        let (Some(text), Some(first), Some(last)) = (text, first, last) else { return original(state) };
+        push_cached(state, &raw mut (*call_state_of(state)).cuts, cut(text, first, last));
         1
     }
 }
 
-/// What the library takes for a whole number: `2.0` and `"2"` as well.
-unsafe fn whole_at(state: State, index: c_int) -> Option<i64> {
+/// What the library accepts as an integer: `2.0` and `"2"` as well.
+unsafe fn whole_at(state: LuaState, index: c_int) -> Option<i64> {
     let mut is_whole = 0;
     // SAFETY: see above; this neither converts what stands there nor raises.
     let number = unsafe { ffi::lua_tointegerx(state, index, &mut is_whole) };
@@ -214,7 +213,7 @@ fn cut(text: &[u8], first: i64, last: i64) -> &[u8] {
     text.get(first as usize - 1..last as usize).unwrap_or_default()
 }
 
-unsafe fn is_empty(state: State, index: c_int) -> bool {
+unsafe fn is_empty(state: LuaState, index: c_int) -> bool {
     // SAFETY: see above.
     unsafe { ffi::lua_type(state, index) == ffi::LUA_TSTRING && ffi::lua_rawlen(state, index) == 0 }
 }

@@ -1,4 +1,4 @@
-//! The per-request call into Lua, through its C interface: the only folder of the script floor with `unsafe`.
+//! The per-request call into Lua through its C API: the only folder of the script floor with `unsafe`.
 //!
 //! ```text
 //! Machine::call ── lua_pcall ──► enter ──► the script's function ──► index, newindex, pairs, respond …
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Lua raises with `longjmp`, which runs no destructors. So everything that can raise runs below `lua_pcall`, in
-//! frames that own nothing (only `Copy` data); what must be owned, texts above all, lives in the `Cell`. Safe
-//! code that is called from there is fenced by `guard`.
+//! frames that own nothing (only `Copy` data); owned data, texts above all, is in the `CallState`. Safe code that is
+//! called from there is wrapped in `guard`.
 
 mod answers;
 mod call_state;
@@ -31,21 +31,21 @@ use mlua::{Function, Lua, ffi};
 
 use super::budget;
 use super::directory::Directory;
-use super::request::{Kind, Subject};
+use super::request::{ObjectKind, Subject};
 use crate::config::PoolId;
 use answers::{redirect, respond};
-use call_state::{Cell, Object, Owner, ServersOfPool};
+use call_state::{CallState, Object, Owner, ServersOfPool};
 use calls::{enter, set_metatable};
 pub use library::watch;
 use objects::{make_kind, push_object, push_request};
 pub use packed::PackedScript;
-pub use results::Seen;
+pub use results::Returned;
 use stack::registry;
 use watchdog::Watchdog;
 
-type State = *mut ffi::lua_State;
+type LuaState = *mut ffi::lua_State;
 
-/// What a script's function is called with.
+/// The kind of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Job {
     /// `(req)`, three results.
@@ -58,44 +58,44 @@ pub enum Job {
 
 /// A Lua value kept alive in the registry.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot(c_int);
+pub struct RegistryIndex(c_int);
 
 /// A Lua state prepared for calls.
 pub struct Machine {
-    /// First, so that it is gone before the state: it may still have to undo what it did there.
+    /// First, so that it is dropped before the state, whose hook it may have to reset.
     watchdog: Watchdog,
     lua: Lua,
-    main: State,
-    cell: *mut Cell,
+    main: LuaState,
+    call_state: *mut CallState,
 }
 
 impl Machine {
     pub fn new(lua: &Lua) -> mlua::Result<Machine> {
-        let cell = Box::into_raw(Box::new(Cell::new()));
-        lua.set_app_data(Owner(cell));
-        let mut main: State = std::ptr::null_mut();
+        let call = Box::into_raw(Box::new(CallState::new()));
+        lua.set_app_data(Owner(call));
+        let mut main: LuaState = std::ptr::null_mut();
         // SAFETY: the closure runs protected and owns nothing. The extra space of the main thread is ours (mlua
-        // does not use it), is as large as a pointer, and is copied into every coroutine made from now on. The
-        // cell lives as long as the state.
+        // does not use it), is as large as a pointer, and is copied into every coroutine made from now on. The call state
+        // lives as long as the state.
         unsafe {
             lua.exec_raw::<()>((), |state| {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
                 main = ffi::lua_tothread(state, -1);
                 ffi::lua_pop(state, 1);
-                (*cell).main = main;
-                *ffi::lua_getextraspace(main).cast::<*mut Cell>() = cell;
-                *ffi::lua_getextraspace(state).cast::<*mut Cell>() = cell;
-                for kind in Kind::ALL {
-                    (*cell).kinds[kind as usize] = make_kind(state, cell, kind);
+                (*call).main = main;
+                *ffi::lua_getextraspace(main).cast::<*mut CallState>() = call;
+                *ffi::lua_getextraspace(state).cast::<*mut CallState>() = call;
+                for kind in ObjectKind::ALL {
+                    (*call).kinds[kind as usize] = make_kind(state, call, kind);
                 }
             })?;
         }
-        Ok(Machine { watchdog: Watchdog::new(main), lua: lua.clone(), main, cell })
+        Ok(Machine { watchdog: Watchdog::new(main), lua: lua.clone(), main, call_state: call })
     }
 
-    /// `rsp.respond`, `rsp.redirect`, and the `setmetatable` for scripts.
+    /// `rsp.respond`, `rsp.redirect`, and `setmetatable` for scripts.
     pub fn functions(&self) -> mlua::Result<[Function; 3]> {
-        // SAFETY: these follow the rules at the top of this file and find the cell in the thread's extra space.
+        // SAFETY: these follow the rules at the top of this file and find the call state in the thread's extra space.
         unsafe {
             Ok([
                 self.lua.create_c_function(respond)?,
@@ -106,24 +106,27 @@ impl Machine {
     }
 
     /// Keeps a function for `call`.
-    pub fn keep(&self, function: &Function) -> mlua::Result<Slot> {
-        let mut slot = Slot(0);
+    pub fn keep(&self, function: &Function) -> mlua::Result<RegistryIndex> {
+        let mut slot = RegistryIndex(0);
         // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
         unsafe {
             self.lua.exec_raw::<()>(function, |state| {
-                slot = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+                slot = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
             })?;
         }
         Ok(slot)
     }
 
-    /// Takes the names of pools and servers and makes the server objects.
+    /// Sets the names of pools and servers and makes the server objects.
     pub fn set_directory(&mut self, directory: Directory) -> mlua::Result<()> {
         for pool in (0..directory.pools() as u32).map(PoolId) {
             let count = directory.servers(pool).len();
-            let cell = self.cell;
-            let mut made =
-                ServersOfPool { objects: Slot(0), identities: vec![std::ptr::null(); count], shown: Slot(0) };
+            let call = self.call_state;
+            let mut made = ServersOfPool {
+                objects: RegistryIndex(0),
+                identities: vec![std::ptr::null(); count],
+                shown: RegistryIndex(0),
+            };
             let identities = made.identities.as_mut_slice();
             let slots = (&mut made.objects, &mut made.shown);
             // SAFETY: the closure runs protected and owns nothing (what it fills is owned outside).
@@ -131,41 +134,41 @@ impl Machine {
                 self.lua.exec_raw::<()>((), |state| {
                     ffi::lua_createtable(state, count as c_int, 0);
                     for (i, identity) in identities.iter_mut().enumerate() {
-                        push_object(state, cell, Object { kind: Kind::Server, pool, stamp: i as u64 });
+                        push_object(state, call, Object { kind: ObjectKind::Server, pool, stamp: i as u64 });
                         *identity = ffi::lua_touserdata(state, -1);
                         ffi::lua_rawseti(state, -2, i as i64 + 1);
                     }
-                    *slots.0 = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+                    *slots.0 = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
                     ffi::lua_createtable(state, 0, 0);
-                    *slots.1 = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+                    *slots.1 = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
                 })?;
             }
-            self.cell().servers.push(made);
+            self.call_state().servers.push(made);
         }
-        self.cell().directory = directory;
+        self.call_state().directory = directory;
         Ok(())
     }
 
-    /// The cell, between calls.
-    fn cell(&mut self) -> &mut Cell {
-        // SAFETY: the cell lives as long as the state, which `self.lua` keeps; only C functions below a call
+    /// The call state, between calls.
+    fn call_state(&mut self) -> &mut CallState {
+        // SAFETY: the call state lives as long as the state, which `self.lua` keeps; only C functions below a call
         // touch it otherwise, and every call needs `&mut self` (or, in `with_budget`, leaves it alone).
-        unsafe { &mut *self.cell }
+        unsafe { &mut *self.call_state }
     }
 
-    /// Runs `work` (which calls Lua by way of mlua) with a budget of CPU time.
+    /// Runs `work`, which calls Lua through mlua, with a budget of CPU time.
     pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
-        // SAFETY: no reference into the cell outlives these statements.
-        unsafe { (*self.cell).budget.begin(limit) };
+        // SAFETY: no reference into the call state outlives these statements.
+        unsafe { (*self.call_state).budget.begin(limit) };
         self.watchdog.begin();
         let result = work();
         self.watchdog.end();
         // SAFETY: as above.
-        unsafe { (*self.cell).budget.end() };
+        unsafe { (*self.call_state).budget.end() };
         result
     }
 
-    /// Its calls are made on another thread from now on: that one says `enter_thread` first.
+    /// The VM moves to another thread, which must call `enter_thread` first.
     pub fn leave_thread(&mut self) {
         self.watchdog.leave_thread();
     }
@@ -174,20 +177,19 @@ impl Machine {
         self.watchdog.enter_thread();
     }
 
-    /// As if the system had no timer for the watchdog.
+    /// Simulates a system without timers for the watchdog.
     #[cfg(test)]
     pub fn stop_timer(&mut self) {
         self.watchdog.stop();
     }
 
-    /// Calls a script's function about `subject` and hands what it returned to `judge`. An error is the message
-    /// as Lua gave it.
+    /// Calls a script's function about `subject` and passes its results to `judge`. An error is Lua's message.
     pub fn call<R>(
         &mut self,
         job: Job,
-        function: Slot,
+        function: RegistryIndex,
         subject: &mut Subject<'_>,
-        judge: impl FnOnce([Seen<'_>; 3], &Directory) -> R,
+        judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
         self.begin(job, function, subject);
         // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
@@ -196,7 +198,7 @@ impl Machine {
         let status = unsafe {
             let arguments = if job == Job::Request {
                 registry(self.main, function);
-                push_request(self.main, self.cell);
+                push_request(self.main, self.call_state);
                 1
             } else {
                 ffi::lua_pushcclosure(self.main, enter, 0);
@@ -204,12 +206,12 @@ impl Machine {
             };
             ffi::lua_pcall(self.main, arguments, 3, 0)
         };
-        // SAFETY: the call is over, so the C functions do not run and the cell is not written.
-        let cell = unsafe { &*self.cell };
+        // SAFETY: the call is over, so the C functions do not run and the call state is not written.
+        let call = unsafe { &*self.call_state };
         let result = match status {
-            // A script that caught the failure and got to its end has run too long all the same.
-            ffi::LUA_OK if cell.budget.was_spent() => Err(cell.budget.text().into_bytes()),
-            ffi::LUA_OK => Ok(judge(self.seen_all(), &cell.directory)),
+            // A script that caught the failure and finished has exceeded its budget all the same.
+            ffi::LUA_OK if call.budget.was_spent() => Err(call.budget.text().into_bytes()),
+            ffi::LUA_OK => Ok(judge(self.returned_all(), &call.directory)),
             ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
             _ => Err(self.error_text()),
         };
@@ -220,21 +222,21 @@ impl Machine {
         result
     }
 
-    fn begin(&mut self, job: Job, function: Slot, subject: &mut Subject<'_>) {
-        let cell = self.cell();
-        cell.calls += 2;
-        cell.live = cell.calls;
-        cell.subject = std::ptr::from_mut(subject).cast();
-        (cell.job, cell.function) = (job, function);
-        cell.budget.begin(budget::CALL);
+    fn begin(&mut self, job: Job, function: RegistryIndex, subject: &mut Subject<'_>) {
+        let call = self.call_state();
+        call.calls += 2;
+        call.live = call.calls;
+        call.subject = std::ptr::from_mut(subject).cast();
+        (call.job, call.function) = (job, function);
+        call.budget.begin(budget::CALL);
         self.watchdog.begin();
     }
 
     fn end(&mut self) {
         self.watchdog.end();
-        let cell = self.cell();
-        cell.live = 0;
-        cell.subject = std::ptr::null_mut();
-        cell.budget.end();
+        let call = self.call_state();
+        call.live = 0;
+        call.subject = std::ptr::null_mut();
+        call.budget.end();
     }
 }

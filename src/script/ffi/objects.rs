@@ -1,25 +1,25 @@
-//! The objects that scripts hold: made, recognised, and checked for being of the call that runs.
+//! The objects that scripts hold: creation, recognition, and the check that they belong to the running call.
 //!
-//! `req` is a number in the shape of a light userdata and costs nothing to make. `res` and the parts of both
-//! (`headers`, `cookies`, `args`) are userdata, made when they are asked for; servers are made once.
+//! `req` is a number in a light userdata and costs nothing to make. `res` and the parts of both (`headers`,
+//! `cookies`, `args`) are userdata, made on first use; servers are made once.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::ffi;
 
-use super::call_state::{Cell, KindOfObject, Object};
+use super::call_state::{CallState, KindState, Object};
 use super::fields::{index, new_index, pairs, push_index_request, to_string};
 use super::stack::{push_text, registry};
-use super::{Slot, State};
+use super::{LuaState, RegistryIndex};
 use crate::config::PoolId;
-use crate::script::request::{self, Kind, Subject};
+use crate::script::request::{self, ObjectKind, Subject};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
 /// Which of our objects the userdata at `index` is.
-pub(super) unsafe fn kind_at(state: State, cell: *mut Cell, index: c_int) -> Option<Kind> {
+pub(super) unsafe fn kind_at(state: LuaState, call: *mut CallState, index: c_int) -> Option<ObjectKind> {
     // SAFETY: see above.
     unsafe {
         if ffi::lua_getmetatable(state, index) == 0 {
@@ -27,57 +27,57 @@ pub(super) unsafe fn kind_at(state: State, cell: *mut Cell, index: c_int) -> Opt
         }
         let identity = ffi::lua_topointer(state, -1);
         ffi::lua_settop(state, -2);
-        let kinds = &(*cell).kinds;
-        Kind::ALL.into_iter().find(|kind| kinds[*kind as usize].identity == identity)
+        let kinds = &(*call).kinds;
+        ObjectKind::ALL.into_iter().find(|kind| kinds[*kind as usize].identity == identity)
     }
 }
 
-pub(super) unsafe fn push_object(state: State, cell: *mut Cell, object: Object) {
+pub(super) unsafe fn push_object(state: LuaState, call: *mut CallState, object: Object) {
     // SAFETY: see above; Lua's blocks are aligned for any type.
     unsafe {
         let data = ffi::lua_newuserdatauv(state, size_of::<Object>(), 0);
         data.cast::<Object>().write(object);
-        registry(state, (*cell).kinds[object.kind as usize].metatable);
+        registry(state, (*call).kinds[object.kind as usize].metatable);
         ffi::lua_setmetatable(state, -2);
     }
 }
 
-/// Pushes the running call's `req`: a light userdata, that is a bare number, the call's own. It costs no memory,
-/// and one that a script kept is known by its number, since no call's number comes again.
-pub(super) unsafe fn push_request(state: State, cell: *mut Cell) {
+/// Pushes the running call's `req`: a light userdata that holds the call's number. It costs no memory, and one that a
+/// script kept is recognised, since numbers are never reused.
+pub(super) unsafe fn push_request(state: LuaState, call: *mut CallState) {
     // SAFETY: see above; the pointer is never followed.
-    unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut((*cell).live as usize)) }
+    unsafe { ffi::lua_pushlightuserdata(state, std::ptr::without_provenance_mut((*call).live as usize)) }
 }
 
 /// Pushes an object of the running call.
-pub(super) unsafe fn push_own(state: State, cell: *mut Cell, kind: Kind) {
+pub(super) unsafe fn push_own(state: LuaState, call: *mut CallState, kind: ObjectKind) {
     // SAFETY: see above.
-    unsafe { push_object(state, cell, Object { kind, pool: PoolId(0), stamp: (*cell).live }) }
+    unsafe { push_object(state, call, Object { kind, pool: PoolId(0), stamp: (*call).live }) }
 }
 
-/// Pushes `headers`, `cookies` or `args` of the running call, making it the first time it is asked for.
-pub(super) unsafe fn push_part(state: State, cell: *mut Cell, kind: Kind) {
+/// Pushes `headers`, `cookies` or `args` of the running call, made on first use.
+pub(super) unsafe fn push_part(state: LuaState, call: *mut CallState, kind: ObjectKind) {
     // SAFETY: see above.
     unsafe {
-        let known = (*cell).kinds[kind as usize];
-        if known.made == (*cell).live {
+        let known = (*call).kinds[kind as usize];
+        if known.made == (*call).live {
             return registry(state, known.part);
         }
-        push_own(state, cell, kind);
+        push_own(state, call, kind);
         ffi::lua_pushvalue(state, -1);
         ffi::lua_rawseti(state, ffi::LUA_REGISTRYINDEX, known.part.0.into());
-        (*cell).kinds[kind as usize].made = (*cell).live;
+        (*call).kinds[kind as usize].made = (*call).live;
     }
 }
 
-pub(super) unsafe fn make_kind(state: State, cell: *mut Cell, kind: Kind) -> KindOfObject {
+pub(super) unsafe fn make_kind(state: LuaState, call: *mut CallState, kind: ObjectKind) -> KindState {
     const METHODS: [(&CStr, ffi::lua_CFunction); 4] =
         [(c"__index", index), (c"__newindex", new_index), (c"__pairs", pairs), (c"__tostring", to_string)];
     // SAFETY: see above.
     unsafe {
         ffi::lua_createtable(state, 0, 6);
         let identity = ffi::lua_topointer(state, -1);
-        let methods = if kind == Kind::Answer { &METHODS[..0] } else { &METHODS[..] };
+        let methods = if kind == ObjectKind::Answer { &METHODS[..0] } else { &METHODS[..] };
         for (name, function) in methods {
             ffi::lua_pushcclosure(state, *function, 0);
             ffi::lua_setfield(state, -2, name.as_ptr());
@@ -86,44 +86,43 @@ pub(super) unsafe fn make_kind(state: State, cell: *mut Cell, kind: Kind) -> Kin
             push_text(state, kind.name().as_bytes());
             ffi::lua_setfield(state, -2, name.as_ptr());
         }
-        if kind == Kind::Request {
-            push_index_request(state, cell);
+        if kind == ObjectKind::Request {
+            push_index_request(state, call);
             ffi::lua_setfield(state, -2, c"__index".as_ptr());
-            // The metatable of all light userdata; scripts get hold of no others.
+            // The metatable of all light userdata; scripts never get any other.
             ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
             ffi::lua_pushvalue(state, -2);
             ffi::lua_setmetatable(state, -2);
             ffi::lua_settop(state, -2);
         }
-        let metatable = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+        let metatable = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
         ffi::lua_pushboolean(state, 0);
-        let part = Slot(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
-        KindOfObject { metatable, identity, part, made: 0 }
+        let part = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
+        KindState { metatable, identity, part, made: 0 }
     }
 }
 
 /// The object a metamethod was called on. Scripts cannot reach the metamethods themselves, so argument 1 is
 /// always one of ours.
-pub(super) unsafe fn own(state: State) -> Object {
+pub(super) unsafe fn own(state: LuaState) -> Object {
     // SAFETY: see above; all userdata with these metamethods hold an `Object`, but for the light ones.
     unsafe {
         let data = ffi::lua_touserdata(state, 1);
         if ffi::lua_type(state, 1) == ffi::LUA_TLIGHTUSERDATA {
-            return Object { kind: Kind::Request, pool: PoolId(0), stamp: data.addr() as u64 };
+            return Object { kind: ObjectKind::Request, pool: PoolId(0), stamp: data.addr() as u64 };
         }
         *data.cast::<Object>()
     }
 }
 
-/// Whether the object may be used now.
-pub(super) fn check_live(object: Object, cell: &Cell) -> Result<(), String> {
-    if object.stamp == cell.live { Ok(()) } else { Err(request::ENDED.to_string()) }
+/// An error if the object's call has ended.
+pub(super) fn check_live(object: Object, call: &CallState) -> Result<(), String> {
+    if object.stamp == call.live { Ok(()) } else { Err(request::ENDED.to_string()) }
 }
 
-/// The subject of the running call and the scratch space beside it. Called only after `check_live`, that is
-/// while a call runs.
-pub(super) fn subject(cell: &mut Cell) -> (&mut Subject<'_>, &mut Vec<u8>) {
+/// The subject of the running call and the scratch space. Call only after `check_live`, that is while a call runs.
+pub(super) fn subject(call: &mut CallState) -> (&mut Subject<'_>, &mut Vec<u8>) {
     // SAFETY: `begin` set the pointer to a subject that its caller lends for the whole call and does not touch
-    // meanwhile; the lifetime given out is that of the borrowed cell.
-    (unsafe { &mut *cell.subject.cast() }, &mut cell.scratch)
+    // meanwhile; the lifetime given out is that of the borrowed call.
+    (unsafe { &mut *call.subject.cast() }, &mut call.scratch)
 }

@@ -1,8 +1,8 @@
-//! A script on its way from the thread that loaded it to the one that will run it.
+//! A script in transit from the thread that loaded it to the one that will run it.
 
 use crate::script::Script;
 
-/// A script that nobody can call until it is unpacked.
+/// A script that cannot be called until it is unpacked.
 pub struct PackedScript(Script);
 
 // SAFETY: what makes a script stay on its thread are reference counts and pointers into its Lua state, and the timer of
@@ -20,7 +20,7 @@ impl Script {
 }
 
 impl PackedScript {
-    /// On the thread that will run it.
+    /// Call on the thread that will run it.
     pub fn unpack(self) -> Script {
         let mut script = self.0;
         script.machine_mut().enter_thread();

@@ -1,4 +1,4 @@
-//! What a call gave: the values that it returned, and the text of its error.
+//! The results of a call: its return values, or the text of its error.
 
 use std::ffi::c_int;
 
@@ -10,73 +10,73 @@ use super::calls::describe;
 use super::objects::kind_at;
 use super::stack::{text_at, type_name};
 use crate::config::{PoolId, ServerId};
-use crate::script::request::Kind;
+use crate::script::request::ObjectKind;
 
 /// A value that a handler returned.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Seen<'a> {
+pub enum Returned<'a> {
     Nil,
     Pool(PoolId),
     Text(&'a [u8]),
-    Truth(bool),
+    Boolean(bool),
     Server(PoolId, ServerId),
     /// For `answer::decode`.
     Answer(&'a [u8]),
-    /// Something else, of this type.
+    /// Any other value, of this type.
     Other(&'static str),
 }
 
 impl Machine {
-    /// The three returned values. A pool alone is what most handlers return.
-    pub(super) fn seen_all(&self) -> [Seen<'_>; 3] {
+    /// The three return values. Most handlers return only a pool.
+    pub(super) fn returned_all(&self) -> [Returned<'_>; 3] {
         // SAFETY: neither raises, and the values stand on the stack. What has the address of a pool's table is that
         // table, since the directory's tables live, and `req` has an odd number.
         let (first, second) = unsafe { (ffi::lua_topointer(self.main, -3), ffi::lua_type(self.main, -2)) };
-        // SAFETY: no C function runs, so the cell is not written.
-        match unsafe { &(*self.cell).directory }.pool_of(first) {
-            Some(pool) if second == ffi::LUA_TNIL => [Seen::Pool(pool), Seen::Nil, Seen::Nil],
-            _ => [self.seen(-3), self.seen(-2), self.seen(-1)],
+        // SAFETY: no C function runs, so the call state is not written.
+        match unsafe { &(*self.call_state).directory }.pool_of(first) {
+            Some(pool) if second == ffi::LUA_TNIL => [Returned::Pool(pool), Returned::Nil, Returned::Nil],
+            _ => [self.returned(-3), self.returned(-2), self.returned(-1)],
         }
     }
 
-    /// The returned value at `index`; it stays valid until the stack is cleared.
-    fn seen(&self, index: c_int) -> Seen<'_> {
+    /// The return value at `index`; valid until the stack is cleared.
+    fn returned(&self, index: c_int) -> Returned<'_> {
         // SAFETY: none of these raise or allocate for values of the types they are asked about, and the
         // pointers stay valid while the values stand on the stack.
         unsafe {
             match ffi::lua_type(self.main, index) {
-                ffi::LUA_TNIL => Seen::Nil,
-                ffi::LUA_TBOOLEAN => Seen::Truth(ffi::lua_toboolean(self.main, index) != 0),
-                ffi::LUA_TSTRING => text_at(self.main, index).map_or(Seen::Nil, Seen::Text),
+                ffi::LUA_TNIL => Returned::Nil,
+                ffi::LUA_TBOOLEAN => Returned::Boolean(ffi::lua_toboolean(self.main, index) != 0),
+                ffi::LUA_TSTRING => text_at(self.main, index).map_or(Returned::Nil, Returned::Text),
                 ffi::LUA_TTABLE => {
-                    let directory = &(*self.cell).directory;
+                    let directory = &(*self.call_state).directory;
                     directory
                         .pool_of(ffi::lua_topointer(self.main, index))
-                        .map_or(Seen::Other("table"), Seen::Pool)
+                        .map_or(Returned::Other("table"), Returned::Pool)
                 }
-                ffi::LUA_TUSERDATA => self.seen_object(index),
-                ffi::LUA_TLIGHTUSERDATA => Seen::Other(Kind::Request.name()),
-                other => Seen::Other(type_name(self.main, other)),
+                ffi::LUA_TUSERDATA => self.returned_object(index),
+                ffi::LUA_TLIGHTUSERDATA => Returned::Other(ObjectKind::Request.name()),
+                other => Returned::Other(type_name(self.main, other)),
             }
         }
     }
 
-    fn seen_object(&self, index: c_int) -> Seen<'_> {
+    fn returned_object(&self, index: c_int) -> Returned<'_> {
         // SAFETY: the metatable says which of our layouts the userdata has; metatables of ours are out of
         // scripts' reach (`__metatable`), so no other userdata can carry them.
         unsafe {
             let data = ffi::lua_touserdata(self.main, index);
-            match kind_at(self.main, self.cell, index) {
-                Some(Kind::Answer) => {
+            match kind_at(self.main, self.call_state, index) {
+                Some(ObjectKind::Answer) => {
                     let len = ffi::lua_rawlen(self.main, index);
-                    Seen::Answer(std::slice::from_raw_parts(data.cast(), len))
+                    Returned::Answer(std::slice::from_raw_parts(data.cast(), len))
                 }
-                Some(Kind::Server) => {
+                Some(ObjectKind::Server) => {
                     let object = *data.cast::<Object>();
-                    Seen::Server(object.pool, ServerId(object.stamp as u32))
+                    Returned::Server(object.pool, ServerId(object.stamp as u32))
                 }
-                Some(kind) => Seen::Other(kind.name()),
-                None => Seen::Other("userdata"),
+                Some(kind) => Returned::Other(kind.name()),
+                None => Returned::Other("userdata"),
             }
         }
     }

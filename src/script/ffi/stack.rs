@@ -1,28 +1,28 @@
-//! Single values on Lua's stack, read and pushed by their type. Nothing here knows requests.
+//! Reads and pushes single values on Lua's stack, by type.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::ffi;
 
-use super::{Slot, State};
+use super::{LuaState, RegistryIndex};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
-pub(super) unsafe fn push_text(state: State, text: &[u8]) {
+pub(super) unsafe fn push_text(state: LuaState, text: &[u8]) {
     // SAFETY: see above; Lua copies the bytes.
     unsafe { ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len()) };
 }
 
-/// The string at `index`, as long as it stands there; `None` for any other type (a number is left a number).
-pub(super) unsafe fn text_at<'a>(state: State, index: c_int) -> Option<&'a [u8]> {
+/// The string at `index`, valid while it is on the stack; `None` for any other type, numbers too.
+pub(super) unsafe fn text_at<'a>(state: LuaState, index: c_int) -> Option<&'a [u8]> {
     // SAFETY: see above; for a string `lua_tolstring` neither converts nor raises.
     unsafe { if ffi::lua_type(state, index) == ffi::LUA_TSTRING { written_at(state, index) } else { None } }
 }
 
-/// The same, where a number counts as what it looks like in text (and becomes that on the stack).
-pub(super) unsafe fn written_at<'a>(state: State, index: c_int) -> Option<&'a [u8]> {
+/// The same, but a number is converted to a string on the stack.
+pub(super) unsafe fn written_at<'a>(state: LuaState, index: c_int) -> Option<&'a [u8]> {
     let mut len = 0;
     // SAFETY: see above; the pointer is null or valid for `len` bytes while the string stands on the stack.
     unsafe {
@@ -31,8 +31,8 @@ pub(super) unsafe fn written_at<'a>(state: State, index: c_int) -> Option<&'a [u
     }
 }
 
-/// A whole number at `index`.
-pub(super) unsafe fn integer_at(state: State, index: c_int) -> Option<i64> {
+/// The integer at `index`.
+pub(super) unsafe fn integer_at(state: LuaState, index: c_int) -> Option<i64> {
     let mut whole = 0;
     // SAFETY: see above.
     let number = unsafe {
@@ -44,12 +44,12 @@ pub(super) unsafe fn integer_at(state: State, index: c_int) -> Option<i64> {
     if whole != 0 { Some(number) } else { None }
 }
 
-pub(super) unsafe fn type_name(state: State, of: c_int) -> &'static str {
+pub(super) unsafe fn type_name(state: LuaState, of: c_int) -> &'static str {
     // SAFETY: Lua's type names are constants.
     unsafe { CStr::from_ptr(ffi::lua_typename(state, of)) }.to_str().unwrap_or("value")
 }
 
-pub(super) unsafe fn registry(state: State, slot: Slot) {
+pub(super) unsafe fn registry(state: LuaState, slot: RegistryIndex) {
     // SAFETY: see above.
     unsafe { ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, slot.0.into()) };
 }

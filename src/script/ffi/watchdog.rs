@@ -1,13 +1,13 @@
-//! Watches calls without costing the short ones anything.
+//! Stops long calls without a cost for short ones.
 //!
-//! While a count hook is set Lua looks at every instruction, which was a fifth of what a small handler took. So the
-//! main thread of a VM runs without one. A timer on this thread's CPU time sends it a signal every few milliseconds
-//! of work; one that finds a call running sets the hook, which then asks what `budget` says until the call ends.
-//! While it is not heard, each later signal sets it to fewer instructions: Lua may have lost it, when the signal fell
-//! between two steps of its own, and long C functions let few instructions pass between two signals.
-//! Lua's own command line stops scripts like this: a signal's routine may call `lua_sethook` on the thread that runs
-//! the VM. Coroutines have a hook of their own from the start (`library`), since the signal cannot know which one
-//! runs. Where the system refuses the timer, the hook is always set.
+//! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the main
+//! thread of a VM runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a signal
+//! that finds a call running sets the hook, which then checks the `budget` until the call ends. Until the hook runs,
+//! each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and long C
+//! functions let few instructions pass between two signals. Lua's own command line stops scripts like this: a signal
+//! handler may call `lua_sethook` on the thread that runs the VM. Coroutines have a hook from the start
+//! (`coroutines`), since the signal handler cannot know which one runs. If the system refuses the timer, the hook is
+//! always set.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
@@ -16,30 +16,30 @@ use std::time::Duration;
 
 use mlua::ffi;
 
-use super::State;
+use super::LuaState;
 use super::calls::hook;
 use crate::script::budget;
 
-/// CPU time between two signals: part of what a call may take, so that it is not stopped much later than that.
+/// CPU time between two signals: part of a call's budget, which therefore is not exceeded by much.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Made for timers of CPU time; nothing else in the program uses it.
+/// The signal of CPU timers; nothing else in the program uses it.
 const SIGNAL: c_int = libc::SIGVTALRM;
 
-/// What the signal's routine and the code that it interrupts, always of the same thread, tell each other.
-struct Shared {
+/// SignalState by the signal handler and the code that it interrupts, always on the same thread.
+struct SignalState {
     /// The main thread of the VM whose call runs now, null between calls.
     running: AtomicPtr<ffi::lua_State>,
-    /// In this call the hook of that main thread was changed.
+    /// The hook of that main thread was changed in this call.
     hooked: AtomicBool,
-    /// The instructions after which the hook looks, if the next signal sets it; 0: signals leave it alone.
+    /// Count of instructions for the hook that the next signal sets; 0: signals do not set it.
     next: AtomicI32,
 }
 
 thread_local! {
-    // Without a destructor and with a constant to begin with: reading it is safe at any time, in a signal too.
-    static SHARED: Shared = const {
-        Shared {
+    // No destructor and a constant initializer: safe to read at any time, in a signal handler too.
+    static SIGNAL_STATE: SignalState = const {
+        SignalState {
             running: AtomicPtr::new(std::ptr::null_mut()),
             hooked: AtomicBool::new(false),
             next: AtomicI32::new(budget::INSTRUCTIONS),
@@ -47,41 +47,41 @@ thread_local! {
     };
 }
 
-/// Watches the calls of one VM.
+/// Watchdog of one VM.
 pub(super) struct Watchdog {
-    main: State,
-    /// None: the hook is always set.
+    main: LuaState,
+    /// `None`: the hook is always set.
     timer: Option<Timer>,
 }
 
 impl Watchdog {
-    /// For calls that are made on this thread; `main` gets the hook that it has between calls.
-    pub(super) fn new(main: State) -> Watchdog {
+    /// For calls on this thread; sets the hook of `main` between calls.
+    pub(super) fn new(main: LuaState) -> Watchdog {
         let watchdog = Watchdog { main, timer: Timer::new() };
         watchdog.rest();
         watchdog
     }
 
-    /// The timer counts this thread's time only.
+    /// Drops the timer, which counts only this thread's time.
     pub(super) fn leave_thread(&mut self) {
         self.timer = None;
     }
 
-    /// Calls are made on this thread from now on.
+    /// Calls run on this thread from now on.
     pub(super) fn enter_thread(&mut self) {
         self.timer = Timer::new();
         self.rest();
     }
 
-    /// A call begins. A thread makes one at a time.
+    /// Begins a call. A thread makes one at a time.
     pub(super) fn begin(&self) {
-        SHARED.with(|shared| shared.running.store(self.main, Ordering::Relaxed));
+        SIGNAL_STATE.with(|shared| shared.running.store(self.main, Ordering::Relaxed));
         compiler_fence(Ordering::SeqCst);
     }
 
     pub(super) fn end(&self) {
         compiler_fence(Ordering::SeqCst);
-        SHARED.with(|shared| {
+        SIGNAL_STATE.with(|shared| {
             shared.running.store(std::ptr::null_mut(), Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
             if shared.hooked.load(Ordering::Relaxed) {
@@ -100,7 +100,7 @@ impl Watchdog {
         }
     }
 
-    /// As if the system had refused the timer.
+    /// Simulates a system that refuses the timer.
     #[cfg(test)]
     pub(super) fn stop(&mut self) {
         self.timer = None;
@@ -109,43 +109,43 @@ impl Watchdog {
 }
 
 impl Drop for Watchdog {
-    /// A call that a panic cut short has not ended; its state may go now.
+    /// A call ended by a panic was not ended properly; its state may be dropped now.
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// From now on the hook looks at what runs in this Lua thread.
-pub(super) fn watch_closely(thread: State) {
+/// Sets the hook of this Lua thread.
+pub(super) fn watch_closely(thread: LuaState) {
     watch_each(thread, budget::INSTRUCTIONS);
 }
 
-fn watch_each(thread: State, instructions: c_int) {
+fn watch_each(thread: LuaState, instructions: c_int) {
     // SAFETY: callers have a thread of a state that lives, on this thread; setting a hook cannot raise.
     unsafe { ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, instructions) }
 }
 
-/// The caller sets the main thread's hook itself: signals leave it alone until the call ends.
+/// The caller sets the main thread's hook itself: signals do not set it until the call ends.
 pub(super) fn take_over() {
-    SHARED.with(|shared| {
+    SIGNAL_STATE.with(|shared| {
         shared.next.store(0, Ordering::Relaxed);
         shared.hooked.store(true, Ordering::Relaxed);
     });
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The hook was called: the next signal need not make it look sooner.
-pub(super) fn heard() {
-    SHARED.with(|shared| {
+/// The hook ran: later signals need not shorten its interval.
+pub(super) fn hook_ran() {
+    SIGNAL_STATE.with(|shared| {
         if shared.next.load(Ordering::Relaxed) > 0 {
             shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
         }
     });
 }
 
-/// The signal's routine: sets the hook if a call runs, each time to look sooner until it does.
-extern "C" fn ring(_: c_int) {
-    SHARED.with(|shared| {
+/// The signal handler: sets the hook if a call runs, with an ever shorter interval until the hook runs.
+extern "C" fn on_signal(_: c_int) {
+    SIGNAL_STATE.with(|shared| {
         let main = shared.running.load(Ordering::Relaxed);
         let instructions = shared.next.load(Ordering::Relaxed);
         if !main.is_null() && instructions > 0 {
@@ -156,12 +156,12 @@ extern "C" fn ring(_: c_int) {
     });
 }
 
-/// A timer on the CPU time of the thread that made it, which gets the signals.
+/// A timer on the CPU time of the creating thread, which gets the signals.
 struct Timer(libc::timer_t);
 
 impl Timer {
     fn new() -> Option<Timer> {
-        if !is_caught() {
+        if !is_installed() {
             return None;
         }
         let each = libc::timespec { tv_sec: 0, tv_nsec: PERIOD.subsec_nanos().into() };
@@ -190,20 +190,20 @@ impl Drop for Timer {
     }
 }
 
-/// The signal has its routine, for the whole process. System calls that it interrupts go on, those that wait
-/// excepted (`epoll_wait`).
-fn is_caught() -> bool {
-    static CAUGHT: OnceLock<bool> = OnceLock::new();
+/// Installs the signal handler for the whole process. Interrupted system calls are restarted, except those that wait
+/// (`epoll_wait`).
+fn is_installed() -> bool {
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
     // SAFETY: the struct is plain data for which zeros are fine; the routine does only what one may.
-    *CAUGHT.get_or_init(|| unsafe {
+    *INSTALLED.get_or_init(|| unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = ring as extern "C" fn(c_int) as usize;
+        action.sa_sigaction = on_signal as extern "C" fn(c_int) as usize;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(SIGNAL, &action, std::ptr::null_mut()) == 0
     })
 }
 
-/// Who started the process may have blocked the signal.
+/// The parent process may have blocked the signal.
 fn unblock() -> bool {
     // SAFETY: the set is plain data, filled by `sigemptyset`, and outlives the calls.
     unsafe {
@@ -219,8 +219,8 @@ mod tests {
     use super::*;
     use crate::script::vm::Vm;
 
-    /// A VM whose timer is not heard: in these tests the signal comes when they say so.
-    fn unheard() -> Vm {
+    /// A VM whose timer is blocked: these tests raise the signal themselves.
+    fn without_timer() -> Vm {
         let vm = Vm::new().unwrap();
         // SAFETY: the set is plain data, filled by `sigemptyset`, and outlives the calls.
         unsafe {
@@ -238,48 +238,48 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_watched_closely_from_the_first_signal_until_it_ends() {
-        let vm = unheard();
-        ring(SIGNAL);
+    fn the_hook_is_set_from_the_first_signal_until_the_call_ends() {
+        let vm = without_timer();
+        on_signal(SIGNAL);
         assert_eq!(count(&vm), 0, "no call runs");
         vm.machine.with_budget(budget::CALL, || {
             assert_eq!(count(&vm), 0);
             for instructions in [budget::INSTRUCTIONS, 1000, 100, 10, 1, 1] {
-                ring(SIGNAL);
+                on_signal(SIGNAL);
                 assert_eq!(count(&vm), instructions);
             }
         });
         assert_eq!(count(&vm), 0);
         vm.machine.with_budget(budget::CALL, || {
-            ring(SIGNAL);
+            on_signal(SIGNAL);
             assert_eq!(count(&vm), budget::INSTRUCTIONS, "each call anew");
         });
     }
 
     #[test]
     fn a_signal_gives_a_stopped_call_no_more_time() {
-        let vm = unheard();
+        let vm = without_timer();
         vm.machine.with_budget(budget::CALL, || {
-            // SAFETY: the cell lives as long as the VM, and no call into Lua runs.
-            unsafe { super::super::calls::note_spent(vm.machine.main, vm.machine.cell) };
-            ring(SIGNAL);
+            // SAFETY: the call state lives as long as the VM, and no call into Lua runs.
+            unsafe { super::super::calls::note_spent(vm.machine.main, vm.machine.call_state) };
+            on_signal(SIGNAL);
             assert_eq!(count(&vm), 1);
         });
         assert_eq!(count(&vm), 0);
     }
 
     #[test]
-    fn a_signal_after_a_vm_is_gone_in_the_middle_of_a_call_finds_nothing() {
+    fn a_signal_after_a_vm_was_dropped_within_a_call_does_nothing() {
         let vm = Vm::new().unwrap();
         vm.machine.watchdog.begin();
-        ring(SIGNAL);
+        on_signal(SIGNAL);
         drop(vm);
-        SHARED.with(|shared| assert!(shared.running.load(Ordering::Relaxed).is_null()));
+        SIGNAL_STATE.with(|shared| assert!(shared.running.load(Ordering::Relaxed).is_null()));
     }
 
     #[test]
-    fn without_a_timer_calls_are_always_watched() {
-        let mut vm = unheard();
+    fn without_a_timer_the_hook_is_always_set() {
+        let mut vm = without_timer();
         vm.machine.stop_timer();
         assert_eq!(count(&vm), budget::INSTRUCTIONS);
     }

@@ -1,47 +1,47 @@
-//! What a running config has said so far. The functions of the `rsp` table share it; when the script has run it is
-//! taken away from them, and every later call of theirs is refused.
+//! The config under construction. The functions of the `rsp` table share it; after the script has run it is taken
+//! from them, and every later call is refused.
 
 use std::cell::RefCell;
 
 use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
-use super::position::{Place, Texts};
+use super::position::{Position, Texts};
 use crate::config::{Address, ListenerConfig, PoolConfig, Settings};
 
-pub(super) struct Draft {
+pub(super) struct Builder {
     pub source: Source,
     pub texts: Texts,
     pub listeners: Vec<ListenerConfig>,
-    /// Where `proxy_protocol` is asked for, and on which address.
-    pub proxied: Vec<Set<Address>>,
-    pub pools: Vec<DraftPool>,
-    pub settings: Option<Set<Settings>>,
-    pub fallback: Option<Set<Value>>,
-    pub on_request: Option<Set<Function>>,
-    pub on_response: Option<Set<Function>>,
-    /// Shipped modules that make a function and are none themselves, with the way to call them.
+    /// Positions of `proxy_protocol`, with the listener's address.
+    pub proxied: Vec<SetOnce<Address>>,
+    pub pools: Vec<PoolBuilder>,
+    pub settings: Option<SetOnce<Settings>>,
+    pub fallback: Option<SetOnce<Value>>,
+    pub on_request: Option<SetOnce<Function>>,
+    pub on_response: Option<SetOnce<Function>>,
+    /// Shipped modules that return a function which makes one, with an example of the call.
     pub makers: Vec<(Function, String)>,
-    /// Modules that are being loaded, the innermost last.
+    /// Modules being loaded, the innermost last.
     pub opening: Vec<String>,
 }
 
-/// Something that is set once, and where.
-pub(super) struct Set<T> {
+/// A value that can be set once, and its position.
+pub(super) struct SetOnce<T> {
     pub value: T,
-    pub place: Place,
+    pub position: Position,
 }
 
-pub(super) struct DraftPool {
+pub(super) struct PoolBuilder {
     pub pool: PoolConfig,
     pub balance: Option<Function>,
-    /// What `rsp.pool` returned.
+    /// The value that `rsp.pool` returned.
     pub object: Table,
 }
 
-impl Draft {
-    pub(super) fn new(source: Source) -> Draft {
-        Draft {
+impl Builder {
+    pub(super) fn new(source: Source) -> Builder {
+        Builder {
             source,
             texts: Texts::new(),
             listeners: Vec::new(),
@@ -56,28 +56,28 @@ impl Draft {
         }
     }
 
-    /// The script used none of the functions of `rsp`.
+    /// Whether the script called none of the functions of `rsp`.
     pub(super) fn is_untouched(&self) -> bool {
         let set = self.settings.is_some() || self.on_request.is_some() || self.on_response.is_some();
         !set && self.listeners.is_empty() && self.pools.is_empty()
     }
 }
 
-/// The draft as long as the config is loaded, `None` after.
-pub(super) struct Loading(RefCell<Option<Draft>>);
+/// The builder while the config is loaded, `None` after.
+pub(super) struct Loading(RefCell<Option<Builder>>);
 
 impl Loading {
-    pub(super) fn new(draft: Draft) -> Loading {
-        Loading(RefCell::new(Some(draft)))
+    pub(super) fn new(builder: Builder) -> Loading {
+        Loading(RefCell::new(Some(builder)))
     }
 
-    pub(super) fn finish(&self) -> Option<Draft> {
+    pub(super) fn finish(&self) -> Option<Builder> {
         self.0.borrow_mut().take()
     }
 
-    /// Works on the draft; `None` when the config is loaded already, and for a call that comes in the middle of
-    /// another one (only a finalizer of Lua's collector could).
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Draft) -> T) -> Option<T> {
+    /// Runs `work` on the builder; `None` after the load, and for a call within another one (only a finalizer of
+    /// Lua's collector could make one).
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Builder) -> T) -> Option<T> {
         self.0.try_borrow_mut().ok()?.as_mut().map(work)
     }
 }

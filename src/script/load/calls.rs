@@ -1,38 +1,37 @@
-//! The functions a config script calls: `rsp.listen`, `rsp.pool`, `rsp.on_request`, `rsp.on_response`,
-//! `rsp.settings`. Each is a row here; what they share is how they are called, and how an error finds its line.
+//! The functions that a config script calls: `rsp.listen`, `rsp.pool`, `rsp.on_request`, `rsp.on_response`,
+//! `rsp.settings`. Each is a row here; calling and error positions are shared.
 //!
-//! The global `rsp` is an empty table that shows them and takes no assignment: what is assigned would silently do
-//! nothing.
+//! The global `rsp` is an empty table that shows them and refuses assignments, which would silently do nothing.
 
 use std::rc::Rc;
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
-use super::builder::{Draft, Loading, Set};
-use super::error::{Read, Wrong, nearest, show};
-use super::position::{Place, flat};
+use super::builder::{Builder, Loading, SetOnce};
+use super::error::{ReadValue, ValueError, nearest, show};
+use super::position::{Position, flat};
 use super::values::function;
 use super::{homes, listen, pool, settings};
 use crate::config::later::{self, LATER};
 
-/// One call: its only argument, and where it stands.
+/// One call: its only argument and its position.
 pub(super) struct Call<'a> {
     pub lua: &'a Lua,
     pub argument: &'a Value,
-    pub place: &'a Place,
+    pub position: &'a Position,
 }
 
-type Work = fn(&Call, &mut Draft) -> Read<Value>;
+type Work = fn(&Call, &mut Builder) -> ReadValue<Value>;
 
 const CALLS: &[(&str, Work)] = &[
     ("listen", listen::call),
     ("pool", pool::call),
     ("settings", settings::call),
-    ("on_request", |call, draft| once(&mut draft.on_request, call, "a function(req)")),
-    ("on_response", |call, draft| once(&mut draft.on_response, call, "a function(req, res)")),
+    ("on_request", |call, builder| once(&mut builder.on_request, call, "a function(req)")),
+    ("on_response", |call, builder| once(&mut builder.on_response, call, "a function(req, res)")),
 ];
 
-/// Adds the functions to those that the VM made, and puts the table that scripts see in their place.
+/// Adds the functions to those of the VM, and replaces the table by the one that scripts see.
 pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     let functions: Table = lua.globals().raw_get("rsp")?;
     let rsp = lua.create_table()?;
@@ -45,7 +44,7 @@ pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     let names: Vec<String> =
         functions.pairs::<String, Value>().map(|p| Ok(p?.0)).collect::<mlua::Result<_>>()?;
     let known = Rc::new(sorted(names));
-    // A misspelt function would else be "attempt to call a nil value".
+    // The error for a misspelt function; Lua's own is "attempt to call a nil value".
     let (missing, all) = (lua.create_table()?, known.clone());
     let unknown = move |lua: &Lua, (_, key): (Table, Value)| fail(lua, &key, &all, unknown);
     missing.raw_set("__index", lua.create_function(unknown)?)?;
@@ -71,56 +70,63 @@ fn run(
     loading: &Loading,
     (arguments, rsp): (&MultiValue, &Table),
 ) -> mlua::Result<Value> {
-    let place = Place::of_call(lua).unwrap_or(Place { file: "?".into(), line: 0 });
-    let done = loading.with(|draft| {
+    let position = Position::of_call(lua).unwrap_or(Position { file: "?".into(), line: 0 });
+    let done = loading.with(|builder| {
         let argument = only(arguments, rsp, name);
-        let done =
-            argument.and_then(|argument| work(&Call { lua, argument: &argument, place: &place }, draft));
-        done.map_err(|wrong| {
-            Error::runtime(format!("{}: {}", place.of_key(&draft.texts, &wrong.path()), wrong.line(name)))
+        let done = argument
+            .and_then(|argument| work(&Call { lua, argument: &argument, position: &position }, builder));
+        done.map_err(|error| {
+            Error::runtime(format!(
+                "{}: {}",
+                position.of_key(&builder.texts, &error.path()),
+                error.line(name)
+            ))
         })
     });
     done.unwrap_or_else(|| {
-        Err(Error::runtime(format!("{place}: rsp.{name}: only while the config is loaded")))
+        Err(Error::runtime(format!("{position}: rsp.{name}: only while the config is loaded")))
     })
 }
 
-/// The one argument of every call.
-fn only(arguments: &MultiValue, rsp: &Table, name: &str) -> Read<Value> {
+/// The single argument of every call.
+fn only(arguments: &MultiValue, rsp: &Table, name: &str) -> ReadValue<Value> {
     match arguments.len() {
         0 => Ok(Value::Nil),
         1 => Ok(arguments[0].clone()),
         _ if arguments[0].as_table() == Some(rsp) => {
-            Err(Wrong::new(format!("called with a colon, expected a dot: rsp.{name}")))
+            Err(ValueError::new(format!("called with a colon, expected a dot: rsp.{name}")))
         }
-        more => Err(Wrong::new(format!("got {more} arguments, expected one"))),
+        more => Err(ValueError::new(format!("got {more} arguments, expected one"))),
     }
 }
 
-fn once(slot: &mut Option<Set<mlua::Function>>, call: &Call, expected: &str) -> Read<Value> {
+fn once(slot: &mut Option<SetOnce<mlua::Function>>, call: &Call, expected: &str) -> ReadValue<Value> {
     let value = function(call.argument, expected)?;
-    set(slot, value, call.place).map(|()| Value::Nil)
+    set(slot, value, call.position).map(|()| Value::Nil)
 }
 
-/// Fills a slot that can be filled once.
-pub(super) fn set<T>(slot: &mut Option<Set<T>>, value: T, place: &Place) -> Read<()> {
+/// Sets a value that can be set once.
+pub(super) fn set<T>(slot: &mut Option<SetOnce<T>>, value: T, position: &Position) -> ReadValue<()> {
     if let Some(first) = slot {
-        return Err(Wrong::new(format!("called twice, expected one call (the first is at {})", first.place)));
+        return Err(ValueError::new(format!(
+            "called twice, expected one call (the first is at {})",
+            first.position
+        )));
     }
-    *slot = Some(Set { value, place: place.clone() });
+    *slot = Some(SetOnce { value, position: position.clone() });
     Ok(())
 }
 
-/// Raises what `why` says of the name, at the script's line.
+/// Raises the result of `why` for the name, at the script's line.
 fn fail(lua: &Lua, key: &Value, known: &[String], why: fn(&str, &[String]) -> String) -> mlua::Result<()> {
     let name = flat(key.as_string().map(|key| key.to_string_lossy()).unwrap_or_default());
     let written = if key.is_string() { format!("rsp.{name}") } else { format!("rsp[{}]", show(key)) };
-    let place = Place::of_call(lua).map(|place| format!("{place}: ")).unwrap_or_default();
+    let position = Position::of_call(lua).map(|position| format!("{position}: ")).unwrap_or_default();
     let why = if later::CALLS.contains(&name.as_str()) { LATER.to_owned() } else { why(&name, known) };
-    Err(Error::runtime(format!("{place}{written}: {why}")))
+    Err(Error::runtime(format!("{position}{written}: {why}")))
 }
 
-/// `rsp.lisen`: there is no such thing.
+/// `rsp.lisen`: unknown.
 fn unknown(key: &str, known: &[String]) -> String {
     match nearest(key, known.iter().map(String::as_str).chain(later::CALLS.iter().copied())) {
         Some(near) if later::CALLS.contains(&near) => {

@@ -1,6 +1,6 @@
-//! What is wrong with a value of the config, and where in it: the way from the call's table down to the value
-//! (`servers[2].weight`). The way is put together from the inside out while the error returns, so that a reader of
-//! a value need not know where it stands; `place` later finds the line of the script by it.
+//! An error about a value of the config, and the path to the value from the call's table (`servers[2].weight`). The
+//! path is built from the inside out while the error is returned, so that a reader of a value need not know it;
+//! `position` later uses it to find the line in the script.
 
 use std::fmt::{self, Write};
 
@@ -8,63 +8,63 @@ use mlua::Value;
 
 use crate::config::later::LATER;
 
-/// One step down into a table.
+/// One step into a table.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     Key(String),
-    /// Counted from 1, as Lua does.
+    /// Counted from 1, as in Lua.
     Item(usize),
 }
 
 #[derive(PartialEq, Debug)]
-pub(super) struct Wrong {
+pub(super) struct ValueError {
     /// The innermost step first.
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     what: String,
 }
 
-impl Wrong {
-    pub(super) fn new(what: impl Into<String>) -> Wrong {
-        Wrong { steps: Vec::new(), what: what.into() }
+impl ValueError {
+    pub(super) fn new(what: impl Into<String>) -> ValueError {
+        ValueError { steps: Vec::new(), what: what.into() }
     }
 
-    pub(super) fn got(value: &Value, expected: &str) -> Wrong {
-        Wrong::new(format!("got {}, expected {expected}", show(value)))
+    pub(super) fn got(value: &Value, expected: &str) -> ValueError {
+        ValueError::new(format!("got {}, expected {expected}", show(value)))
     }
 
-    /// A value that this version does not do.
-    pub(super) fn later(value: &Value) -> Wrong {
-        Wrong::new(format!("{}: {LATER}", show(value)))
+    /// A value that this version does not support yet.
+    pub(super) fn later(value: &Value) -> ValueError {
+        ValueError::new(format!("{}: {LATER}", show(value)))
     }
 
-    pub(super) fn key(self, name: impl Into<String>) -> Wrong {
-        self.within(Step::Key(name.into()))
+    pub(super) fn key(self, name: impl Into<String>) -> ValueError {
+        self.within(PathStep::Key(name.into()))
     }
 
-    pub(super) fn item(self, number: usize) -> Wrong {
-        self.within(Step::Item(number))
+    pub(super) fn item(self, number: usize) -> ValueError {
+        self.within(PathStep::Item(number))
     }
 
-    fn within(mut self, step: Step) -> Wrong {
+    fn within(mut self, step: PathStep) -> ValueError {
         self.steps.push(step);
         self
     }
 
     /// From the outermost step to the innermost.
-    pub(super) fn path(&self) -> Vec<Step> {
+    pub(super) fn path(&self) -> Vec<PathStep> {
         self.steps.iter().rev().cloned().collect()
     }
 
-    /// `servers[2].weight: …`; an error about the call itself goes under the call's name.
+    /// `servers[2].weight: …`; an error about the call itself is reported under the call's name.
     pub(super) fn line(&self, call: &str) -> String {
         let mut line = String::new();
         for step in self.steps.iter().rev() {
             // Writing to a String cannot fail.
             let _ = match step {
-                Step::Key(name) if line.is_empty() => write!(line, "{name}"),
-                Step::Key(name) => write!(line, ".{name}"),
-                Step::Item(number) if line.is_empty() => write!(line, "{call}[{number}]"),
-                Step::Item(number) => write!(line, "[{number}]"),
+                PathStep::Key(name) if line.is_empty() => write!(line, "{name}"),
+                PathStep::Key(name) => write!(line, ".{name}"),
+                PathStep::Item(number) if line.is_empty() => write!(line, "{call}[{number}]"),
+                PathStep::Item(number) => write!(line, "[{number}]"),
             };
         }
         format!("{}: {}", if line.is_empty() { call } else { &line }, self.what)
@@ -73,7 +73,7 @@ impl Wrong {
 
 const SHOWN: usize = 60;
 
-/// A value as the operator wrote it, short enough for one line.
+/// A value as written, short enough for one line.
 pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Nil => "nothing (nil)".to_owned(),
@@ -85,7 +85,7 @@ pub(super) fn show(value: &Value) -> String {
     }
 }
 
-/// The text in quotes, with what would break the line escaped.
+/// The text in quotes, with control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
     let short: String = text.chars().take(SHOWN).flat_map(shown).collect();
     let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
@@ -109,7 +109,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
     known.filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// Insertions, deletions, changes and swaps of neighbours between two words.
+/// Edit distance: insertions, deletions, replacements and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
@@ -128,10 +128,10 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// What went wrong, put into the operator's words by the one who knows where.
-pub(super) type Read<T> = Result<T, Wrong>;
+/// Result of a reader; the caller adds the path to an error.
+pub(super) type ReadValue<T> = Result<T, ValueError>;
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line("value"))
     }
@@ -142,13 +142,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_to_the_value_reads_from_the_outside_in() {
-        let wrong = || Wrong::new("odd");
-        assert_eq!(wrong().line("pool"), "pool: odd");
-        assert_eq!(wrong().item(2).line("listen"), "listen[2]: odd");
-        assert_eq!(wrong().key("weight").item(2).key("servers").line("pool"), "servers[2].weight: odd");
-        let path = [Step::Key("servers".into()), Step::Item(2)];
-        assert_eq!(wrong().item(2).key("servers").path(), path);
+    fn the_path_is_written_from_the_outside_in() {
+        let error = || ValueError::new("odd");
+        assert_eq!(error().line("pool"), "pool: odd");
+        assert_eq!(error().item(2).line("listen"), "listen[2]: odd");
+        assert_eq!(error().key("weight").item(2).key("servers").line("pool"), "servers[2].weight: odd");
+        let path = [PathStep::Key("servers".into()), PathStep::Item(2)];
+        assert_eq!(error().item(2).key("servers").path(), path);
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_known_word_is_suggested_only_when_it_is_near() {
+    fn the_nearest_known_word_is_suggested_only_if_similar() {
         let known = ["max_connections", "access_log", "via", "workers", "timeouts"];
         for (typed, meant) in [
             ("max_conections", Some("max_connections")),

@@ -1,10 +1,10 @@
-//! Where a key belongs that stands in a table which does not have it: `timeouts.connect` in the settings, `access_log` in
-//! a pool. Asked only for names that the table itself does not know.
+//! The table to which a misplaced key belongs: `timeouts.connect` in the settings, `access_log` in a pool. Used only
+//! for keys that are unknown in their own table.
 
 use super::{listen, pool, settings};
 use crate::config::later;
 
-/// How the operator writes the table that has this key.
+/// How the table with this key is written in a config.
 pub(super) fn of(name: &str) -> Option<String> {
     let at = |call: &str| format!("rsp.{call} {{ {name} = … }}");
     if is_in(pool::KEYS.taken(), later::POOL, name) {

@@ -1,12 +1,12 @@
-//! Just enough of Lua's grammar to find the line of a key: `rsp.pool {` may open a table of forty lines, and Lua
-//! itself only knows the line of the call. The text is split into tokens (comments and strings are what a plain
-//! search would trip over), then the way of an error (`servers[2].weight`) is walked down the table's entries.
-//! Where the table is not written out at the call, nothing is found and the call's line stands.
+//! Just enough of Lua's grammar to find the line of a key: `rsp.pool {` may open a table of forty lines, and Lua only
+//! knows the line of the call. The text is split into tokens (a plain search would match in comments and strings),
+//! then the path of an error (`servers[2].weight`) is followed through the entries of the table. If the table is not
+//! written at the call, nothing is found and the call's line is used.
 
-use super::error::Step;
+use super::error::PathStep;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Token<'a> {
+enum LuaToken<'a> {
     Name(&'a [u8]),
     /// With its quotes or long brackets.
     Text(&'a [u8]),
@@ -16,7 +16,7 @@ enum Token<'a> {
 }
 
 /// The tokens of a script, each with its line.
-pub(super) struct Tokens<'a>(Vec<(Token<'a>, usize)>);
+pub(super) struct Tokens<'a>(Vec<(LuaToken<'a>, usize)>);
 
 impl<'a> Tokens<'a> {
     pub(super) fn of(text: &'a [u8]) -> Tokens<'a> {
@@ -30,11 +30,12 @@ impl<'a> Tokens<'a> {
         Tokens(tokens)
     }
 
-    /// The line of the value or key at the end of `path`, in a table that opens on the line of the call (or, when
-    /// none does, in the first one after it).
-    pub(super) fn line_of(&self, call: usize, path: &[Step]) -> Option<usize> {
-        let opens =
-            |(_, (token, line)): &(usize, &(Token, usize))| *token == Token::Symbol(b'{') && *line >= call;
+    /// The line of the value or key at the end of `path`, in a table that opens on the line of the call (or, if none
+    /// does, in the first one after it).
+    pub(super) fn line_of(&self, call: usize, path: &[PathStep]) -> Option<usize> {
+        let opens = |(_, (token, line)): &(usize, &(LuaToken, usize))| {
+            *token == LuaToken::Symbol(b'{') && *line >= call
+        };
         let mut tables = self.0.iter().enumerate().filter(opens).peekable();
         let line = tables.peek()?.1.1;
         tables.take_while(|(_, (_, at))| *at == line).find_map(|(open, _)| self.walk(open, path))
@@ -42,13 +43,13 @@ impl<'a> Tokens<'a> {
 
     /// The line where a global is set: `name = `.
     pub(super) fn line_of_global(&self, name: &str) -> Option<usize> {
-        let set = |pair: &&[(Token, usize)]| {
-            pair[0].0 == Token::Name(name.as_bytes()) && pair[1].0 == Token::Symbol(b'=')
+        let set = |pair: &&[(LuaToken, usize)]| {
+            pair[0].0 == LuaToken::Name(name.as_bytes()) && pair[1].0 == LuaToken::Symbol(b'=')
         };
         self.0.windows(2).find(set).map(|pair| pair[0].1)
     }
 
-    fn walk(&self, open: usize, path: &[Step]) -> Option<usize> {
+    fn walk(&self, open: usize, path: &[PathStep]) -> Option<usize> {
         let (step, below) = path.split_first()?;
         let (entry, value) =
             self.entries(open).find(|entry| self.is(entry, step)).map(|entry| (entry.at, entry.value))?;
@@ -60,28 +61,28 @@ impl<'a> Tokens<'a> {
         Some(deeper().unwrap_or(line))
     }
 
-    fn is(&self, entry: &Entry, step: &Step) -> bool {
+    fn is(&self, entry: &TableEntry, step: &PathStep) -> bool {
         match (step, entry.item) {
-            (Step::Item(number), item) => item == Some(*number),
-            (Step::Key(name), None) => self.key(entry.at) == Some(name.as_bytes()),
-            (Step::Key(_), Some(_)) => false,
+            (PathStep::Item(number), item) => item == Some(*number),
+            (PathStep::Key(name), None) => self.key(entry.at) == Some(name.as_bytes()),
+            (PathStep::Key(_), Some(_)) => false,
         }
     }
 
     /// `name =` or `["name"] =`.
     fn key(&self, at: usize) -> Option<&'a [u8]> {
         match (self.0.get(at)?.0, self.0.get(at + 1)?.0) {
-            (Token::Name(name), _) => Some(name),
-            (Token::Symbol(b'['), Token::Text(text)) => text.get(1..text.len().saturating_sub(1)),
+            (LuaToken::Name(name), _) => Some(name),
+            (LuaToken::Symbol(b'['), LuaToken::Text(text)) => text.get(1..text.len().saturating_sub(1)),
             _ => None,
         }
     }
 
     /// The entries of the table that opens at `open`.
-    fn entries(&self, open: usize) -> impl Iterator<Item = Entry> {
+    fn entries(&self, open: usize) -> impl Iterator<Item = TableEntry> {
         let (mut at, mut items) = (open + 1, 0);
         std::iter::from_fn(move || {
-            // A closing bracket ends the table, or is one too many: then nobody knows where the table ends.
+            // A closing bracket ends the table, or is unbalanced, and then the end is unknown.
             if at >= self.0.len() || matches!(self.symbol(at), Some(b'}' | b')' | b']')) {
                 return None;
             }
@@ -90,7 +91,7 @@ impl<'a> Tokens<'a> {
                 items += 1;
                 items
             });
-            let entry = Entry { at, value: value.unwrap_or(at), item };
+            let entry = TableEntry { at, value: value.unwrap_or(at), item };
             at = self.end_of(entry.value);
             if matches!(self.symbol(at), Some(b',' | b';')) {
                 at += 1;
@@ -99,27 +100,27 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// Where the value begins, if the entry at `at` has a key.
+    /// The start of the value, if the entry at `at` has a key.
     fn value_of(&self, at: usize) -> Option<usize> {
         let equals = match self.0.get(at)?.0 {
-            Token::Name(_) => at + 1,
-            Token::Symbol(b'[') => self.end_of(at + 1) + 1,
+            LuaToken::Name(_) => at + 1,
+            LuaToken::Symbol(b'[') => self.end_of(at + 1) + 1,
             _ => return None,
         };
         (self.symbol(equals) == Some(b'=')).then_some(equals + 1)
     }
 
-    /// The first token at or after `at` that ends an expression: a separator or closing bracket of its own depth.
+    /// The first token at or after `at` that ends an expression: a separator or closing bracket at its own depth.
     fn end_of(&self, at: usize) -> usize {
         let mut depth = 0usize;
         for (index, (token, _)) in self.0.iter().enumerate().skip(at) {
             match token {
-                Token::Symbol(b',' | b';' | b'}' | b']' | b')') if depth == 0 => return index,
-                Token::Symbol(b'{' | b'[' | b'(') => depth += 1,
-                Token::Symbol(b'}' | b']' | b')') => depth -= 1,
-                // Blocks of a function written into the table: their commas are not the table's.
-                Token::Name(b"function" | b"if" | b"do" | b"repeat") => depth += 1,
-                Token::Name(b"end" | b"until") => depth = depth.saturating_sub(1),
+                LuaToken::Symbol(b',' | b';' | b'}' | b']' | b')') if depth == 0 => return index,
+                LuaToken::Symbol(b'{' | b'[' | b'(') => depth += 1,
+                LuaToken::Symbol(b'}' | b']' | b')') => depth -= 1,
+                // Blocks of a function within the table: their commas are not the table's.
+                LuaToken::Name(b"function" | b"if" | b"do" | b"repeat") => depth += 1,
+                LuaToken::Name(b"end" | b"until") => depth = depth.saturating_sub(1),
                 _ => {}
             }
         }
@@ -128,13 +129,13 @@ impl<'a> Tokens<'a> {
 
     fn symbol(&self, at: usize) -> Option<u8> {
         match self.0.get(at)?.0 {
-            Token::Symbol(symbol) => Some(symbol),
+            LuaToken::Symbol(symbol) => Some(symbol),
             _ => None,
         }
     }
 }
 
-struct Entry {
+struct TableEntry {
     /// Its first token.
     at: usize,
     /// The first token of its value.
@@ -143,24 +144,24 @@ struct Entry {
     item: Option<usize>,
 }
 
-/// The token at the start of the text (none for blanks and comments) and its length.
-fn next<'a>(text: &'a [u8]) -> Option<(Option<Token<'a>>, usize)> {
+/// The first token of the text (none for blanks and comments) and its length.
+fn next<'a>(text: &'a [u8]) -> Option<(Option<LuaToken<'a>>, usize)> {
     let first = *text.first()?;
-    let token = |of: fn(&'a [u8]) -> Token<'a>, len: usize| Some((Some(of(text.get(..len)?)), len));
+    let token = |of: fn(&'a [u8]) -> LuaToken<'a>, len: usize| Some((Some(of(text.get(..len)?)), len));
     match first {
         b'-' if text.starts_with(b"--") => Some((None, comment(text))),
-        b'"' | b'\'' => token(Token::Text, short_text(text, first)),
+        b'"' | b'\'' => token(LuaToken::Text, short_text(text, first)),
         b'[' => match long_text(text) {
-            Some(len) => token(Token::Text, len),
-            None => Some((Some(Token::Symbol(first)), 1)),
+            Some(len) => token(LuaToken::Text, len),
+            None => Some((Some(LuaToken::Symbol(first)), 1)),
         },
-        b'=' | b'~' | b'<' | b'>' if text.get(1) == Some(&b'=') => Some((Some(Token::Other), 2)),
+        b'=' | b'~' | b'<' | b'>' if text.get(1) == Some(&b'=') => Some((Some(LuaToken::Other), 2)),
         _ if first.is_ascii_digit() => {
-            Some((Some(Token::Other), run(text, |byte| is_word(byte) || byte == b'.')))
+            Some((Some(LuaToken::Other), run(text, |byte| is_word(byte) || byte == b'.')))
         }
-        _ if is_word(first) => token(Token::Name, run(text, is_word)),
+        _ if is_word(first) => token(LuaToken::Name, run(text, is_word)),
         _ if first.is_ascii_whitespace() => Some((None, 1)),
-        _ => Some((Some(Token::Symbol(first)), 1)),
+        _ => Some((Some(LuaToken::Symbol(first)), 1)),
     }
 }
 
@@ -203,8 +204,8 @@ fn long_text(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn path(text: &str) -> Vec<Step> {
-        let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.to_owned()), Step::Item);
+    fn path(text: &str) -> Vec<PathStep> {
+        let step = |part: &str| part.parse().map_or_else(|_| PathStep::Key(part.to_owned()), PathStep::Item);
         text.split('.').filter(|part| !part.is_empty()).map(step).collect()
     }
 
@@ -236,7 +237,7 @@ rsp.listen
 "#;
 
     #[test]
-    fn the_line_of_a_key_is_found_by_its_way() {
+    fn the_line_of_a_key_is_found_by_its_path() {
         let tokens = Tokens::of(SCRIPT.as_bytes());
         for (call, way, line) in [
             (3, "name", Some(4)),
@@ -266,7 +267,7 @@ rsp.listen
     }
 
     #[test]
-    fn no_text_is_too_broken_to_be_walked() {
+    fn malformed_text_does_not_panic() {
         let keys = path("servers.2.weight");
         for end in 0..SCRIPT.len() {
             let tokens = Tokens::of(&SCRIPT.as_bytes()[..end]);

@@ -1,10 +1,9 @@
-//! Runs a config script once into a typed `Config`, and collects the handlers it set.
+//! Runs a config script once, and returns a typed `Config` and the script's handlers.
 //!
-//! The way of a value: the script calls a function of `rsp` (`calls`), whose table is read key by key (`keys`,
-//! rows in `listen`, `pool`, `settings`) with readers of single values (`values`, `address`) into a `Draft`. What
-//! is wrong returns as a `Wrong` that knows its way in the table, and becomes one line `FILE:LINE: key: what is
-//! wrong, what was expected` (`place`, with the key's line found by `tokens`). What can only be known at the end
-//! is checked here.
+//! The script calls a function of `rsp` (`calls`), whose table is read key by key (`schema`, rows in `listen`,
+//! `pool`, `settings`) with readers of single values (`values`, `address`) into a `Builder`. An error is a
+//! `ValueError` with its path in the table, which becomes one line `FILE:LINE: key: what is wrong, what was expected`
+//! (`position`, with the key's line from `key_lines`). What can only be known at the end is checked here.
 
 mod address;
 mod builder;
@@ -19,7 +18,6 @@ mod pool;
 mod position;
 mod schema;
 mod settings;
-mod sockets;
 mod values;
 
 #[cfg(test)]
@@ -30,36 +28,35 @@ use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
 
-use self::builder::{Draft, Loading, Set};
+use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
-use super::source::{Entry, Source};
-use super::vm::{Handlers, Vm};
+use super::source::{EntryPoint, Source};
+use super::vm::{ScriptHandlers, Vm};
 use super::{LoadError, Script};
 use crate::config::{Config, PoolId, Settings};
 
-/// Definitions for editors (LuaLS) of what a config of this version may say.
+/// LuaLS definitions of the config of this version, for editors.
 pub const TYPES: &str = include_str!("../../../lua/types/rsp.lua");
 
 const DEFAULT: &str = include_str!("../../../lua/default.lua");
 const DEFAULT_NAME: &str = "default.lua";
 
-/// Runs the config and says what it set. The files read are kept in `source`: a second load of the same source
-/// runs the same bytes.
+/// Loads the config. The files read are kept in `source`: a second load of the same source runs the same bytes.
 pub fn load(source: &mut Source) -> Result<(Config, Script), LoadError> {
-    if let Entry::Arguments { .. } = source.entry() {
+    if let EntryPoint::Arguments { .. } = source.entry() {
         check_arguments(source).map_err(LoadError)?;
     }
-    let loading = Rc::new(Loading::new(Draft::new(source.clone())));
+    let loading = Rc::new(Loading::new(Builder::new(source.clone())));
     let outcome = run(&loading);
-    let Some(draft) = loading.finish() else { return Err(LoadError("the config was loaded twice".into())) };
-    *source = draft.source.clone();
+    let Some(builder) = loading.finish() else { return Err(LoadError("the config was loaded twice".into())) };
+    *source = builder.source.clone();
     let vm = outcome.map_err(LoadError)?;
-    let (config, handlers) = finish(draft, vm.lua()).map_err(LoadError)?;
+    let (config, handlers) = finish(builder, vm.lua()).map_err(LoadError)?;
     let script = Script::new(vm, handlers, &config).map_err(|error| LoadError(error.to_string()))?;
     Ok((config, script))
 }
 
-/// Runs a config that was loaded once more, for another VM. It must arrive at the same.
+/// Loads a config again for another VM. It must result in the same `Config`.
 pub fn load_again(source: &mut Source, said: &Config) -> Result<Script, LoadError> {
     match load(source)? {
         (config, script) if config == *said => Ok(script),
@@ -83,40 +80,41 @@ fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
         Ok(vm)
     };
     let line =
-        |error| loading.with(|draft| position::one_line(&error, &name, &draft.texts)).unwrap_or_default();
+        |error| loading.with(|builder| position::one_line(&error, &name, &builder.texts)).unwrap_or_default();
     run().map_err(line)
 }
 
-/// The name and text of what is run first.
-fn main_text(draft: &mut Draft) -> Result<(String, Arc<[u8]>), String> {
-    let (name, text) = match draft.source.entry().clone() {
-        Entry::Arguments { .. } => (DEFAULT_NAME.to_owned(), Arc::from(DEFAULT.as_bytes())),
-        Entry::File(path) => {
+/// The name and text of the main chunk.
+fn main_text(builder: &mut Builder) -> Result<(String, Arc<[u8]>), String> {
+    let (name, text) = match builder.source.entry().clone() {
+        EntryPoint::Arguments { .. } => (DEFAULT_NAME.to_owned(), Arc::from(DEFAULT.as_bytes())),
+        EntryPoint::File(path) => {
             let name = path.display().to_string();
-            let text = draft.source.read(&path).map_err(|reason| format!("cannot open {name}: {reason}"))?;
+            let text =
+                builder.source.read(&path).map_err(|reason| format!("cannot open {name}: {reason}"))?;
             (name, text)
         }
     };
-    draft.texts.insert(name.clone(), Arc::clone(&text));
+    builder.texts.insert(name.clone(), Arc::clone(&text));
     Ok((name, text))
 }
 
-/// The embedded config gets the addresses of the command line as its arguments.
+/// Passes the addresses of the command line to the embedded config.
 fn with_arguments(lua: &Lua, main: Function, loading: &Loading) -> mlua::Result<Function> {
-    match loading.with(|draft| draft.source.entry().clone()) {
-        Some(Entry::Arguments { listens, backends }) => {
+    match loading.with(|builder| builder.source.entry().clone()) {
+        Some(EntryPoint::Arguments { listens, backends }) => {
             main.bind((lua.create_sequence_from(listens)?, lua.create_sequence_from(backends)?))
         }
         _ => Ok(main),
     }
 }
 
-/// What can be checked before the embedded config runs, in the words of the command line.
+/// Checks the command line's addresses before the embedded config runs, with errors in terms of options.
 fn check_arguments(source: &mut Source) -> Result<(), String> {
-    use self::address::{Side, resolve};
-    let Entry::Arguments { listens, backends } = source.entry().clone() else { return Ok(()) };
+    use self::address::{AddressUse, resolve};
+    let EntryPoint::Arguments { listens, backends } = source.entry().clone() else { return Ok(()) };
     for (option, side, texts) in
-        [("--listen", Side::Listener, listens), ("--backend", Side::Server, backends)]
+        [("--listen", AddressUse::Listener, listens), ("--backend", AddressUse::Server, backends)]
     {
         if texts.is_empty() {
             return Err(format!("{option}: missing, expected at least one, as in {option} 127.0.0.1:8080"));
@@ -132,29 +130,29 @@ fn check_arguments(source: &mut Source) -> Result<(), String> {
     Ok(())
 }
 
-/// The draft as a config, once everything in it belongs together.
-fn finish(mut draft: Draft, lua: &Lua) -> Result<(Config, Handlers), String> {
-    let main = match draft.source.entry() {
-        Entry::File(path) => path.display().to_string(),
-        Entry::Arguments { .. } => DEFAULT_NAME.to_owned(),
+/// Turns the builder into a config, after the checks across calls.
+fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), String> {
+    let main = match builder.source.entry() {
+        EntryPoint::File(path) => path.display().to_string(),
+        EntryPoint::Arguments { .. } => DEFAULT_NAME.to_owned(),
     };
-    let classic = match draft.is_untouched() {
-        true => classic::take(lua, &main, &mut draft)?,
-        false => classic::refuse_beside(lua, &main, &draft).map(|()| None)?,
+    let classic = match builder.is_untouched() {
+        true => classic::take(lua, &main, &mut builder)?,
+        false => classic::refuse_beside(lua, &main, &builder).map(|()| None)?,
     };
-    let fallback = draft.fallback.as_ref().map(|set| find_fallback(set, &draft)).transpose()?;
-    check_whole(&draft, &main)?;
-    listen::check_trust(&draft)?;
-    let settings = Settings { fallback, ..draft.settings.map(|set| set.value).unwrap_or_default() };
-    let handlers = Handlers {
-        on_request: draft.on_request.map(|set| set.value),
-        on_response: draft.on_response.map(|set| set.value),
-        balance: draft.pools.iter().map(|pool| pool.balance.clone()).collect(),
-        pools: draft.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
+    let fallback = builder.fallback.as_ref().map(|set| find_fallback(set, &builder)).transpose()?;
+    check_whole(&builder, &main)?;
+    listen::check_trust(&builder)?;
+    let settings = Settings { fallback, ..builder.settings.map(|set| set.value).unwrap_or_default() };
+    let handlers = ScriptHandlers {
+        on_request: builder.on_request.map(|set| set.value),
+        on_response: builder.on_response.map(|set| set.value),
+        balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
+        pools: builder.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
     };
     let config = Config {
-        listeners: draft.listeners,
-        pools: draft.pools.into_iter().map(|pool| Arc::new(pool.pool)).collect(),
+        listeners: builder.listeners,
+        pools: builder.pools.into_iter().map(|pool| Arc::new(pool.pool)).collect(),
         settings,
         classic,
         on_request: handlers.on_request.is_some(),
@@ -163,17 +161,17 @@ fn finish(mut draft: Draft, lua: &Lua) -> Result<(Config, Handlers), String> {
     Ok((config, handlers))
 }
 
-/// Nothing that is needed is missing.
-fn check_whole(draft: &Draft, main: &str) -> Result<(), String> {
-    let missing = if draft.listeners.is_empty() {
+/// Checks that nothing required is missing.
+fn check_whole(builder: &Builder, main: &str) -> Result<(), String> {
+    let missing = if builder.listeners.is_empty() {
         "rsp.listen: missing, expected at least one, as in rsp.listen \"0.0.0.0:80\"".to_owned()
-    } else if draft.on_request.is_some() {
+    } else if builder.on_request.is_some() {
         return Ok(());
-    } else if draft.pools.is_empty() {
+    } else if builder.pools.is_empty() {
         "rsp.pool: missing, expected at least one, as in rsp.pool { servers = { \"127.0.0.1:8080\" } }"
             .to_owned()
-    } else if draft.pools.len() > 1 && draft.fallback.is_none() {
-        format!("rsp.on_request: missing, expected one that picks among the {} pools", draft.pools.len())
+    } else if builder.pools.len() > 1 && builder.fallback.is_none() {
+        format!("rsp.on_request: missing, expected one that picks among the {} pools", builder.pools.len())
     } else {
         return Ok(());
     };
@@ -181,26 +179,26 @@ fn check_whole(draft: &Draft, main: &str) -> Result<(), String> {
 }
 
 /// A pool by its object or its name.
-fn find_fallback(fallback: &Set<Value>, draft: &Draft) -> Result<PoolId, String> {
-    let names = || draft.pools.iter().map(|pool| pool.pool.name.as_str());
+fn find_fallback(fallback: &SetOnce<Value>, builder: &Builder) -> Result<PoolId, String> {
+    let names = || builder.pools.iter().map(|pool| pool.pool.name.as_str());
     let (found, what) = match &fallback.value {
         Value::String(name) => {
             let name = name.to_string_lossy();
             let hint = match nearest(&name, names()) {
                 Some(near) => format!("did you mean {}?", quoted(near)),
-                None if draft.pools.is_empty() => "expected the name of a pool".to_owned(),
+                None if builder.pools.is_empty() => "expected the name of a pool".to_owned(),
                 None => format!("expected one of {}", names().map(quoted).collect::<Vec<_>>().join(", ")),
             };
             (names().position(|other| other == name), format!("no pool is named {}, {hint}", quoted(&name)))
         }
         other => {
-            let same = |pool: &builder::DraftPool| other.as_table() == Some(&pool.object);
+            let same = |pool: &builder::PoolBuilder| other.as_table() == Some(&pool.object);
             (
-                draft.pools.iter().position(same),
+                builder.pools.iter().position(same),
                 format!("got {}, expected a pool or the name of one", show(other)),
             )
         }
     };
     let id = found.and_then(|index| u32::try_from(index).ok()).map(PoolId);
-    id.ok_or_else(|| format!("{}: fallback: {what}", fallback.place))
+    id.ok_or_else(|| format!("{}: fallback: {what}", fallback.position))
 }

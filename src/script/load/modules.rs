@@ -1,5 +1,5 @@
-//! `require`: modules beside the config file, and the policies that come with rsp. Only Lua text is loaded, only
-//! while the config is, and each file is read once (`Source` keeps it for the other workers).
+//! `require`: modules beside the config file, and the policies shipped with rsp. Only Lua text is loaded, only during
+//! the load of the config, and each file is read once (`Source` keeps it for the other workers).
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,11 +9,11 @@ use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::failure::is_absent;
-use super::super::source::Entry;
-use super::builder::{Draft, Loading};
-use super::position::{Place, SHIPPED};
+use super::super::source::EntryPoint;
+use super::builder::{Builder, Loading};
+use super::position::{Position, SHIPPED};
 
-/// The policies of `lua/`: name, text, and for those that make a balance function how they are called.
+/// The policies of `lua/`: name, text, and for those that make a balance function an example of the call.
 const POLICIES: &[(&str, &str, Option<&str>)] = &[
     ("rsp.round_robin", include_str!("../../../lua/round_robin.lua"), Some("require \"rsp.round_robin\" ()")),
     ("rsp.least_busy", include_str!("../../../lua/least_busy.lua"), Some("require \"rsp.least_busy\" ()")),
@@ -22,16 +22,16 @@ const POLICIES: &[(&str, &str, Option<&str>)] = &[
 
 const LIBRARIES: [&str; 7] = ["string", "table", "math", "utf8", "coroutine", "os", "rsp"];
 
-/// A module found.
-struct Found {
-    /// As Lua's messages name it.
+/// A module that was found.
+struct Module {
+    /// Its name in Lua's messages.
     file: String,
     text: Arc<[u8]>,
-    /// The call that makes the function, for a policy that is no balance function itself.
+    /// The call that makes the function, for a policy that is not a balance function itself.
     maker: Option<&'static str>,
 }
 
-/// Sets the global `require`, and `package.loaded` with what is there without it.
+/// Sets the global `require`, and `package.loaded` with the available libraries.
 pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     let globals = lua.globals();
     let package = table_in(lua, &globals, "package")?;
@@ -42,8 +42,8 @@ pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     let loading = Rc::clone(loading);
     let require = move |lua: &Lua, name: Value| {
         require(lua, &name, &loaded, &loading).map_err(|problem| match problem {
-            Problem::Here(text) => Error::runtime(format!("{}{text}", here(lua))),
-            Problem::Lua(error) => error,
+            RequireError::Here(text) => Error::runtime(format!("{}{text}", here(lua))),
+            RequireError::Lua(error) => error,
         })
     };
     globals.raw_set("require", lua.create_function(require)?)
@@ -58,37 +58,41 @@ fn table_in(lua: &Lua, parent: &Table, name: &str) -> mlua::Result<Table> {
     Ok(table)
 }
 
-enum Problem {
+enum RequireError {
     /// An error of the line that calls `require`.
     Here(String),
-    /// An error inside the module, which has its place already.
+    /// An error inside the module, which has its position already.
     Lua(Error),
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Problem {
-        Problem::Lua(error)
+impl From<Error> for RequireError {
+    fn from(error: Error) -> RequireError {
+        RequireError::Lua(error)
     }
 }
 
 fn here(lua: &Lua) -> String {
-    Place::of_call(lua).map(|place| format!("{place}: ")).unwrap_or_default()
+    Position::of_call(lua).map(|position| format!("{position}: ")).unwrap_or_default()
 }
 
-fn require(lua: &Lua, name: &Value, loaded: &Table, loading: &Loading) -> Result<Value, Problem> {
-    let wrong =
-        || Problem::Here(format!("require: got {}, expected the name of a module", super::error::show(name)));
-    let text = name.as_string().ok_or_else(wrong)?.to_string_lossy();
+fn require(lua: &Lua, name: &Value, loaded: &Table, loading: &Loading) -> Result<Value, RequireError> {
+    let error = || {
+        RequireError::Here(format!(
+            "require: got {}, expected the name of a module",
+            super::error::show(name)
+        ))
+    };
+    let text = name.as_string().ok_or_else(error)?.to_string_lossy();
     let known: Value = loaded.raw_get(name)?;
     if !known.is_nil() {
         return Ok(known);
     }
-    let late = || Problem::Here(format!("require \"{text}\": only while the config is loaded"));
-    let found = loading.with(|draft| open(&text, draft)).ok_or_else(late)?;
-    let found = found.map_err(|what| Problem::Here(format!("require \"{text}\": {what}")))?;
+    let late = || RequireError::Here(format!("require \"{text}\": only while the config is loaded"));
+    let found = loading.with(|builder| open(&text, builder)).ok_or_else(late)?;
+    let found = found.map_err(|what| RequireError::Here(format!("require \"{text}\": {what}")))?;
     let value = run(lua, &text, &found);
-    loading.with(|draft| close(&found, &value, draft));
-    // `require` gives what the module put into package.loaded when it returns nothing, as Lua's own does.
+    loading.with(|builder| close(&found, &value, builder));
+    // Like Lua's own, `require` returns what the module put into package.loaded if it returns nothing.
     let value = match (value?, loaded.raw_get(name)?) {
         (Value::Nil, Value::Nil) => Value::Boolean(true),
         (Value::Nil, set) => set,
@@ -98,30 +102,29 @@ fn require(lua: &Lua, name: &Value, loaded: &Table, loading: &Loading) -> Result
     Ok(value)
 }
 
-fn open(name: &str, draft: &mut Draft) -> Result<Found, String> {
-    if draft.opening.iter().any(|other| other == name) {
-        let circle: Vec<&str> = draft.opening.iter().map(String::as_str).chain([name]).collect();
+fn open(name: &str, builder: &mut Builder) -> Result<Module, String> {
+    if builder.opening.iter().any(|other| other == name) {
+        let circle: Vec<&str> = builder.opening.iter().map(String::as_str).chain([name]).collect();
         return Err(format!("modules require each other in a circle ({})", circle.join(", ")));
     }
-    let found = find(name, draft)?;
-    draft.texts.insert(found.file.clone(), Arc::clone(&found.text));
-    draft.opening.push(name.to_owned());
+    let found = find(name, builder)?;
+    builder.texts.insert(found.file.clone(), Arc::clone(&found.text));
+    builder.opening.push(name.to_owned());
     Ok(found)
 }
 
-fn close(found: &Found, value: &mlua::Result<Value>, draft: &mut Draft) {
-    draft.opening.pop();
+fn close(found: &Module, value: &mlua::Result<Value>, builder: &mut Builder) {
+    builder.opening.pop();
     if let (Some(call), Ok(Value::Function(function))) = (found.maker, value) {
-        draft.makers.push((function.clone(), call.to_owned()));
+        builder.makers.push((function.clone(), call.to_owned()));
     }
 }
 
-fn run(lua: &Lua, name: &str, found: &Found) -> mlua::Result<Value> {
+fn run(lua: &Lua, name: &str, found: &Module) -> mlua::Result<Value> {
     compile(lua, &found.file, &found.text)?.call((name, found.file.as_str()))
 }
 
-/// Lua text as a function. A mark of UTF-8 at the start and a first line with `#` are passed over, as Lua's own
-/// reader of files does.
+/// Compiles Lua text. A UTF-8 byte order mark and a first line with `#` are skipped, as Lua does for files.
 pub(super) fn compile(lua: &Lua, file: &str, text: &[u8]) -> mlua::Result<Function> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     if text.first() == Some(&0x1b) {
@@ -134,22 +137,24 @@ pub(super) fn compile(lua: &Lua, file: &str, text: &[u8]) -> mlua::Result<Functi
     lua.load(text).set_name(format!("@{file}")).set_mode(ChunkMode::Text).into_function()
 }
 
-fn find(name: &str, draft: &mut Draft) -> Result<Found, String> {
+fn find(name: &str, builder: &mut Builder) -> Result<Module, String> {
     if let Some((name, text, maker)) = POLICIES.iter().find(|(policy, ..)| *policy == name) {
         let file = format!("{SHIPPED}{}.lua", name.trim_start_matches("rsp."));
-        return Ok(Found { file, text: Arc::from(text.as_bytes()), maker: *maker });
+        return Ok(Module { file, text: Arc::from(text.as_bytes()), maker: *maker });
     }
     let part =
         |part: &str| !part.is_empty() && !part.contains(['/', '\\']) && !part.contains(char::is_control);
     if !name.split('.').all(part) {
         return Err("bad name, expected words with dots between them, such as \"lib.sites\"".into());
     }
-    let Entry::File(main) = draft.source.entry() else { return Err("no such module comes with rsp".into()) };
+    let EntryPoint::File(main) = builder.source.entry() else {
+        return Err("no such module comes with rsp".into());
+    };
     let stem = main.parent().unwrap_or(Path::new("")).join(name.replace('.', "/"));
     let paths = [with_ending(&stem, ".lua"), stem.join("init.lua")];
     for path in &paths {
-        match draft.source.read(path) {
-            Ok(text) => return Ok(Found { file: path.display().to_string(), text, maker: None }),
+        match builder.source.read(path) {
+            Ok(text) => return Ok(Module { file: path.display().to_string(), text, maker: None }),
             Err(reason) if reason == "No such file or directory" || reason == "Not a directory" => {}
             Err(reason) => return Err(format!("cannot open {}: {reason}", path.display())),
         }

@@ -1,27 +1,27 @@
-//! `rsp.pool { … }`: servers, how one of them is picked, and how long to wait for them. Returns an object whose
-//! identity is the pool: handlers return it, and read its `name`.
+//! `rsp.pool { … }`: servers, balancing, and timeouts. Returns an object that identifies the pool: handlers return it
+//! and read its `name`.
 
 use std::collections::HashMap;
 
 use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::source::Source;
-use super::address::{Side, resolve};
-use super::builder::{Draft, DraftPool};
+use super::address::{AddressUse, resolve};
+use super::builder::{Builder, PoolBuilder};
 use super::calls::Call;
-use super::error::{Read, Wrong, quoted};
+use super::error::{ReadValue, ValueError, quoted};
 use super::schema::{Keys, list, raw, row, table};
-use super::sockets::{buffer, busy_poll};
+use super::values::{buffer, busy_poll};
 use super::values::{is_later, name, one_of, text, time, yes_or_no};
 use crate::config::{
     Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, SocketOptions, later,
 };
 
-/// A pool as written.
+/// The keys of a pool.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct PoolTable {
     name: Option<String>,
-    servers: Vec<WrittenServer>,
+    servers: Vec<ServerTable>,
     balance: Option<Function>,
     send_proxy: Option<ProxyVersion>,
     abort_on_close: bool,
@@ -32,12 +32,12 @@ pub(super) struct Written {
 }
 
 #[derive(Default)]
-pub(super) struct WrittenServer {
+pub(super) struct ServerTable {
     address: String,
     name: Option<String>,
 }
 
-pub(super) const KEYS: Keys<Written> = Keys {
+pub(super) const KEYS: Keys<PoolTable> = Keys {
     noun: "pool key",
     rows: &[
         row("name", |value, pool| name(value).map(|name| pool.name = Some(name))),
@@ -58,7 +58,7 @@ pub(super) const KEYS: Keys<Written> = Keys {
     items: 0,
 };
 
-pub(super) const SERVER: Keys<WrittenServer> = Keys {
+pub(super) const SERVER: Keys<ServerTable> = Keys {
     noun: "server key",
     rows: &[row("name", |value, server| name(value).map(|name| server.name = Some(name)))],
     later: later::SERVER,
@@ -81,14 +81,14 @@ const VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", Pro
 const SERVERS: &str = "a list such as { \"127.0.0.1:8080\" }";
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
 
-fn servers(value: &Value) -> Read<Vec<WrittenServer>> {
+fn servers(value: &Value) -> ReadValue<Vec<ServerTable>> {
     let items = list(value, SERVERS)?;
-    let read = |(index, value): (usize, &Value)| server(value).map_err(|wrong| wrong.item(index + 1));
+    let read = |(index, value): (usize, &Value)| server(value).map_err(|error| error.item(index + 1));
     items.iter().enumerate().map(read).collect()
 }
 
-fn server(value: &Value) -> Read<WrittenServer> {
-    let mut server = WrittenServer::default();
+fn server(value: &Value) -> ReadValue<ServerTable> {
+    let mut server = ServerTable::default();
     let Value::Table(table) = value else {
         server.address = text(value, ADDRESS)?;
         return Ok(server);
@@ -98,25 +98,25 @@ fn server(value: &Value) -> Read<WrittenServer> {
     Ok(server)
 }
 
-fn balance(value: &Value) -> Read<Option<Function>> {
+fn balance(value: &Value) -> ReadValue<Option<Function>> {
     match value {
         Value::Function(function) => Ok(Some(function.clone())),
         Value::String(word) if word.as_bytes() == *b"round_robin" => Ok(None),
-        word if is_later(word, later::BALANCE) => Err(Wrong::later(word)),
-        other => Err(Wrong::got(other, "\"round_robin\" or a function(req, servers)")),
+        word if is_later(word, later::BALANCE) => Err(ValueError::later(word)),
+        other => Err(ValueError::got(other, "\"round_robin\" or a function(req, servers)")),
     }
 }
 
-pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
-    let mut written = Written::default();
+pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
+    let mut written = PoolTable::default();
     KEYS.read(table(call.argument, "a table such as { servers = { \"127.0.0.1:8080\" } }")?, &mut written)?;
     if let Some(balance) = &written.balance {
-        check_maker(balance, draft).map_err(|wrong| wrong.key("balance"))?;
+        check_maker(balance, builder).map_err(|error| error.key("balance"))?;
     }
-    let name = unused_name(written.name, draft)?;
-    let servers = resolved(written.servers, &mut draft.source).map_err(|wrong| wrong.key("servers"))?;
+    let name = unused_name(written.name, builder)?;
+    let servers = resolved(written.servers, &mut builder.source).map_err(|error| error.key("servers"))?;
     check_tcp(&servers, &written.sockets)?;
-    let Written { send_proxy, abort_on_close, strict, sockets, trailers, timeouts, .. } = written;
+    let PoolTable { send_proxy, abort_on_close, strict, sockets, trailers, timeouts, .. } = written;
     let balance = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
     let pool = PoolConfig {
         name,
@@ -130,77 +130,82 @@ pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
         timeouts,
     };
     let object =
-        add(call.lua, pool, written.balance, draft).map_err(|error| Wrong::new(error.to_string()))?;
+        add(call.lua, pool, written.balance, builder).map_err(|error| ValueError::new(error.to_string()))?;
     Ok(Value::Table(object))
 }
 
-/// What only TCP connections have would be set and never be heard of.
-fn check_tcp(servers: &[ServerConfig], sockets: &SocketOptions) -> Read<()> {
+/// Options of TCP connections would have no effect on Unix sockets.
+fn check_tcp(servers: &[ServerConfig], sockets: &SocketOptions) -> ReadValue<()> {
     let all_unix = servers.iter().all(|server| matches!(server.address, Address::Unix(_)));
     match sockets.first_set().filter(|_| all_unix && !servers.is_empty()) {
         Some(key) => {
             let why =
                 "a unix socket has none, expected a server with a TCP address such as \"127.0.0.1:8080\"";
-            Err(Wrong::new(why).key(key))
+            Err(ValueError::new(why).key(key))
         }
         None => Ok(()),
     }
 }
 
-/// Takes the pool into the draft and makes its object.
+/// Adds the pool to the builder and makes its object.
 pub(super) fn add(
     lua: &Lua,
     pool: PoolConfig,
     balance: Option<Function>,
-    draft: &mut Draft,
+    builder: &mut Builder,
 ) -> mlua::Result<Table> {
     let object = object(lua, &pool.name)?;
-    draft.pools.push(DraftPool { pool, balance, object: object.clone() });
+    builder.pools.push(PoolBuilder { pool, balance, object: object.clone() });
     Ok(object)
 }
 
-/// `balance = require "rsp.round_robin"` lacks the call that makes the function; it would fail at the first
-/// request, and here it can say how.
-fn check_maker(balance: &Function, draft: &Draft) -> Read<()> {
-    match draft.makers.iter().find(|(maker, _)| maker == balance) {
-        Some((_, call)) => Err(Wrong::new(format!("the module makes the function, expected a call: {call}"))),
+/// `balance = require "rsp.round_robin"` lacks the call that makes the function. It would fail at the first request;
+/// here the error can show the call.
+fn check_maker(balance: &Function, builder: &Builder) -> ReadValue<()> {
+    match builder.makers.iter().find(|(maker, _)| maker == balance) {
+        Some((_, call)) => {
+            Err(ValueError::new(format!("the module makes the function, expected a call: {call}")))
+        }
         None => Ok(()),
     }
 }
 
-fn unused_name(given: Option<String>, draft: &Draft) -> Read<String> {
+fn unused_name(given: Option<String>, builder: &Builder) -> ReadValue<String> {
     let named = given.is_some();
-    let name = given.unwrap_or_else(|| format!("pool{}", draft.pools.len() + 1));
-    match draft.pools.iter().any(|other| other.pool.name == name) {
+    let name = given.unwrap_or_else(|| format!("pool{}", builder.pools.len() + 1));
+    match builder.pools.iter().any(|other| other.pool.name == name) {
         false => Ok(name),
-        true if named => {
-            Err(Wrong::new(format!("{} is taken, expected a name that no other pool has", quoted(&name)))
-                .key("name"))
-        }
-        true => Err(Wrong::new(format!(
+        true if named => Err(ValueError::new(format!(
+            "{} is taken, expected a name that no other pool has",
+            quoted(&name)
+        ))
+        .key("name")),
+        true => Err(ValueError::new(format!(
             "its name would be {}, which is taken, expected a name key",
             quoted(&name)
         ))),
     }
 }
 
-fn resolved(written: Vec<WrittenServer>, source: &mut Source) -> Read<Vec<ServerConfig>> {
+fn resolved(written: Vec<ServerTable>, source: &mut Source) -> ReadValue<Vec<ServerConfig>> {
     let mut servers: Vec<ServerConfig> = Vec::with_capacity(written.len());
     let mut numbers = HashMap::new();
     for (number, server) in (1..).zip(written) {
         let server =
             resolve_server(server, source).and_then(|server| unused_server(server, number, &mut numbers));
-        servers.push(server.map_err(|wrong| wrong.item(number))?);
+        servers.push(server.map_err(|error| error.item(number))?);
     }
     match servers.is_empty() {
-        true => Err(Wrong::new("no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }")),
+        true => {
+            Err(ValueError::new("no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }"))
+        }
         false => Ok(servers),
     }
 }
 
-fn resolve_server(written: WrittenServer, source: &mut Source) -> Read<ServerConfig> {
-    let WrittenServer { address: written, name } = written;
-    let address = resolve(&written, Side::Server, source).map_err(|bad| bad.in_config(&written))?;
+fn resolve_server(written: ServerTable, source: &mut Source) -> ReadValue<ServerConfig> {
+    let ServerTable { address: written, name } = written;
+    let address = resolve(&written, AddressUse::Server, source).map_err(|bad| bad.in_config(&written))?;
     Ok(ServerConfig { name: name.unwrap_or_else(|| written.clone()), address, written })
 }
 
@@ -208,17 +213,19 @@ fn unused_server(
     server: ServerConfig,
     number: usize,
     numbers: &mut HashMap<String, usize>,
-) -> Read<ServerConfig> {
+) -> ReadValue<ServerConfig> {
     match numbers.insert(server.name.clone(), number) {
         None => Ok(server),
         Some(other) => {
             let name = quoted(&server.name);
-            Err(Wrong::new(format!("server {other} has the name {name} too, expected a name of its own")))
+            Err(ValueError::new(format!(
+                "server {other} has the name {name} too, expected a name of its own"
+            )))
         }
     }
 }
 
-/// A table that can be read and compared but not written: what it says would not be heard.
+/// A read-only table that can be compared: assignments would have no effect.
 fn object(lua: &Lua, name: &str) -> mlua::Result<Table> {
     let (object, meta, fields) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
     fields.raw_set("name", name)?;

@@ -1,5 +1,5 @@
-//! Where in the scripts something stands: the file and line of a call while it runs, and the one line that an
-//! error of Lua becomes. Lua cuts file names to 59 bytes in its messages; here they are made whole again.
+//! Positions in scripts: file and line of a running call, and Lua's errors as one line. Lua cuts file names to 59
+//! bytes in its messages; they are restored here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,72 +7,74 @@ use std::sync::Arc;
 use mlua::{Error, Lua};
 
 use super::super::budget::memory_text;
-use super::super::failure::plainer;
-use super::error::Step;
+use super::super::failure::with_hints;
+use super::error::PathStep;
 use super::key_lines::Tokens;
 
-/// Scripts by the name Lua knows them by.
+/// Scripts by their name in Lua.
 pub(super) type Texts = BTreeMap<String, Arc<[u8]>>;
 
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub file: String,
     pub line: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
 }
 
-/// Chunk names of what comes with rsp: an operator can do nothing about a line in there.
+/// Prefix of chunk names shipped with rsp: positions in them are useless to operators.
 pub(super) const SHIPPED: &str = "rsp/";
 
-impl Place {
-    /// The line that called the function that runs now. Frames of Rust and of shipped modules are passed over.
-    pub(super) fn of_call(lua: &Lua) -> Option<Place> {
+impl Position {
+    /// The line that called the running function. Frames of Rust and of shipped modules are skipped.
+    pub(super) fn of_call(lua: &Lua) -> Option<Position> {
         let mut shipped = None;
         for level in 1.. {
             match lua.inspect_stack(level, frame) {
                 None => break,
-                Some(Some(place)) if place.file.starts_with(SHIPPED) => shipped = shipped.or(Some(place)),
-                Some(Some(place)) => return Some(place),
+                Some(Some(position)) if position.file.starts_with(SHIPPED) => {
+                    shipped = shipped.or(Some(position))
+                }
+                Some(Some(position)) => return Some(position),
                 Some(None) => {}
             }
         }
         shipped
     }
 
-    /// The place of a key in the table that the call got, as near as the text tells.
-    pub(super) fn of_key(&self, texts: &Texts, path: &[Step]) -> Place {
+    /// The position of a key in the call's table, as far as the text shows it.
+    pub(super) fn of_key(&self, texts: &Texts, path: &[PathStep]) -> Position {
         let line = texts.get(&self.file).and_then(|text| Tokens::of(text).line_of(self.line, path));
-        Place { file: self.file.clone(), line: line.unwrap_or(self.line) }
+        Position { file: self.file.clone(), line: line.unwrap_or(self.line) }
     }
 }
 
-fn frame(debug: &mlua::debug::Debug) -> Option<Place> {
+fn frame(debug: &mlua::debug::Debug) -> Option<Position> {
     let source = debug.source();
     let file = source.source.as_deref()?.strip_prefix('@')?.to_owned();
-    Some(Place { file, line: debug.current_line()? })
+    Some(Position { file, line: debug.current_line()? })
 }
 
-/// An error of Lua as one line `FILE:LINE: message`. `main` stands where the error names no file.
+/// A Lua error as one line `FILE:LINE: message`. `main` is used if the error has no position.
 pub(super) fn one_line(error: &Error, main: &str, texts: &Texts) -> String {
     let (message, trace) = parts(error);
-    let message = plainer(&lengthen(&flat(message), texts));
-    if texts.keys().any(|file| starts_with_place(&message, file)) {
+    let message = with_hints(&restore_name(&flat(message), texts));
+    if texts.keys().any(|file| starts_with_position(&message, file)) {
         return message;
     }
     let known = |line: &str| {
-        let line = lengthen(line.trim(), texts);
-        texts.keys().find_map(|file| starts_with_place(&line, file).then(|| place_of(&line, file)))
+        let line = restore_name(line.trim(), texts);
+        texts.keys().find_map(|file| starts_with_position(&line, file).then(|| position_of(&line, file)))
     };
-    let place = trace.lines().find_map(known).unwrap_or_else(|| format!("{main}:1"));
-    format!("{place}: {message}")
+    let position = trace.lines().find_map(known).unwrap_or_else(|| format!("{main}:1"));
+    format!("{position}: {message}")
 }
 
-/// The message at the root of an error, and the stack where it was raised.
+/// The message at the root of an error, and its stack trace.
 fn parts(error: &Error) -> (String, String) {
     match error {
         Error::CallbackError { cause, traceback } => match parts(cause) {
@@ -84,7 +86,7 @@ fn parts(error: &Error) -> (String, String) {
             let (message, trace) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
             (message.to_owned(), trace.to_owned())
         }
-        // Lua says neither how much was allowed nor where it ran out.
+        // Lua's message has neither the limit nor a position.
         Error::MemoryError(_) => (memory_text(), String::new()),
         other => (other.to_string(), String::new()),
     }
@@ -99,8 +101,8 @@ pub(super) fn flat(text: String) -> String {
 
 const CUT: usize = 59;
 
-/// Puts the whole file name where Lua wrote `...` and its last 56 bytes.
-fn lengthen(message: &str, texts: &Texts) -> String {
+/// Restores the file name that Lua cut to `...` and its last 56 bytes.
+fn restore_name(message: &str, texts: &Texts) -> String {
     for file in texts.keys().filter(|file| file.len() > CUT) {
         let tail = &file.as_bytes()[file.len() - (CUT - 3)..];
         let cut = [b"...", tail, b":"].concat();
@@ -111,12 +113,12 @@ fn lengthen(message: &str, texts: &Texts) -> String {
     message.to_owned()
 }
 
-fn starts_with_place(line: &str, file: &str) -> bool {
+fn starts_with_position(line: &str, file: &str) -> bool {
     let rest = line.strip_prefix(file).and_then(|rest| rest.strip_prefix(':'));
     rest.and_then(|rest| rest.split_once(':')).is_some_and(|(line, _)| line.parse::<usize>().is_ok())
 }
 
-fn place_of(line: &str, file: &str) -> String {
+fn position_of(line: &str, file: &str) -> String {
     let rest = &line[file.len() + 1..];
     format!("{file}:{}", rest.split(':').next().unwrap_or("1"))
 }
@@ -152,20 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_no_text_still_has_a_line() {
+    fn an_error_value_that_is_no_string_has_a_line() {
         let line = run("site.lua", "\nerror({})");
         assert!(line.starts_with("site.lua:2: ") || line.starts_with("main.lua:1: "), "{line}");
         assert_eq!(one_line(&Error::runtime("odd"), "main.lua", &texts(&[])), "main.lua:1: odd");
     }
 
     #[test]
-    fn a_call_knows_the_line_it_stands_on() {
+    fn a_call_has_its_line() {
         let lua = Lua::new();
-        let place = lua.create_function(|lua, ()| Ok(Place::of_call(lua).unwrap().to_string())).unwrap();
-        lua.globals().set("place", place).unwrap();
-        let wrap = lua.load("return function() local x = place() return x end").set_name("@rsp/x.lua");
+        let position =
+            lua.create_function(|lua, ()| Ok(Position::of_call(lua).unwrap().to_string())).unwrap();
+        lua.globals().set("position", position).unwrap();
+        let wrap = lua.load("return function() local x = position() return x end").set_name("@rsp/x.lua");
         lua.globals().set("shipped", wrap.eval::<mlua::Function>().unwrap()).unwrap();
-        for text in ["\nlocal p = place() return p", "\nlocal p = shipped {\n} return p"] {
+        for text in ["\nlocal p = position() return p", "\nlocal p = shipped {\n} return p"] {
             let found: String = lua.load(text).set_name("@site.lua").eval().unwrap();
             assert_eq!(found, "site.lua:2");
         }

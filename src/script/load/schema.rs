@@ -1,91 +1,91 @@
-//! The keys a table of the config may have, as rows: a name, and the function that takes its value. A new key is one
-//! new row (and leaves the table of those that this version does not do, `config::later`). Tables are read raw and must
-//! be plain: a metatable could add keys that nobody checked.
+//! The keys that a table of the config may have, as rows: a name and the function that reads its value. A new key is
+//! one new row (and is removed from `config::later`). Tables are read raw and must not have a metatable, which could
+//! add unchecked keys.
 
 use mlua::{Table, Value};
 
-use super::error::{Read, Step, Wrong, nearest, show};
+use super::error::{PathStep, ReadValue, ValueError, nearest, show};
 use super::homes;
 use crate::config::later::LATER;
 
-pub(super) struct Row<T: 'static> {
+pub(super) struct KeyRow<T: 'static> {
     pub name: &'static str,
     take: Take<T>,
 }
 
-type Take<T> = fn(&Value, &mut T) -> Read<()>;
+type Take<T> = fn(&Value, &mut T) -> ReadValue<()>;
 
-pub(super) const fn row<T>(name: &'static str, take: Take<T>) -> Row<T> {
-    Row { name, take }
+pub(super) const fn row<T>(name: &'static str, take: Take<T>) -> KeyRow<T> {
+    KeyRow { name, take }
 }
 
 /// The keys of one kind of table.
 pub(super) struct Keys<T: 'static> {
-    /// What an unknown key is called: `unknown setting`.
+    /// The noun for an unknown key: `unknown setting`.
     pub noun: &'static str,
-    pub rows: &'static [Row<T>],
-    /// Names that this version does not do.
+    pub rows: &'static [KeyRow<T>],
+    /// Names that are not supported yet.
     pub later: &'static [&'static str],
-    /// Values without a key that the table may hold; whoever reads the table takes them.
+    /// Number of values without a key that the table may hold; the caller reads them.
     pub items: usize,
 }
 
 impl<T> Keys<T> {
-    /// Takes every key of the table into `into`. In the order of the rows, so that of two errors always the same
-    /// one is reported: Lua's own order changes from run to run.
-    pub(super) fn read(&self, table: &Table, into: &mut T) -> Read<()> {
+    /// Reads every key of the table into `into`. In the order of the rows, so that the same one of two errors is
+    /// always reported: Lua's own order changes from run to run.
+    pub(super) fn read(&self, table: &Table, into: &mut T) -> ReadValue<()> {
         plain(table)?;
         self.check_names(table)?;
         for row in self.rows {
             let value: Value = raw(table, row.name)?;
             if !value.is_nil() {
-                (row.take)(&value, into).map_err(|wrong| wrong.key(row.name))?;
+                (row.take)(&value, into).map_err(|error| error.key(row.name))?;
             }
         }
         Ok(())
     }
 
-    /// The names of the keys that this version takes.
+    /// The names of the supported keys.
     pub(super) fn taken(&self) -> impl Iterator<Item = &'static str> {
         self.rows.iter().map(|row| row.name)
     }
 
-    fn check_names(&self, table: &Table) -> Read<()> {
-        let mut unknown: Vec<(String, Wrong)> = Vec::new();
+    fn check_names(&self, table: &Table) -> ReadValue<()> {
+        let mut unknown: Vec<(String, ValueError)> = Vec::new();
         for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair.map_err(|error| Wrong::new(error.to_string()))?;
-            if let Err(wrong) = self.check_name(&key, &value) {
-                unknown.push((wrong.to_string(), wrong));
+            let (key, value) = pair.map_err(|error| ValueError::new(error.to_string()))?;
+            if let Err(error) = self.check_name(&key, &value) {
+                unknown.push((error.to_string(), error));
             }
         }
         unknown.sort_by(|a, b| a.0.cmp(&b.0));
-        unknown.into_iter().next().map_or(Ok(()), |(_, wrong)| Err(wrong))
+        unknown.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    fn check_name(&self, key: &Value, value: &Value) -> Read<()> {
+    fn check_name(&self, key: &Value, value: &Value) -> ReadValue<()> {
         match key {
             Value::String(name) => self.check_word(&name.to_string_lossy()),
             Value::Integer(item) if (1..=self.items as i64).contains(item) => Ok(()),
             Value::Integer(item @ 1..) => {
                 let expected = if self.items > 0 { "only one such value".to_owned() } else { self.list() };
-                Err(Wrong::new(format!("{} without a key, expected {expected}", show(value)))
+                Err(ValueError::new(format!("{} without a key, expected {expected}", show(value)))
                     .item(usize::try_from(*item).unwrap_or(usize::MAX)))
             }
-            other => Err(Wrong::new(format!("{} as a key, expected {}", show(other), self.list()))),
+            other => Err(ValueError::new(format!("{} as a key, expected {}", show(other), self.list()))),
         }
     }
 
-    fn check_word(&self, name: &str) -> Read<()> {
+    fn check_word(&self, name: &str) -> ReadValue<()> {
         if self.rows.iter().any(|row| row.name == name) {
             return Ok(());
         }
         if self.later.contains(&name) {
-            return Err(Wrong::new(LATER).key(name));
+            return Err(ValueError::new(LATER).key(name));
         }
         let elsewhere = homes::of(name).map(|home| format!("it belongs in {home}"));
         let hint = elsewhere.unwrap_or_else(|| self.hint(name));
         let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
-        Err(Wrong::new(format!("unknown {}, {hint}", self.noun)).key(name))
+        Err(ValueError::new(format!("unknown {}, {hint}", self.noun)).key(name))
     }
 
     fn hint(&self, name: &str) -> String {
@@ -105,20 +105,20 @@ impl<T> Keys<T> {
     }
 }
 
-pub(super) fn raw(table: &Table, key: impl mlua::IntoLua) -> Read<Value> {
-    table.raw_get(key).map_err(|error| Wrong::new(error.to_string()))
+pub(super) fn raw(table: &Table, key: impl mlua::IntoLua) -> ReadValue<Value> {
+    table.raw_get(key).map_err(|error| ValueError::new(error.to_string()))
 }
 
-fn plain(table: &Table) -> Read<()> {
+fn plain(table: &Table) -> ReadValue<()> {
     match table.metatable() {
         None => Ok(()),
-        Some(_) => Err(Wrong::new("got a table with a metatable, expected a plain one")),
+        Some(_) => Err(ValueError::new("got a table with a metatable, expected a plain one")),
     }
 }
 
-/// The values of a list, in order. A hole or a named key is an error: both are values that would be lost.
-pub(super) fn list(value: &Value, expected: &str) -> Read<Vec<Value>> {
-    let Value::Table(table) = value else { return Err(Wrong::got(value, expected)) };
+/// The values of a list, in order. A gap or a named key is an error: both would lose values.
+pub(super) fn list(value: &Value, expected: &str) -> ReadValue<Vec<Value>> {
+    let Value::Table(table) = value else { return Err(ValueError::got(value, expected)) };
     plain(table)?;
     let mut items = Vec::new();
     for item in 1.. {
@@ -130,26 +130,28 @@ pub(super) fn list(value: &Value, expected: &str) -> Read<Vec<Value>> {
     let odd =
         table.pairs::<Value, Value>().filter_map(Result::ok).find_map(|(key, _)| beyond(&key, items.len()));
     match odd {
-        Some(Step::Item(_)) => Err(Wrong::got(&Value::Nil, "no gap in the list").item(items.len() + 1)),
-        Some(Step::Key(name)) => {
-            Err(Wrong::new(format!("a named key in a list, expected {expected}")).key(name))
+        Some(PathStep::Item(_)) => {
+            Err(ValueError::got(&Value::Nil, "no gap in the list").item(items.len() + 1))
+        }
+        Some(PathStep::Key(name)) => {
+            Err(ValueError::new(format!("a named key in a list, expected {expected}")).key(name))
         }
         None => Ok(items),
     }
 }
 
-fn beyond(key: &Value, len: usize) -> Option<Step> {
+fn beyond(key: &Value, len: usize) -> Option<PathStep> {
     match key {
         Value::Integer(item) if (1..=len as i64).contains(item) => None,
-        Value::Integer(_) => Some(Step::Item(0)),
-        Value::String(name) => Some(Step::Key(name.to_string_lossy())),
-        other => Some(Step::Key(show(other))),
+        Value::Integer(_) => Some(PathStep::Item(0)),
+        Value::String(name) => Some(PathStep::Key(name.to_string_lossy())),
+        other => Some(PathStep::Key(show(other))),
     }
 }
 
-/// The table of a key that holds keys itself.
-pub(super) fn table<'a>(value: &'a Value, expected: &str) -> Read<&'a Table> {
-    value.as_table().ok_or_else(|| Wrong::got(value, expected))
+/// The table that is the value of a key.
+pub(super) fn table<'a>(value: &'a Value, expected: &str) -> ReadValue<&'a Table> {
+    value.as_table().ok_or_else(|| ValueError::got(value, expected))
 }
 
 #[cfg(test)]
@@ -165,7 +167,7 @@ mod tests {
                 all.push(show(value));
                 Ok(())
             }),
-            row("workers", |value, _| Err(Wrong::got(value, "1"))),
+            row("workers", |value, _| Err(ValueError::got(value, "1"))),
         ],
         later: &["health"],
         items: 1,
@@ -174,17 +176,17 @@ mod tests {
     fn read(text: &str) -> Result<Vec<String>, String> {
         let (lua, mut into) = (Lua::new(), Vec::new());
         let table: Table = lua.load(text).eval().unwrap();
-        KEYS.read(&table, &mut into).map(|()| into).map_err(|wrong| wrong.line("call"))
+        KEYS.read(&table, &mut into).map(|()| into).map_err(|error| error.line("call"))
     }
 
     #[test]
-    fn known_keys_reach_their_reader() {
+    fn known_keys_are_read() {
         assert_eq!(read("{ via = 'a', 'item' }"), Ok(vec!["\"a\"".to_owned()]));
         assert_eq!(read("{}"), Ok(vec![]));
     }
 
     #[test]
-    fn every_other_key_is_an_error_that_helps() {
+    fn unknown_keys_are_errors_with_a_hint() {
         for (text, message) in [
             ("{ vai = 1 }", "vai: unknown setting, did you mean via?"),
             ("{ colour = 1 }", "colour: unknown setting, expected one of via, workers"),
@@ -211,7 +213,7 @@ mod tests {
         let lua = Lua::new();
         let items = |text: &str| {
             let value: Value = lua.load(text).eval().unwrap();
-            list(&value, "things").map(|items| items.len()).map_err(|wrong| wrong.line("call"))
+            list(&value, "things").map(|items| items.len()).map_err(|error| error.line("call"))
         };
         assert_eq!(items("{}"), Ok(0));
         assert_eq!(items("{ 'a', 'b' }"), Ok(2));

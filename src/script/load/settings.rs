@@ -1,11 +1,11 @@
-//! `rsp.settings { … }`: what applies to the whole program.
+//! `rsp.settings { … }`: settings of the whole program.
 
 use mlua::Value;
 
-use super::builder::{Draft, Set};
+use super::builder::{Builder, SetOnce};
 use super::calls::{Call, set};
-use super::error::{Read, Step, Wrong, quoted};
-use super::position::Place;
+use super::error::{PathStep, ReadValue, ValueError, quoted};
+use super::position::Position;
 use super::schema::{Keys, list, raw, row, table};
 use super::values::{network, one_of, size, text, time, whole};
 use crate::config::{
@@ -14,13 +14,13 @@ use crate::config::{
 };
 
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct SettingsTable {
     settings: Settings,
-    /// Looked up when the script has run: the pool may come later in it.
+    /// Resolved after the script has run: the pool may be defined later.
     fallback: Option<Value>,
 }
 
-pub(super) const KEYS: Keys<Written> = Keys {
+pub(super) const KEYS: Keys<SettingsTable> = Keys {
     noun: "setting",
     rows: &[
         row("workers", |value, all| workers(value).map(|workers| all.settings.workers = workers)),
@@ -93,7 +93,7 @@ pub(super) const SCRIPT: Keys<Settings> = Keys {
 const ON_RESPONSE_ERROR: &[(&str, OnResponseError)] =
     &[("answer", OnResponseError::Answer), ("pass", OnResponseError::Pass)];
 
-pub(super) const ACCESS_LOG: Keys<WrittenLog> = Keys {
+pub(super) const ACCESS_LOG: Keys<AccessLogTable> = Keys {
     noun: "access_log key",
     rows: &[
         row("path", |value, log| text(value, LOG_PATH).map(|path| log.path = Some(path))),
@@ -106,7 +106,7 @@ pub(super) const ACCESS_LOG: Keys<WrittenLog> = Keys {
 };
 
 #[derive(Default)]
-pub(super) struct WrittenLog {
+pub(super) struct AccessLogTable {
     path: Option<String>,
     format: Option<LogFormat>,
 }
@@ -114,66 +114,69 @@ pub(super) struct WrittenLog {
 const LOG_PATH: &str = "a path or \"-\" for stdout";
 const FORMATS: &[(&str, LogFormat)] = &[("combined", LogFormat::Combined), ("rsp", LogFormat::Rsp)];
 
-pub(super) fn call(call: &Call, draft: &mut Draft) -> Read<Value> {
-    let mut written = Written::default();
+pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
+    let mut written = SettingsTable::default();
     KEYS.read(table(call.argument, "a table such as { max_connections = 10000 }")?, &mut written)?;
-    set(&mut draft.settings, written.settings, call.place)?;
-    let place = fallback_place(call.place, draft);
-    draft.fallback = written.fallback.map(|value| Set { value, place });
+    set(&mut builder.settings, written.settings, call.position)?;
+    let position = fallback_position(call.position, builder);
+    builder.fallback = written.fallback.map(|value| SetOnce { value, position });
     Ok(Value::Nil)
 }
 
-fn fallback_place(place: &Place, draft: &Draft) -> Place {
-    place.of_key(&draft.texts, &[Step::Key("fallback".into())])
+fn fallback_position(position: &Position, builder: &Builder) -> Position {
+    position.of_key(&builder.texts, &[PathStep::Key("fallback".into())])
 }
 
-fn workers(value: &Value) -> Read<Workers> {
+fn workers(value: &Value) -> ReadValue<Workers> {
     const EXPECTED: &str = "a whole number from 1 to 256, or \"auto\" for one a core";
     match value {
         Value::String(word) if word.as_bytes() == *b"auto" => Ok(Workers::Auto),
         other => match whole(other, 1..=Workers::MOST as i64) {
             Ok(number) => Ok(Workers::Number(number as usize)),
-            Err(_) => Err(Wrong::got(other, EXPECTED)),
+            Err(_) => Err(ValueError::got(other, EXPECTED)),
         },
     }
 }
 
-fn trusted(value: &Value) -> Read<Trusted> {
+fn trusted(value: &Value) -> ReadValue<Trusted> {
     let mut trusted = Trusted::default();
     for (index, item) in list(value, "a list such as { \"10.0.0.0/8\" }")?.iter().enumerate() {
         if item.as_string().is_some_and(|word| word.as_bytes() == *b"unix:") {
             trusted.unix = true;
         } else {
-            trusted.networks.push(network(item).map_err(|wrong| wrong.item(index + 1))?);
+            trusted.networks.push(network(item).map_err(|error| error.item(index + 1))?);
         }
     }
     Ok(trusted)
 }
 
 /// Protocols as `Upgrade` names them (RFC 9110 section 7.8).
-fn upgrades(value: &Value) -> Read<Vec<String>> {
+fn upgrades(value: &Value) -> ReadValue<Vec<String>> {
     let items = list(value, "a list such as { \"websocket\", \"tcp\" }")?;
-    let read = |(index, item): (usize, &Value)| upgrade(item).map_err(|wrong| wrong.item(index + 1));
+    let read = |(index, item): (usize, &Value)| upgrade(item).map_err(|error| error.item(index + 1));
     items.iter().enumerate().map(read).collect()
 }
 
-fn upgrade(value: &Value) -> Read<String> {
+fn upgrade(value: &Value) -> ReadValue<String> {
     const EXPECTED: &str = "a protocol such as \"websocket\" or \"tcp\"";
     let name = text(value, EXPECTED)?.to_ascii_lowercase();
     if name == "h2c" || name == "tls" || name.starts_with("tls/") {
-        return Err(Wrong::got(value, "a protocol that is not HTTP itself: its requests would pass unseen"));
+        return Err(ValueError::got(
+            value,
+            "a protocol that is not HTTP itself: its requests would pass unseen",
+        ));
     }
     let is_token = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
     let (protocol, version) = name.split_once('/').unwrap_or((&name, "1"));
     let fits = name.len() <= 64 && is_token(protocol) && is_token(version);
-    if fits { Ok(name) } else { Err(Wrong::got(value, EXPECTED)) }
+    if fits { Ok(name) } else { Err(ValueError::got(value, EXPECTED)) }
 }
 
-fn access_log(value: &Value) -> Read<AccessLog> {
+fn access_log(value: &Value) -> ReadValue<AccessLog> {
     const EXPECTED: &str = "\"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
-    let mut log = WrittenLog::default();
+    let mut log = AccessLogTable::default();
     match value {
         Value::Table(table) => {
             ACCESS_LOG.read(table, &mut log)?;
@@ -183,29 +186,29 @@ fn access_log(value: &Value) -> Read<AccessLog> {
     }
     let path = log.path.unwrap_or_default();
     if later::LOG_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
-        return Err(Wrong::new(format!("{}: {}", quoted(&path), later::LATER)));
+        return Err(ValueError::new(format!("{}: {}", quoted(&path), later::LATER)));
     }
     let target = if path == "-" { LogTarget::Stdout } else { LogTarget::File(path.into()) };
     Ok(AccessLog { target, format: log.format.unwrap_or(LogFormat::Combined) })
 }
 
-/// The path stands first or under its key.
-fn log_path(first: &Value, keyed: Option<String>) -> Read<Option<String>> {
+/// The path is the first value or has a key.
+fn log_path(first: &Value, keyed: Option<String>) -> ReadValue<Option<String>> {
     match (first, keyed) {
         (Value::Nil, Some(path)) => Ok(Some(path)),
-        (Value::Nil, None) => Err(Wrong::new(format!("no path, expected {LOG_PATH}"))),
-        (_, Some(_)) => Err(Wrong::new("two paths, expected one")),
-        (first, None) => text(first, LOG_PATH).map(Some).map_err(|wrong| wrong.item(1)),
+        (Value::Nil, None) => Err(ValueError::new(format!("no path, expected {LOG_PATH}"))),
+        (_, Some(_)) => Err(ValueError::new("two paths, expected one")),
+        (first, None) => text(first, LOG_PATH).map(Some).map_err(|error| error.item(1)),
     }
 }
 
 /// Bytes a second; 0 for none.
-fn rate(value: &Value) -> Read<u64> {
+fn rate(value: &Value) -> ReadValue<u64> {
     size(value, 0..=1 << 40, "a number of bytes a second such as 100 or \"1k\", or 0")
 }
 
-/// The size from which bodies pass through the kernel alone; `false` for never.
-fn splice(value: &Value) -> Read<Option<u64>> {
+/// The size from which bodies are spliced; `false` for never.
+fn splice(value: &Value) -> ReadValue<Option<u64>> {
     const EXPECTED: &str = "true, false or a size from \"4k\" to \"1024g\"";
     match value {
         Value::Boolean(false) => Ok(None),
@@ -215,9 +218,9 @@ fn splice(value: &Value) -> Read<Option<u64>> {
 }
 
 /// The pseudonym of RFC 9110 section 7.6.3, or a host with its port.
-fn via(value: &Value) -> Read<String> {
+fn via(value: &Value) -> ReadValue<String> {
     const EXPECTED: &str = "a name of letters, digits and \"-\", \".\", \"_\", \":\"";
     let name = text(value, EXPECTED)?;
     let fits = name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._:".contains(c));
-    if fits { Ok(name) } else { Err(Wrong::got(value, EXPECTED)) }
+    if fits { Ok(name) } else { Err(ValueError::got(value, EXPECTED)) }
 }

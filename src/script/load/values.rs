@@ -1,4 +1,4 @@
-//! The readers of single values: texts, whole numbers, times, networks. Each says what it got and what it expected.
+//! Readers of single values: texts, integers, times, networks. Errors state the value and what was expected.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,54 +6,54 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mlua::{Function, Value};
 
-use super::error::{Read, Wrong, quoted};
+use super::error::{ReadValue, ValueError, quoted};
 
-/// A text that can stand on one line: not empty, UTF-8, without control characters.
-pub(super) fn text(value: &Value, expected: &str) -> Read<String> {
-    let wrong = || Wrong::got(value, expected);
-    let Value::String(text) = value else { return Err(wrong()) };
-    let text = text.to_str().map_err(|_| wrong())?;
+/// A text for one line: not empty, UTF-8, without control characters.
+pub(super) fn text(value: &Value, expected: &str) -> ReadValue<String> {
+    let error = || ValueError::got(value, expected);
+    let Value::String(text) = value else { return Err(error()) };
+    let text = text.to_str().map_err(|_| error())?;
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(wrong());
+        return Err(error());
     }
     Ok(text.to_owned())
 }
 
 const NAME_MAX: usize = 128;
 
-/// The name of a pool or server: a word, because log lines are split at blanks.
-pub(super) fn name(value: &Value) -> Read<String> {
+/// The name of a pool or server: one word, because log lines are split at blanks.
+pub(super) fn name(value: &Value) -> ReadValue<String> {
     const EXPECTED: &str = "a name without blanks and quotes, at most 128 bytes";
     let name = text(value, EXPECTED)?;
     match name.len() > NAME_MAX || name.contains(|c: char| c.is_whitespace() || c == '"') {
-        true => Err(Wrong::got(value, EXPECTED)),
+        true => Err(ValueError::got(value, EXPECTED)),
         false => Ok(name),
     }
 }
 
-pub(super) fn function(value: &Value, expected: &str) -> Read<Function> {
-    value.as_function().cloned().ok_or_else(|| Wrong::got(value, expected))
+pub(super) fn function(value: &Value, expected: &str) -> ReadValue<Function> {
+    value.as_function().cloned().ok_or_else(|| ValueError::got(value, expected))
 }
 
-pub(super) fn whole(value: &Value, range: RangeInclusive<i64>) -> Read<i64> {
+pub(super) fn whole(value: &Value, range: RangeInclusive<i64>) -> ReadValue<i64> {
     let number = match value {
         Value::Integer(number) => Some(*number),
-        // 1e4 is a float to Lua and a whole number to whoever wrote it.
+        // 1e4 is a float in Lua but meant as an integer.
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(*number as i64),
         _ => None,
     };
     number.filter(|number| range.contains(number)).ok_or_else(|| {
-        Wrong::got(value, &format!("a whole number from {} to {}", range.start(), range.end()))
+        ValueError::got(value, &format!("a whole number from {} to {}", range.start(), range.end()))
     })
 }
 
 /// A number of bytes: `"16k"`, `"1m"`, `"2g"` (powers of 1024) or bytes.
-pub(super) fn size(value: &Value, range: RangeInclusive<u64>, expected: &str) -> Read<u64> {
+pub(super) fn size(value: &Value, range: RangeInclusive<u64>, expected: &str) -> ReadValue<u64> {
     let bytes = match value {
         Value::String(text) => bytes(&text.to_string_lossy()),
         _ => whole(value, 0..=i64::MAX).ok().and_then(|bytes| u64::try_from(bytes).ok()),
     };
-    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| Wrong::got(value, expected))
+    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| ValueError::got(value, expected))
 }
 
 fn bytes(text: &str) -> Option<u64> {
@@ -71,7 +71,7 @@ fn bytes(text: &str) -> Option<u64> {
 const SHORTEST: f64 = 0.001;
 const LONGEST: f64 = 24.0 * 3600.0;
 
-pub(super) fn time(value: &Value) -> Read<Duration> {
+pub(super) fn time(value: &Value) -> ReadValue<Duration> {
     let seconds = match value {
         Value::Integer(seconds) => Some(*seconds as f64),
         Value::Number(seconds) => Some(*seconds),
@@ -79,16 +79,16 @@ pub(super) fn time(value: &Value) -> Read<Duration> {
         _ => None,
     };
     let Some(seconds) = seconds else {
-        return Err(Wrong::got(
+        return Err(ValueError::got(
             value,
             "a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds",
         ));
     };
-    // Not a number is in no range either.
+    // NaN is in no range either.
     if !(SHORTEST..=LONGEST).contains(&seconds) {
-        return Err(Wrong::got(value, "a time from 1ms to 24h"));
+        return Err(ValueError::got(value, "a time from 1ms to 24h"));
     }
-    // Whole microseconds, so that "0.1s" and 0.1 are the same time.
+    // Whole microseconds, so that "0.1s" and 0.1 are equal.
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
@@ -102,25 +102,40 @@ fn seconds(text: &str) -> Option<f64> {
         "h" => 3600.0,
         _ => return None,
     };
-    // f64's own reading takes signs and exponents too.
+    // f64's own parser accepts signs and exponents too.
     let plain = number.starts_with(|c: char| c.is_ascii_digit())
         && number.ends_with(|c: char| c.is_ascii_digit())
         && number.chars().all(|c| c.is_ascii_digit() || c == '.');
     plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor)
 }
 
+/// A socket buffer. Below, no segment fits; above, the kernel's counters overflow.
+pub(super) fn buffer(value: &Value) -> ReadValue<Option<u32>> {
+    size(value, 4 << 10..=1 << 30, "a size from \"4k\" to \"1g\"").map(|bytes| u32::try_from(bytes).ok())
+}
+
+/// Microseconds of SO_BUSY_POLL. Longer polling would keep a thread from all other work.
+pub(super) fn busy_poll(value: &Value) -> ReadValue<Option<u32>> {
+    whole(value, 1..=10_000).map(|micros| u32::try_from(micros).ok())
+}
+
+/// The length of an accept queue. The kernel stores it in 16 or 32 bits, depending on its version.
+pub(super) fn backlog(value: &Value) -> ReadValue<Option<u32>> {
+    whole(value, 1..=65_535).map(|connections| u32::try_from(connections).ok())
+}
+
 /// `10.0.0.0/8`, or one address.
-pub(super) fn network(value: &Value) -> Read<IpNet> {
+pub(super) fn network(value: &Value) -> ReadValue<IpNet> {
     const EXPECTED: &str = "a network such as \"10.0.0.0/8\" or an address";
     let text = text(value, EXPECTED)?;
     let network =
         text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)));
     network
         .map(|network| canonical(network).trunc())
-        .ok_or_else(|| Wrong::new(format!("got {}, expected {EXPECTED}", quoted(&text))))
+        .ok_or_else(|| ValueError::new(format!("got {}, expected {EXPECTED}", quoted(&text))))
 }
 
-/// A network of IPv4 addresses written as IPv6 ones is one of IPv4: that is what addresses are compared as.
+/// A network of IPv4-mapped addresses becomes one of IPv4: addresses are compared in that form.
 fn canonical(network: IpNet) -> IpNet {
     let prefix = network.prefix_len().checked_sub(96);
     let four = network.network().to_canonical();
@@ -130,22 +145,22 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-pub(super) fn yes_or_no(value: &Value) -> Read<bool> {
-    value.as_boolean().ok_or_else(|| Wrong::got(value, "true or false"))
+pub(super) fn yes_or_no(value: &Value) -> ReadValue<bool> {
+    value.as_boolean().ok_or_else(|| ValueError::got(value, "true or false"))
 }
 
-/// One of a few words; of those that come with a later version it is said so.
-pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> Read<T> {
+/// One of a few words; reserved words get an error that says so.
+pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> ReadValue<T> {
     if is_later(value, later) {
-        return Err(Wrong::later(value));
+        return Err(ValueError::later(value));
     }
     let given = value.as_string().map(|text| text.to_string_lossy());
     let found = words.iter().find(|(word, _)| given.as_deref() == Some(*word));
     let expected = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
-    found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::got(value, &expected()))
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| ValueError::got(value, &expected()))
 }
 
-/// Whether the value is one of these words, which this version does not know.
+/// Whether the value is one of these reserved words.
 pub(super) fn is_later(value: &Value, words: &[&str]) -> bool {
     value.as_string().is_some_and(|text| words.iter().any(|word| *text.as_bytes() == *word.as_bytes()))
 }
@@ -156,11 +171,11 @@ mod tests {
 
     use super::*;
 
-    /// Runs a reader on Lua values written as Lua.
-    fn each<T>(cases: &[&str], read: impl Fn(&Value) -> Read<T>) -> Vec<Result<T, String>> {
+    /// Runs a reader on values written as Lua.
+    fn each<T>(cases: &[&str], read: impl Fn(&Value) -> ReadValue<T>) -> Vec<Result<T, String>> {
         let lua = Lua::new();
         let value = |text: &&str| lua.load(*text).eval::<Value>().unwrap();
-        cases.iter().map(|text| read(&value(text)).map_err(|wrong| wrong.line("key"))).collect()
+        cases.iter().map(|text| read(&value(text)).map_err(|error| error.line("key"))).collect()
     }
 
     #[test]
@@ -185,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_are_none_say_what_a_time_is() {
+    fn errors_about_times_say_what_a_time_is() {
         let what = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
         let bad = [
             "'5'", "'5x'", "'s'", "'-5s'", "'1e3s'", "'5 s'", "'.s'", "'1.s'", "'1.2.3s'", "''", "true", "{}",
@@ -245,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_words() {
+    fn names_are_single_words() {
         assert_eq!(
             each(&["'web-1'", "'[::1]:80'", "'bücher'"], name),
             ["web-1", "[::1]:80", "bücher"].map(|n| Ok(n.to_owned()))
@@ -260,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_not_one_of_them_lists_them() {
+    fn an_unknown_word_is_an_error_with_the_known_ones() {
         let words = [("combined", 1), ("rsp", 2)];
         let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words, &["syslog"]));
         let error = |got| Err(format!("key: got {got}, expected \"combined\" or \"rsp\""));

@@ -1,4 +1,4 @@
-//! `balance` functions: what they are given, what they may give back.
+//! `balance` functions: their arguments and their results.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn round_robin_alternates_and_the_objects_stay_the_same() {
 }
 
 #[test]
-fn what_a_script_does_to_the_table_of_servers_is_gone_the_next_time() {
+fn changes_to_the_table_of_servers_do_not_last() {
     for harm in [
         "table.sort(servers, function(a, b) return a.name > b.name end)",
         "table.remove(servers)",
@@ -58,7 +58,7 @@ fn what_a_script_does_to_the_table_of_servers_is_gone_the_next_time() {
         let mut script = script(&source);
         for _ in 0..4 {
             let picked = pick(&mut script, &ALL, &[0; 3]);
-            // The script that kept the table spoils it before it looks, within the same call.
+            // The script that kept the table changes it before reading it, within the same call.
             assert!(picked == Ok(2) || harm == "kept = servers", "{harm}: {picked:?}");
         }
     }
@@ -104,7 +104,7 @@ fn a_pool_without_a_balance_function_is_an_error_and_not_a_crash() {
 }
 
 #[test]
-fn short_or_wrong_lists_of_numbers_are_an_error_of_the_call_only() {
+fn invalid_server_lists_fail_only_the_call() {
     let mut script = script("function balance(req, servers) return servers[1].in_flight and servers[1] end");
     assert!(pick(&mut script, &ALL, &[]).is_err());
     assert!(pick(&mut script, &[ServerId(77)], &[0; 3]).is_err());

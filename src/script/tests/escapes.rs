@@ -1,5 +1,5 @@
-//! Ways out of the budget that were open once: each hung the worker for ever. They run on a thread of their own, so
-//! that a test fails instead of hanging too.
+//! Former ways to exceed the budget: each hung the worker for ever. They run on a thread of their own, so that a test
+//! fails instead of hanging too.
 
 use std::sync::mpsc;
 use std::thread;
@@ -12,22 +12,22 @@ const RAN_LONG: &str = "ran longer than 10 ms of CPU time";
 /// Generous: CPU time is what counts, and the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What `work` gives, or a failed test if it does not end. The thread is left behind then.
+/// The result of `work`, or a failed test if it does not end. The thread is abandoned then.
 fn in_time<R: Send + 'static>(what: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));
     receiver.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no end, or a panic: {what}"))
 }
 
-/// What the body's failure says, twice in the same VM, which must be fit for more in between.
-fn told(body: &str) -> String {
+/// The error of the body, run twice in the same VM, which must work in between.
+fn error_of(body: &str) -> String {
     let source = format!("function on_request(req)\nif req.path == '/ok' then return web end\n{body}\nend");
     let [first, second] = in_time(body, move || {
         let mut script = script(&source);
         [(), ()].map(|()| {
-            let told = run(&mut script, &mut usual());
+            let error_of = run(&mut script, &mut usual());
             assert_eq!(run(&mut script, &mut head("GET", "/ok", &[])), Ok(Verdict::Pool(WEB)));
-            told
+            error_of
         })
     });
     assert_eq!(first.is_err(), second.is_err(), "{body}");
@@ -49,9 +49,9 @@ fn a_stopped_coroutine_is_not_closed_with_its_hooks_off() {
         "for _ in coroutine.wrap(stuck) do end",
         "load(coroutine.wrap(stuck))",
     ] {
-        let told = told(&format!("{CLOSING}{body}"));
-        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
-        assert!(told.starts_with("site.lua:"), "{body}: {told}");
+        let error_of = error_of(&format!("{CLOSING}{body}"));
+        assert!(error_of.ends_with(RAN_LONG), "{body}: {error_of}");
+        assert!(error_of.starts_with("site.lua:"), "{body}: {error_of}");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_coroutine_that_was_stopped_in_an_earlier_call_cannot_be_closed() {
 }
 
 #[test]
-fn a_close_method_has_the_time_of_its_call() {
+fn a_close_method_shares_the_budget_of_its_call() {
     for body in [
         "local x <close> = setmetatable({}, { __close = endless })",
         "do local x <close> = setmetatable({}, { __close = endless }) error('x') end",
@@ -84,13 +84,13 @@ fn a_close_method_has_the_time_of_its_call() {
          coroutine.yield() end) coroutine.resume(co) coroutine.close(co) return web",
         "for _ in function() return 1 end, nil, nil, setmetatable({}, { __close = endless }) do error('x') end",
     ] {
-        let told = told(&format!("{CLOSING}{body}"));
-        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+        let error_of = error_of(&format!("{CLOSING}{body}"));
+        assert!(error_of.ends_with(RAN_LONG), "{body}: {error_of}");
     }
 }
 
 #[test]
-fn coroutines_within_coroutines_do_not_each_have_their_own_time() {
+fn nested_coroutines_share_one_budget() {
     let created = "local function nest(depth) return function() while true do\n\
          if depth > 0 then pcall(coroutine.resume, coroutine.create(nest(depth - 1))) end end end end\n\
          coroutine.resume(coroutine.create(nest(5)))";
@@ -98,13 +98,13 @@ fn coroutines_within_coroutines_do_not_each_have_their_own_time() {
          if depth > 0 then pcall(coroutine.wrap(nest(depth - 1))) end end end end\n\
          coroutine.wrap(nest(5))()";
     for body in [created, wrapped] {
-        let told = told(body);
-        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+        let error_of = error_of(body);
+        assert!(error_of.ends_with(RAN_LONG), "{body}: {error_of}");
     }
 }
 
 #[test]
-fn coroutines_still_do_what_they_did() {
+fn coroutines_otherwise_work_as_in_lua() {
     for expression in [
         "select('#', coroutine.resume(coroutine.create(function(...) return ... end), 1, nil, nil)) == 4",
         "select(2, coroutine.resume(coroutine.create(error), 'x')) == 'x'",
@@ -125,12 +125,12 @@ fn coroutines_still_do_what_they_did() {
         assert_eq!(value(expression).as_deref(), Ok("true"), "{expression}");
     }
     refused(outcome("\ncoroutine.wrap(function() error('x') end)()"), "site.lua:3: site.lua:3: x");
-    let told = outcome("local f = coroutine.wrap(print) f() f()").unwrap_err();
-    assert!(told.starts_with("site.lua:2: cannot resume dead coroutine"), "{told}");
+    let error_of = outcome("local f = coroutine.wrap(print) f() f()").unwrap_err();
+    assert!(error_of.starts_with("site.lua:2: cannot resume dead coroutine"), "{error_of}");
 }
 
 #[test]
-fn loops_of_the_library_over_a_length_that_is_made_up_are_refused() {
+fn library_loops_over_a_made_up_length_are_refused() {
     let made_up = "local t = setmetatable({}, { __len = function() return 1 << 60 end })\n";
     for (body, message) in [
         ("table.insert(t, 1, 'x')", "not available for a table with __len"),
@@ -142,13 +142,13 @@ fn loops_of_the_library_over_a_length_that_is_made_up_are_refused() {
         ("table.concat({}, '', 1, 1 << 60)", "more elements than a script's memory holds"),
         ("table.unpack({}, 1, 1 << 60)", "too many results to unpack"),
     ] {
-        assert_eq!(told(&format!("{made_up}{body}")), format!("site.lua:4: {message}"), "{body}");
+        assert_eq!(error_of(&format!("{made_up}{body}")), format!("site.lua:4: {message}"), "{body}");
     }
-    assert_eq!(told("local n = #(''):rep(1 << 60) + #(''):rep(1 << 60, '') return n == 0 and web"), "");
+    assert_eq!(error_of("local n = #(''):rep(1 << 60) + #(''):rep(1 << 60, '') return n == 0 and web"), "");
 }
 
 #[test]
-fn much_work_in_one_instruction_is_stopped() {
+fn long_work_in_one_instruction_is_stopped() {
     for body in [
         "while true do local s = ('x'):rep(1e7) end",
         "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end",
@@ -157,28 +157,28 @@ fn much_work_in_one_instruction_is_stopped() {
         "local t = {} for i = 1, 1e5 do t[i] = -i end while true do table.sort(t) end",
         "while true do string.format('%99d', 1) end",
     ] {
-        let told = told(body);
-        assert!(told.ends_with(RAN_LONG), "{body}: {told}");
+        let error_of = error_of(body);
+        assert!(error_of.ends_with(RAN_LONG), "{body}: {error_of}");
     }
     let kept = "big = {} for i = 1, 5e5 do big[i] = -i end\n\
                 function on_request() table.sort(big) return web end";
-    let told = in_time(kept, move || run(&mut script(kept), &mut usual()).unwrap_err());
-    assert_eq!(told, format!("site.lua:2: {RAN_LONG}"));
+    let error_of = in_time(kept, move || run(&mut script(kept), &mut usual()).unwrap_err());
+    assert_eq!(error_of, format!("site.lua:2: {RAN_LONG}"));
 }
 
 #[test]
-fn a_format_has_no_width_that_costs_memory() {
+fn a_format_width_is_limited() {
     for body in ["string.format('%99999d', 1)", "string.format('%.99999f', 1)", "string.format('%100s', 'x')"]
     {
-        let told = told(body);
-        assert!(told.contains("invalid conversion"), "{body}: {told}");
+        let error_of = error_of(body);
+        assert!(error_of.contains("invalid conversion"), "{body}: {error_of}");
     }
 }
 
 #[test]
-fn finalizers_are_not_to_be_had_later_either() {
+fn finalizers_cannot_be_added_later() {
     assert_eq!(
-        told(
+        error_of(
             "local m = {} for i = 1, 100 do setmetatable({}, m) end m.__gc = function() while true do end end \
               local t = {} for i = 1, 1e4 do t = { t } end error('through', 0)"
         ),
@@ -188,12 +188,12 @@ fn finalizers_are_not_to_be_had_later_either() {
         "setmetatable({}, { __gc = false })",
         "local m = { __gc = true } setmetatable({}, m) m.__gc = function() while true do end end",
     ] {
-        assert_eq!(told(body), "site.lua:3: __gc: finalizers are not available", "{body}");
+        assert_eq!(error_of(body), "site.lua:3: __gc: finalizers are not available", "{body}");
     }
 }
 
 #[test]
-fn ordinary_use_of_the_library_is_as_it_was() {
+fn ordinary_use_of_the_library_works_as_in_lua() {
     for expression in [
         "(function() local t = { 3, 1, 2 } table.sort(t) return table.concat(t, ',') end)() == '1,2,3'",
         "(function() local t = {} for i = 1, 5000 do t[i] = 5000 - i end table.sort(t) return t[1] + t[5000] end)() == 4999",
@@ -207,8 +207,8 @@ fn ordinary_use_of_the_library_is_as_it_was() {
     ] {
         assert_eq!(value(expression).as_deref(), Ok("true"), "{expression}");
     }
-    let told = outcome("table.insert(5, 1)").unwrap_err();
-    assert!(told.starts_with("site.lua:2: bad argument #1 to 'insert'"), "{told}");
-    let told = outcome("string.rep({}, 1)").unwrap_err();
-    assert!(told.starts_with("site.lua:2: bad argument #1 to 'rep'"), "{told}");
+    let error_of = outcome("table.insert(5, 1)").unwrap_err();
+    assert!(error_of.starts_with("site.lua:2: bad argument #1 to 'insert'"), "{error_of}");
+    let error_of = outcome("string.rep({}, 1)").unwrap_err();
+    assert!(error_of.starts_with("site.lua:2: bad argument #1 to 'rep'"), "{error_of}");
 }

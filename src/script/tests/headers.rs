@@ -1,4 +1,4 @@
-//! What scripts may change of a request and a response, and what not.
+//! What scripts may change in a request and a response.
 
 use super::*;
 use crate::http::Fields;
@@ -16,7 +16,7 @@ fn lines(fields: &Fields) -> String {
 }
 
 #[test]
-fn a_header_that_the_script_sets_or_removes_has_no_lookalike() {
+fn setting_or_removing_a_header_removes_its_lookalikes() {
     for (line, left) in [
         ("req.headers['X-User'] = 'alice'", vec!["X-User: alice"]),
         ("req.headers['X-User'] = nil", vec![]),
@@ -75,7 +75,7 @@ fn header_injection_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
-fn the_fields_that_frame_a_message_are_read_only() {
+fn framing_fields_are_read_only() {
     let names = [
         "Content-Length",
         "transfer-encoding",
@@ -108,7 +108,7 @@ fn everything_but_headers_is_read_only() {
 }
 
 #[test]
-fn what_a_later_version_will_have_is_an_error_that_says_so() {
+fn reserved_fields_are_errors_that_say_so() {
     for (body, message) in [
         ("req.path = '/x'", "req.path: to change it is not supported by this version"),
         ("req.host = 'x'", "req.host: to change it is not supported by this version"),
@@ -172,14 +172,14 @@ fn add_adds_one_more_and_all_and_pairs_give_all_in_order() {
 }
 
 #[test]
-fn only_the_very_names_of_the_functions_are_not_headers() {
+fn only_the_exact_names_of_the_functions_are_not_headers() {
     let body = "req.headers.Add = '1' req.headers['ALL'] = '2'\n\
                 assert(req.headers.ADD == '1' and req.headers.All == '2' and type(req.headers.add) == 'function')";
     after(body);
 }
 
 #[test]
-fn add_and_all_refuse_what_they_were_not_made_for() {
+fn add_and_all_refuse_wrong_arguments() {
     let add = "expected headers:add(name, value), with a colon and two strings";
     let all = "expected headers:all(name), with a colon and a string";
     for (call, message) in [

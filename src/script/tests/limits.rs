@@ -1,10 +1,10 @@
-//! Scripts that do not end, that eat memory, or that run two hundred thousand times.
+//! Scripts that do not end, that allocate without bound, or that run two hundred thousand times.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// A failed call must leave the VM fit for the next.
+/// A failed call must leave the VM usable.
 fn stopped(body: &str) -> String {
     let source = format!("function on_request(req)\nif req.path == '/ok' then return web end\n{body}\nend");
     let mut script = script(&source);
@@ -47,7 +47,7 @@ fn pcall_and_xpcall_cannot_swallow_the_budget() {
 }
 
 #[test]
-fn a_system_without_the_timer_stops_what_runs_too_long_all_the_same() {
+fn without_the_timer_long_calls_are_stopped_too() {
     let source = "function on_request(req)\nif req.path == '/ok' then return web end\n\
                   while true do pcall(function() while true do end end) end\nend";
     let mut script = script(source).without_timer();
@@ -76,7 +76,7 @@ fn a_loop_in_coroutines_is_stopped() {
 }
 
 #[test]
-fn a_coroutine_that_was_stopped_once_still_has_its_time_in_later_calls() {
+fn a_coroutine_that_was_stopped_does_not_affect_later_calls() {
     let source = "co = coroutine.wrap(function() while true do\n\
                   pcall(function() while spin do end end) coroutine.yield() end end)\n\
                   function on_request(req) spin = req.path == '/spin' co() return web end";
@@ -84,7 +84,7 @@ fn a_coroutine_that_was_stopped_once_still_has_its_time_in_later_calls() {
     assert!(run(&mut script, &mut usual()).is_ok());
     let told = run(&mut script, &mut head("GET", "/spin", &[])).unwrap_err();
     assert!(told.ends_with(RAN_LONG), "{told}");
-    // The stopped coroutine is dead: an error of the script, but not one of time.
+    // The stopped coroutine is dead: an error of the script, but not about time.
     refused(run(&mut script, &mut usual()), "site.lua:3: cannot resume dead coroutine");
 }
 
@@ -109,7 +109,7 @@ fn a_finalizer_would_run_outside_the_budget_and_is_refused() {
 }
 
 #[test]
-fn a_busy_but_honest_script_is_not_stopped() {
+fn a_script_within_its_budget_is_not_stopped() {
     let mut script =
         script("function on_request() local x = 0 for i = 1, 12000 do x = x + i end return web end");
     // Each is far from its limit on the slowest machine, all together are far beyond it on the fastest.
@@ -130,9 +130,9 @@ fn the_config_itself_has_a_budget() {
 }
 
 #[test]
-fn a_memory_bomb_is_an_error_and_the_memory_comes_back() {
+fn a_memory_bomb_is_an_error_and_its_memory_is_freed() {
     assert_eq!(stopped("local s = ('x'):rep(1e9)"), format!("site.lua:1: {NO_MEMORY}"));
-    // What grows step by step runs into one limit or the other.
+    // Growth step by step reaches one limit or the other.
     let doubled = "local s = ('x'):rep(1e6) for i = 1, 20 do s = s .. s end";
     for body in [doubled, "local t = {} for i = 1, 1e9 do t[i] = { i } end"] {
         let told = stopped(body);

@@ -1,5 +1,5 @@
-//! Scripts at work without the loader: a chunk defines the globals `on_request`, `on_response` and `balance`,
-//! and finds the pools as `web` (servers a, b, c) and `api` (server d), or `web` alone.
+//! Scripts without the loader: a chunk defines the globals `on_request`, `on_response` and `balance`, and finds the
+//! pools as `web` (servers a, b, c) and `api` (server d), or `web` alone.
 
 mod balance;
 mod escapes;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
 
-use super::vm::{Handlers, Vm};
+use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, Script, ScriptError, Verdict};
 use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId, Settings};
 use crate::http::{Method, RequestHead, ResponseHead};
@@ -59,7 +59,7 @@ fn script_with(pools: usize, source: &str) -> Script {
     let (on_request, on_response) = (function(&lua, "on_request"), function(&lua, "on_response"));
     let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
     let config = config(pools, on_request.is_some(), on_response.is_some());
-    Script::new(vm, Handlers { on_request, on_response, balance, pools: tables }, &config).unwrap()
+    Script::new(vm, ScriptHandlers { on_request, on_response, balance, pools: tables }, &config).unwrap()
 }
 
 /// A script with both pools.
@@ -100,7 +100,7 @@ fn outcome(body: &str) -> Result<Verdict, String> {
     run(&mut script(&format!("function on_request(req)\n{body}\nend")), &mut usual())
 }
 
-/// What an expression is, as text.
+/// The value of an expression, as text.
 fn value(expression: &str) -> Result<String, String> {
     value_of(expression, &mut usual())
 }

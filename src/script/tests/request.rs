@@ -36,14 +36,14 @@ fn a_client_on_a_unix_socket_has_no_address() {
 }
 
 #[test]
-fn headers_are_read_without_regard_to_case_and_the_first_value_counts() {
+fn headers_are_read_case_insensitively_and_the_first_value_counts() {
     is("req.headers['HOST']", "Example.COM:8080");
     is("req.headers['X-TWICE']", "1");
     is("req.headers['absent']", "nil");
 }
 
 #[test]
-fn cookies_are_found_in_all_cookie_fields_and_their_names_have_a_case() {
+fn cookies_are_found_in_all_cookie_fields_case_sensitively() {
     is("req.cookies.canary", "1");
     is("req.cookies.theme", "\"dark\"");
     is("req.cookies.Canary", "nil");
@@ -90,7 +90,7 @@ fn pairs_lists_headers_cookies_and_args_and_allows_changes_meanwhile() {
 }
 
 #[test]
-fn an_iterator_of_pairs_cannot_be_made_to_read_anything_else() {
+fn an_iterator_of_pairs_ignores_its_arguments() {
     is("(function() local f = pairs(req.cookies) f(req, 5) f({}, 'x') return f() end)()", "nil");
 }
 
@@ -137,7 +137,7 @@ fn parts_of_a_request_kept_past_its_end_raise_when_read_written_or_listed() {
 }
 
 #[test]
-fn each_request_has_its_own_host_path_and_method_however_often_they_are_read() {
+fn cached_fields_belong_to_their_request() {
     let source = "function on_request(req) local s = '' for _ = 1, 3 do s = s .. req.host .. req.method .. req.path end\n\
                   return rsp.respond { status = 200, body = s } end";
     let mut script = script(source);
@@ -158,7 +158,7 @@ fn each_request_has_its_own_host_path_and_method_however_often_they_are_read() {
 }
 
 #[test]
-fn a_host_has_no_dot_at_its_end_and_its_field_stays_as_it_came() {
+fn a_host_loses_its_trailing_dot_and_its_field_is_unchanged() {
     for (sent, host) in [
         ("shop.example.", "shop.example"),
         ("Shop.Example.:8080", "shop.example"),

@@ -1,4 +1,4 @@
-//! What the standard library offers to scripts, and what it does not.
+//! The standard library of scripts, and what is missing from it.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn nothing_reaches_outside() {
 }
 
 #[test]
-fn a_handler_that_asks_for_what_is_missing_is_told_that_it_is_missing_on_purpose() {
+fn errors_about_missing_functions_say_they_are_missing_on_purpose() {
     refused(outcome("local f = io.open('/etc/passwd')"), "site.lua:2: io is not available in rsp");
     refused(outcome("dofile('x.lua')"), "site.lua:2: dofile is not available in rsp");
     refused(outcome("local x = iq.open"), "site.lua:2: attempt to index a nil value (global 'iq')");
@@ -61,7 +61,7 @@ fn the_useful_rest_is_there() {
 }
 
 #[test]
-fn bytecode_is_not_loaded_and_the_collector_not_played_with() {
+fn bytecode_and_collector_controls_are_refused() {
     assert_eq!(value("load('\\27Lua')").as_deref(), Ok("nil"));
     let message = value("select(2, load('\\27Lua', 'x', 'b'))").unwrap();
     assert!(message.contains("attempt to load a binary chunk"), "{message}");
@@ -93,7 +93,7 @@ fn the_handlers_thread_cannot_be_resumed_or_closed_by_the_script() {
 }
 
 #[test]
-fn sub_cuts_what_luas_own_cuts() {
+fn sub_equals_luas_own() {
     let source = "local all = {}\n\
         for _, text in ipairs { '', 'a', 'path', ('x'):rep(50), ('long'):rep(40), 12.5 } do\n\
           for _, first in ipairs { 1, 0, 2, 3.0, '2', -1, -3, 50, -60, 2^53, math.maxinteger, math.mininteger } do\n\

@@ -1,4 +1,4 @@
-//! Every shape of what `on_request` may return, and what is said about every other.
+//! Every value that `on_request` may return, and the errors for all others.
 
 use super::super::Answer;
 use super::*;
@@ -38,7 +38,7 @@ fn a_server_is_named_by_its_name_or_its_address() {
 }
 
 #[test]
-fn true_behind_a_server_says_that_it_is_only_preferred() {
+fn true_after_a_server_makes_it_only_preferred() {
     assert_eq!(outcome("return web, 'b', true"), named(1, true));
     assert_eq!(outcome("return web, 'b', false"), named(1, false));
     assert_eq!(outcome("return web, nil, true"), Ok(Verdict::Pool(WEB)));

@@ -1,5 +1,5 @@
-//! A chunked body, whole and in pieces, beside picohttpparser's decoder: what ours ends, the other must end at the
-//! same byte with the same content.
+//! A chunked body, whole and in pieces, compared with picohttpparser's decoder: both must end at the same byte with
+//! the same content.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let (content, used) = second::chunked(body).expect("the other decoder does not see the end");
     assert_eq!(content, seen.body);
-    // The other one stops before the trailers.
+    // picohttpparser stops before the trailers.
     assert!(HEAD.len() + used <= seen.used);
     if seen.trailers.as_ref().is_none_or(|t| t.is_empty()) {
         assert!(body[used..seen.used - HEAD.len()].iter().all(|b| matches!(b, b'\r' | b'\n')));

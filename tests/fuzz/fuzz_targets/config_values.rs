@@ -1,5 +1,5 @@
-//! Any bytes as any value of a config: an error in one line or a config, never a panic, and a second load of the
-//! same source says the same. Host names stay out, since they would ask the network.
+//! Any bytes as any value of a config: a one-line error or a config, never a panic, and a second load of the same
+//! source gives the same. Host names are excluded, since they would be looked up.
 #![no_main]
 
 use std::path::Path;
@@ -24,7 +24,7 @@ const PLACES: [&str; 14] = [
     "rsp.settings { [V] = V }",
 ];
 
-/// Letters outside of `unix:` and brackets make a name that would be looked up.
+/// Letters outside of `unix:` and brackets make a host name.
 fn is_host_name(value: &[u8]) -> bool {
     !value.starts_with(b"unix:")
         && !value.starts_with(b"[")
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let quoted: String = value.iter().map(|b| format!("\\{b:03}")).collect();
-    // A number where one is written, a string else.
+    // A number if it looks like one, otherwise a string.
     let value = match std::str::from_utf8(value).ok().and_then(|v| v.parse::<f64>().ok()) {
         Some(number) if number.is_finite() => format!("{number:?}"),
         _ => format!("\"{quoted}\""),

@@ -1,11 +1,11 @@
-//! The same bytes read by rsp and by picohttpparser.
+//! The same bytes parsed by rsp and by picohttpparser.
 //!
-//! As a request: what rsp accepts must be the same request there, with the same fields in the same order, and the body
+//! Requests: what rsp accepts must be the same request there, with the same fields in the same order, and the body
 //! must begin at the same byte and end by the same rule.
 //!
-//! As a response: what the strict reader accepts means the same to the lenient one, and what only the lenient one accepts
-//! leaves its connection unusable, so that no byte behind it is for anybody else. What of it goes to a client is one
-//! message to picohttpparser, with the same meaning and without a byte left over.
+//! Responses: what the strict parser accepts means the same to the lenient one, and what only the lenient one accepts
+//! makes its connection unusable, so that no byte after it reaches anybody. What the client gets is one message to
+//! picohttpparser, with the same meaning and no byte left over.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +30,7 @@ fn response(data: &[u8], method: Method) {
     if lenient.ends == 0 {
         return;
     }
-    // What the strict reader stopped at was forgiven, and that is known.
+    // What the strict parser refused was accepted leniently, and that is recorded.
     assert_eq!(lenient.lenient, strict.fault.is_some(), "{:?}", strict.fault);
     if let Some(sent) = client_side::whole(data, method) {
         client_side::check(&sent, &lenient, method);
@@ -40,7 +40,7 @@ fn response(data: &[u8], method: Method) {
 fn request(data: &[u8]) {
     let seen = read(Codec::server(), data, data.len(), 0, false);
     let Some(ours) = seen.heads.first() else { return };
-    // One empty line before a request is forgiven by both, but only ours counts it apart.
+    // Both ignore one empty line before a request, but only ours counts it separately.
     let skipped = if data.starts_with(b"\r\n") { 2 } else { 0 };
     let theirs = second::request(&data[skipped..]).expect("the other parser refuses it");
     assert_eq!(ours.start.0, theirs.method);

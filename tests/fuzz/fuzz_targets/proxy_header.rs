@@ -1,5 +1,5 @@
-//! The PROXY header in front of a connection: what was decided about a prefix stands when more comes, nothing is
-//! used that is not there, and what rsp writes it reads back.
+//! The PROXY header at the start of a connection: a verdict on a prefix holds when more bytes come, no more bytes are
+//! consumed than there are, and `read` understands `write`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         write(version, client, &mut out);
         let again = read(&out).expect("own header").expect("whole");
         assert_eq!(again.consumed, out.len());
-        // An IPv4 address may come as an IPv6 one; written are the addresses it stands for, of one family.
+        // An IPv4-mapped address is written as IPv4; both addresses are of one family.
         if client.is_some_and(|(s, d)| s.ip().to_canonical().is_ipv4() == d.ip().to_canonical().is_ipv4()) {
             assert_eq!(canonical(again.on_behalf), canonical(header.on_behalf));
         }

@@ -1,5 +1,4 @@
-//! A request head, whole and in pieces; what is accepted is written as it is forwarded and must mean the same
-//! when it is read again.
+//! A request head, whole and in pieces; what is accepted is encoded for forwarding and must decode to the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -20,12 +19,12 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert_eq!(&Head::request(&head), first);
-    // A head that is full leaves no room in ours for the fields that the other side adds.
+    // A full head leaves no room for the fields that rsp adds.
     if first.fields.len() > 97 {
         return;
     }
     if first.old && first.value(b"host").is_none() {
-        // Whoever dials adds the server's address.
+        // The server's address is added when dialling.
         head.fields.append(b"Host", b"server");
     }
     let mut forwarded = Vec::new();

@@ -1,5 +1,4 @@
-//! A server's response, whole and in pieces; what is accepted is written as a client gets it and must read the
-//! same there.
+//! A server's response, whole and in pieces; what is accepted is encoded for a client and must decode to the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let codec = || Codec::client(method, how & 2 != 0);
     let seen = read_every_way(codec, bytes, *piece as usize, how & 4 != 0);
     let Some(first) = seen.heads.first() else { return };
-    // A head that is full leaves no room in ours for the fields that the other side adds.
+    // A full head leaves no room for the fields that rsp adds.
     if first.start.0.starts_with(b"1") || first.fields.len() > 97 {
         return;
     }

@@ -1,4 +1,4 @@
-//! What of a server's response goes to a client, and what the client makes of it by a reading of its own.
+//! What a client gets of a server's response, checked by an independent parser.
 
 use rsp::exchange::rewrite_response;
 use rsp::h1::{BackendCodec, HeadLimits, RequestFacts, ClientCodec};
@@ -7,8 +7,7 @@ use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 use crate::Seen;
 use crate::second::{self, Length};
 
-/// The bytes of the final response as an HTTP/1.1 client gets them, without interim ones; `None` if it is not whole
-/// or makes a tunnel.
+/// The final response as sent to an HTTP/1.1 client, without interim ones; `None` if it is incomplete or a tunnel.
 pub fn whole(data: &[u8], method: Method) -> Option<Vec<u8>> {
     let (mut client, mut server, mut sent) = (BackendCodec::default(), ClientCodec::default(), Vec::new());
     client.encode_head(&RequestHead { method, ..Default::default() }, Persistence::Keep, &mut Vec::new());
@@ -40,11 +39,11 @@ pub fn whole(data: &[u8], method: Method) -> Option<Vec<u8>> {
     }
 }
 
-/// The client finds one message in `sent`, which says what was `seen` of the server's.
+/// The client must find one message in `sent`, equal to what was `seen` of the server's.
 pub fn check(sent: &[u8], seen: &Seen, method: Method) {
     let head_end = sent.windows(4).position(|w| w == b"\r\n\r\n").expect("the end of a head") + 4;
     let (head, body) = sent.split_at(head_end);
-    // This parser knows no control bytes in values.
+    // This parser refuses control bytes in values.
     let plain: Vec<u8> = head.iter().map(|byte| if is_hidden(*byte) { b'?' } else { *byte }).collect();
     let theirs = second::response(&plain).unwrap_or_else(|| panic!("refused: {}", sent.escape_ascii()));
     assert_eq!((theirs.minor, theirs.len), (1, head.len()));
@@ -54,7 +53,7 @@ pub fn check(sent: &[u8], seen: &Seen, method: Method) {
     for (name, value) in theirs.fields.iter().filter(|(n, _)| own.iter().any(|o| n.eq_ignore_ascii_case(o))) {
         assert!(!value.contains(&b'?') || name.eq_ignore_ascii_case(b"upgrade"), "{}", sent.escape_ascii());
     }
-    // Every field is one that came, but for those that each hop writes itself.
+    // Every field was received, except those that each hop writes itself.
     for (name, value) in &theirs.fields {
         let came = last.fields.iter().any(|(n, v)| n == name && same(v, value));
         let ours = own.iter().chain([&&b"date"[..]]).any(|own| name.eq_ignore_ascii_case(own));

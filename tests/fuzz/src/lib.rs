@@ -1,5 +1,5 @@
-//! What the targets share: a codec fed in pieces, with everything it said written down, and the second reading of
-//! a request by picohttpparser.
+//! Shared by the targets: a codec fed in pieces, with all its events recorded, and a second parser for requests
+//! (picohttpparser).
 
 pub mod client_side;
 pub mod second;
@@ -7,24 +7,24 @@ pub mod second;
 use rsp::h1::{BackendCodec, HeadLimits, ClientCodec};
 use rsp::http::{Decoded, Event, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead};
 
-/// What a codec made of some bytes, pieces of a body joined.
+/// The events of a codec, with pieces of a body joined.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     pub heads: Vec<Head>,
     pub body: Vec<u8>,
     pub trailers: Option<Vec<Line>>,
-    /// Messages that ended.
+    /// Number of messages that ended.
     pub ends: usize,
     pub fault: Option<Fault>,
-    /// Bytes used when the first message ended, or when reading stopped.
+    /// Bytes consumed when the first message ended, or when decoding stopped.
     pub used: usize,
-    /// A server was forgiven something.
+    /// Leniency was needed.
     pub lenient: bool,
 }
 
 pub type Line = (Vec<u8>, Vec<u8>);
 
-/// A head's meaning, without where its bytes stand.
+/// A head's meaning, without positions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
     /// Method and target, or status and reason.
@@ -69,7 +69,7 @@ impl Head {
     }
 }
 
-/// A codec with the storage its heads go to.
+/// A codec with storage for its heads.
 pub enum Codec {
     Server(ClientCodec, RequestHead),
     Client(BackendCodec, ResponseHead),
@@ -85,7 +85,7 @@ impl Codec {
         Codec::asking(method, upgrade, false)
     }
 
-    /// The same where the server is forgiven nothing.
+    /// The same without leniency.
     pub fn strict_client(method: Method, upgrade: bool) -> Codec {
         Codec::asking(method, upgrade, true)
     }
@@ -125,8 +125,8 @@ impl Codec {
     }
 }
 
-/// Everything a codec says about `bytes` when they come in pieces of `piece` bytes, up to the end of the first
-/// message. The way a worker does it: unread bytes are handed in again with what came since.
+/// All events for `bytes` in pieces of `piece` bytes, up to the end of the first message. Like a worker: unconsumed
+/// bytes are passed again together with new ones.
 pub fn read(mut codec: Codec, bytes: &[u8], piece: usize, limit: usize, eof: bool) -> Seen {
     let seen = steps(&mut codec, bytes, piece, limit, eof);
     Seen { lenient: codec.was_lenient(), ..seen }
@@ -169,12 +169,12 @@ fn steps(codec: &mut Codec, bytes: &[u8], piece: usize, limit: usize, eof: bool)
     }
 }
 
-/// Reads whole, in pieces and byte by byte; all three must say the same.
+/// Decodes whole, in pieces and byte by byte; all three must agree.
 pub fn read_every_way(codec: impl Fn() -> Codec, bytes: &[u8], piece: usize, eof: bool) -> Seen {
     let whole = read(codec(), bytes, bytes.len(), usize::MAX, eof);
     for (piece, limit) in [(piece, usize::MAX), (1, 3), (piece, 1)] {
         let other = read(codec(), bytes, piece, limit, eof);
-        // A fault later in a message may be seen before the body bytes in front of it were reported.
+        // A fault later in a message may be reported before earlier body bytes.
         if whole.fault.is_none() || other.fault.is_none() {
             assert_eq!(whole, other, "pieces of {piece}, room for {limit}");
         } else {

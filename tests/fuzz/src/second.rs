@@ -1,5 +1,5 @@
-//! A second reading of requests and responses, by picohttpparser (the parser of h2o) and by rules written down once more from
-//! RFC 9112 section 6.3. It is lenient where ours is strict; what ours accepts it must read the same way.
+//! Second parser for requests and responses: picohttpparser (of h2o) and an independent implementation of RFC 9112
+//! section 6.3. It is lenient where ours is strict; what ours accepts it must parse in the same way.
 
 use std::ffi::c_char;
 
@@ -18,7 +18,7 @@ pub struct Request {
     pub len: usize,
 }
 
-/// Copies what a pointer and a length of the parser's point at.
+/// Copies the bytes of a pointer and length returned by the parser.
 fn copy(start: *const c_char, len: usize) -> Vec<u8> {
     if start.is_null() {
         return Vec::new();
@@ -57,7 +57,7 @@ pub fn request(bytes: &[u8]) -> Option<Request> {
 }
 
 fn lines(headers: &[phr_header]) -> Vec<Line> {
-    // White space behind a value is not part of it (RFC 9112 section 5.1); this parser leaves it there.
+    // White space after a value is not part of it (RFC 9112 section 5.1); this parser leaves it there.
     let trimmed = |mut value: Vec<u8>| {
         let end = value.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
         value.truncate(end);

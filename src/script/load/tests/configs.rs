@@ -1,10 +1,10 @@
-//! Configs that are right, and what they mean.
+//! Valid configs and their meaning.
 
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::builder::{Draft, Loading};
+use super::super::builder::{Builder, Loading};
 use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{
@@ -41,7 +41,7 @@ fn a_small_config_takes_the_defaults() {
 }
 
 #[test]
-fn a_config_with_everything_is_taken_whole() {
+fn a_config_with_every_key_is_loaded() {
     let config = load_text(
         r#"
         rsp.listen "0.0.0.0:80"
@@ -156,7 +156,7 @@ fn workers_are_a_number_or_as_many_as_there_are_cores() {
 }
 
 #[test]
-fn a_config_that_says_something_else_the_next_time_is_refused() {
+fn a_config_that_differs_on_the_second_load_is_refused() {
     let text = "rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
     let mut steady = Source::in_memory(Path::new("site.lua"), text.as_bytes());
     let said = load(&mut steady).unwrap();
@@ -169,7 +169,7 @@ fn a_config_that_says_something_else_the_next_time_is_refused() {
 }
 
 #[test]
-fn a_script_that_answers_everything_needs_no_pool() {
+fn a_script_that_answers_every_request_needs_no_pool() {
     let config =
         load_text("rsp.listen '127.0.0.1:0' rsp.on_request(function() return rsp.respond {} end)").unwrap();
     assert!(config.pools.is_empty() && config.on_request);
@@ -204,7 +204,7 @@ fn the_command_line_makes_a_config_with_a_balance_function() {
 }
 
 #[test]
-fn a_mark_of_utf8_and_a_first_line_with_a_hash_are_passed_over() {
+fn a_byte_order_mark_and_a_first_line_with_a_hash_are_skipped() {
     let files = Files::new(&[]);
     let body = "rsp.listen '127.0.0.1:0'\nrsp.pool { servers = { '127.0.0.1:1' }, nam = 1 }";
     files.write("site.lua", format!("\u{feff}#!/usr/bin/env rsp\n{body}").as_bytes());
@@ -212,7 +212,7 @@ fn a_mark_of_utf8_and_a_first_line_with_a_hash_are_passed_over() {
 }
 
 #[test]
-fn the_same_source_makes_the_same_config_whatever_happens_to_the_files() {
+fn the_same_source_makes_the_same_config_after_the_files_change() {
     let files = Files::new(&[
         ("site.lua", "rsp.listen '127.0.0.1:0' require 'pools'"),
         ("pools.lua", "rsp.pool { name = 'a', servers = { 'localhost:1' } }"),
@@ -228,7 +228,7 @@ fn the_same_source_makes_the_same_config_whatever_happens_to_the_files() {
 }
 
 #[test]
-fn a_refused_call_that_the_script_catches_leaves_nothing_behind() {
+fn a_refused_call_that_the_script_catches_has_no_effect() {
     let text = "rsp.listen '127.0.0.1:0' assert(not pcall(rsp.pool, { name = 'a', servers = {} }))
         rsp.pool { name = 'a', servers = { '127.0.0.1:1' } }";
     assert_eq!(load_text(text).unwrap().pools.len(), 1);
@@ -237,7 +237,7 @@ fn a_refused_call_that_the_script_catches_leaves_nothing_behind() {
 #[test]
 fn nothing_can_be_configured_after_the_load() {
     let vm = Vm::new().unwrap();
-    let loading = Rc::new(Loading::new(Draft::new(Source::embedded(&[], &[]))));
+    let loading = Rc::new(Loading::new(Builder::new(Source::embedded(&[], &[]))));
     calls::install(vm.lua(), &loading).unwrap();
     modules::install(vm.lua(), &loading).unwrap();
     vm.lua().load("require 'rsp.round_robin'").exec().unwrap();
@@ -254,6 +254,6 @@ fn nothing_can_be_configured_after_the_load() {
         let line = format!("site.lua:2: {name}: only while the config is loaded");
         assert!(error.contains(&line), "{error}");
     }
-    // What was loaded is still there.
+    // What was loaded is still available.
     vm.lua().load("assert(require 'rsp.round_robin')").exec().unwrap();
 }

@@ -1,9 +1,9 @@
-//! What the contract has and this version has not is an error of one form, and never an unknown name.
+//! Names that are reserved for later versions get an error that says so, and are never unknown.
 
 use super::{error, load_text};
 use crate::config::later;
 
-/// `name` at the second line of a table, in a call that is else in order.
+/// `name` at the second line of a table, in an otherwise valid call.
 fn refused(before: &str, name: &str, after: &str, shown: &str) {
     let line = error(&format!("{before}\n {name}{after}"));
     assert_eq!(line, format!("site.lua:2: {shown}: not supported by this version"));
@@ -60,7 +60,7 @@ fn values_of_a_later_version_say_so() {
 }
 
 #[test]
-fn functions_of_a_later_version_say_so_called_assigned_or_only_looked_at() {
+fn functions_of_a_later_version_say_so_when_called_assigned_or_read() {
     for name in later::CALLS {
         for (before, after) in
             [("", "('x')"), ("", " = print"), ("local x = ", ".encode"), ("local x = ", "")]
@@ -71,9 +71,9 @@ fn functions_of_a_later_version_say_so_called_assigned_or_only_looked_at() {
     }
 }
 
-/// A name that is done now has to leave the table.
+/// A name that is supported now must be removed from the table.
 #[test]
-fn what_this_version_does_is_not_in_the_table() {
+fn supported_names_are_not_in_the_table() {
     use super::super::{listen, pool, settings};
     let none = |taken: Vec<&str>, later: &[&str]| assert!(taken.iter().all(|name| !later.contains(name)));
     none(listen::KEYS.taken().collect(), later::LISTENER);

@@ -1,4 +1,4 @@
-//! Configs that are wrong, and the one line each of them gets.
+//! Invalid configs, and the one-line error of each.
 
 use super::super::Source;
 use super::{Files, error, load};
@@ -187,10 +187,10 @@ fn pools() {
     ]);
 }
 
-/// A listener for proxies that trusts none could not be used by anybody.
+/// Without trusted peers nobody could use a listener for proxies.
 #[test]
-fn proxy_protocol_needs_somebody_who_is_trusted() {
-    let wrong = |line, as_in| {
+fn proxy_protocol_needs_trusted_peers() {
+    let error = |line, as_in| {
         format!(
             "{line}: proxy_protocol: nobody is trusted to send it, expected the addresses of the proxies in front, \
              as in rsp.settings {{ {as_in} }}"
@@ -200,10 +200,10 @@ fn proxy_protocol_needs_somebody_who_is_trusted() {
     let listen = format!("{POOL}\nrsp.listen {{ '127.0.0.1:0',\n proxy_protocol = true }}\n");
     let on_unix = format!("{POOL}\nrsp.listen {{ 'unix:/tmp/none.sock', proxy_protocol = true }}\n");
     all(&[
-        (&listen, &wrong(3, tcp)),
-        (&format!("{listen} rsp.settings {{ trusted = {{}} }}"), &wrong(3, tcp)),
-        (&format!("{listen} rsp.settings {{ trusted = {{ 'unix:' }} }}"), &wrong(3, tcp)),
-        (&format!("{on_unix} rsp.settings {{ trusted = {{ '10.0.0.0/8' }} }}"), &wrong(2, unix)),
+        (&listen, &error(3, tcp)),
+        (&format!("{listen} rsp.settings {{ trusted = {{}} }}"), &error(3, tcp)),
+        (&format!("{listen} rsp.settings {{ trusted = {{ 'unix:' }} }}"), &error(3, tcp)),
+        (&format!("{on_unix} rsp.settings {{ trusted = {{ '10.0.0.0/8' }} }}"), &error(2, unix)),
     ]);
 }
 
@@ -308,7 +308,7 @@ fn settings() {
 }
 
 #[test]
-fn what_is_set_once_names_the_first_line() {
+fn a_second_call_names_the_line_of_the_first() {
     for (call, name) in [
         ("rsp.settings {}", "settings"),
         ("rsp.on_request(function() end)", "on_request"),
@@ -327,7 +327,7 @@ fn what_is_set_once_names_the_first_line() {
 }
 
 #[test]
-fn a_fallback_must_be_there_in_the_end() {
+fn a_fallback_must_exist_after_the_load() {
     for (value, message) in [
         ("'wbe'", "no pool is named \"wbe\", did you mean \"web\"?"),
         ("'static'", "no pool is named \"static\", expected one of \"web\""),
@@ -344,7 +344,7 @@ fn a_fallback_must_be_there_in_the_end() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_calls_are_named() {
     all(&[
         ("", "1: rsp.listen: missing, expected at least one, as in rsp.listen \"0.0.0.0:80\""),
         (POOL, "1: rsp.listen: missing, expected at least one, as in rsp.listen \"0.0.0.0:80\""),
@@ -434,7 +434,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
 }
 
 #[test]
-fn the_command_line_gets_its_own_words() {
+fn command_line_errors_name_the_option() {
     let line = |listens: &[&str], backends: &[&str]| {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
         load(&mut Source::embedded(&texts(listens), &texts(backends))).unwrap_err()

@@ -1,9 +1,9 @@
-//! What stands where it would silently do nothing is an error that says where it belongs.
+//! Values in the wrong place would silently do nothing: the error says where they belong.
 
 use super::messages::{LISTEN, POOL, all};
 use super::{Files, load_text};
 
-/// What is assigned would be heard by nobody.
+/// Assignments would have no effect.
 #[test]
 fn the_functions_of_rsp_are_called_and_not_assigned() {
     all(&[
@@ -40,9 +40,9 @@ fn the_functions_of_rsp_are_called_and_not_assigned() {
     load_text(&format!("{LISTEN}{POOL}{in_handler}")).unwrap();
 }
 
-/// The three variables of a classic config would do nothing there.
+/// Next to calls of `rsp` the three globals of a classic config would have no effect.
 #[test]
-fn classic_globals_do_not_stand_beside_calls_of_rsp() {
+fn classic_globals_beside_calls_of_rsp_are_refused() {
     let beside = |name, expected| {
         format!("{name}: does nothing beside calls of rsp, expected {expected} in its place")
     };
@@ -66,7 +66,7 @@ fn classic_globals_do_not_stand_beside_calls_of_rsp() {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+fn an_error_about_a_misplaced_key_names_its_table() {
     all(&[
         (
             "rsp.pool {\n access_log = '-' }",

@@ -1,5 +1,5 @@
-//! Whole configs: files in a directory of their own, loaded as `rsp CONFIG.lua` would, and what came of them. Only
-//! `load` and `Config` are used here, so that these tests say what holds whatever the VM beneath is.
+//! Whole configs: files in a temporary directory, loaded like `rsp CONFIG.lua`, and the result. These tests use only
+//! `load` and `Config` and so do not depend on the VM.
 
 mod configs;
 mod later;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::source::Source;
 use crate::config::Config;
 
-/// A directory of files that goes away with the test.
+/// A temporary directory of files.
 struct Files(PathBuf);
 
 impl Files {
@@ -45,7 +45,7 @@ impl Files {
         Source::file(&self.path())
     }
 
-    /// Loads `site.lua`; of an error the directory is left out.
+    /// Loads `site.lua`; the directory is removed from errors.
     fn load(&self) -> Result<Config, String> {
         load(&mut self.source()).map_err(|line| line.replace(&format!("{}/", self.0.display()), ""))
     }
@@ -66,7 +66,7 @@ fn load_text(text: &str) -> Result<Config, String> {
     Files::new(&[("site.lua", text)]).load()
 }
 
-/// The one line of a config that cannot be loaded.
+/// The error line of a config that cannot be loaded.
 fn error(text: &str) -> String {
     let line = load_text(text).expect_err(text);
     assert!(!line.contains('\n'), "one line: {line}");
@@ -74,7 +74,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_says_why_in_the_systems_words() {
+fn a_file_that_cannot_be_read_is_an_error_with_the_systems_text() {
     let mut absent = Source::file(Path::new("/nonexistent/site.lua"));
     assert_eq!(
         load(&mut absent).unwrap_err(),

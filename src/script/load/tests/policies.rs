@@ -1,4 +1,4 @@
-//! The policies of `lua/` as plain functions: whom they pick.
+//! The policies of `lua/` as plain functions: which server they pick.
 
 use mlua::{Function, Lua, Table, Value};
 
@@ -10,7 +10,7 @@ const ROUND_ROBIN: &str = include_str!("../../../../lua/round_robin.lua");
 const LEAST_BUSY: &str = include_str!("../../../../lua/least_busy.lua");
 const BY_HOST: &str = include_str!("../../../../lua/by_host.lua");
 
-/// Whom the policy picks of `"a=0 b=2"`: names with their requests in flight.
+/// The policy's pick from `"a=0 b=2"`: names with their requests in flight.
 fn pick(lua: &Lua, policy: &Function, servers: &str) -> String {
     let server = |text: &str| {
         let (name, busy) = text.split_once('=').unwrap_or((text, "0"));
@@ -28,7 +28,7 @@ fn pick(lua: &Lua, policy: &Function, servers: &str) -> String {
 }
 
 #[test]
-fn round_robin_alternates_strictly_also_when_a_server_is_missing_for_a_while() {
+fn round_robin_alternates_strictly_even_if_a_server_is_missing_for_a_while() {
     let lua = Lua::new();
     let policy = policy(&lua, ROUND_ROBIN);
     let turns = ["a b c", "a b c", "a b c", "a b c", "a c", "a b c", "a b c", "b c", "a b c", "", "a b c"];
@@ -48,7 +48,7 @@ fn policies_of_two_pools_share_nothing() {
 }
 
 #[test]
-fn least_busy_takes_the_fewest_in_flight_and_turns_among_equals() {
+fn least_busy_picks_the_fewest_in_flight_and_rotates_among_equals() {
     let lua = Lua::new();
     let policy = policy(&lua, LEAST_BUSY);
     let turns = ["a=3 b=1 c=2", "a=1 b=1 c=1", "a=1 b=1 c=1", "a=1 b=1 c=1", "a=0 b=9 c=0", "a=5", ""];
@@ -56,7 +56,7 @@ fn least_busy_takes_the_fewest_in_flight_and_turns_among_equals() {
     assert_eq!(picked.join(" "), "b a c b a a nobody");
 }
 
-/// The route of a host by the table of `by_host`; a 404 where there is none.
+/// The route of a host in the table of `by_host`; 404 if there is none.
 fn route(lua: &Lua, routes: &str, host: &str) -> String {
     lua.globals()
         .set("rsp", lua.load("{ respond = function(a) return a.status end }").eval::<Table>().unwrap())

@@ -1,4 +1,4 @@
-//! Modules: where they are looked for, what they may be, and whose line their errors name.
+//! Modules: where they are searched, what they may be, and positions of their errors.
 
 use super::super::Source;
 use super::{Files, error, load};
@@ -47,7 +47,7 @@ fn a_module_can_configure_and_its_errors_name_its_own_lines() {
 }
 
 #[test]
-fn a_module_that_is_not_there_says_where_it_was_looked_for() {
+fn a_missing_module_error_says_where_it_was_searched() {
     let found = with("\nrequire 'lib.absent'", &[]);
     let message =
         "site.lua:2: require \"lib.absent\": not found, looked for lib/absent.lua and lib/absent/init.lua";
@@ -57,7 +57,7 @@ fn a_module_that_is_not_there_says_where_it_was_looked_for() {
 }
 
 #[test]
-fn a_module_cannot_be_named_out_of_the_directory() {
+fn a_module_name_cannot_leave_the_directory() {
     for name in ["../x", "..", "/etc/passwd", "a/b", "a..b", ".a", "a.", "", "a\\\\b", "a\\nb", "a\\0"] {
         let line = error(&format!("require '{name}'"));
         let end = ": bad name, expected words with dots between them, such as \"lib.sites\"";
@@ -68,7 +68,7 @@ fn a_module_cannot_be_named_out_of_the_directory() {
 }
 
 #[test]
-fn modules_in_a_circle_are_refused() {
+fn circular_modules_are_refused() {
     let found = with("require 'a'", &[("a.lua", "require 'b'"), ("b.lua", "\nrequire 'a'")]);
     assert_eq!(
         found,

@@ -1,10 +1,10 @@
-//! The keys that speak to the kernel about sockets.
+//! The keys of socket options.
 
 use super::{error, load_text};
 use crate::config::{BACKLOG, SocketOptions};
 
 #[test]
-fn what_is_asked_of_the_kernel_is_taken_for_each_listener_and_pool() {
+fn socket_options_are_set_for_each_listener_and_pool() {
     let config = load_text(
         "rsp.listen '127.0.0.1:1'
          rsp.listen { '127.0.0.1:2', backlog = 100, defer_accept = true, receive_buffer = '64k', busy_poll = 50 }
@@ -25,7 +25,7 @@ fn what_is_asked_of_the_kernel_is_taken_for_each_listener_and_pool() {
 }
 
 #[test]
-fn what_is_out_of_range_or_of_another_type_says_what_is_expected() {
+fn values_out_of_range_or_of_another_type_are_errors() {
     let size = "expected a size from \"4k\" to \"1g\"";
     let cases = [
         ("backlog = 0", "backlog: got 0, expected a whole number from 1 to 65535"),
@@ -47,7 +47,7 @@ fn what_is_out_of_range_or_of_another_type_says_what_is_expected() {
 }
 
 #[test]
-fn a_unix_listener_has_nothing_of_tcp() {
+fn a_unix_listener_has_no_tcp_options() {
     for key in ["defer_accept = true", "receive_buffer = '64k'", "send_buffer = '64k'", "busy_poll = 50"] {
         let name = key.split(' ').next().unwrap();
         assert_eq!(
@@ -62,7 +62,7 @@ fn a_unix_listener_has_nothing_of_tcp() {
 }
 
 #[test]
-fn a_pool_of_unix_sockets_has_nothing_of_tcp() {
+fn a_pool_of_unix_sockets_has_no_tcp_options() {
     for key in ["receive_buffer = '64k'", "send_buffer = '64k'", "busy_poll = 50"] {
         let name = key.split(' ').next().unwrap();
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Servers that write HTTP/1 carelessly: what has one reading only reaches the client, mended, and what they send
-//! beside it reaches nobody.
+//! Servers that write sloppy HTTP/1: responses with only one reading reach the client, corrected, and bytes after
+//! them reach nobody.
 
 use std::sync::mpsc;
 
@@ -12,7 +12,7 @@ fn strict(origin: &Origin) -> Rsp {
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
 
 #[test]
-fn a_server_that_sends_an_empty_line_behind_each_body_answers_every_request() {
+fn a_server_that_sends_an_empty_line_after_each_body_answers_every_request() {
     let body = format!("{HEAD}ok\r\n");
     let origin = Origin::answering(&body);
     let rsp = Rsp::over(&[&origin.address]);
@@ -22,9 +22,9 @@ fn a_server_that_sends_an_empty_line_behind_each_body_answers_every_request() {
     }
 }
 
-/// As when the empty line and the next request pass each other on the wire.
+/// As if the empty line and the next request crossed on the wire.
 #[test]
-fn an_empty_line_that_comes_when_the_next_request_was_sent_belongs_to_no_response() {
+fn an_empty_line_after_the_next_request_was_sent_is_not_part_of_its_response() {
     let origin = Origin::run(|visit| {
         let mut before = "";
         while visit.request().is_some() && visit.send(format!("{before}{HEAD}ok")) {
@@ -61,9 +61,9 @@ fn a_connection_that_gets_an_empty_line_while_it_is_idle_is_closed() {
     assert_eq!(origin.connection_count(), 2);
 }
 
-/// It may not be told from a response that began, since a request is not sent twice after that.
+/// It must not count as the beginning of a response, after which a request is not retried.
 #[test]
-fn a_kept_connection_that_ends_behind_an_empty_line_is_replaced_by_a_fresh_one() {
+fn a_reused_connection_that_closes_after_an_empty_line_is_retried_on_a_new_one() {
     let origin = Origin::run(|visit| {
         if visit.request().is_some() && visit.send(format!("{HEAD}ok")) && visit.request().is_some() {
             visit.send("\r\n");
@@ -77,7 +77,7 @@ fn a_kept_connection_that_ends_behind_an_empty_line_is_replaced_by_a_fresh_one()
 }
 
 #[test]
-fn a_response_that_was_mended_is_the_last_on_its_connection() {
+fn a_leniently_parsed_response_is_the_last_on_its_connection() {
     for response in [
         "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
@@ -103,7 +103,7 @@ fn a_response_that_was_mended_is_the_last_on_its_connection() {
 }
 
 #[test]
-fn what_is_hidden_behind_a_careless_response_reaches_nobody() {
+fn bytes_after_a_leniently_parsed_response_reach_nobody() {
     let hidden = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let origin = Origin::answering(format!("HTTP/1.1 200 OK\nContent-Length: 2\n\nok{hidden}"));
     let rsp = Rsp::over(&[&origin.address]);
