@@ -10,6 +10,7 @@ pub mod lines;
 pub mod run;
 pub mod run_error;
 
+pub mod event_loop;
 mod output;
 mod signals;
 mod startup;

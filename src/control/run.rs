@@ -103,7 +103,7 @@ impl Prepared {
         access: Option<&AccessLogHandle>,
     ) -> Result<(), RunError> {
         // Catch signals before a socket file exists that only an orderly end removes.
-        let events = startup::events()?;
+        let control = startup::control_loop()?;
         let listeners = bind_all(&self.config, senders.len())?;
         has_room_for_a_client(senders.len())?;
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
@@ -111,12 +111,12 @@ impl Prepared {
         let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
         let setups = Setup::each(io.len(), &self.config, &self.stated, &start.source, self.clock.zero);
         let each = setups.into_iter().zip(io);
-        let started = startup::start(each, events)?;
-        let Some((events, workers)) = started else { return Ok(()) };
+        let started = startup::start(each, control)?;
+        let Some((control, workers)) = started else { return Ok(()) };
         self.announce(&addresses, workers.len());
         (start.ready)(&addresses);
         let drain = start.drain.unwrap_or(self.config.settings.drain_timeout);
-        Running::new(events, workers, access, drain).wait()
+        Running::new(control, workers, access, drain).wait()
     }
 
     fn announce(&self, addresses: &[String], workers: usize) {

@@ -2,11 +2,12 @@
 //! are nginx's, except that TERM is graceful.
 
 use std::io;
-use std::sync::mpsc::Sender;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+
+use crate::net::Mailbox;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
@@ -31,11 +32,11 @@ fn meaning(number: i32) -> Option<Signal> {
 }
 
 /// Catches the signals from now on and sends each as an event.
-pub fn forward<E: From<Signal> + Send + 'static>(to: Sender<E>) -> io::Result<()> {
+pub fn forward<E: From<Signal> + Send + 'static>(to: Mailbox<E>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever().filter_map(meaning) {
-            if to.send(signal.into()).is_err() {
+            if !to.send(signal.into()) {
                 break;
             }
         }

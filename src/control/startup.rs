@@ -1,42 +1,39 @@
 //! Starting the workers: they get ready side by side, and either all begin to serve or none. A stop signal does not
 //! wait for a slow script.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::io;
 
 use crate::base::os_error::os_error;
+use crate::control::event_loop::{ControlEvent, ControlLoop};
 use crate::control::run_error::{RunError, TOO_FEW_DESCRIPTORS};
 use crate::control::signals::{self, Signal};
-use crate::control::supervise::ControlEvent;
-use crate::net;
+use crate::net::{self, Mailbox};
 use crate::worker::{self, Handle, Outcome, Progress, Setup, Starting, WorkerIo};
 
-/// The event queue and the running workers.
-pub type Started = (Receiver<ControlEvent>, Vec<Handle>);
+/// The control thread's loop, and the running workers.
+pub type Started = (ControlLoop, Vec<Handle>);
 
-/// Both ends of the queue of the control thread.
-pub type Events = (Sender<ControlEvent>, Receiver<ControlEvent>);
-
-/// Turns signals into events from now on.
-pub fn events() -> Result<Events, RunError> {
-    let (sender, events) = mpsc::channel();
-    let forwarded = signals::forward(sender.clone());
+/// The control thread's loop; signals are events from now on.
+pub fn control_loop() -> Result<ControlLoop, RunError> {
+    let control = ControlLoop::new().map_err(|error| no_loop(&error))?;
+    let forwarded = signals::forward(control.mailbox());
     forwarded.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))?;
-    Ok((sender, events))
+    Ok(control)
 }
 
 /// Starts all workers; `None` if told to stop before they were ready.
 pub fn start(
     each: impl Iterator<Item = (Setup, WorkerIo)>,
-    (sender, events): Events,
+    mut control: ControlLoop,
 ) -> Result<Option<Started>, RunError> {
-    let mut workers = start_threads(each, &sender)?;
-    match until_ready(&events, workers.len()) {
+    let mut workers = start_threads(each, &control.mailbox())?;
+    match until_ready(&mut control, workers.len())? {
         StartupWait::All(postponed) => {
             let workers: Option<Vec<Handle>> = workers.into_iter().map(Starting::go).collect();
             let workers = workers.ok_or_else(|| RunError::Fault("a worker ended by itself".into()))?;
             // Cannot fail: the receiver is here.
-            postponed.into_iter().for_each(|event| _ = sender.send(event));
-            Ok(Some((events, workers)))
+            postponed.into_iter().for_each(|event| _ = control.mailbox().send(event));
+            Ok(Some((control, workers)))
         }
         StartupWait::Stop => {
             end(workers);
@@ -53,14 +50,14 @@ pub fn start(
 
 fn start_threads(
     each: impl Iterator<Item = (Setup, WorkerIo)>,
-    sender: &Sender<ControlEvent>,
+    mailbox: &Mailbox<ControlEvent>,
 ) -> Result<Vec<Starting>, RunError> {
     let mut workers = Vec::new();
     for (number, (setup, io)) in each.enumerate() {
-        let sender = sender.clone();
+        let mailbox = mailbox.clone();
         let notify = move |progress| {
             // Fails only when nobody waits any more.
-            let _ = sender.send(ControlEvent::Worker(number, progress));
+            mailbox.send(ControlEvent::Worker(number, progress));
         };
         match worker::start(setup, io, notify) {
             Ok(worker) => workers.push(worker),
@@ -87,31 +84,32 @@ enum StartupWait {
     Ended(usize),
 }
 
-fn until_ready(events: &Receiver<ControlEvent>, workers: usize) -> StartupWait {
+fn until_ready(control: &mut ControlLoop, workers: usize) -> Result<StartupWait, RunError> {
     let (mut ready, mut postponed) = (0, Vec::new());
     while ready < workers {
-        match events.recv() {
-            Ok(ControlEvent::Worker(_, Progress::Ready)) => ready += 1,
-            Ok(ControlEvent::Worker(number, Progress::Ended)) => return StartupWait::Ended(number),
-            Ok(ControlEvent::Signal(Signal::Stop)) | Err(_) => return StartupWait::Stop,
-            Ok(signal) if postponed.contains(&signal) => {}
-            Ok(signal) => postponed.push(signal),
+        match control.next(None).map_err(|error| no_loop(&error))? {
+            Some(ControlEvent::Worker(_, Progress::Ready)) => ready += 1,
+            Some(ControlEvent::Worker(number, Progress::Ended)) => return Ok(StartupWait::Ended(number)),
+            Some(ControlEvent::Signal(Signal::Stop)) => return Ok(StartupWait::Stop),
+            Some(signal) if !postponed.contains(&signal) => postponed.push(signal),
+            _ => {}
         }
     }
-    StartupWait::All(postponed)
+    Ok(StartupWait::All(postponed))
 }
 
 fn failure(outcome: Outcome) -> RunError {
     match outcome {
         Outcome::NotLoaded(error) => RunError::Config(error),
-        Outcome::NoLoop(error) => RunError::Start(format!(
-            "cannot set up the event loop: {}{}",
-            os_error(&error),
-            if net::is_shortage(&error) { TOO_FEW_DESCRIPTORS } else { "" }
-        )),
+        Outcome::NoLoop(error) => no_loop(&error),
         Outcome::Finished => RunError::Fault("a worker ended by itself".into()),
         Outcome::Panicked(what) => RunError::Fault(what),
     }
+}
+
+fn no_loop(error: &io::Error) -> RunError {
+    let hint = if net::is_shortage(error) { TOO_FEW_DESCRIPTORS } else { "" };
+    RunError::Start(format!("cannot set up the event loop: {}{hint}", os_error(error)))
 }
 
 #[cfg(test)]
@@ -157,7 +155,7 @@ mod tests {
         for client in &mut clients {
             client.write_all(b"nonsense\r\n\r\n").unwrap();
         }
-        let outcome = start(each.into_iter(), mpsc::channel());
+        let outcome = start(each.into_iter(), ControlLoop::new().unwrap());
         assert!(matches!(outcome, Err(RunError::Config(LoadError(line))) if line.contains("a second time")));
         for client in &mut clients {
             assert!(!matches!(client.read(&mut [0; 1]), Ok(1..)), "it was answered");
@@ -177,15 +175,16 @@ mod tests {
 
     #[test]
     fn a_stop_ends_the_startup_and_other_signals_wait_until_all_are_ready() {
-        let (sender, events) = mpsc::channel();
-        let say = |events: &[ControlEvent]| events.iter().for_each(|event| sender.send(*event).unwrap());
+        let mut control = ControlLoop::new().unwrap();
+        let sender = control.mailbox();
+        let say = |events: &[ControlEvent]| events.iter().for_each(|event| assert!(sender.send(*event)));
         let (ready, reopen) =
             (ControlEvent::Worker(0, Progress::Ready), ControlEvent::Signal(Signal::Reopen));
         say(&[reopen, ready, reopen, ready]);
-        assert_eq!(until_ready(&events, 2), StartupWait::All(vec![reopen]));
+        assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::All(vec![reopen]));
         say(&[reopen, ready, ControlEvent::Signal(Signal::Stop)]);
-        assert_eq!(until_ready(&events, 2), StartupWait::Stop);
+        assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Stop);
         say(&[ready, ControlEvent::Worker(1, Progress::Ended)]);
-        assert_eq!(until_ready(&events, 2), StartupWait::Ended(1));
+        assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Ended(1));
     }
 }

@@ -7,11 +7,12 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::base::counted::counted;
+use crate::base::os_error::os_error;
 use crate::control::access::AccessLogHandle;
+use crate::control::event_loop::{ControlEvent, ControlLoop};
 use crate::control::run_error::RunError;
 use crate::control::signals::Signal;
 use crate::exchange::counters::Counters;
@@ -24,19 +25,6 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// stopped.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ControlEvent {
-    Signal(Signal),
-    /// The worker's index, and its report.
-    Worker(usize, Progress),
-}
-
-impl From<Signal> for ControlEvent {
-    fn from(signal: Signal) -> ControlEvent {
-        ControlEvent::Signal(signal)
-    }
-}
-
 /// The stage of the shutdown, with the deadline of each stage but the first.
 #[derive(Clone, Copy)]
 enum Stage {
@@ -46,7 +34,7 @@ enum Stage {
 }
 
 pub struct Running<'a> {
-    events: Receiver<ControlEvent>,
+    control: ControlLoop,
     /// By index; `None` once ended.
     workers: Vec<Option<Handle>>,
     access: Option<&'a AccessLogHandle>,
@@ -55,12 +43,12 @@ pub struct Running<'a> {
 
 impl<'a> Running<'a> {
     pub fn new(
-        events: Receiver<ControlEvent>,
+        control: ControlLoop,
         workers: Vec<Handle>,
         access: Option<&'a AccessLogHandle>,
         drain: Duration,
     ) -> Running<'a> {
-        Running { events, workers: workers.into_iter().map(Some).collect(), access, drain }
+        Running { control, workers: workers.into_iter().map(Some).collect(), access, drain }
     }
 
     /// Waits until all workers have ended.
@@ -77,15 +65,15 @@ impl<'a> Running<'a> {
     fn until_all_ended(&mut self) -> Result<(), RunError> {
         let (mut stage, mut fault) = (Stage::Serving, None);
         while self.running().next().is_some() {
-            match self.next(stage) {
-                Ok(ControlEvent::Worker(_, Progress::Ready)) => {}
-                Ok(ControlEvent::Worker(number, Progress::Ended)) => {
+            match self.next(stage)? {
+                Some(ControlEvent::Worker(_, Progress::Ready) | ControlEvent::Socket(_)) => {}
+                Some(ControlEvent::Worker(number, Progress::Ended)) => {
                     let outcome = self.workers[number].take().map(Handle::join);
                     fault = fault.or(outcome.and_then(|outcome| fault_in(outcome, stage)));
                     stage = self.after_end(fault.is_some(), stage);
                 }
-                Ok(ControlEvent::Signal(signal)) => stage = self.handle_signal(signal, stage),
-                Err(_) => match stage {
+                Some(ControlEvent::Signal(signal)) => stage = self.handle_signal(signal, stage),
+                None => match stage {
                     Stage::Stopping(_) => {
                         return Err(RunError::Fault(fault.unwrap_or("a worker does not stop".into())));
                     }
@@ -108,13 +96,15 @@ impl<'a> Running<'a> {
         self.workers.iter().flatten()
     }
 
-    fn next(&self, stage: Stage) -> Result<ControlEvent, RecvTimeoutError> {
-        match stage {
-            Stage::Serving => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Stage::Draining(until) | Stage::Stopping(until) => {
-                self.events.recv_timeout(until.saturating_duration_since(Instant::now()))
-            }
-        }
+    /// `None` when the stage's deadline has passed.
+    fn next(&mut self, stage: Stage) -> Result<Option<ControlEvent>, RunError> {
+        let until = match stage {
+            Stage::Serving => None,
+            Stage::Draining(until) | Stage::Stopping(until) => Some(until),
+        };
+        self.control
+            .next(until)
+            .map_err(|error| RunError::Fault(format!("control loop: {}", os_error(&error))))
     }
 
     fn handle_signal(&self, signal: Signal, stage: Stage) -> Stage {
@@ -174,7 +164,6 @@ fn fault_in(outcome: Outcome, stage: Stage) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::mpsc;
 
     use super::*;
     use crate::net::bind_for;
@@ -182,30 +171,31 @@ mod tests {
     use crate::worker::{Setup, WorkerIo, start};
 
     /// Two running workers; the first one fails at its end.
-    fn two_workers() -> (Receiver<ControlEvent>, Vec<Handle>) {
+    fn two_workers() -> (ControlLoop, Vec<Handle>) {
         let text = b"rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
         let mut source = Source::in_memory(Path::new("site.lua"), text);
         let config = Arc::new(load(&mut source).map_err(|e| e.0).unwrap().0);
         let listeners = bind_for(&config.listeners[0], 2).unwrap();
-        let (sender, events) = mpsc::channel();
+        let control = ControlLoop::new().unwrap();
+        let sender = control.mailbox();
         let worker = |(number, (setup, listener))| {
             let io = WorkerIo { listeners: vec![listener], access: None };
             let sender = sender.clone();
             let notify = move |progress| {
-                sender.send(ControlEvent::Worker(number, progress)).unwrap();
+                sender.send(ControlEvent::Worker(number, progress));
                 assert!(number != 0 || progress != Progress::Ended, "a seeded fault");
             };
             start(setup, io, notify).unwrap().go().unwrap()
         };
         let setups = Setup::each(2, &config, &config, &source, Instant::now());
-        (events, setups.into_iter().zip(listeners).enumerate().map(worker).collect())
+        (control, setups.into_iter().zip(listeners).enumerate().map(worker).collect())
     }
 
     #[test]
     fn a_failed_worker_stops_all_others_with_a_fault() {
-        let (events, workers) = two_workers();
+        let (control, workers) = two_workers();
         workers[0].stop();
-        let outcome = Running::new(events, workers, None, Duration::from_secs(30)).wait();
+        let outcome = Running::new(control, workers, None, Duration::from_secs(30)).wait();
         assert!(matches!(outcome, Err(RunError::Fault(what)) if what.contains("a seeded fault")));
     }
 
