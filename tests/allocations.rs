@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use rsp::balance::Servers;
 use rsp::net::bind;
 use rsp::script::{Source, load};
 use rsp::worker::{Setup, WorkerIo, start};
@@ -125,7 +126,8 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     let listener = bind(&config.listeners[0]).expect("a port");
     let address = listener.address();
     let config = Arc::new(config);
-    let setup = Setup::each(1, &config, &config, &Source::file(&path), Instant::now()).remove(0);
+    let setup =
+        Setup::each(1, &Servers::new(1), &config, &config, &Source::file(&path), Instant::now()).remove(0);
     let io = WorkerIo { listeners: vec![listener], access: None };
     let worker = start(setup, io, |_| ()).expect("a worker").go().expect("a config that loads");
     let mut client = TcpStream::connect(&address).expect("a connection");

@@ -11,8 +11,6 @@ pub fn os_error(error: &io::Error) -> String {
     }
 }
 
-pub use os_error as reason;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::balance::Servers;
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
@@ -71,7 +72,9 @@ fn serve(mut start: Start) -> Result<(), RunError> {
     let room = fit_descriptors(&mut config, workers);
     let clock = Clock { zero: Instant::now() };
     let (senders, access) = open_access_log(&config, start.lines.take(), clock, workers)?;
-    let prepared = Prepared { stated: Arc::new(stated), config: Arc::new(config), clock, cores, room };
+    let servers = Servers::new(workers);
+    let (stated, config) = (Arc::new(stated), Arc::new(config));
+    let prepared = Prepared { stated, config, servers, clock, cores, room };
     let outcome = prepared.serve(start, senders, access.as_ref());
     if let Some(access) = access
         && let Err(lost) = access.close(errors::FLUSH)
@@ -88,6 +91,8 @@ struct Prepared {
     stated: Arc<Config>,
     /// As the machine allows it.
     config: Arc<Config>,
+    /// Those of all configs that will follow as well.
+    servers: Servers,
     clock: Clock,
     cores: usize,
     /// A limit that had to be lowered, with the level of its log line.
@@ -109,7 +114,8 @@ impl Prepared {
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
         let io = listeners.into_iter().zip(senders);
         let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
-        let setups = Setup::each(io.len(), &self.config, &self.stated, &start.source, self.clock.zero);
+        let setups =
+            Setup::each(io.len(), &self.servers, &self.config, &self.stated, &start.source, self.clock.zero);
         let each = setups.into_iter().zip(io);
         let started = startup::start(each, control)?;
         let Some((control, workers)) = started else { return Ok(()) };

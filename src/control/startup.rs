@@ -121,6 +121,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::balance::Servers;
     use crate::config::Config;
     use crate::net::bind_for;
     use crate::script::{LoadError, Source, load};
@@ -141,7 +142,7 @@ mod tests {
         let config = stated[0].clone();
         let listeners = bind_for(&config.listeners[0], 3).unwrap();
         let address = listeners[0].address();
-        let setups = Setup::each(3, &config, &config, &source(""), Instant::now());
+        let setups = Setup::each(3, &Servers::new(3), &config, &config, &source(""), Instant::now());
         let each = setups.into_iter().zip(stated).zip(listeners).map(|((setup, stated), listener)| {
             (Setup { said: stated, ..setup }, WorkerIo { listeners: vec![listener], access: None })
         });

@@ -166,6 +166,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::balance::Servers;
     use crate::net::bind_for;
     use crate::script::{Source, load};
     use crate::worker::{Setup, WorkerIo, start};
@@ -187,7 +188,7 @@ mod tests {
             };
             start(setup, io, notify).unwrap().go().unwrap()
         };
-        let setups = Setup::each(2, &config, &config, &source, Instant::now());
+        let setups = Setup::each(2, &Servers::new(2), &config, &config, &source, Instant::now());
         (control, setups.into_iter().zip(listeners).enumerate().map(worker).collect())
     }
 

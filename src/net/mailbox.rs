@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use mio::Waker;
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 
 /// The queue alone, for before the thread has something to be woken by.
 pub fn queue<M>() -> (mpsc::Sender<M>, Receiver<M>) {
@@ -39,7 +39,7 @@ impl<M> Mailbox<M> {
 /// A thread that is not woken reads its messages with its next event.
 fn woken(result: &io::Result<()>) -> bool {
     if let Err(error) = result {
-        log::error!("cannot wake a thread: {}", reason(error));
+        log::error!("cannot wake a thread: {}", os_error(error));
     }
     true
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::config::SocketOptions;
 
 /// Sets what is asked for, before `listen` or `connect`: the window's scale is agreed on in the handshake. Accepted
@@ -31,7 +31,7 @@ pub fn shortfalls(options: &SocketOptions) -> Vec<String> {
     }
     let socket = match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)) {
         Ok(socket) => socket,
-        Err(error) => return vec![format!("cannot try the socket options: {}", reason(&error))],
+        Err(error) => return vec![format!("cannot try the socket options: {}", os_error(&error))],
     };
     set(SockRef::from(&socket), options);
     let sizes = [
@@ -55,7 +55,7 @@ fn unpolled(socket: &Socket, options: &SocketOptions) -> Option<String> {
         io::ErrorKind::PermissionDenied => " (needs CAP_NET_ADMIN)",
         _ => "",
     };
-    Some(format!("busy_poll is not used: {}{hint}", reason(&error)))
+    Some(format!("busy_poll is not used: {}{hint}", os_error(&error)))
 }
 
 /// Where the queue of a listener will be shorter than asked for (listen(2)).

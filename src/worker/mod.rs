@@ -49,7 +49,7 @@ pub use self::thread::{Progress, Starting, start};
 
 use crate::balance::{Server, Servers};
 use crate::base::batch;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::config::Config;
 use crate::exchange::counters::Counters;
 use crate::net::{Listener, Mailbox};
@@ -71,15 +71,16 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// For each of so many workers.
+    /// For each of so many workers, which is for how many the servers are made.
     pub fn each(
         workers: usize,
+        servers: &Servers,
         config: &Arc<Config>,
         said: &Arc<Config>,
         source: &Source,
         zero: Instant,
     ) -> Vec<Setup> {
-        let servers = Servers::new(workers).of(config);
+        let servers = servers.of(config);
         let setup = |shared| {
             let (config, said, servers) = (config.clone(), said.clone(), servers.clone());
             Setup { config, servers, said, source: source.clone(), zero, shared }
@@ -129,7 +130,7 @@ pub enum Outcome {
 fn run(mut event_loop: EventLoop) -> Outcome {
     match event_loop.run() {
         Ok(()) => Outcome::Finished,
-        Err(error) => Outcome::Panicked(format!("the event loop failed: {}", reason(&error))),
+        Err(error) => Outcome::Panicked(format!("the event loop failed: {}", os_error(&error))),
     }
 }
 

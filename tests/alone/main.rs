@@ -8,6 +8,7 @@ mod load_with_faults;
 mod partial_writes;
 mod per_client;
 mod slow_pairs;
+mod swap_sites;
 mod system_calls;
 
 use std::sync::{Mutex, MutexGuard};

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use mio::Registry;
 
 use crate::base::counted::counted;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Accepted, Kernel, Listener};
@@ -248,7 +248,7 @@ impl Acceptor {
             log::error!(
                 "cannot accept connections ({}): {}; those that come wait in the kernel",
                 if n == 1 { "1 try".into() } else { format!("{n} tries") },
-                reason(error)
+                os_error(error)
             );
         }
         self.heed_pause(core);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::net::{Either, Network};
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
@@ -27,7 +27,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
-            log::error!("cannot watch a new connection: {}", reason(&error));
+            log::error!("cannot watch a new connection: {}", os_error(&error));
             self.per_client.leaves(&role);
             return None;
         }

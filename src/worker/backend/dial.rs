@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::balance::WorkerServer;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::h1;
@@ -233,7 +233,7 @@ impl<N: Network> Core<N> {
             }
             Err(error) => {
                 let failure = Failure::of_connect(&error);
-                self.note_pause(pair, &reason(&error));
+                self.note_pause(pair, &os_error(&error));
                 Err(failure)
             }
         }
@@ -244,7 +244,7 @@ impl<N: Network> Core<N> {
         let failure = Failure::of_connect(error);
         match failure {
             Failure::QueueFull => self.note_full_queue(pair),
-            _ => self.note_pause(pair, &reason(error)),
+            _ => self.note_pause(pair, &os_error(error)),
         }
         self.note_tried(pair, failure);
     }

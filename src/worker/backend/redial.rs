@@ -58,7 +58,7 @@ impl<N: Network> Core<N> {
         now < until
     }
 
-    /// TimeLimits for an event, unless the one that matters was there before: the end of a client's side.
+    /// Waits for an event, unless the one that matters was there before: the end of a client's side.
     pub(crate) fn wait(&self, pair: u32) -> Step {
         let client = self.clients.get(self.pairs[pair as usize].client);
         if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }

@@ -16,7 +16,7 @@ pub enum BackendState {
     /// The transport has yet to become able to carry bytes.
     Handshaking,
     Busy,
-    /// TimeLimits for its next request.
+    /// Waits for its next request.
     Idle,
 }
 

@@ -13,7 +13,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::base::buffer::BLOCK;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
@@ -186,7 +186,7 @@ fn refused<S: Transport, A>(
         // The kernel cannot do this with these sockets: copy, here and from now on.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => {
             pipes.give_up();
-            log::warn!("splice is not possible here, bodies are copied from now on: {}", reason(&error));
+            log::warn!("splice is not possible here, bodies are copied from now on: {}", os_error(&error));
             Ok(Came::NoPipe)
         }
         ErrorKind::WouldBlock => {

@@ -14,7 +14,7 @@ use self::gateway_errors::GatewayErrors;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
 use crate::base::log_limit::LogLimit;
-use crate::base::os_error::reason;
+use crate::base::os_error::os_error;
 use crate::net::Reserve;
 
 /// Workers are not asked more often than this for descriptors they only keep, in microseconds: looking for them
@@ -150,7 +150,7 @@ impl Shared {
         if let Some(waker) = self.state.wakers[worker].get()
             && let Err(error) = waker.wake()
         {
-            log::error!("cannot wake a worker: {}", reason(&error));
+            log::error!("cannot wake a worker: {}", os_error(&error));
         }
     }
 }

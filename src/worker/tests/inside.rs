@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
+use crate::balance::Servers;
 use crate::exchange::Failure;
 use crate::exchange::end::End;
 use crate::http::Method;
@@ -41,7 +42,8 @@ fn ask(pool: &str, method: Method, bytes: &[u8], most: usize) -> InsideEnd {
     let mut source = Source::in_memory(Path::new("site.lua"), text.as_bytes());
     let (config, script) = load(&mut source).map_err(|e| e.0).unwrap();
     let config = Arc::new(config);
-    let Setup { servers, shared, .. } = Setup::each(1, &config, &config, &source, Instant::now()).remove(0);
+    let Setup { servers, shared, .. } =
+        Setup::each(1, &Servers::new(1), &config, &config, &source, Instant::now()).remove(0);
     let site = SiteParts { generation: 1, config, servers, script };
     let (queue, messages) = mailbox_queue();
     let (mut event_loop, waker) =
