@@ -5,7 +5,10 @@ use super::encode::{self, Writing};
 use super::frame::Frame;
 use super::lenient::{self, Leniency};
 use super::{HeadLimits, body, head, head_end};
-use crate::http::{Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink};
+use crate::http::{
+    After, Codec, Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink,
+    StreamId,
+};
 
 #[derive(Default)]
 pub struct BackendCodec {
@@ -43,36 +46,6 @@ impl BackendCodec {
     /// nominates fields.
     pub fn pass_trailers(&mut self, head: &RequestHead) {
         self.writing = Writing::start(head.framing, head.nominates);
-    }
-
-    /// The framing around the next `len` body bytes.
-    pub fn frame_body(&mut self, len: usize) -> Frame {
-        self.writing.frame(len)
-    }
-
-    /// Ends the request's body. Trailers are forwarded only in chunked framing, and only if enabled.
-    pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) {
-        self.writing.end(trailers, out);
-    }
-
-    /// The first event of `input`; `None` while more bytes (or a larger `limit`) are needed. At `eof`, `None` means
-    /// that no byte of a response came; after an interim response, the end is a cut. After a 101, `None` until
-    /// `switch`.
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        eof: bool,
-        limit: usize,
-        limits: &HeadLimits,
-        head: &mut ResponseHead,
-        trailers: &mut Fields,
-    ) -> Result<Option<Decoded>, Fault> {
-        match self.reading {
-            DecoderState::Head { scanned, begun } => {
-                self.decode_head((scanned, begun), input, eof, limits, head)
-            }
-            _ => self.reading.step_body(input, eof, limit, trailers, &mut self.leniency),
-        }
     }
 
     fn decode_head(
@@ -159,22 +132,52 @@ impl BackendCodec {
         self.writing = Writing::Framed(Framing::Tunnel);
     }
 
-    /// Body bytes left, if the length is known: they may bypass `decode`.
-    pub fn known_rest(&self) -> u64 {
-        self.reading.known_rest()
-    }
-
-    /// Counts body bytes that bypassed `decode`; true if they were the last.
-    pub fn pass(&mut self, n: u64) -> bool {
-        self.reading.pass(n)
-    }
-
     /// Whether leniency was needed: the connection must not be reused then.
     pub fn was_lenient(&self) -> bool {
         self.leniency.was_used()
     }
+}
 
-    pub fn next_message(&mut self) {
+impl Codec for BackendCodec {
+    type Head = ResponseHead;
+    type Frame = Frame;
+
+    /// At `eof`, `None` means that the input ends within a message.
+    fn decode(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        limits: &HeadLimits,
+        head: &mut ResponseHead,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault> {
+        match self.reading {
+            DecoderState::Head { scanned, begun } => {
+                self.decode_head((scanned, begun), input, eof, limits, head)
+            }
+            _ => self.reading.step_body(input, eof, limit, trailers, &mut self.leniency),
+        }
+    }
+
+    fn known_rest(&self, _: StreamId) -> u64 {
+        self.reading.known_rest()
+    }
+
+    fn pass(&mut self, _: StreamId, n: u64) -> bool {
+        self.reading.pass(n)
+    }
+
+    fn frame_body(&mut self, _: StreamId, len: usize) -> Frame {
+        self.writing.frame(len)
+    }
+
+    /// Trailers are forwarded only in chunked framing, and only if enabled.
+    fn encode_end(&mut self, _: StreamId, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        self.writing.end(trailers, out)
+    }
+
+    fn next_message(&mut self, _: StreamId) {
         *self = BackendCodec::new(self.leniency.is_strict());
     }
 }

@@ -1,13 +1,14 @@
 //! The codec that faces a client: decodes requests, encodes responses.
 
 use super::decoder_state::DecoderState;
-use super::encode::{self, After, Length, Writing};
+use super::encode::{self, Length, Writing};
 use super::frame::Frame;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
 use super::{HeadLimits, body, fault, framing, head, head_end};
 use crate::http::{
-    Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink, Version,
+    After, Codec, Decoded, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Sink,
+    StreamId, Version,
 };
 
 #[derive(Default)]
@@ -35,25 +36,6 @@ impl RequestFacts {
 }
 
 impl ClientCodec {
-    /// The first event of `input`; `None` while more bytes (or a larger `limit`) are needed. `eof`: no more input
-    /// will come. `limit`: how many body bytes may be returned now.
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        eof: bool,
-        limit: usize,
-        limits: &HeadLimits,
-        head: &mut RequestHead,
-        trailers: &mut Fields,
-    ) -> Result<Option<Decoded>, Fault> {
-        match self.reading {
-            DecoderState::Head { scanned, begun } => {
-                self.decode_head((scanned, begun), input, eof, limits, head)
-            }
-            _ => self.reading.step_body(input, eof, limit, trailers, &mut Leniency::none()),
-        }
-    }
-
     fn decode_head(
         &mut self,
         (mut scanned, begun): (u32, bool),
@@ -128,33 +110,52 @@ impl ClientCodec {
         self.writing = Writing::Framed(Framing::Tunnel);
     }
 
-    /// The framing around the next `len` body bytes.
-    pub fn frame_body(&mut self, len: usize) -> Frame {
-        self.writing.frame(len)
-    }
-
     /// Whether closing the connection now shows the client that its response is cut: by an unfinished length or a
     /// missing last chunk. Otherwise the close would be taken for the end of the body.
     pub fn shows_cut(&self) -> bool {
         !matches!(self.writing, Writing::Framed(Framing::UntilClose | Framing::Tunnel))
     }
+}
 
-    /// Ends the response's body. Trailers are forwarded only in chunked framing.
-    pub fn encode_end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
-        self.writing.end(trailers, out)
+impl Codec for ClientCodec {
+    type Head = RequestHead;
+    type Frame = Frame;
+
+    fn decode(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        limits: &HeadLimits,
+        head: &mut RequestHead,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault> {
+        match self.reading {
+            DecoderState::Head { scanned, begun } => {
+                self.decode_head((scanned, begun), input, eof, limits, head)
+            }
+            _ => self.reading.step_body(input, eof, limit, trailers, &mut Leniency::none()),
+        }
     }
 
-    /// Body bytes left, if the length is known: they may bypass `decode`.
-    pub fn known_rest(&self) -> u64 {
+    fn known_rest(&self, _: StreamId) -> u64 {
         self.reading.known_rest()
     }
 
-    /// Counts body bytes that bypassed `decode`; true if they were the last.
-    pub fn pass(&mut self, n: u64) -> bool {
+    fn pass(&mut self, _: StreamId, n: u64) -> bool {
         self.reading.pass(n)
     }
 
-    pub fn next_message(&mut self) {
+    fn frame_body(&mut self, _: StreamId, len: usize) -> Frame {
+        self.writing.frame(len)
+    }
+
+    /// Trailers are forwarded only in chunked framing.
+    fn encode_end(&mut self, _: StreamId, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
+        self.writing.end(trailers, out)
+    }
+
+    fn next_message(&mut self, _: StreamId) {
         *self = ClientCodec::default();
     }
 }

@@ -5,16 +5,7 @@
 
 use super::frame::Frame;
 use super::{encode_fast, framing, trailers};
-use crate::http::{Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
-
-/// What happens to the connection after an encoded message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum After {
-    /// The message is delimited by its own framing.
-    Reusable,
-    /// Only closing the connection ends the message, or shows that it was cut.
-    MustClose,
-}
+use crate::http::{After, Field, Fields, Framing, Name, Persistence, RequestHead, ResponseHead, Sink, Span};
 
 /// The framing of the message being written. `Exact` counts down.
 pub(super) enum Writing {

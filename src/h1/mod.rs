@@ -45,29 +45,11 @@ mod understood_fields;
 #[cfg(test)]
 mod tests;
 
+pub use crate::http::{After, HeadLimits};
 pub use backend_codec::BackendCodec;
 pub use client_codec::{ClientCodec, RequestFacts};
-pub use encode::After;
 pub use frame::Frame;
 pub use target::is_authority as is_host;
-
-/// Limits on received heads; set by the config.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HeadLimits {
-    pub bytes: usize,
-    pub fields: usize,
-}
-
-impl HeadLimits {
-    /// The default for requests.
-    pub const REQUEST: HeadLimits = HeadLimits { bytes: 16 * 1024, fields: 100 };
-    pub const RESPONSE: HeadLimits = HeadLimits::REQUEST.twice();
-
-    /// Responses may be twice as large.
-    pub const fn twice(self) -> HeadLimits {
-        HeadLimits { bytes: 2 * self.bytes, fields: 2 * self.fields }
-    }
-}
 
 /// Other limits on received bytes.
 pub mod limits {

@@ -7,7 +7,9 @@
 
 use std::ops::Range;
 
-/// One lane of a connection. HTTP/1 has one; HTTP/2 will number them.
+use super::{Fault, Fields};
+
+/// One exchange of a connection. HTTP/1 has one at a time; HTTP/2 numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StreamId(pub u32);
 
@@ -26,6 +28,8 @@ pub enum Event {
     Body(Range<usize>),
     /// A trailer section; it stands in the trailer storage that was handed in. Always the end of a message.
     Trailers,
+    /// The peer gives this stream up; the connection goes on. HTTP/1 has no such thing.
+    Reset,
 }
 
 /// One decoded step: the event, how many bytes of the input it used (a body's bytes included) and whether the
@@ -36,6 +40,71 @@ pub struct Decoded {
     pub consumed: usize,
     pub event: Event,
     pub end: bool,
+}
+
+/// Limits on received heads; set by the config.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeadLimits {
+    pub bytes: usize,
+    pub fields: usize,
+}
+
+impl HeadLimits {
+    /// The default for requests.
+    pub const REQUEST: HeadLimits = HeadLimits { bytes: 16 * 1024, fields: 100 };
+    pub const RESPONSE: HeadLimits = HeadLimits::REQUEST.twice();
+
+    /// Responses may be twice as large.
+    pub const fn twice(self) -> HeadLimits {
+        HeadLimits { bytes: 2 * self.bytes, fields: 2 * self.fields }
+    }
+}
+
+/// What happens to the connection after an encoded message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// The message is delimited by its own framing.
+    Reusable,
+    /// Only closing the connection ends the message, or shows that it was cut.
+    MustClose,
+}
+
+/// What a connection's codec does, whatever the protocol. Everything but `decode` and `emit` is about one stream.
+pub trait Codec {
+    /// What it decodes: the head of a request, or of a response.
+    type Head;
+    /// What stands around a piece of a body.
+    type Frame;
+
+    /// The first event of `input`; `None` while more bytes (or a larger `limit`) are needed. `eof`: no more input
+    /// will come. `limit`: how many body bytes may be returned now.
+    fn decode(
+        &mut self,
+        input: &[u8],
+        eof: bool,
+        limit: usize,
+        limits: &HeadLimits,
+        head: &mut Self::Head,
+        trailers: &mut Fields,
+    ) -> Result<Option<Decoded>, Fault>;
+
+    /// Writes bytes of its own that belong to no message (acknowledgements, settings), if there are any.
+    fn emit(&mut self, _out: &mut impl Sink) {}
+
+    /// Body bytes left, if the length is known: they may bypass `decode`.
+    fn known_rest(&self, stream: StreamId) -> u64;
+
+    /// Counts body bytes that bypassed `decode`; true if they were the last.
+    fn pass(&mut self, stream: StreamId, n: u64) -> bool;
+
+    /// The framing around the next `len` body bytes.
+    fn frame_body(&mut self, stream: StreamId, len: usize) -> Self::Frame;
+
+    /// Ends the body being written.
+    fn encode_end(&mut self, stream: StreamId, trailers: Option<&Fields>, out: &mut impl Sink) -> After;
+
+    /// Prepares for the next message of the connection.
+    fn next_message(&mut self, stream: StreamId);
 }
 
 /// How the end of a message's body is known.

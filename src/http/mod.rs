@@ -8,7 +8,7 @@ mod head;
 mod name;
 mod status;
 
-pub use codec::{Decoded, Event, Framing, Persistence, Sink, StreamId};
+pub use codec::{After, Codec, Decoded, Event, Framing, HeadLimits, Persistence, Sink, StreamId};
 pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
 pub use head::{Method, OwnLines, RequestHead, ResponseHead, Scheme, Version};

@@ -25,7 +25,7 @@ pub fn requests(bytes: &[u8], trailers: bool) -> Vec<Vec<u8>> {
         server.decode(rest, true, usize::MAX, &HeadLimits::REQUEST, head, trailers)
     }) {
         all.push(request(message, trailers));
-        server.next_message();
+        server.next_message(StreamId::ONLY);
     }
     all
 }
@@ -43,7 +43,7 @@ fn next<Head>(
         match step.event {
             Event::Body(range) => message.body.extend_from_slice(&rest[range]),
             Event::Trailers => message.trailers = Some(fields.clone()),
-            Event::Head | Event::Nothing => {}
+            Event::Head | Event::Nothing | Event::Reset => {}
         }
         *rest = &rest[step.consumed..];
         if step.end {
@@ -67,10 +67,10 @@ fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
         client.pass_trailers(&message.head);
     }
     for piece in message.body.chunks(PIECE) {
-        let frame = client.frame_body(piece.len());
+        let frame = client.frame_body(StreamId::ONLY, piece.len());
         [frame.before(), piece, frame.after()].iter().for_each(|part| out.put(part));
     }
-    client.encode_end(message.trailers.as_ref(), &mut out);
+    client.encode_end(StreamId::ONLY, message.trailers.as_ref(), &mut out);
     has_one_reading(&out, &message.body);
     let read = read_again(&message, &out);
     assert!(trailers || read.is_none(), "trailers for a server that did not ask for them");
@@ -171,16 +171,16 @@ fn response(asked: &str, strict: bool, facts: RequestFacts, bytes: &[u8]) {
             }
             Event::Body(range) => {
                 let piece = &rest[range.clone()];
-                let frame = server.frame_body(piece.len());
+                let frame = server.frame_body(StreamId::ONLY, piece.len());
                 [frame.before(), piece, frame.after()].iter().for_each(|part| out.put(part));
                 sent.body.extend_from_slice(piece);
             }
             Event::Trailers => sent.trailers = Some(fields.clone()),
-            Event::Nothing => {}
+            Event::Nothing | Event::Reset => {}
         }
         rest = &rest[step.consumed..];
         if step.end {
-            server.encode_end(sent.trailers.as_ref(), &mut out);
+            server.encode_end(StreamId::ONLY, sent.trailers.as_ref(), &mut out);
             return read_response_again(asked, facts, &sent, &out);
         }
     }

@@ -2,6 +2,7 @@
 //! parser: both must find the same fields.
 
 use rsp::h1::{BackendCodec, ClientCodec, HeadLimits};
+use rsp::http::Codec as _;
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 
 use crate::case;

@@ -97,6 +97,11 @@ impl Asked {
         }
     }
 
+    /// Some have been made and not ended.
+    pub fn is_waiting(&self) -> bool {
+        self.seen < self.made
+    }
+
     pub fn is_over(&self) -> bool {
         self.coming.is_empty() && self.seen == self.made
     }

@@ -262,7 +262,8 @@ impl Run {
             .chain(self.inside.next_at())
             .filter(|at| *at > self.round_at)
             .min();
-        let unserved = self.ledger.honest && self.clients.iter().any(Client::is_unserved);
+        let waiting = self.inside.is_waiting() || self.clients.iter().any(Client::is_unserved);
+        let unserved = self.ledger.honest && waiting;
         assert!(wakes.is_some() || !unserved, "an honest client waits for ever: {}", self.state());
         let timer = self.core.next_timer();
         let next = wakes.into_iter().chain(timer).min();

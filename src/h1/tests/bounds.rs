@@ -3,6 +3,7 @@
 use super::feed::{Codec, EVERY_APPETITE, Feed, Seen};
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits, limits};
 use crate::http::*;
+use crate::http::{Codec as _, StreamId};
 
 /// The case in one part and in parts of a prime number of bytes: it is too long for every split.
 fn in_large_parts(codec: impl Fn() -> Codec, bytes: &[u8]) -> String {
@@ -168,7 +169,7 @@ fn pipelined_input_waits_until_the_message_is_answered() {
     for eof in [false, true] {
         assert_eq!(server.decode(input, eof, 9, &HeadLimits::REQUEST, &mut head, &mut trailers), Ok(None));
     }
-    server.next_message();
+    server.next_message(StreamId::ONLY);
     assert!(server.is_between_messages());
     assert_eq!(
         server.decode(input, false, 9, &HeadLimits::REQUEST, &mut head, &mut trailers),

@@ -2,6 +2,7 @@
 
 use super::feed::text;
 use crate::h1::{After, BackendCodec, ClientCodec, HeadLimits, RequestFacts};
+use crate::http::StreamId;
 use crate::http::*;
 
 const HTTP11: RequestFacts = RequestFacts { version: Version::Http11, is_head: false, is_connect: false };
@@ -218,8 +219,8 @@ fn interim_heads_and_the_switch_have_no_framing() {
         &mut Fields::default(),
     );
     assert_eq!(frames.unwrap().unwrap().event, Event::Body(0..3));
-    assert_eq!(server.frame_body(5).before(), b"");
-    assert_eq!(server.encode_end(None, &mut out), After::MustClose);
+    assert_eq!(server.frame_body(StreamId::ONLY, 5).before(), b"");
+    assert_eq!(server.encode_end(StreamId::ONLY, None, &mut out), After::MustClose);
 }
 
 #[test]
@@ -238,11 +239,11 @@ fn chunks_are_framed_in_hex() {
     for (len, before) in
         [(1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (8000, "1f40\r\n"), (32768, "8000\r\n")]
     {
-        let frame = server.frame_body(len);
+        let frame = server.frame_body(StreamId::ONLY, len);
         assert_eq!((text(frame.before()), frame.after()), (before.to_string(), &b"\r\n"[..]));
     }
-    assert_eq!(text(server.frame_body(usize::MAX).before()), format!("{:x}\r\n", usize::MAX));
-    let none = server.frame_body(0);
+    assert_eq!(text(server.frame_body(StreamId::ONLY, usize::MAX).before()), format!("{:x}\r\n", usize::MAX));
+    let none = server.frame_body(StreamId::ONLY, 0);
     assert_eq!((none.before(), none.after()), (&b""[..], &b""[..]), "an empty chunk would end the body");
 }
 
@@ -269,7 +270,7 @@ fn trailers_are_forwarded_in_chunked_framing_without_head_fields() {
     let ended = |facts, came: &str| {
         let (mut server, mut out) = (ClientCodec::default(), Vec::new());
         server.encode_head(facts, &response(Method::Get, came), Persistence::Keep, &mut Vec::new());
-        let after = server.encode_end(Some(&trailers), &mut out);
+        let after = server.encode_end(StreamId::ONLY, Some(&trailers), &mut out);
         (text(&out), after)
     };
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -293,16 +294,16 @@ fn trailers_are_dropped_if_connection_nominates_fields() {
         let asked = request(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
         client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
         client.pass_trailers(&asked);
-        client.encode_end(Some(&trailers), &mut out);
+        client.encode_end(StreamId::ONLY, Some(&trailers), &mut out);
         assert_eq!(text(&out), goes, "request, {connection}");
         out.clear();
         client.encode_head(&asked, Persistence::Keep, &mut Vec::new());
-        client.encode_end(Some(&trailers), &mut out);
+        client.encode_end(StreamId::ONLY, Some(&trailers), &mut out);
         assert_eq!(text(&out), "0\r\n\r\n", "a request's trailers are dropped by default");
         out.clear();
         let came = response(Method::Get, &format!("HTTP/1.1 200 OK\r\n{fields}"));
         server.encode_head(HTTP11, &came, Persistence::Keep, &mut Vec::new());
-        server.encode_end(Some(&trailers), &mut out);
+        server.encode_end(StreamId::ONLY, Some(&trailers), &mut out);
         assert_eq!(text(&out), goes, "response, {connection}");
     }
 }
@@ -312,10 +313,10 @@ fn a_body_shorter_than_its_length_must_close() {
     let mut server = ClientCodec::default();
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     server.encode_head(HTTP11, &head, Persistence::Keep, &mut Vec::new());
-    server.frame_body(4);
-    assert_eq!(server.encode_end(None, &mut Vec::new()), After::MustClose);
-    server.frame_body(1);
-    assert_eq!(server.encode_end(None, &mut Vec::new()), After::Reusable);
+    server.frame_body(StreamId::ONLY, 4);
+    assert_eq!(server.encode_end(StreamId::ONLY, None, &mut Vec::new()), After::MustClose);
+    server.frame_body(StreamId::ONLY, 1);
+    assert_eq!(server.encode_end(StreamId::ONLY, None, &mut Vec::new()), After::Reusable);
 }
 
 /// A sink with room for so many bytes in one piece.

@@ -4,6 +4,7 @@
 
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits};
 use crate::http::*;
+use crate::http::{Codec as _, StreamId};
 
 /// A codec with storage for its heads.
 pub enum Codec {
@@ -65,7 +66,7 @@ impl Codec {
     /// What the caller does after a step: allow the next request, make a tunnel of a 101.
     fn follow(&mut self, decoded: &Decoded) {
         match self {
-            Codec::Server(codec, _) if decoded.end => codec.next_message(),
+            Codec::Server(codec, _) if decoded.end => codec.next_message(StreamId::ONLY),
             Codec::Client(codec, head) if decoded.event == Event::Head && head.status == 101 => {
                 codec.switch()
             }
@@ -203,6 +204,7 @@ impl Feed {
     fn take(&mut self, decoded: Decoded) {
         assert!(decoded.consumed > 0 || decoded.end, "a step without progress");
         match &decoded.event {
+            Event::Reset => panic!("HTTP/1 has none"),
             Event::Nothing => {}
             Event::Head => self.seen.push(Seen::Head(self.codec.head_line())),
             Event::Trailers => self.seen.push(Seen::Trailers(field_lines(&self.trailers))),

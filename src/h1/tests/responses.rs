@@ -3,6 +3,7 @@
 use super::feed::{Codec, check};
 use crate::h1::{BackendCodec, HeadLimits};
 use crate::http::*;
+use crate::http::{Codec as _, StreamId};
 
 fn answers(asked: &str, cases: &[(&str, &str)]) {
     for (bytes, expected) in cases {
@@ -238,7 +239,7 @@ fn leniency_is_reported_at_the_end_of_each_message() {
     ] {
         let mut client = after(&response);
         assert_eq!(client.was_lenient(), lenient, "{response:?}");
-        client.next_message();
+        client.next_message(StreamId::ONLY);
         assert!(!client.was_lenient());
     }
 }

@@ -3,6 +3,7 @@
 use super::feed::{Codec, check, field_lines, request_line, response_line};
 use crate::h1::{BackendCodec, ClientCodec, HeadLimits, RequestFacts};
 use crate::http::*;
+use crate::http::{Codec as _, StreamId};
 
 /// A complete decoded message.
 struct Message<Head> {
@@ -23,7 +24,7 @@ fn read<Head>(
         match decoded.event {
             Event::Body(range) => body.extend_from_slice(&rest[range]),
             Event::Trailers => trailers = Some(fields.clone()),
-            Event::Head | Event::Nothing => {}
+            Event::Head | Event::Nothing | Event::Reset => {}
         }
         rest = &rest[decoded.consumed..];
         if decoded.end {
@@ -65,8 +66,8 @@ fn requests_survive_being_forwarded() {
             let (mut client, mut out) = (BackendCodec::default(), Vec::new());
             client.encode_head(&message.head, Persistence::Keep, &mut out);
             client.pass_trailers(&message.head);
-            write_body(&message.body, size, |len| client.frame_body(len), &mut out);
-            client.encode_end(message.trailers.as_ref(), &mut out);
+            write_body(&message.body, size, |len| client.frame_body(StreamId::ONLY, len), &mut out);
+            client.encode_end(StreamId::ONLY, message.trailers.as_ref(), &mut out);
             let line = request_line(&message.head) + &ending(&message.body, message.trailers.as_ref());
             check(Codec::server, &out, &line);
         }
@@ -90,8 +91,8 @@ fn responses_survive_being_forwarded() {
             let (mut server, mut out) = (ClientCodec::default(), Vec::new());
             let (framing, _) =
                 server.encode_head(RequestFacts::default(), &message.head, Persistence::Keep, &mut out);
-            write_body(&message.body, size, |len| server.frame_body(len), &mut out);
-            server.encode_end(message.trailers.as_ref(), &mut out);
+            write_body(&message.body, size, |len| server.frame_body(StreamId::ONLY, len), &mut out);
+            server.encode_end(StreamId::ONLY, message.trailers.as_ref(), &mut out);
             if message.head.framing == Framing::UntilClose {
                 message.head.fields.append(b"Transfer-Encoding", b"chunked");
                 (message.head.framing, message.head.keep_alive) = (framing, true);

@@ -9,7 +9,7 @@ use crate::base::os_error::os_error;
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::h1;
-use crate::http::{Framing, Name, Persistence};
+use crate::http::{Codec, Framing, Name, Persistence};
 use crate::net::{self, Either, Network, Transport};
 use crate::route::{NoServer, pick};
 use crate::script::ScriptError;
@@ -187,7 +187,7 @@ impl<N: Network> Core<N> {
         }
         if reused {
             x.times.connected = x.elapsed(self.tools.now);
-            role.codec.next_message();
+            role.codec.next_message(pair.target);
         }
         let chunked = x.head.framing == Framing::Chunked;
         let trailers = chunked && pair.route.as_ref().is_some_and(|route| route.pool.config.trailers);

@@ -4,6 +4,7 @@
 
 use crate::exchange::{Failure, ResponseHalf};
 use crate::h1::After;
+use crate::http::Codec;
 use crate::net::Transport;
 use crate::script::Body;
 use crate::worker::conn::client::Client;
@@ -42,7 +43,7 @@ pub fn send_answer<S: Transport>(
         if piece.is_empty() {
             break;
         }
-        let frame = client.role.codec.frame_body(piece.len());
+        let frame = client.role.codec.frame_body(pair.source, piece.len());
         let parts = [frame.before(), piece, frame.after()];
         answer.passed += piece.len();
         pair.exchange.sent += piece.len() as u64;
@@ -59,5 +60,5 @@ fn end<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<
     pair.answer = None;
     pair.exchange.response = ResponseHalf::Done;
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
-    pair.exchange.close_client |= client.role.codec.encode_end(None, out) == After::MustClose;
+    pair.exchange.close_client |= client.role.codec.encode_end(pair.source, None, out) == After::MustClose;
 }

@@ -4,7 +4,7 @@ use crate::base::buffer::BLOCK;
 use crate::exchange::record::{End, Phase};
 use crate::exchange::{Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
-use crate::http::{Framing, Method, Persistence, Sink};
+use crate::http::{Codec, Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
 use crate::script::Answer;
 use crate::worker::core::{Core, Step};
@@ -161,7 +161,7 @@ impl<N: Network> Core<N> {
         self.tools.pipes.give_back(client.spliced.take());
         client.role.pair = None;
         client.role.served = true;
-        client.role.codec.next_message();
+        client.role.codec.next_message(pair.source);
         client.read_at = self.tools.now;
         let more = !client.input.is_empty() || client.readable;
         let unread = x.request == RequestHalf::Body || more;

@@ -7,7 +7,7 @@ use super::Pair;
 use crate::exchange::end::End;
 use crate::exchange::{Failure, Peer};
 use crate::h1::{BackendCodec, HeadLimits};
-use crate::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
+use crate::http::{Codec, Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 use crate::net::{Collected, Either, Inside, Network};
 use crate::route::Route;
 use crate::worker::conn::client::{Arrival, ClientSide};

@@ -31,6 +31,7 @@ use super::site::{SharedHandlers, Site, Sites};
 use super::time::min_rate::RateWindow;
 use crate::balance::{Tried, WorkerServer};
 use crate::exchange::{Exchange, Failure};
+use crate::http::StreamId;
 use crate::route::Route;
 
 /// One exchange with its two connections and what was tried for it.
@@ -41,6 +42,9 @@ pub struct Pair {
     /// The functions of its site, until none of them can be called for it any more.
     pub handlers: Option<SharedHandlers>,
     pub client: u32,
+    /// Which of the client's streams, and which of the backend's.
+    pub source: StreamId,
+    pub target: StreamId,
     /// No client sent the request.
     pub inside: bool,
     pub backend: Option<u32>,
@@ -66,6 +70,8 @@ impl Pair {
             site: sites.current.clone(),
             handlers: Some(sites.handlers.clone()),
             client: 0,
+            source: StreamId::ONLY,
+            target: StreamId::ONLY,
             inside: false,
             backend: None,
             route: None,
@@ -85,13 +91,15 @@ impl Pair {
     }
 
     /// Begins with a new request, whose head stands in the exchange already.
-    pub fn begin(&mut self, client: u32, whole: bool, start: u64) {
+    pub fn begin(&mut self, client: u32, stream: StreamId, whole: bool, start: u64) {
         // Every field by its name: one that is added later must be thought of here.
         let Pair {
             exchange,
             site: _,
             handlers: _,
             client: of,
+            source,
+            target,
             inside,
             backend,
             route,
@@ -104,7 +112,7 @@ impl Pair {
             answer,
         } = self;
         exchange.begin(whole, start);
-        (*of, *inside) = (client, false);
+        (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
         (*backend, *route, *server) = (None, None, None);
         (*last_failure, *queue_wait) = (None, None);
         tried.clear();

@@ -2,7 +2,7 @@
 
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
-use crate::http::{Event, Fault, RequestHead};
+use crate::http::{Codec, Event, Fault, RequestHead, StreamId};
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Decision, Route, admit};
 use crate::worker::conn::client::{Arrival, NO_HEAD};
@@ -36,11 +36,15 @@ impl<N: Network> Core<N> {
         let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.sites.current.heads.request);
         let (head, trailers) = (&mut self.spare.next.exchange.head, &mut self.tools.trailers);
         let decoded = client.role.codec.decode(bytes, eof, 0, limits, head, trailers);
+        client
+            .role
+            .codec
+            .emit(&mut OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks });
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.tools.blocks, step.consumed);
                 if step.event == Event::Head {
-                    return self.start(key, step.end);
+                    return self.start(key, step.stream, step.end);
                 }
                 // An empty line before a request is passed over; alone it begins none.
                 if client.input.is_empty() {
@@ -95,8 +99,8 @@ impl<N: Network> Core<N> {
     }
 
     /// A request head stands in the next pair.
-    fn start(&mut self, key: u32, whole: bool) -> Step {
-        let key = self.open_pair(key, whole);
+    fn start(&mut self, key: u32, stream: StreamId, whole: bool) -> Step {
+        let key = self.open_pair(key, stream, whole);
         let pair = &mut self.pairs[key as usize];
         if self.clients[pair.client].role.arrival == Arrival::Inside {
             return self.start_inside(key);
@@ -168,11 +172,11 @@ impl<N: Network> Core<N> {
     }
 
     /// A pair for the request that this client begins; its head is what was read last.
-    fn open_pair(&mut self, key: u32, whole: bool) -> u32 {
+    fn open_pair(&mut self, key: u32, stream: StreamId, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
-        pair.begin(key, whole, start);
+        pair.begin(key, stream, whole, start);
         pair.exchange.client = role.peer.address();
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);
@@ -182,7 +186,7 @@ impl<N: Network> Core<N> {
     /// The same for a request that could not be read: what is known of it is its first line.
     #[cold]
     fn open_unread_pair(&mut self, key: u32) -> u32 {
-        let pair = self.open_pair(key, true);
+        let pair = self.open_pair(key, StreamId::ONLY, true);
         let mut head = RequestHead::default();
         head.target = head.fields.store(first_line(self.clients[key].input.bytes()));
         self.pairs[pair as usize].exchange.head = head;

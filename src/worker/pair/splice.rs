@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind};
 use crate::base::buffer::BLOCK;
 use crate::base::os_error::os_error;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::http::Codec;
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
@@ -44,7 +45,7 @@ pub fn response<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
-    let left = backend.role.codec.known_rest();
+    let left = backend.role.codec.known_rest(pair.target);
     match fit(backend, client, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
@@ -57,9 +58,9 @@ pub fn response<S: Transport>(
         other => return Ok(other.spliced()),
     };
     pair.exchange.sent += n as u64;
-    client.role.codec.frame_body(n);
+    client.role.codec.frame_body(pair.source, n);
     client.flush(&mut tools.blocks, tools.now).map_err(|_| Failure::ClientGone)?;
-    if backend.role.codec.pass(n as u64) {
+    if backend.role.codec.pass(pair.target, n as u64) {
         pair.exchange.response = ResponseHalf::Done;
     }
     Ok(Spliced::Moved)
@@ -72,7 +73,7 @@ pub fn request<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<Spliced, Failure> {
-    let left = client.role.codec.known_rest();
+    let left = client.role.codec.known_rest(pair.source);
     match fit(client, backend, left, &tools.pipes) {
         Fit::Not => return Ok(Spliced::No),
         Fit::Later => return Ok(Spliced::Empty),
@@ -86,8 +87,8 @@ pub fn request<S: Transport>(
     pair.exchange.received += n as u64;
     pair.exchange.body_taken = true;
     backend.role.wrote = true;
-    backend.role.codec.frame_body(n);
-    if client.role.codec.pass(n as u64) {
+    backend.role.codec.frame_body(pair.target, n);
+    if client.role.codec.pass(pair.source, n as u64) {
         pair.exchange.request = RequestHalf::Done;
     }
     Ok(Spliced::Moved)

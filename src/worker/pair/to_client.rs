@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
-use crate::http::{Decoded, Event, Fault, Persistence};
+use crate::http::{Codec, Decoded, Event, Fault, Persistence};
 use crate::net::Transport;
 use crate::route::Responded;
 use crate::worker::conn::backend::Backend;
@@ -74,6 +74,7 @@ fn step<S: Transport>(
         .codec
         .decode(bytes, backend.eof, room, limits, head, &mut tools.trailers)
         .map_err(Failure::of_response)?;
+    backend.role.codec.emit(&mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks });
     match decoded {
         Some(step) => {
             pass_response(client, backend, pair, &step, tools)?;
@@ -109,16 +110,18 @@ fn pass_response<S: Transport>(
     step: &Decoded,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
+    debug_assert_eq!(step.stream, pair.target, "another stream's has its own pair");
     let (mut consumed, mut end) = (step.consumed, step.end);
     match &step.event {
+        Event::Reset => return Err(closed_early(pair)),
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
             // Nearly every small response is here as a whole.
-            let (rest, here) = (backend.role.codec.known_rest(), backend.input.len() - consumed);
+            let (rest, here) = (backend.role.codec.known_rest(pair.target), backend.input.len() - consumed);
             if rest > 0 && rest <= here.min(client.room()) as u64 {
                 let body = consumed..consumed + rest as usize;
                 pass_body(client, backend, pair, (body.clone(), body.end), tools)?;
-                end = backend.role.codec.pass(rest);
+                end = backend.role.codec.pass(pair.target, rest);
                 consumed = body.end;
             }
         }
@@ -146,7 +149,7 @@ fn pass_body<S: Transport>(
 ) -> Result<(), Failure> {
     let more = backend.input.len() > done;
     let body = &backend.input.bytes()[range];
-    let frame = client.role.codec.frame_body(body.len());
+    let frame = client.role.codec.frame_body(pair.source, body.len());
     pair.exchange.sent += body.len() as u64;
     let parts = [frame.before(), body, frame.after()];
     client.send_body(&mut tools.blocks, parts, more, tools.now).map_err(|_| Failure::ClientGone)
@@ -160,7 +163,7 @@ fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, step: &De
     }
     let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
-    if client.role.codec.encode_end(trailers, out) == After::MustClose {
+    if client.role.codec.encode_end(pair.source, trailers, out) == After::MustClose {
         pair.exchange.close_client = true;
     }
 }

@@ -2,7 +2,7 @@
 //! the connection was had.
 
 use crate::exchange::{Failure, RequestHalf};
-use crate::http::{Decoded, Event};
+use crate::http::{Codec, Decoded, Event};
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
@@ -59,6 +59,7 @@ fn step<S: Transport>(
         .codec
         .decode(client.input.bytes(), client.eof, backend.room(), &pair.site.heads.request, head, trailers)
         .map_err(Failure::of_request);
+    client.role.codec.emit(&mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks });
     // A client that sees such an answer should end its side (RFC 9112 section 9.5).
     if client.eof
         && pair.exchange.is_answered_for_good()
@@ -91,10 +92,14 @@ fn pass_request<S: Transport>(
     step: &Decoded,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
+    debug_assert_eq!(step.stream, pair.source, "another stream's has its own pair");
+    if step.event == Event::Reset {
+        return Err(client_gone(pair));
+    }
     let x = &mut pair.exchange;
     if let Event::Body(range) = &step.event {
         let body = &client.input.bytes()[range.clone()];
-        let frame = backend.role.codec.frame_body(body.len());
+        let frame = backend.role.codec.frame_body(pair.target, body.len());
         x.received += body.len() as u64;
         let most = pair.site.settings().max_body;
         if !x.tunnel && most.is_some_and(|most| x.received > most) {
@@ -117,7 +122,7 @@ fn pass_request<S: Transport>(
         } else {
             let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
             let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
-            backend.role.codec.encode_end(trailers, out);
+            backend.role.codec.encode_end(pair.target, trailers, out);
         }
     }
     Ok(())

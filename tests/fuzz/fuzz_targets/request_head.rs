@@ -1,6 +1,7 @@
 //! A request head, whole and in pieces; what is accepted is encoded for forwarding and must decode to the same.
 #![no_main]
 
+use rsp::http::Codec as _;
 use libfuzzer_sys::fuzz_target;
 use rsp::h1::{HeadLimits, ClientCodec};
 use rsp::http::{Fields, Persistence, RequestHead};

@@ -1,6 +1,7 @@
 //! A server's response, whole and in pieces; what is accepted is encoded for a client and must decode to the same.
 #![no_main]
 
+use rsp::http::Codec as _;
 use libfuzzer_sys::fuzz_target;
 use rsp::h1::{HeadLimits, RequestFacts, ClientCodec};
 use rsp::http::{Event, Fields, Framing, Method, Persistence, RequestHead, ResponseHead, Version};

@@ -1,5 +1,6 @@
 //! What a client gets of a server's response, checked by an independent parser.
 
+use rsp::http::{Codec as _, StreamId};
 use rsp::exchange::rewrite_response;
 use rsp::h1::{BackendCodec, HeadLimits, RequestFacts, ClientCodec};
 use rsp::http::{Event, Fields, Method, Persistence, RequestHead, ResponseHead};
@@ -25,15 +26,15 @@ pub fn whole(data: &[u8], method: Method) -> Option<Vec<u8>> {
             }
             Event::Body(range) => {
                 let body = &rest[range.clone()];
-                let frame = server.frame_body(body.len());
+                let frame = server.frame_body(StreamId::ONLY, body.len());
                 [frame.before(), body, frame.after()].iter().for_each(|part| sent.extend_from_slice(part));
             }
             Event::Trailers => came = true,
-            Event::Nothing => {}
+            Event::Nothing | Event::Reset => {}
         }
         rest = &rest[step.consumed..];
         if step.end {
-            server.encode_end(came.then_some(&trailers), &mut sent);
+            server.encode_end(StreamId::ONLY, came.then_some(&trailers), &mut sent);
             return Some(sent);
         }
     }

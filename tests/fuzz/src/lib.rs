@@ -4,6 +4,7 @@
 pub mod client_side;
 pub mod second;
 
+use rsp::http::Codec as _;
 use rsp::h1::{BackendCodec, HeadLimits, ClientCodec};
 use rsp::http::{Decoded, Event, Fault, Fields, Framing, Method, Persistence, RequestHead, ResponseHead};
 
