@@ -9,15 +9,15 @@
 //! |---|---|---|
 //! | 6 | [`cli`] | one file a command: arguments → command → exit code; `help` prints the manual, `src/manual` |
 //! | 6 | [`control`] | the control thread: config load, signals, log writing; never in the data path |
-//! | 5 | [`worker`] | the event loop, the only code that sees sockets and protocol together |
-//! | 5 | [`route`] | request head + pool state + clock → decision; no sockets |
-//! | 4 | [`exchange`] | one request and its response, pure: the pair, rewrite, failure, answer, record |
-//! | 4 | [`balance`] | which server: pools, servers, idle connections; no sockets |
+//! | 5 | [`worker`] | the event loop, the only code that sees sockets and protocol together; its `mod.rs` is a map |
+//! | 5 | [`route`] | request head + pools + clock → decision, and which server; no sockets |
+//! | 4 | [`exchange`] | one request and its response, pure: state, rewrite, failure, retry, answer, record |
+//! | 4 | [`balance`] | servers as objects of the process, pools, idle connections; no sockets |
 //! | 4 | [`script`] | Lua: sandbox, budgets, `req` and `res`; `ffi` is its C API |
-//! | 3 | [`net`] | the kernel: listeners and connections behind two small traits |
+//! | 3 | [`net`] | the kernel: listeners and connections behind two small traits; mailboxes |
 //! | 3 | [`h1`] | HTTP/1 wire format, sans-IO: heads, framing, bodies, chunks |
 //! | 3 | [`proxy`] | the PROXY protocol, sans-IO: who a connection is made for |
-//! | 2 | [`http`] | words every protocol shares: heads, fields, events, faults |
+//! | 2 | [`http`] | what every protocol shares: heads, fields, events, faults, the contract of codecs |
 //! | 2 | [`config`] | what the operator said, typed and checked |
 //! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, the small change; `std` only |
 //!
@@ -30,18 +30,25 @@
 //! # The walk of one request
 //!
 //! 1. `worker::event_loop` waits in epoll, reads the clock once, and marks what is ready.
-//! 2. `worker::core` gives the client its turn; `worker::start` reads, and `h1::ClientCodec::decode` finds a head.
-//! 3. `exchange::rewrite` takes what belongs to one hop, writes the forwarding fields and the id.
-//! 4. `route::Router::decide` asks the script (`script`) for a pool, a server or an answer.
-//! 5. `worker::dial` picks a server (`balance`), takes an idle connection or makes one, and
-//!    `h1::BackendCodec::encode_head` writes the head into the backend's output.
-//! 6. `worker::pump` moves the pair: body to the server, response to the client, in both directions as far as
-//!    sockets and room allow; `exchange::pair` says what a response head or a failure means.
-//! 7. `worker::finish` gives the backend back, leaves an `exchange::record` in the batch for the log thread, and
-//!    the client's next request begins at 2.
+//! 2. `worker::core` gives the client its turn (`worker::turn`); `worker::pair::request` reads, and
+//!    `h1::ClientCodec` decodes a head into a `worker::pair::Pair`, which holds the current `worker::site`.
+//! 3. `route::admit` decides what becomes of it: who the client is (`exchange::forwarded`), fields of one hop, forwarding
+//!    fields and the id (`exchange::rewrite`), the script (`script`), what goes no further (`exchange::forward_rules`).
+//! 4. `worker::backend::dial` asks `route::pick` for a server (`balance`), takes an idle connection or makes one, and
+//!    `h1::BackendCodec` writes the head into the backend's output.
+//! 5. `worker::pair::pump` moves the pair's bytes, `to_server` and `to_client`, as far as sockets and room allow;
+//!    `exchange::state` says what a response head means.
+//! 6. `worker::pair::finish` ends it: `worker::backend::release` keeps or closes the connection to the server,
+//!    `worker::pair::access_record` leaves a record for the log thread, and the client's next request begins at 2.
 //!
-//! What goes wrong on the way is an `exchange::Failure`; `worker::finish` tries again, answers or cuts.
-//! `worker::deadlines` derives from the state how long anybody may wait.
+//! What goes wrong on the way is an `exchange::Failure`; `exchange::retry` says whether to try again, answer or cut, and
+//! `worker::pair::finish` does it. `worker::time::deadlines` derives from the state how long anybody may wait. A client's
+//! connection begins in `worker::accept`, which reserves a connection permit (`worker::shared::permits`), and ends in
+//! `worker::conn`.
+//!
+//! A config is loaded by `script::load` on the control thread; workers run it as a `worker::site`, and may run two side
+//! by side while one takes the place of the other. Requests that no client sent go the same way
+//! (`worker::pair::inside`).
 
 pub mod balance;
 pub mod base;

@@ -18,7 +18,7 @@ use crate::config::{Config, Endpoint, PoolConfig, ServerConfig};
 pub struct Server {
     pool: String,
     name: String,
-    /// Locked only for a new connection.
+    /// Locked for a new connection, and for a request without `Host`.
     endpoint: Mutex<Arc<Endpoint>>,
     /// How often the endpoint was replaced: connections of an earlier one are not used again.
     moves: AtomicU32,
@@ -93,7 +93,7 @@ impl Servers {
         Servers { workers, known: Mutex::default() }
     }
 
-    /// Those of a config, pool by pool in its order; one that is known already goes where this config says.
+    /// Those of a config, pool by pool in its order. One that is known already stays as it is until `adopt`.
     pub fn of(&self, config: &Config) -> Vec<Vec<Arc<Server>>> {
         let mut known = lock(&self.known);
         known.retain(|_, server| server.strong_count() > 0);
@@ -101,6 +101,15 @@ impl Servers {
         pools
             .map(|pool| pool.servers.iter().map(|server| self.find(&mut known, pool, server)).collect())
             .collect()
+    }
+
+    /// This config is the current one from now on: its servers (as `of` gave them) go where it says.
+    pub fn adopt(config: &Config, servers: &[Vec<Arc<Server>>]) {
+        for (pool, servers) in config.pools.iter().zip(servers) {
+            for (config, server) in pool.servers.iter().zip(servers) {
+                server.move_to(Endpoint::of(config, pool));
+            }
+        }
     }
 
     fn find(
@@ -111,7 +120,6 @@ impl Servers {
     ) -> Arc<Server> {
         let key = (pool.name.clone(), config.name.clone());
         if let Some(server) = known.get(&key).and_then(Weak::upgrade) {
-            server.move_to(Endpoint::of(config, pool));
             return server;
         }
         let server = Arc::new(Server::new(config, pool, self.workers));
@@ -230,10 +238,12 @@ mod tests {
         let mut config = config(&[1]);
         let server = servers.of(&config)[0][0].clone();
         let before = (server.endpoint(), server.moves());
-        servers.of(&config);
+        Servers::adopt(&config, &servers.of(&config));
         assert_eq!((server.endpoint(), server.moves()), before);
         Arc::make_mut(&mut config.pools[0]).servers[0].written = "elsewhere:80".into();
-        servers.of(&config);
+        let of_config = servers.of(&config);
+        assert_eq!(server.moves(), before.1, "not before the config is the current one");
+        Servers::adopt(&config, &of_config);
         assert_eq!((server.endpoint().written.as_str(), server.moves()), ("elsewhere:80", before.1 + 1));
     }
 

@@ -68,6 +68,9 @@ impl ControlLoop {
     /// The next event; `None` when `until` has come before one.
     pub fn next(&mut self, until: Option<Instant>) -> io::Result<Option<ControlEvent>> {
         loop {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
             if let Ok(message) = self.messages.try_recv() {
                 return Ok(Some(message));
             }
@@ -81,9 +84,6 @@ impl ControlLoop {
             }
             let sockets = self.events.iter().map(|event| event.token()).filter(|token| *token != WAKER);
             self.ready.extend(sockets);
-            if self.events.is_empty() && until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(None);
-            }
         }
     }
 }

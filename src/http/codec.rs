@@ -88,8 +88,10 @@ pub trait Codec {
         trailers: &mut Fields,
     ) -> Result<Option<Decoded>, Fault>;
 
-    /// Writes bytes of its own that belong to no message (acknowledgements, settings), if there are any.
-    fn emit(&mut self, _out: &mut impl Sink) {}
+    /// Writes bytes of its own that belong to no message (acknowledgements, settings); false if there are none.
+    fn emit(&mut self, _out: &mut impl Sink) -> bool {
+        false
+    }
 
     /// Body bytes left, if the length is known: they may bypass `decode`.
     fn known_rest(&self, stream: StreamId) -> u64;

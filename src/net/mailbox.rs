@@ -36,7 +36,7 @@ impl<M> Mailbox<M> {
     }
 }
 
-/// A thread that is not woken reads its messages with its next event.
+/// The message is read with the next one that wakes the thread.
 fn woken(result: &io::Result<()>) -> bool {
     if let Err(error) = result {
         log::error!("cannot wake a thread: {}", os_error(error));

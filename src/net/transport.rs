@@ -17,7 +17,7 @@ pub trait Transport {
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Several pieces as one message.
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// Bytes taken by `send` are held inside: they go with the next `flush`.
+    /// Bytes taken by `send` are held inside: they go with the next `flush`, and `send` is not called before.
     fn wants_write(&self) -> bool {
         false
     }
@@ -33,7 +33,7 @@ pub trait Transport {
     fn handshake(&mut self) -> io::Result<()> {
         Ok(())
     }
-    /// Our end of what we send; reading goes on.
+    /// Our end of what we send, behind all that is held; reading goes on. What it adds (an alert) may be held as well.
     fn shutdown_write(&mut self) -> io::Result<()>;
     /// Asked once a connect was reported writable: did it succeed?
     fn connect_result(&mut self) -> io::Result<()>;

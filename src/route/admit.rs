@@ -50,13 +50,15 @@ fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
     let address = peer.address();
     x.client = address;
-    if peer.trusted {
+    // Another config may have taken its trust away since it connected.
+    let trusted = peer.trusted && settings.trusted.has(address);
+    if trusted {
         x.client = forwarded_client(&x.head.fields, address, &settings.trusted);
         x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
     }
     let inbound = Inbound {
         peer: address,
-        trusted: peer.trusted,
+        trusted,
         scheme: Scheme::Http,
         via: settings.via.as_ref().map(String::as_bytes),
         upgrades: &settings.upgrades,

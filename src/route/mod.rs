@@ -35,6 +35,11 @@ impl Routes {
         Routes { pools: pools.collect(), config }
     }
 
+    /// To the pool of this name.
+    pub fn to(&self, pool: &str) -> Option<Route> {
+        self.pools.iter().find(|found| found.config.name == pool).map(Route::to)
+    }
+
     /// The pool that the script of the same config means.
     fn pool(&self, id: PoolId) -> Option<&Rc<Pool>> {
         self.pools.get(id.0 as usize)
@@ -53,7 +58,7 @@ pub struct Route {
 
 impl Route {
     /// To whichever server the pool's balance picks.
-    pub fn to(pool: &Rc<Pool>) -> Route {
+    fn to(pool: &Rc<Pool>) -> Route {
         Route { pool: pool.clone(), server: None, preferred: false }
     }
 }

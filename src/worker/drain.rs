@@ -39,7 +39,7 @@ impl<N: Network> Core<N> {
 
     /// Everybody is gone.
     pub fn is_drained(&self) -> bool {
-        self.clients.is_empty()
+        self.client_count() == 0
     }
 
     /// The time is up: what is left is cut. Gives how many requests that were. A client to which only a reset shows

@@ -8,23 +8,35 @@ use std::sync::Arc;
 
 use super::conn::backend::BackendState;
 use super::core::Core;
+use super::pair::script_errors::ScriptErrors;
 use super::time::min_rate::{Direction, MinRate};
 use super::time::timeouts;
 use crate::balance::{Server, Servers, WorkerServers};
 use crate::config::{Config, Settings, Timeouts};
 use crate::h1::HeadLimits;
 use crate::net::Network;
-use crate::route::{Handlers, Route, Routes};
+use crate::route::{Handlers, Routes};
 use crate::script::{PackedScript, Script};
 
 /// What a worker is handed to run.
-pub struct SiteParts {
-    /// Counts the configs of this process, from 1.
+pub struct SiteParts<S = Script> {
+    /// Counts the configs of this process, from 1; no two have the same.
     pub generation: u64,
     pub config: Arc<Config>,
     /// Of each pool, in the config's order.
     pub servers: Vec<Vec<Arc<Server>>>,
-    pub script: Script,
+    pub script: S,
+}
+
+/// The same on its way to another thread.
+pub type PackedSite = SiteParts<PackedScript>;
+
+impl PackedSite {
+    /// On the thread that will run it.
+    pub(crate) fn unpack(self) -> SiteParts {
+        let SiteParts { generation, config, servers, script } = self;
+        SiteParts { generation, config, servers, script: script.unpack() }
+    }
 }
 
 pub struct Site {
@@ -48,22 +60,6 @@ impl Heads {
     pub fn of(settings: &Settings) -> Heads {
         let request = HeadLimits { bytes: settings.max_head as usize, fields: settings.max_fields as usize };
         Heads { request, response: request.twice() }
-    }
-}
-
-/// The same on its way to another thread.
-pub struct PackedSite {
-    pub generation: u64,
-    pub config: Arc<Config>,
-    pub servers: Vec<Vec<Arc<Server>>>,
-    pub script: PackedScript,
-}
-
-impl PackedSite {
-    /// On the thread that will run it.
-    pub(crate) fn unpack(self) -> SiteParts {
-        let PackedSite { generation, config, servers, script } = self;
-        SiteParts { generation, config, servers, script: script.unpack() }
     }
 }
 
@@ -163,23 +159,22 @@ impl<N: Network> Core<N> {
                 pair.handlers = None;
             }
         }
-        self.close_strangers();
+        self.close_stale_idle();
         self.sites.forget_ended();
+        self.tools.errors = ScriptErrors::default();
+        // Its timeouts may be shorter.
+        self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
+        self.backends.keys().into_iter().for_each(|key| self.watch_backend(key));
     }
 
     /// Idle connections of servers that the current site does not know, or that moved, wait for nothing.
-    fn close_strangers(&mut self) {
+    fn close_stale_idle(&mut self) {
         for key in self.backends.keys() {
             let role = &self.backends[key].role;
             if role.state == BackendState::Idle && !role.server.keeps(role.moves) {
                 self.close_backend(key);
             }
         }
-    }
-
-    /// To the pool of this name in the current site.
-    pub fn route_to(&self, pool: &str) -> Option<Route> {
-        self.sites.current.routes.pools.iter().find(|found| found.config.name == pool).map(Route::to)
     }
 
     /// Sites and scripts that earlier requests still hold, for tests and reports.

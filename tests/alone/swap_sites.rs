@@ -82,8 +82,9 @@ fn run_worker(origin: &Origin, servers: &Servers) -> (Handle, String) {
 
 fn swap(worker: &Handle, origin: &Origin, servers: &Servers, generation: u64) {
     let (config, script) = load(&mut source(origin, generation)).map_err(|error| error.0).unwrap();
-    let config = Arc::new(config);
-    let site = PackedSite { generation, servers: servers.of(&config), config, script: script.pack() };
+    let (servers, config) = (servers.of(&config), Arc::new(config));
+    Servers::adopt(&config, &servers);
+    let site = PackedSite { generation, servers, config, script: script.pack() };
     worker.set_site(site);
 }
 

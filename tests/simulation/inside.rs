@@ -62,7 +62,7 @@ impl Asked {
         Some((request, cancel))
     }
 
-    pub fn make(&self, request: Request, route: rsp::route::Route) -> InsideRequest {
+    pub fn make(&self, request: Request) -> InsideRequest {
         let mut bytes = Vec::new();
         write_request(&request, false, &mut bytes);
         let method = match request.verb {
@@ -72,7 +72,7 @@ impl Asked {
         };
         let ended = self.ended.clone();
         let done = Box::new(move |end| ended.borrow_mut().push((request, end)));
-        InsideRequest { route, method, bytes, most: 1 << 20, done }
+        InsideRequest { pool: "pool1".into(), method, bytes, most: 1 << 20, done }
     }
 
     /// Looks at those that ended.
@@ -82,7 +82,7 @@ impl Asked {
             let served = end.response.is_some();
             assert_eq!(served, end.end == End::Complete, "{:?} of {request:?}", end.end);
             let Some(response) = end.response else {
-                assert!(!ledger.honest || ledger.stopped, "{:?} of {request:?}", end.end);
+                assert!(!ledger.honest || ledger.stopped || ledger.draining, "{:?} of {request:?}", end.end);
                 continue;
             };
             let field = |name: &[u8]| {

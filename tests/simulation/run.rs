@@ -233,9 +233,8 @@ impl Run {
         let due = self.inside.due(self.now, &mut self.world.borrow_mut().rng, &mut self.ledger);
         let soon = self.now + self.world.borrow_mut().rng.below(50_000) as u64;
         if let Some((request, cancel)) = due {
-            let route = self.core.route_to("pool1").expect("the only pool");
-            let number = self.core.request_inside(self.inside.make(request, route));
-            if cancel {
+            let number = self.core.request_inside(self.inside.make(request));
+            if let Some(number) = number.filter(|_| cancel) {
                 self.inside.cancels.push((soon, number));
             }
         }
@@ -324,8 +323,9 @@ impl Sites {
         if self.made > 1 && rng.one_in(3) {
             pool.servers.remove(rng.below(SERVERS));
         }
-        let config = Arc::new(config);
-        SiteParts { generation: self.made, servers: self.servers.of(&config), config, script }
+        let (servers, config) = (self.servers.of(&config), Arc::new(config));
+        Servers::adopt(&config, &servers);
+        SiteParts { generation: self.made, servers, config, script }
     }
 }
 

@@ -85,6 +85,9 @@ impl Acceptor {
 
     /// Takes note of an event; false if it is of no listener.
     pub fn is_ready(&mut self, token: u64) -> bool {
+        if token <= self.next_token || token > FIRST_LISTENER {
+            return false;
+        }
         let accepting = self.listeners.iter_mut().find(|accepting| accepting.token == token);
         accepting.map(|accepting| accepting.ready = true).is_some()
     }
@@ -237,7 +240,7 @@ impl Acceptor {
             false => core.accepted(stream, peer),
         };
         if let Some(client) = client.filter(|_| deferred) {
-            core.has_spoken(client);
+            core.mark_readable(client);
         }
     }
 

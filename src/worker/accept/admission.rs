@@ -17,7 +17,7 @@ impl<N: Network> Core<N> {
     }
 
     /// A client whose first bytes are there, as far as is known: they are read without waiting for an event.
-    pub fn has_spoken(&mut self, key: u32) {
+    pub fn mark_readable(&mut self, key: u32) {
         if let Some(client) = self.clients.get_mut(key) {
             client.readable = true;
             self.queue_client(key);

@@ -1,6 +1,6 @@
 //! Connections that come through a proxy which says by a PROXY header for whom: only from addresses that are
 //! trusted, and nothing else is read before the header is whole. Whoever breaks that is closed without a word, and
-//! counted; the log hears of it limit, since anybody can try.
+//! counted; its log lines are limited, since anybody can try.
 
 use std::net::SocketAddr;
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::balance::WorkerServer;
+use crate::config::ProxyVersion;
 use crate::net::{Network, Transport};
 use crate::proxy;
 use crate::worker::conn::connection::OutputSink;
@@ -29,13 +30,10 @@ pub struct Dedicated {
 pub(crate) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
-    /// Writes the header into a new connection's output, where the pool wants one.
+    /// Writes the header into a new connection's output.
     #[cold]
-    pub(crate) fn announce_client(&mut self, pair: u32, backend: u32) {
+    pub(crate) fn announce_client(&mut self, pair: u32, backend: u32, version: ProxyVersion) {
         let pair = &self.pairs[pair as usize];
-        let Some(version) = pair.route.as_ref().and_then(|route| route.pool.config.send_proxy) else {
-            return;
-        };
         let client = &self.clients[pair.client];
         let announced = pair.exchange.client;
         let addresses = announced.map(|source| {

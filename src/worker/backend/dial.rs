@@ -42,7 +42,7 @@ impl<N: Network> Core<N> {
                 self.attach(pair, backend, true);
                 return Step::Again;
             }
-            match self.connect(&server) {
+            match self.connect(pair, &server) {
                 Ok(backend) => {
                     self.attach(pair, backend, false);
                     return self.wait(pair);
@@ -63,7 +63,7 @@ impl<N: Network> Core<N> {
         self.note_tried(pair, failure);
         let server = self.pick(pair).unwrap_or(before);
         self.pairs[pair as usize].server = Some(server.clone());
-        match self.connect(&server) {
+        match self.connect(pair, &server) {
             Ok(backend) => {
                 self.attach(pair, backend, false);
                 self.wait(pair)
@@ -132,18 +132,18 @@ impl<N: Network> Core<N> {
     }
 
     #[cold]
-    fn connect(&mut self, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        match self.open(server) {
+    fn connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        match self.open(pair, server) {
             Err(error) if net::is_shortage(&error) => {
                 self.close_idle();
-                self.open(server)
+                self.open(pair, server)
             }
             other => other,
         }
     }
 
     /// The connection goes where its token says: nothing may come or go between the two.
-    fn open(&mut self, server: &Rc<WorkerServer>) -> io::Result<u32> {
+    fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
         // In this order: one that moves between the two is not kept.
         let (moves, endpoint) = (server.moves(), server.endpoint());
         let token = self.backends.next_token();
@@ -162,14 +162,14 @@ impl<N: Network> Core<N> {
         };
         let key = self.backends.insert(Connection::new(Either::Socket(stream), role, false, self.tools.now));
         debug_assert_eq!(key, token.key, "its events would go elsewhere");
+        if let Some(version) = endpoint.send_proxy {
+            self.announce_client(pair, key, version);
+        }
         Ok(key)
     }
 
     /// Joins a backend to a pair and writes the request head into its output.
     fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
-        if !reused {
-            self.announce_client(pair, backend);
-        }
         let key = pair;
         let pair = &mut self.pairs[pair as usize];
         (pair.backend, pair.queue_wait) = (Some(backend), None);
@@ -227,7 +227,10 @@ impl<N: Network> Core<N> {
                 backend.role.state = BackendState::Handshaking;
                 Ok(Step::Wait)
             }
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => {
+            Err(e)
+                if e.kind() == io::ErrorKind::NotConnected
+                    && backend.role.state == BackendState::Connecting =>
+            {
                 backend.writable = false;
                 Ok(Step::Again)
             }

@@ -8,7 +8,7 @@ use crate::exchange::end::Phase;
 use crate::net::Network;
 use crate::worker::core::{Core, Step};
 
-/// Between two rounds over the servers, in microseconds. It grows with the wait, so that a per_client that waits does not
+/// Between two rounds over the servers, in microseconds. It grows with the wait, so that many waiting requests does not
 /// keep the worker busy with knocking.
 const SHORTEST: u64 = 10_000;
 const LONGEST: u64 = 100_000;

@@ -152,7 +152,11 @@ impl<S: Transport, R> Connection<S, R> {
 
     fn write(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         let mut moved = false;
-        while self.writable && !self.output.is_empty() {
+        while self.writable && (!self.output.is_empty() || self.stream.wants_write()) {
+            if self.stream.wants_write() {
+                moved |= self.flush_stream(now)?;
+                continue;
+            }
             let sent = self.stream.send(self.output.bytes());
             let n = self.sent(sent, now)?;
             self.output.consume(blocks, n);
@@ -161,16 +165,22 @@ impl<S: Transport, R> Connection<S, R> {
         if self.spliced.is_some() {
             moved |= self.flush_spliced(now)?;
         }
-        if self.stream.wants_write() {
-            moved |= self.flush_stream(now)?;
-        }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
-            self.write_end = WriteEnd::Done;
+            self.end_writing(now)?;
             moved = true;
-            // A peer that is gone already makes this fail; reading will say so.
-            let _ = self.stream.shutdown_write();
         }
         Ok(moved)
+    }
+
+    /// What a transport still says before its end goes first.
+    fn end_writing(&mut self, now: u64) -> io::Result<()> {
+        self.write_end = WriteEnd::Done;
+        // A peer that is gone already makes this fail; reading will say so.
+        let _ = self.stream.shutdown_write();
+        if self.stream.wants_write() {
+            self.flush_stream(now)?;
+        }
+        Ok(())
     }
 
     /// Everything was taken by the kernel.
@@ -183,15 +193,15 @@ impl<S: Transport, R> Connection<S, R> {
     /// Passes on what the transport holds back.
     #[cold]
     fn flush_stream(&mut self, now: u64) -> io::Result<bool> {
-        if !self.writable {
-            return Ok(false);
-        }
-        match self.stream.flush() {
-            Ok(()) => {
-                self.write_at = now;
-                Ok(true)
+        loop {
+            match self.stream.flush() {
+                Ok(()) => {
+                    self.write_at = now;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.not_sent(error, now).map(|_| false),
             }
-            Err(error) => self.not_sent(error, now).map(|_| false),
         }
     }
 

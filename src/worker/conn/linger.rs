@@ -9,6 +9,7 @@
 
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Network, Transport};
+use crate::worker::conn::connection::WriteEnd;
 use crate::worker::core::{Core, Step};
 
 const TOTAL: u64 = 10_000_000;
@@ -50,8 +51,9 @@ impl<N: Network> Core<N> {
     /// Ends our side; everything for the client is written.
     pub(crate) fn begin_linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
+        client.write_end = WriteEnd::Wanted;
         // A peer that is gone already makes this fail; reading will say so.
-        let _ = client.stream.shutdown_write();
+        let _ = client.flush(&mut self.tools.blocks, self.tools.now);
         client.read_at = self.tools.now;
         client.role.set_lingering(Lingering { until: self.tools.now + TOTAL, left: BYTES });
         Step::Again
@@ -60,6 +62,7 @@ impl<N: Network> Core<N> {
     /// Drops what came, as long as that is within the bounds.
     pub(crate) fn linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
+        let _ = client.flush(&mut self.tools.blocks, self.tools.now);
         for _ in 0..READS {
             let dropped = client.input.len() as u64;
             client.input.clear(&mut self.tools.blocks);

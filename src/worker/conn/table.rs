@@ -118,10 +118,6 @@ impl<C: Slot> Table<C> {
         self.slab.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
     pub fn keys(&self) -> Vec<u32> {
         self.slab.iter().map(|(key, _)| key as u32).collect()
     }

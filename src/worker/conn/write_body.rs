@@ -24,7 +24,7 @@ impl<S: Transport, R> Connection<S, R> {
         now: u64,
     ) -> io::Result<()> {
         debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
-        if parts[1].len() >= DIRECT_MIN && self.writable && !more {
+        if parts[1].len() >= DIRECT_MIN && self.writable && !more && !self.stream.wants_write() {
             let taken = self.send_now(blocks, parts, now)?;
             self.keep_rest(blocks, parts, taken);
             return Ok(());

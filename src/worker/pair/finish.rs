@@ -71,7 +71,7 @@ impl<N: Network> Core<N> {
         {
             self.pairs[pair as usize].exchange.close_client = true;
         }
-        if matches!(failure.status(), 502..=504) {
+        if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].inside {
             self.note_gateway_error(pair, failure);
         }
         let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);

@@ -3,13 +3,11 @@
 //! there on: dial, retries, timeouts, pump. It has no place among the clients that are counted, and no line in the access
 //! log; its end goes to who asked for it.
 
-use super::Pair;
 use crate::exchange::end::End;
 use crate::exchange::{Failure, Peer};
 use crate::h1::{BackendCodec, HeadLimits};
 use crate::http::{Codec, Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 use crate::net::{Collected, Either, Inside, Network};
-use crate::route::Route;
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::Token;
@@ -17,13 +15,14 @@ use crate::worker::core::Core;
 
 /// A request to be made.
 pub struct InsideRequest {
-    pub route: Route,
+    /// The name of the pool that it goes to.
+    pub pool: String,
     pub method: Method,
     /// Head and body as HTTP/1.1 writes them.
     pub bytes: Vec<u8>,
     /// The longest response that is of use, head and framing included, in bytes.
     pub most: usize,
-    /// Called once, whatever becomes of it.
+    /// Called once, whatever becomes of it, in the middle of a turn: it may only take note.
     pub done: Box<dyn FnOnce(InsideEnd)>,
 }
 
@@ -44,7 +43,7 @@ pub struct Response {
 
 /// What the connection of such a request holds of it.
 pub struct InsideSide {
-    route: Route,
+    pub pool: String,
     method: Method,
     done: Box<dyn FnOnce(InsideEnd)>,
     end: Option<(End, Option<Failure>)>,
@@ -84,12 +83,17 @@ fn decode(mut bytes: &[u8], method: Method) -> Option<Response> {
 }
 
 impl<N: Network> Core<N> {
-    /// Makes a request. The number given cancels it.
-    pub fn request_inside(&mut self, request: InsideRequest) -> u64 {
-        let InsideRequest { route, method, bytes, most, done } = request;
+    /// Makes a request. The number given cancels it; there is none where rsp is about to stop, and it has ended then.
+    pub fn request_inside(&mut self, request: InsideRequest) -> Option<u64> {
+        let InsideRequest { pool, method, bytes, most, done } = request;
+        let side = InsideSide { pool, method, done, end: None };
+        if self.tools.draining {
+            side.finish(Collected::default());
+            return None;
+        }
         let stream = Either::Inside(Inside::new(bytes, most));
         let mut role = ClientSide::new(Peer::new(None, false), Arrival::Inside, false);
-        role.set_inside(InsideSide { route, method, done, end: None });
+        role.set_inside(side);
         let token = self.clients.next_token();
         let mut connection = Connection::new(stream, role, true, self.tools.now);
         connection.readable = true;
@@ -97,7 +101,7 @@ impl<N: Network> Core<N> {
         self.inside += 1;
         self.queue_client(key);
         self.watch_client(key);
-        token.to_bits()
+        Some(token.to_bits())
     }
 
     /// Gives a request up, unless it has ended.
@@ -111,10 +115,5 @@ impl<N: Network> Core<N> {
             }
             None => _ = self.close_client(token.key),
         }
-    }
-
-    /// The route of a request that came from inside.
-    pub(crate) fn inside_route(&self, pair: &Pair) -> Option<Route> {
-        Some(self.clients.get(pair.client)?.role.inside()?.route.clone())
     }
 }

@@ -43,19 +43,25 @@ impl<N: Network> Core<N> {
         match decoded {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.tools.blocks, step.consumed);
-                if step.event == Event::Head {
-                    return self.start(key, step.stream, step.end);
+                match step.event {
+                    Event::Head => self.start(key, step.stream, step.end),
+                    _ => self.skip(key),
                 }
-                // An empty line before a request is passed over; alone it begins none.
-                if client.input.is_empty() {
-                    client.role.head_since = NO_HEAD;
-                }
-                Step::Again
             }
             Ok(None) => self.more_of_head(key),
             Err(Fault::CutHead) => self.left_early(key),
             Err(fault) => self.refuse(key, fault),
         }
+    }
+
+    /// An empty line before a request is skipped; alone it begins none.
+    #[cold]
+    fn skip(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.input.is_empty() {
+            client.role.head_since = NO_HEAD;
+        }
+        Step::Again
     }
 
     /// The client is gone, or its transport has yet to be able to carry a request.
@@ -102,7 +108,7 @@ impl<N: Network> Core<N> {
     fn start(&mut self, key: u32, stream: StreamId, whole: bool) -> Step {
         let key = self.open_pair(key, stream, whole);
         let pair = &mut self.pairs[key as usize];
-        if self.clients[pair.client].role.arrival == Arrival::Inside {
+        if pair.inside {
             return self.start_inside(key);
         }
         let peer = &self.clients[pair.client].role.peer;
@@ -119,10 +125,13 @@ impl<N: Network> Core<N> {
     #[cold]
     fn start_inside(&mut self, key: u32) -> Step {
         let pair = &mut self.pairs[key as usize];
-        (pair.inside, pair.exchange.close_client) = (true, true);
-        match self.inside_route(&self.pairs[key as usize]) {
+        pair.exchange.close_client = true;
+        // Nobody is there to speak another protocol.
+        pair.exchange.head.upgrade = false;
+        let side = self.clients[pair.client].role.inside();
+        match side.and_then(|side| pair.site.routes.to(&side.pool)) {
             Some(route) => self.forward(key, route),
-            None => self.fail(key, Failure::Internal),
+            None => self.fail(key, Failure::NoServer),
         }
     }
 
@@ -178,6 +187,7 @@ impl<N: Network> Core<N> {
         let mut pair = self.spare.take(&self.sites);
         pair.begin(key, stream, whole, start);
         pair.exchange.client = role.peer.address();
+        pair.inside = role.arrival == Arrival::Inside;
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);
         pair

@@ -15,6 +15,7 @@ use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{Progress, Tools};
 use crate::worker::pair::splice::{self, Spliced};
+use crate::worker::pair::to_server::flush_backend;
 
 /// Reads of one direction before the other has its turn.
 const READS: usize = 4;
@@ -74,7 +75,7 @@ fn step<S: Transport>(
         .codec
         .decode(bytes, backend.eof, room, limits, head, &mut tools.trailers)
         .map_err(Failure::of_response)?;
-    backend.role.codec.emit(&mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks });
+    emit(backend, tools);
     match decoded {
         Some(step) => {
             pass_response(client, backend, pair, &step, tools)?;
@@ -82,6 +83,13 @@ fn step<S: Transport>(
         }
         None if backend.eof => Err(Failure::ResponseCut),
         None => fill_further(backend, pair, tools).map(Progress::of_read),
+    }
+}
+
+/// Sends what the codec has to say for itself.
+fn emit<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
+    if backend.role.codec.emit(&mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks }) {
+        flush_backend(backend, tools);
     }
 }
 

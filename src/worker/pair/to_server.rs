@@ -59,6 +59,7 @@ fn step<S: Transport>(
         .codec
         .decode(client.input.bytes(), client.eof, backend.room(), &pair.site.heads.request, head, trailers)
         .map_err(Failure::of_request);
+    // The round flushes it.
     client.role.codec.emit(&mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks });
     // A client that sees such an answer should end its side (RFC 9112 section 9.5).
     if client.eof
@@ -68,6 +69,7 @@ fn step<S: Transport>(
         return Ok(Progress::Stuck);
     }
     match decoded? {
+        Some(step) if step.event == Event::Reset => Err(client_gone(pair)),
         Some(step) => {
             pass_request(client, backend, pair, &step, tools)?;
             Ok(Progress::Passed)
@@ -93,9 +95,6 @@ fn pass_request<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     debug_assert_eq!(step.stream, pair.source, "another stream's has its own pair");
-    if step.event == Event::Reset {
-        return Err(client_gone(pair));
-    }
     let x = &mut pair.exchange;
     if let Event::Body(range) = &step.event {
         let body = &client.input.bytes()[range.clone()];

@@ -49,13 +49,19 @@ fn ask(pool: &str, method: Method, bytes: &[u8], most: usize) -> InsideEnd {
     let (mut event_loop, waker) =
         EventLoop::new(site, Vec::new(), None, Instant::now(), messages, shared).unwrap();
     let ended = Rc::new(RefCell::new(None));
-    let (end, route) = (ended.clone(), event_loop.core.route_to("pool1").unwrap());
+    let end = ended.clone();
     let done = Box::new(move |how| {
         *end.borrow_mut() = Some(how);
         queue.send(Message::Stop).unwrap();
         waker.wake().unwrap();
     });
-    event_loop.core.request_inside(InsideRequest { route, method, bytes: bytes.to_vec(), most, done });
+    event_loop.core.request_inside(InsideRequest {
+        pool: "pool1".into(),
+        method,
+        bytes: bytes.to_vec(),
+        most,
+        done,
+    });
     event_loop.run().unwrap();
     let counters = event_loop.counters();
     assert!(counters.all().all(|(_, count)| count == 0), "it is none of the clients' requests");

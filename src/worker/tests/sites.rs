@@ -13,8 +13,9 @@ fn site(servers: &Servers, generation: u64, config: &str) -> SiteParts {
     let text = format!("rsp.listen '127.0.0.1:1' {config}");
     let loaded = load(&mut Source::in_memory(Path::new("site.lua"), text.as_bytes()));
     let (config, script) = loaded.map_err(|e| e.0).unwrap();
-    let config = Arc::new(config);
-    SiteParts { generation, servers: servers.of(&config), config, script }
+    let (servers, config) = (servers.of(&config), Arc::new(config));
+    Servers::adopt(&config, &servers);
+    SiteParts { generation, servers, config, script }
 }
 
 const ONE: &str = "rsp.pool { name = 'web', servers = { { '127.0.0.1:2', name = 'a' } } }";
