@@ -1,5 +1,5 @@
-//! Connections to a server that wait for their next request: last in, first out, so that the ones in use stay
-//! warm and the surplus ages at the front until its timeout closes it.
+//! Idle connections to a server: last in, first out, so that the ones in use stay warm and surplus ones age at the
+//! front until they time out.
 
 use std::collections::VecDeque;
 
@@ -21,13 +21,13 @@ impl IdleConnections {
         self.list.push_back(idle);
     }
 
-    /// The most recently used one, if it is idle for less than `max_age` microseconds.
+    /// Takes the most recently used connection, if it is idle for less than `max_age` microseconds.
     pub fn take(&mut self, now: u64, max_age: u64) -> Option<Idle> {
         let fresh = self.list.back().is_some_and(|idle| now.saturating_sub(idle.since) < max_age);
         if fresh { self.list.pop_back() } else { None }
     }
 
-    /// Forgets one that closed. The oldest are looked at first: they are the ones that time out.
+    /// Removes a closed connection. Searches from the oldest, since those time out first. Returns true if it was idle.
     pub fn forget(&mut self, connection: u32) -> bool {
         let found = self.list.iter().position(|idle| idle.connection == connection);
         found.and_then(|at| self.list.remove(at)).is_some()
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_one_put_is_taken_first_unless_it_is_too_old() {
+    fn the_most_recent_idle_connection_is_taken_first_unless_too_old() {
         let mut idle = IdleConnections::default();
         for (connection, since) in [(1, 10), (2, 20), (3, 30)] {
             idle.put(Idle { connection, since });

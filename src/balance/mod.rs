@@ -1,6 +1,5 @@
-//! Floor 4: which server. Servers as the process and as one worker know them, their pools, the connections kept for the
-//! next request, and how long a server that refused is left alone. No sockets: connections are numbers that the worker
-//! gave us.
+//! Floor 4: choosing a server. Servers per process and per worker, their pools, their idle connections, and pauses
+//! after failures. No sockets: connections are numbers that the worker assigns.
 
 mod idle;
 mod pause;
@@ -30,7 +29,7 @@ mod tests {
         }
     }
 
-    /// Pools p0, p1 … with so many servers s0, s1 … each.
+    /// Returns a config with pools p0, p1 … with so many servers s0, s1 … each.
     pub fn config(pools: &[usize]) -> Config {
         let pools =
             pools.iter().enumerate().map(|(number, servers)| Arc::new(pool(number, *servers))).collect();

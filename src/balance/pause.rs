@@ -1,13 +1,12 @@
-//! How long a server that could not be reached is left alone: a short pause that doubles with every failure and
-//! is forgotten with the first success. It is a preference, not a verdict: with no other server left, one that
-//! pauses is tried all the same. All workers know of it: where one was refused, the others need not try.
+//! The pause of a server that could not be reached. It is short, doubles with every failure, and ends with the first
+//! success. It is only a preference: if no other server is left, a paused one is tried. All workers share it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const FIRST: u64 = 100_000;
 const LONGEST: u64 = 5_000_000;
 
-/// All in microseconds of the clock that the workers have in common.
+/// Microseconds of the clock common to all workers.
 #[derive(Default, Debug)]
 pub struct Pause {
     until: AtomicU64,
@@ -15,23 +14,23 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Begins or prolongs the pause. True if the server was fine until now.
+    /// Starts or prolongs the pause. Returns true if the server was not failing before.
     pub fn failed(&self, now: u64) -> bool {
         let (until, length) = (self.until.load(Relaxed), self.length.load(Relaxed));
-        // Requests that were under way when the server went down all fail at once; that is one failure.
+        // Requests in progress when the server went down all fail at once; they count as one failure.
         if now < until {
             return false;
         }
         let longer = (length * 2).clamp(FIRST, LONGEST);
         if self.until.compare_exchange(until, now + longer, Relaxed, Relaxed).is_err() {
-            // Another worker found out at this very moment, and says so.
+            // Another worker prolonged the pause concurrently, and logs it.
             return false;
         }
         self.length.store(longer, Relaxed);
         length == 0
     }
 
-    /// Forgets the failures. True if there were any.
+    /// Ends the pause. Returns true if the server was failing.
     pub fn succeeded(&self) -> bool {
         if self.length.load(Relaxed) == 0 || self.length.swap(0, Relaxed) == 0 {
             return false;

@@ -1,4 +1,4 @@
-//! A pool as one worker uses it, and round robin over it.
+//! A pool as one worker uses it, with round robin.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::server::{Server, WorkerServer, WorkerServers};
 use crate::config::{PoolConfig, PoolId, ServerId};
 
-/// Servers that already failed for one request. A request tries three at most.
+/// Servers that failed for one request. A request tries three at most.
 #[derive(Clone, Default)]
 pub struct Tried(Vec<Rc<WorkerServer>>);
 
@@ -39,26 +39,26 @@ impl Tried {
 }
 
 pub struct Pool {
-    /// What the script of the same config knows it by.
+    /// The pool's id in the same config's script.
     pub id: PoolId,
     pub config: Arc<PoolConfig>,
     pub servers: Vec<Rc<WorkerServer>>,
-    /// Where round robin goes on.
+    /// Where round robin continues.
     next: Cell<usize>,
     candidates: RefCell<Candidates>,
 }
 
-/// What a `balance` function may choose from; kept to be filled again.
+/// The servers a `balance` function may choose from. Reused to save allocations.
 #[derive(Default)]
 pub struct Candidates {
     /// In the pool's order.
     pub servers: Vec<ServerId>,
-    /// Of every server of the pool, the requests that all workers have there now.
+    /// For each server of the pool, the requests in progress of all workers.
     pub in_flight: Vec<u32>,
 }
 
 impl Pool {
-    /// `servers`: in the order of the config's.
+    /// `servers`: in the order of the config.
     pub fn new(
         id: PoolId,
         config: Arc<PoolConfig>,
@@ -78,7 +78,7 @@ impl Pool {
         self.servers.get(id.0 as usize)
     }
 
-    /// The next server in turn that has not failed for this request; one that pauses only if no other is left.
+    /// Returns the next server that has not failed for this request; a paused one only if no other is left.
     pub fn round_robin(&self, tried: &Tried, now: u64) -> Option<&Rc<WorkerServer>> {
         let (count, next) = (self.servers.len(), self.next.get());
         let mut second_choice = None;
@@ -99,7 +99,7 @@ impl Pool {
         Some(&self.servers[at])
     }
 
-    /// The servers that a `balance` function may choose from, with the same preference as in `round_robin`.
+    /// Returns the servers that a `balance` function may choose from, with the same preference as `round_robin`.
     pub fn candidates(&self, tried: &Tried, now: u64) -> Ref<'_, Candidates> {
         let mut filled = self.candidates.borrow_mut();
         let Candidates { servers, in_flight } = &mut *filled;
@@ -126,7 +126,7 @@ mod tests {
     use crate::balance::Servers;
     use crate::balance::tests::config;
 
-    /// The same pool as so many workers use it.
+    /// Returns one pool per worker, with shared servers.
     fn of_workers(workers: usize, servers: usize) -> Vec<Pool> {
         let (known, config) = (Servers::new(workers), config(&[servers]));
         let all = known.of(&config);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refused_is_passed_over_while_it_pauses_and_tried_when_no_other_is_left() {
+    fn a_paused_server_is_skipped_unless_no_other_is_left() {
         let pool = pool(2);
         pool.servers[0].pause.failed(0);
         assert_eq!(picks(&pool, &Tried::default(), 1, 3), ["s1"; 3]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refused_one_worker_is_passed_over_by_the_others() {
+    fn a_server_paused_by_one_worker_is_skipped_by_the_others() {
         let pools = of_workers(2, 2);
         assert!(pools[0].servers[0].pause.failed(0), "news");
         assert!(!pools[1].servers[0].pause.failed(1), "no news");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_follow_the_same_preference_in_the_pools_order() {
+    fn candidates_skip_paused_servers_and_keep_the_pools_order() {
         let pool = pool(3);
         pool.servers[1].pause.failed(0);
         pool.servers[2].request_begins();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_have_the_requests_of_all_workers() {
+    fn candidates_count_the_requests_of_all_workers() {
         let pools = of_workers(2, 2);
         pools[0].servers[1].request_begins();
         pools[1].servers[1].request_begins();

@@ -1,6 +1,5 @@
-//! A server as the process knows it: one object for each pool and server name, whatever number of configs, workers and
-//! connections refer to it. A config that replaces another one and names it again gets the same object, so what was
-//! learnt of it stays.
+//! A server of the process: one object per pool and server name, shared by all configs, workers and connections. A
+//! reload that keeps the server keeps the object, and with it its state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,15 +19,15 @@ pub struct Server {
     name: String,
     /// Locked for a new connection, and for a request without `Host`.
     endpoint: Mutex<Arc<Endpoint>>,
-    /// How often the endpoint was replaced: connections of an earlier one are not used again.
-    moves: AtomicU32,
+    /// Incremented when the endpoint changes: connections to an earlier one are not reused.
+    endpoint_version: AtomicU32,
     pub pause: Pause,
-    /// One a worker.
+    /// One per worker.
     counters: Box<[Arc<ServerCounters>]>,
 }
 
-/// What one worker counts of a server: written by it alone, on a cache line of its own (some processors fetch them in
-/// pairs), and summed by who reads.
+/// One worker's counters of a server. Only that worker writes them, on cache lines of their own (some processors fetch
+/// them in pairs); readers sum over the workers.
 #[derive(Default)]
 #[repr(align(128))]
 struct ServerCounters {
@@ -41,7 +40,7 @@ impl Server {
             pool: pool.name.clone(),
             name: server.name.clone(),
             endpoint: Mutex::new(Arc::new(Endpoint::of(server, pool))),
-            moves: AtomicU32::new(0),
+            endpoint_version: AtomicU32::new(0),
             pause: Pause::default(),
             counters: (0..workers).map(|_| Arc::default()).collect(),
         }
@@ -55,34 +54,34 @@ impl Server {
         lock(&self.endpoint).clone()
     }
 
-    /// Connections made from now on go there.
-    pub fn move_to(&self, endpoint: Endpoint) {
+    /// Sets the endpoint of new connections.
+    pub fn set_endpoint(&self, endpoint: Endpoint) {
         let mut place = lock(&self.endpoint);
         if **place != endpoint {
             *place = Arc::new(endpoint);
-            self.moves.fetch_add(1, Relaxed);
+            self.endpoint_version.fetch_add(1, Relaxed);
         }
     }
 
-    /// Changes when the endpoint does.
-    pub fn moves(&self) -> u32 {
-        self.moves.load(Relaxed)
+    /// Changes whenever the endpoint does.
+    pub fn endpoint_version(&self) -> u32 {
+        self.endpoint_version.load(Relaxed)
     }
 
-    /// Requests that all workers have there now.
+    /// Returns the number of requests in progress of all workers.
     pub fn in_flight(&self) -> u32 {
         self.counters.iter().map(|counters| counters.in_flight.load(Relaxed)).sum()
     }
 }
 
-/// Its identity: `POOL/SERVER`.
+/// The server's identity: `POOL/SERVER`.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.pool, self.name)
     }
 }
 
-/// All servers of the process that anybody still refers to, by pool and name.
+/// All servers of the process that are in use, by pool and name.
 pub struct Servers {
     workers: usize,
     known: Mutex<HashMap<(String, String), Weak<Server>>>,
@@ -93,7 +92,7 @@ impl Servers {
         Servers { workers, known: Mutex::default() }
     }
 
-    /// Those of a config, pool by pool in its order. One that is known already stays as it is until `adopt`.
+    /// Returns the servers of a config, pool by pool in its order. Known ones stay unchanged until `adopt`.
     pub fn of(&self, config: &Config) -> Vec<Vec<Arc<Server>>> {
         let mut known = lock(&self.known);
         known.retain(|_, server| server.strong_count() > 0);
@@ -103,11 +102,11 @@ impl Servers {
             .collect()
     }
 
-    /// This config is the current one from now on: its servers (as `of` gave them) go where it says.
+    /// Makes this config the current one: its servers (from `of`) get its endpoints.
     pub fn adopt(config: &Config, servers: &[Vec<Arc<Server>>]) {
         for (pool, servers) in config.pools.iter().zip(servers) {
             for (config, server) in pool.servers.iter().zip(servers) {
-                server.move_to(Endpoint::of(config, pool));
+                server.set_endpoint(Endpoint::of(config, pool));
             }
         }
     }
@@ -133,9 +132,9 @@ pub struct WorkerServer {
     server: Arc<Server>,
     counters: Arc<ServerCounters>,
     pub idle: RefCell<IdleConnections>,
-    /// How long a connection of it is kept without a request, as the current config says.
+    /// The idle timeout of the current config.
     pub idle_timeout: Cell<Duration>,
-    /// The current config names it.
+    /// The current config contains the server.
     pub listed: Cell<bool>,
 }
 
@@ -153,12 +152,12 @@ impl fmt::Display for WorkerServer {
 }
 
 impl WorkerServer {
-    /// Whether a connection that was made when the server had moved so often is kept for another request.
-    pub fn keeps(&self, moves: u32) -> bool {
-        self.listed.get() && moves == self.moves()
+    /// Returns true if a connection made at this `endpoint_version` may be kept for another request.
+    pub fn may_keep(&self, version: u32) -> bool {
+        self.listed.get() && version == self.endpoint_version()
     }
 
-    /// A request of this worker goes there.
+    /// Counts a request of this worker.
     pub fn request_begins(&self) {
         let count = &self.counters.in_flight;
         count.store(count.load(Relaxed) + 1, Relaxed);
@@ -171,9 +170,9 @@ impl WorkerServer {
     }
 }
 
-/// The servers that one worker uses, each once, however many configs it runs.
+/// The servers that one worker uses, each once, for all its configs.
 pub struct WorkerServers {
-    /// Which of the workers this is, from 0.
+    /// The worker's number, from 0.
     worker: usize,
     known: HashMap<*const Server, WeakRc<WorkerServer>>,
 }
@@ -183,7 +182,7 @@ impl WorkerServers {
         WorkerServers { worker, known: HashMap::new() }
     }
 
-    /// Another config takes the place of the current one: those that it names will be listed again.
+    /// Unlists all servers before a reload; those in the new config are listed again.
     pub fn unlist(&self) {
         self.known.values().filter_map(WeakRc::upgrade).for_each(|server| server.listed.set(false));
     }
@@ -193,7 +192,7 @@ impl WorkerServers {
         if let Some(known) = self.known.get(&key).and_then(WeakRc::upgrade) {
             return known;
         }
-        // The address of one that is gone may be used again: its entry is replaced here, or goes.
+        // A freed server's address may be reused: its stale entry is replaced or removed here.
         self.known.retain(|_, known| known.strong_count() > 0);
         let counters = server.counters[self.worker].clone();
         let new = Rc::new(WorkerServer {
@@ -218,7 +217,7 @@ mod tests {
     use crate::balance::tests::config;
 
     #[test]
-    fn a_server_that_a_second_config_names_again_is_the_same_object() {
+    fn a_server_kept_by_a_reload_is_the_same_object() {
         let servers = Servers::new(1);
         let first = servers.of(&config(&[2, 1]));
         let second = servers.of(&config(&[3]));
@@ -233,18 +232,21 @@ mod tests {
     }
 
     #[test]
-    fn a_server_moves_while_it_is_used() {
+    fn a_server_in_use_can_change_its_endpoint() {
         let servers = Servers::new(1);
         let mut config = config(&[1]);
         let server = servers.of(&config)[0][0].clone();
-        let before = (server.endpoint(), server.moves());
+        let before = (server.endpoint(), server.endpoint_version());
         Servers::adopt(&config, &servers.of(&config));
-        assert_eq!((server.endpoint(), server.moves()), before);
+        assert_eq!((server.endpoint(), server.endpoint_version()), before);
         Arc::make_mut(&mut config.pools[0]).servers[0].written = "elsewhere:80".into();
         let of_config = servers.of(&config);
-        assert_eq!(server.moves(), before.1, "not before the config is the current one");
+        assert_eq!(server.endpoint_version(), before.1, "not before the config is the current one");
         Servers::adopt(&config, &of_config);
-        assert_eq!((server.endpoint().written.as_str(), server.moves()), ("elsewhere:80", before.1 + 1));
+        assert_eq!(
+            (server.endpoint().written.as_str(), server.endpoint_version()),
+            ("elsewhere:80", before.1 + 1)
+        );
     }
 
     #[test]
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_has_one_view_of_a_server_and_forgets_it_with_its_last_user() {
+    fn a_worker_has_one_object_per_server_and_frees_it_after_the_last_use() {
         let servers = Servers::new(1);
         let server = servers.of(&config(&[1]))[0][0].clone();
         let mut worker = WorkerServers::new(0);

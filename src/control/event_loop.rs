@@ -11,7 +11,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 
 use crate::control::signals::Signal;
 use crate::net::{Mailbox, mailbox_queue};
-use crate::worker::Progress;
+use crate::worker::ThreadState;
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS: usize = 64;
@@ -20,7 +20,7 @@ const EVENTS: usize = 64;
 pub enum ControlEvent {
     Signal(Signal),
     /// The worker's index, and its report.
-    Worker(usize, Progress),
+    Worker(usize, ThreadState),
     /// A socket that was registered under this token is ready.
     Socket(Token),
 }

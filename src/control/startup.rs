@@ -8,7 +8,7 @@ use crate::control::event_loop::{ControlEvent, ControlLoop};
 use crate::control::run_error::{RunError, TOO_FEW_DESCRIPTORS};
 use crate::control::signals::{self, Signal};
 use crate::net::{self, Mailbox};
-use crate::worker::{self, Handle, Outcome, Progress, Setup, Starting, WorkerIo};
+use crate::worker::{self, Handle, Setup, Starting, ThreadState, WorkerEnd, WorkerIo};
 
 /// The control thread's loop, and the running workers.
 pub type Started = (ControlLoop, Vec<Handle>);
@@ -88,8 +88,8 @@ fn until_ready(control: &mut ControlLoop, workers: usize) -> Result<StartupWait,
     let (mut ready, mut postponed) = (0, Vec::new());
     while ready < workers {
         match control.next(None).map_err(|error| no_loop(&error))? {
-            Some(ControlEvent::Worker(_, Progress::Ready)) => ready += 1,
-            Some(ControlEvent::Worker(number, Progress::Ended)) => return Ok(StartupWait::Ended(number)),
+            Some(ControlEvent::Worker(_, ThreadState::Ready)) => ready += 1,
+            Some(ControlEvent::Worker(number, ThreadState::Ended)) => return Ok(StartupWait::Ended(number)),
             Some(ControlEvent::Signal(Signal::Stop)) => return Ok(StartupWait::Stop),
             Some(signal) if !postponed.contains(&signal) => postponed.push(signal),
             _ => {}
@@ -98,12 +98,12 @@ fn until_ready(control: &mut ControlLoop, workers: usize) -> Result<StartupWait,
     Ok(StartupWait::All(postponed))
 }
 
-fn failure(outcome: Outcome) -> RunError {
+fn failure(outcome: WorkerEnd) -> RunError {
     match outcome {
-        Outcome::NotLoaded(error) => RunError::Config(error),
-        Outcome::NoLoop(error) => no_loop(&error),
-        Outcome::Finished => RunError::Fault("a worker ended by itself".into()),
-        Outcome::Panicked(what) => RunError::Fault(what),
+        WorkerEnd::NotLoaded(error) => RunError::Config(error),
+        WorkerEnd::NoLoop(error) => no_loop(&error),
+        WorkerEnd::Finished => RunError::Fault("a worker ended by itself".into()),
+        WorkerEnd::Panicked(what) => RunError::Fault(what),
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
         let address = listeners[0].address();
         let setups = Setup::each(3, &Servers::new(3), &config, &config, &source(""), Instant::now());
         let each = setups.into_iter().zip(stated).zip(listeners).map(|((setup, stated), listener)| {
-            (Setup { said: stated, ..setup }, WorkerIo { listeners: vec![listener], access: None })
+            (Setup { stated, ..setup }, WorkerIo { listeners: vec![listener], access: None })
         });
         (address, each.collect())
     }
@@ -168,7 +168,7 @@ mod tests {
         let (_, each) = workers([stated(""), stated(""), stated("")]);
         let (setup, io) = each.into_iter().next().unwrap();
         let worker = worker::start(setup, io, |progress| {
-            assert!(progress != Progress::Ready, "a seeded fault");
+            assert!(progress != ThreadState::Ready, "a seeded fault");
         });
         let failure = failure(worker.unwrap().outcome());
         assert!(matches!(failure, RunError::Fault(what) if what.contains("a seeded fault")));
@@ -180,12 +180,12 @@ mod tests {
         let sender = control.mailbox();
         let say = |events: &[ControlEvent]| events.iter().for_each(|event| assert!(sender.send(*event)));
         let (ready, reopen) =
-            (ControlEvent::Worker(0, Progress::Ready), ControlEvent::Signal(Signal::Reopen));
+            (ControlEvent::Worker(0, ThreadState::Ready), ControlEvent::Signal(Signal::Reopen));
         say(&[reopen, ready, reopen, ready]);
         assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::All(vec![reopen]));
         say(&[reopen, ready, ControlEvent::Signal(Signal::Stop)]);
         assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Stop);
-        say(&[ready, ControlEvent::Worker(1, Progress::Ended)]);
+        say(&[ready, ControlEvent::Worker(1, ThreadState::Ended)]);
         assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Ended(1));
     }
 }

@@ -17,7 +17,7 @@ use crate::control::run_error::RunError;
 use crate::control::signals::Signal;
 use crate::exchange::counters::Counters;
 use crate::exchange::end::End;
-use crate::worker::{Handle, Outcome, Progress};
+use crate::worker::{Handle, ThreadState, WorkerEnd};
 
 /// How long a worker may take after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -66,8 +66,8 @@ impl<'a> Running<'a> {
         let (mut stage, mut fault) = (Stage::Serving, None);
         while self.running().next().is_some() {
             match self.next(stage)? {
-                Some(ControlEvent::Worker(_, Progress::Ready) | ControlEvent::Socket(_)) => {}
-                Some(ControlEvent::Worker(number, Progress::Ended)) => {
+                Some(ControlEvent::Worker(_, ThreadState::Ready) | ControlEvent::Socket(_)) => {}
+                Some(ControlEvent::Worker(number, ThreadState::Ended)) => {
                     let outcome = self.workers[number].take().map(Handle::join);
                     fault = fault.or(outcome.and_then(|outcome| fault_in(outcome, stage)));
                     stage = self.after_end(fault.is_some(), stage);
@@ -153,9 +153,9 @@ fn log_abnormal_ends(counters: &Counters) {
 }
 
 /// A worker that ends without being told to is a fault, whatever its outcome.
-fn fault_in(outcome: Outcome, stage: Stage) -> Option<String> {
+fn fault_in(outcome: WorkerEnd, stage: Stage) -> Option<String> {
     match (outcome, stage) {
-        (Outcome::Panicked(what), _) => Some(what),
+        (WorkerEnd::Panicked(what), _) => Some(what),
         (_, Stage::Serving) => Some("a worker ended by itself".into()),
         _ => None,
     }
@@ -184,7 +184,7 @@ mod tests {
             let sender = sender.clone();
             let notify = move |progress| {
                 sender.send(ControlEvent::Worker(number, progress));
-                assert!(number != 0 || progress != Progress::Ended, "a seeded fault");
+                assert!(number != 0 || progress != ThreadState::Ended, "a seeded fault");
             };
             start(setup, io, notify).unwrap().go().unwrap()
         };
@@ -203,10 +203,10 @@ mod tests {
     #[test]
     fn a_worker_may_end_only_when_it_was_told_to() {
         let later = Instant::now();
-        assert!(fault_in(Outcome::Finished, Stage::Serving).is_some());
+        assert!(fault_in(WorkerEnd::Finished, Stage::Serving).is_some());
         for told in [Stage::Draining(later), Stage::Stopping(later)] {
-            assert_eq!(fault_in(Outcome::Finished, told), None);
-            assert_eq!(fault_in(Outcome::Panicked("x".into()), told), Some("x".into()));
+            assert_eq!(fault_in(WorkerEnd::Finished, told), None);
+            assert_eq!(fault_in(WorkerEnd::Panicked("x".into()), told), Some("x".into()));
         }
     }
 }

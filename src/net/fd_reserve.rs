@@ -1,23 +1,22 @@
-//! When the process or the machine has no descriptor left (EMFILE, ENFILE). A few are held back: a client that was
-//! accepted with the last one still gets its connection to a server, and nobody new is accepted until they are all
-//! held again.
+//! Descriptor shortages (EMFILE, ENFILE). A few descriptors are held in reserve: a client accepted with the last one
+//! still gets its connection to a server, and no client is accepted until the reserve is full again.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, Socket, Type};
 
-/// Held back: the requests of as many clients that are there already can go on.
+/// Descriptors in reserve: as many accepted clients can still reach a server.
 const RESERVE: usize = 16;
-/// Its own connection and the one to its server.
+/// Descriptors of a client: its connection and the one to its server.
 const OF_A_CLIENT: usize = 2;
 
-/// Whether it is descriptors that lack: no peer's fault, and nothing that trying again at once would change.
+/// Returns true if descriptors are exhausted: not a peer's failure, and not fixed by an immediate retry.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// Whether the process could open enough to serve a client, besides `more`; if not, how many it lacks.
+/// Returns the number of descriptors missing to serve a client besides `more`, and the error; `None` if none is.
 pub fn lacks_for_a_client(more: usize) -> Option<(usize, io::Error)> {
     let (needed, mut held) = (RESERVE + OF_A_CLIENT + more, Vec::new());
     while held.len() < needed {
@@ -29,19 +28,19 @@ pub fn lacks_for_a_client(more: usize) -> Option<(usize, io::Error)> {
     None
 }
 
-/// A socket that is bound to nothing: it needs no file system and says nothing to anybody.
+/// Opens an unbound socket: it needs no file system.
 fn spare() -> io::Result<Socket> {
     Socket::new(Domain::UNIX, Type::DGRAM, None)
 }
 
-/// Descriptors that wait for a shortage: all workers of a process hold the same ones.
+/// A process's reserved descriptors, shared by its workers.
 #[derive(Clone, Default)]
 pub struct Reserve {
     held: Arc<Mutex<Vec<Socket>>>,
 }
 
 impl Reserve {
-    /// Holds as many as it should again; false if there are not as many.
+    /// Refills the reserve. Returns false if there are too few descriptors.
     pub fn refill(&self) -> bool {
         let mut held = self.held();
         while held.len() < RESERVE {
@@ -53,8 +52,8 @@ impl Reserve {
         true
     }
 
-    /// Tries again with one of them where it was a shortage that made `attempt` fail, and with another where
-    /// somebody else took that one.
+    /// Retries `attempt` after a descriptor shortage, each time with one descriptor of the reserve released, until it
+    /// succeeds or the reserve is empty.
     pub fn help<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match attempt() {
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_is_helped_out_of_the_reserve_until_that_is_empty() {
+    fn a_shortage_uses_the_reserve_until_it_is_empty() {
         let reserve = Reserve::default();
         assert!(reserve.refill());
         let tries = Cell::new(0);
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_are_no_shortage() {
+    fn other_errors_are_not_a_shortage() {
         let reserve = Reserve::default();
         assert!(reserve.refill());
         let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);

@@ -1,9 +1,8 @@
-//! Connections that begin within this process: a request that no client sent (a health check, a script's own request)
-//! takes the same way as all others, over a connection that is no socket. It gives the bytes of the request, and
-//! collects those of the response up to a bound.
+//! In-process connections: an internal request (a health check, a script's request) uses the same code as any other,
+//! over a connection without a socket. It provides the request's bytes and collects the response's, up to a bound.
 //!
-//! They are kept in a table of their thread and known by number, as sockets are in the kernel: a connection of this kind
-//! takes no more room among the others than a socket does.
+//! They are kept in a per-thread table and known by number, like sockets in the kernel, so that a connection object is
+//! no larger than one with a socket.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
@@ -14,67 +13,64 @@ use slab::Slab;
 use super::Transport;
 
 thread_local! {
-    static TABLE: RefCell<Slab<Exchange>> = const { RefCell::new(Slab::new()) };
+    static TABLE: RefCell<Slab<Entry>> = const { RefCell::new(Slab::new()) };
 }
 
-struct Exchange {
+struct Entry {
     request: Vec<u8>,
-    /// How much of it was read.
+    /// Bytes read so far.
     read: usize,
     response: Vec<u8>,
-    /// The longest response, head and framing included.
+    /// The maximum length of the response with head and framing, in bytes.
     most: usize,
-    /// There was more.
+    /// The response exceeded it.
     too_long: bool,
 }
 
-/// The number of a connection; it ends when this is dropped.
+/// The number of an in-process connection; dropping it closes the connection.
 pub struct Inside(u32);
 
-/// What came on such a connection.
+/// The bytes collected on an in-process connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// As HTTP/1.1 writes it, as far as it came and fits.
+    /// Encoded as HTTP/1.1, as far as received and within the bound.
     pub bytes: Vec<u8>,
     pub too_long: bool,
 }
 
 impl Inside {
-    /// Gives these bytes and takes at most `most`.
+    /// Creates a connection that provides `request` and collects at most `most` bytes.
     pub fn new(request: Vec<u8>, most: usize) -> Inside {
-        let exchange = Exchange { request, read: 0, response: Vec::new(), most, too_long: false };
-        TABLE.with_borrow_mut(|table| Inside(table.insert(exchange) as u32))
+        let entry = Entry { request, read: 0, response: Vec::new(), most, too_long: false };
+        TABLE.with_borrow_mut(|table| Inside(table.insert(entry) as u32))
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut Exchange) -> R) -> R {
+    fn with<R>(&self, work: impl FnOnce(&mut Entry) -> R) -> R {
         TABLE.with_borrow_mut(|table| work(&mut table[self.0 as usize]))
     }
 
-    /// Takes what came.
+    /// Takes the collected bytes.
     pub fn collect(&self) -> Collected {
-        self.with(|exchange| Collected {
-            bytes: std::mem::take(&mut exchange.response),
-            too_long: exchange.too_long,
-        })
+        self.with(|entry| Collected { bytes: std::mem::take(&mut entry.response), too_long: entry.too_long })
     }
 
     fn recv(&self, space: &mut [u8]) -> io::Result<usize> {
-        self.with(|exchange| {
-            let rest = &exchange.request[exchange.read..];
+        self.with(|entry| {
+            let rest = &entry.request[entry.read..];
             let n = rest.len().min(space.len());
             space[..n].copy_from_slice(&rest[..n]);
-            exchange.read += n;
-            // It never ends its side, which would look like leaving.
+            entry.read += n;
+            // It never reads as closed, which would look like an aborting client.
             if n == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }
         })
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|exchange| {
-            let n = bytes.len().min(exchange.most - exchange.response.len());
-            exchange.response.extend_from_slice(&bytes[..n]);
-            exchange.too_long |= n < bytes.len();
-            if exchange.too_long { Err(ErrorKind::FileTooLarge.into()) } else { Ok(n) }
+        self.with(|entry| {
+            let n = bytes.len().min(entry.most - entry.response.len());
+            entry.response.extend_from_slice(&bytes[..n]);
+            entry.too_long |= n < bytes.len();
+            if entry.too_long { Err(ErrorKind::FileTooLarge.into()) } else { Ok(n) }
         })
     }
 }
@@ -85,7 +81,7 @@ impl Drop for Inside {
     }
 }
 
-/// A connection of either kind.
+/// A socket or an in-process connection.
 pub enum Either<S> {
     Socket(S),
     Inside(Inside),
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_takes_no_more_room_for_the_other_kind() {
+    fn in_process_connections_do_not_enlarge_sockets() {
         assert_eq!(size_of::<Either<Stream>>(), size_of::<Stream>());
     }
 }

@@ -1,8 +1,8 @@
-//! The descriptor limit: every connection is one descriptor, and a proxied one two.
+//! The descriptor limit: a connection takes one descriptor, a proxied one two.
 
 use std::io;
 
-/// Raises the soft limit of open descriptors to the hard limit (setrlimit(2)) and says what it is now.
+/// Raises the soft limit of open descriptors to the hard limit (setrlimit(2)). Returns the new soft limit.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid rlimit for the kernel to write to.

@@ -1,5 +1,5 @@
-//! Listening sockets: bound before anything starts, so that a port in use or a missing permission is an error of
-//! the start and nothing is half up.
+//! Listening sockets. All are bound before anything starts, so that a port in use or a missing permission fails the
+//! start as a whole.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ enum Bound {
     Unix(UnixListener, Arc<SocketFile>),
 }
 
-/// Removed with the last listener on it.
+/// The socket's file, removed with its last listener.
 struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
@@ -35,7 +35,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// A new connection and who is at its other end (`None` on a Unix socket).
+/// A new connection and its peer's address (`None` on a Unix socket).
 pub struct Accepted {
     pub stream: Stream,
     pub peer: Option<SocketAddr>,
@@ -53,7 +53,7 @@ pub fn bind(wanted: &config::ListenerConfig) -> io::Result<Listener> {
     Ok(Listener { socket })
 }
 
-/// Binds and listens for so many workers that each accept for themselves.
+/// Binds and listens for `workers` workers that accept independently.
 pub fn bind_for(wanted: &config::ListenerConfig, workers: usize) -> io::Result<Vec<Listener>> {
     match &wanted.address {
         _ if workers == 1 => Ok(vec![bind(wanted)?]),
@@ -73,12 +73,12 @@ fn bind_tcp(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<
     Ok(socket)
 }
 
-/// Sockets on one port, among which the kernel spreads new connections by a hash of their addresses (SO_REUSEPORT,
-/// socket(7)). That option alone would let a second program join in unseen, so the first socket takes the port
-/// without it: of two programs that start at one time, one is told. Then it lets the others join.
+/// Binds sockets to one port, among which the kernel distributes connections by a hash of their addresses
+/// (SO_REUSEPORT, socket(7)). With that option alone, a second program could join the port unnoticed, so the first
+/// socket binds without it, which fails if the port is in use, and sets it afterwards.
 fn bind_group(address: SocketAddr, wanted: &config::ListenerConfig, count: usize) -> io::Result<Vec<Socket>> {
     let first = bind_tcp(address, wanted)?;
-    // Port 0 became a real one.
+    // Port 0 was replaced by the kernel.
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     first.set_reuse_port(true)?;
     let mut group = vec![first];
@@ -99,12 +99,12 @@ fn join_group(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Resul
 fn tcp_socket(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // A restart must not wait for the old connections' TIME_WAIT.
+    // A restart must not wait for old connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit these (Linux), which saves a system call each.
+    // Accepted sockets inherit these (Linux), which saves system calls.
     socket.set_tcp_nodelay(true)?;
     options::set(SockRef::from(&socket), &wanted.sockets);
     if wanted.defer_accept {
@@ -126,12 +126,12 @@ fn bind_unix(path: &Path, wanted: &config::ListenerConfig) -> io::Result<(StdUni
     socket.listen(backlog(wanted))?;
     let listener = StdUnixListener::from(socket);
     listener.set_nonblocking(true)?;
-    // As nginx does: who may connect is decided by the directory's permissions.
+    // As in nginx: access is controlled by the directory's permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     Ok((listener, file))
 }
 
-/// Unix sockets know no SO_REUSEPORT: all accept from one queue, whoever comes first.
+/// Unix sockets have no SO_REUSEPORT: all workers accept from one queue.
 fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io::Result<Vec<Listener>> {
     let (listener, file) = bind_unix(path, wanted)?;
     let file = Arc::new(file);
@@ -142,8 +142,7 @@ fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io:
     (0..count).map(copy).collect()
 }
 
-/// A socket file whose owner is gone would make every bind fail: it is removed, but only if it is a socket and
-/// nobody answers there.
+/// Removes a stale socket file, which would make bind fail: only if it is a socket that refuses connections.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => match StdUnixStream::connect(path) {
@@ -157,7 +156,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 impl Listener {
-    /// The address with the port the kernel chose for port 0.
+    /// Returns the address, with the kernel's choice for port 0.
     pub fn address(&self) -> String {
         match &self.socket {
             Bound::Tcp(l) => {
@@ -175,7 +174,7 @@ impl Listener {
         }
     }
 
-    /// Connections that wait, where the kernel says it. Whoever comes after that is a new event.
+    /// Returns the length of the accept queue, if the kernel reports it. Later connections raise a new event.
     pub fn waiting(&self) -> Option<usize> {
         match &self.socket {
             Bound::Tcp(l) => queue::waiting(l.as_raw_fd()),
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_sockets_inherit_what_was_asked_for() {
+    fn accepted_sockets_inherit_the_listeners_options() {
         let sockets = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
         let mut listener = bind(&config::ListenerConfig { sockets, ..on("127.0.0.1:0") }).unwrap();
         let _client = std::net::TcpStream::connect(listener.address()).unwrap();
@@ -217,24 +216,24 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_accepted_when_it_has_something_to_say() {
+    fn a_deferred_connection_is_accepted_once_bytes_arrive() {
         let mut listener = bind(&config::ListenerConfig { defer_accept: true, ..on("127.0.0.1:0") }).unwrap();
         let mut client = std::net::TcpStream::connect(listener.address()).unwrap();
         assert_eq!(listener.accept().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
         client.write_all(b"GET").unwrap();
-        // Loopback: what was written has arrived.
+        // Loopback: the written bytes have arrived.
         assert!(listener.accept().is_ok());
     }
 
     #[test]
-    fn a_port_in_use_is_noticed() {
+    fn binding_a_port_in_use_fails() {
         let first = bind(&on("127.0.0.1:0")).unwrap();
         let second = bind(&on(&first.address()));
         assert_eq!(second.err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
     }
 
     #[test]
-    fn a_group_shares_its_port_and_lets_nobody_else_in() {
+    fn a_group_shares_its_port_and_no_other_socket_can_join() {
         let mut group = bind_for(&on("127.0.0.1:0"), 3).unwrap();
         let address = group[0].address();
         assert!(group.iter().all(|listener| listener.address() == address));
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_a_shared_socket_stays_until_its_last_listener_goes() {
+    fn a_shared_socket_file_is_removed_with_its_last_listener() {
         let path = std::env::temp_dir().join(format!("rsp-shared-{}.sock", std::process::id()));
         let mut listeners = bind_for(&config::ListenerConfig::at(Address::Unix(path.clone())), 2).unwrap();
         let _client = StdUnixStream::connect(&path).unwrap();
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_file_is_replaced_a_live_one_and_a_plain_file_are_not() {
+    fn only_a_stale_socket_file_is_replaced() {
         let path = std::env::temp_dir().join(format!("rsp-listener-{}.sock", std::process::id()));
         drop(StdUnixListener::bind(&path).unwrap());
         let address = config::ListenerConfig::at(Address::Unix(path.clone()));

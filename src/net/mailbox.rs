@@ -1,4 +1,4 @@
-//! Messages to a thread that waits in epoll: a queue, and what wakes the thread. Sending never waits.
+//! Messages to a thread that waits in epoll: a queue and a waker. Sending never blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use mio::Waker;
 
 use crate::base::os_error::os_error;
 
-/// The queue alone, for before the thread has something to be woken by.
+/// The queue alone, for use before the thread has a waker.
 pub fn queue<M>() -> (mpsc::Sender<M>, Receiver<M>) {
     mpsc::channel()
 }
 
-/// The sending end. The waker's event says that there may be messages; the receiver is then read until it is empty.
+/// The sending end. On the waker's event, the thread reads the receiver until it is empty.
 pub struct Mailbox<M> {
     queue: mpsc::Sender<M>,
     waker: Arc<Waker>,
@@ -30,13 +30,13 @@ impl<M> Mailbox<M> {
         Mailbox { queue, waker }
     }
 
-    /// False if nobody reads any more.
+    /// Returns false if the receiver is gone.
     pub fn send(&self, message: M) -> bool {
         self.queue.send(message).is_ok() && woken(&self.waker.wake())
     }
 }
 
-/// The message is read with the next one that wakes the thread.
+/// Logs a failed wake. The message is read after the next one that succeeds.
 fn woken(result: &io::Result<()>) -> bool {
     if let Err(error) = result {
         log::error!("cannot wake a thread: {}", os_error(error));

@@ -1,13 +1,13 @@
-//! Memory that was freed goes back to the kernel at once: the allocator would keep the blocks of a burst for itself,
-//! or have to be asked for them in one long call.
+//! Returns freed memory to the kernel at once: the allocator would keep a burst's blocks, or need one long call to
+//! return them.
 
-/// Makes every allocation from this size on a mapping of its own, which goes when it is freed (mallopt(3)). To be
-/// called before threads start. The blocks of connections are such allocations; a pool keeps those in use.
+/// Gives allocations of at least this many bytes their own mapping, which is unmapped when freed (mallopt(3)). Call
+/// before threads start. Blocks of connections are that large; a pool keeps those in use.
 pub fn map_allocations_from(bytes: usize) {
     #[cfg(target_env = "gnu")]
     {
         let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-        // SAFETY: the call only sets a parameter of the allocator. A refusal leaves the usual one.
+        // SAFETY: the call only sets a parameter of the allocator. On failure the default remains.
         unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) };
     }
     #[cfg(not(target_env = "gnu"))]

@@ -1,5 +1,5 @@
-//! Floor 3: the kernel. Sockets as the worker uses them, behind two small traits so that a simulation can stand
-//! in for them, and the few system calls that std does not offer.
+//! Floor 3: the kernel. Sockets behind two small traits that the simulation also implements, and the few system calls
+//! that std does not offer.
 
 mod fd_reserve;
 mod inside;

@@ -1,5 +1,5 @@
-//! What the operator asks of the kernel for TCP sockets, and what the kernel then makes of it: it lowers sizes to its
-//! own limits without a word, so that word is found here, once, at the start.
+//! Socket options of TCP, and a check of what the kernel applies: it silently lowers sizes to its own limits, so these
+//! are reported once, at the start.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::base::os_error::os_error;
 use crate::config::SocketOptions;
 
-/// Sets what is asked for, before `listen` or `connect`: the window's scale is agreed on in the handshake. Accepted
-/// sockets inherit all of it from their listener (Linux). A refusal leaves the kernel's own way; `shortfalls` said so.
+/// Sets the options before `listen` or `connect`: the window scale is negotiated in the handshake. Accepted sockets
+/// inherit them from their listener (Linux). Errors leave the default; `shortfalls` reports them.
 pub fn set(socket: SockRef<'_>, options: &SocketOptions) {
     if let Some(bytes) = options.receive_buffer {
         let _ = socket.set_recv_buffer_size(bytes as usize);
@@ -24,7 +24,7 @@ pub fn set(socket: SockRef<'_>, options: &SocketOptions) {
     }
 }
 
-/// Where the kernel does not do what is asked for. Tried on a socket of its own.
+/// Returns the options that the kernel does not apply as requested, found by trying them on a socket.
 pub fn shortfalls(options: &SocketOptions) -> Vec<String> {
     if *options == SocketOptions::default() {
         return Vec::new();
@@ -43,7 +43,7 @@ pub fn shortfalls(options: &SocketOptions) -> Vec<String> {
 }
 
 fn lowered(key: &str, limit: &str, asked: u32, got: io::Result<usize>) -> Option<String> {
-    // The kernel doubles it, for what it keeps besides the bytes (socket(7)).
+    // The kernel doubles it to account for its own overhead (socket(7)).
     let got = got.ok()? / 2;
     (got < asked as usize)
         .then(|| format!("{key} lowered from {asked} to {got} bytes: the kernel's limit is {limit} (sysctl)"))
@@ -58,7 +58,7 @@ fn unpolled(socket: &Socket, options: &SocketOptions) -> Option<String> {
     Some(format!("busy_poll is not used: {}{hint}", os_error(&error)))
 }
 
-/// Where the queue of a listener will be shorter than asked for (listen(2)).
+/// Returns a message if the kernel will shorten the listener's queue (listen(2)).
 pub fn short_backlog(asked: u32) -> Option<String> {
     const LIMIT: &str = "/proc/sys/net/core/somaxconn";
     let most: u32 = fs::read_to_string(LIMIT).ok()?.trim().parse().ok()?;
@@ -67,8 +67,8 @@ pub fn short_backlog(asked: u32) -> Option<String> {
     })
 }
 
-/// Connections are accepted when their first bytes are there (TCP_DEFER_ACCEPT, tcp(7)). A client that stays silent
-/// is accepted after all when it answers the kernel's next question whether it is there, a second or so later.
+/// Accepts connections only after their first bytes have arrived (TCP_DEFER_ACCEPT, tcp(7)). A silent client is
+/// accepted when it acknowledges the kernel's retransmitted SYN-ACK, about a second later.
 pub fn defer_accept(listener: &Socket) -> io::Result<()> {
     let seconds: libc::c_int = 1;
     let size = size_of_val(&seconds) as libc::socklen_t;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_what_was_asked_for() {
+    fn buffer_sizes_are_applied() {
         let socket = tcp();
         let options = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
         set(SockRef::from(&socket), &options);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_lowers_is_said() {
+    fn lowered_sizes_are_reported() {
         let huge =
             SocketOptions { receive_buffer: Some(1 << 30), send_buffer: Some(1 << 30), busy_poll: None };
         let said = shortfalls(&huge);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_for_is_nothing_done() {
+    fn default_options_change_nothing() {
         let (plain, socket) = (tcp(), tcp());
         set(SockRef::from(&socket), &SocketOptions::default());
         assert_eq!(socket.recv_buffer_size().unwrap(), plain.recv_buffer_size().unwrap());
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_beyond_the_kernels_is_said() {
+    fn a_backlog_beyond_the_kernels_limit_is_reported() {
         assert_eq!(short_backlog(1), None);
         let said = short_backlog(u32::MAX).unwrap();
         assert!(said.starts_with("backlog lowered from 4294967295 to "), "{said}");

@@ -1,13 +1,13 @@
-//! Pipes for splice(2): the bytes of a large body go from one socket to the other as references to the kernel's own
-//! pages, without being copied into this process and back.
+//! Pipes for splice(2): the bytes of a large body move between sockets as references to kernel pages, without being
+//! copied to user space and back.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Lets writes to a file wait that was opened without waiting (O_NONBLOCK).
+/// Clears O_NONBLOCK, so that writes to the file block.
 pub fn set_blocking(file: &impl AsRawFd) -> io::Result<()> {
     let fd = file.as_raw_fd();
-    // SAFETY: fcntl(2) takes and gives integers with this command; a bad descriptor is an error.
+    // SAFETY: fcntl(2) takes and returns integers with this command; a bad descriptor is an error.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     // SAFETY: as above.
     if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
@@ -16,7 +16,7 @@ pub fn set_blocking(file: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Asked of the kernel for each pipe; it may give less (pipe(7), pipe-user-pages-soft).
+/// Requested pipe capacity, in bytes; the kernel may grant less (pipe(7), pipe-user-pages-soft).
 const CAPACITY: libc::c_int = 256 * 1024;
 
 pub struct Pipe {
@@ -31,19 +31,19 @@ impl Pipe {
         if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: both descriptors are open and nobody else's.
+        // SAFETY: both descriptors are open and not owned elsewhere.
         let [read, write] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-        // SAFETY: the descriptor is open. A refusal leaves the pipe at its usual size, which is enough.
+        // SAFETY: the descriptor is open. On failure the pipe keeps its default size, which is enough.
         unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, CAPACITY) };
         Ok(Pipe { read, write })
     }
 
-    /// From a socket into the pipe.
+    /// Splices from a socket into the pipe.
     pub fn take_from(&mut self, socket: RawFd, most: usize) -> io::Result<usize> {
         splice(socket, self.write.as_raw_fd(), most)
     }
 
-    /// From the pipe into a socket.
+    /// Splices from the pipe into a socket.
     pub fn give_to(&mut self, socket: RawFd, most: usize) -> io::Result<usize> {
         splice(self.read.as_raw_fd(), socket, most)
     }
@@ -52,7 +52,7 @@ impl Pipe {
 fn splice(from: RawFd, to: RawFd, most: usize) -> io::Result<usize> {
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
     let null = std::ptr::null_mut();
-    // SAFETY: no offsets are handed over, and descriptors that are not open are an error, not undefined.
+    // SAFETY: the offsets are null, and bad descriptors are an error.
     let n = unsafe { libc::splice(from, null, to, null, most, flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }

@@ -1,10 +1,10 @@
-//! What the kernel holds for us. Of a connection: it takes megabytes for a peer that reads slowly, and says nothing for
-//! a long time while they trickle out; asked only when a deadline is near, never a request. Of a listener: how many
-//! connections wait; asked once a batch, since an accept in vain makes a socket and throws it away.
+//! Lengths of kernel queues. A connection's send queue can hold megabytes that a slow peer drains without any event; it
+//! is queried only when a deadline is near, never per request. A listener's accept queue is queried once per batch,
+//! since an accept that finds it empty allocates a socket and discards it.
 
 use std::os::fd::RawFd;
 
-/// Bytes sent that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7) and unix(7)); 0 where it cannot say.
+/// Returns the bytes sent but not acknowledged (SIOCOUTQ, tcp(7) and unix(7)); 0 on error.
 pub fn unacknowledged(fd: RawFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int through the pointer, which is valid; a bad descriptor is an error.
@@ -14,17 +14,17 @@ pub fn unacknowledged(fd: RawFd) -> usize {
     }
 }
 
-/// The fields of `struct tcp_info` up to `tcpi_unacked`, as words; the first byte is the state.
+/// Index of `tcpi_unacked` in `struct tcp_info`, in 32-bit words; the first byte is the state.
 const UNACKED: usize = 6;
 const TCP_LISTEN: u8 = 10;
 
-/// Connections that a TCP listener's queue holds: `tcpi_unacked` of one that listens (TCP_INFO, tcp(7)). `None`
-/// where it cannot be said.
+/// Returns the length of a TCP listener's accept queue, which is its `tcpi_unacked` (TCP_INFO, tcp(7)). `None` if it is
+/// unknown.
 pub fn waiting(fd: RawFd) -> Option<usize> {
     let mut info = [0_u32; UNACKED + 1];
     let mut size = size_of_val(&info) as libc::socklen_t;
     let place = info.as_mut_ptr().cast();
-    // SAFETY: the kernel writes at most `size` bytes at `place`, which are there, and the length through the pointer.
+    // SAFETY: the kernel writes at most `size` bytes to `place`, which has that many, and the length to `size`.
     let result = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, place, &mut size) };
     let whole = result == 0 && size as usize == size_of_val(&info);
     let listens = info[0].to_ne_bytes()[0] == TCP_LISTEN;
@@ -38,7 +38,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     #[test]
-    fn what_the_peer_has_not_taken_is_counted() {
+    fn unacknowledged_bytes_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut there, _) = listener.accept().unwrap();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_wait_for_being_accepted_are_counted() {
+    fn queued_connections_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(super::waiting(listener.as_raw_fd()), Some(0));
         let clients = [(); 3].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_is_no_socket_holds_nothing() {
+    fn a_descriptor_that_is_not_a_socket_reports_nothing() {
         assert_eq!(super::unacknowledged(-1), 0);
         assert_eq!(super::waiting(-1), None);
     }

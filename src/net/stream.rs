@@ -1,4 +1,4 @@
-//! TCP and Unix sockets as `Transport`s, and the real network.
+//! TCP and Unix sockets as `Transport`s, and the real `Network`.
 
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -18,7 +18,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// Calls a method of whichever socket it is.
+/// Calls a method of either socket type.
 macro_rules! either {
     ($stream:expr, $s:ident => $call:expr) => {
         match $stream {
@@ -56,7 +56,7 @@ impl Transport for Stream {
     fn connect_result(&mut self) -> io::Result<()> {
         match either!(self, s => s.take_error())? {
             Some(error) => Err(error),
-            // Writable without an error can still be too early (mio's documentation): the peer's name decides.
+            // Writable without an error can still be too early (mio's documentation); getpeername(2) decides.
             None => match self {
                 Stream::Tcp(s) => s.peer_addr().map(|_| ()),
                 Stream::Unix(s) => s.peer_addr().map(|_| ()),
@@ -65,7 +65,7 @@ impl Transport for Stream {
     }
 
     fn reset_on_close(&mut self) {
-        // Failing leaves a plain close, which for a broken socket is all there is.
+        // A failure leaves an orderly close, which is all a broken socket can do.
         let _ = either!(self, s => SockRef::from(&*s).set_linger(Some(Duration::ZERO)));
     }
 
@@ -105,7 +105,7 @@ impl Transport for Stream {
 pub struct Kernel {
     registry: Registry,
     reserve: Reserve,
-    /// Since somebody last asked, a connection found no descriptor but perhaps one of the reserve.
+    /// A connection needed the reserve, or failed for lack of a descriptor, since the last `was_short`.
     short: bool,
 }
 
@@ -116,12 +116,12 @@ impl Kernel {
         kernel
     }
 
-    /// Holds the descriptors again that a shortage took; false while there are too few to accept anybody.
+    /// Refills the reserve. Returns false if there are too few descriptors to accept clients.
     pub fn refill(&self) -> bool {
         self.reserve.refill()
     }
 
-    /// Whether descriptors lacked since this was asked last.
+    /// Returns true if descriptors were short since the last call.
     pub fn was_short(&mut self) -> bool {
         std::mem::take(&mut self.short)
     }
@@ -152,7 +152,7 @@ impl Network for Kernel {
     }
 }
 
-/// Begins a connection.
+/// Starts a nonblocking connect.
 fn open(to: &Endpoint) -> io::Result<Stream> {
     match &to.address {
         Address::Ip(address) => open_tcp(*address, &to.sockets).map(Stream::Tcp),
@@ -163,7 +163,7 @@ fn open(to: &Endpoint) -> io::Result<Stream> {
 fn open_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    // Messages are written whole: nothing is gained by waiting for more (RFC 9293 section 3.7.4).
+    // Messages are written whole, so Nagle's algorithm only adds delay (RFC 9293 section 3.7.4).
     socket.set_tcp_nodelay(true)?;
     wanted::set(SockRef::from(&socket), options);
     match socket.connect(&address.into()) {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_to_a_server_has_what_was_asked_for_before_it_is_there() {
+    fn server_connections_get_their_options_before_connect() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let options = SocketOptions { receive_buffer: Some(8192), send_buffer: Some(16384), busy_poll: None };
         let stream = open_tcp(server.local_addr().unwrap(), &options).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refuses_is_an_error_at_once_or_when_asked() {
+    fn a_refused_connect_fails_at_once_or_in_connect_result() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let refused = match open_tcp(nobody, &SocketOptions::default()) {
             Ok(stream) => Stream::Tcp(stream).connect_result().is_err(),

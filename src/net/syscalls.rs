@@ -1,6 +1,6 @@
-//! recv(2) and send(2) as bare system calls. The C library's own are cancellation points of its threads: in a process
-//! with more than one thread each costs two locked operations and some sixty instructions around the call, four times
-//! a request, for a thread that nobody ever cancels.
+//! recv(2) and send(2) as bare system calls. The C library's wrappers are thread cancellation points: in a
+//! multithreaded process each costs two locked operations and about sixty instructions, four times per request, and no
+//! thread here is ever cancelled.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -9,27 +9,27 @@ const NO_FLAGS: libc::c_long = 0;
 /// In place of an address and of its length.
 const NOBODY: libc::c_long = 0;
 
-/// Reads what there is, as much as there is space for; 0 is the end. Errors as of recv(2).
+/// Reads up to `space.len()` bytes; returns 0 at the end of the stream. Errors as of recv(2).
 pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     let (address, length) = (space.as_mut_ptr(), space.len());
-    // SAFETY: the kernel writes at most `length` bytes to `address`, which is the caller's to write; no address of
-    // the peer is asked for. A bad descriptor is an error.
+    // SAFETY: the kernel writes at most `length` bytes to `address`, which is borrowed mutably; the peer's address is
+    // not requested. A bad descriptor is an error.
     let n = unsafe { libc::syscall(libc::SYS_recvfrom, long(fd), address, length, NO_FLAGS, NOBODY, NOBODY) };
     said(n)
 }
 
-/// Writes as much as the kernel takes. Errors as of send(2), EPIPE without a signal.
+/// Writes as many bytes as the kernel takes. Errors as of send(2), EPIPE without a signal.
 pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let (address, length) = (bytes.as_ptr(), bytes.len());
-    // SAFETY: the kernel reads `length` bytes from `address`, which are there for as long as the call lasts. A bad
-    // descriptor is an error.
+    // SAFETY: the kernel reads `length` bytes from `address`, which is borrowed for the call. A bad descriptor is an
+    // error.
     let n = unsafe {
         libc::syscall(libc::SYS_sendto, long(fd), address, length, long(libc::MSG_NOSIGNAL), NOBODY, NOBODY)
     };
     said(n)
 }
 
-/// Every argument takes a whole register.
+/// Widens an argument to a full register.
 fn long(n: libc::c_int) -> libc::c_long {
     n.into()
 }
@@ -45,7 +45,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn what_one_end_sends_the_other_gets_and_errors_are_the_systems() {
+    fn bytes_are_sent_and_received_and_errors_are_errno() {
         let (here, there) = UnixStream::pair().unwrap();
         let mut space = [0; 16];
         assert_eq!(super::send(here.as_raw_fd(), b"hello").unwrap(), 5);

@@ -1,10 +1,10 @@
-//! What becomes of a request whose head is there, before any server is dialed:
+//! Decides about a request whose head has been read, before any server is dialed:
 //!
 //! ```text
 //! forwarded claims ─► rewrite ─► on_request ─► max_body ─► methods that go no further ─► Decision
 //! ```
 //!
-//! All that a request has to pass stands here, in order, without a socket.
+//! All checks of a request, in order, without a socket.
 
 use std::rc::Rc;
 
@@ -19,18 +19,18 @@ use crate::script::{Answer, ScriptError, Verdict};
 
 pub enum Decision {
     Forward(Route),
-    /// The script failed, and the request is one for the fallback pool.
+    /// The script failed; a fallback pool takes the request.
     Fallback(Rc<Pool>, ScriptError, Box<Decision>),
-    /// The script answers.
+    /// The script's own answer.
     Answer(Box<Answer>),
-    /// An OPTIONS request may go no further: rsp answers it.
+    /// An OPTIONS request that must not be forwarded: rsp answers it.
     LastHop,
     Refuse(Failure),
-    /// The script failed, and there is no fallback.
+    /// The script failed, and there is no fallback pool.
     ScriptFailed(ScriptError),
 }
 
-/// Decides about a request that came from `peer`.
+/// Decides about a request from `peer`.
 pub fn admit(
     x: &mut Exchange,
     peer: &Peer,
@@ -45,12 +45,12 @@ pub fn admit(
     }
 }
 
-/// Believes what may be believed of who asks, and rewrites the head.
+/// Applies forwarding fields of trusted peers, and rewrites the head.
 fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
     let address = peer.address();
     x.client = address;
-    // Another config may have taken its trust away since it connected.
+    // A reload may have removed the peer's trust since it connected.
     let trusted = peer.trusted && settings.trusted.has(address);
     if trusted {
         x.client = forwarded_client(&x.head.fields, address, &settings.trusted);
@@ -86,7 +86,7 @@ fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes) -> Decis
     Decision::Fallback(pool.clone(), error, Box::new(then))
 }
 
-/// To a pool, unless the request is one that goes nowhere.
+/// Forwards to a pool, unless the request's method or size forbids it.
 fn forward(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
     let most = routes.config.settings.max_body;
     if matches!((x.head.framing, most), (Framing::Exact(length), Some(most)) if length > most) {

@@ -1,5 +1,4 @@
-//! The functions that a config's script set, as one worker calls them, and what becomes of a message that one of them
-//! had half changed when it failed.
+//! A worker's calls of the script's functions, and the restoring of heads that a failed call had partly changed.
 
 use crate::balance::{Pool, Tried};
 use crate::config::{Config, OnResponseError, ServerId};
@@ -7,17 +6,17 @@ use crate::exchange::Exchange;
 use crate::http::{RequestHead, ResponseHead};
 use crate::script::{RequestMeta, Script, ScriptError, Verdict};
 
-/// What became of a response that the script was shown.
+/// The result of `on_response`.
 pub enum Responded {
-    Well,
-    /// The script failed; the response goes on as the server sent it.
-    Passes(ScriptError),
+    Ok,
+    /// The script failed; the response is passed on as the server sent it.
+    Unchanged(ScriptError),
     Failed(ScriptError),
 }
 
 pub struct Handlers {
     script: Script,
-    /// Copies of the heads that the script may change, where they may be needed.
+    /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
     response_as_it_came: ResponseHead,
 }
@@ -31,8 +30,8 @@ impl Handlers {
         }
     }
 
-    /// Asks the script where the request goes. It may change the head; where it fails and there is a fallback, the head
-    /// is as it came.
+    /// Calls `on_request`, which chooses the route and may change the head. If it fails and there is a fallback pool,
+    /// the head is restored.
     pub(super) fn on_request(&mut self, x: &mut Exchange, config: &Config) -> Result<Verdict, ScriptError> {
         let restores = config.settings.fallback.is_some();
         if restores {
@@ -46,7 +45,7 @@ impl Handlers {
         verdict
     }
 
-    /// Lets the script look at a server's final response and change its head. Called where there is a handler.
+    /// Calls `on_response`, which may change a final response's head. The script must have this handler.
     pub fn on_response(
         &mut self,
         x: &mut Exchange,
@@ -59,17 +58,17 @@ impl Handlers {
         }
         let (head, meta) = parts(x);
         match self.script.on_response(head, meta, response) {
-            Ok(()) => Responded::Well,
+            Ok(()) => Responded::Ok,
             Err(error) if passes => {
-                // What the handler had changed by then may be half of what it wanted.
+                // The handler may have made only part of its changes.
                 response.copy_from(&self.response_as_it_came);
-                Responded::Passes(error)
+                Responded::Unchanged(error)
             }
             Err(error) => Responded::Failed(error),
         }
     }
 
-    /// Calls the pool's `balance` function; `None` where no server is left to choose from.
+    /// Calls the pool's `balance` function; `None` if no server is left.
     pub(super) fn balance(
         &mut self,
         pool: &Pool,
@@ -83,13 +82,13 @@ impl Handlers {
         (!servers.is_empty()).then(|| self.script.balance(pool.id, head, meta, servers, in_flight))
     }
 
-    /// Large bodies of scripted answers that clients are reading now.
+    /// Returns the number of large scripted bodies being sent to clients.
     pub fn answer_bodies(&self) -> usize {
         self.script.bodies()
     }
 }
 
-/// A request's head, and what a script may know besides.
+/// Splits an exchange into the request's head and the metadata for scripts.
 fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
     (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() })
 }

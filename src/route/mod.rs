@@ -1,9 +1,9 @@
-//! Floor 5: request head + pools + clock → decision. Joins the script and the balance; holds no socket, so everything
-//! that wants to know where a request would go can ask the same code.
+//! Floor 5: request head + pools + clock → decision. Combines the script and the balancing. Holds no socket, so that
+//! any caller can ask where a request would go.
 //!
-//! - `admit`    a request whose head is there: forward it, answer it, refuse it
-//! - `handlers` the functions of a config's script, and what becomes of their failures
-//! - `pick`     which server takes one try of a request
+//! - `admit`    forwards, answers or refuses a request whose head has been read
+//! - `handlers` the functions of a config's script, and their failures
+//! - `pick`     chooses the server of one try
 
 mod admit;
 mod handlers;
@@ -19,7 +19,7 @@ pub use admit::{Decision, admit};
 pub use handlers::{Handlers, Responded};
 pub use pick::{NoServer, pick};
 
-/// A config with its pools as one worker uses them.
+/// A config with its pools, for one worker.
 pub struct Routes {
     pub config: Arc<Config>,
     /// In the config's order.
@@ -27,7 +27,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `servers`: of each pool.
+    /// `servers`: the servers of each pool.
     pub fn new(config: Arc<Config>, servers: &[Vec<Arc<Server>>], all: &mut WorkerServers) -> Routes {
         let ids = (0..).map(PoolId);
         let pools = ids.zip(config.pools.iter().zip(servers));
@@ -35,29 +35,29 @@ impl Routes {
         Routes { pools: pools.collect(), config }
     }
 
-    /// To the pool of this name.
+    /// Returns a route to the pool of this name.
     pub fn to(&self, pool: &str) -> Option<Route> {
         self.pools.iter().find(|found| found.config.name == pool).map(Route::to)
     }
 
-    /// The pool that the script of the same config means.
+    /// Returns the pool for an id from the same config's script.
     fn pool(&self, id: PoolId) -> Option<&Rc<Pool>> {
         self.pools.get(id.0 as usize)
     }
 }
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Clone)]
 pub struct Route {
     pub pool: Rc<Pool>,
-    /// The script named the server.
+    /// The server, if the script named one.
     pub server: Option<Rc<WorkerServer>>,
-    /// It is only the first choice: otherwise no other is tried.
+    /// If `server` fails, others are tried.
     pub preferred: bool,
 }
 
 impl Route {
-    /// To whichever server the pool's balance picks.
+    /// Returns a route to the server that the pool's balancing picks.
     fn to(pool: &Rc<Pool>) -> Route {
         Route { pool: pool.clone(), server: None, preferred: false }
     }

@@ -1,4 +1,4 @@
-//! Which server takes one try of a request.
+//! Chooses the server of one try.
 
 use std::rc::Rc;
 
@@ -9,12 +9,12 @@ use crate::exchange::Exchange;
 use crate::script::ScriptError;
 
 pub enum NoServer {
-    /// Nobody is left to be tried.
+    /// No server is left to try.
     None,
     Script(ScriptError),
 }
 
-/// `handlers` is asked for only where the pool has a `balance` function.
+/// Picks a server. `handlers` is called only if the pool has a `balance` function.
 pub fn pick<'a>(
     route: &Route,
     tried: &Tried,
@@ -36,7 +36,7 @@ pub fn pick<'a>(
     }
 }
 
-/// The server that the script named. `None`: it is only preferred, and fails or pauses.
+/// Returns the server that the script named; `None` if it is only preferred, and failed or is paused.
 #[cold]
 fn named(
     route: &Route,

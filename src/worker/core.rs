@@ -1,5 +1,5 @@
-//! The worker's state and what happens to it, generic over the network: the event loop drives it with epoll and
-//! the real clock, a simulation with connections in memory and a clock of its own.
+//! The worker's state and its event handlers, generic over the network: the event loop drives it with epoll and the
+//! real clock, the simulation with in-memory connections and a simulated clock.
 //!
 //! ```text
 //!   accepted ─┐                       ┌─► between messages: read a head ─► start (start.rs)
@@ -32,7 +32,7 @@ use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
 use crate::worker::turn::Stopwatch;
 
-/// What epoll said about a connection.
+/// Readiness reported by epoll for a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ready {
     pub readable: bool,
@@ -58,20 +58,20 @@ pub struct Core<N: Network> {
     pub(crate) gateway_errors: GatewayErrors,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stopwatch: Stopwatch,
-    /// Connections whose turn it is.
+    /// The ready queue.
     queue: Vec<(Side, u32)>,
     turning: Vec<(Side, u32)>,
-    /// Other workers may have what this one lacks.
+    /// There are other workers that may free descriptors.
     pub(crate) others: bool,
-    /// Connections among the clients' that are of requests from inside.
+    /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
 }
 
-/// What a client's turn does next.
+/// The result of one step of a client's turn.
 pub(crate) enum Step {
-    /// Look at the same client again: something changed.
+    /// State changed: step the same client again.
     Again,
-    /// The same, for a further request: unless the turn has taken too long.
+    /// As `Again`, for a further request: unless the turn has taken too long.
     Further,
     /// Nothing to do until an event or a timer.
     Wait,
@@ -111,7 +111,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Has in common with the other workers what the process has once.
+    /// Sets up the state shared with the other workers of the process.
     pub(crate) fn share(&mut self, shared: &Shared) {
         self.per_client = shared.per_client();
         self.gateway_errors = shared.gateway_errors();
@@ -119,7 +119,7 @@ impl<N: Network> Core<N> {
         self.tools.pipes.share(shared.count());
     }
 
-    /// The one clock reading of this turn, in microseconds, and the date it shows.
+    /// Sets the clock, read once per loop iteration, in microseconds, and the date to send.
     pub fn set_clock(&mut self, now: u64, date: &[u8]) {
         self.tools.now = now;
         if self.tools.date != date {
@@ -140,7 +140,7 @@ impl<N: Network> Core<N> {
         self.clients.len() - self.inside
     }
 
-    /// Marks what an event says; the turn comes later. Events of connections that are gone are ignored.
+    /// Records an event's readiness and queues the connection. Events of closed connections are ignored.
     pub fn ready(&mut self, token: u64, ready: Ready) {
         let token = Token::from_bits(token);
         let queued = match token.side {
@@ -164,12 +164,12 @@ impl<N: Network> Core<N> {
         self.turns_due() > 0
     }
 
-    /// Connections in the queue.
+    /// Returns the number of connections in the ready queue.
     pub fn turns_due(&self) -> usize {
         self.queue.len()
     }
 
-    /// Gives every connection in the queue its turn. Those that queue themselves again come next time.
+    /// Runs the turn of every connection in the ready queue. Connections queued meanwhile run in the next call.
     pub fn turns(&mut self) {
         let mut turning = std::mem::take(&mut self.turning);
         std::mem::swap(&mut turning, &mut self.queue);
@@ -178,7 +178,7 @@ impl<N: Network> Core<N> {
         self.turning = turning;
     }
 
-    /// The turn of a connection that stood in the queue. Says early whose client it is for, should it go wrong.
+    /// Runs one connection's turn. Sets `client` before the turn runs, for cleanup after a panic.
     pub(crate) fn turn(&mut self, side: Side, key: u32, client: &mut Option<u32>) {
         *client = match side {
             Side::Client => self.client_event(key),
@@ -194,7 +194,7 @@ impl<N: Network> Core<N> {
         Some(key)
     }
 
-    /// An event of a backend is its client's turn; an idle one has nothing to say and goes.
+    /// An event of a backend runs its client's turn. An idle one that received something is closed.
     fn backend_event(&mut self, key: u32) -> Option<u32> {
         let backend = self.backends.get_mut(key)?;
         backend.queued = false;
@@ -209,7 +209,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Apart from the loop, out of which the compiler would carry whatever is needed on the way of any failure.
+    /// Not inlined into the loop: the compiler would hoist the state that failure paths need.
     #[inline(never)]
     pub(crate) fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
@@ -254,7 +254,7 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// The connection may be there, or its handshake may go on.
+/// Returns true if the connection may be established or its handshake may continue.
 fn is_waiting_to_connect<S: Transport>(backend: &Backend<S>) -> bool {
     match backend.role.state {
         BackendState::Connecting => backend.writable,
@@ -263,7 +263,7 @@ fn is_waiting_to_connect<S: Transport>(backend: &Backend<S>) -> bool {
     }
 }
 
-/// Remembers readiness; says whether the connection stood in the queue already.
+/// Stores readiness. Returns true if the connection was already queued.
 fn mark<S: Transport, R>(connection: &mut Connection<S, R>, ready: Ready) -> bool {
     connection.readable |= ready.readable || ready.read_closed || ready.hung_up;
     connection.writable |= ready.writable || ready.hung_up;

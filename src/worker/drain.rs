@@ -1,19 +1,19 @@
-//! Stopping without dropping anybody: connections without a request close at once, requests that run are
-//! finished and their connections closed behind them, and what is left when the time is up is cut.
+//! Graceful shutdown: connections without a request close at once, running requests are finished and their connections
+//! closed, and what is left after `drain_timeout` is cut.
 
 use crate::exchange::Failure;
 use crate::net::Network;
 use crate::worker::core::Core;
 
-/// After `drain_timeout`, the time for what the kernel holds of responses whose cut only a reset shows.
+/// After `drain_timeout`, extra time to deliver cut responses that only a reset can mark as cut, in microseconds.
 pub(crate) const DELIVERY: u64 = 1_000_000;
 
-/// What a worker that ends does. Times in microseconds.
+/// The phase of a draining worker. Times in microseconds.
 #[derive(Clone, Copy)]
 pub(crate) enum Draining {
-    /// Requests that run are finished.
+    /// Running requests are being finished.
     Finishing { until: u64 },
-    /// They were cut; what came of their responses is delivered.
+    /// Running requests were cut; what was received of their responses is being delivered.
     Delivering { until: u64 },
 }
 
@@ -26,24 +26,24 @@ impl Draining {
 }
 
 impl<N: Network> Core<N> {
-    /// No request begins after this but those whose head has begun to arrive, in the kernel at least.
+    /// Starts draining. Only requests whose head has begun to arrive, in the kernel at least, are still served.
     pub fn drain(&mut self) {
         self.tools.draining = true;
         for key in self.clients.keys() {
             let client = &mut self.clients[key];
-            // A request that has come but was not reported yet is still one.
+            // A request may be in the kernel without having been reported.
             client.readable |= client.role.pair.is_none();
             self.queue_client(key);
         }
     }
 
-    /// Everybody is gone.
+    /// Returns true if no client connections are left.
     pub fn is_drained(&self) -> bool {
         self.client_count() == 0
     }
 
-    /// The time is up: what is left is cut. Gives how many requests that were. A client to which only a reset shows
-    /// the cut stays for as long as it takes what it was sent; `stop` ends that.
+    /// Cuts the remaining requests. Returns their number. A client that can only see the cut as a reset stays connected
+    /// while it reads what was sent; `stop` ends that.
     pub fn cut_all(&mut self) -> usize {
         let mut cut = 0;
         for key in self.clients.keys() {
@@ -55,7 +55,7 @@ impl<N: Network> Core<N> {
         cut
     }
 
-    /// Ends whatever is left at once.
+    /// Closes all remaining connections at once.
     pub fn stop(&mut self) {
         log::debug!("memory at the end: {}", self.footprint());
         for key in self.clients.keys() {

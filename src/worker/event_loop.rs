@@ -1,5 +1,5 @@
-//! The edge: epoll, the clock, and messages from the control thread. Everything that happens is handed to the core;
-//! nothing here knows HTTP.
+//! The event loop: epoll, the clock, and messages from the control thread. Events are passed to the core; nothing here
+//! knows HTTP.
 
 use std::fmt::Write;
 use std::io::{self, ErrorKind};
@@ -25,9 +25,9 @@ use crate::worker::site::{SiteParts, Sites};
 const WAKER: u64 = u64::MAX;
 
 const EVENTS: usize = 1024;
-/// Memory that was not needed for this long is given back.
+/// Interval at which unused memory is freed, in microseconds.
 const TRIM_EVERY: u64 = 1_000_000;
-/// Access records wait at most this long for company.
+/// Access records are batched for at most this long, in microseconds.
 const ACCESS_DELAY: u64 = 20_000;
 
 pub(crate) struct EventLoop {
@@ -38,15 +38,15 @@ pub(crate) struct EventLoop {
     messages: Receiver<Message>,
     zero: Instant,
     date: Date,
-    /// This worker among the others.
+    /// The state shared with the other workers.
     shared: Shared,
-    /// The call for descriptors that was heeded last.
-    call_seen: u64,
-    /// The last batch of access records went at.
+    /// The last call for descriptors that this worker answered.
+    last_call: u64,
+    /// When the last batch of access records was sent.
     access_sent: u64,
-    /// Memory was last looked at.
+    /// When memory was last trimmed.
     trimmed: u64,
-    /// How far draining has come, once it has begun.
+    /// The phase of draining, once it has begun.
     draining: Option<Draining>,
     stopped: bool,
 }
@@ -77,7 +77,7 @@ impl EventLoop {
             zero,
             date: Date::default(),
             shared,
-            call_seen: 0,
+            last_call: 0,
             access_sent: 0,
             trimmed: 0,
             draining: None,
@@ -86,7 +86,7 @@ impl EventLoop {
         Ok((event_loop, waker))
     }
 
-    /// Runs until told to stop, or told to drain and everybody is gone.
+    /// Runs until stopped, or until drained.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
             self.wait()?;
@@ -121,7 +121,7 @@ impl EventLoop {
         }
     }
 
-    /// Until the first of: a turn that waits, a timer, something to report, access records to be sent, accepting again.
+    /// Returns the time until the next timer, report, access batch or accept; zero if connections are queued.
     fn timeout(&self) -> Option<Duration> {
         if self.core.has_turns() {
             return Some(Duration::ZERO);
@@ -139,12 +139,12 @@ impl EventLoop {
         if self.core.has_surplus() {
             first = first.min(self.trimmed + TRIM_EVERY);
         }
-        // From the beginning of the turn that ends here: what comes too late by is what the turn took. epoll counts
-        // milliseconds; mio rounds up, so a timer is due when we wake.
+        // Relative to the start of this iteration, so a timer may be late by the iteration's length. epoll counts
+        // milliseconds; mio rounds up, so a timer is due when the wait returns.
         (first != never).then(|| Duration::from_micros(first.saturating_sub(self.core.now())))
     }
 
-    /// Hands every event's readiness to whom it belongs.
+    /// Passes the readiness of every event to its listener or connection.
     fn mark(&mut self) {
         let mut woken = false;
         for event in &self.events {
@@ -158,8 +158,8 @@ impl EventLoop {
             }
         }
         if woken {
-            self.acceptor.heed_pause(&mut self.core);
-            self.heed_call();
+            self.acceptor.on_accept_pause(&mut self.core);
+            self.on_descriptor_call();
             self.read_messages();
         }
     }
@@ -184,23 +184,23 @@ impl EventLoop {
         }
     }
 
-    /// Where a connection to a server lacked a descriptor, the other workers may have some to spare; this one has
-    /// looked for its own.
+    /// Asks the other workers for descriptors after a connection to a server lacked one; this worker has already closed
+    /// its own idle ones.
     fn call_if_short(&mut self, now: u64) {
         if self.core.network.was_short() && self.shared.count() > 1 {
             self.shared.call_for_descriptors(now);
         }
     }
 
-    fn heed_call(&mut self) {
+    fn on_descriptor_call(&mut self) {
         let called = self.shared.called();
-        if called != self.call_seen {
-            self.call_seen = called;
+        if called != self.last_call {
+            self.last_call = called;
             self.core.close_idle();
         }
     }
 
-    /// How requests ended so far.
+    /// Returns the counters of ended requests.
     pub fn counters(&self) -> Arc<Counters> {
         self.core.counters().clone()
     }
@@ -219,7 +219,7 @@ impl EventLoop {
         }
     }
 
-    /// True when the loop shall end.
+    /// Returns true when the loop must end.
     fn is_over(&mut self, now: u64) -> bool {
         match self.draining {
             _ if self.stopped => return true,
@@ -246,7 +246,7 @@ fn readiness(event: &Event) -> Ready {
     }
 }
 
-/// The `Date` field's text, made once a second.
+/// The value of the `Date` field, formatted once a second.
 #[derive(Default)]
 struct Date {
     text: String,

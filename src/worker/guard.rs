@@ -1,6 +1,5 @@
-//! A fault of ours ends one pair, not the process: all that is done for a connection, because of an event or of a
-//! timer, is done within these calls, and a panic in there closes what it was done for. A panic outside of them is
-//! the end of the worker.
+//! Contains panics: everything done for a connection, on an event or a timer, runs inside these calls, and a panic
+//! there closes only the connections involved. A panic outside of them ends the worker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +8,7 @@ use crate::worker::conn::table::Side;
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
-    /// Gives these connections their turns. After a fault in one of them the others' go on.
+    /// Runs the turns of these connections. After a panic in one of them the rest still run.
     pub(crate) fn guarded_turns(&mut self, turning: &[(Side, u32)]) {
         let (mut rest, mut client) = (turning.iter(), None);
         loop {
@@ -27,7 +26,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Lets a connection's timer act.
+    /// Runs a connection's timer.
     pub(crate) fn guarded_timer(&mut self, side: Side, key: u32) {
         let client = match side {
             Side::Client => Some(key),
@@ -42,7 +41,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// The client that this backend serves now.
+    /// Returns the client that this backend is serving.
     pub(crate) fn client_of(&self, backend: u32) -> Option<u32> {
         let pair = self.backends.get(backend)?.role.pair?;
         Some(self.pairs.get(pair as usize)?.client)
@@ -54,7 +53,7 @@ impl<N: Network> Core<N> {
         if let Some(client) = client {
             self.abandon(client);
         }
-        // One that serves nobody has nobody who would be waiting for it.
+        // A backend without a pair is not closed with a client.
         if side == Side::Backend && self.backends.get(key).is_some_and(|b| b.role.pair.is_none()) {
             self.close_backend(key);
         }

@@ -1,5 +1,4 @@
-//! What the loop asks of the core between turns: access records on their way, memory and descriptors given back,
-//! counts for reports.
+//! Work between turns: sending access records, freeing memory and descriptors, numbers for reports.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +11,13 @@ use crate::worker::conn::backend::BackendState;
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
 
-/// Bytes a worker holds, for whatever number of connections it has or had.
+/// Bytes allocated by a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Footprint {
-    /// Of both tables of connections.
+    /// Both connection tables.
     pub slots: usize,
     pub timers: usize,
-    /// Exchanges with their heads, under way and kept for the next ones.
+    /// Exchanges with their heads, in progress and spare.
     pub pairs: usize,
     pub blocks: usize,
 }
@@ -31,7 +30,7 @@ impl fmt::Display for Footprint {
 }
 
 impl<N: Network> Core<N> {
-    /// Access records wait to be sent.
+    /// Returns true if access records are waiting to be sent.
     pub fn access_waits(&self) -> bool {
         self.access.as_ref().is_some_and(|a| !a.is_empty())
     }
@@ -46,7 +45,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Gives descriptors back that are only kept to be fast.
+    /// Closes idle server connections and spare pipes to free descriptors.
     pub fn close_idle(&mut self) {
         self.tools.pipes.close_spare();
         for key in self.backends.keys() {
@@ -56,7 +55,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// How requests ended so far.
+    /// Returns the counters of ended requests.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
@@ -65,7 +64,7 @@ impl<N: Network> Core<N> {
         self.tools.blocks.has_surplus() || self.clients.has_surplus() || self.backends.has_surplus()
     }
 
-    /// Frees what a burst left behind.
+    /// Frees memory left over from a burst.
     pub fn trim(&mut self) {
         self.tools.blocks.trim();
         self.clients.trim();
@@ -74,7 +73,7 @@ impl<N: Network> Core<N> {
         log::debug!("memory kept: {}", self.footprint());
     }
 
-    /// What is allocated now, in use or kept.
+    /// Returns the memory allocated now, in use or spare.
     pub fn footprint(&self) -> Footprint {
         let heads = [&self.tools.response.fields, &self.tools.trailers];
         let spare = self.spare.iter().map(Pair::footprint);
@@ -87,17 +86,17 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Bytes in blocks now, for tests and reports: (blocks lent, blocks spare).
+    /// Returns the numbers of blocks lent and spare, for tests and reports.
     pub fn blocks(&self) -> (usize, usize) {
         (self.tools.blocks.lent(), self.tools.blocks.spare())
     }
 
-    /// Pipes that are in somebody's hands now.
+    /// Returns the number of pipes in use.
     pub fn pipes(&self) -> usize {
         self.tools.pipes.out()
     }
 
-    /// Large bodies of scripted answers that clients are reading now.
+    /// Returns the number of large scripted bodies being sent to clients.
     pub fn answer_bodies(&self) -> usize {
         self.sites.handlers.borrow().answer_bodies()
     }

@@ -1,19 +1,19 @@
-//! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that sees
-//! sockets and protocol together.
+//! Floor 5: a worker. One thread, one event loop, one Lua VM, its own idle connections; the only code that combines
+//! sockets and protocols.
 //!
 //! ```text
 //! event_loop.rs   epoll, the clock, messages from the control thread
-//! core.rs         the state of a worker, and whose turn it is; generic over the network
-//! turn.rs         one client's turn, and how long it may be
+//! core.rs         the state of a worker and its ready queue; generic over the network
+//! turn.rs         one client's turn and its limits
 //! guard.rs        a panic ends one pair, not the worker
-//! site.rs         a loaded config as a worker runs it, and two of them side by side
-//! housekeeping.rs what is done between turns; drain.rs: stopping without dropping anybody
-//! thread.rs       a worker's thread, from its start on
-//! shared/         what workers have in common: connection permits, limits per client, counts of gateway errors
-//! accept/         new clients: the acceptor, admission, the PROXY header
-//! conn/           one connection: socket and buffers, the table of them, what it is for, closing and lingering
-//! pair/           one request with its two sides: request, pump, to_server, to_client, splice, finish
-//! backend/        a connection to a server: dial, redial, release, dedicated (one client's own)
+//! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
+//! housekeeping.rs work between turns; drain.rs: graceful shutdown
+//! thread.rs       a worker's thread and its start
+//! shared/         state shared by workers: connection permits, limits per client, gateway error counts
+//! accept/         new clients: the acceptor, admission, PROXY headers
+//! conn/           one connection: socket and buffers, table, client and backend state, lingering close
+//! pair/           one request with its two connections: request, pump, to_server, to_client, splice, finish
+//! backend/        connections to servers: dial, redial, release, dedicated (bound to one client)
 //! time/           deadlines, timeouts, minimum rates
 //! ```
 
@@ -45,7 +45,7 @@ pub use self::pair::inside::{InsideEnd, InsideRequest, Response};
 pub use self::shared::Shared;
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};
-pub use self::thread::{Progress, Starting, start};
+pub use self::thread::{Starting, ThreadState, start};
 
 use crate::balance::{Server, Servers};
 use crate::base::batch;
@@ -56,81 +56,81 @@ use crate::net::{Listener, Mailbox};
 use crate::script::{LoadError, Source};
 use event_loop::EventLoop;
 
-/// What a worker is started with.
+/// The arguments of a worker's start.
 pub struct Setup {
-    /// What the worker goes by.
+    /// The effective config.
     pub config: Arc<Config>,
-    /// Of each pool of it.
+    /// The servers of each pool of `config`.
     pub servers: Vec<Vec<Arc<Server>>>,
-    /// What the source says, as the control thread read it.
-    pub said: Arc<Config>,
+    /// The config as the control thread loaded it from `source`.
+    pub stated: Arc<Config>,
     pub source: Source,
-    /// Zero of the clock, which is the same for all workers.
+    /// Zero of the clock, common to all workers.
     pub zero: Instant,
     pub shared: Shared,
 }
 
 impl Setup {
-    /// For each of so many workers, which is for how many the servers are made.
+    /// Returns one setup for each of `workers` workers. `servers` must be made for the same number.
     pub fn each(
         workers: usize,
         servers: &Servers,
         config: &Arc<Config>,
-        said: &Arc<Config>,
+        stated: &Arc<Config>,
         source: &Source,
         zero: Instant,
     ) -> Vec<Setup> {
         let servers = servers.of(config);
         let setup = |shared| {
-            let (config, said, servers) = (config.clone(), said.clone(), servers.clone());
-            Setup { config, servers, said, source: source.clone(), zero, shared }
+            let (config, stated, servers) = (config.clone(), stated.clone(), servers.clone());
+            Setup { config, servers, stated, source: source.clone(), zero, shared }
         };
         share(workers, config.settings.max_connections).into_iter().map(setup).collect()
     }
 }
 
-/// What others see of a worker, in its hands only from when its script is loaded: nobody has to wait for a slow
-/// script to have these closed.
+/// A worker's externally visible resources. The worker takes them after its script is loaded, so that they can be
+/// closed without waiting for a slow script.
 pub struct WorkerIo {
-    /// Bound already, in the order of the config's.
+    /// Already bound, in the order of the config.
     pub listeners: Vec<Listener>,
-    /// Where access records go, if there is an access log.
+    /// The sender for access records, if there is an access log.
     pub access: Option<batch::Sender>,
 }
 
-/// What the control thread can tell a running worker.
+/// A message from the control thread to a running worker.
 pub(crate) enum Message {
-    /// New requests begin with this site.
+    /// Use this site for new requests.
     Site(Box<PackedSite>),
-    /// Finish what runs, then end.
+    /// Finish running requests, then end.
     Drain,
-    /// End now.
+    /// End at once.
     Stop,
 }
 
-/// A worker that runs.
+/// A running worker.
 pub struct Handle {
     mailbox: Mailbox<Message>,
     counters: Arc<Counters>,
-    thread: JoinHandle<Outcome>,
+    thread: JoinHandle<WorkerEnd>,
 }
 
-/// How a worker ended.
+/// The result of a worker's thread.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum WorkerEnd {
     Finished,
-    /// The config is none after all, or another one here.
+    /// The config failed to load in this worker, or loaded differently.
     NotLoaded(LoadError),
-    /// The system does not give what a loop needs.
+    /// The event loop could not be created.
     NoLoop(io::Error),
-    /// A fault of ours or of the kernel that no single connection could be blamed for.
+    /// A panic or an event loop failure outside of any single connection.
     Panicked(String),
 }
 
-fn run(mut event_loop: EventLoop) -> Outcome {
+fn run(mut event_loop: EventLoop) -> WorkerEnd {
     match event_loop.run() {
-        Ok(()) => Outcome::Finished,
-        Err(error) => Outcome::Panicked(format!("the event loop failed: {}", os_error(&error))),
+        Ok(()) => WorkerEnd::Finished,
+        Err(error) => WorkerEnd::Panicked(format!("the event loop failed: {}", os_error(&error))),
     }
 }
 
@@ -140,31 +140,31 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 impl Handle {
-    /// Finish what runs, then end.
+    /// Finishes running requests, then ends the worker.
     pub fn drain(&self) {
         self.mailbox.send(Message::Drain);
     }
 
-    /// End now.
+    /// Ends the worker at once.
     pub fn stop(&self) {
         self.mailbox.send(Message::Stop);
     }
 
-    /// New requests begin with this site from now on.
+    /// Uses this site for new requests.
     pub fn set_site(&self, site: PackedSite) {
         self.mailbox.send(Message::Site(Box::new(site)));
     }
 
-    /// How requests ended so far; it may be kept beyond the worker's end.
+    /// Returns the counters of ended requests; they may outlive the worker.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
     }
 
-    pub fn join(self) -> Outcome {
+    pub fn join(self) -> WorkerEnd {
         joined(self.thread)
     }
 }
 
-fn joined(thread: JoinHandle<Outcome>) -> Outcome {
-    thread.join().unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+fn joined(thread: JoinHandle<WorkerEnd>) -> WorkerEnd {
+    thread.join().unwrap_or_else(|panic| WorkerEnd::Panicked(panic_text(&*panic)))
 }

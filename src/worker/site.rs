@@ -1,6 +1,6 @@
-//! A loaded config as a worker runs it. The worker holds the current one, and each exchange the one that it began with;
-//! when another one takes its place, both run side by side until the last exchange of the old one has ended. The script
-//! is let go sooner: when no exchange is left for which a function of it could still be called.
+//! A loaded config as a worker runs it. The worker holds the current site, and each exchange the one it began with;
+//! after a reload both run side by side until the last exchange of the old one has ended. The script is freed earlier:
+//! once no exchange can call its functions any more.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -18,21 +18,21 @@ use crate::net::Network;
 use crate::route::{Handlers, Routes};
 use crate::script::{PackedScript, Script};
 
-/// What a worker is handed to run.
+/// The parts that a worker makes a site from.
 pub struct SiteParts<S = Script> {
-    /// Counts the configs of this process, from 1; no two have the same.
+    /// Number of the config in this process, from 1, never reused.
     pub generation: u64,
     pub config: Arc<Config>,
-    /// Of each pool, in the config's order.
+    /// The servers of each pool, in the config's order.
     pub servers: Vec<Vec<Arc<Server>>>,
     pub script: S,
 }
 
-/// The same on its way to another thread.
+/// The same in a form that can be sent to another thread.
 pub type PackedSite = SiteParts<PackedScript>;
 
 impl PackedSite {
-    /// On the thread that will run it.
+    /// Unpacks on the thread that will run it.
     pub(crate) fn unpack(self) -> SiteParts {
         let SiteParts { generation, config, servers, script } = self;
         SiteParts { generation, config, servers, script: script.unpack() }
@@ -43,13 +43,13 @@ pub struct Site {
     pub generation: u64,
     pub routes: Routes,
     pub heads: Heads,
-    /// No deadline of a state that begins now comes up before this, in microseconds.
+    /// Lower bound of all deadlines of new states, in microseconds.
     shortest: u64,
-    /// What a client has to move, if anything: of its request, and of its response.
+    /// Minimum rates of the request body and of the response, if set.
     min_rates: [Option<MinRate>; 2],
 }
 
-/// How long heads may be.
+/// Limits on the size of heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heads {
     pub request: HeadLimits,
@@ -64,7 +64,7 @@ impl Heads {
 }
 
 impl SiteParts {
-    /// Of a process with one worker and one config.
+    /// Returns the parts for a process with one worker and one config.
     pub fn alone(config: Arc<Config>, script: Script) -> SiteParts {
         SiteParts { generation: 1, servers: Servers::new(1).of(&config), config, script }
     }
@@ -95,21 +95,21 @@ impl Site {
     }
 }
 
-/// The functions of a site's script, for as long as one of them may still be called.
+/// The script functions of a site, shared by all that may still call one.
 pub type SharedHandlers = Rc<RefCell<Handlers>>;
 
-/// The site that new requests begin with, and what is left of earlier ones.
+/// The current site, and earlier ones that are still in use.
 pub struct Sites {
     pub current: Rc<Site>,
     pub handlers: SharedHandlers,
     pub servers: WorkerServers,
-    /// Of all sites that are left; see `Site::shortest`.
+    /// Minimum of `Site::shortest` over all sites in use.
     pub shortest: u64,
     old: Vec<(Weak<Site>, Weak<RefCell<Handlers>>)>,
 }
 
 impl Sites {
-    /// `worker`: its number among the workers.
+    /// `worker`: the worker's number, from 0.
     pub fn new(parts: SiteParts, worker: usize) -> Sites {
         let mut servers = WorkerServers::new(worker);
         let (current, handlers) = open(parts, &mut servers);
@@ -126,14 +126,14 @@ impl Sites {
         self.forget_ended();
     }
 
-    /// Deadlines of the sites that are left decide how soon timers have to come up.
+    /// Drops sites that have ended and updates `shortest` from those left.
     fn forget_ended(&mut self) {
         self.old.retain(|(site, _)| site.strong_count() > 0);
         let left = self.old.iter().filter_map(|(site, _)| site.upgrade());
         self.shortest = left.map(|site| site.shortest).fold(self.current.shortest, u64::min);
     }
 
-    /// Sites and scripts that are in memory besides the current ones.
+    /// Returns the numbers of old sites and old scripts still in memory.
     fn left(&self) -> (usize, usize) {
         let sites = self.old.iter().filter(|(site, _)| site.strong_count() > 0);
         let scripts = self.old.iter().filter(|(_, script)| script.strong_count() > 0);
@@ -148,7 +148,7 @@ fn open(parts: SiteParts, servers: &mut WorkerServers) -> (Rc<Site>, SharedHandl
 }
 
 impl<N: Network> Core<N> {
-    /// New requests begin with this site from now on; those that run end with theirs.
+    /// Uses this site for new requests; running ones finish with theirs.
     pub fn set_site(&mut self, parts: SiteParts) {
         self.sites.replace(parts);
         self.tools.pipes.set_least(self.sites.current.settings().splice);
@@ -162,22 +162,22 @@ impl<N: Network> Core<N> {
         self.close_stale_idle();
         self.sites.forget_ended();
         self.tools.errors = ScriptErrors::default();
-        // Its timeouts may be shorter.
+        // The new timeouts may be shorter.
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
         self.backends.keys().into_iter().for_each(|key| self.watch_backend(key));
     }
 
-    /// Idle connections of servers that the current site does not know, or that moved, wait for nothing.
+    /// Closes idle connections of servers that moved or that the current site does not have.
     fn close_stale_idle(&mut self) {
         for key in self.backends.keys() {
             let role = &self.backends[key].role;
-            if role.state == BackendState::Idle && !role.server.keeps(role.moves) {
+            if role.state == BackendState::Idle && !role.server.may_keep(role.endpoint_version) {
                 self.close_backend(key);
             }
         }
     }
 
-    /// Sites and scripts that earlier requests still hold, for tests and reports.
+    /// Returns the numbers of old sites and scripts still in use, for tests and reports.
     pub fn old_sites(&self) -> (usize, usize) {
         self.sites.left()
     }
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_may_be_as_long_as_the_codec_takes_them_where_the_config_says_nothing() {
+    fn default_head_limits_are_the_codecs() {
         let heads = Heads { request: HeadLimits::REQUEST, response: HeadLimits::RESPONSE };
         assert_eq!(Heads::of(&Settings::default()), heads);
     }

@@ -1,5 +1,5 @@
-//! A worker before it runs: its thread loads the script and makes the loop, says that it is ready, and waits for
-//! the others. No connection is accepted before all are, so that a start that fails cuts nobody.
+//! A worker's start: its thread loads the script, makes the event loop, reports ready, and waits for the other workers.
+//! No worker accepts a connection before all are ready, so that a failed start drops no client.
 //!
 //! ```text
 //! start ─► loads ─► takes its io, makes the loop ─► Ready ─ go ─► runs ─► Ended
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use mio::Waker;
 
-use super::{Handle, Message, Outcome, Setup, WorkerIo, joined, panic_text, run};
+use super::{Handle, Message, Setup, WorkerEnd, WorkerIo, joined, panic_text, run};
 use crate::exchange::counters::Counters;
 use crate::net::{Mailbox, mailbox_queue};
 use crate::script;
@@ -22,66 +22,70 @@ use crate::worker::event_loop::EventLoop;
 use crate::worker::shared::Shared;
 use crate::worker::site::SiteParts;
 
-/// What a worker's thread says of itself.
+/// The state a worker's thread reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// It will run when it may.
+pub enum ThreadState {
+    /// Ready to run.
     Ready,
     Ended,
 }
 
-/// A worker that gets ready.
+/// A worker that is starting.
 pub struct Starting {
     io: Slot,
     queue: Sender<Message>,
     made: Receiver<Made>,
     go: Sender<()>,
-    thread: JoinHandle<Outcome>,
+    thread: JoinHandle<WorkerEnd>,
 }
 
-/// Emptied by the worker when it has loaded its script, or before that by who does not want it any more.
+/// Taken by the worker once its script is loaded, or earlier, to cancel the start.
 type Slot = Arc<Mutex<Option<WorkerIo>>>;
 
-/// What a worker gives out of its hands once it is ready.
+/// Sent by a worker when it is ready.
 type Made = (Arc<Waker>, Arc<Counters>);
 
-/// What its thread has of a `Starting`.
-struct Beginning {
+/// The thread's side of a `Starting`.
+struct StartingThread {
     messages: Receiver<Message>,
     io: Slot,
-    gives: Sender<Made>,
-    may_go: Receiver<()>,
+    made_sender: Sender<Made>,
+    go_receiver: Receiver<()>,
 }
 
-/// Starts a worker's thread. It calls `notify` on that thread.
-pub fn start(setup: Setup, io: WorkerIo, notify: impl Fn(Progress) + Send + 'static) -> io::Result<Starting> {
+/// Starts a worker's thread. `notify` is called on that thread.
+pub fn start(
+    setup: Setup,
+    io: WorkerIo,
+    notify: impl Fn(ThreadState) + Send + 'static,
+) -> io::Result<Starting> {
     let (queue, messages) = mailbox_queue();
     let io = Arc::new(Mutex::new(Some(io)));
-    let (gives, made) = mpsc::channel();
-    let (go, may_go) = mpsc::channel();
-    let beginning = Beginning { messages, io: io.clone(), gives, may_go };
+    let (made_sender, made) = mpsc::channel();
+    let (go, go_receiver) = mpsc::channel();
+    let starting = StartingThread { messages, io: io.clone(), made_sender, go_receiver };
     let thread = thread::Builder::new().name(name(&setup.shared)).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| beginning.live(setup, &notify)));
-        notify(Progress::Ended);
-        outcome.unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| starting.run_from_start(setup, &notify)));
+        notify(ThreadState::Ended);
+        outcome.unwrap_or_else(|panic| WorkerEnd::Panicked(panic_text(&*panic)))
     })?;
     Ok(Starting { queue, io, made, go, thread })
 }
 
-/// Of the thread, where one looks for who uses the processor.
+/// Returns the thread's name, as shown by `top -H`.
 fn name(shared: &Shared) -> String {
     if shared.count() == 1 { "worker".into() } else { format!("worker-{}", shared.worker() + 1) }
 }
 
 impl Starting {
-    /// Lets it run as soon as it is ready; `None` if it ends before.
+    /// Lets the worker run once it is ready; `None` if it ends before.
     pub fn go(self) -> Option<Handle> {
         let (waker, counters) = self.made.recv().ok()?;
         self.go.send(()).ok()?;
         Some(Handle { mailbox: Mailbox::new(self.queue, waker), counters, thread: self.thread })
     }
 
-    /// Ends it, and waits for that unless it is loading its script: it has nothing then that anybody would miss.
+    /// Ends the worker. Waits for its thread, except while it loads its script: it holds no resources then.
     pub fn end(self) {
         drop(self.go);
         let loads = take(&self.io).is_some();
@@ -90,36 +94,36 @@ impl Starting {
         }
     }
 
-    /// How it ended, of one that did.
-    pub fn outcome(self) -> Outcome {
+    /// Returns how a worker that has ended ended.
+    pub fn outcome(self) -> WorkerEnd {
         joined(self.thread)
     }
 }
 
-impl Beginning {
-    fn live(self, setup: Setup, notify: &dyn Fn(Progress)) -> Outcome {
-        let (event_loop, may_go) = match self.prepare(setup) {
+impl StartingThread {
+    fn run_from_start(self, setup: Setup, notify: &dyn Fn(ThreadState)) -> WorkerEnd {
+        let (event_loop, go_receiver) = match self.prepare(setup) {
             Ok(made) => made,
             Err(outcome) => return outcome,
         };
-        notify(Progress::Ready);
-        match may_go.recv() {
+        notify(ThreadState::Ready);
+        match go_receiver.recv() {
             Ok(()) => run(event_loop),
-            Err(_) => Outcome::Finished,
+            Err(_) => WorkerEnd::Finished,
         }
     }
 
-    /// Loads this worker's own VM from the same bytes and makes sure that it says the same.
-    fn prepare(self, setup: Setup) -> Result<(EventLoop, Receiver<()>), Outcome> {
-        let Setup { config, servers, said, mut source, zero, shared } = setup;
-        let script = script::load_again(&mut source, &said).map_err(Outcome::NotLoaded)?;
-        let WorkerIo { listeners, access } = take(&self.io).ok_or(Outcome::Finished)?;
+    /// Loads this worker's own VM from the same source and checks that it yields the same config.
+    fn prepare(self, setup: Setup) -> Result<(EventLoop, Receiver<()>), WorkerEnd> {
+        let Setup { config, servers, stated, mut source, zero, shared } = setup;
+        let script = script::load_again(&mut source, &stated).map_err(WorkerEnd::NotLoaded)?;
+        let WorkerIo { listeners, access } = take(&self.io).ok_or(WorkerEnd::Finished)?;
         let site = SiteParts { generation: 1, config, servers, script };
         let made = EventLoop::new(site, listeners, access, zero, self.messages, shared);
-        let (event_loop, waker) = made.map_err(Outcome::NoLoop)?;
-        // Refused only where nobody wants this worker any more, which `go` says as well.
-        let _ = self.gives.send((waker, event_loop.counters()));
-        Ok((event_loop, self.may_go))
+        let (event_loop, waker) = made.map_err(WorkerEnd::NoLoop)?;
+        // Fails only if the `Starting` was dropped, which `go_receiver` reports as well.
+        let _ = self.made_sender.send((waker, event_loop.counters()));
+        Ok((event_loop, self.go_receiver))
     }
 }
 

@@ -1,36 +1,36 @@
-//! One client's turn: its steps, until it has to wait, or until others come first. A count bounds the steps and the
-//! clock bounds the time, since scripts may take milliseconds for each of the requests that a client has pipelined.
+//! One client's turn: its steps, until it has to wait or has used up its budget. Steps are limited by number and by
+//! time, since scripts may take milliseconds for each pipelined request.
 //!
-//! The clock is read only where a client goes on to a further request in the same turn: whoever sends one request at
-//! a time, as nearly all do, costs no reading beyond the one that the loop makes.
+//! The clock is read only if a client continues with a further request in the same turn, so clients that do not
+//! pipeline, nearly all, cost no extra reading.
 
 use crate::net::Network;
 use crate::worker::core::{Core, Step};
 
-/// Steps of one client before others get their turn; a request that is answered at once takes two.
+/// Steps per turn; a request answered at once takes two.
 const STEPS: usize = 16;
 
-/// What a turn may have taken when it goes on to a further request, in microseconds. A script call that was stopped
-/// has taken more.
+/// A turn that has taken longer does not continue with a further request, in microseconds. A stopped script call
+/// exceeds it.
 const LONGEST: u64 = 2_000;
 
 /// Reads the clock within turns.
 pub(crate) struct Stopwatch {
     clock: Box<dyn Fn() -> u64>,
-    /// What it read last.
+    /// The last reading.
     last: u64,
 }
 
 impl Stopwatch {
-    /// Gives the time now as well.
+    /// Returns the current time as well.
     pub(crate) fn start(clock: impl Fn() -> u64 + 'static) -> (Stopwatch, u64) {
         let now = clock();
         (Stopwatch { clock: Box::new(clock), last: now }, now)
     }
 
-    /// Whether a turn has taken its time. `began` is `None` the first time a turn asks: it is taken to have begun
-    /// when the clock was last read, by whomever (`loop_read`: by the loop), which is never too late. So a turn behind
-    /// many others may end sooner than it had to, and one that takes long never goes on.
+    /// Returns true if a turn has used up its time. `began` is `None` on the turn's first call: the start is then taken
+    /// from the last reading, by a turn or by the loop (`loop_read`), which is never too late. A turn behind many
+    /// others may thus end early, but one that takes too long always ends.
     #[cold]
     fn is_over(&mut self, began: &mut Option<u64>, loop_read: u64) -> bool {
         let began = *began.get_or_insert(self.last.max(loop_read));

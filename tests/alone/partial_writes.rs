@@ -152,8 +152,8 @@ fn a_slow_writer_delivers_64_mebibytes_whole() {
     let origin = bodies(Uploads::default());
     let rsp = Rsp::over(&[&origin.address]);
     for chunked in [false, true] {
-        let said = upload(&mut Client::connect(rsp.address()), 67, chunked, 500);
-        assert_eq!(said, format!("{SIZE} {}", content_hash(67, SIZE)));
+        let stated = upload(&mut Client::connect(rsp.address()), 67, chunked, 500);
+        assert_eq!(stated, format!("{SIZE} {}", content_hash(67, SIZE)));
     }
 }
 

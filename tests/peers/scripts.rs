@@ -88,7 +88,8 @@ fn varnish_chain_check_ends_at_once_if_a_port_is_taken_and_sends_no_request() {
 fn bare_path(programs: &[&str]) -> Directory {
     let bare = Directory::new();
     let link = |name: &str, to: PathBuf| std::os::unix::fs::symlink(to, bare.join(name)).expect("a link");
-    for name in ["bash", "dirname", "readlink", "sed", "sort", "paste", "true"] {
+    for name in ["awk", "bash", "dirname", "grep", "mkdir", "paste", "readlink", "sed", "sort", "tee", "true"]
+    {
         link(name, find(name).expect("a part of every system"));
     }
     programs.iter().for_each(|name| link(name, bare.join("true")));

@@ -1,5 +1,5 @@
-//! Taking new connections from the listeners: not more at a time than those that are there can bear, and not more
-//! than there are permits for. Who has to wait does so in the kernel's queue, and those are let in even at the very end.
+//! Accepts new connections in bounded batches, while connection permits are available. Further connections stay in the
+//! kernel's queue and are accepted even during shutdown.
 
 use std::io::{self, ErrorKind};
 
@@ -13,41 +13,41 @@ use crate::net::{Accepted, Kernel, Listener};
 use crate::worker::core::Core;
 use crate::worker::shared::Shared;
 
-/// Connections accepted before those that are there get their turn.
+/// Connections accepted in one loop iteration, so that existing ones are served in between.
 const ACCEPTS_A_TURN: usize = 64;
-/// After a failed accept (no descriptors left, say) this long nobody tries.
+/// Pause after a failed accept (no descriptors, for example), in microseconds.
 const ACCEPT_PAUSE: u64 = 100_000;
-/// Connections taken from the kernel's queue before the listeners close; no `backlog` is larger.
+/// Connections accepted from the kernel's queue before the listeners close; no `backlog` is larger.
 const LAST_ACCEPTS: usize = 65_535;
-/// Tokens of listeners count down from here, each used once; those of connections never come near.
+/// Listener tokens count down from here and are not reused; connection tokens never reach them.
 const FIRST_LISTENER: u64 = u64::MAX - 1;
 
-/// The listeners of a worker, and its permits for those who come.
+/// The listeners of a worker and its connection permits.
 pub struct Acceptor {
     listeners: Vec<Accepting>,
     next_token: u64,
-    /// The listener that was asked first the last time.
+    /// Index of the listener that the last batch started with.
     first: usize,
     shared: Shared,
-    /// Permits for clients that this worker has, and whether it waits for one more.
+    /// Client permits this worker holds, and whether it is queued for one more.
     permits: usize,
     waits_for_permit: bool,
-    /// The pause in accepting that was heeded last.
-    pause_seen: u64,
+    /// The last accept pause that this worker acted on.
+    last_pause: u64,
 }
 
 struct Accepting {
     token: u64,
     listener: Listener,
-    /// Its clients come through proxies that say for whom.
+    /// Clients connect through a proxy that sends a PROXY header.
     proxied: bool,
-    /// Its clients have sent something before they are accepted.
+    /// Connections are accepted once they have received bytes (TCP_DEFER_ACCEPT).
     deferred: bool,
     ready: bool,
 }
 
 impl Acceptor {
-    /// `listeners`: in the order of the config's.
+    /// `listeners`: in the order of the config.
     pub fn new(
         listeners: Vec<Listener>,
         config: &Config,
@@ -61,7 +61,7 @@ impl Acceptor {
             shared,
             permits: 0,
             waits_for_permit: false,
-            pause_seen: 0,
+            last_pause: 0,
         };
         for (listener, config) in listeners.into_iter().zip(&config.listeners) {
             acceptor.add(listener, config, registry)?;
@@ -83,7 +83,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Takes note of an event; false if it is of no listener.
+    /// Marks a listener ready. Returns false if the token is not a listener's.
     pub fn is_ready(&mut self, token: u64) -> bool {
         if token <= self.next_token || token > FIRST_LISTENER {
             return false;
@@ -92,7 +92,7 @@ impl Acceptor {
         accepting.map(|accepting| accepting.ready = true).is_some()
     }
 
-    /// Whether anybody waits whom this worker may take, now or after a pause that may be on.
+    /// Returns true if a listener is ready and a permit may be available. Ignores a pause in accepting.
     pub fn can_accept(&self) -> bool {
         self.somebody_waits() && (!self.waits_for_permit || self.shared.was_handed_a_permit())
     }
@@ -101,28 +101,28 @@ impl Acceptor {
         self.listeners.iter().any(|l| l.ready)
     }
 
-    /// Takes new connections while there is room for them; those there is no room for wait in the kernel.
+    /// Accepts connections while permits are available; further ones stay in the kernel's queue.
     pub fn accept(&mut self, core: &mut Core<Kernel>, now: u64) {
         if !self.can_accept() || self.shared.accept_after() > now {
             return;
         }
         if !core.network.refill() {
-            // Whoever is let in now would take what those who are in need to be served.
+            // A new connection would take descriptors that existing clients need for their servers.
             return self.pause_accepting(core, now, &io::Error::from_raw_os_error(libc::EMFILE));
         }
         self.accept_some(core, ACCEPTS_A_TURN, now);
         self.release_permits(core);
         if self.waits_for_permit && !self.somebody_waits() {
-            // They left while this worker waited for a permit.
+            // The waiting clients are gone.
             self.stop_waiting();
         }
         self.note_full(core, now);
     }
 
-    /// Gives how many came.
+    /// Accepts up to `most` connections. Returns the number of accepted connections.
     fn accept_some(&mut self, core: &mut Core<Kernel>, most: usize, now: u64) -> usize {
         let (count, mut accepted) = (self.listeners.len(), 0);
-        // Another one is first each time: where there is little room, no listener takes all of it for ever.
+        // Rotate the first listener, so that a busy one cannot take every permit.
         self.first = (self.first + 1) % count.max(1);
         for step in 0..count {
             let at = (self.first + step) % count;
@@ -139,25 +139,25 @@ impl Acceptor {
         accepted
     }
 
-    /// As many as wait at one listener and get a permit, without asking for one more in vain where their number is
-    /// known. Gives how many came.
+    /// Accepts from one listener while there are permits. Where the queue's length is known, stops before an accept
+    /// that would find it empty. Returns the number of accepted connections.
     fn accept_from(&mut self, core: &mut Core<Kernel>, at: usize, most: usize) -> io::Result<usize> {
         let waiting = self.listeners[at].listener.waiting();
-        // Asked once even where nobody is said to wait: should a kernel always say so, clients come in all the same.
+        // Accept at least once, even if the kernel reports an empty queue: the report may be wrong.
         let wanted = waiting.map_or(most, |waiting| waiting.clamp(1, most));
         for accepted in 0..wanted {
             if !self.reserve_permit(core) || !self.accept_one(core, at)? {
                 return Ok(accepted);
             }
         }
-        // Those that came meanwhile are a new event.
+        // Connections that arrive after this raise a new event.
         if waiting == Some(wanted) {
             self.listeners[at].ready = false;
         }
         Ok(wanted)
     }
 
-    /// Reserves a connection permit for the next client; if none comes, it serves for the one after.
+    /// Reserves a connection permit for the next accept. A permit that is not used is kept for the accept after it.
     fn reserve_permit(&mut self, core: &mut Core<Kernel>) -> bool {
         if self.permits > core.client_count() {
             return true;
@@ -167,7 +167,7 @@ impl Acceptor {
         !self.waits_for_permit
     }
 
-    /// Releases permits that nobody has: of clients that went, or did not come.
+    /// Releases permits that no client uses: clients closed, or an accept found none.
     pub fn release_permits(&mut self, core: &mut Core<Kernel>) {
         let clients = core.client_count();
         if self.permits > clients {
@@ -181,8 +181,8 @@ impl Acceptor {
         self.shared.stop_waiting_for_permits();
     }
 
-    /// Closes the listeners. Connections that wait in the kernel were made, as far as their clients know, and would
-    /// be reset: they are taken before, as many as there may be.
+    /// Closes the listeners. Accepts the queued connections first: their clients see them as established, and closing
+    /// the listener would reset them.
     pub fn stop_accepting(&mut self, core: &mut Core<Kernel>, now: u64) {
         if core.network.refill() {
             self.accept_last(core, now);
@@ -192,7 +192,7 @@ impl Acceptor {
         self.release_permits(core);
     }
 
-    /// Others come while these are taken: until nobody more does.
+    /// Connections keep arriving meanwhile: repeats until the queues are empty or `LAST_ACCEPTS` is reached.
     fn accept_last(&mut self, core: &mut Core<Kernel>, now: u64) {
         let mut left = LAST_ACCEPTS;
         while left > 0 {
@@ -206,7 +206,7 @@ impl Acceptor {
         }
     }
 
-    /// After there was room: is there still some?
+    /// Logs, rate-limited, that all permits are taken.
     fn note_full(&mut self, core: &mut Core<Kernel>, now: u64) {
         if let Some(n) = self.shared.count_full(now) {
             let most = core.config().settings.max_connections;
@@ -215,7 +215,7 @@ impl Acceptor {
         }
     }
 
-    /// False if nobody came.
+    /// Returns false if no connection was queued.
     fn accept_one(&mut self, core: &mut Core<Kernel>, at: usize) -> io::Result<bool> {
         match self.listeners[at].listener.accept() {
             Ok(accepted) => self.take(core, at, accepted),
@@ -225,7 +225,7 @@ impl Acceptor {
                     return Ok(false);
                 }
                 ErrorKind::Interrupted => return Ok(false),
-                // The client came, and left while it waited.
+                // The client closed the connection while it was queued.
                 ErrorKind::ConnectionAborted => {}
                 _ => return Err(e),
             },
@@ -244,7 +244,7 @@ impl Acceptor {
         }
     }
 
-    /// The listener stays ready and is tried again after the pause; meanwhile clients wait in the kernel.
+    /// The listener stays ready and is retried after the pause; connections stay in the kernel's queue.
     fn pause_accepting(&mut self, core: &mut Core<Kernel>, now: u64, error: &io::Error) {
         core.counters().connection_ended(ConnectionEnd::AcceptFailed);
         if let Some(n) = self.shared.pause_accepting(now + ACCEPT_PAUSE, now) {
@@ -254,14 +254,14 @@ impl Acceptor {
                 os_error(error)
             );
         }
-        self.heed_pause(core);
+        self.on_accept_pause(core);
     }
 
-    /// A worker could not accept, and woke the others: all give back what they only keep to be fast.
-    pub fn heed_pause(&mut self, core: &mut Core<Kernel>) {
+    /// Closes idle connections and spare pipes to free descriptors, after any worker failed to accept.
+    pub fn on_accept_pause(&mut self, core: &mut Core<Kernel>) {
         let pause = self.shared.accept_after();
-        if pause != self.pause_seen {
-            self.pause_seen = pause;
+        if pause != self.last_pause {
+            self.last_pause = pause;
             core.close_idle();
         }
     }

@@ -1,4 +1,4 @@
-//! A new client: let in, or not.
+//! Admission of new client connections.
 
 use std::net::SocketAddr;
 
@@ -9,14 +9,14 @@ use crate::worker::conn::connection::Connection;
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
-    /// Takes a connection that was accepted; says which client it is, if it is let in.
+    /// Registers an accepted connection. Returns the client's key, or `None` if it was refused.
     pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         let counted = self.enter(peer)?;
         self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted))
     }
 
-    /// A client whose first bytes are there, as far as is known: they are read without waiting for an event.
+    /// Marks a client whose first bytes have probably arrived: it is read without waiting for an event.
     pub fn mark_readable(&mut self, key: u32) {
         if let Some(client) = self.clients.get_mut(key) {
             client.readable = true;

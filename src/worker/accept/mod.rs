@@ -1,4 +1,4 @@
-//! New clients: taken from the listeners, let in, and known by their PROXY header where they come through a proxy.
+//! New client connections: accepting, admission, PROXY headers.
 
 pub(crate) mod acceptor;
 pub(crate) mod admission;

@@ -1,6 +1,6 @@
-//! Connections that come through a proxy which says by a PROXY header for whom: only from addresses that are
-//! trusted, and nothing else is read before the header is whole. Whoever breaks that is closed without a word, and
-//! counted; its log lines are limited, since anybody can try.
+//! Connections that start with a PROXY header. They are accepted from trusted addresses only, and nothing else is read
+//! until the header is complete. Violations close the connection without a response and are counted; logging is
+//! rate-limited.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::proxy::{self, OnBehalf};
 use crate::worker::conn::client::{Arrival, ClientSide, NO_HEAD};
 use crate::worker::core::{Core, Step};
 
-/// Connections closed because of the PROXY protocol.
+/// Rate limits for the log lines of connections closed because of the PROXY protocol.
 #[derive(Default)]
 pub(crate) struct ProxyRefusals {
     untrusted: LogLimit,
@@ -21,7 +21,7 @@ pub(crate) struct ProxyRefusals {
 }
 
 impl<N: Network> Core<N> {
-    /// Takes a connection that was accepted on a listener with `proxy_protocol`.
+    /// Registers a connection accepted on a listener with `proxy_protocol`. Returns the client's key.
     pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         if peer.trusted {
@@ -36,13 +36,13 @@ impl<N: Network> Core<N> {
         None
     }
 
-    /// Is the header there? The bytes behind it are the client's.
+    /// Parses the PROXY header once it is complete. The bytes that follow belong to the client.
     pub(crate) fn read_proxy_header(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         match proxy::read(client.input.bytes()) {
             Ok(Some(header)) => {
                 client.input.consume(&mut self.tools.blocks, header.consumed);
-                // The time for the request's head begins with its own first byte.
+                // The head timeout starts with the head's own first byte.
                 client.role.head_since = NO_HEAD;
                 client.read_at = self.tools.now;
                 if self.believe(key, header.on_behalf) { Step::Again } else { self.close_client(key) }
@@ -54,10 +54,10 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// From here on the connection comes from where the header says, and counts there. False if that is one too
-    /// many.
+    /// Applies the address from the header; the connection counts against that address's limits. Returns false if it
+    /// exceeds them.
     fn believe(&mut self, key: u32, on_behalf: OnBehalf) -> bool {
-        let said = match on_behalf {
+        let stated = match on_behalf {
             OnBehalf::Client { source, .. } => {
                 let address = SocketAddr::new(source.ip().to_canonical(), source.port());
                 Some(self.peer(Some(address)))
@@ -72,19 +72,19 @@ impl<N: Network> Core<N> {
             }
             OnBehalf::Itself | OnBehalf::Unknown => Arrival::Direct,
         };
-        role.peer = said.unwrap_or(role.peer);
-        // Somebody unknown stands behind the proxy: what he writes into his request is not the proxy's word.
+        role.peer = stated.unwrap_or(role.peer);
+        // The client behind the proxy is unknown: its forwarding fields are not the proxy's.
         role.peer.trusted &= on_behalf != OnBehalf::Unknown;
-        let Some(peer) = said else { return true };
+        let Some(peer) = stated else { return true };
         let entered = self.enter(peer);
         self.clients[key].role.counted = entered == Some(true);
         entered.is_some()
     }
 
-    /// The header did not come in time.
+    /// The PROXY header did not arrive in time.
     pub(crate) fn refuse_headless(&mut self, key: u32) -> Step {
         match self.clients.get(key).is_some_and(|client| client.input.is_empty()) {
-            // As of every client that connects and says nothing.
+            // Closed like any client that sends nothing.
             true => self.close_client(key),
             false => self.refuse_proxied(key, "late PROXY header"),
         }

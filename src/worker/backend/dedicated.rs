@@ -1,6 +1,6 @@
-//! Connections to servers of pools with `send_proxy`. Their first bytes tell whom they are for, and a server takes
-//! all that follows for that client's: such a connection is never lent to another one. It waits with the client
-//! whose requests it carried, for the next one that is to be announced with the same address, and goes with it.
+//! Connections to servers of pools with `send_proxy`. The PROXY header names the client, and the server attributes all
+//! that follows to it, so such a connection is never used for another client. It stays idle with its client, is reused
+//! for requests with the same announced address, and is closed with the client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,24 +13,23 @@ use crate::proxy;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::Core;
 
-/// Connections that wait with one client: one a server it goes to in turns. The oldest one goes for a fifth.
+/// Idle connections kept per client, for a client that alternates between servers. The oldest is closed for a fifth.
 pub const KEPT: usize = 4;
 
-/// Whose a connection to a server is.
+/// The client that a server connection belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Dedicated {
     /// The client's connection.
     pub owner: u32,
-    /// The client's address as the server was told it.
+    /// The client's address as sent in the PROXY header.
     pub announced: Option<SocketAddr>,
 }
 
-/// Idle connections to servers that are one client's alone, by that client's connection. Apart from the clients,
-/// most of which have none.
+/// Idle dedicated connections by their client's key. Kept outside of the clients, since most have none.
 pub(crate) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
-    /// Writes the header into a new connection's output.
+    /// Writes the PROXY header into a new connection's output.
     #[cold]
     pub(crate) fn announce_client(&mut self, pair: u32, backend: u32, version: ProxyVersion) {
         let pair = &self.pairs[pair as usize];
@@ -49,7 +48,7 @@ impl<N: Network> Core<N> {
         proxy::write(version, addresses, out);
     }
 
-    /// The client's own connection to this server that became idle last, not longer than `max_age` ago.
+    /// Returns this client's most recently idle connection to the server, if idle for at most `max_age` microseconds.
     pub(crate) fn take_kept(&mut self, pair: u32, server: &Rc<WorkerServer>, max_age: u64) -> Option<u32> {
         let (owner, announced) =
             (self.pairs[pair as usize].client, self.pairs[pair as usize].exchange.client);
@@ -65,7 +64,7 @@ impl<N: Network> Core<N> {
         Some(kept.remove(at))
     }
 
-    /// Leaves an idle connection with its owner.
+    /// Keeps an idle connection for its owner.
     pub(crate) fn keep(&mut self, key: u32, owner: u32) {
         let kept = self.kept.entry(owner).or_default();
         kept.push(key);
@@ -75,15 +74,15 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// An idle connection closed.
+    /// Forgets an idle connection that closed.
     pub(crate) fn forget_kept(&mut self, key: u32, owner: u32) {
-        // The owner may be the one that just went.
+        // The owner may have been removed already.
         if let Some(kept) = self.kept.get_mut(&owner) {
             kept.retain(|kept| *kept != key);
         }
     }
 
-    /// The owner goes.
+    /// Closes the connections kept for a client that closes.
     pub(crate) fn close_kept(&mut self, owner: u32) {
         if self.kept.is_empty() {
             return;

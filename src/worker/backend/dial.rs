@@ -1,5 +1,4 @@
-//! Getting a connection to a server for an exchange: one that is idle, or a new one; the next server if this one
-//! refuses.
+//! Dials for an exchange: takes an idle connection or opens a new one, and tries the next server if one refuses.
 
 use std::io;
 use std::rc::Rc;
@@ -18,21 +17,21 @@ use crate::worker::conn::connection::{Connection, OutputSink};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Pair;
 
-/// Requests that must not be done twice reuse only connections idle for less than this: an older one may be
-/// about to be closed by the server.
+/// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
+/// close an older one.
 const SAFE_IDLE: u64 = 1_000_000;
 
-/// Where descriptors lack, the other workers have so long to give back those that they only keep, in microseconds.
+/// After a descriptor shortage, how long to wait for other workers to close idle ones, in microseconds.
 const OTHERS_GIVE_BACK: u64 = 200_000;
 
 impl<N: Network> Core<N> {
-    /// Picks a server and gets a connection to it.
+    /// Picks a server and takes or opens a connection to it.
     pub(crate) fn dial(&mut self, pair: u32) -> Step {
         loop {
             let server = match self.pick(pair) {
                 Ok(server) => server,
                 Err(Failure::QueueFull) => return self.wait_for_queue(pair),
-                // No other server is left: what the last one did is what the client is told.
+                // No other server is left: the client gets the last one's failure.
                 Err(failure @ Failure::ServerClosed) => {
                     return self.answer_failure(pair, failure, Phase::Headers);
                 }
@@ -53,9 +52,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A new connection, after a kept one died, perhaps with its whole server: one that is being killed may still
-    /// accept for a moment, so another server is preferred where there is one. What `failure` says of the first one
-    /// is not remembered against it.
+    /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
+    /// accept for a moment, so another server is preferred. `failure` does not count against the first one.
     #[cold]
     pub(crate) fn dial_fresh(&mut self, pair: u32, failure: Failure) -> Step {
         let place = &self.pairs[pair as usize];
@@ -76,7 +74,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// No descriptor for the connection: our own trouble, which says nothing about the server.
+    /// No descriptor for the connection: a local shortage, not a failure of the server.
     #[cold]
     fn fail_short(&mut self, pair: u32) -> Step {
         if self.others && self.put_off(pair, OTHERS_GIVE_BACK) {
@@ -124,7 +122,7 @@ impl<N: Network> Core<N> {
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
             let silent = !(backend.readable || backend.read_closed || backend.hung_up);
-            if (silent || backend.is_still_idle()) && server.keeps(backend.role.moves) {
+            if (silent || backend.is_still_idle()) && server.may_keep(backend.role.endpoint_version) {
                 return Some(key);
             }
             self.close_backend(key);
@@ -142,16 +140,16 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// The connection goes where its token says: nothing may come or go between the two.
+    /// Opens the connection. The next token must not change before the connection is inserted.
     fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        // In this order: one that moves between the two is not kept.
-        let (moves, endpoint) = (server.moves(), server.endpoint());
+        // In this order: if the endpoint changes between the two reads, the connection is not kept.
+        let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
         let stream = self.network.connect(&endpoint, token.to_bits())?;
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),
             server: server.clone(),
-            moves,
+            endpoint_version,
             state: BackendState::Connecting,
             pair: None,
             dedicated: None,
@@ -168,7 +166,7 @@ impl<N: Network> Core<N> {
         Ok(key)
     }
 
-    /// Joins a backend to a pair and writes the request head into its output.
+    /// Attaches a backend connection to a pair and writes the request head into its output.
     fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
         let key = pair;
         let pair = &mut self.pairs[pair as usize];
@@ -202,7 +200,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Looks whether a connection that is being made is there. Gives the failure if it is not to be.
+    /// Checks a connection in progress. Returns the failure if it was refused.
     #[cold]
     pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
         let place = &mut self.pairs[pair as usize];
@@ -254,7 +252,7 @@ impl<N: Network> Core<N> {
 
     pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
         let pair = &mut self.pairs[pair as usize];
-        // One that only has too much to do is the better news.
+        // A full queue is the milder failure: keep it.
         if pair.last_failure != Some(Failure::QueueFull) {
             pair.last_failure = Some(failure);
         }
@@ -263,7 +261,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Leaves the pair's server alone for a while; says so when that is news.
+    /// Pauses the pair's server. Logs it if the server was not failing before.
     pub(crate) fn note_pause(&mut self, pair: u32, why: &str) {
         if let Some(server) = &self.pairs[pair as usize].server
             && server.pause.failed(self.tools.now)
@@ -273,7 +271,7 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// The value of `Host` for a client that sent none: the server as the config names it.
+/// Returns the default `Host` value for a request without one: the server as written in the config.
 fn host_of(written: &str) -> &str {
     if written.starts_with("unix:") { "localhost" } else { written }
 }

@@ -1,4 +1,4 @@
-//! A connection to a server: getting one, getting another one, giving it back.
+//! Connections to servers: dialing, retrying, releasing.
 
 pub(crate) mod dedicated;
 pub(crate) mod dial;

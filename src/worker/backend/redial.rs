@@ -1,35 +1,34 @@
-//! Servers whose queue of new connections is full. A Unix socket says so at once (connect(2), EAGAIN), where TCP
-//! knocks again unseen: the server is alive and busy, so it does not pause. A request goes to the next server, and
-//! where none is left it asks them all again, for as long as a connection may take to be made, or until its client
-//! ends its side.
+//! Servers whose accept queue is full. A Unix socket reports this at once (connect(2), EAGAIN), where TCP retransmits
+//! its SYN: the server is alive but busy, so it is not paused. The request tries the next server. If none is left it
+//! retries all of them, until the connect timeout passes or the client ends its side.
 
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::net::Network;
 use crate::worker::core::{Core, Step};
 
-/// Between two rounds over the servers, in microseconds. It grows with the wait, so that many waiting requests does not
-/// keep the worker busy with knocking.
+/// Delay between two rounds over the servers, in microseconds. It grows with the wait, so that many waiting requests do
+/// not keep the worker busy with connect calls.
 const SHORTEST: u64 = 10_000;
 const LONGEST: u64 = 100_000;
 
-/// A request that waits until a server's queue has room.
+/// A request that waits for room in a server's queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueWait {
-    /// The first time that no server had any.
+    /// When all servers were first found full.
     since: u64,
-    /// When they are asked again.
+    /// When to retry.
     pub again: u64,
 }
 
 impl<N: Network> Core<N> {
-    /// It does not count as a try.
+    /// A full queue does not count as a try.
     pub(crate) fn note_full_queue(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
         pair.tries = pair.tries.saturating_sub(1);
     }
 
-    /// No server is left, and one of them at least has only too much to do.
+    /// No server is left, and at least one of them only has a full queue.
     #[cold]
     pub(crate) fn wait_for_queue(&mut self, key: u32) -> Step {
         let Some(route) = &self.pairs[key as usize].route else {
@@ -45,7 +44,7 @@ impl<N: Network> Core<N> {
         self.wait(key)
     }
 
-    /// Lets a request wait a little until it is tried again; false if it has waited for `most` in all.
+    /// Schedules a retry. Returns false if the request has waited for `most` microseconds in all.
     pub(crate) fn put_off(&mut self, key: u32, most: u64) -> bool {
         let now = self.tools.now;
         let pair = &mut self.pairs[key as usize];
@@ -58,13 +57,13 @@ impl<N: Network> Core<N> {
         now < until
     }
 
-    /// Waits for an event, unless the one that matters was there before: the end of a client's side.
+    /// Waits for an event, unless the client has already ended its side.
     pub(crate) fn wait(&self, pair: u32) -> Step {
         let client = self.clients.get(self.pairs[pair as usize].client);
         if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }
     }
 
-    /// The pause is over.
+    /// The retry delay is over.
     pub(crate) fn dial_again(&mut self, client: u32) -> Step {
         match self.clients.get(client).and_then(|c| c.role.pair) {
             Some(pair) => self.dial(pair),

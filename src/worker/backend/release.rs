@@ -1,5 +1,4 @@
-//! Giving a connection to a server back when it has done its part: to the idle ones if nothing speaks against it,
-//! else it is closed.
+//! Releases a server connection after its exchange: keeps it idle if it can be reused, else closes it.
 
 use crate::balance::Idle;
 use crate::exchange::RequestHalf;
@@ -9,14 +8,14 @@ use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
-    /// The server has done its part: its connection is kept for the next request if it is fit for one.
+    /// The server's response is complete: keeps the connection for the next request if it can be reused.
     pub(crate) fn release_backend(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
         let Some(key) = pair.backend.take() else { return };
         let backend = &mut self.backends[key];
         backend.role.server.request_ends();
         backend.role.pair = None;
-        // Where the last read filled its space to the brim: is there really more?
+        // The last read may have filled its buffer exactly: check whether more bytes follow.
         let look = backend.readable && !backend.read_closed;
         let silent = !look || backend.is_still_idle();
         self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
@@ -24,7 +23,7 @@ impl<N: Network> Core<N> {
         let role = &mut backend.role;
         let clean = pair.exchange.request == RequestHalf::Done
             && role.keep_alive
-            && role.server.keeps(role.moves)
+            && role.server.may_keep(role.endpoint_version)
             && !role.codec.was_lenient()
             && !(pair.exchange.tunnel || self.tools.draining || role.write_failed)
             && silent
@@ -46,7 +45,7 @@ impl<N: Network> Core<N> {
         self.watch_backend(key);
     }
 
-    /// Takes the connection off a pair that failed and closes it. Says whether anything was written on it.
+    /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
     #[cold]
     pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
         let Some(key) = self.pairs[pair as usize].backend.take() else { return false };

@@ -1,4 +1,4 @@
-//! A connection to a server: what is known of it besides the socket and its buffers.
+//! Per-connection state of a server connection, besides the socket and its buffers.
 
 use std::rc::Rc;
 
@@ -13,28 +13,28 @@ pub type Backend<S> = Connection<Either<S>, BackendSide>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BackendState {
     Connecting,
-    /// The transport has yet to become able to carry bytes.
+    /// Connected; the transport's handshake is not finished.
     Handshaking,
     Busy,
-    /// Waits for its next request.
+    /// Kept for its next request.
     Idle,
 }
 
 pub struct BackendSide {
     pub codec: h1::BackendCodec,
     pub server: Rc<WorkerServer>,
-    /// `Server::moves` when it was made.
-    pub moves: u32,
+    /// `Server::endpoint_version` when the connection was opened.
+    pub endpoint_version: u32,
     pub state: BackendState,
     pub pair: Option<u32>,
-    /// Set where a PROXY header made it one client's own.
+    /// Set if a PROXY header bound the connection to one client.
     pub dedicated: Option<Box<Dedicated>>,
-    /// When it reached its state.
+    /// When the present state began, in microseconds.
     pub since: u64,
-    /// Bytes of the present request went to the socket.
+    /// Bytes of the present request were written to the socket.
     pub wrote: bool,
-    /// The server keeps the connection after its present response.
+    /// The server keeps the connection open after the present response.
     pub keep_alive: bool,
-    /// Writing failed: the response, if there is one, is still worth reading.
+    /// A write failed; the response may still be readable.
     pub write_failed: bool,
 }

@@ -1,4 +1,4 @@
-//! A client's connection: what is known of it besides the socket and its buffers.
+//! Per-connection state of a client connection, besides the socket and its buffers.
 
 use std::net::SocketAddr;
 
@@ -11,43 +11,43 @@ use crate::worker::pair::inside::InsideSide;
 
 pub type Client<S> = Connection<Either<S>, ClientSide>;
 
-/// The time at which no head has begun: an `Option` would take twice the memory in every idle client.
+/// `head_since` while no head has begun: an `Option` would take twice the memory in every idle client.
 pub const NO_HEAD: u64 = u64::MAX;
 
 pub struct ClientSide {
     pub codec: h1::ClientCodec,
     pub peer: Peer,
     pub arrival: Arrival,
-    /// The exchange that is under way. HTTP/1 has one at a time.
+    /// The exchange in progress. HTTP/1 has one at a time.
     pub pair: Option<u32>,
-    /// When the head that is being read began; `NO_HEAD` while there is none.
+    /// When the present head's first byte arrived, in microseconds; `NO_HEAD` if none has.
     pub head_since: u64,
     /// A request was answered on this connection.
     pub served: bool,
-    /// It counts against the limits of its address.
+    /// Counted against the limits of its address.
     pub counted: bool,
-    /// What few clients have.
-    rare: Option<Box<Rare>>,
+    /// State that few clients need.
+    extras: Option<Box<ClientExtras>>,
 }
 
-/// One pointer in every client for all that few of them have.
+/// Rare state behind one pointer, so that idle clients stay small.
 #[derive(Default)]
-struct Rare {
+struct ClientExtras {
     relayed: Option<SocketAddr>,
     lingering: Option<Lingering>,
     inside: Option<InsideSide>,
 }
 
-/// By which way a client came.
+/// How a client connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
-    /// By itself.
+    /// Directly.
     Direct,
-    /// Through a proxy whose PROXY header has yet to come.
+    /// Through a proxy; its PROXY header has not arrived yet.
     Awaited,
-    /// Through a proxy that said for whom.
+    /// Through a proxy whose PROXY header named the client.
     Relayed,
-    /// From this process: there is no client.
+    /// A request made by this process: no client.
     Inside,
 }
 
@@ -61,48 +61,48 @@ impl ClientSide {
             head_since: NO_HEAD,
             served: false,
             counted,
-            rare: None,
+            extras: None,
         }
     }
 
-    /// Where it connected to on the side of the proxy it came through, where that was said.
+    /// Returns the destination address from the PROXY header, if it had one.
     pub fn relayed(&self) -> Option<SocketAddr> {
-        self.rare.as_ref()?.relayed
+        self.extras.as_ref()?.relayed
     }
 
     pub fn set_relayed(&mut self, destination: SocketAddr) {
-        self.rare.get_or_insert_default().relayed = Some(destination);
+        self.extras.get_or_insert_default().relayed = Some(destination);
     }
 
-    /// The request that this connection was made for, if it came from inside.
+    /// Returns the request this connection was made for, if it is internal.
     pub fn inside(&self) -> Option<&InsideSide> {
-        self.rare.as_ref()?.inside.as_ref()
+        self.extras.as_ref()?.inside.as_ref()
     }
 
     pub fn inside_mut(&mut self) -> Option<&mut InsideSide> {
-        self.rare.as_mut()?.inside.as_mut()
+        self.extras.as_mut()?.inside.as_mut()
     }
 
     pub fn set_inside(&mut self, inside: InsideSide) {
-        self.rare.get_or_insert_default().inside = Some(inside);
+        self.extras.get_or_insert_default().inside = Some(inside);
     }
 
     pub fn take_inside(&mut self) -> Option<InsideSide> {
-        self.rare.as_mut()?.inside.take()
+        self.extras.as_mut()?.inside.take()
     }
 
-    /// All is written; what the client still sends is read and dropped for a moment, so that the answer is not
-    /// lost to a reset (RFC 9112 section 9.6).
+    /// Returns the state of a lingering close: the response is written, and input is read and dropped so that a reset
+    /// does not destroy the response (RFC 9112 section 9.6).
     #[inline]
     pub fn lingering(&self) -> Option<&Lingering> {
-        self.rare.as_ref()?.lingering.as_ref()
+        self.extras.as_ref()?.lingering.as_ref()
     }
 
     pub fn lingering_mut(&mut self) -> Option<&mut Lingering> {
-        self.rare.as_mut()?.lingering.as_mut()
+        self.extras.as_mut()?.lingering.as_mut()
     }
 
     pub fn set_lingering(&mut self, lingering: Lingering) {
-        self.rare.get_or_insert_default().lingering = Some(lingering);
+        self.extras.get_or_insert_default().lingering = Some(lingering);
     }
 }

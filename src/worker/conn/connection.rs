@@ -1,27 +1,25 @@
-//! One connection of either side: the socket, what was read and not understood, what is to be written, and what
-//! epoll said about it.
+//! One connection, client or backend: the socket, its buffered input and output, and its epoll readiness.
 //!
-//! Readiness is edge-triggered and remembered here: an event only sets a flag; `WouldBlock` clears it; a short
-//! `recv` clears it too, but not once the peer's close was seen, since data and FIN can come as one edge.
-//! What is wanted is never stored: there is something to write while `output` holds bytes, and something may be
-//! read while `input` has room.
+//! Readiness is edge-triggered and stored here: an event only sets a flag; `WouldBlock` clears it. A short `recv` also
+//! clears it, except after the peer's close was reported, since data and FIN can arrive as one edge. Interest is
+//! derived, not stored: write while `output` holds bytes, read while `input` has room.
 
 use std::io::{self, ErrorKind};
 
 use crate::base::buffer::{BlockPool, Buffer, Output};
 use crate::http::Sink;
 use crate::net::Transport;
-use crate::worker::conn::table::Slot;
-use crate::worker::pair::pipes::Held;
+use crate::worker::conn::table::HasGeneration;
+use crate::worker::pair::pipes::HeldPipe;
 
-/// The most that framing adds around one piece of a body (a chunk's size line and its end).
+/// Upper bound of the framing added to one piece of a body (a chunk's size line and its end), in bytes.
 pub const FRAME_MAX: usize = 24;
 
-/// A first read leaves so much of its block free: what came with a head then fits into the other side's output with
-/// the head as rewritten, and goes with it in one write, without a few bytes that need a write of their own.
+/// Bytes of a block that the first read leaves free, so that body bytes read with a head fit into the other side's
+/// output together with the rewritten head, in one write.
 const LEEWAY: usize = 1024;
 
-/// Our end of what we send: asked for by a half-closed tunnel, done once the output is empty.
+/// Shutdown of our write side: requested by a half-closed tunnel, done once the output is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WriteEnd {
     #[default]
@@ -32,33 +30,33 @@ pub enum WriteEnd {
 
 pub struct Connection<S: Transport, R> {
     pub stream: S,
-    /// What it is for: a client's side or a backend's.
+    /// State specific to a client or a backend.
     pub role: R,
     pub input: Buffer,
     pub output: Output,
-    /// A pipe with bytes that follow those of `output`; nothing is added to `output` while it holds any.
-    pub spliced: Option<Box<Held<S::Pipe>>>,
+    /// A pipe with bytes that follow those of `output`; nothing is added to `output` until it is empty.
+    pub spliced: Option<Box<HeldPipe<S::Pipe>>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
     pub read_closed: bool,
-    /// 0 was read.
+    /// A read returned 0.
     pub eof: bool,
-    /// Both directions are gone (EPOLLHUP or an error).
+    /// Both directions are closed (EPOLLHUP or an error).
     pub hung_up: bool,
     pub write_end: WriteEnd,
-    /// It stands in the turn queue.
+    /// The connection is in the ready queue.
     pub queued: bool,
-    /// When bytes last came in, and last went out (or began to wait for the kernel). Microseconds.
+    /// When bytes were last read, and last written (or a write began to block). Microseconds.
     pub read_at: u64,
     pub write_at: u64,
-    /// What the kernel held for the peer when it was last asked.
+    /// Unacknowledged bytes when the kernel was last asked.
     held: u32,
-    /// Its slot's: here, because there is room (`table`).
+    /// Generation of the connection's slot, stored here because it takes no extra memory (see `table`).
     generation: u32,
 }
 
-impl<S: Transport, R> Slot for Connection<S, R> {
+impl<S: Transport, R> HasGeneration for Connection<S, R> {
     fn generation(&mut self) -> &mut u32 {
         &mut self.generation
     }
@@ -86,13 +84,13 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Nothing of what it sent is here, and nothing more can be had without an event.
+    /// Returns true if nothing is buffered and nothing can be read without an event.
     #[inline]
     pub fn is_silent(&self) -> bool {
         !self.readable && self.input.is_empty() && !self.eof
     }
 
-    /// Reads once if epoll said there is something and there is room. True if anything came, an end included.
+    /// Reads once if the socket is readable and `input` has room. Returns true if bytes or an end of stream arrived.
     #[inline]
     pub fn fill(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         if !self.readable || self.eof || self.input.room() == 0 {
@@ -125,7 +123,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// "Not now" and "again" are no errors.
+    /// `WouldBlock` and `Interrupted` are not errors.
     #[cold]
     fn not_received(&mut self, error: io::Error) -> io::Result<bool> {
         match error.kind() {
@@ -141,7 +139,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Writes what is there until the kernel takes no more. True if it took anything.
+    /// Writes the output until the socket would block. Returns true if anything was written.
     #[inline]
     pub fn flush(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         if self.is_flushed() && self.write_end != WriteEnd::Wanted {
@@ -172,10 +170,10 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
-    /// What a transport still says before its end goes first.
+    /// Shuts down the write side, after what the transport still has to send.
     fn end_writing(&mut self, now: u64) -> io::Result<()> {
         self.write_end = WriteEnd::Done;
-        // A peer that is gone already makes this fail; reading will say so.
+        // This fails if the peer is already gone; the next read reports that.
         let _ = self.stream.shutdown_write();
         if self.stream.wants_write() {
             self.flush_stream(now)?;
@@ -183,14 +181,14 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(())
     }
 
-    /// Everything was taken by the kernel.
+    /// Returns true if the kernel has taken all output.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty()
             && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
             && !self.stream.wants_write()
     }
 
-    /// Passes on what the transport holds back.
+    /// Flushes bytes buffered inside the transport.
     #[cold]
     fn flush_stream(&mut self, now: u64) -> io::Result<bool> {
         loop {
@@ -205,7 +203,7 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Goes on with the transport's handshake, if that is not over. True once it is.
+    /// Continues the transport's handshake. Returns true once it is complete.
     #[inline]
     pub fn is_established(&mut self) -> io::Result<bool> {
         if self.stream.is_established() { Ok(true) } else { self.handshake() }
@@ -218,20 +216,20 @@ impl<S: Transport, R> Connection<S, R> {
                 Ok(()) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // The next event goes on with it.
+                    // Continued by the next event.
                     (self.readable, self.writable) = (false, false);
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
             }
         }
-        // What came behind the handshake may be here already, without another event.
+        // Bytes after the handshake may already be buffered, without another event.
         (self.readable, self.writable) = (true, true);
         Ok(true)
     }
 
-    /// Nothing of a message was received on a connection that waits for its next request: what a transport sends for
-    /// itself (TLS tickets) is read and is none.
+    /// Returns true if an idle connection has received no message bytes. Records the transport reads for itself (TLS
+    /// tickets) do not count.
     #[cold]
     pub fn is_still_idle(&mut self) -> bool {
         if self.hung_up || self.read_closed || !self.input.is_empty() {
@@ -247,7 +245,7 @@ impl<S: Transport, R> Connection<S, R> {
         true
     }
 
-    /// How many body bytes may be added now.
+    /// Returns the number of body bytes that may be added now.
     pub fn room(&self) -> usize {
         match &self.spliced {
             Some(held) if held.bytes > 0 => 0,
@@ -270,8 +268,8 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
-    /// The kernel holds megabytes for a slow peer and is not writable again until a third of them has gone: a
-    /// peer that takes them, however slowly, is at work. Asked when a deadline for writing is near.
+    /// Counts kernel-side progress as activity: the kernel buffers megabytes for a slow peer and does not report
+    /// writability until a third has drained. Called when a write deadline is near.
     pub fn note_progress(&mut self, now: u64) {
         let held = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.held, held) != held {
@@ -279,12 +277,12 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Bytes for the peer that it has not taken, as far as is known: the kernel's part as of `note_progress`.
+    /// Returns the bytes written for the peer but not acknowledged; the kernel's part as of the last `note_progress`.
     pub fn untaken(&self) -> usize {
         self.output.len() + self.held as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
     }
 
-    /// Makes 0 of "again" and of "not now", which clears `writable` and remembers since when nothing is taken.
+    /// Maps `Interrupted` and `WouldBlock` to 0. The latter clears `writable` and sets `write_at`.
     pub(crate) fn sent(&mut self, sent: io::Result<usize>, now: u64) -> io::Result<usize> {
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -301,7 +299,7 @@ impl<S: Transport, R> Connection<S, R> {
         match error.kind() {
             ErrorKind::WouldBlock => {
                 self.writable = false;
-                // The wait for the kernel begins now.
+                // The write timeout starts now.
                 self.write_at = now;
                 Ok(0)
             }
@@ -310,20 +308,20 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    /// Gives every block back before the connection goes.
+    /// Returns all blocks to the pool before the connection is dropped.
     pub fn discard(&mut self, blocks: &mut BlockPool) {
         self.input.clear(blocks);
         self.clear_output(blocks);
     }
 
-    /// Forgets what was still to be written.
+    /// Discards unwritten output.
     pub fn clear_output(&mut self, blocks: &mut BlockPool) {
         self.output.clear(blocks);
         self.spliced = None;
     }
 }
 
-/// Lets a codec write into a connection's output.
+/// A `Sink` that lets a codec write into a connection's output.
 pub struct OutputSink<'a> {
     pub output: &'a mut Output,
     pub blocks: &'a mut BlockPool,

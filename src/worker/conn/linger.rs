@@ -1,11 +1,10 @@
-//! The lingering close (RFC 9112 section 9.6): a client that got its last answer while it was still sending would
-//! lose that answer to a reset if its bytes met a closed socket. So our side ends first, what still comes is read
-//! and dropped, and only then the connection goes.
+//! The lingering close (RFC 9112 section 9.6): closing while a client is still sending causes a reset, which can
+//! destroy the last response. So rsp shuts down its write side first, then reads and drops input, then closes.
 //!
-//! It is bounded three ways. The total and the gap are a third of nginx's (lingering_time 30 s, lingering_timeout
-//! 5 s), since such a connection counts against `max_connections`. The bytes are what a fast and far client can
-//! have on its way before it can have seen the answer (1 Gbit/s and 0.13 s): less would reset honest uploads.
-//! Dropping holds a block only within a turn.
+//! It is bounded in three ways. Total time and gap are a third of nginx's (lingering_time 30 s, lingering_timeout 5 s),
+//! since the connection counts against `max_connections`. The byte limit is what a fast, distant client can have in
+//! flight before it sees the response (1 Gbit/s at 0.13 s): less would reset valid uploads. A block is held only within
+//! a turn.
 
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Network, Transport};
@@ -15,26 +14,26 @@ use crate::worker::core::{Core, Step};
 const TOTAL: u64 = 10_000_000;
 pub const GAP: u64 = 2_000_000;
 const BYTES: u64 = 16 * 1024 * 1024;
-/// Reads before others get their turn.
+/// Reads per turn.
 const READS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Lingering {
     until: u64,
-    /// Bytes we are still willing to read and drop.
+    /// Bytes that may still be read and dropped.
     left: u64,
 }
 
 impl Lingering {
-    /// When it is over if nothing comes after `read_at`.
+    /// Returns when lingering ends if nothing is read after `read_at`, in microseconds.
     pub fn ends(&self, read_at: u64) -> u64 {
         self.until.min(read_at.saturating_add(GAP))
     }
 }
 
 impl<N: Network> Core<N> {
-    /// Ends our side and closes without waiting: what is here already of what the client sends is dropped, since a
-    /// socket that is closed with bytes unread resets, and takes from the client what it has not read yet.
+    /// Shuts down the write side and closes without waiting. Input that has arrived is dropped first: closing a socket
+    /// with unread bytes resets it, and the client may lose the response.
     #[cold]
     pub(crate) fn close_without_linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
@@ -48,18 +47,18 @@ impl<N: Network> Core<N> {
         self.close_client(key)
     }
 
-    /// Ends our side; everything for the client is written.
+    /// Shuts down the write side after the response is written.
     pub(crate) fn begin_linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         client.write_end = WriteEnd::Wanted;
-        // A peer that is gone already makes this fail; reading will say so.
+        // This fails if the peer is already gone; the next read reports that.
         let _ = client.flush(&mut self.tools.blocks, self.tools.now);
         client.read_at = self.tools.now;
         client.role.set_lingering(Lingering { until: self.tools.now + TOTAL, left: BYTES });
         Step::Again
     }
 
-    /// Drops what came, as long as that is within the bounds.
+    /// Reads and drops input within the bounds.
     pub(crate) fn linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         let _ = client.flush(&mut self.tools.blocks, self.tools.now);
@@ -86,7 +85,7 @@ impl<N: Network> Core<N> {
         Step::Wait
     }
 
-    /// It went on sending for too long.
+    /// The client kept sending past the bounds.
     pub(crate) fn end_linger(&mut self, key: u32) -> Step {
         self.counters.connection_ended(ConnectionEnd::Lingered);
         self.close_client(key)

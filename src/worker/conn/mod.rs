@@ -1,4 +1,4 @@
-//! One connection of either side: its socket and buffers, where it is kept, how it is closed.
+//! One connection, client or backend: socket and buffers, storage, closing.
 
 pub(crate) mod backend;
 pub(crate) mod client;

@@ -1,5 +1,4 @@
-//! A slab whose keys carry a generation: an event that was on its way when a slot was freed and used again is
-//! recognised and ignored.
+//! A slab whose keys carry a generation, so that a late event for a reused slot is recognised and ignored.
 
 use std::ops::{Index, IndexMut};
 
@@ -12,7 +11,7 @@ pub enum Side {
     Backend,
 }
 
-/// A slot, its generation and its side in 64 bits: what epoll gives back to us.
+/// A slot, its generation and its side in 64 bits: the connection's epoll token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token {
     pub side: Side,
@@ -30,35 +29,35 @@ impl Token {
         Token { side, key: (bits as u32) >> 1, generation: (bits >> 32) as u32 }
     }
 
-    /// One number a connection for the timer wheel.
+    /// Returns the connection's id in the timer wheel.
     pub fn timer_of(side: Side, key: u32) -> u32 {
         key << 1 | (side == Side::Backend) as u32
     }
 
-    /// Whose timer that is.
+    /// Returns the side and key for a timer id.
     pub fn of_timer(number: u32) -> (Side, u32) {
         (if number & 1 == 1 { Side::Backend } else { Side::Client }, number >> 1)
     }
 }
 
-/// What a table holds: it keeps its slot's generation among its own fields, where that takes no more memory.
-pub trait Slot {
+/// Stores the slot's generation in the connection, where it fits into padding.
+pub trait HasGeneration {
     fn generation(&mut self) -> &mut u32;
 }
 
-/// Slots that no quiet time takes away.
+/// Slots that `trim` always keeps.
 const FEW: usize = 64;
 
 pub struct Table<C> {
     side: Side,
     slab: Slab<C>,
     generation: u32,
-    /// Its slots after `trim` last looked.
+    /// The slab's capacity after the last `trim`.
     grown: usize,
 }
 
-impl<C: Slot> Table<C> {
-    /// Bytes of one slot: the slab has no room for its own mark beside a connection, and needs none.
+impl<C: HasGeneration> Table<C> {
+    /// Bytes of one slot: the slab's vacancy mark fits into a niche of the connection.
     pub const SLOT: usize = size_of::<Option<C>>();
 
     pub fn new(side: Side) -> Table<C> {
@@ -73,12 +72,12 @@ impl<C: Slot> Table<C> {
     pub fn insert(&mut self, mut connection: C) -> u32 {
         *connection.generation() = self.generation;
         let key = self.slab.insert(connection) as u32;
-        // Token::from_bits keeps 32 bits; the top value is left to listeners and the waker.
+        // Token::from_bits keeps 32 bits; the top value is reserved for listeners and the waker.
         self.generation = (self.generation + 1) % (u32::MAX - 1);
         key
     }
 
-    /// Frees the slots behind the last one in use, where only few are in use.
+    /// Frees the slots after the last one in use, if few are in use.
     pub fn trim(&mut self) {
         if self.has_surplus() {
             self.slab.shrink_to_fit();
@@ -86,12 +85,12 @@ impl<C: Slot> Table<C> {
         }
     }
 
-    /// Whether `trim` may find something: it grew since the last time it did, and few are left.
+    /// Returns true if `trim` may free memory: the slab has grown since the last `trim` and is mostly empty.
     pub fn has_surplus(&self) -> bool {
         self.slab.capacity() > self.grown.max(FEW) && self.slab.len() <= self.slab.capacity() / 4
     }
 
-    /// Bytes that the slots take, in use or not.
+    /// Returns the bytes allocated for slots, in use or not.
     pub fn footprint(&self) -> usize {
         self.slab.capacity() * Table::<C>::SLOT
     }
@@ -100,7 +99,7 @@ impl<C: Slot> Table<C> {
         self.slab.try_remove(key as usize)
     }
 
-    /// The connection a token means, unless it is gone.
+    /// Returns the connection for a token, or `None` if it is closed.
     pub fn by_token(&mut self, token: Token) -> Option<&mut C> {
         let connection = self.slab.get_mut(token.key as usize)?;
         (*connection.generation() == token.generation).then_some(connection)
@@ -123,7 +122,7 @@ impl<C: Slot> Table<C> {
     }
 }
 
-/// For keys that the worker itself stored and clears when the connection goes.
+/// For keys the worker stores itself and clears when the connection closes.
 impl<C> Index<u32> for Table<C> {
     type Output = C;
     fn index(&self, key: u32) -> &C {
@@ -143,14 +142,14 @@ mod tests {
 
     struct Named(&'static str, u32);
 
-    impl Slot for Named {
+    impl HasGeneration for Named {
         fn generation(&mut self) -> &mut u32 {
             &mut self.1
         }
     }
 
     #[test]
-    fn a_token_survives_its_bits_and_a_late_one_means_nothing() {
+    fn tokens_round_trip_and_stale_ones_are_ignored() {
         let mut table: Table<Named> = Table::new(Side::Backend);
         let token = table.next_token();
         assert_eq!(Token::from_bits(token.to_bits()), token);

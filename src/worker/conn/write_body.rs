@@ -1,5 +1,5 @@
-//! A body's pieces on their way out: large ones straight to the socket from where they were read, small ones, and
-//! what the kernel does not take, through the output, in order.
+//! Writing body bytes: large pieces go to the socket directly from the read buffer; small ones, and what the kernel
+//! does not take, go through the output, in order.
 
 use std::io::{self, IoSlice};
 
@@ -7,14 +7,14 @@ use crate::base::buffer::BlockPool;
 use crate::net::Transport;
 use crate::worker::conn::connection::Connection;
 
-/// Body pieces from this size on go to the socket from where they were read; smaller ones are copied behind the
-/// head, so that one write takes both.
+/// Body pieces of at least this many bytes are written directly from the read buffer; smaller ones are copied behind
+/// the head, so that one write sends both.
 const DIRECT_MIN: usize = 4096;
 
 impl<S: Transport, R> Connection<S, R> {
-    /// Passes a piece of a body on with its framing, straight from `body` where that saves a copy; not where `more`
-    /// was read behind it, since the copy costs less than a second write. The caller has made sure of room for all of
-    /// it, so what the kernel does not take now is kept.
+    /// Sends a piece of a body with its framing, directly from `body` where that saves a copy; not if `more` follows,
+    /// since a copy costs less than a second write. The caller has checked that the output has room for all of it, so
+    /// unsent bytes are buffered.
     #[inline(always)]
     pub fn send_body(
         &mut self,
@@ -40,7 +40,7 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(())
     }
 
-    /// Straight from where the body was read. Says how much of the parts went.
+    /// Writes the parts directly from the read buffer. Returns how many of their bytes were written.
     #[inline(never)]
     fn send_now(
         &mut self,

@@ -1,4 +1,4 @@
-//! What a request leaves behind when it has ended: its counter, and a record for the access log.
+//! Accounting for an ended request: its counter, and a record for the access log.
 
 use super::Pair;
 use crate::exchange::record::Record;
@@ -59,7 +59,7 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// 0 where no request could be read.
+/// Returns 0 if no request could be read.
 fn version_of(x: &Exchange) -> u8 {
     match (x.head.method_text.is_empty(), x.head.version) {
         (true, _) => 0,

@@ -1,6 +1,5 @@
-//! From rsp itself to a client: the body of a scripted answer that its output does not take at once. It goes out by
-//! room, like a server's; the body is shared by all who are given the same one, so that a client which reads slowly
-//! has a place in it and no copy.
+//! Scripted bodies too large for a client's output. They are sent as room becomes available, like a server's body;
+//! clients that get the same body share it, so a slow one holds an offset and not a copy.
 
 use crate::exchange::{Failure, ResponseHalf};
 use crate::h1::After;
@@ -12,13 +11,13 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::pump::Tools;
 
-/// Pieces of at most a block, before others get their turn.
+/// Pieces of at most a block sent per turn.
 const PIECES: usize = 4;
 
-/// What a client has yet to get of an answer's body.
+/// The unsent rest of a scripted body.
 pub struct AnswerBody {
     body: Body,
-    /// Bytes that are in its output or further.
+    /// Bytes already moved to the client's output.
     passed: usize,
 }
 
@@ -28,7 +27,7 @@ impl AnswerBody {
     }
 }
 
-/// True if anything moved. Few pairs ever come here.
+/// Returns true if anything was moved. Not inlined: few pairs need it.
 #[inline(never)]
 pub fn send_answer<S: Transport>(
     client: &mut Client<S>,

@@ -1,4 +1,4 @@
-//! What the end of a connection means to the exchange it carried.
+//! What a closed connection means for its exchange.
 
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
@@ -7,8 +7,8 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::Pair;
 
-/// Whether a client whose end was seen has left. One that only ended its side may still read, but not where the pool
-/// takes that for leaving; nor does anybody keep it a place in a queue. Once a response is on its way, it gets that.
+/// Returns true if a client whose close was seen counts as gone. A half-closed client may still read, unless the pool
+/// has `abort_on_close` or the request waits for a server's queue; once a response has begun, it is delivered.
 #[cold]
 pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
@@ -19,7 +19,7 @@ pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     pair.exchange.response == ResponseHalf::Waiting && (queues || aborts)
 }
 
-/// A client that is not there any more, by the half it left in.
+/// Returns the failure for a client that is gone, by the half of the exchange it left in.
 pub fn client_gone(pair: &Pair) -> Failure {
     match pair.exchange.request {
         RequestHalf::Body if !pair.exchange.tunnel => Failure::RequestGone,
@@ -27,13 +27,13 @@ pub fn client_gone(pair: &Pair) -> Failure {
     }
 }
 
-/// Whether a server's end is one too early, whatever the framing. A reset is reported once: where the write that
-/// failed was told, reading sees a plain end, and a body that only the close ends would seem whole.
+/// Returns true if a server's close is premature whatever the framing. A reset is reported only once: after a failed
+/// write, a read sees a plain close, and a close-delimited body would seem complete.
 pub fn is_cut<S: Transport>(backend: &Backend<S>, pair: &Pair) -> bool {
     pair.exchange.response == ResponseHalf::Waiting || backend.role.write_failed
 }
 
-/// How far an exchange has come, whose connection to a server is in this state.
+/// Returns the phase of an exchange whose server connection is in this state.
 pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
     let x = &pair.exchange;
     match (x.response, backend) {
@@ -49,7 +49,7 @@ pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
     }
 }
 
-/// The server's connection ended: before anything of a response came, or in its middle.
+/// Returns the failure for a server that closed before its response was complete.
 pub fn closed_early(pair: &Pair) -> Failure {
     match pair.exchange.response {
         ResponseHalf::Waiting => Failure::ServerClosed,

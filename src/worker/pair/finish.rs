@@ -1,4 +1,4 @@
-//! How exchanges end: complete, answered by rsp, tried again, or cut. Every end leaves a record.
+//! Ends of exchanges: complete, answered by rsp, retried, or cut. Every end writes a record.
 
 use crate::base::buffer::BLOCK;
 use crate::exchange::record::{End, Phase};
@@ -12,11 +12,11 @@ use crate::worker::pair::Pair;
 use crate::worker::pair::answer_body::AnswerBody;
 use crate::worker::pair::closed::phase_of;
 
-/// Larger bodies of scripted answers go out by room: a client's output never holds much more than a block.
+/// Larger scripted bodies are sent as room becomes available: a client's output holds little more than a block.
 const ANSWER_AT_ONCE: usize = BLOCK / 2;
 
 impl<N: Network> Core<N> {
-    /// Something went wrong: try again, tell the client, or cut.
+    /// Handles a failure: retries, answers the client, or cuts the response.
     #[cold]
     pub(crate) fn fail(&mut self, pair: u32, failure: Failure) -> Step {
         let phase = self.phase(pair);
@@ -39,21 +39,21 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Nobody waits for this response, but an earlier one may be on its way: a close with bytes unread would reset the
-    /// connection and take it from the client.
+    /// No response to this request was begun, but the client may not have read an earlier one: closing with unread
+    /// input would reset the connection and destroy it.
     fn may_still_read(&self, pair: u32) -> bool {
         let pair = &self.pairs[pair as usize];
         let client = &self.clients[pair.client];
         !pair.exchange.begun && client.role.served && !client.hung_up
     }
 
-    /// The response, or the request's body behind it, is cut: the client gets what came before its connection ends.
+    /// Delivers what was received of a cut response, then closes the connection.
     fn deliver(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
         let pair = &mut self.pairs[pair as usize];
         pair.exchange.ends(failure, phase);
         pair.exchange.cut_response();
         pair.answer = None;
-        // Its time to take what came begins now, however long ago it was last written to.
+        // The client's write timeout restarts here.
         self.clients[pair.client].write_at = self.tools.now;
         Step::Again
     }
@@ -63,7 +63,7 @@ impl<N: Network> Core<N> {
         phase_of(pair, pair.backend.and_then(|b| self.backends.get(b)).map(|b| b.role.state))
     }
 
-    /// Tells the client what went wrong.
+    /// Answers the client with the failure's status.
     #[cold]
     pub(crate) fn answer_failure(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
         self.pairs[pair as usize].exchange.ends(failure, phase);
@@ -78,12 +78,12 @@ impl<N: Network> Core<N> {
         self.answer(pair, &body)
     }
 
-    /// Sends what the script answered.
+    /// Sends the script's answer.
     #[cold]
     pub(crate) fn answer_scripted(&mut self, pair: u32, answer: Answer) -> Step {
         let x = &mut self.pairs[pair as usize].exchange;
         x.end = End::Answered;
-        // What follows a CONNECT may be meant for a tunnel, so it is never read as a request.
+        // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
         x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
         scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
@@ -98,7 +98,7 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    /// Answers an OPTIONS request that may go no further.
+    /// Answers an OPTIONS request that must not be forwarded.
     #[cold]
     pub(crate) fn answer_last_hop(&mut self, pair: u32) -> Step {
         let x = &mut self.pairs[pair as usize].exchange;
@@ -108,7 +108,7 @@ impl<N: Network> Core<N> {
         self.answer(pair, b"")
     }
 
-    /// Puts an answer of our own, whose head is in the scratch storage, into the client's output.
+    /// Writes rsp's own response, whose head is in `Tools::response`, into the client's output.
     fn answer(&mut self, pair: u32, body: &[u8]) -> Step {
         if self.answer_head(pair) {
             let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
@@ -119,7 +119,7 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    /// The head of it. True if a body follows.
+    /// Writes the head of rsp's own response. Returns true if a body follows.
     fn answer_head(&mut self, pair: u32) -> bool {
         let draining = self.tools.draining;
         let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
@@ -132,7 +132,7 @@ impl<N: Network> Core<N> {
         let persistence = x.persistence(draining);
         let has_body = !is_head && self.tools.response.framing != Framing::None;
         if self.clients[key].is_flushed() {
-            // The client's time to take it begins now, and not when it was last written to.
+            // The write timeout starts here, not at the client's last write.
             self.clients[key].write_at = self.tools.now;
         }
         let head = std::mem::take(&mut self.tools.response);
@@ -145,7 +145,7 @@ impl<N: Network> Core<N> {
         has_body
     }
 
-    /// Everything is written: the record, and the client's next request or its end.
+    /// The response is written: records it, then continues with the next request or closes the connection.
     pub(crate) fn finish(&mut self, pair: u32) -> Step {
         if self.pairs[pair as usize].exchange.response == ResponseHalf::Cut
             && let Some(step) = self.finish_by_reset(pair)
@@ -166,7 +166,7 @@ impl<N: Network> Core<N> {
         let more = !client.input.is_empty() || client.readable;
         let unread = x.request == RequestHalf::Body || more;
         let close = x.close_client || x.request == RequestHalf::Body || draining;
-        // A client that still sends into a tunnel would be reset, and lose what it has not read.
+        // A client still sending into a tunnel would be reset, and lose unread bytes.
         let at_once = !unread || x.tunnel && x.request == RequestHalf::Done || pair.inside;
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.spare.put(pair, &self.sites);
@@ -179,19 +179,19 @@ impl<N: Network> Core<N> {
         self.begin_linger(key)
     }
 
-    /// Where only the connection's end would mark the end of a body that was cut.
+    /// For a cut body that is delimited by the connection's close. Returns `None` if the framing shows the cut.
     #[cold]
     fn finish_by_reset(&mut self, pair: u32) -> Option<Step> {
         let key = self.pairs[pair as usize].client;
         match self.clients[key].stream.unacknowledged() {
             _ if self.clients[key].role.codec.shows_cut() => None,
             0 => Some(self.end_cut_response(key)),
-            // A reset takes with it what the kernel still holds for the client.
+            // A reset would discard what the kernel still holds for the client.
             _ => Some(Step::Wait),
         }
     }
 
-    /// The client has all there is of a response that only a reset shows to be cut, or took too long.
+    /// Resets a client after it has read all of a cut response, or has taken too long to.
     #[cold]
     pub(crate) fn end_cut_response(&mut self, key: u32) -> Step {
         let Some(pair) = self.clients[key].role.pair else { return self.close_client(key) };
@@ -199,20 +199,19 @@ impl<N: Network> Core<N> {
         self.reset_client(key)
     }
 
-    /// Ends both sides so that what was cut short looks cut short.
+    /// Closes both connections so that a cut response is not taken for a complete one.
     #[cold]
     pub(crate) fn cut(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
         let x = &mut self.pairs[pair as usize].exchange;
         x.ends(failure, phase);
         let (begun, key) = (x.begun, self.pairs[pair as usize].client);
         self.detach(pair);
-        // Nobody waits any more for what the kernel holds of it; and where only the connection's end marks the
-        // body's end, a plain end would be a lie.
+        // Undelivered bytes are of no use any more, and a plain close would make a close-delimited body look complete.
         if begun { self.reset_client(key) } else { self.close_client(key) }
     }
 
-    /// rsp stops, and waits no longer: what the kernel takes now is what the client gets, of the response or of an
-    /// answer that says so.
+    /// Cuts a request at shutdown. Only what the kernel takes now is delivered, of the response or of an answer that
+    /// reports the shutdown.
     #[cold]
     pub(crate) fn cut_short(&mut self, pair: u32) {
         let (phase, key) = (self.phase(pair), self.pairs[pair as usize].client);
@@ -231,7 +230,7 @@ impl<N: Network> Core<N> {
         self.close_without_linger(key);
     }
 
-    /// Takes an exchange that ends early off its connections, and leaves its record.
+    /// Detaches an exchange that ends early from its connections, and records it.
     #[cold]
     fn detach(&mut self, pair: u32) {
         self.drop_backend(pair);
@@ -241,14 +240,14 @@ impl<N: Network> Core<N> {
         client.role.pair = None;
         if pair.exchange.begun {
             client.note_progress(self.tools.now);
-            // Framing makes no difference that counts.
+            // `untaken` includes framing; the difference is negligible.
             pair.exchange.sent = pair.exchange.sent.saturating_sub(client.untaken() as u64);
         }
         self.record(&pair);
         self.spare.put(pair, &self.sites);
     }
 
-    /// After a fault of ours: whatever is left of a pair goes.
+    /// Removes what is left of a pair after a panic.
     #[cold]
     pub(crate) fn abandon(&mut self, key: u32) {
         let pair = self.clients.get(key).and_then(|c| c.role.pair);

@@ -1,7 +1,6 @@
-//! Requests that no client sent: health checks, requests that a script makes, copies of others. Each is a client's
-//! connection that is no socket (`net::inside`), whose one request is given a route and takes the way of all others from
-//! there on: dial, retries, timeouts, pump. It has no place among the clients that are counted, and no line in the access
-//! log; its end goes to who asked for it.
+//! Internal requests: health checks, requests made by scripts, mirrored requests. Each is a client connection without a
+//! socket (`net::inside`) with one request and a given route, and uses the same dial, retries, timeouts and pump as any
+//! other. It is neither counted as a client nor written to the access log; its result goes to the caller.
 
 use crate::exchange::end::End;
 use crate::exchange::{Failure, Peer};
@@ -13,26 +12,26 @@ use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::Token;
 use crate::worker::core::Core;
 
-/// A request to be made.
+/// An internal request.
 pub struct InsideRequest {
-    /// The name of the pool that it goes to.
+    /// The name of its pool.
     pub pool: String,
     pub method: Method,
-    /// Head and body as HTTP/1.1 writes them.
+    /// Head and body, encoded as HTTP/1.1.
     pub bytes: Vec<u8>,
-    /// The longest response that is of use, head and framing included, in bytes.
+    /// The maximum length of the response with head and framing, in bytes.
     pub most: usize,
-    /// Called once, whatever becomes of it, in the middle of a turn: it may only take note.
+    /// Called exactly once, in the middle of a turn: it must only store the result.
     pub done: Box<dyn FnOnce(InsideEnd)>,
 }
 
-/// How such a request ended.
+/// The result of an internal request.
 pub struct InsideEnd {
     pub end: End,
     pub failure: Option<Failure>,
-    /// The response, if all of it came; without one, rsp has not answered in the server's place either.
+    /// The response, if complete. Never one made by rsp on a failure.
     pub response: Option<Response>,
-    /// The response was longer than was asked for.
+    /// The response exceeded the requested maximum.
     pub too_long: bool,
 }
 
@@ -41,7 +40,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// What the connection of such a request holds of it.
+/// The state of an internal request, held by its connection.
 pub struct InsideSide {
     pub pool: String,
     method: Method,
@@ -54,7 +53,7 @@ impl InsideSide {
         self.end = Some((end, failure));
     }
 
-    /// The connection is gone.
+    /// Calls `done` when the connection is closed.
     pub fn finish(self, collected: Collected) {
         let (end, failure) = self.end.unwrap_or((End::Stopped, Some(Failure::Stopped)));
         let whole = end == End::Complete && !collected.too_long;
@@ -63,11 +62,11 @@ impl InsideSide {
     }
 }
 
-/// A whole response; `None` if it is none.
+/// Decodes a complete response; `None` if it is not one.
 fn decode(mut bytes: &[u8], method: Method) -> Option<Response> {
     let (mut head, mut trailers) = (ResponseHead::default(), Fields::default());
     let (mut codec, mut body) = (BackendCodec::new(true), Vec::new());
-    // It has to know what was asked.
+    // The codec must know the method to decode the response.
     codec.encode_head(&RequestHead { method, ..RequestHead::default() }, Persistence::Close, &mut Vec::new());
     loop {
         let limits = HeadLimits { bytes: usize::MAX, fields: usize::MAX };
@@ -83,7 +82,7 @@ fn decode(mut bytes: &[u8], method: Method) -> Option<Response> {
 }
 
 impl<N: Network> Core<N> {
-    /// Makes a request. The number given cancels it; there is none where rsp is about to stop, and it has ended then.
+    /// Starts a request. Returns a number to cancel it with, or `None` if rsp is draining: then it has already ended.
     pub fn request_inside(&mut self, request: InsideRequest) -> Option<u64> {
         let InsideRequest { pool, method, bytes, most, done } = request;
         let side = InsideSide { pool, method, done, end: None };
@@ -104,7 +103,7 @@ impl<N: Network> Core<N> {
         Some(token.to_bits())
     }
 
-    /// Gives a request up, unless it has ended.
+    /// Cancels a request, unless it has ended.
     pub fn cancel_inside(&mut self, number: u64) {
         let token = Token::from_bits(number);
         let Some(client) = self.clients.by_token(token) else { return };

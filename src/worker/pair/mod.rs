@@ -1,13 +1,13 @@
-//! One request with its two sides: a client and, once one was dialed, a backend.
+//! One request with its two connections: a client and, once dialed, a backend.
 //!
 //! ```text
-//! request.rs      from a client's bytes to a pair, and the decision what becomes of it
+//! request.rs      from a client's bytes to a pair, and the routing decision
 //! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
-//! splice.rs       large bodies past this process, through pipes.rs
-//! closed.rs       what the end of a connection means to its pair
-//! inside.rs       requests that no client sent
-//! finish.rs       every end; access_record.rs: what it leaves behind
-//! script_errors.rs the script's failures in the log
+//! splice.rs       moves large bodies in the kernel, through pipes.rs
+//! closed.rs       what a closed connection means for its exchange
+//! inside.rs       internal requests
+//! finish.rs       ends of exchanges; access_record.rs: counter and access record
+//! script_errors.rs logging of script failures
 //! ```
 
 pub(crate) mod access_record;
@@ -34,32 +34,32 @@ use crate::exchange::{Exchange, Failure};
 use crate::http::StreamId;
 use crate::route::Route;
 
-/// One exchange with its two connections and what was tried for it.
+/// One exchange with its two connections and the state of its tries.
 pub struct Pair {
     pub exchange: Exchange,
-    /// What it began with.
+    /// The site it began with.
     pub site: Rc<Site>,
-    /// The functions of its site, until none of them can be called for it any more.
+    /// The script functions of its site; `None` once no more of them can be called for it.
     pub handlers: Option<SharedHandlers>,
     pub client: u32,
-    /// Which of the client's streams, and which of the backend's.
+    /// The stream on the client's connection, and the one on the backend's.
     pub source: StreamId,
     pub target: StreamId,
-    /// No client sent the request.
+    /// The request is internal.
     pub inside: bool,
     pub backend: Option<u32>,
     pub route: Option<Route>,
-    /// Chosen for the present try.
+    /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
     pub tried: Tried,
-    /// Connections that were tried.
+    /// The number of connections tried.
     pub tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
-    /// Set while it waits for a server with room, and kept after that.
+    /// Set when it first waits for a server's queue.
     pub queue_wait: Option<QueueWait>,
     pub rate: RateWindow,
-    /// What the client has yet to get of a large answer of the script's.
+    /// The unsent rest of a large scripted body.
     pub answer: Option<Box<AnswerBody>>,
 }
 
@@ -85,14 +85,14 @@ impl Pair {
         })
     }
 
-    /// Bytes it takes, its head's storage included.
+    /// Returns the bytes it takes, including its head's storage.
     pub fn footprint(&self) -> usize {
         size_of::<Pair>() + self.exchange.head.fields.footprint()
     }
 
-    /// Begins with a new request, whose head stands in the exchange already.
+    /// Resets the pair for a new request, whose head is already in the exchange.
     pub fn begin(&mut self, client: u32, stream: StreamId, whole: bool, start: u64) {
-        // Every field by its name: one that is added later must be thought of here.
+        // Lists every field, so that one added later is not forgotten here.
         let Pair {
             exchange,
             site: _,
@@ -120,8 +120,8 @@ impl Pair {
         debug_assert!(answer.is_none(), "left by the exchange before");
     }
 
-    /// A response is on its way, so no function of the script will be called for it: a script that another one has
-    /// replaced is not kept by a long response.
+    /// Marks the response as begun. No script function will be called for it any more, so a replaced script is not kept
+    /// alive by a long response.
     pub fn response_begins(&mut self, current: u64) {
         self.exchange.begun = true;
         if self.site.generation != current {
@@ -130,14 +130,13 @@ impl Pair {
     }
 }
 
-/// A head whose storage grew beyond this is not kept for the next request.
+/// Larger heads are not kept for reuse, in bytes.
 const SPARE_HEAD_BYTES: usize = 8 * 1024;
 const SPARE_PAIRS: usize = 64;
 
-/// Pairs that wait for their request, of the current site: in boxes, so that a pair is not moved about but used again
-/// where it is.
+/// Spare pairs of the current site, boxed so that they are reused without being moved.
 pub struct SparePairs {
-    /// The pair of the next request that comes, whoever sends it: its head is read into its place.
+    /// The pair for the next request: its head is read directly into it.
     pub next: Box<Pair>,
     #[expect(clippy::vec_box, reason = "the boxes go into the slab as they are: a pair is not moved")]
     spare: Vec<Box<Pair>>,
@@ -148,13 +147,13 @@ impl SparePairs {
         SparePairs { next: Pair::new(sites), spare: Vec::new() }
     }
 
-    /// The pair into which a head was read.
+    /// Takes the pair into which a head was read.
     pub fn take(&mut self, sites: &Sites) -> Box<Pair> {
         let following = self.spare.pop().unwrap_or_else(|| Pair::new(sites));
         std::mem::replace(&mut self.next, following)
     }
 
-    /// Keeps a pair for a later request, unless it is of another site or its head grew large.
+    /// Keeps a pair for reuse, unless it is of another site or its head grew large.
     pub fn put(&mut self, pair: Box<Pair>, sites: &Sites) {
         let grew = pair.exchange.head.fields.footprint() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
@@ -162,7 +161,7 @@ impl SparePairs {
         }
     }
 
-    /// Another site is the current one.
+    /// Discards all spare pairs after the site was replaced.
     pub fn renew(&mut self, sites: &Sites) {
         *self = SparePairs::new(sites);
     }

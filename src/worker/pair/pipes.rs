@@ -1,40 +1,40 @@
-//! The pipes of splice(2), kept for reuse and bounded in number: each costs two descriptors and, while it holds
-//! bytes, memory of the kernel's that no setting of ours limits.
+//! A bounded pool of pipes for splice(2): each costs two descriptors and, while it holds bytes, kernel memory that no
+//! other setting limits.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Pipes at one time in the whole process, in use and spare; whoever comes when all are out copies instead.
+/// Maximum number of pipes in the process, in use and spare; beyond it, bodies are copied.
 const MOST: usize = 128;
 const SPARE: usize = 16;
-/// For each worker, however many there are.
+/// Minimum for each worker.
 const LEAST: usize = 4;
 
 /// A pipe and how many bytes are in it.
-pub struct Held<P> {
+pub struct HeldPipe<P> {
     pub pipe: P,
     pub bytes: usize,
-    /// None while it only waits for the next body.
-    lease: Option<Lease>,
+    /// `None` while the pipe is spare.
+    lease: Option<InUse>,
 }
 
-/// Counts a pipe that is out for as long as it lives.
-struct Lease(Rc<Cell<usize>>);
+/// Counts a pipe in use; dropping it ends that.
+struct InUse(Rc<Cell<usize>>);
 
-impl Drop for Lease {
+impl Drop for InUse {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
 }
 
 pub struct Pipes<P> {
-    spare: Vec<Box<Held<P>>>,
+    spare: Vec<Box<HeldPipe<P>>>,
     out: Rc<Cell<usize>>,
-    /// The least a body has to have left for a pipe to pay; `None` never uses one.
+    /// The least number of remaining body bytes for which a pipe is used; `None` disables pipes.
     pub least: Option<u64>,
-    /// The kernel has refused to splice: nothing changes that.
+    /// The kernel refused to splice; pipes stay disabled.
     impossible: bool,
-    /// This worker's part of all that there may be.
+    /// This worker's share of `MOST`.
     most: usize,
 }
 
@@ -43,51 +43,51 @@ impl<P> Pipes<P> {
         Pipes { spare: Vec::new(), out: Rc::default(), least, impossible: false, most: MOST }
     }
 
-    /// As another config says.
+    /// Applies the setting of a new config.
     pub fn set_least(&mut self, least: Option<u64>) {
         self.least = least.filter(|_| !self.impossible);
     }
 
-    /// Bodies are copied from now on.
+    /// Disables pipes: bodies are copied from now on.
     pub fn give_up(&mut self) {
         (self.least, self.impossible) = (None, true);
     }
 
-    /// So many workers have pipes: to each its part.
+    /// Divides the pipes among this many workers.
     pub fn share(&mut self, workers: usize) {
         self.most = (MOST / workers).max(LEAST);
     }
 
-    /// An empty pipe, unless there are too many or none can be made; then bytes are copied.
-    pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Box<Held<P>>> {
+    /// Returns an empty pipe, or `None` if the limit is reached or none can be made; then bytes are copied.
+    pub fn borrow(&mut self, make: impl FnOnce() -> std::io::Result<P>) -> Option<Box<HeldPipe<P>>> {
         if self.out.get() >= self.most {
             return None;
         }
         let mut held = match self.spare.pop() {
             Some(held) => held,
-            None => Box::new(Held { pipe: make().ok()?, bytes: 0, lease: None }),
+            None => Box::new(HeldPipe { pipe: make().ok()?, bytes: 0, lease: None }),
         };
         self.out.set(self.out.get() + 1);
-        held.lease = Some(Lease(self.out.clone()));
+        held.lease = Some(InUse(self.out.clone()));
         Some(held)
     }
 
-    /// Keeps an empty pipe for the next body; one that holds bytes is closed with them.
+    /// Keeps an empty pipe for reuse; one that holds bytes is closed.
     #[inline]
-    pub fn give_back(&mut self, held: Option<Box<Held<P>>>) {
+    pub fn give_back(&mut self, held: Option<Box<HeldPipe<P>>>) {
         if let Some(held) = held {
             self.keep(held);
         }
     }
 
-    fn keep(&mut self, mut held: Box<Held<P>>) {
+    fn keep(&mut self, mut held: Box<HeldPipe<P>>) {
         if held.bytes == 0 && self.spare.len() < SPARE.min(self.most) {
             held.lease = None;
             self.spare.push(held);
         }
     }
 
-    /// Closes those that only wait for the next body.
+    /// Closes the spare pipes.
     pub fn close_spare(&mut self) {
         self.spare.clear();
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pipes_are_bounded_reused_when_empty_and_counted_wherever_they_end() {
+    fn pipes_are_bounded_reused_when_empty_and_counted() {
         let mut made = 0;
         let mut pipes = Pipes::new(Some(1));
         let mut borrow = |pipes: &mut Pipes<u32>| {

@@ -5,12 +5,11 @@
 //!   client.output ◄─ encode ─ exchange ◄─ decode ─ backend.input ◄─ fill
 //! ```
 //!
-//! Progress is decided here and nowhere else. Nothing is read for which there is no room on the other side; what
-//! a socket does not take stays where it is, in order. Writing makes room, so it asks for another round only where
-//! there is more to come that way. A turn that ends on its budget says `Again`, so that one fast pair does not
-//! starve the others.
+//! Progress is decided only here. Nothing is read that the other side has no room for; what a socket does not take
+//! stays buffered, in order. Writing makes room, so it causes another round only if more bytes are waiting in that
+//! direction. A turn that uses up its budget returns `Again`, so that one fast pair does not starve the others.
 //!
-//! Where there is no server, since a script answered, a large answer goes the last part of that way (`send_answer`).
+//! For a scripted answer there is no server; `send_answer` moves a large body to the client.
 
 use crate::base::buffer::BlockPool;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
@@ -26,24 +25,24 @@ use crate::worker::pair::to_client::to_client;
 use crate::worker::pair::to_server::{flush_backend, to_server};
 use crate::worker::site::Site;
 
-/// Unused blocks that stay allocated.
+/// Spare blocks that stay allocated.
 const SPARE_BLOCKS: usize = 256;
-/// Rounds of both directions before others get their turn.
+/// Rounds of both directions per turn.
 const ROUNDS: usize = 2;
 
-/// What the pump needs besides the pair. The worker has it as one piece, so that no turn has to put it together.
+/// What the pump needs besides the pair, kept as one struct so that no turn has to assemble it.
 pub struct Tools<S: Transport> {
     pub blocks: BlockPool,
     pub pipes: Pipes<S::Pipe>,
     pub errors: ScriptErrors,
-    /// Storage for what is decoded and passed on at once.
+    /// Scratch storage for decoded heads and trailers.
     pub response: ResponseHead,
     pub trailers: Fields,
-    /// The one clock reading of this turn, in microseconds, and the date it shows.
+    /// The clock, read once per loop iteration, in microseconds, and the date to send.
     pub now: u64,
     pub date: Vec<u8>,
     pub draining: bool,
-    /// Of the site that new requests begin with.
+    /// The generation of the current site.
     pub generation: u64,
 }
 
@@ -63,13 +62,13 @@ impl<S: Transport> Tools<S> {
     }
 }
 
-/// What one step in one direction did.
+/// The result of one step in one direction.
 pub enum Progress {
-    /// Nothing to be had, or nothing decided without it.
+    /// No progress.
     Stuck,
-    /// Bytes, or their end, came from a socket.
+    /// Bytes or an end of stream were read from a socket.
     Read,
-    /// What had come went on.
+    /// Buffered bytes were passed on.
     Passed,
 }
 
@@ -79,16 +78,16 @@ impl Progress {
     }
 }
 
-/// How a turn of a pair ended.
+/// The result of a pair's turn.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing moves until a socket is ready or a timer fires.
+    /// No progress until a socket is ready or a timer fires.
     Wait,
-    /// The connection that is being made may be there.
+    /// The connection in progress may be established.
     Connected,
     /// The budget is spent.
     Again,
-    /// The server has done its part; the client has still to take the rest.
+    /// The server's response is complete; part of it is still to be written to the client.
     ReleaseBackend,
     /// Everything is written.
     Finished,
@@ -109,8 +108,8 @@ pub fn turn<S: Transport>(
     Outcome::Again
 }
 
-/// Both directions once; `None` where something moved and there may be more. Apart from the loop: most turns are one
-/// round, and would pay for what a loop keeps at hand.
+/// Runs both directions once; `None` if something moved and there may be more. Not inlined: most turns are one round
+/// and should not pay for the loop's state.
 #[inline(never)]
 fn round<S: Transport>(
     client: &mut Client<S>,
@@ -146,7 +145,7 @@ fn round<S: Transport>(
     (!moved).then_some(Outcome::Wait)
 }
 
-/// The last bytes to the server have to leave before it is over: a response may come before that.
+/// Returns true if request bytes must be flushed before the exchange ends: the response may be complete earlier.
 fn is_unsent<S: Transport>(backend: &Backend<S>, pair: &Pair) -> bool {
     !(backend.is_flushed() || backend.role.write_failed || pair.exchange.ends_with_response)
 }
@@ -167,8 +166,8 @@ fn both_ways<S: Transport>(
     Ok(moved)
 }
 
-/// The response is done and the request still on its way: that goes on until the server closes. A tunnel whose server
-/// ended its side goes on until that takes nothing any more.
+/// Continues the upload after the response is complete, until the server closes. A tunnel whose server ended its side
+/// continues until the server accepts no more bytes.
 #[cold]
 fn watch_upload<S: Transport>(
     backend: &mut Backend<S>,

@@ -1,4 +1,4 @@
-//! From a client's bytes to an exchange: reads a head, asks the router, and dials or answers.
+//! From a client's bytes to an exchange: reads a head, routes it, and dials or answers.
 
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
@@ -9,11 +9,11 @@ use crate::worker::conn::client::{Arrival, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 
-/// So much is kept of the first line of a request that could not be read, for the log.
+/// Bytes of an unparsable request's first line that are kept for the log.
 const LOGGED_LINE: usize = 256;
 
 impl<N: Network> Core<N> {
-    /// A client without an exchange: is there a head?
+    /// Reads a request head for a client without an exchange.
     pub(crate) fn between_messages(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if client.hung_up || !client.stream.is_established() {
@@ -54,7 +54,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// An empty line before a request is skipped; alone it begins none.
+    /// Skips an empty line before a request; it does not start one.
     #[cold]
     fn skip(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
@@ -64,7 +64,7 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    /// The client is gone, or its transport has yet to be able to carry a request.
+    /// Closes a client that is gone, or continues its handshake.
     #[cold]
     fn not_ready(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
@@ -78,13 +78,13 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// No whole head yet: read on if there is something, or wait for it.
+    /// The head is incomplete: reads more, or waits.
     pub(crate) fn more_of_head(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if client.eof {
             return self.left_early(key);
         }
-        // Where it may be longer than a block.
+        // The head may be longer than a block.
         client.input.grow(self.sites.current.heads.request.bytes);
         match client.fill(&mut self.tools.blocks, self.tools.now) {
             Ok(true) => Step::Again,
@@ -93,8 +93,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A client that leaves between requests has nothing to be told of; one that leaves within a head has begun a
-    /// request, and that has an end.
+    /// A client that closes between requests is just closed; within a head, it has started a request, which is
+    /// recorded.
     fn left_early(&mut self, key: u32) -> Step {
         let role = &self.clients[key].role;
         if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
@@ -104,7 +104,7 @@ impl<N: Network> Core<N> {
         self.cut(pair, Failure::RequestGone, Phase::Request)
     }
 
-    /// A request head stands in the next pair.
+    /// Starts the request whose head is in the next pair.
     fn start(&mut self, key: u32, stream: StreamId, whole: bool) -> Step {
         let key = self.open_pair(key, stream, whole);
         let pair = &mut self.pairs[key as usize];
@@ -121,12 +121,12 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Its route is known, and nothing in its head is a stranger's.
+    /// Starts an internal request: its route is known and its head is trusted.
     #[cold]
     fn start_inside(&mut self, key: u32) -> Step {
         let pair = &mut self.pairs[key as usize];
         pair.exchange.close_client = true;
-        // Nobody is there to speak another protocol.
+        // There is no client to switch protocols with.
         pair.exchange.head.upgrade = false;
         let side = self.clients[pair.client].role.inside();
         match side.and_then(|side| pair.site.routes.to(&side.pool)) {
@@ -140,7 +140,7 @@ impl<N: Network> Core<N> {
         self.dial(pair)
     }
 
-    /// What the script wants, or failed to say, where that is not just to go to a pool.
+    /// Handles decisions other than forwarding, including script failures.
     #[cold]
     fn start_otherwise(&mut self, pair: u32, decision: Decision) -> Step {
         match decision {
@@ -160,7 +160,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A head that cannot be read still gets an answer and a line in the log.
+    /// Answers and records a request whose head cannot be parsed.
     #[cold]
     fn refuse(&mut self, key: u32, fault: Fault) -> Step {
         let pair = self.open_unread_pair(key);
@@ -170,7 +170,7 @@ impl<N: Network> Core<N> {
         self.fail(pair, Failure::of_request(fault))
     }
 
-    /// The head did not arrive in time.
+    /// Answers a request whose head did not arrive in time.
     #[cold]
     pub(crate) fn refuse_late(&mut self, key: u32) -> Step {
         let pair = self.open_unread_pair(key);
@@ -180,7 +180,7 @@ impl<N: Network> Core<N> {
         self.fail(pair, Failure::HeadTimeout)
     }
 
-    /// A pair for the request that this client begins; its head is what was read last.
+    /// Opens a pair for this client's request; its head was read last.
     fn open_pair(&mut self, key: u32, stream: StreamId, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
@@ -193,7 +193,7 @@ impl<N: Network> Core<N> {
         pair
     }
 
-    /// The same for a request that could not be read: what is known of it is its first line.
+    /// Opens a pair for an unparsable request, of which only the first line is known.
     #[cold]
     fn open_unread_pair(&mut self, key: u32) -> u32 {
         let pair = self.open_pair(key, StreamId::ONLY, true);
@@ -209,7 +209,7 @@ impl<N: Network> Core<N> {
         (&mut client.role.codec, out)
     }
 
-    /// Closes a client's connection that has no exchange.
+    /// Closes a client connection that has no exchange.
     #[cold]
     pub(crate) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
@@ -228,7 +228,7 @@ impl<N: Network> Core<N> {
         Step::Gone
     }
 
-    /// Closes it so that the client sees a reset, not an end.
+    /// Closes it with a reset instead of an orderly end.
     #[cold]
     pub(crate) fn reset_client(&mut self, key: u32) -> Step {
         if let Some(client) = self.clients.get_mut(key) {
@@ -238,7 +238,7 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// What came of a request's first line, up to a bound.
+/// Returns the first line of a request, up to `LOGGED_LINE` bytes.
 fn first_line(input: &[u8]) -> &[u8] {
     let end = input.iter().take(LOGGED_LINE).position(|byte| matches!(byte, b'\r' | b'\n'));
     &input[..end.unwrap_or(input.len().min(LOGGED_LINE))]

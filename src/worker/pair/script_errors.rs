@@ -1,23 +1,22 @@
-//! The script's failures in the log. What a client sends may make a script fail, and may stand in the message, so a
-//! line a request would let anybody fill the log: the first failure at a place is told at once, the others together
-//! every ten seconds, with the last of them as the example. Places are few; a script that makes them up from what it
-//! is sent has one line for all that are too many.
+//! Rate-limited logging of script failures. Requests can trigger failures and influence their messages, so one line per
+//! request would let any client fill the log: the first failure at a place is logged at once, later ones together every
+//! ten seconds, with the last as the example. The number of places is bounded; places beyond it share one line.
 
 use crate::base::log_limit::LogLimit;
 use crate::script::ScriptError;
 
-/// Places that are told apart.
+/// Places counted separately.
 const PLACES: usize = 16;
 
 #[derive(Default)]
 pub struct ScriptErrors {
-    /// Which function failed, and where (`site.lua:12`).
+    /// The function that failed, and where (`site.lua:12`).
     known: Vec<(&'static str, String, LogLimit)>,
     others: LogLimit,
 }
 
 impl ScriptErrors {
-    /// A call of `function` failed at `now`; `then` says what became of it.
+    /// Logs that a call of `function` failed at `now`; `then` describes the consequence.
     #[cold]
     pub fn log(&mut self, function: &'static str, error: &ScriptError, then: &str, now: u64) {
         if let Some(times) = self.count(function, error.place(), now) {
@@ -25,7 +24,7 @@ impl ScriptErrors {
         }
     }
 
-    /// How many failures a line has to speak of, if one is due.
+    /// Returns the number of failures for a log line, if one is due.
     fn count(&mut self, function: &'static str, place: &str, now: u64) -> Option<u64> {
         let known = self.known.iter_mut().find(|(of, at, _)| *of == function && at == place);
         if let Some((_, _, limit)) = known {
@@ -55,7 +54,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn the_first_failure_at_a_place_is_told_at_once_and_the_others_together() {
+    fn the_first_failure_at_a_place_is_logged_at_once_and_later_ones_together() {
         let mut errors = ScriptErrors::default();
         assert_eq!(errors.count("on_request", "a.lua:1", 0), Some(1));
         assert_eq!(errors.count("on_request", "a.lua:1", 1), None);
@@ -65,16 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn places_that_a_client_makes_up_share_one_line() {
+    fn places_beyond_the_limit_share_one_line() {
         let mut errors = ScriptErrors::default();
-        let said = (0..1000).filter(|n| errors.count("on_request", &format!("x.lua:{n}"), 0).is_some());
-        assert_eq!(said.count(), PLACES + 1);
+        let logged = (0..1000).filter(|n| errors.count("on_request", &format!("x.lua:{n}"), 0).is_some());
+        assert_eq!(logged.count(), PLACES + 1);
         assert_eq!(errors.count("on_request", "x.lua:5000", 10 * SECOND), Some(1000 - PLACES as u64));
         assert!(errors.known.len() == PLACES);
     }
 
     #[test]
-    fn only_a_line_that_speaks_of_several_says_how_many() {
+    fn only_a_line_for_several_failures_has_a_count() {
         assert_eq!(so_often(1), "");
         assert_eq!(so_often(7), " (7 times like this since the last line)");
     }

@@ -1,14 +1,13 @@
-//! Large bodies of known length pass through a pipe instead of a block: splice(2) from one socket into the pipe and
-//! from the pipe into the other. Only the codecs' counts learn of them.
+//! Passes large bodies of known length through a pipe: splice(2) from one socket into the pipe and from the pipe into
+//! the other. Only the codecs' byte counts are updated.
 //!
-//! Where others stalled: "try again" from splice means that the socket is empty or that the pipe is full, and a
-//! short splice says nothing about the socket. So a pipe is filled only when it is empty, and readiness is only
-//! cleared by "try again". Copying goes on by itself wherever this does not apply: bytes already read (the callers
-//! look), something
-//! still to be written, too little left, no pipe to be had, a transport that has to see the bytes.
+//! `WouldBlock` from splice is ambiguous: the socket is empty or the pipe is full; and a short splice says nothing
+//! about the socket. So a pipe is filled only when it is empty, and only `WouldBlock` clears readiness. Bodies are
+//! copied wherever splice does not apply: bytes already read (checked by the callers), unsent output, too few bytes
+//! left, no pipe, a transport that transforms the bytes.
 //!
-//! Nothing is held back for more to come (SPLICE_F_MORE, MSG_MORE): a server that pauses within a body would leave its
-//! client waiting for bytes that are here, up to 0.2 s. A head goes with the bytes that were read with it, in one write.
+//! Nothing is corked (SPLICE_F_MORE, MSG_MORE): if a server paused within a body, the client would wait up to 0.2 s for
+//! bytes already here. A head is sent with the bytes read with it, in one write.
 
 use std::io::{self, ErrorKind};
 
@@ -25,15 +24,15 @@ use crate::worker::pair::closed::{client_gone, closed_early, is_cut};
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::pump::Tools;
 
-/// Moved at once: what a pipe holds. The other directions have their turn then. (Half of it costs a tenth more a
-/// byte, twice of it saves nothing.)
+/// Bytes moved in one step: a pipe's capacity. Then the other direction runs. (Half of it costs a tenth more per byte,
+/// twice of it saves nothing.)
 const MOST: u64 = 256 * 1024;
 
-/// What came of a try.
+/// The result of one splice.
 pub enum Spliced {
-    /// Not here: copy.
+    /// Not possible: copy.
     No,
-    /// Nothing to be had now.
+    /// The socket is empty.
     Empty,
     Moved,
 }
@@ -47,14 +46,14 @@ pub fn response<S: Transport>(
 ) -> Result<Spliced, Failure> {
     let left = backend.role.codec.known_rest(pair.target);
     match fit(backend, client, left, &tools.pipes) {
-        Fit::Not => return Ok(Spliced::No),
-        Fit::Later => return Ok(Spliced::Empty),
-        Fit::Now => {}
+        Eligibility::Not => return Ok(Spliced::No),
+        Eligibility::Later => return Ok(Spliced::Empty),
+        Eligibility::Now => {}
     }
-    let came = fill(backend, client, left, &mut tools.pipes, tools.now);
-    let n = match came.map_err(|_| closed_early(pair))? {
-        Came::Bytes(n) => n,
-        Came::End if is_cut(backend, pair) => return Err(closed_early(pair)),
+    let received = fill(backend, client, left, &mut tools.pipes, tools.now);
+    let n = match received.map_err(|_| closed_early(pair))? {
+        Received::Bytes(n) => n,
+        Received::End if is_cut(backend, pair) => return Err(closed_early(pair)),
         other => return Ok(other.spliced()),
     };
     pair.exchange.sent += n as u64;
@@ -66,7 +65,7 @@ pub fn response<S: Transport>(
     Ok(Spliced::Moved)
 }
 
-/// Client to server. A write that fails is noticed by the flush that follows.
+/// Client to server. A failed write is detected by the flush that follows.
 pub fn request<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
@@ -75,13 +74,13 @@ pub fn request<S: Transport>(
 ) -> Result<Spliced, Failure> {
     let left = client.role.codec.known_rest(pair.source);
     match fit(client, backend, left, &tools.pipes) {
-        Fit::Not => return Ok(Spliced::No),
-        Fit::Later => return Ok(Spliced::Empty),
-        Fit::Now => {}
+        Eligibility::Not => return Ok(Spliced::No),
+        Eligibility::Later => return Ok(Spliced::Empty),
+        Eligibility::Now => {}
     }
-    let came = fill(client, backend, left, &mut tools.pipes, tools.now);
-    let n = match came.map_err(|_| client_gone(pair))? {
-        Came::Bytes(n) => n,
+    let received = fill(client, backend, left, &mut tools.pipes, tools.now);
+    let n = match received.map_err(|_| client_gone(pair))? {
+        Received::Bytes(n) => n,
         other => return Ok(other.spliced()),
     };
     pair.exchange.received += n as u64;
@@ -94,105 +93,105 @@ pub fn request<S: Transport>(
     Ok(Spliced::Moved)
 }
 
-enum Fit {
+enum Eligibility {
     /// Copy.
     Not,
-    /// In a moment: what is there for `to` goes first. Copying behind it would only put that moment off.
+    /// Wait until the output of `to` is flushed: copying more behind it would only delay that.
     Later,
     Now,
 }
 
-/// Whether the next bytes of `from` can go to `to` unseen. None of them has been read: that was seen to.
+/// Decides whether the next `left` bytes of `from` can be spliced to `to`. The caller checks that none are buffered.
 fn fit<S: Transport, A, B>(
     from: &Connection<S, A>,
     to: &Connection<S, B>,
     left: u64,
     pipes: &Pipes<S::Pipe>,
-) -> Fit {
+) -> Eligibility {
     let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.spliced.is_some()))
         && from.stream.can_splice()
         && to.stream.can_splice();
     match worth {
-        false => Fit::Not,
-        // Either way it will be written to: that is the event to wait for.
-        true if !to.writable || !to.is_flushed() => Fit::Later,
-        true => Fit::Now,
+        false => Eligibility::Not,
+        // In both cases the next event is that `to` is writable.
+        true if !to.writable || !to.is_flushed() => Eligibility::Later,
+        true => Eligibility::Now,
     }
 }
 
-/// Behind bytes that went through a pipe the next ones do, down to what is copied with one read: that read is short
-/// and so finds the socket empty, where a splice would leave the question open.
+/// Returns the least number of remaining bytes to splice. Once a body is spliced, only what one read can copy is not:
+/// that read is short and so finds the socket empty, which a splice would leave unknown.
 fn worth_from(least: u64, begun: bool) -> u64 {
     if begun { least.clamp(1, BLOCK as u64) } else { least.max(1) }
 }
 
-enum Came {
+enum Received {
     Bytes(usize),
     End,
     Nothing,
     /// Interrupted by a signal.
     Again,
-    /// No pipe, or one that these sockets do not take.
+    /// No pipe, or these sockets cannot splice.
     NoPipe,
 }
 
-impl Came {
+impl Received {
     fn spliced(self) -> Spliced {
         match self {
-            Came::Nothing => Spliced::Empty,
-            Came::NoPipe => Spliced::No,
-            Came::Bytes(_) | Came::End | Came::Again => Spliced::Moved,
+            Received::Nothing => Spliced::Empty,
+            Received::NoPipe => Spliced::No,
+            Received::Bytes(_) | Received::End | Received::Again => Spliced::Moved,
         }
     }
 }
 
-/// From a socket into the pipe of the other one.
+/// Splices from a socket into the other connection's pipe.
 fn fill<S: Transport, A, B>(
     from: &mut Connection<S, A>,
     to: &mut Connection<S, B>,
     left: u64,
     pipes: &mut Pipes<S::Pipe>,
     now: u64,
-) -> io::Result<Came> {
+) -> io::Result<Received> {
     if !from.readable {
-        return Ok(Came::Nothing);
+        return Ok(Received::Nothing);
     }
     let Some(mut held) = to.spliced.take().or_else(|| pipes.borrow(S::new_pipe)) else {
-        return Ok(Came::NoPipe);
+        return Ok(Received::NoPipe);
     };
-    let came = from.stream.splice_in(&mut held.pipe, left.min(MOST) as usize);
-    held.bytes = *came.as_ref().unwrap_or(&0);
+    let received = from.stream.splice_in(&mut held.pipe, left.min(MOST) as usize);
+    held.bytes = *received.as_ref().unwrap_or(&0);
     to.spliced = Some(held);
-    match came {
+    match received {
         Ok(0) => {
             (from.eof, from.readable) = (true, false);
-            Ok(Came::End)
+            Ok(Received::End)
         }
         Ok(n) => {
             from.read_at = now;
-            Ok(Came::Bytes(n))
+            Ok(Received::Bytes(n))
         }
         Err(error) => refused(from, error, pipes),
     }
 }
 
-/// What an error of splice means.
+/// Maps an error of splice.
 fn refused<S: Transport, A>(
     from: &mut Connection<S, A>,
     error: io::Error,
     pipes: &mut Pipes<S::Pipe>,
-) -> io::Result<Came> {
+) -> io::Result<Received> {
     match error.kind() {
-        ErrorKind::Interrupted => Ok(Came::Again),
-        // The kernel cannot do this with these sockets: copy, here and from now on.
+        ErrorKind::Interrupted => Ok(Received::Again),
+        // The kernel cannot splice these sockets: copy from now on.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => {
             pipes.give_up();
             log::warn!("splice is not possible here, bodies are copied from now on: {}", os_error(&error));
-            Ok(Came::NoPipe)
+            Ok(Received::NoPipe)
         }
         ErrorKind::WouldBlock => {
             from.readable = false;
-            Ok(Came::Nothing)
+            Ok(Received::Nothing)
         }
         _ => {
             from.readable = false;

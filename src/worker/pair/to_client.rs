@@ -1,4 +1,4 @@
-//! From server to client: interim and final heads, rewritten, and the body behind them.
+//! From server to client: interim and final heads, rewritten, and the body.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use crate::worker::pair::pump::{Progress, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
 
-/// Reads of one direction before the other has its turn.
+/// Reads of one direction per turn.
 const READS: usize = 4;
 
 /// Server to client.
@@ -43,7 +43,7 @@ pub fn to_client<S: Transport>(
     Ok(moved)
 }
 
-/// Apart from the loop, like `pump::round`.
+/// Not inlined into the loop, like `pump::round`.
 #[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
@@ -86,14 +86,14 @@ fn step<S: Transport>(
     }
 }
 
-/// Sends what the codec has to say for itself.
+/// Sends frames the codec generates itself.
 fn emit<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
     if backend.role.codec.emit(&mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks }) {
         flush_backend(backend, tools);
     }
 }
 
-/// Reads on behind what says nothing yet: of a head that is longer than a block, all has to be seen at once.
+/// Reads more of an incomplete message: a head longer than a block must be buffered as a whole.
 fn fill_further<S: Transport>(
     backend: &mut Backend<S>,
     pair: &Pair,
@@ -124,7 +124,7 @@ fn pass_response<S: Transport>(
         Event::Reset => return Err(closed_early(pair)),
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
-            // Nearly every small response is here as a whole.
+            // Most small responses are complete after one read.
             let (rest, here) = (backend.role.codec.known_rest(pair.target), backend.input.len() - consumed);
             if rest > 0 && rest <= here.min(client.room()) as u64 {
                 let body = consumed..consumed + rest as usize;
@@ -134,7 +134,7 @@ fn pass_response<S: Transport>(
             }
         }
         Event::Body(range) => pass_body(client, backend, pair, (range.clone(), consumed), tools)?,
-        // An empty line in front of a response is none of it: a server that closes behind it has not begun to respond.
+        // An empty line before a response is not part of it: a server that closes after it has not begun to respond.
         Event::Nothing if pair.exchange.is_unanswered() => {
             pair.exchange.times.first_byte = NEVER;
         }
@@ -147,7 +147,7 @@ fn pass_response<S: Transport>(
     Ok(())
 }
 
-/// Passes on what lies in this range and is done with up to that place.
+/// Passes on the bytes in `range`; `done` is where the next message part starts in the input.
 fn pass_body<S: Transport>(
     client: &mut Client<S>,
     backend: &Backend<S>,
@@ -182,7 +182,7 @@ fn pass_response_head<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
-    // What the server has not got of the request it would take for the tunnel's.
+    // The server would take unsent request bytes for the tunnel's.
     if tools.response.status == 101 && (backend.role.write_failed || !backend.is_flushed()) {
         return Err(Failure::of_response(Fault::Status));
     }
@@ -249,8 +249,8 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
     let Pair { exchange: x, handlers, site, .. } = pair;
     let Some(handlers) = handlers else { return Err(Failure::Internal) };
     match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
-        Responded::Well => x.status = tools.response.status,
-        Responded::Passes(error) => {
+        Responded::Ok => x.status = tools.response.status,
+        Responded::Unchanged(error) => {
             tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
         }
         Responded::Failed(error) => {

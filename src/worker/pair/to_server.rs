@@ -1,5 +1,5 @@
-//! From client to server: the request's body, as far as there is some and room for it. The head was written when
-//! the connection was had.
+//! From client to server: the request's body, as far as it has arrived and there is room. The head was written when the
+//! connection was attached.
 
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Decoded, Event};
@@ -12,10 +12,10 @@ use crate::worker::pair::closed::client_gone;
 use crate::worker::pair::pump::{Progress, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 
-/// Reads of one direction before the other has its turn.
+/// Reads of one direction per turn.
 const READS: usize = 4;
 
-/// Client to server: the request's body (its head was written when the connection was had).
+/// Client to server: the request's body.
 pub fn to_server<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
@@ -38,7 +38,7 @@ pub fn to_server<S: Transport>(
     Ok(moved)
 }
 
-/// Most requests have no body.
+/// Not inlined: most requests have no body.
 #[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
@@ -59,9 +59,9 @@ fn step<S: Transport>(
         .codec
         .decode(client.input.bytes(), client.eof, backend.room(), &pair.site.heads.request, head, trailers)
         .map_err(Failure::of_request);
-    // The round flushes it.
+    // Flushed by the round.
     client.role.codec.emit(&mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks });
-    // A client that sees such an answer should end its side (RFC 9112 section 9.5).
+    // A client that sees such a response should end its side (RFC 9112 section 9.5).
     if client.eof
         && pair.exchange.is_answered_for_good()
         && matches!(decoded, Ok(None) | Err(Failure::RequestCut))
@@ -140,8 +140,8 @@ pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S
     }
 }
 
-/// A server may answer and close without having read the whole request (or all that a tunnel carries): what it said
-/// is still to be read, so a failed write ends only the writing.
+/// Marks writing as failed. A server may respond and close without reading the whole request (or all of a tunnel's
+/// bytes), so its response is still read.
 fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
     backend.role.write_failed = true;
     backend.clear_output(&mut tools.blocks);

@@ -1,6 +1,6 @@
-//! Requests that rsp had to answer with 502, 503 or 504, in the log of errors. A pool that is down must not cost a line a
-//! request: of each pool and reason the first is told at once and the others together every ten seconds. All workers
-//! count together, behind a lock that nobody comes near who has no such answer to give.
+//! Rate-limited logging of requests that rsp answered with 502, 503 or 504. A pool that is down must not cost a log
+//! line per request: for each pool and reason the first is logged at once, later ones together every ten seconds. All
+//! workers share the counts; their lock is taken only for such a response.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +12,17 @@ use crate::exchange::end::Party;
 use crate::net::Network;
 use crate::worker::core::Core;
 
-/// What is told apart: there are as many as pools, by their names, and reasons.
+/// Pool name and reason, counted separately; both are bounded in number.
 type Kind = (String, Failure);
 
 #[derive(Default)]
 struct Count {
     limit: LogLimit,
-    /// Of the last one.
+    /// The server of the last failure.
     server: Option<String>,
 }
 
-/// What a line has to say: so many requests, the last of them of this server.
+/// A log line that is due: the number of requests, and the server of the last one.
 struct Due {
     kind: Kind,
     times: u64,
@@ -44,10 +44,10 @@ impl Due {
     }
 }
 
-/// In the hands of one worker; `shared_with` makes another's.
+/// One worker's handle to the shared counts.
 pub struct GatewayErrors {
     counts: Arc<Mutex<HashMap<Kind, Count>>>,
-    /// When this worker looks whether something is left to be said; `u64::MAX` where it left nothing unsaid.
+    /// When this worker next checks for unlogged counts, in microseconds; `u64::MAX` if it left none.
     look_at: u64,
 }
 
@@ -58,7 +58,7 @@ impl Default for GatewayErrors {
 }
 
 impl GatewayErrors {
-    /// Those of another worker, who counts with this one.
+    /// Returns a handle to the same counts for another worker.
     pub fn shared(&self) -> GatewayErrors {
         GatewayErrors { counts: self.counts.clone(), look_at: u64::MAX }
     }
@@ -74,7 +74,7 @@ impl GatewayErrors {
         times.map(|times| Due { kind, times, server })
     }
 
-    /// What became due since it was counted.
+    /// Returns the log lines that are due.
     fn due(&mut self, now: u64) -> Vec<Due> {
         let mut counts = lock(&self.counts);
         let due = counts.iter_mut().filter_map(|(kind, count)| {
@@ -102,7 +102,7 @@ fn lock(counts: &Mutex<HashMap<Kind, Count>>) -> MutexGuard<'_, HashMap<Kind, Co
 }
 
 impl<N: Network> Core<N> {
-    /// This request is answered with a failure of ours or of a server.
+    /// Counts a request that is answered with a gateway error.
     pub(crate) fn note_gateway_error(&mut self, pair: u32, failure: Failure) {
         let pair = &self.pairs[pair as usize];
         let Some(route) = &pair.route else { return };
@@ -113,12 +113,12 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// When `report` has something to say; `u64::MAX` if that cannot be known yet.
+    /// Returns when `report` is due, in microseconds; `u64::MAX` if nothing is pending.
     pub fn report_at(&self) -> u64 {
         self.gateway_errors.look_at
     }
 
-    /// Says what was counted and is due now.
+    /// Logs the counts that are due.
     pub fn report(&mut self) {
         if self.tools.now >= self.gateway_errors.look_at {
             let due = self.gateway_errors.due(self.tools.now);
@@ -126,7 +126,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Says whatever was counted and not said, at the end.
+    /// Logs all remaining counts at the worker's end.
     pub fn report_rest(&self) {
         self.gateway_errors.rest().iter().for_each(Due::say);
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pool_and_reason_is_told_at_once_and_then_every_ten_seconds_with_the_last_server() {
+    fn each_pool_and_reason_is_logged_at_once_then_every_ten_seconds_with_the_last_server() {
         let mut errors = GatewayErrors::default();
         for kind in [refused(), ("api".into(), Failure::Refused), ("web".into(), Failure::ServerClosed)] {
             assert_eq!(times(errors.count(kind.clone(), None, 0)), [(kind, 1)]);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_count_together_and_what_one_has_said_the_other_does_not_say_again() {
+    fn workers_share_counts_and_log_each_failure_once() {
         let mut one = GatewayErrors::default();
         let mut two = one.shared();
         assert!(one.count(refused(), None, 0).is_some());

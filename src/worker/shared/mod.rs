@@ -1,5 +1,5 @@
-//! What the workers of one process have in common, because it is the process that has limits. Looked at when a connection
-//! comes or goes, and never for a request.
+//! State shared by the workers of a process, for limits that apply to the process. Used when a connection opens or
+//! closes, never per request.
 
 pub(crate) mod gateway_errors;
 pub(crate) mod per_client;
@@ -17,35 +17,34 @@ use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::net::Reserve;
 
-/// Workers are not asked more often than this for descriptors they only keep, in microseconds: looking for them
-/// takes time.
+/// Minimum interval between calls for descriptors, in microseconds: answering one costs the workers time.
 const CALL_AGAIN: u64 = 10_000;
 
-/// What all workers share, in the hands of one of them.
+/// One worker's handle to the shared state.
 #[derive(Clone)]
 pub struct Shared {
-    state: Arc<State>,
-    /// Which of them, from 0.
+    state: Arc<SharedState>,
+    /// The worker's number, from 0.
     worker: usize,
 }
 
-struct State {
+struct SharedState {
     permits: Permits,
-    /// One a worker.
+    /// One per worker.
     wakers: Vec<OnceLock<Arc<Waker>>>,
-    /// Nobody accepts before this.
+    /// No worker accepts before this time, in microseconds.
     accept_after: AtomicU64,
     accept_failed: Mutex<LogLimit>,
-    /// When one lacked descriptors for connections to servers and asked the others for theirs.
+    /// Time of the last call for descriptors, in microseconds; 0 if none.
     called: AtomicU64,
     per_client: ClientCounts,
     gateway_errors: GatewayErrors,
     reserve: Reserve,
 }
 
-/// For so many workers, who serve at most so many clients together.
+/// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
 pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
-    let state = Arc::new(State {
+    let state = Arc::new(SharedState {
         permits: Permits::new(workers, max_connections),
         wakers: (0..workers).map(|_| OnceLock::new()).collect(),
         accept_after: AtomicU64::new(0),
@@ -59,12 +58,12 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
 }
 
 impl Shared {
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub fn count(&self) -> usize {
         self.state.wakers.len()
     }
 
-    /// Which of them this is, from 0.
+    /// Returns the worker's number, from 0.
     pub fn worker(&self) -> usize {
         self.worker
     }
@@ -82,11 +81,11 @@ impl Shared {
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {
-        // Set once a worker, when it starts.
+        // Set once, when the worker starts.
         let _ = self.state.wakers[self.worker].set(waker);
     }
 
-    /// A permit for one more client; see `Permits::acquire`.
+    /// Acquires a permit for one more client; see `Permits::acquire`.
     pub fn acquire_permit(&self) -> bool {
         self.state.permits.acquire(self.worker)
     }
@@ -95,41 +94,41 @@ impl Shared {
         self.state.permits.was_handed(self.worker)
     }
 
-    /// Gives permits back, first of all to those who wait for one.
+    /// Releases permits; workers in the permit queue get them first.
     pub fn release_permits(&self, count: usize) {
         for _ in 0..count {
             let next = self.state.permits.release();
-            // A worker finds by itself what it gave to itself.
+            // A worker notices its own permits without being woken.
             if let Some(next) = next.filter(|next| *next != self.worker) {
                 self.wake(next);
             }
         }
     }
 
-    /// This worker takes no more clients.
+    /// Leaves the permit queue: this worker accepts no more clients.
     pub fn stop_waiting_for_permits(&self) {
         self.release_permits(self.state.permits.stop_waiting(self.worker));
     }
 
-    /// Looks whether all permits are taken. Says how often that was so, if it is time to log it.
+    /// Counts that all permits are taken, if so. Returns the count when it is time to log it.
     pub fn count_full(&self, now: u64) -> Option<u64> {
         self.state.permits.count_full(now)
     }
 
-    /// When connections may be accepted again; 0 if nothing ever stood in the way.
+    /// Returns when connections may be accepted again, in microseconds; 0 if there was no pause.
     pub fn accept_after(&self) -> u64 {
         self.state.accept_after.load(Ordering::Relaxed)
     }
 
-    /// Nobody accepts until then: what this worker lacks the others lack as well, and they hear of it at once. Says
-    /// how often that was, if it is time to log it.
+    /// Pauses accepting in all workers until `until`: a shortage in one affects all. Wakes the others. Returns the
+    /// number of pauses when it is time to log it.
     pub fn pause_accepting(&self, until: u64, now: u64) -> Option<u64> {
         self.state.accept_after.fetch_max(until, Ordering::Relaxed);
         self.wake_others();
         self.state.accept_failed.lock().unwrap_or_else(PoisonError::into_inner).count(now)
     }
 
-    /// Asks the others to give back descriptors that they only keep to be fast.
+    /// Wakes the other workers to close idle connections and spare pipes.
     pub fn call_for_descriptors(&self, now: u64) {
         if now >= self.called() + CALL_AGAIN || self.called() == 0 {
             self.state.called.fetch_max(now, Ordering::Relaxed);
@@ -137,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// When that was asked for last; 0 if never.
+    /// Returns the time of the last call for descriptors, in microseconds; 0 if there was none.
     pub fn called(&self) -> u64 {
         self.state.called.load(Ordering::Relaxed)
     }
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_in_accepting_is_everybodys() {
+    fn a_pause_in_accepting_applies_to_all_workers() {
         let workers = share(2, 1);
         assert_eq!(workers[0].pause_accepting(100, 0), Some(1));
         assert_eq!(workers[1].pause_accepting(50, 0), None, "told already");

@@ -1,11 +1,10 @@
-//! How many connections one address may have, and how many new ones a second; both off by default. An IPv6 client
-//! counts by its /64, which is what one customer is given. Trusted addresses are proxies and count not at all; the
-//! clients a PROXY header names do. Whoever is over a limit is closed at once, unread, and counted.
+//! Limits on connections per client address and on new ones per second; both off by default. IPv6 clients are counted
+//! by /64, the usual allocation of one customer. Trusted proxies are not counted; the clients named in their PROXY
+//! headers are. Connections over a limit are closed at once, unread, and counted.
 //!
-//! The table holds an entry only for who is here or came within the last second, and a bounded number of those, so
-//! nobody can fill the memory from many addresses: where it is full, unknown ones are let in uncounted.
-//! All workers share it, since the limits are the process's: behind a lock, which a new connection can afford. Without
-//! limits nobody comes near it.
+//! The table holds only addresses with connections or with new ones in the last second, and is bounded, so many
+//! addresses cannot exhaust memory: when it is full, new addresses are admitted uncounted. It is shared by all workers,
+//! since the limits are per process; its lock is taken per connection, and only if limits are set.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -21,103 +20,102 @@ use crate::worker::conn::client::ClientSide;
 use crate::worker::core::Core;
 
 const SECOND: u64 = 1_000_000;
-/// Addresses known at one time.
-const PLACES: usize = 65_536;
+/// Maximum number of addresses in the table.
+const MOST_CLIENTS: usize = 65_536;
 
 /// An IPv4 address, or the /64 of an IPv6 one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Place {
+pub enum ClientKey {
     Four(u32),
     Six(u64),
 }
 
-impl Place {
-    pub fn of(address: SocketAddr) -> Place {
+impl ClientKey {
+    pub fn of(address: SocketAddr) -> ClientKey {
         match address.ip().to_canonical() {
-            IpAddr::V4(ip) => Place::Four(ip.to_bits()),
-            IpAddr::V6(ip) => Place::Six((ip.to_bits() >> 64) as u64),
+            IpAddr::V4(ip) => ClientKey::Four(ip.to_bits()),
+            IpAddr::V6(ip) => ClientKey::Six((ip.to_bits() >> 64) as u64),
         }
     }
 }
 
-/// What one address has: connections now, and how much of its second's allowance is used up, as the time at which
-/// all of it will be there again.
+/// One address's open connections and its rate limit, stored as the time when the full allowance is available again.
 #[derive(Clone, Copy, Debug, Default)]
-struct Presence {
+struct ClientEntry {
     connections: usize,
     free_at: u64,
 }
 
-/// Who is here, in the hands of every worker.
+/// A worker's handle to the shared table.
 #[derive(Clone, Default)]
-pub struct ClientCounts(Arc<Mutex<Register>>);
+pub struct ClientCounts(Arc<Mutex<ClientTable>>);
 
 #[derive(Default)]
-struct Register {
-    places: HashMap<Place, Presence>,
+struct ClientTable {
+    entries: HashMap<ClientKey, ClientEntry>,
     swept: u64,
     refused: LogLimit,
 }
 
 impl ClientCounts {
-    fn register(&self) -> MutexGuard<'_, Register> {
+    fn table(&self) -> MutexGuard<'_, ClientTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client goes, or could not be taken in.
+    /// Uncounts a client that closed or was not registered.
     pub fn leaves(&self, client: &ClientSide) {
         if let (true, Some(address)) = (client.counted, client.peer.address()) {
-            self.register().leaves(Place::of(address));
+            self.table().leaves(ClientKey::of(address));
         }
     }
 }
 
-impl Register {
-    /// A new connection from there: counted (true), not counted, or one too many.
-    fn enters(&mut self, place: Place, limits: &PerClient, now: u64) -> Result<bool, ConnectionEnd> {
-        if !self.places.contains_key(&place) && !self.has_room(now) {
+impl ClientTable {
+    /// Counts a new connection: true if counted, false if the table is full, or the limit it exceeds.
+    fn enters(&mut self, place: ClientKey, limits: &PerClient, now: u64) -> Result<bool, ConnectionEnd> {
+        if !self.entries.contains_key(&place) && !self.has_room(now) {
             return Ok(false);
         }
-        let presence = self.places.entry(place).or_default();
-        if limits.connections.is_some_and(|most| presence.connections >= most) {
+        let entry = self.entries.entry(place).or_default();
+        if limits.connections.is_some_and(|most| entry.connections >= most) {
             return Err(ConnectionEnd::TooMany);
         }
         if let Some(rate) = limits.new_a_second {
-            let free_at = presence.free_at.max(now) + SECOND / u64::from(rate);
-            // A whole second's allowance may come as one burst.
+            let free_at = entry.free_at.max(now) + SECOND / u64::from(rate);
+            // A whole second's allowance may be used in one burst.
             if free_at > now + SECOND {
                 return Err(ConnectionEnd::TooOften);
             }
-            presence.free_at = free_at;
+            entry.free_at = free_at;
         }
-        presence.connections += 1;
+        entry.connections += 1;
         Ok(true)
     }
 
-    fn leaves(&mut self, place: Place) {
-        if let Some(presence) = self.places.get_mut(&place) {
-            presence.connections = presence.connections.saturating_sub(1);
+    fn leaves(&mut self, place: ClientKey) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.connections = entry.connections.saturating_sub(1);
         }
     }
 
-    /// Forgets who is gone, not more often than every second.
+    /// Removes unused addresses if the table is full, at most once a second. Returns true if there is room.
     fn has_room(&mut self, now: u64) -> bool {
-        if self.places.len() >= PLACES && now >= self.swept + SECOND {
+        if self.entries.len() >= MOST_CLIENTS && now >= self.swept + SECOND {
             self.swept = now;
-            self.places.retain(|_, presence| presence.connections > 0 || presence.free_at > now);
+            self.entries.retain(|_, entry| entry.connections > 0 || entry.free_at > now);
         }
-        self.places.len() < PLACES
+        self.entries.len() < MOST_CLIENTS
     }
 }
 
 impl<N: Network> Core<N> {
-    /// May somebody come in from there? `Some` with whether that is counted.
+    /// Admits a connection. Returns whether it is counted, or `None` if it exceeds a limit.
     pub(crate) fn enter(&mut self, peer: Peer) -> Option<bool> {
         let limits = self.sites.current.settings().per_client;
         let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
             return Some(false);
         };
-        let entered = self.per_client.register().enters(Place::of(address), &limits, self.tools.now);
+        let entered = self.per_client.table().enters(ClientKey::of(address), &limits, self.tools.now);
         match entered {
             Ok(counted) => Some(counted),
             Err(end) => {
@@ -129,7 +127,7 @@ impl<N: Network> Core<N> {
     }
 
     fn say_refused(&self, end: ConnectionEnd, address: SocketAddr) {
-        let due = self.per_client.register().refused.count(self.tools.now);
+        let due = self.per_client.table().refused.count(self.tools.now);
         if let Some(n) = due {
             let (word, ip) = (end.text(), address.ip().to_canonical());
             log::warn!(
@@ -146,12 +144,12 @@ mod tests {
 
     const NONE: PerClient = PerClient { connections: None, new_a_second: None };
 
-    fn place(text: &str) -> Place {
-        Place::of(SocketAddr::new(text.parse().unwrap(), 1))
+    fn place(text: &str) -> ClientKey {
+        ClientKey::of(SocketAddr::new(text.parse().unwrap(), 1))
     }
 
     #[test]
-    fn an_ipv6_client_counts_by_its_64_bits_and_a_mapped_ipv4_one_as_itself() {
+    fn ipv6_clients_count_by_64_and_mapped_ipv4_as_ipv4() {
         assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:1:2:3"));
         assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
         assert_eq!(place("::ffff:10.0.0.1"), place("10.0.0.1"));
@@ -159,10 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn one_leaves_and_another_may_come() {
-        let (mut per_client, a, b) = (Register::default(), place("10.0.0.1"), place("10.0.0.2"));
+    fn a_closed_connection_makes_room_for_another() {
+        let (mut per_client, a, b) = (ClientTable::default(), place("10.0.0.1"), place("10.0.0.2"));
         let limits = PerClient { connections: Some(2), ..NONE };
-        let enters = |per_client: &mut Register, place| per_client.enters(place, &limits, 0);
+        let enters = |per_client: &mut ClientTable, place| per_client.enters(place, &limits, 0);
         assert_eq!(enters(&mut per_client, a), Ok(true));
         assert_eq!(enters(&mut per_client, a), Ok(true));
         assert_eq!(enters(&mut per_client, a), Err(ConnectionEnd::TooMany));
@@ -172,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn so_many_come_at_once_and_then_so_many_a_second() {
-        let (mut per_client, a) = (Register::default(), place("10.0.0.1"));
+    fn new_connections_are_limited_to_a_burst_and_then_a_rate() {
+        let (mut per_client, a) = (ClientTable::default(), place("10.0.0.1"));
         let limits = PerClient { new_a_second: Some(4), ..NONE };
         let mut come = |now| (0..10).filter(|_| per_client.enters(a, &limits, now).is_ok()).count();
         assert_eq!(come(0), 4);
@@ -183,17 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_forgets_who_is_gone() {
-        let mut per_client = Register::default();
+    fn the_table_is_bounded_and_drops_unused_addresses() {
+        let mut per_client = ClientTable::default();
         let limits = PerClient { connections: Some(1), new_a_second: Some(1) };
-        let many = PLACES as u32 + 100;
-        let counted = |per_client: &mut Register, n| per_client.enters(Place::Four(n), &limits, 0).unwrap();
-        assert_eq!((0..many).filter(|n| counted(&mut per_client, *n)).count(), PLACES);
-        assert_eq!(per_client.enters(Place::Four(7), &limits, 0), Err(ConnectionEnd::TooMany));
+        let many = MOST_CLIENTS as u32 + 100;
+        let counted =
+            |per_client: &mut ClientTable, n| per_client.enters(ClientKey::Four(n), &limits, 0).unwrap();
+        assert_eq!((0..many).filter(|n| counted(&mut per_client, *n)).count(), MOST_CLIENTS);
+        assert_eq!(per_client.enters(ClientKey::Four(7), &limits, 0), Err(ConnectionEnd::TooMany));
         for n in 0..many {
-            per_client.leaves(Place::Four(n));
+            per_client.leaves(ClientKey::Four(n));
         }
-        assert!(per_client.enters(Place::Four(many), &limits, 2 * SECOND).unwrap());
-        assert_eq!(per_client.places.len(), 1);
+        assert!(per_client.enters(ClientKey::Four(many), &limits, 2 * SECOND).unwrap());
+        assert_eq!(per_client.entries.len(), 1);
     }
 }

@@ -1,9 +1,8 @@
-//! Permits for clients' connections (`max_connections`), of which the process has so many, whoever of its workers serves
-//! them.
+//! Permits for client connections (`max_connections`), shared by all workers of the process.
 //!
-//! A worker has its own share of the connections that wait in the kernel, and nobody else can take those. So where
-//! all permits are taken, workers wait in line for the next one that becomes free: the one that frees it hands it to the
-//! first of them and wakes it, and does not keep it for itself.
+//! Each worker has its own accept queue, which no other worker can serve. So when all permits are taken, workers queue
+//! for the next free one: releasing a permit hands it to the first worker in the queue and wakes it, instead of keeping
+//! it in the releasing worker.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,16 +12,16 @@ use crate::base::log_limit::LogLimit;
 
 pub struct Permits {
     most: usize,
-    state: Mutex<State>,
-    /// Of each worker, permits that were handed to it.
+    state: Mutex<PermitState>,
+    /// For each worker, permits handed to it and not yet used.
     handed: Vec<AtomicUsize>,
 }
 
 #[derive(Default)]
-struct State {
-    /// By clients, and handed to workers for the next one.
+struct PermitState {
+    /// Held for clients, or handed to workers.
     taken: usize,
-    /// Workers that wait for a permit, each once. While there are any, all are taken.
+    /// Workers queued for a permit, each at most once. Not empty only if all permits are taken.
     waiting: VecDeque<usize>,
     full: LogLimit,
 }
@@ -33,7 +32,7 @@ impl Permits {
         Permits { most, state: Mutex::default(), handed }
     }
 
-    /// One for one more client. Without one this worker waits in line, and `was_handed` says when to ask again.
+    /// Acquires a permit. If there is none, queues the worker and returns false; retry once `was_handed` returns true.
     pub fn acquire(&self, worker: usize) -> bool {
         let mut state = self.state();
         if self.was_handed(worker) {
@@ -54,7 +53,7 @@ impl Permits {
         self.handed[worker].load(Ordering::Acquire) > 0
     }
 
-    /// Gives one back. Says to whom it went, if anybody was waiting.
+    /// Releases a permit. Returns the worker it was handed to, if one was queued.
     pub fn release(&self) -> Option<usize> {
         let mut state = self.state();
         let next = state.waiting.pop_front();
@@ -65,19 +64,19 @@ impl Permits {
         next
     }
 
-    /// This worker takes no more clients. Gives how many permits it has still to release.
+    /// Removes the worker from the queue. Returns the number of permits handed to it, which it must release.
     pub fn stop_waiting(&self, worker: usize) -> usize {
         self.state().waiting.retain(|waiting| *waiting != worker);
         self.handed[worker].swap(0, Ordering::Relaxed)
     }
 
-    /// Looks whether all are taken. Says how often that was so, if it is time to log it.
+    /// Counts that all permits are taken, if so. Returns the count when it is time to log it.
     pub fn count_full(&self, now: u64) -> Option<u64> {
         let mut state = self.state();
         (state.taken >= self.most).then(|| state.full.count(now)).flatten()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PermitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_take_permits_from_one_number() {
+    fn workers_share_one_number_of_permits() {
         let permits = Permits::new(3, 4);
         let taken: Vec<bool> = (0..9).map(|n| permits.acquire(n % 3)).collect();
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 4);
     }
 
     #[test]
-    fn a_permit_that_becomes_free_goes_to_the_worker_that_waits_longest() {
+    fn a_released_permit_goes_to_the_longest_waiting_worker() {
         let permits = Permits::new(3, 1);
         assert!(permits.acquire(0));
         assert!(!permits.acquire(1) && !permits.acquire(2) && !permits.acquire(0));
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_stops_waiting_passes_on_what_it_was_handed() {
+    fn a_worker_that_stops_waiting_passes_on_its_permits() {
         let permits = Permits::new(2, 1);
         assert!(permits.acquire(0) && !permits.acquire(1) && !permits.acquire(0));
         assert_eq!(permits.release(), Some(1));

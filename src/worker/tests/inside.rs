@@ -1,4 +1,4 @@
-//! Requests that no client sent, through the real event loop and real sockets.
+//! Internal requests through the real event loop and real sockets.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::worker::event_loop::EventLoop;
 use crate::worker::pair::inside::{InsideEnd, InsideRequest};
 use crate::worker::{Message, Setup};
 
-/// A server that answers each request of one connection with these bytes.
+/// Starts a server that answers one request per connection, with these bytes in turn. Its thread returns the heads.
 fn server(answers: &'static [&'static [u8]]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -36,7 +36,7 @@ fn server(answers: &'static [&'static [u8]]) -> (u16, std::thread::JoinHandle<Ve
     (port, thread)
 }
 
-/// Makes one request of the pool through a loop that has no listener, and says how it ended.
+/// Makes one request to the pool through a loop without a listener. Returns how it ended.
 fn ask(pool: &str, method: Method, bytes: &[u8], most: usize) -> InsideEnd {
     let text = format!("rsp.listen '127.0.0.1:1' rsp.pool {{ {pool} }}");
     let mut source = Source::in_memory(Path::new("site.lua"), text.as_bytes());
@@ -71,7 +71,7 @@ fn ask(pool: &str, method: Method, bytes: &[u8], most: usize) -> InsideEnd {
 const GET: &[u8] = b"GET /up HTTP/1.1\r\nHost: check\r\n\r\n";
 
 #[test]
-fn a_request_from_inside_takes_the_way_of_all_others_and_its_response_comes_back() {
+fn an_internal_request_is_forwarded_and_returns_its_response() {
     let (port, server) = server(&[
         b"HTTP/1.1 200 OK\r\nX-Said: so\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nfi\r\n2\r\nne\r\n0\r\n\r\n",
     ]);
@@ -94,7 +94,7 @@ fn a_response_to_head_has_no_body() {
 }
 
 #[test]
-fn a_server_that_refuses_is_followed_by_another_one_and_a_failure_is_no_response() {
+fn an_internal_request_is_retried_and_a_failure_has_no_response() {
     let (port, _server) = server(&[b"HTTP/1.1 204 No Content\r\n\r\n"]);
     let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let end = ask(&format!("servers = {{ '{refusing}', '127.0.0.1:{port}' }}"), Method::Get, GET, 1000);
@@ -105,7 +105,7 @@ fn a_server_that_refuses_is_followed_by_another_one_and_a_failure_is_no_response
 }
 
 #[test]
-fn a_response_that_is_cut_or_too_long_is_none() {
+fn a_cut_or_too_long_response_is_not_returned() {
     let (port, _server) = server(&[b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"]);
     let end = ask(&format!("servers = {{ '127.0.0.1:{port}' }}"), Method::Get, GET, 1000);
     assert_eq!(end.end, End::ServerCutResponse);
@@ -116,7 +116,7 @@ fn a_response_that_is_cut_or_too_long_is_none() {
 }
 
 #[test]
-fn a_server_that_says_nothing_ends_it_by_its_timeout() {
+fn a_silent_server_ends_an_internal_request_by_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let pool = format!("servers = {{ '127.0.0.1:{port}' }}, timeouts = {{ response = '200ms' }}");

@@ -1,4 +1,4 @@
-//! What connections cost, and what stays when they are gone.
+//! Memory used by connections, and memory kept after they close.
 
 use super::*;
 use crate::base::buffer::BLOCK;
@@ -8,9 +8,9 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::table::Table;
 use crate::worker::pair::Pair;
 
-/// A descriptor and which kind it is.
+/// Bytes of a descriptor and its kind.
 const SOCKET: usize = 8;
-/// One entry in the timer wheel.
+/// Bytes of an entry in the timer wheel.
 const TIMER: usize = 12;
 
 const LARGE: &[u8] = &{
@@ -42,7 +42,7 @@ fn an_idle_client_takes_less_than_one_hundred_and_sixty_bytes() {
 }
 
 #[test]
-fn what_stays_after_four_thousand_requests_at_once_is_bounded() {
+fn memory_kept_after_four_thousand_concurrent_requests_is_bounded() {
     const CROWD: usize = 4_000;
     for request in [REQUEST, LARGE] {
         let server = || Wire::new(&[Came::Bytes(RESPONSE)]);
@@ -62,7 +62,7 @@ fn what_stays_after_four_thousand_requests_at_once_is_bounded() {
         core.turns();
         assert_eq!(core.counts(), (1, 0, 0));
         assert!(core.has_surplus());
-        // The first time says what was in use since the last one, which is all.
+        // The first `trim` only records what was in use since the last one, which is everything.
         for _ in 0..2 {
             core.trim();
         }

@@ -1,5 +1,4 @@
-//! The core on connections that follow a script of a few lines: for moments that no peer can be made to hit from
-//! outside, and for faults of our own.
+//! The core on scripted connections: for timings that a real peer cannot force, and for panics in rsp itself.
 
 mod inside;
 mod memory;
@@ -29,11 +28,11 @@ enum Came {
     Reset,
 }
 
-/// Gives what its script says, then nothing more; takes everything.
+/// A connection whose reads follow a script, then block; writes take everything.
 struct Wire {
     comes: VecDeque<Came>,
     panics_when_dropped: bool,
-    /// What the kernel holds for the peer.
+    /// Unacknowledged bytes, as reported to the core.
     unacknowledged: usize,
 }
 
@@ -106,12 +105,12 @@ impl Transport for Wire {
     }
 }
 
-/// Connects to these, one after the other; one more is a fault.
+/// Connects to these servers in order; one more panics.
 struct Net {
     servers: VecDeque<Wire>,
-    /// Fails the next connect for want of a descriptor.
+    /// Fails the next connect with EMFILE.
     short: bool,
-    /// What the connections' events come under.
+    /// The tokens that connections were registered under.
     tokens: Vec<u64>,
 }
 
@@ -131,7 +130,7 @@ impl Network for Net {
     }
 }
 
-/// A core that will connect to these servers, one after the other.
+/// Returns a core that will connect to these servers, in order.
 fn over(servers: Vec<Wire>) -> Core<Net> {
     let config = b"rsp.listen '127.0.0.1:1'\n\
         rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
@@ -141,7 +140,7 @@ fn over(servers: Vec<Wire>) -> Core<Net> {
     Core::new(network, Sites::new(SiteParts::alone(Arc::new(config), script), 0), None, || 0)
 }
 
-/// The same with a client whose request has come, for which it has begun to connect to the first server.
+/// The same with a client whose request has begun to connect to the first server.
 fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
     let mut core = over(servers);
     let server = core.backends.next_token();
@@ -151,7 +150,7 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
     (core, server)
 }
 
-/// A client connects and sends this; its turn has yet to come.
+/// A client connects and sends these bytes; its turn has not run.
 fn arrives(core: &mut Core<Net>, bytes: &'static [u8]) -> Token {
     arrives_by(core, Wire::new(&[Came::Bytes(bytes)]))
 }
@@ -164,7 +163,7 @@ fn arrives_by(core: &mut Core<Net>, wire: Wire) -> Token {
 }
 
 #[test]
-fn a_connection_that_turns_out_to_be_broken_does_not_wait_for_the_next_request() {
+fn a_broken_server_connection_is_not_kept_idle() {
     for (then, kept) in [(None, 1), (Some(Came::Reset), 0)] {
         let comes: Vec<Came> = [Came::Bytes(RESPONSE)].into_iter().chain(then).collect();
         let (mut core, server) = asked(vec![Wire::new(&comes)]);
@@ -175,16 +174,16 @@ fn a_connection_that_turns_out_to_be_broken_does_not_wait_for_the_next_request()
 }
 
 #[test]
-fn a_fault_in_what_a_timer_begins_ends_one_pair() {
+fn a_panic_in_a_timer_ends_one_pair() {
     let (mut core, _) = asked(vec![Wire::new(&[])]);
     core.set_clock(2 * SECOND, b"now");
-    // The server has not accepted in time, and connecting to the next one is the fault.
+    // The connect timeout passes, and connecting to the next server panics.
     core.expire();
     assert_eq!(core.counts(), (0, 0, 0));
 }
 
 #[test]
-fn a_fault_at_an_idle_connection_ends_only_that() {
+fn a_panic_at_an_idle_connection_closes_only_it() {
     let mut wire = Wire::new(&[Came::Bytes(RESPONSE)]);
     wire.panics_when_dropped = true;
     let (mut core, server) = asked(vec![wire]);
@@ -203,7 +202,7 @@ fn a_connection_made_after_a_shortage_gets_its_events() {
     core.ready(first.to_bits(), BOTH);
     core.turns();
     assert_eq!(core.counts(), (1, 1, 0), "the first connection waits for another request");
-    // The next request goes to the other server; the descriptor comes from the one that waits.
+    // The next request uses the other server, with the descriptor of the idle connection.
     core.network.short = true;
     arrives(&mut core, REQUEST);
     core.turns();
@@ -214,7 +213,7 @@ fn a_connection_made_after_a_shortage_gets_its_events() {
 }
 
 #[test]
-fn a_client_has_the_whole_write_timeout_for_what_came_of_a_response_that_only_a_reset_shows_to_be_cut() {
+fn a_cut_response_ended_by_reset_is_delivered_within_the_write_timeout() {
     let mut core = over(vec![Wire::new(&[Came::Bytes(b"HTTP/1.1 200 OK\r\n\r\nfirst")])]);
     let mut wire = Wire::new(&[Came::Bytes(b"GET / HTTP/1.0\r\n\r\n")]);
     wire.unacknowledged = 100;
@@ -222,7 +221,7 @@ fn a_client_has_the_whole_write_timeout_for_what_came_of_a_response_that_only_a_
     core.turns();
     core.ready(core.network.tokens[0], BOTH);
     core.turns();
-    // The server was silent for longer than `gap`; both timeouts are 60 s.
+    // The server sent nothing for longer than `gap`; both timeouts are 60 s.
     core.set_clock(61 * SECOND, b"now");
     core.expire();
     core.turns();

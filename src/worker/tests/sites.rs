@@ -1,4 +1,4 @@
-//! Two sites side by side, and when the old one is let go.
+//! Two sites side by side, and when the old one is freed.
 
 use super::*;
 use crate::balance::Servers;
@@ -8,7 +8,7 @@ const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha";
 
-/// Loads what the source says, as the next site of a process that has these servers.
+/// Loads the config as the next site of a process that has these servers.
 fn site(servers: &Servers, generation: u64, config: &str) -> SiteParts {
     let text = format!("rsp.listen '127.0.0.1:1' {config}");
     let loaded = load(&mut Source::in_memory(Path::new("site.lua"), text.as_bytes()));
@@ -31,14 +31,14 @@ fn event(core: &mut Core<Net>, number: usize) {
 }
 
 #[test]
-fn an_old_site_is_kept_by_its_exchanges_and_its_script_by_those_that_wait_for_a_response() {
+fn an_old_site_lives_as_long_as_its_exchanges_and_its_script_until_their_responses() {
     let servers = Servers::new(1);
     let mut core = core(&servers, vec![Wire::new(&[Came::Bytes(HALF), Came::Bytes(b"lf")])]);
     arrives(&mut core, REQUEST);
     core.turns();
     core.set_site(site(&servers, 2, ONE));
     assert_eq!(core.old_sites(), (1, 1), "the response may still be shown to its script");
-    // Half of the response, and then the rest: both come in one turn where there is room.
+    // Both parts of the response come in one turn if there is room.
     event(&mut core, 0);
     assert_eq!(core.old_sites(), (0, 0));
     assert_eq!(core.counts(), (1, 1, 0), "the connection waits for the next request");
@@ -65,7 +65,7 @@ fn a_download_or_a_tunnel_keeps_no_script() {
 }
 
 #[test]
-fn an_idle_connection_stays_where_its_server_does_and_goes_where_that_is_gone_or_moved() {
+fn idle_connections_are_closed_when_a_reload_removes_or_moves_their_server() {
     for (config, kept) in [
         (ONE, 1),
         ("rsp.pool { name = 'web', servers = { { '127.0.0.1:2', name = 'b' } } }", 0),

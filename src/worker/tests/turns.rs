@@ -1,4 +1,4 @@
-//! Whose turn it is, and for how long.
+//! Order and length of turns.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use super::*;
 const FIVE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\
     GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A core whose script answers; each time that a turn reads the clock, so many microseconds have passed.
+/// Returns a core whose script answers; each clock reading within a turn advances the clock by `micros`.
 fn answering(script: &'static [u8], micros: u64) -> Core<Net> {
     let mut source = Source::in_memory(Path::new("site.lua"), script);
     let (config, script) = load(&mut source).map_err(|e| e.0).unwrap();
@@ -26,7 +26,7 @@ const ANSWERS: &[u8] = b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { '127.0
     rsp.on_request(function(req) return rsp.respond { body = 'ok' } end)";
 
 #[test]
-fn requests_that_take_long_let_others_come_between_them() {
+fn slow_pipelined_requests_yield_to_other_clients() {
     let mut core = answering(ANSWERS, 3_000);
     arrives(&mut core, FIVE);
     arrives(&mut core, REQUEST);
@@ -48,7 +48,7 @@ fn quick_requests_of_one_client_are_answered_in_one_turn() {
 }
 
 #[test]
-fn a_turn_that_adds_up_to_too_long_ends() {
+fn a_turn_ends_when_its_requests_take_too_long_in_all() {
     let mut core = answering(ANSWERS, 1_500);
     arrives(&mut core, FIVE);
     core.turns();

@@ -1,5 +1,5 @@
-//! Every connection's deadline and its reason, derived from the state it is in: there is nothing to arm or to
-//! forget when a state changes. The wheel is told after each turn, and asks here again when it fires.
+//! Every connection's deadline and its reason, derived from the connection's state: state changes neither arm nor
+//! cancel timers. The timer wheel is updated after each turn, and the deadline is derived again when a timer fires.
 
 use crate::config::Timeouts;
 use crate::exchange::counters::ConnectionEnd;
@@ -39,14 +39,14 @@ impl<N: Network> Core<N> {
             return Some(Deadline::new(client.write_at, limits.write, Reason::Write));
         }
         if x.response == ResponseHalf::Cut {
-            // Where its framing shows the cut, nobody waits for the kernel: its turn ends it.
+            // If the framing shows the cut, the client's turn ends it without waiting for the kernel.
             let waits_for_kernel = !client.role.codec.shows_cut();
             return waits_for_kernel.then(|| Deadline::new(client.write_at, limits.write, Reason::Delivery));
         }
         self.body_deadline(client, pair)
     }
 
-    /// The client is waited for, which has yet to send some of its request's body.
+    /// The deadline for a client that has yet to send request body bytes.
     fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let x = &pair.exchange;
         let goes_on = x.request == RequestHalf::Body && !x.is_answered_for_good();
@@ -57,7 +57,7 @@ impl<N: Network> Core<N> {
         })
     }
 
-    /// The server could take more of the request's body: the client is the one everybody waits for.
+    /// Returns true if the server could take more of the request's body, so that only the client is waited for.
     fn waits_for_body(&self, backend: Option<u32>) -> bool {
         backend
             .and_then(|b| self.backends.get(b))
@@ -80,8 +80,8 @@ impl<N: Network> Core<N> {
             _ if x.tunnel => None,
             ResponseHalf::Waiting => {
                 let sent = x.request == RequestHalf::Done || !backend.is_flushed();
-                // A request whose body has yet to come waits for the client, not for the server; unless that waits
-                // for the server's leave.
+                // While the request's body is incomplete, the client is waited for, not the server; except if the
+                // client waits for a 100 (Continue).
                 let sent = sent || backend.role.write_failed || x.awaits_leave();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
@@ -90,7 +90,7 @@ impl<N: Network> Core<N> {
             }
             ResponseHalf::Body => {
                 let client = self.clients.get(pair.client)?;
-                // While the client does not take what there is, we are not reading.
+                // While the client's output is not flushed, the server is not read.
                 client.is_flushed().then(|| {
                     let last = backend.read_at.max(client.write_at);
                     Deadline::new(last, limits.gap, Reason::Gap)
@@ -101,11 +101,11 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// As exactly as its timer needs it.
+    /// Arms the timer for the exact deadline.
     fn arm_client(&mut self, key: u32) {
         if let Some(deadline) = self.client_deadline(key) {
             let pair = self.clients.get(key).and_then(|client| client.role.pair);
-            let look = self.next_look(&deadline, pair);
+            let look = self.next_check(&deadline, pair);
             self.wheel.arm(Token::timer_of(Side::Client, key), look);
         }
     }
@@ -113,19 +113,19 @@ impl<N: Network> Core<N> {
     fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
             let pair = self.backends.get(key).and_then(|backend| backend.role.pair);
-            let look = self.next_look(&deadline, pair);
+            let look = self.next_check(&deadline, pair);
             self.wheel.arm(Token::timer_of(Side::Backend, key), look);
         }
     }
 
-    fn next_look(&self, deadline: &Deadline, pair: Option<u32>) -> u64 {
+    fn next_check(&self, deadline: &Deadline, pair: Option<u32>) -> u64 {
         let site = pair.and_then(|pair| self.pairs.get(pair as usize)).map(|pair| &pair.site);
         let site = site.unwrap_or(&self.sites.current);
-        deadline.next_look(self.tools.now, |direction| site.min_rate(direction))
+        deadline.next_check(self.tools.now, |direction| site.min_rate(direction))
     }
 
-    /// After its state changed. Nearly always it comes up before anything can be over that began in this turn, and
-    /// then its deadline need not even be derived: the timer will do that, once for all the requests until then.
+    /// Updates a client's timer after its state changed. Usually the armed timer fires before any deadline that begins
+    /// now, so the deadline is not derived: the timer does that, once for all requests until then.
     #[inline]
     pub(crate) fn watch_client(&mut self, key: u32) {
         self.watch(Side::Client, key);
@@ -144,7 +144,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// As its deadline needs it, and not later than `soon`.
+    /// Arms the timer for its deadline, but no later than `soon`.
     #[cold]
     fn arm_by(&mut self, side: Side, key: u32, soon: u64) {
         match side {
@@ -154,24 +154,24 @@ impl<N: Network> Core<N> {
         self.wheel.arm(Token::timer_of(side, key), soon);
     }
 
-    /// After a turn: both connections of a client's pair.
+    /// Updates the timers of both connections of a client's pair after a turn.
     pub(crate) fn watch_pair(&mut self, key: u32) {
         self.watch_client(key);
         let Some(client) = self.clients.get(key) else { return };
         let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else { return };
         match pair.backend {
             Some(backend) => self.watch_backend(backend),
-            // It may wait for a moment only, until servers are asked again.
+            // The client may only be waiting to retry servers with a full queue.
             None => self.arm_client(key),
         }
     }
 
-    /// When the next timer may fire, in microseconds.
+    /// Returns when the next timer may fire, in microseconds.
     pub fn next_timer(&self) -> Option<u64> {
         self.wheel.next()
     }
 
-    /// Acts on every deadline that has passed.
+    /// Handles all deadlines that have passed.
     pub fn expire(&mut self) {
         while let Some(timer) = self.wheel.pop(self.tools.now) {
             let (side, key) = Token::of_timer(timer);
@@ -202,7 +202,7 @@ impl<N: Network> Core<N> {
             return self.fail_client(key, failure);
         }
         match reason {
-            Reason::Nothing => self.close_unheard(key),
+            Reason::FirstByte => self.close_silent(key),
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
@@ -234,7 +234,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// The client is waited for: has it moved too little for a whole window?
+    /// Returns the failure if the client has moved too few bytes in a whole window.
     fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
         let way = deadline.reason.way()?;
         let client = &self.clients[key];
@@ -242,7 +242,7 @@ impl<N: Network> Core<N> {
         let demand = pair.site.min_rate(way)?;
         let (moved, failure) = match way {
             Direction::Sending => (pair.exchange.received, Failure::BodyRate),
-            // Framing makes no difference that counts.
+            // `untaken` includes framing; the difference is negligible.
             Direction::Taking => {
                 (pair.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate)
             }
@@ -250,8 +250,8 @@ impl<N: Network> Core<N> {
         pair.rate.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
     }
 
-    /// It connected and said nothing.
-    fn close_unheard(&mut self, key: u32) -> Step {
+    /// Closes a client that sent nothing.
+    fn close_silent(&mut self, key: u32) -> Step {
         self.counters.connection_ended(ConnectionEnd::Silent);
         self.close_client(key)
     }
@@ -263,7 +263,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// What a timer began goes on in the client's turn.
+    /// Continues a timer's step in the client's turn.
     fn go_on(&mut self, key: u32, step: Step) {
         if !matches!(step, Step::Gone) {
             self.queue_client(key);
@@ -272,7 +272,7 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// A client without a request, or with less than a head of one.
+/// The deadline of a client without a complete request head.
 fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadline {
     match (role.head_since, role.served) {
         (NO_HEAD, _) if role.arrival == Arrival::Awaited => {
@@ -281,13 +281,13 @@ fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadl
         (since, _) if role.arrival == Arrival::Awaited => {
             Deadline::new(since, limits.head, Reason::ProxyHeader)
         }
-        (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::Nothing),
+        (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::FirstByte),
         (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),
         (since, _) => Deadline::new(since, limits.head, Reason::Head),
     }
 }
 
-/// A server that answered early is still to take the request's body.
+/// The deadline for a server that responded early and has yet to take the request's body.
 fn upload_deadline<S: Transport>(backend: &Backend<S>, pair: &Pair) -> Option<Deadline> {
     (!backend.is_flushed()).then(|| {
         let last = backend.write_at.max(backend.read_at);

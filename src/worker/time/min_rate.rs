@@ -1,22 +1,22 @@
-//! Who sends or takes too little. The gap timeouts are satisfied by one byte now and then; this asks for an average
-//! as well, so that nobody holds a slot for ever. It is looked at when the connection's timer fires anyway, some
-//! times within the window, and costs nothing between.
+//! Minimum transfer rates. The gap timeouts are satisfied by an occasional byte; a minimum average rate bounds how long
+//! a slow client can hold a connection. It is checked when the connection's timer fires, several times per window, and
+//! costs nothing in between.
 
 use crate::config::Settings;
 use crate::worker::time::timeouts::micros;
 
-/// Looks within one window. A verdict needs all of them to have found somebody waiting for the client.
-pub const LOOKS: u64 = 8;
+/// Checks per window. A client is too slow only if every check finds it to be the one waited for.
+pub const CHECKS: u64 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// The client's request body.
+    /// The client sends its request's body.
     Sending,
-    /// What the client takes of its response.
+    /// The client reads its response.
     Taking,
 }
 
-/// The least a client has to move: bytes a second, over this many microseconds.
+/// The minimum rate: bytes per second, averaged over a window in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MinRate {
     pub rate: u64,
@@ -24,12 +24,12 @@ pub struct MinRate {
 }
 
 impl MinRate {
-    /// What the settings ask for, if anything.
+    /// Returns the configured minimum rate, if any.
     pub fn of(settings: &Settings, direction: Direction) -> Option<MinRate> {
         let Settings { timeouts, min_request_rate, min_response_rate, .. } = settings;
         let (rate, window) = match direction {
             Direction::Sending => (*min_request_rate, timeouts.rate),
-            // A pause that the write timeout allows must not be too slow already.
+            // A pause that the write timeout allows must not count as too slow.
             Direction::Taking => (*min_response_rate, timeouts.rate.max(timeouts.write)),
         };
         (rate > 0).then_some(MinRate { rate, window: micros(window) })
@@ -40,7 +40,7 @@ impl MinRate {
     }
 }
 
-/// Where the present window of one exchange began.
+/// The start of an exchange's present window.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateWindow {
     began: Option<Mark>,
@@ -55,11 +55,11 @@ struct Mark {
 }
 
 impl RateWindow {
-    /// Everybody waits for the client, which has moved so many bytes of this exchange so far. True when it was too
-    /// few in the window that ends now.
+    /// Checks a client that is being waited for and has moved `moved` bytes of this exchange. Returns true if it moved
+    /// too few in the window that ends now.
     pub fn is_too_slow(&mut self, way: Direction, moved: u64, demand: MinRate, now: u64) -> bool {
         let mark = Mark { way, at: now, moved };
-        // Not looked at for long: it was not the client that was waited for meanwhile.
+        // After a long time without checks, something other than the client was waited for.
         let broken = now - std::mem::replace(&mut self.looked, now) > demand.window / 2;
         let Some(began) = self.began.filter(|began| began.way == way && !broken) else {
             self.began = Some(mark);
@@ -81,14 +81,14 @@ mod tests {
     const SECOND: u64 = 1_000_000;
     const DEMAND: MinRate = MinRate { rate: 100, window: 30 * SECOND };
 
-    /// Looks every three seconds at what a client has moved by then; when it was found too slow.
+    /// Checks every three seconds the bytes moved by then. Returns the second at which the client is too slow.
     fn verdict(moved: impl Fn(u64) -> u64) -> Option<u64> {
         let mut pace = RateWindow::default();
         (1..100).map(|n| n * 3).find(|s| pace.is_too_slow(Direction::Sending, moved(*s), DEMAND, s * SECOND))
     }
 
     #[test]
-    fn a_drip_is_found_after_one_window_and_the_least_rate_is_enough() {
+    fn a_slow_client_is_found_after_one_window_and_the_minimum_rate_is_enough() {
         assert_eq!(verdict(|second| second / 9), Some(33));
         assert_eq!(verdict(|second| second * 99), Some(33));
         assert_eq!(verdict(|second| second * 100), None);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_which_nobody_waited_for_the_client_is_not_its_own() {
+    fn time_not_spent_waiting_for_the_client_does_not_count() {
         let mut pace = RateWindow::default();
         for second in [0, 3, 6, 9, 30, 33, 36, 60, 63] {
             assert!(!pace.is_too_slow(Direction::Sending, 0, DEMAND, second * SECOND));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_way_begins_anew() {
+    fn the_other_direction_starts_a_new_window() {
         let mut pace = RateWindow::default();
         for second in (0..30).step_by(3) {
             assert!(!pace.is_too_slow(Direction::Sending, 0, DEMAND, second * SECOND));

@@ -1,4 +1,4 @@
-//! How long anybody may wait, and what the end of a wait means.
+//! Deadlines, timeouts and minimum rates.
 
 pub(crate) mod deadlines;
 pub(crate) mod min_rate;

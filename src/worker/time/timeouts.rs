@@ -1,66 +1,66 @@
-//! What is waited for, for how long, and what the end of a wait means. All in microseconds.
+//! Reasons for deadlines, their lengths, and the failures they end in. All in microseconds.
 
 use std::time::Duration;
 
 use crate::config::{Config, PoolTimeouts};
 use crate::exchange::Failure;
 use crate::worker::conn::linger;
-use crate::worker::time::min_rate::{Direction, LOOKS, MinRate};
+use crate::worker::time::min_rate::{CHECKS, Direction, MinRate};
 
-/// No deadline of a state that begins now comes up before this, whatever the state.
+/// Returns a lower bound of all deadlines of states that begin now.
 pub fn shortest(config: &Config) -> u64 {
     let timeouts = &config.settings.timeouts;
-    let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / LOOKS as u32;
+    let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / CHECKS as u32;
     let own = [timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at].into_iter();
     let of_pools = config.pools.iter().map(|pool| shortest_of_pool(&pool.timeouts));
     own.chain(of_pools).map(micros).chain([linger::GAP]).min().unwrap_or(0)
 }
 
 fn shortest_of_pool(timeouts: &PoolTimeouts) -> Duration {
-    timeouts.connect.min(timeouts.response / LOOKS as u32).min(timeouts.gap).min(timeouts.idle)
+    timeouts.connect.min(timeouts.response / CHECKS as u32).min(timeouts.gap).min(timeouts.idle)
 }
 
 pub fn micros(wait: Duration) -> u64 {
     wait.as_secs().saturating_mul(1_000_000).saturating_add(wait.subsec_micros().into())
 }
 
-/// Between two looks at what the kernel still holds of a response that was cut, in microseconds.
+/// Interval of checks of what the kernel still holds of a cut response, in microseconds.
 const DELIVERY_LOOK: u64 = 10_000;
 
-/// What a deadline is for.
+/// The reason for a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// The client sends none of its request's body.
+    /// The client sends nothing of its request's body.
     Body,
-    /// It takes nothing of its response.
+    /// The client takes nothing of its response.
     Write,
-    /// Nothing passes a tunnel.
+    /// No bytes pass through a tunnel.
     Tunnel,
-    /// The server does not accept the connection, does not begin to respond, stops within its response.
+    /// The server does not accept the connection, does not begin to respond, or stalls within its response.
     Connect,
     Response,
     Gap,
-    /// It responded, and takes nothing of the request's body.
+    /// The server responded, and takes nothing of the request's body.
     Upload,
-    /// A response was cut in a way that only a reset shows, and the kernel holds some of it for the client: looked
-    /// at often, since nothing reports that it has gone.
+    /// A cut response that only a reset can mark is still partly in the kernel: polled often, since no event reports
+    /// that it was delivered.
     Delivery,
-    /// Part of a head came, the rest did not.
+    /// A head is incomplete.
     Head,
-    /// So did the PROXY header before it.
+    /// A PROXY header is incomplete.
     ProxyHeader,
-    /// Nobody waits for anything: close without a word.
+    /// An idle connection: closed without a response.
     Silent,
-    /// The same for one that never said anything.
-    Nothing,
-    /// It goes on sending after its last answer.
+    /// A connection that never sent anything.
+    FirstByte,
+    /// The client keeps sending after its last response.
     Linger,
-    /// Ask the servers again that had no room for a connection.
+    /// Retry servers whose queue was full.
     Dial,
 }
 
 impl Reason {
-    /// What the exchange ends with, where that is all there is to do.
+    /// Returns the failure that ends the exchange, if that is all there is to do.
     pub fn failure(self) -> Option<Failure> {
         match self {
             Reason::Body => Some(Failure::BodyTimeout),
@@ -73,19 +73,19 @@ impl Reason {
             Reason::Head
             | Reason::ProxyHeader
             | Reason::Silent
-            | Reason::Nothing
+            | Reason::FirstByte
             | Reason::Linger
             | Reason::Delivery
             | Reason::Dial => None,
         }
     }
 
-    /// It is over when the peer has taken nothing, which only the kernel can tell.
+    /// Returns true if only the kernel knows whether the peer has made progress.
     pub fn is_for_kernel(self) -> bool {
         matches!(self, Reason::Write | Reason::Response | Reason::Upload)
     }
 
-    /// Whether a client is waited for that may be slow, but not too slow; and which way.
+    /// Returns the direction in which a minimum rate applies, if one does.
     pub fn way(self) -> Option<Direction> {
         match self {
             Reason::Body => Some(Direction::Sending),
@@ -107,7 +107,7 @@ impl Deadline {
         Deadline { since, wait: micros(wait), reason }
     }
 
-    /// One that ends at this time.
+    /// Returns a deadline at this time.
     pub fn at_time(at: u64, reason: Reason) -> Deadline {
         Deadline { since: at, wait: 0, reason }
     }
@@ -116,18 +116,18 @@ impl Deadline {
         self.since.saturating_add(self.wait)
     }
 
-    /// When to look next: at its end, or some times before where there may be progress that nobody reports, or too
-    /// little of it.
+    /// Returns when to check next: at the deadline, or several times before it if progress has to be polled or a
+    /// minimum rate applies.
     #[inline]
-    pub fn next_look(&self, now: u64, min_rate: impl Fn(Direction) -> Option<MinRate>) -> u64 {
+    pub fn next_check(&self, now: u64, min_rate: impl Fn(Direction) -> Option<MinRate>) -> u64 {
         let mut often = match self.reason {
-            Reason::Delivery => DELIVERY_LOOK * LOOKS,
+            Reason::Delivery => DELIVERY_LOOK * CHECKS,
             reason if reason.is_for_kernel() => self.wait,
             _ => u64::MAX,
         };
         if let Some(demand) = self.reason.way().and_then(min_rate) {
             often = often.min(demand.window);
         }
-        self.at().min(now.saturating_add(often / LOOKS))
+        self.at().min(now.saturating_add(often / CHECKS))
     }
 }
