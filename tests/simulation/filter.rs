@@ -36,6 +36,8 @@ fn next(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
 #[derive(Default)]
 pub struct PeerFilter {
     pub established: bool,
+    /// The peer never takes part in the handshake.
+    pub mute: bool,
     read: Vec<u8>,
     pub payload: Vec<u8>,
 }

@@ -178,8 +178,9 @@ impl World {
 
     /// Both ends of a new link have the filter. The one that dialed speaks first.
     fn filter(&mut self, id: usize, peer_dials: bool) {
+        let mute = !self.honest && !peer_dials && self.rng.one_in(10);
         let link = &mut self.links[id];
-        link.filter = Some(PeerFilter::default());
+        link.filter.insert(PeerFilter::default()).mute = mute;
         if peer_dials {
             link.to_rsp.put(&record(HELLO));
         }
@@ -189,7 +190,7 @@ impl World {
     fn peer_fill(&mut self, id: usize) {
         let link = &mut self.links[id];
         let Some(filter) = &mut link.filter else { return };
-        while filter.payload.is_empty() && !link.from_rsp.is_empty() {
+        while !filter.mute && filter.payload.is_empty() && !link.from_rsp.is_empty() {
             let n = link.from_rsp.len().min(100);
             let answer = filter.receive(link.from_rsp.take(n), link.dialed == Dialed::No);
             link.to_rsp.put(&answer.unwrap_or_default());
