@@ -23,25 +23,38 @@ pub enum Next {
 /// How many other servers a request may be sent to after new connections were closed without a response.
 const MAX_CLOSED: u8 = 2;
 
+/// What the tries of a request came to so far.
+#[derive(Clone, Copy, Default)]
+pub struct Tries {
+    /// The present connection to the server had carried a request before.
+    pub reused: bool,
+    /// The try on a fresh connection was used up.
+    fresh: bool,
+    /// New connections that closed without a response and were followed by another server.
+    closed: u8,
+    /// Connections tried after the first.
+    pub retries: u8,
+}
+
 impl Exchange {
     /// Decides about a failure. `wrote`: bytes of this request were written to the server's socket.
     pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
         if failure.status() == 0 {
             return Next::Cut;
         }
-        if self.begun {
+        if self.has_begun() {
             return Next::Deliver;
         }
-        if failure.side() == Party::Server && !self.body_taken {
+        if failure.side() == Party::Server && !self.request.is_taken() {
             if failure.is_connect_failure() {
                 return Next::Another;
             }
             if self.may_retry(failure, wrote) {
-                self.retried = true;
+                self.tries.fresh = true;
                 return Next::Fresh;
             }
             if self.may_go_elsewhere(failure) {
-                self.closed += 1;
+                self.tries.closed += 1;
                 return Next::Another;
             }
         }
@@ -52,9 +65,9 @@ impl Exchange {
     /// without a body is then sent to another server.
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
         failure.end() == End::ServerClosed
-            && self.closed < MAX_CLOSED
+            && self.tries.closed < MAX_CLOSED
             && self.times.first_byte == NEVER
-            && self.request == RequestHalf::Done
+            && self.request == RequestHalf::Whole
             && self.head.method.is_idempotent()
     }
 
@@ -62,8 +75,8 @@ impl Exchange {
     /// have acted on the request or doing so twice makes no difference, it is tried again.
     fn may_retry(&self, failure: Failure, wrote: bool) -> bool {
         failure.end() == End::ServerClosed
-            && self.reused
-            && !self.retried
+            && self.tries.reused
+            && !self.tries.fresh
             && self.times.first_byte == NEVER
             && (!wrote || self.head.method.is_idempotent())
     }

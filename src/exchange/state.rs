@@ -1,7 +1,8 @@
 //! The exchange: two halves apart, joined by what happens between them.
 //!
 //! ```text
-//!   request:   Body ──────────► Done                (a switch to a tunnel opens it again)
+//!   request:   Held ─► Body ─► Done                 (Whole: no body; a switch to a tunnel opens it again)
+//!                └───────┴─► Ending                 (the response ends it, whole or not)
 //!   response:  Waiting ─► Body ─► Done
 //!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
@@ -17,14 +18,34 @@ use super::end::Phase;
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
+use super::retry::Tries;
 use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
+    /// Nothing follows the head.
+    #[default]
+    Whole,
+    /// A body follows, of which nothing was taken yet: the request can be sent again.
+    Held,
     /// Its body is on the way (or, in a tunnel, the client's bytes).
     Body,
-    #[default]
+    /// The body goes on only until the response is complete.
+    Ending,
+    /// All of its body was taken.
     Done,
+}
+
+impl RequestHalf {
+    /// More of it may come.
+    pub fn is_open(self) -> bool {
+        matches!(self, RequestHalf::Held | RequestHalf::Body | RequestHalf::Ending)
+    }
+
+    /// Body bytes were taken from the client: they cannot be sent a second time.
+    pub fn is_taken(self) -> bool {
+        matches!(self, RequestHalf::Body | RequestHalf::Ending | RequestHalf::Done)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -64,26 +85,13 @@ pub struct Exchange {
     pub scheme: Scheme,
     pub request: RequestHalf,
     pub response: ResponseHalf,
-    /// Both directions are bytes until each side closes.
-    pub tunnel: bool,
     /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
     pub own_host: bool,
-    /// The connection to the server had carried a request before.
-    pub reused: bool,
-    /// The try on a fresh connection was used up.
-    pub(super) retried: bool,
-    /// New connections that closed without a response and were followed by another server.
-    pub(super) closed: u8,
-    /// Body bytes were taken from the client: they cannot be sent a second time.
-    pub body_taken: bool,
+    pub tries: Tries,
     /// When the server asked for the body that the client holds back.
     pub asked_for_body: Option<u64>,
-    /// Bytes of a final response are in the client's output or further.
-    pub begun: bool,
     /// The client's connection closes after this.
     pub close_client: bool,
-    /// What is left of the request's body when the response is done goes nowhere.
-    pub ends_with_response: bool,
     interim: u8,
     pub status: u16,
     /// How it ends, once that is not simply complete.
@@ -95,7 +103,6 @@ pub struct Exchange {
     pub times: Times,
     pub sent: u64,
     pub received: u64,
-    pub retries: u8,
 }
 
 impl Exchange {
@@ -117,16 +124,10 @@ impl Exchange {
             scheme,
             request,
             response,
-            tunnel,
             own_host,
-            reused,
-            retried,
-            closed,
-            body_taken,
+            tries,
             asked_for_body,
-            begun,
             close_client,
-            ends_with_response,
             interim,
             status,
             end,
@@ -135,30 +136,25 @@ impl Exchange {
             times,
             sent,
             received,
-            retries,
         } = self;
         id.clear();
         (*client, *scheme) = (None, Scheme::default());
-        *request = if whole { RequestHalf::Done } else { RequestHalf::Body };
+        *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };
         (*end, *phase, *failure) = (End::default(), Phase::default(), None);
-        (*tunnel, *own_host, *reused, *retried, *body_taken) = (false, false, false, false, false);
-        (*asked_for_body, *begun, *close_client, *ends_with_response) = (None, false, false, false);
-        (*interim, *closed, *status, *retries) = (0, 0, 0, 0);
-        (*sent, *received) = (0, 0);
+        (*own_host, *tries) = (false, Tries::default());
+        (*asked_for_body, *close_client) = (None, false);
+        (*interim, *status, *sent, *received) = (0, 0, 0, 0);
     }
 
     /// What to make of a response head that arrived.
     pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
         if head.status == 101 {
             // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
-            if self.request == RequestHalf::Body || !self.head.asked_for(head) {
+            if self.request.is_open() || !self.head.asked_for(head) {
                 return Err(Failure::of_response(Fault::Status));
             }
-            self.tunnel = true;
-            self.request = RequestHalf::Body;
-            self.response_begins(101);
             return Ok(ResponseStep::Switch);
         }
         if head.is_interim() {
@@ -168,11 +164,35 @@ impl Exchange {
             }
             return Ok(ResponseStep::Interim { pass: self.head.version != Version::Http10 });
         }
-        self.response_begins(head.status);
-        if self.request == RequestHalf::Body && self.ends_request(head) {
+        Ok(ResponseStep::Final)
+    }
+
+    /// The final head goes to the client: from here on a failure cannot be answered any more.
+    pub fn begin_response(&mut self, head: &ResponseHead) {
+        (self.response, self.status) = (ResponseHalf::Body, head.status);
+        if self.request.is_open() && self.ends_request(head) {
             self.end_with_response();
         }
-        Ok(ResponseStep::Final)
+    }
+
+    /// The 101 goes to the client: both directions are bytes until each side closes.
+    pub fn begin_tunnel(&mut self) {
+        (self.request, self.response, self.status) = (RequestHalf::Body, ResponseHalf::Body, 101);
+        self.close_client = true;
+    }
+
+    /// Bytes of a final response are in the client's output or further.
+    pub fn has_begun(&self) -> bool {
+        self.response != ResponseHalf::Waiting
+    }
+
+    /// Part of the request's body was taken from the client, or its end.
+    pub fn take_body(&mut self, end: bool) {
+        self.request = match self.request {
+            _ if end => RequestHalf::Done,
+            RequestHalf::Ending => RequestHalf::Ending,
+            _ => RequestHalf::Body,
+        };
     }
 
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
@@ -185,22 +205,15 @@ impl Exchange {
     /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
     #[cold]
     pub fn end_with_response(&mut self) {
-        (self.ends_with_response, self.close_client) = (true, true);
-    }
-
-    /// The response is on its way and ends the request's body wherever that has come to: nobody waits for the rest.
-    pub fn is_answered_for_good(&self) -> bool {
-        self.ends_with_response && self.response != ResponseHalf::Waiting
+        if self.request.is_open() {
+            self.request = RequestHalf::Ending;
+        }
+        self.close_client = true;
     }
 
     /// No byte of any response came but empty lines, which are none of it.
     pub fn is_unanswered(&self) -> bool {
         self.response == ResponseHalf::Waiting && self.interim == 0
-    }
-
-    fn response_begins(&mut self, status: u16) {
-        self.response = ResponseHalf::Body;
-        self.status = status;
     }
 
     /// What the response tells the client about its connection.
@@ -239,10 +252,9 @@ impl Exchange {
     /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
     /// of that has come, the server is the one everybody waits for.
     pub fn awaits_leave(&self) -> bool {
-        self.request == RequestHalf::Body
+        self.request == RequestHalf::Held
             && self.response == ResponseHalf::Waiting
             && self.asked_for_body.is_none()
-            && !self.body_taken
             && self.expects_continue()
     }
 
@@ -266,7 +278,7 @@ impl Exchange {
     /// Nothing more will be read from the server nor sent to it.
     pub fn is_over(&self) -> bool {
         match self.response {
-            ResponseHalf::Done => self.request == RequestHalf::Done || self.ends_with_response,
+            ResponseHalf::Done => !matches!(self.request, RequestHalf::Held | RequestHalf::Body),
             ResponseHalf::Cut => true,
             ResponseHalf::Waiting | ResponseHalf::Body => false,
         }
@@ -300,14 +312,18 @@ mod tests {
     #[test]
     fn a_reused_connection_that_died_is_tried_once_on_a_fresh_one_if_that_is_safe() {
         let closed = Failure::ServerClosed;
-        let reused = |method| Exchange { reused: true, ..exchange(method) };
+        let reused = |method| {
+            let mut x = exchange(method);
+            x.tries.reused = true;
+            x
+        };
         let mut get = reused(Method::Get);
         assert_eq!(get.failed(closed, true), Next::Fresh);
         assert_ne!(get.failed(closed, true), Next::Fresh, "only once");
         assert_eq!(reused(Method::Post).failed(closed, true), Next::Answer);
         assert_eq!(reused(Method::Post).failed(closed, false), Next::Fresh, "nothing was written");
         let mut put = reused(Method::Put);
-        put.body_taken = true;
+        put.request = RequestHalf::Body;
         assert_eq!(put.failed(closed, true), Next::Answer, "the body is gone");
         let mut late = reused(Method::Get);
         late.times.first_byte = 5;
@@ -340,7 +356,7 @@ mod tests {
         let mut x = exchange(Method::Get);
         assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
         assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
-        x.begun = true;
+        x.begin_response(&ResponseHead { status: 200, keep_alive: true, ..ResponseHead::default() });
         assert_eq!(x.failed(Failure::ResponseCut, true), Next::Deliver);
         assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
     }
@@ -353,6 +369,7 @@ mod tests {
             let mut x = Exchange::new(head, false, 0);
             let response = ResponseHead { status: 200, keep_alive, ..ResponseHead::default() };
             assert_eq!(x.response_head(&response), Ok(ResponseStep::Final));
+            x.begin_response(&response);
             x.response = ResponseHalf::Done;
             (x.is_over(), x.close_client)
         };
@@ -377,14 +394,13 @@ mod tests {
         };
         let refused = Err(Failure::of_response(Fault::Status));
         for (asked, given, request, step) in [
-            ("tcp", "TCP", RequestHalf::Done, Ok(ResponseStep::Switch)),
+            ("tcp", "TCP", RequestHalf::Whole, Ok(ResponseStep::Switch)),
             ("tcp", "tcp", RequestHalf::Body, refused),
             ("tcp", "websocket", RequestHalf::Done, refused),
             ("websocket", "tcp", RequestHalf::Done, refused),
         ] {
             let mut x = asking(asked, request);
             assert_eq!(x.response_head(&switch(given)), step, "{asked} {given} {request:?}");
-            assert_eq!(x.tunnel, step.is_ok());
         }
         let mut unasked = asking("tcp", RequestHalf::Done);
         unasked.head.upgrade = false;

@@ -243,7 +243,7 @@ impl<N: Network> Core<N> {
     fn pump(&mut self, key: u32, pair: u32) -> Outcome {
         let pair = &mut self.pairs[pair as usize];
         let client = &mut self.clients[key];
-        let backend = pair.backend.map(|b| &mut self.backends[b]);
+        let backend = pair.backend().map(|b| &mut self.backends[b]);
         if client.read_closed && has_left(client, pair) {
             return Outcome::Failed(client_gone(pair));
         }

@@ -155,7 +155,7 @@ impl<N: Network> Core<N> {
         self.tools.generation = self.sites.current.generation;
         self.spare.renew(&self.sites);
         for (_, pair) in &mut self.pairs {
-            if pair.exchange.begun {
+            if pair.exchange.has_begun() {
                 pair.handlers = None;
             }
         }

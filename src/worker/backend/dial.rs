@@ -15,7 +15,7 @@ use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::Pair;
+use crate::worker::pair::{Pair, Stage};
 
 /// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
 /// close an older one.
@@ -95,7 +95,7 @@ impl<N: Network> Core<N> {
         match pick(route, tried, x, self.tools.now, handlers) {
             Ok(picked) => {
                 *server = Some(picked.clone());
-                x.retries = *tries;
+                x.tries.retries = *tries;
                 *tries = tries.saturating_add(1);
                 Ok(picked)
             }
@@ -170,9 +170,9 @@ impl<N: Network> Core<N> {
     fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
         let key = pair;
         let pair = &mut self.pairs[pair as usize];
-        (pair.backend, pair.queue_wait) = (Some(backend), None);
+        pair.stage = Stage::Forwarding(backend);
         let x = &mut pair.exchange;
-        x.reused = reused;
+        x.tries.reused = reused;
         let backend = &mut self.backends[backend];
         let role = &mut backend.role;
         role.pair = Some(key);
@@ -204,7 +204,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
         let place = &mut self.pairs[pair as usize];
-        let Some(key) = place.backend else { return Ok(Step::Wait) };
+        let Some(key) = place.backend() else { return Ok(Step::Wait) };
         let backend = &mut self.backends[key];
         let connected = match backend.role.state {
             BackendState::Connecting => backend.stream.connect_result(),

@@ -6,6 +6,7 @@ use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::net::Network;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::Stage;
 
 /// Delay between two rounds over the servers, in microseconds. It grows with the wait, so that many waiting requests do
 /// not keep the worker busy with connect calls.
@@ -48,11 +49,14 @@ impl<N: Network> Core<N> {
     pub(crate) fn put_off(&mut self, key: u32, most: u64) -> bool {
         let now = self.tools.now;
         let pair = &mut self.pairs[key as usize];
-        let since = pair.queue_wait.map_or(now, |wait| wait.since);
+        let since = match pair.stage {
+            Stage::Queued(wait) => wait.since,
+            _ => now,
+        };
         let until = since + most;
         if now < until {
             let pause = ((now - since) / 2).clamp(SHORTEST, LONGEST);
-            pair.queue_wait = Some(QueueWait { since, again: until.min(now + pause) });
+            pair.stage = Stage::Queued(QueueWait { since, again: until.min(now + pause) });
         }
         now < until
     }

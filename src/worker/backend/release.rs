@@ -1,7 +1,6 @@
 //! Releases a server connection after its exchange: keeps it idle if it can be reused, else closes it.
 
 use crate::balance::Idle;
-use crate::exchange::RequestHalf;
 use crate::net::Network;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::conn::table::{Side, Token};
@@ -11,7 +10,8 @@ impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
     pub(crate) fn release_backend(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
-        let Some(key) = pair.backend.take() else { return };
+        let tunnel = pair.is_tunnel();
+        let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
         backend.role.server.request_ends();
         backend.role.pair = None;
@@ -21,11 +21,11 @@ impl<N: Network> Core<N> {
         self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
-        let clean = pair.exchange.request == RequestHalf::Done
+        let clean = !pair.exchange.request.is_open()
             && role.keep_alive
             && role.server.may_keep(role.endpoint_version)
             && !role.codec.was_lenient()
-            && !(pair.exchange.tunnel || self.tools.draining || role.write_failed)
+            && !(tunnel || self.tools.draining || role.write_failed)
             && silent
             && !(backend.eof || backend.read_closed || backend.readable || backend.hung_up)
             && backend.input.is_empty()
@@ -48,7 +48,7 @@ impl<N: Network> Core<N> {
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
     #[cold]
     pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
-        let Some(key) = self.pairs[pair as usize].backend.take() else { return false };
+        let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;

@@ -40,7 +40,7 @@ impl<N: Network> Core<N> {
             end: x.end,
             phase: x.phase,
             version: version_of(x),
-            retries: x.retries,
+            retries: x.tries.retries,
             times,
             sent: x.sent,
             received: x.received,

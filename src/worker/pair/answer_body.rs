@@ -8,8 +8,8 @@ use crate::net::Transport;
 use crate::script::Body;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
-use crate::worker::pair::Pair;
 use crate::worker::pair::pump::Tools;
+use crate::worker::pair::{Pair, Stage};
 
 /// Pieces of at most a block sent per turn.
 const PIECES: usize = 4;
@@ -34,7 +34,7 @@ pub fn send_answer<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    let Some(answer) = &mut pair.answer else { return Ok(false) };
+    let Stage::Delivering(Some(answer)) = &mut pair.stage else { return Ok(false) };
     let mut moved = false;
     for _ in 0..PIECES {
         let left = &answer.body[answer.passed..];
@@ -56,7 +56,7 @@ pub fn send_answer<S: Transport>(
 }
 
 fn end<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) {
-    pair.answer = None;
+    pair.stage = Stage::Delivering(None);
     pair.exchange.response = ResponseHalf::Done;
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     pair.exchange.close_client |= client.role.codec.encode_end(pair.source, None, out) == After::MustClose;

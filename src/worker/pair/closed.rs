@@ -1,29 +1,30 @@
 //! What a closed connection means for its exchange.
 
 use crate::exchange::end::Phase;
-use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::exchange::{Failure, ResponseHalf};
 use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
-use crate::worker::pair::Pair;
+use crate::worker::pair::{Pair, Stage};
 
 /// Returns true if a client whose close was seen counts as gone. A half-closed client may still read, unless the pool
 /// has `abort_on_close` or the request waits for a server's queue; once a response has begun, it is delivered.
 #[cold]
 pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
-        return !pair.exchange.tunnel;
+        return !pair.is_tunnel();
     }
-    let queues = pair.backend.is_none() && pair.queue_wait.is_some();
+    let queues = matches!(pair.stage, Stage::Queued(_));
     let aborts = pair.route.as_ref().is_some_and(|route| route.pool.config.abort_on_close);
     pair.exchange.response == ResponseHalf::Waiting && (queues || aborts)
 }
 
 /// Returns the failure for a client that is gone, by the half of the exchange it left in.
 pub fn client_gone(pair: &Pair) -> Failure {
-    match pair.exchange.request {
-        RequestHalf::Body if !pair.exchange.tunnel => Failure::RequestGone,
-        _ => Failure::ClientGone,
+    if pair.exchange.request.is_open() && !pair.is_tunnel() {
+        Failure::RequestGone
+    } else {
+        Failure::ClientGone
     }
 }
 
@@ -37,14 +38,14 @@ pub fn is_cut<S: Transport>(backend: &Backend<S>, pair: &Pair) -> bool {
 pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
     let x = &pair.exchange;
     match (x.response, backend) {
-        _ if x.tunnel => Phase::Tunnel,
+        _ if pair.is_tunnel() => Phase::Tunnel,
         (ResponseHalf::Body | ResponseHalf::Cut, _) => Phase::Data,
         (ResponseHalf::Done, _) => Phase::Last,
         (ResponseHalf::Waiting, None) if pair.route.is_none() => Phase::Request,
         (ResponseHalf::Waiting, None | Some(BackendState::Connecting | BackendState::Handshaking)) => {
             Phase::Connect
         }
-        (ResponseHalf::Waiting, _) if x.request == RequestHalf::Body => Phase::Body,
+        (ResponseHalf::Waiting, _) if x.request.is_open() => Phase::Body,
         (ResponseHalf::Waiting, _) => Phase::Headers,
     }
 }

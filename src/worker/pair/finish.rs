@@ -8,9 +8,9 @@ use crate::http::{Codec, Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
 use crate::script::Answer;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::Pair;
 use crate::worker::pair::answer_body::AnswerBody;
 use crate::worker::pair::closed::phase_of;
+use crate::worker::pair::{Pair, Stage};
 
 /// Larger scripted bodies are sent as room becomes available: a client's output holds little more than a block.
 const ANSWER_AT_ONCE: usize = BLOCK / 2;
@@ -44,7 +44,7 @@ impl<N: Network> Core<N> {
     fn may_still_read(&self, pair: u32) -> bool {
         let pair = &self.pairs[pair as usize];
         let client = &self.clients[pair.client];
-        !pair.exchange.begun && client.role.served && !client.hung_up
+        !pair.exchange.has_begun() && client.role.served && !client.hung_up
     }
 
     /// Delivers what was received of a cut response, then closes the connection.
@@ -52,7 +52,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[pair as usize];
         pair.exchange.ends(failure, phase);
         pair.exchange.cut_response();
-        pair.answer = None;
+        pair.stage = Stage::Delivering(None);
         // The client's write timeout restarts here.
         self.clients[pair.client].write_at = self.tools.now;
         Step::Again
@@ -60,17 +60,15 @@ impl<N: Network> Core<N> {
 
     pub(crate) fn phase(&self, pair: u32) -> Phase {
         let pair = &self.pairs[pair as usize];
-        phase_of(pair, pair.backend.and_then(|b| self.backends.get(b)).map(|b| b.role.state))
+        phase_of(pair, pair.backend().and_then(|b| self.backends.get(b)).map(|b| b.role.state))
     }
 
     /// Answers the client with the failure's status.
     #[cold]
     pub(crate) fn answer_failure(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
         self.pairs[pair as usize].exchange.ends(failure, phase);
-        if failure.end() == End::BadRequest || self.pairs[pair as usize].exchange.request == RequestHalf::Body
-        {
-            self.pairs[pair as usize].exchange.close_client = true;
-        }
+        let x = &mut self.pairs[pair as usize].exchange;
+        x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
         if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].inside {
             self.note_gateway_error(pair, failure);
         }
@@ -84,7 +82,7 @@ impl<N: Network> Core<N> {
         let x = &mut self.pairs[pair as usize].exchange;
         x.end = End::Answered;
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
-        x.close_client |= x.request == RequestHalf::Body || x.head.method == Method::Connect;
+        x.close_client |= x.request.is_open() || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
         scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
         if length <= ANSWER_AT_ONCE {
@@ -93,7 +91,7 @@ impl<N: Network> Core<N> {
         if self.answer_head(pair) {
             let pair = &mut self.pairs[pair as usize];
             pair.exchange.response = ResponseHalf::Body;
-            pair.answer = Some(Box::new(AnswerBody::new(answer.body)));
+            pair.stage = Stage::Delivering(Some(Box::new(AnswerBody::new(answer.body))));
         }
         Step::Again
     }
@@ -103,7 +101,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn answer_last_hop(&mut self, pair: u32) -> Step {
         let x = &mut self.pairs[pair as usize].exchange;
         x.end = End::Answered;
-        x.close_client |= x.request == RequestHalf::Body;
+        x.close_client |= x.request.is_open();
         last_hop(&mut self.tools.response, &self.tools.date);
         self.answer(pair, b"")
     }
@@ -126,7 +124,9 @@ impl<N: Network> Core<N> {
         let key = *client;
         x.status = self.tools.response.status;
         x.response = ResponseHalf::Done;
-        x.ends_with_response = true;
+        if x.request.is_open() {
+            x.request = RequestHalf::Ending;
+        }
         let is_head = x.head.method == Method::Head;
         let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
@@ -140,6 +140,7 @@ impl<N: Network> Core<N> {
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
         let pair = &mut self.pairs[pair as usize];
+        pair.stage = Stage::Delivering(None);
         pair.exchange.close_client |= persistence == Persistence::Close;
         pair.response_begins(self.tools.generation);
         has_body
@@ -164,10 +165,9 @@ impl<N: Network> Core<N> {
         client.role.codec.next_message(pair.source);
         client.read_at = self.tools.now;
         let more = !client.input.is_empty() || client.readable;
-        let unread = x.request == RequestHalf::Body || more;
-        let close = x.close_client || x.request == RequestHalf::Body || draining;
-        // A client still sending into a tunnel would be reset, and lose unread bytes.
-        let at_once = !unread || x.tunnel && x.request == RequestHalf::Done || pair.inside;
+        let close = x.close_client || x.request.is_open() || draining;
+        // A client that still sends would be reset, and lose what it has not read.
+        let at_once = !(x.request.is_open() || more) || client.eof || pair.inside;
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.spare.put(pair, &self.sites);
         if !close {
@@ -204,7 +204,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn cut(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
         let x = &mut self.pairs[pair as usize].exchange;
         x.ends(failure, phase);
-        let (begun, key) = (x.begun, self.pairs[pair as usize].client);
+        let (begun, key) = (x.has_begun(), self.pairs[pair as usize].client);
         self.detach(pair);
         // Undelivered bytes are of no use any more, and a plain close would make a close-delimited body look complete.
         if begun { self.reset_client(key) } else { self.close_client(key) }
@@ -235,10 +235,10 @@ impl<N: Network> Core<N> {
     fn detach(&mut self, pair: u32) {
         self.drop_backend(pair);
         let mut pair = self.pairs.remove(pair as usize);
-        pair.answer = None;
+        pair.stage = Stage::Routing;
         let client = &mut self.clients[pair.client];
         client.role.pair = None;
-        if pair.exchange.begun {
+        if pair.exchange.has_begun() {
             client.note_progress(self.tools.now);
             // `untaken` includes framing; the difference is negligible.
             pair.exchange.sent = pair.exchange.sent.saturating_sub(client.untaken() as u64);

@@ -47,7 +47,7 @@ pub struct Pair {
     pub target: StreamId,
     /// The request is internal.
     pub inside: bool,
-    pub backend: Option<u32>,
+    pub stage: Stage,
     pub route: Option<Route>,
     /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
@@ -56,11 +56,22 @@ pub struct Pair {
     pub tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
-    /// Set when it first waits for a server's queue.
-    pub queue_wait: Option<QueueWait>,
     pub rate: RateWindow,
-    /// The unsent rest of a large scripted body.
-    pub answer: Option<Box<AnswerBody>>,
+}
+
+/// What a pair is doing.
+pub enum Stage {
+    /// Between a head and a server's connection, within one turn.
+    Routing,
+    /// No server takes it now.
+    Queued(QueueWait),
+    /// Has a connection to a server, whose state says whether it is established.
+    Forwarding(u32),
+    /// Both directions are bytes, after a 101.
+    Tunnel(u32),
+    /// No server is needed any more: the rest of the response goes to the client. Holds what is left of a scripted
+    /// body that is too large for the client's output.
+    Delivering(Option<Box<AnswerBody>>),
 }
 
 impl Pair {
@@ -73,15 +84,13 @@ impl Pair {
             source: StreamId::ONLY,
             target: StreamId::ONLY,
             inside: false,
-            backend: None,
+            stage: Stage::Routing,
             route: None,
             server: None,
             tried: Tried::default(),
             tries: 0,
             last_failure: None,
-            queue_wait: None,
             rate: RateWindow::default(),
-            answer: None,
         })
     }
 
@@ -101,29 +110,52 @@ impl Pair {
             source,
             target,
             inside,
-            backend,
+            stage,
             route,
             server,
             tried,
             tries,
             last_failure,
-            queue_wait,
             rate,
-            answer,
         } = self;
         exchange.begin(whole, start);
         (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
-        (*backend, *route, *server) = (None, None, None);
-        (*last_failure, *queue_wait) = (None, None);
+        (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
         (*tries, *rate) = (0, RateWindow::default());
-        debug_assert!(answer.is_none(), "left by the exchange before");
     }
 
-    /// Marks the response as begun. No script function will be called for it any more, so a replaced script is not kept
+    /// The connection to the server, once there is one.
+    pub fn backend(&self) -> Option<u32> {
+        match self.stage {
+            Stage::Forwarding(backend) | Stage::Tunnel(backend) => Some(backend),
+            Stage::Routing | Stage::Queued(_) | Stage::Delivering(_) => None,
+        }
+    }
+
+    /// A 101 goes to the client.
+    pub fn begin_tunnel(&mut self) {
+        self.exchange.begin_tunnel();
+        if let Stage::Forwarding(backend) = self.stage {
+            self.stage = Stage::Tunnel(backend);
+        }
+    }
+
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.stage, Stage::Tunnel(_))
+    }
+
+    /// Lets go of the connection to the server, after the response or to try another one.
+    pub fn leave_backend(&mut self) -> Option<u32> {
+        let backend = self.backend()?;
+        self.stage = if self.exchange.has_begun() { Stage::Delivering(None) } else { Stage::Routing };
+        Some(backend)
+    }
+
+    /// The response has begun. No script function will be called for it any more, so a replaced script is not kept
     /// alive by a long response.
     pub fn response_begins(&mut self, current: u64) {
-        self.exchange.begun = true;
+        debug_assert!(self.exchange.has_begun());
         if self.site.generation != current {
             self.handlers = None;
         }

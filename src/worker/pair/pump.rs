@@ -17,12 +17,12 @@ use crate::http::{Fields, ResponseHead};
 use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
-use crate::worker::pair::Pair;
 use crate::worker::pair::answer_body::send_answer;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
 use crate::worker::pair::to_client::to_client;
-use crate::worker::pair::to_server::{flush_backend, to_server};
+use crate::worker::pair::to_server::{flush_backend, to_server, writing_failed};
+use crate::worker::pair::{Pair, Stage};
 use crate::worker::site::Site;
 
 /// Spare blocks that stay allocated.
@@ -42,6 +42,8 @@ pub struct Tools<S: Transport> {
     pub now: u64,
     pub date: Vec<u8>,
     pub draining: bool,
+    /// Reads from sockets in the present turn.
+    pub reads: u32,
     /// The generation of the current site.
     pub generation: u64,
 }
@@ -57,24 +59,9 @@ impl<S: Transport> Tools<S> {
             now,
             date: Vec::new(),
             draining: false,
+            reads: 0,
             generation: site.generation,
         }
-    }
-}
-
-/// The result of one step in one direction.
-pub enum Progress {
-    /// No progress.
-    Stuck,
-    /// Bytes or an end of stream were read from a socket.
-    Read,
-    /// Buffered bytes were passed on.
-    Passed,
-}
-
-impl Progress {
-    pub fn of_read(came: bool) -> Progress {
-        if came { Progress::Read } else { Progress::Stuck }
     }
 }
 
@@ -100,15 +87,17 @@ pub fn turn<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Outcome {
-    for _ in 0..ROUNDS {
-        if let Some(outcome) = round(client, backend.as_deref_mut(), pair, tools) {
-            return outcome;
+    tools.reads = 0;
+    for _ in 1..ROUNDS {
+        match round(client, backend.as_deref_mut(), pair, tools) {
+            Outcome::Again => {}
+            outcome => return outcome,
         }
     }
-    Outcome::Again
+    round(client, backend, pair, tools)
 }
 
-/// Runs both directions once; `None` if something moved and there may be more. Not inlined: most turns are one round
+/// Runs both directions once; `Again` if something moved and there may be more. Not inlined: most turns are one round
 /// and should not pay for the loop's state.
 #[inline(never)]
 fn round<S: Transport>(
@@ -116,38 +105,35 @@ fn round<S: Transport>(
     mut backend: Option<&mut Backend<S>>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
-) -> Option<Outcome> {
-    let mut moved = false;
-    if let Some(backend) = backend.as_deref_mut().filter(|b| b.role.state == BackendState::Busy) {
-        match both_ways(client, backend, pair, tools) {
-            Ok(any) => moved |= any,
-            Err(failure) => return Some(Outcome::Failed(failure)),
-        }
-    } else if pair.answer.is_some() {
-        match send_answer(client, pair, tools) {
-            Ok(any) => moved |= any,
-            Err(failure) => return Some(Outcome::Failed(failure)),
-        }
-    }
+) -> Outcome {
+    let moved = match &mut backend {
+        Some(backend) if backend.role.state == BackendState::Busy => both_ways(client, backend, pair, tools),
+        Some(_) => Ok(false),
+        None => send_answer(client, pair, tools),
+    };
+    let mut moved = match moved {
+        Ok(moved) => moved,
+        Err(failure) => return Outcome::Failed(failure),
+    };
     match client.flush(&mut tools.blocks, tools.now) {
         Ok(any) => moved |= any && pair.exchange.response != ResponseHalf::Done,
-        Err(_) => return Some(Outcome::Failed(Failure::ClientGone)),
+        Err(_) => return Outcome::Failed(Failure::ClientGone),
     }
     if pair.exchange.is_over() {
         let unsent = backend.as_ref().is_some_and(|b| is_unsent(b, pair));
         if client.is_flushed() && !unsent {
-            return Some(Outcome::Finished);
+            return Outcome::Finished;
         }
-        if backend.is_some() && !unsent && !pair.exchange.tunnel {
-            return Some(Outcome::ReleaseBackend);
+        if matches!(pair.stage, Stage::Forwarding(_)) && !unsent {
+            return Outcome::ReleaseBackend;
         }
     }
-    (!moved).then_some(Outcome::Wait)
+    if moved { Outcome::Again } else { Outcome::Wait }
 }
 
 /// Returns true if request bytes must be flushed before the exchange ends: the response may be complete earlier.
 fn is_unsent<S: Transport>(backend: &Backend<S>, pair: &Pair) -> bool {
-    !(backend.is_flushed() || backend.role.write_failed || pair.exchange.ends_with_response)
+    !(backend.is_flushed() || backend.role.write_failed || pair.exchange.request == RequestHalf::Ending)
 }
 
 fn both_ways<S: Transport>(
@@ -157,10 +143,10 @@ fn both_ways<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let mut moved = to_server(client, backend, pair, tools)?;
-    moved |= flush_backend(backend, tools) && pair.exchange.request != RequestHalf::Done;
+    moved |= flush_backend(backend, tools) && pair.exchange.request.is_open();
     moved |= to_client(client, backend, pair, tools)?;
     let x = &pair.exchange;
-    if x.response == ResponseHalf::Done && (x.request == RequestHalf::Body || !backend.is_flushed()) {
+    if x.response == ResponseHalf::Done && (x.request.is_open() || !backend.is_flushed()) {
         moved |= watch_upload(backend, pair, tools)?;
     }
     Ok(moved)
@@ -174,17 +160,17 @@ fn watch_upload<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    let x = &mut pair.exchange;
-    match x.tunnel {
-        _ if x.ends_with_response => return Ok(false),
-        true if backend.role.write_failed => return Err(Failure::ResponseCut),
-        true => return Ok(false),
-        false => {}
+    match pair.stage {
+        _ if pair.exchange.request == RequestHalf::Ending => return Ok(false),
+        Stage::Tunnel(_) if backend.role.write_failed => return Err(Failure::ResponseCut),
+        Stage::Tunnel(_) => return Ok(false),
+        _ => {}
     }
     let read = backend.fill(&mut tools.blocks, tools.now);
     let closed = read.is_err() || backend.eof || backend.role.write_failed;
     if closed {
-        x.end_with_response();
+        writing_failed(backend, tools);
+        pair.exchange.end_with_response();
     }
     Ok(closed)
 }

@@ -166,7 +166,7 @@ impl<N: Network> Core<N> {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Body;
+        x.request = RequestHalf::Held;
         self.fail(pair, Failure::of_request(fault))
     }
 
@@ -176,7 +176,7 @@ impl<N: Network> Core<N> {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Body;
+        x.request = RequestHalf::Held;
         self.fail(pair, Failure::HeadTimeout)
     }
 

@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 
 use crate::base::buffer::BLOCK;
 use crate::base::os_error::os_error;
-use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::exchange::{Failure, ResponseHalf};
 use crate::http::Codec;
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
@@ -50,6 +50,7 @@ pub fn response<S: Transport>(
         Eligibility::Later => return Ok(Spliced::Empty),
         Eligibility::Now => {}
     }
+    tools.reads += 1;
     let received = fill(backend, client, left, &mut tools.pipes, tools.now);
     let n = match received.map_err(|_| closed_early(pair))? {
         Received::Bytes(n) => n,
@@ -78,18 +79,16 @@ pub fn request<S: Transport>(
         Eligibility::Later => return Ok(Spliced::Empty),
         Eligibility::Now => {}
     }
+    tools.reads += 1;
     let received = fill(client, backend, left, &mut tools.pipes, tools.now);
     let n = match received.map_err(|_| client_gone(pair))? {
         Received::Bytes(n) => n,
         other => return Ok(other.spliced()),
     };
     pair.exchange.received += n as u64;
-    pair.exchange.body_taken = true;
     backend.role.wrote = true;
     backend.role.codec.frame_body(pair.target, n);
-    if client.role.codec.pass(pair.source, n as u64) {
-        pair.exchange.request = RequestHalf::Done;
-    }
+    pair.exchange.take_body(client.role.codec.pass(pair.source, n as u64));
     Ok(Spliced::Moved)
 }
 

@@ -13,12 +13,12 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
-use crate::worker::pair::pump::{Progress, Tools};
+use crate::worker::pair::pump::Tools;
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
 
 /// Reads of one direction per turn.
-const READS: usize = 4;
+const READS: u32 = 4;
 
 /// Server to client.
 pub fn to_client<S: Transport>(
@@ -27,39 +27,36 @@ pub fn to_client<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    let (mut moved, mut reads) = (false, 0);
+    let (mut moved, most) = (false, tools.reads + READS);
     while pair.exchange.response != ResponseHalf::Done
-        && reads < READS
+        && tools.reads < most
         && !backend.is_silent()
         && client.room() > 0
     {
-        match step(client, backend, pair, tools)? {
-            Progress::Stuck => break,
-            Progress::Read => reads += 1,
-            Progress::Passed => {}
+        if !step(client, backend, pair, tools)? {
+            break;
         }
         moved = true;
     }
     Ok(moved)
 }
 
-/// Not inlined into the loop, like `pump::round`.
+/// Returns true if bytes or an end were read or passed on. Not inlined into the loop, like `pump::round`.
 #[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
-) -> Result<Progress, Failure> {
-    let reads = backend.input.is_empty() && !backend.eof;
-    if reads {
+) -> Result<bool, Failure> {
+    if backend.input.is_empty() && !backend.eof {
         match splice::response(client, backend, pair, tools)? {
             Spliced::No => {}
-            Spliced::Empty => return Ok(Progress::Stuck),
-            Spliced::Moved => return Ok(Progress::Read),
+            Spliced::Empty => return Ok(false),
+            Spliced::Moved => return Ok(true),
         }
         if !fill_backend(backend, pair, tools)? {
-            return Ok(Progress::Stuck);
+            return Ok(false);
         }
     }
     let bytes = backend.input.bytes();
@@ -79,10 +76,10 @@ fn step<S: Transport>(
     match decoded {
         Some(step) => {
             pass_response(client, backend, pair, &step, tools)?;
-            Ok(if reads { Progress::Read } else { Progress::Passed })
+            Ok(true)
         }
         None if backend.eof => Err(Failure::ResponseCut),
-        None => fill_further(backend, pair, tools).map(Progress::of_read),
+        None => fill_further(backend, pair, tools),
     }
 }
 
@@ -108,6 +105,7 @@ fn fill_backend<S: Transport>(
     pair: &Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
+    tools.reads += 1;
     backend.fill(&mut tools.blocks, tools.now).map_err(|_| closed_early(pair))
 }
 
@@ -165,7 +163,7 @@ fn pass_body<S: Transport>(
 
 fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, step: &Decoded, tools: &mut Tools<S>) {
     pair.exchange.response = ResponseHalf::Done;
-    if pair.exchange.tunnel {
+    if pair.is_tunnel() {
         client.write_end = WriteEnd::Wanted;
         return;
     }
@@ -221,7 +219,7 @@ fn pass_switch<S: Transport>(
     rewrite_response(&mut tools.response, &tools.date);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_switch(&tools.response, out);
-    pair.exchange.close_client = true;
+    pair.begin_tunnel();
     pair.response_begins(tools.generation);
 }
 
@@ -235,6 +233,7 @@ fn pass_final_head<S: Transport>(
         ask_script(pair, tools)?;
     }
     let x = &mut pair.exchange;
+    x.begin_response(&tools.response);
     let facts = RequestFacts::of(&x.head);
     let persistence = x.persistence(tools.draining);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
@@ -249,7 +248,7 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
     let Pair { exchange: x, handlers, site, .. } = pair;
     let Some(handlers) = handlers else { return Err(Failure::Internal) };
     match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
-        Responded::Ok => x.status = tools.response.status,
+        Responded::Ok => {}
         Responded::Unchanged(error) => {
             tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
         }

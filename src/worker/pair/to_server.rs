@@ -9,11 +9,11 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
-use crate::worker::pair::pump::{Progress, Tools};
+use crate::worker::pair::pump::Tools;
 use crate::worker::pair::splice::{self, Spliced};
 
 /// Reads of one direction per turn.
-const READS: usize = 4;
+const READS: u32 = 4;
 
 /// Client to server: the request's body.
 pub fn to_server<S: Transport>(
@@ -22,35 +22,33 @@ pub fn to_server<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    let (mut moved, mut reads) = (false, 0);
-    while pair.exchange.request == RequestHalf::Body
+    let (mut moved, most) = (false, tools.reads + READS);
+    while pair.exchange.request.is_open()
         && !backend.role.write_failed
-        && reads < READS
+        && tools.reads < most
         && backend.room() > 0
     {
-        match step(client, backend, pair, tools)? {
-            Progress::Stuck => break,
-            Progress::Read => reads += 1,
-            Progress::Passed => {}
+        if !step(client, backend, pair, tools)? {
+            break;
         }
         moved = true;
     }
     Ok(moved)
 }
 
-/// Not inlined: most requests have no body.
+/// Returns true if bytes or an end were read or passed on. Not inlined: most requests have no body.
 #[inline(never)]
 fn step<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
-) -> Result<Progress, Failure> {
+) -> Result<bool, Failure> {
     if client.input.is_empty() && !client.eof {
         return match splice::request(client, backend, pair, tools)? {
             Spliced::No => fill_client(client, pair, tools),
-            Spliced::Empty => Ok(Progress::Stuck),
-            Spliced::Moved => Ok(Progress::Read),
+            Spliced::Empty => Ok(false),
+            Spliced::Moved => Ok(true),
         };
     }
     let (head, trailers) = (&mut pair.exchange.head, &mut tools.trailers);
@@ -63,16 +61,16 @@ fn step<S: Transport>(
     client.role.codec.emit(&mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks });
     // A client that sees such a response should end its side (RFC 9112 section 9.5).
     if client.eof
-        && pair.exchange.is_answered_for_good()
+        && pair.exchange.request == RequestHalf::Ending
         && matches!(decoded, Ok(None) | Err(Failure::RequestCut))
     {
-        return Ok(Progress::Stuck);
+        return Ok(false);
     }
     match decoded? {
         Some(step) if step.event == Event::Reset => Err(client_gone(pair)),
         Some(step) => {
             pass_request(client, backend, pair, &step, tools)?;
-            Ok(Progress::Passed)
+            Ok(true)
         }
         None if client.eof => Err(Failure::RequestCut),
         None => fill_client(client, pair, tools),
@@ -83,8 +81,9 @@ fn fill_client<S: Transport>(
     client: &mut Client<S>,
     pair: &Pair,
     tools: &mut Tools<S>,
-) -> Result<Progress, Failure> {
-    client.fill(&mut tools.blocks, tools.now).map(Progress::of_read).map_err(|_| client_gone(pair))
+) -> Result<bool, Failure> {
+    tools.reads += 1;
+    client.fill(&mut tools.blocks, tools.now).map_err(|_| client_gone(pair))
 }
 
 fn pass_request<S: Transport>(
@@ -95,16 +94,17 @@ fn pass_request<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     debug_assert_eq!(step.stream, pair.source, "another stream's has its own pair");
+    let tunnel = pair.is_tunnel();
     let x = &mut pair.exchange;
     if let Event::Body(range) = &step.event {
         let body = &client.input.bytes()[range.clone()];
         let frame = backend.role.codec.frame_body(pair.target, body.len());
         x.received += body.len() as u64;
         let most = pair.site.settings().max_body;
-        if !x.tunnel && most.is_some_and(|most| x.received > most) {
+        if !tunnel && most.is_some_and(|most| x.received > most) {
             return Err(Failure::TooLarge);
         }
-        x.body_taken = true;
+        x.take_body(false);
         let parts = [frame.before(), body, frame.after()];
         backend.role.wrote = true;
         let more = client.input.len() > step.consumed;
@@ -114,9 +114,8 @@ fn pass_request<S: Transport>(
     }
     client.input.consume(&mut tools.blocks, step.consumed);
     if step.end {
-        x.request = RequestHalf::Done;
-        x.body_taken = true;
-        if x.tunnel {
+        x.take_body(true);
+        if tunnel {
             backend.write_end = WriteEnd::Wanted;
         } else {
             let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
@@ -142,7 +141,7 @@ pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S
 
 /// Marks writing as failed. A server may respond and close without reading the whole request (or all of a tunnel's
 /// bytes), so its response is still read.
-fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
+pub fn writing_failed<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) {
     backend.role.write_failed = true;
     backend.clear_output(&mut tools.blocks);
     backend.readable = true;

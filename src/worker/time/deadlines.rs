@@ -9,7 +9,7 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::Pair;
+use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
 use crate::worker::time::timeouts::{Deadline, Reason};
 
@@ -27,13 +27,13 @@ impl<N: Network> Core<N> {
 
     fn pair_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let (x, limits) = (&pair.exchange, pair.site.timeouts());
-        if let (None, ResponseHalf::Waiting, Some(wait)) = (pair.backend, x.response, pair.queue_wait) {
-            return Some(Deadline::at_time(wait.again, Reason::Dial));
-        }
-        if x.tunnel && x.response != ResponseHalf::Cut {
-            let backend = pair.backend.and_then(|b| self.backends.get(b));
-            let last = backend.map_or(0, |b| b.read_at).max(client.read_at);
-            return Some(Deadline::new(last, limits.tunnel, Reason::Tunnel));
+        match pair.stage {
+            Stage::Queued(wait) => return Some(Deadline::at_time(wait.again, Reason::Dial)),
+            Stage::Tunnel(backend) => {
+                let last = self.backends.get(backend).map_or(0, |b| b.read_at).max(client.read_at);
+                return Some(Deadline::new(last, limits.tunnel, Reason::Tunnel));
+            }
+            Stage::Routing | Stage::Forwarding(_) | Stage::Delivering(_) => {}
         }
         if !client.is_flushed() {
             return Some(Deadline::new(client.write_at, limits.write, Reason::Write));
@@ -49,9 +49,9 @@ impl<N: Network> Core<N> {
     /// The deadline for a client that has yet to send request body bytes.
     fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let x = &pair.exchange;
-        let goes_on = x.request == RequestHalf::Body && !x.is_answered_for_good();
+        let goes_on = matches!(x.request, RequestHalf::Held | RequestHalf::Body);
         let held_back = client.input.is_empty() && x.awaits_leave();
-        (goes_on && !held_back && self.waits_for_body(pair.backend)).then(|| {
+        (goes_on && !held_back && self.waits_for_body(pair.backend())).then(|| {
             let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
             Deadline::new(since, pair.site.timeouts().body, Reason::Body)
         })
@@ -77,9 +77,9 @@ impl<N: Network> Core<N> {
         }
         let x = &pair.exchange;
         match x.response {
-            _ if x.tunnel => None,
+            _ if pair.is_tunnel() => None,
             ResponseHalf::Waiting => {
-                let sent = x.request == RequestHalf::Done || !backend.is_flushed();
+                let sent = !x.request.is_open() || !backend.is_flushed();
                 // While the request's body is incomplete, the client is waited for, not the server; except if the
                 // client waits for a 100 (Continue).
                 let sent = sent || backend.role.write_failed || x.awaits_leave();
@@ -159,7 +159,7 @@ impl<N: Network> Core<N> {
         self.watch_client(key);
         let Some(client) = self.clients.get(key) else { return };
         let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else { return };
-        match pair.backend {
+        match pair.backend() {
             Some(backend) => self.watch_backend(backend),
             // The client may only be waiting to retry servers with a full queue.
             None => self.arm_client(key),
