@@ -1,7 +1,7 @@
 //! Fields that are not forwarded: hop-by-hop fields, those that `Connection` nominates, and names that a server could
 //! mistake for fields that rsp sets.
 
-use crate::http::{Fields, MOST_OPTIONS, Name, Names, Span, is_same, is_word};
+use crate::http::{Fields, MOST_OPTIONS, Name, Names, Span, is_protected, is_word};
 
 /// RFC 9110 section 7.6.1. `Connection` itself stays readable for the script; no codec writes it.
 #[inline(always)]
@@ -48,35 +48,8 @@ const KEPT: Names = Names::of(&[
     Name::XRequestId,
 ]);
 
-/// The same for untagged names.
-const KEPT_NAMES: [&str; 23] = [
-    "authorization",
-    "cf-connecting-ip",
-    "client-cert",
-    "client-cert-chain",
-    "content-encoding",
-    "content-type",
-    "fastly-client-ip",
-    "proxy-authorization",
-    "remote-user",
-    "set-cookie",
-    "traceparent",
-    "tracestate",
-    "true-client-ip",
-    "www-authenticate",
-    "x-client-cn",
-    "x-client-ip",
-    "x-client-subject",
-    "x-cluster-client-ip",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-remote-user",
-    "x-rewrite-url",
-];
-
 fn is_kept(tag: Name, name: &[u8]) -> bool {
-    KEPT.has(tag) || tag == Name::Other && KEPT_NAMES.iter().any(|kept| is_same(name, kept.as_bytes()))
+    KEPT.has(tag) || tag == Name::Other && is_protected(name)
 }
 
 /// Removes the fields that `Connection` nominates, unless they must be kept.

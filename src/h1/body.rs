@@ -8,7 +8,7 @@ use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
 /// What is left of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Body {
+pub(super) enum BodyDecoder {
     /// This many bytes, at least one.
     Exact(u64),
     Chunked(Chunked),
@@ -16,14 +16,14 @@ pub(super) enum Body {
     Rest,
 }
 
-impl Body {
+impl BodyDecoder {
     /// `None` for an empty body.
-    pub(super) fn of(framing: Framing) -> Option<Body> {
+    pub(super) fn of(framing: Framing) -> Option<BodyDecoder> {
         match framing {
             Framing::None | Framing::Exact(0) => None,
-            Framing::Exact(n) => Some(Body::Exact(n)),
-            Framing::Chunked => Some(Body::Chunked(Chunked::START)),
-            Framing::UntilClose | Framing::Tunnel => Some(Body::Rest),
+            Framing::Exact(n) => Some(BodyDecoder::Exact(n)),
+            Framing::Chunked => Some(BodyDecoder::Chunked(Chunked::START)),
+            Framing::UntilClose | Framing::Tunnel => Some(BodyDecoder::Rest),
         }
     }
 
@@ -36,10 +36,10 @@ impl Body {
         leniency: &mut Leniency,
     ) -> Result<Option<Decoded>, Fault> {
         let decoded = match self {
-            Body::Exact(left) => exact(left, input, limit),
-            Body::Chunked(chunked) => chunked.step(input, limit, trailers, leniency)?,
-            Body::Rest if input.is_empty() && eof => Some(end(0, Event::Nothing)),
-            Body::Rest => some_body(input.len().min(limit)),
+            BodyDecoder::Exact(left) => exact(left, input, limit),
+            BodyDecoder::Chunked(chunked) => chunked.step(input, limit, trailers, leniency)?,
+            BodyDecoder::Rest if input.is_empty() && eof => Some(end(0, Event::Nothing)),
+            BodyDecoder::Rest => some_body(input.len().min(limit)),
         };
         match decoded {
             None if eof && self.is_cut(input, limit) => Err(Fault::CutBody),
@@ -51,9 +51,9 @@ impl Body {
     fn is_cut(&self, input: &[u8], limit: usize) -> bool {
         let waits_for_room = limit == 0 && !input.is_empty();
         match self {
-            Body::Exact(_) | Body::Chunked(Chunked::Data { .. }) => !waits_for_room,
-            Body::Chunked(_) => true,
-            Body::Rest => false,
+            BodyDecoder::Exact(_) | BodyDecoder::Chunked(Chunked::Data { .. }) => !waits_for_room,
+            BodyDecoder::Chunked(_) => true,
+            BodyDecoder::Rest => false,
         }
     }
 }

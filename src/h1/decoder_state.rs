@@ -5,7 +5,7 @@
 //!     '---no body----------------------------^
 //! ```
 
-use super::body::Body;
+use super::body::BodyDecoder;
 use super::lenient::Leniency;
 use crate::http::{Decoded, Event, Fault, Fields, Framing, StreamId};
 
@@ -17,7 +17,7 @@ pub(super) enum DecoderState {
         scanned: u32,
         begun: bool,
     },
-    Body(Body),
+    Body(BodyDecoder),
     /// The message is complete; further input waits.
     Done,
 }
@@ -29,11 +29,11 @@ impl Default for DecoderState {
 }
 
 impl DecoderState {
-    pub(super) const TUNNEL: DecoderState = DecoderState::Body(Body::Rest);
+    pub(super) const TUNNEL: DecoderState = DecoderState::Body(BodyDecoder::Rest);
 
     /// The state after a head with this body framing.
     fn after_head(framing: Framing) -> DecoderState {
-        Body::of(framing).map_or(DecoderState::Done, DecoderState::Body)
+        BodyDecoder::of(framing).map_or(DecoderState::Done, DecoderState::Body)
     }
 
     /// The event of a head of `len` bytes with this body framing.
@@ -45,14 +45,14 @@ impl DecoderState {
     /// Body bytes left, if the length is known.
     pub(super) fn known_rest(&self) -> u64 {
         match self {
-            DecoderState::Body(Body::Exact(left)) => *left,
+            DecoderState::Body(BodyDecoder::Exact(left)) => *left,
             _ => 0,
         }
     }
 
     /// Counts body bytes that bypassed `decode`; true if they were the last.
     pub(super) fn pass(&mut self, n: u64) -> bool {
-        if let DecoderState::Body(Body::Exact(left)) = self {
+        if let DecoderState::Body(BodyDecoder::Exact(left)) = self {
             debug_assert!(n <= *left, "more passed than there was to come");
             *left = left.saturating_sub(n);
             if *left == 0 {

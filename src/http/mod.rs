@@ -6,6 +6,7 @@ mod fault;
 mod fields;
 mod head;
 mod name;
+mod protected_names;
 mod status;
 
 pub use codec::{After, Codec, Decoded, Event, Framing, HeadLimits, Persistence, Sink, StreamId};
@@ -13,6 +14,7 @@ pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
 pub use head::{Method, OwnLines, RequestHead, ResponseHead, Scheme, Version};
 pub use name::{Name, Names, is_same, is_word};
+pub use protected_names::is_protected;
 pub use status::reason_phrase;
 
 /// Limit on the options of all Connection fields of a head: each may name a field and is compared with all of them.

@@ -2,7 +2,7 @@
 //! after a reload both run side by side until the last exchange of the old one has ended. The script is freed earlier:
 //! once no exchange can call its functions any more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Site {
     pub generation: u64,
     pub routes: Routes,
     pub heads: Heads,
+    /// Another site took its place.
+    replaced: Cell<bool>,
     /// Lower bound of all deadlines of new states, in microseconds.
     shortest: u64,
     /// Minimum rates of the request body and of the response, if set.
@@ -77,9 +79,14 @@ impl Site {
             generation,
             heads: Heads::of(settings),
             shortest: timeouts::shortest(&routes.config),
+            replaced: Cell::new(false),
             min_rates: [Direction::Sending, Direction::Taking].map(|way| MinRate::of(settings, way)),
             routes,
         }
+    }
+
+    pub fn is_current(&self) -> bool {
+        !self.replaced.get()
     }
 
     pub fn settings(&self) -> &Settings {
@@ -120,6 +127,7 @@ impl Sites {
         self.servers.unlist();
         let (site, handlers) = open(parts, &mut self.servers);
         let before = std::mem::replace(&mut self.current, site);
+        before.replaced.set(true);
         let before =
             (Rc::downgrade(&before), Rc::downgrade(&std::mem::replace(&mut self.handlers, handlers)));
         self.old.push(before);
@@ -152,7 +160,6 @@ impl<N: Network> Core<N> {
     pub fn set_site(&mut self, parts: SiteParts) {
         self.sites.replace(parts);
         self.tools.pipes.set_least(self.sites.current.settings().splice);
-        self.tools.generation = self.sites.current.generation;
         self.spare.renew(&self.sites);
         for (_, pair) in &mut self.pairs {
             if pair.exchange.has_begun() {

@@ -142,7 +142,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[pair as usize];
         pair.stage = Stage::Delivering(None);
         pair.exchange.close_client |= persistence == Persistence::Close;
-        pair.response_begins(self.tools.generation);
+        pair.response_begins();
         has_body
     }
 

@@ -154,9 +154,9 @@ impl Pair {
 
     /// The response has begun. No script function will be called for it any more, so a replaced script is not kept
     /// alive by a long response.
-    pub fn response_begins(&mut self, current: u64) {
+    pub fn response_begins(&mut self) {
         debug_assert!(self.exchange.has_begun());
-        if self.site.generation != current {
+        if !self.site.is_current() {
             self.handlers = None;
         }
     }

@@ -27,6 +27,8 @@ use crate::worker::site::Site;
 
 /// Spare blocks that stay allocated.
 const SPARE_BLOCKS: usize = 256;
+/// Reads of one direction per round.
+pub const READS: u32 = 4;
 /// Rounds of both directions per turn.
 const ROUNDS: usize = 2;
 
@@ -44,8 +46,6 @@ pub struct Tools<S: Transport> {
     pub draining: bool,
     /// Reads from sockets in the present turn.
     pub reads: u32,
-    /// The generation of the current site.
-    pub generation: u64,
 }
 
 impl<S: Transport> Tools<S> {
@@ -60,7 +60,6 @@ impl<S: Transport> Tools<S> {
             date: Vec::new(),
             draining: false,
             reads: 0,
-            generation: site.generation,
         }
     }
 }

@@ -13,12 +13,9 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
-use crate::worker::pair::pump::Tools;
+use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
-
-/// Reads of one direction per turn.
-const READS: u32 = 4;
 
 /// Server to client.
 pub fn to_client<S: Transport>(
@@ -220,7 +217,7 @@ fn pass_switch<S: Transport>(
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_switch(&tools.response, out);
     pair.begin_tunnel();
-    pair.response_begins(tools.generation);
+    pair.response_begins();
 }
 
 fn pass_final_head<S: Transport>(
@@ -239,7 +236,7 @@ fn pass_final_head<S: Transport>(
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     let (_, persistence) = client.role.codec.encode_head(facts, &tools.response, persistence, out);
     x.close_client |= persistence == Persistence::Close;
-    pair.response_begins(tools.generation);
+    pair.response_begins();
     Ok(())
 }
 

@@ -9,11 +9,8 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
-use crate::worker::pair::pump::Tools;
+use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
-
-/// Reads of one direction per turn.
-const READS: u32 = 4;
 
 /// Client to server: the request's body.
 pub fn to_server<S: Transport>(
