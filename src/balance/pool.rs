@@ -21,7 +21,6 @@ impl Tried {
         }
     }
 
-    #[inline]
     pub fn has(&self, server: &Rc<WorkerServer>) -> bool {
         self.0.iter().any(|tried| Rc::ptr_eq(tried, server))
     }
@@ -30,7 +29,6 @@ impl Tried {
         self.0.len() == Tried::MAX
     }
 
-    #[inline]
     pub fn clear(&mut self) {
         if !self.0.is_empty() {
             self.0.clear();

@@ -88,7 +88,6 @@ impl Buffer {
     }
 
     /// Passes the space behind the bytes to `write`, which returns how many it wrote. False if none.
-    #[inline(always)]
     fn fill_behind(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let block = self.block.get_or_insert_with(|| pool.borrow());
         match write(&mut block.bytes[block.end as usize..]) {
@@ -105,7 +104,6 @@ impl Buffer {
     }
 
     /// Adds all of `bytes` if the buffer is not empty and the space behind its bytes suffices.
-    #[inline]
     fn push_behind(&mut self, bytes: &[u8]) -> bool {
         let Some(block) = self.block.as_mut() else { return false };
         let (start, end) = (block.end as usize, block.end as usize + bytes.len());
@@ -116,7 +114,6 @@ impl Buffer {
     }
 
     /// Drops `n` bytes from the front. The block goes back to the pool with the last byte.
-    #[inline]
     pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
         let left = self.len();
         assert!(n <= left, "consumed more than it holds");
@@ -127,14 +124,12 @@ impl Buffer {
         }
     }
 
-    #[inline]
     pub fn clear(&mut self, pool: &mut BlockPool) {
         if let Some(block) = self.block.take() {
             pool.give_back(block);
         }
     }
 
-    #[inline]
     fn settle(&mut self, pool: &mut BlockPool) {
         if self.block.as_ref().is_some_and(|block| block.start == block.end) {
             self.clear(pool);
@@ -177,13 +172,11 @@ impl Output {
         self.block.bytes()
     }
 
-    #[inline]
     fn overflow(&self) -> Option<&Overflow> {
         self.block.block.as_ref()?.overflow.as_deref()
     }
 
     /// Adds all of `bytes`; those that do not fit go to the overflow.
-    #[inline]
     pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) {
         // Heads come in pieces, and nearly all of them fit. A full block fails here.
         if !self.block.push_behind(bytes) {
@@ -206,13 +199,11 @@ impl Output {
 
     /// Passes the free space to `write`, which returns how many bytes it wrote, `None` if the space was too small.
     /// False if nothing was written.
-    #[inline(always)]
     pub fn fill(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         self.overflow().is_none() && self.block.fill_behind(pool, write)
     }
 
     /// Drops `n` written bytes and refills the block from the overflow.
-    #[inline]
     pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
         match self.overflow() {
             None => self.block.consume(pool, n),

@@ -50,7 +50,6 @@ impl Wheel {
     }
 
     /// Makes `key` fire at `at` or earlier. An entry that is armed for an earlier time stays there.
-    #[inline]
     pub fn arm(&mut self, key: u32, at: u64) {
         let tick = (at / TICK + 1).clamp(self.tick, self.tick + HORIZON);
         match self.nodes[list(key)].get(index(key)) {
@@ -60,7 +59,6 @@ impl Wheel {
     }
 
     /// Whether `key` already fires at `at` or earlier.
-    #[inline]
     pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
         self.nodes[list(key)]
             .get(index(key))

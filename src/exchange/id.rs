@@ -15,7 +15,6 @@ impl Id {
     pub const MAX: usize = 64;
 
     /// By reference: a copy would be twice the usual length.
-    #[inline]
     pub fn set(&mut self, text: &[u8]) {
         let len = text.len().min(Id::MAX);
         self.bytes[..len].copy_from_slice(&text[..len]);

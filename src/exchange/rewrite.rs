@@ -42,7 +42,6 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id:
 }
 
 /// A tunnel for any other protocol would bypass every rule of the config; the request is forwarded without it.
-#[cold]
 fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
     let asked = fields.get(Name::Upgrade).unwrap_or_default();
     upgrades.iter().any(|protocol| asked.eq_ignore_ascii_case(protocol.as_bytes()))
@@ -61,7 +60,6 @@ fn add(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
     add_each(fields, inbound, ids, id);
 }
 
-#[inline(never)]
 fn add_each(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
     add_peer(fields, inbound.peer);
     add_scheme(fields, inbound.scheme);
@@ -219,7 +217,6 @@ impl PeerLine {
         self.end -= 1;
     }
 
-    #[inline(never)]
     fn put_v6(&mut self, ip: Ipv6Addr) {
         if let Some(ip) = ip.to_ipv4_mapped() {
             return self.put_v4(ip);

@@ -197,13 +197,11 @@ impl Exchange {
 
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
     /// or the client holds the body back and would have to send it for nothing.
-    #[cold]
     fn ends_request(&self, head: &ResponseHead) -> bool {
         !head.keep_alive || self.asked_for_body.is_none() && self.expects_continue()
     }
 
     /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
-    #[cold]
     pub fn end_with_response(&mut self) {
         if self.request.is_open() {
             self.request = RequestHalf::Ending;

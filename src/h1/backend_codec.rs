@@ -91,7 +91,6 @@ impl BackendCodec {
 
     /// At most one empty line is allowed before a status line: some servers send one after a body without counting
     /// it.
-    #[cold]
     fn skip_empty_line(&mut self, input: &[u8], eof: bool) -> Result<Option<Decoded>, Fault> {
         let len = match input {
             _ if self.skipped => return Err(Fault::StartLine),

@@ -14,26 +14,22 @@ pub(super) const WIDTH: usize = 16;
 
 impl Chunk {
     /// Position of the first byte that is neither a letter nor a hyphen.
-    #[inline(always)]
     pub(super) fn first_not_of_word(self) -> Option<usize> {
         first(self.not_of_word())
     }
 
     /// Position of the first control character, DEL included.
-    #[inline(always)]
     pub(super) fn first_control(self) -> Option<usize> {
         first(self.controls())
     }
 
     /// Position of the first byte that differs from the other's, ignoring case; `WIDTH` if none does. The other is in
     /// lower case.
-    #[inline(always)]
     pub(super) fn first_unlike(self, lower: Chunk) -> usize {
         (!self.like(lower)).trailing_zeros() as usize
     }
 
     /// Loads fewer bytes than a chunk has, zero-padded.
-    #[inline(always)]
     pub(super) fn of_fewer(bytes: &[u8]) -> Chunk {
         // Two overlapping loads from both ends: the shared bytes are the same in both.
         let text = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
@@ -50,7 +46,6 @@ impl Chunk {
 }
 
 /// Position of the lowest bit. The type limits it to sixteen bits, which saves bounds checks later.
-#[inline(always)]
 fn first(found: u32) -> Option<usize> {
     NonZero::new(found as u16).map(|found| found.trailing_zeros() as usize)
 }
@@ -63,71 +58,59 @@ mod sse2 {
     pub(in crate::h1) struct Chunk(m128i);
 
     impl Chunk {
-        #[inline(always)]
         pub(in crate::h1) fn of(bytes: &[u8; super::WIDTH]) -> Chunk {
             Chunk(load_unaligned_m128i(bytes))
         }
 
         /// Control characters, DEL included.
-        #[inline(always)]
         pub(in crate::h1) fn controls(self) -> u32 {
             bits(at_most(self.0, 0x1f) | is(self.0, 0x7f))
         }
 
         /// Not visible ASCII, or `#`.
-        #[inline(always)]
         pub(in crate::h1) fn not_of_target(self) -> u32 {
             let visible = at_most(sub_i8_m128i(self.0, all(b'!')), b'~' - b'!');
             not_bits(visible) | bits(is(self.0, b'#'))
         }
 
         /// Neither a letter nor a hyphen.
-        #[inline(always)]
         pub(in crate::h1) fn not_of_word(self) -> u32 {
             not_bits(letters(self.0) | is(self.0, b'-'))
         }
 
         /// Not a letter, digit, hyphen or dot.
-        #[inline(always)]
         pub(in crate::h1) fn not_of_host(self) -> u32 {
             let digits = at_most(sub_i8_m128i(self.0, all(b'0')), 9);
             not_bits(letters(self.0) | digits | is(self.0, b'-') | is(self.0, b'.'))
         }
 
         /// Equal to the other, ignoring case; the other is in lower case.
-        #[inline(always)]
         pub(in crate::h1) fn like(self, lower: Chunk) -> u32 {
             bits(cmp_eq_mask_i8_m128i(self.0 | all(0x20), lower.0))
         }
     }
 
-    #[inline(always)]
     fn letters(bytes: m128i) -> m128i {
         at_most(sub_i8_m128i(bytes | all(0x20), all(b'a')), 25)
     }
 
     /// SSE2 has no unsigned comparison: a byte is in range if min(byte, `most`) leaves it unchanged.
-    #[inline(always)]
     fn at_most(bytes: m128i, most: u8) -> m128i {
         cmp_eq_mask_i8_m128i(bytes, min_u8_m128i(bytes, all(most)))
     }
 
-    #[inline(always)]
     fn is(bytes: m128i, byte: u8) -> m128i {
         cmp_eq_mask_i8_m128i(bytes, all(byte))
     }
 
-    #[inline(always)]
     fn all(byte: u8) -> m128i {
         set_splat_i8_m128i(byte as i8)
     }
 
-    #[inline(always)]
     fn bits(answers: m128i) -> u32 {
         move_mask_i8_m128i(answers) as u32
     }
 
-    #[inline(always)]
     fn not_bits(answers: m128i) -> u32 {
         bits(answers) ^ 0xffff
     }
@@ -164,7 +147,6 @@ mod portable {
             (0..super::WIDTH).map(|at| u32::from(same(at)) << at).sum()
         }
 
-        #[inline(always)]
         fn bits(self, class: impl Fn(u8) -> bool) -> u32 {
             self.0.iter().enumerate().map(|(at, byte)| u32::from(class(*byte)) << at).sum()
         }

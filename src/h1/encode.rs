@@ -46,7 +46,6 @@ impl Writing {
         Frame::default()
     }
 
-    #[inline(always)]
     pub(super) fn end(&mut self, trailers: Option<&Fields>, out: &mut impl Sink) -> After {
         match self {
             Writing::Framed(Framing::None | Framing::Exact(0)) => After::Reusable,

@@ -16,7 +16,6 @@ pub(super) enum Flaw {
     TooManyFields,
 }
 
-#[cold]
 pub(super) fn of_request(flaw: Flaw, raw: &[u8]) -> Fault {
     match flaw {
         _ if has_bare_cr(raw) => Fault::LineEnd,
@@ -26,7 +25,6 @@ pub(super) fn of_request(flaw: Flaw, raw: &[u8]) -> Fault {
     }
 }
 
-#[cold]
 pub(super) fn of_response(flaw: Flaw, raw: &[u8]) -> Fault {
     match flaw {
         _ if has_bare_cr(raw) => Fault::LineEnd,
@@ -38,7 +36,6 @@ pub(super) fn of_response(flaw: Flaw, raw: &[u8]) -> Fault {
 
 /// A first byte that no request begins with. 22 is a handshake record, with which every TLS connection begins (RFC
 /// 8446 section 5.1).
-#[cold]
 pub(super) fn of_no_request(input: &[u8]) -> Fault {
     match input {
         [22, ..] => Fault::TlsHello,
@@ -56,7 +53,6 @@ fn status_line_fault(line: &[u8]) -> Fault {
 }
 
 /// Which part of a request line is malformed: method SP target SP version.
-#[cold]
 pub(super) fn of_request_line(line: &[u8]) -> Fault {
     let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
         return Fault::StartLine;
@@ -74,7 +70,6 @@ pub(super) fn of_request_line(line: &[u8]) -> Fault {
 }
 
 /// Which part of a request line has a control byte: the one after these bytes.
-#[cold]
 pub(super) fn of_control_byte(before: &[u8]) -> Fault {
     match memchr::memchr_iter(b' ', before).count() {
         1 => Fault::Target,

@@ -145,7 +145,6 @@ fn tag(text: Chunk, letter: u8, name: &[u8]) -> Name {
 }
 
 /// Parses any field line.
-#[cold]
 #[inline(never)]
 fn odd<'a>(rest: &'a [u8], at: usize, fields: &mut Fields) -> Result<&'a [u8], Flaw> {
     if let [] | [b'\r'] = rest {

@@ -68,7 +68,6 @@ impl BodyLength {
 /// The largest length of a body or a chunk: it also fits recipients that use signed integers.
 pub(super) const MAX_LENGTH: u64 = i64::MAX as u64;
 
-#[inline(always)]
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     // Eighteen digits are always less than 2^63.
     if digits.is_empty() || digits.len() > 18 {
@@ -81,19 +80,16 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     Some(n)
 }
 
-#[cold]
 fn long_number(digits: &[u8]) -> Option<u64> {
     let n = digits.iter().try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(value(*digit)?))?;
     (!digits.is_empty() && n <= MAX_LENGTH).then_some(n)
 }
 
-#[inline(always)]
 fn value(digit: u8) -> Option<u64> {
     digit.is_ascii_digit().then(|| u64::from(digit - b'0'))
 }
 
 /// Whether these digits are the canonical form of `n`.
-#[inline(always)]
 pub(super) fn says(digits: &[u8], n: u64) -> bool {
     number(digits) == Some(n) && (digits.len() == 1 || digits[0] != b'0')
 }

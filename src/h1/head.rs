@@ -40,7 +40,6 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
 
 /// RFC 6455 section 4.1: a WebSocket opens with a GET, which has no body that could be mistaken for frames. CONNECT
 /// requests a tunnel in any case.
-#[cold]
 fn may_upgrade(head: &RequestHead, notes: &UnderstoodFields) -> bool {
     let opens_websocket =
         head.method == Method::Get && matches!(head.framing, Framing::None | Framing::Exact(0));
@@ -57,7 +56,6 @@ pub(super) fn whole_request(raw: &[u8], fields: usize, head: &mut RequestHead) -
 
 /// Validates a request line as far as it has arrived, so that an error is reported as soon as it is known. Earlier
 /// calls validated everything before `scanned`.
-#[cold]
 pub(super) fn check_request_line(seen: &[u8], scanned: usize, head: &mut RequestHead) -> Result<(), Fault> {
     let (before, _) = seen.split_at_checked(scanned).unwrap_or((seen, b""));
     if memchr::memchr(b'\n', before).is_some() {

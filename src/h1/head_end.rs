@@ -26,7 +26,6 @@ pub(super) fn section_end(input: &[u8], scanned: &mut u32, limit: usize) -> Resu
 }
 
 /// The same where a line may also end in a bare LF. The section does not begin with an empty line.
-#[cold]
 pub(super) fn loose_end(input: &[u8], scanned: &mut u32, limit: usize) -> Result<Option<usize>, Fault> {
     let seen = &input[..input.len().min(limit)];
     let from = (*scanned as usize).min(seen.len());

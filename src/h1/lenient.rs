@@ -41,7 +41,6 @@ impl Leniency {
     }
 
     /// Whether one deviation is accepted; notes it.
-    #[cold]
     pub(super) fn forgive(&mut self) -> bool {
         self.used |= !self.strict;
         !self.strict
@@ -53,7 +52,6 @@ const NO_CONTROLS: Names =
     Names::of(&[Name::ContentLength, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
 
 /// Parses `raw`, a complete response head that the strict parser refused with this fault.
-#[cold]
 pub(super) fn response(
     raw: &[u8],
     fault: Fault,

@@ -6,31 +6,26 @@
 use super::chunk::{Chunk, WIDTH};
 
 /// The first control byte, DEL included; the length if there is none.
-#[inline(always)]
 pub(super) fn control(bytes: &[u8]) -> usize {
     first(bytes, Chunk::controls)
 }
 
 /// The first byte that is not visible ASCII, or is `#`.
-#[inline(always)]
 pub(super) fn target_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_target)
 }
 
 /// The first byte that is not a letter, digit, hyphen or dot, the usual bytes of host names and addresses.
-#[inline(always)]
 pub(super) fn host_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_host)
 }
 
 /// The first byte that is neither a letter nor a hyphen.
-#[inline(always)]
 pub(super) fn word_end(bytes: &[u8]) -> usize {
     first(bytes, Chunk::not_of_word)
 }
 
 /// Most parts end in their first chunk, so that is tested inline.
-#[inline(always)]
 fn first(bytes: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
     let Some((chunk, behind)) = bytes.split_first_chunk() else {
         return among_last(bytes, bytes.len(), class);
@@ -40,7 +35,6 @@ fn first(bytes: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
 }
 
 /// The search after the first chunk.
-#[inline(always)]
 fn further(bytes: &[u8], mut rest: &[u8], class: impl Fn(Chunk) -> u32) -> usize {
     while let Some((chunk, behind)) = rest.split_first_chunk() {
         let found = class(Chunk::of(chunk));
@@ -62,7 +56,6 @@ fn among_last(bytes: &[u8], left: usize, class: impl Fn(Chunk) -> u32) -> usize 
     }
 }
 
-#[inline(always)]
 fn place(found: u32) -> usize {
     found.trailing_zeros() as usize
 }

@@ -59,8 +59,6 @@ pub fn is_authority(text: &[u8]) -> bool {
     is_host_perhaps_with_port(text)
 }
 
-#[cold]
-#[inline(never)]
 fn is_host_perhaps_with_port(text: &[u8]) -> bool {
     let (host, port) = split_port(text);
     is_host(host) && port.is_none_or(is_port)

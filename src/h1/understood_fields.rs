@@ -32,7 +32,6 @@ impl UnderstoodFields {
         notes
     }
 
-    #[inline(never)]
     fn note(&mut self, field: &Field, value: &[u8]) {
         match field.tag {
             Name::ContentLength => self.note_content_length(value),

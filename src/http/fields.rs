@@ -68,7 +68,6 @@ impl Fields {
     }
 
     /// Adds a field whose spans point into the bytes and whose line starts where the previous one ends.
-    #[inline]
     pub fn add(&mut self, field: Field) {
         self.names.add(field.tag);
         self.edited |= !field.plain;
@@ -209,7 +208,6 @@ impl Fields {
     }
 
     /// The same for a line in pieces: a name of `name` bytes, colon, space, value, CR LF.
-    #[inline(always)]
     pub fn append_pieces<const N: usize>(&mut self, tag: Name, name: usize, pieces: [&[u8]; N]) {
         let start = self.bytes.len();
         for piece in pieces {
@@ -219,7 +217,6 @@ impl Fields {
     }
 
     /// The same for a value that is in the bytes already. `name` ends with colon and space.
-    #[inline(always)]
     pub fn append_copy(&mut self, tag: Name, name: &[u8], value: Span) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
@@ -229,7 +226,6 @@ impl Fields {
     }
 
     /// Adds the field whose line is the end of the bytes.
-    #[inline(always)]
     fn add_line(&mut self, tag: Name, start: usize, name: usize) {
         let (colon, end) = (start + name, self.bytes.len() - 2);
         // `OwnLines` no longer names all lines of these fields.
@@ -238,20 +234,17 @@ impl Fields {
     }
 
     /// Appends a piece of what `add_lines` will add. Bytes that it does not cover would be sent all the same.
-    #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// The same for a piece that is in the bytes already.
-    #[inline(always)]
     pub fn put_copy(&mut self, piece: Span) {
         self.bytes.extend_from_within(piece.start as usize..piece.end as usize);
     }
 
     /// Adds the fields whose serialized lines are the end of the bytes: tag, length of the name and length of the
     /// line of each.
-    #[inline(always)]
     pub fn add_lines<const N: usize>(&mut self, lines: [(Name, usize, usize); N]) {
         let mut start = self.bytes.len() - lines.iter().map(|(.., len)| len).sum::<usize>();
         let fields = lines.map(|(tag, name, len)| {

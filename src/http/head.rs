@@ -96,7 +96,6 @@ impl OwnLines {
     }
 
     /// The Connection line, empty if there is none, provided the lines are usual and state this length.
-    #[inline(always)]
     pub fn connection(self, length: Option<u64>) -> Option<Span> {
         let says = match length {
             Some(n) => n == u64::from(self.length) && self.length != NO_LENGTH,
@@ -173,7 +172,6 @@ impl RequestHead {
 }
 
 /// Position of the first `?`, eight bytes at a time: most targets are too short for memchr to pay.
-#[inline(always)]
 fn query_mark(target: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let (words, rest) = target.as_chunks::<8>();

@@ -48,7 +48,6 @@ use Name::*;
 struct Ends(u64, u64);
 
 impl Ends {
-    #[inline(always)]
     const fn of(name: &[u8]) -> Ends {
         const FOLD: u64 = 0x2020_2020_2020_2020;
         if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
@@ -146,7 +145,6 @@ static PADDED: [[u8; 16]; 32] = {
 
 impl Name {
     /// The tag of a field name, whatever its case. The name must be a token.
-    #[inline(always)]
     pub fn of(name: &[u8]) -> Name {
         let Some(first) = name.first() else { return Other };
         match Name::guess(*first, name.len()) {
@@ -157,7 +155,6 @@ impl Name {
     }
 
     /// The candidate for a name of this length and first letter.
-    #[inline(always)]
     pub fn guess(letter: u8, len: usize) -> Name {
         match GUESSES.get(len) {
             Some(guesses) => guesses[letter as usize & 31],
@@ -167,13 +164,11 @@ impl Name {
     }
 
     /// The first sixteen bytes of the name, in lower case, zero-padded.
-    #[inline(always)]
     pub fn padded(self) -> &'static [u8; 16] {
         &PADDED[self as usize & 31]
     }
 
     /// `self`, if `name` is its spelling.
-    #[inline(always)]
     fn check(self, name: &[u8]) -> Name {
         let same = Ends::of(name) == ENDS[self as usize & 31];
         if same && (name.len() < LONGEST || self.has_middle(name)) { self } else { Name::of_unknown(name) }
@@ -189,7 +184,6 @@ impl Name {
     }
 
     /// The tag of a name that is not one of the known names, by its spelling.
-    #[cold]
     pub fn of_unknown(name: &[u8]) -> Name {
         if name.len() > FORWARDED.len() && is_same(&name[..FORWARDED.len()], FORWARDED) {
             let known = [XForwardedFor, XForwardedHost, XForwardedProto];
@@ -215,7 +209,6 @@ pub fn is_same(name: &[u8], other: &[u8]) -> bool {
 
 /// Whether `text` is this word, ignoring case. `lower` is in lower case, letters and hyphens, of 2 to 16 bytes;
 /// `text` has no control bytes.
-#[inline(always)]
 pub fn is_word(text: &[u8], lower: &[u8]) -> bool {
     text.len() == lower.len() && Ends::of(text) == Ends::of(lower)
 }

@@ -77,7 +77,6 @@ fn after_script(x: &mut Exchange, verdict: Verdict, routes: &Routes) -> Decision
     forward(x, Route { pool: pool.clone(), server, preferred }, routes)
 }
 
-#[cold]
 fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes) -> Decision {
     let Some(pool) = routes.config.settings.fallback.and_then(|pool| routes.pool(pool)) else {
         return Decision::ScriptFailed(error);

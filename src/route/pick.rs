@@ -37,7 +37,6 @@ pub fn pick<'a>(
 }
 
 /// Returns the server that the script named; `None` if it is only preferred, and failed or is paused.
-#[cold]
 fn named(
     route: &Route,
     server: &Rc<WorkerServer>,
@@ -51,7 +50,6 @@ fn named(
     }
 }
 
-#[inline(never)]
 fn ask(
     route: &Route,
     tried: &Tried,

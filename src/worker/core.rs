@@ -210,7 +210,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Not inlined into the loop: the compiler would hoist the state that failure paths need.
-    #[inline(never)]
     pub(crate) fn step(&mut self, key: u32) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
         match (client.role.pair, client.role.lingering()) {

@@ -47,7 +47,6 @@ impl<N: Network> Core<N> {
         Some(self.pairs.get(pair as usize)?.client)
     }
 
-    #[cold]
     fn clear_up(&mut self, side: Side, key: u32, client: Option<u32>) {
         log::error!("internal fault while serving a client: its connection is closed");
         if let Some(client) = client {

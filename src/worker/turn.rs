@@ -31,7 +31,6 @@ impl Stopwatch {
     /// Returns true if a turn has used up its time. `began` is `None` on the turn's first call: the start is then taken
     /// from the last reading, by a turn or by the loop (`loop_read`), which is never too late. A turn behind many
     /// others may thus end early, but one that takes too long always ends.
-    #[cold]
     fn is_over(&mut self, began: &mut Option<u64>, loop_read: u64) -> bool {
         let began = *began.get_or_insert(self.last.max(loop_read));
         self.last = (self.clock)();

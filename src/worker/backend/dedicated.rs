@@ -30,7 +30,6 @@ pub(crate) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
     /// Writes the PROXY header into a new connection's output.
-    #[cold]
     pub(crate) fn announce_client(&mut self, pair: u32, backend: u32, version: ProxyVersion) {
         let pair = &self.pairs[pair as usize];
         let client = &self.clients[pair.client];

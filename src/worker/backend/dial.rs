@@ -54,7 +54,6 @@ impl<N: Network> Core<N> {
 
     /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
     /// accept for a moment, so another server is preferred. `failure` does not count against the first one.
-    #[cold]
     pub(crate) fn dial_fresh(&mut self, pair: u32, failure: Failure) -> Step {
         let place = &self.pairs[pair as usize];
         let Some(before) = place.server.clone() else { return self.dial(pair) };
@@ -75,7 +74,6 @@ impl<N: Network> Core<N> {
     }
 
     /// No descriptor for the connection: a local shortage, not a failure of the server.
-    #[cold]
     fn fail_short(&mut self, pair: u32) -> Step {
         if self.others && self.put_off(pair, OTHERS_GIVE_BACK) {
             self.note_full_queue(pair);
@@ -104,7 +102,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    #[cold]
     fn balance_failed(&mut self, error: &ScriptError) -> Failure {
         self.tools.errors.log("balance", error, "", self.tools.now);
         Failure::Script
@@ -129,7 +126,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    #[cold]
     fn connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
         match self.open(pair, server) {
             Err(error) if net::is_shortage(&error) => {
@@ -201,7 +197,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Checks a connection in progress. Returns the failure if it was refused.
-    #[cold]
     pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
         let place = &mut self.pairs[pair as usize];
         let Some(key) = place.backend() else { return Ok(Step::Wait) };
@@ -240,7 +235,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    #[cold]
     fn note_refusal(&mut self, pair: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {

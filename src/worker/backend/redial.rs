@@ -30,7 +30,6 @@ impl<N: Network> Core<N> {
     }
 
     /// No server is left, and at least one of them only has a full queue.
-    #[cold]
     pub(crate) fn wait_for_queue(&mut self, key: u32) -> Step {
         let Some(route) = &self.pairs[key as usize].route else {
             return self.answer_failure(key, Failure::Internal, Phase::Connect);

@@ -46,7 +46,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
-    #[cold]
     pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
         let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
@@ -57,7 +56,6 @@ impl<N: Network> Core<N> {
         wrote
     }
 
-    #[cold]
     pub(crate) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.tools.blocks);

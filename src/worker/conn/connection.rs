@@ -124,7 +124,6 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// `WouldBlock` and `Interrupted` are not errors.
-    #[cold]
     fn not_received(&mut self, error: io::Error) -> io::Result<bool> {
         match error.kind() {
             ErrorKind::WouldBlock => {
@@ -189,7 +188,6 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     /// Flushes bytes buffered inside the transport.
-    #[cold]
     fn flush_stream(&mut self, now: u64) -> io::Result<bool> {
         loop {
             match self.stream.flush() {
@@ -209,7 +207,6 @@ impl<S: Transport, R> Connection<S, R> {
         if self.stream.is_established() { Ok(true) } else { self.handshake() }
     }
 
-    #[cold]
     fn handshake(&mut self) -> io::Result<bool> {
         loop {
             match self.stream.handshake() {
@@ -230,7 +227,6 @@ impl<S: Transport, R> Connection<S, R> {
 
     /// Returns true if an idle connection has received no message bytes. Records the transport reads for itself (TLS
     /// tickets) do not count.
-    #[cold]
     pub fn is_still_idle(&mut self) -> bool {
         if self.hung_up || self.read_closed || !self.input.is_empty() {
             return false;
@@ -294,7 +290,6 @@ impl<S: Transport, R> Connection<S, R> {
         }
     }
 
-    #[cold]
     fn not_sent(&mut self, error: io::Error, now: u64) -> io::Result<usize> {
         match error.kind() {
             ErrorKind::WouldBlock => {

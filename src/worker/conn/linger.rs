@@ -34,7 +34,6 @@ impl Lingering {
 impl<N: Network> Core<N> {
     /// Shuts down the write side and closes without waiting. Input that has arrived is dropped first: closing a socket
     /// with unread bytes resets it, and the client may lose the response.
-    #[cold]
     pub(crate) fn close_without_linger(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         let _ = client.stream.shutdown_write();

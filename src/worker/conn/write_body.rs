@@ -15,7 +15,6 @@ impl<S: Transport, R> Connection<S, R> {
     /// Sends a piece of a body with its framing, directly from `body` where that saves a copy; not if `more` follows,
     /// since a copy costs less than a second write. The caller has checked that the output has room for all of it, so
     /// unsent bytes are buffered.
-    #[inline(always)]
     pub fn send_body(
         &mut self,
         blocks: &mut BlockPool,

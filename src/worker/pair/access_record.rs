@@ -18,7 +18,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    #[cold]
     fn note_inside_end(&mut self, pair: &Pair) {
         let inside = self.clients.get_mut(pair.client).and_then(|client| client.role.inside_mut());
         if let Some(inside) = inside {

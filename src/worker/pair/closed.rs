@@ -9,7 +9,6 @@ use crate::worker::pair::{Pair, Stage};
 
 /// Returns true if a client whose close was seen counts as gone. A half-closed client may still read, unless the pool
 /// has `abort_on_close` or the request waits for a server's queue; once a response has begun, it is delivered.
-#[cold]
 pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
         return !pair.is_tunnel();

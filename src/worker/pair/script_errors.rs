@@ -17,7 +17,6 @@ pub struct ScriptErrors {
 
 impl ScriptErrors {
     /// Logs that a call of `function` failed at `now`; `then` describes the consequence.
-    #[cold]
     pub fn log(&mut self, function: &'static str, error: &ScriptError, then: &str, now: u64) {
         if let Some(times) = self.count(function, error.place(), now) {
             log::error!("{function}: {}{then}{}", error.0, so_often(times));

@@ -126,12 +126,10 @@ impl<N: Network> Core<N> {
 
     /// Updates a client's timer after its state changed. Usually the armed timer fires before any deadline that begins
     /// now, so the deadline is not derived: the timer does that, once for all requests until then.
-    #[inline]
     pub(crate) fn watch_client(&mut self, key: u32) {
         self.watch(Side::Client, key);
     }
 
-    #[inline]
     pub(crate) fn watch_backend(&mut self, key: u32) {
         self.watch(Side::Backend, key);
     }
@@ -145,7 +143,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Arms the timer for its deadline, but no later than `soon`.
-    #[cold]
     fn arm_by(&mut self, side: Side, key: u32, soon: u64) {
         match side {
             Side::Client => self.arm_client(key),

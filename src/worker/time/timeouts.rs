@@ -118,7 +118,6 @@ impl Deadline {
 
     /// Returns when to check next: at the deadline, or several times before it if progress has to be polled or a
     /// minimum rate applies.
-    #[inline]
     pub fn next_check(&self, now: u64, min_rate: impl Fn(Direction) -> Option<MinRate>) -> u64 {
         let mut often = match self.reason {
             Reason::Delivery => DELIVERY_LOOK * CHECKS,
