@@ -8,8 +8,12 @@
 ---Bytes: a number, "16k", "1m" or "1g".
 ---@alias rsp.Size string|integer
 
----An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" (resolved when the config is loaded) or "unix:/run/app.sock".
+---An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/run/app.sock"; of a server also
+---"srv:_http._tcp.app.internal". Names of listeners are resolved when the config is loaded, those of servers while rsp runs.
 ---@alias rsp.Address string
+
+---A response status, a range, or several: 200, "200-399", "200,204".
+---@alias rsp.Statuses integer|string|(integer|string)[]
 
 ---@class rsp
 rsp = {}
@@ -35,7 +39,17 @@ function rsp.pool(pool) end
 ---@class rsp.PoolOptions
 ---@field name? string its identity in logs; "pool1", "pool2" … in order without it
 ---@field servers (rsp.Address|rsp.ServerOptions)[] at least one
----@field balance? "round_robin"|rsp.Balance which server is next; "round_robin" without it
+---@field balance? "round_robin"|"least_connections"|"least_latency"|"random"|"first"|"source_hash"|"hash"|rsp.Balance which server is next; "round_robin" without it
+---@field hash_by? string|rsp.HashBy what `balance = "hash"` goes by: "path", "header:NAME", "cookie:NAME", "query:NAME" or a function
+---@field slow_start? rsp.Time how long the share of a server that came back grows to the whole; at once without it
+---@field max_idle? integer idle connections that each worker keeps to a server: 64
+---@field min_idle? integer connections that each worker opens to a server before they are needed: 0
+---@field sticky? rsp.Sticky requests of one browser stay with one server by a cookie; off without it
+---@field health? "tcp"|rsp.Health checks of every server; off without it
+---@field eject? boolean|rsp.Eject servers that fail real requests are left out for a while; `false`: never
+---@field retries? integer other servers that a request may be tried on: 2
+---@field retry_budget? number retries as a share of the requests of the last 10 s, plus 3 a second: 0.2
+---@field queue? rsp.Queue requests that wait for a server below its max_connections
 ---@field abort_on_close? boolean a client that ends its side while it waits for the response has left: the request is given up and the server's connection closed; default `false`: it is still answered
 ---@field send_proxy? "v1"|"v2" connections to the servers begin with a PROXY header that says who the client is; they are not shared between clients
 ---@field strict? boolean responses with bare line feeds, a status of 600 or more and the like are refused (502) instead of mended; false without it
@@ -48,6 +62,43 @@ function rsp.pool(pool) end
 ---@class rsp.ServerOptions
 ---@field [1] rsp.Address
 ---@field name? string its identity in logs and for handlers; the address without it
+---@field weight? integer its share of the requests, from 0 to 256: 1; 0: only sticky requests and those that run
+---@field max_connections? integer requests that it may have at one time, of all workers; no limit without it
+---@field backup? boolean used only while no other server is available; false without it
+---@field disabled? boolean not used until an operator enables it; false without it
+---@field resolve? rsp.Time how often its name is resolved again; when the record expires without it
+
+---Sticky sessions.
+---@class rsp.Sticky
+---@field cookie string the cookie's name
+---@field secret string signs the cookie's value
+---@field max_age? rsp.Time how long browsers keep the cookie; until they are closed without it
+
+---Checks of every server of a pool.
+---@class rsp.Health
+---@field path? string what is asked for: "/"
+---@field interval? rsp.Time between two checks: 2s
+---@field timeout? rsp.Time for one check: 1s
+---@field rise? integer checks in a row that have to pass until a server is up again: 2
+---@field fall? integer checks in a row that have to fail until it is down: 3
+---@field status? rsp.Statuses those that pass: "200-399"
+---@field body? string a text that the body of the response has to contain; any body passes without it
+---@field host? string the `Host` of the request; the server's address without it
+---@field method? string "GET" without it
+---@field port? integer another port of the server's address
+
+---Ejection of servers that fail real requests.
+---@class rsp.Eject
+---@field failures? integer failures in a row (connects, closes without a response, response timeouts, `status`): 3
+---@field error_rate? number the share of failures in the last 10 s that is too much, from 20 requests on; not looked at without it
+---@field status? rsp.Statuses responses that are failures too, from 500 to 599; none without it
+---@field pause? rsp.Time how long a server is left out the first time, doubling up to 30s: 1s
+---@field most? number the share of the pool's servers that may be left out: 0.5
+
+---Requests that wait for a server.
+---@class rsp.Queue
+---@field most? integer how many: 1000; 0: none waits
+---@field timeout? rsp.Time how long each: 5s
 
 ---How long to wait for the servers of a pool.
 ---@class rsp.PoolTimeouts
@@ -58,6 +109,9 @@ function rsp.pool(pool) end
 
 ---Picks one of `servers`. Called again for a retry, without the servers that failed.
 ---@alias rsp.Balance fun(req: rsp.Request, servers: rsp.Server[]): rsp.Server
+
+---Returns what requests of one server have in common; nil where there is nothing.
+---@alias rsp.HashBy fun(req: rsp.Request): string?
 
 ---A pool, as `rsp.pool` returned it.
 ---@class rsp.Pool
@@ -157,6 +211,7 @@ function rsp.settings(settings) end
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another
 ---@field via? string the name to add to `Via`; none is added without it

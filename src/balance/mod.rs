@@ -18,10 +18,9 @@ mod tests {
     use crate::config::{Address, Balance, Config, PoolConfig, ServerConfig, Settings};
 
     fn pool(number: usize, servers: usize) -> PoolConfig {
-        let server = |i: usize| ServerConfig {
-            name: format!("s{i}"),
-            address: Address::Ip(([127, 0, 0, 1], i as u16 + 1).into()),
-            written: format!("127.0.0.1:{}", i + 1),
+        let server = |i: usize| {
+            let address = Address::Ip(([127, 0, 0, 1], i as u16 + 1).into());
+            ServerConfig::new(format!("s{i}"), address, format!("127.0.0.1:{}", i + 1))
         };
         PoolConfig {
             servers: (0..servers).map(server).collect(),
@@ -41,6 +40,7 @@ mod tests {
             classic: None,
             on_request: false,
             on_response: false,
+            warnings: Vec::new(),
         }
     }
 }

@@ -15,8 +15,9 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn of(server: &ServerConfig, pool: &PoolConfig) -> Endpoint {
+        let looked_up = server.looked_up.map(Address::Ip);
         Endpoint {
-            address: server.address.clone(),
+            address: looked_up.unwrap_or_else(|| server.address.clone()),
             written: server.written.clone(),
             sockets: pool.sockets,
             send_proxy: pool.send_proxy,

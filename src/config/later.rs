@@ -45,36 +45,16 @@ pub const CALLS: &[&str] = &[
 pub const LISTENER: &[&str] = &["name", "redirect", "sni", "tls"];
 
 /// Keys of `rsp.pool`.
-pub const POOL: &[&str] = &[
-    "buffer_request",
-    "buffer_response",
-    "eject",
-    "hash_by",
-    "health",
-    "hedge",
-    "max_idle",
-    "min_idle",
-    "mirror",
-    "queue",
-    "retries",
-    "retry_budget",
-    "slow_start",
-    "sticky",
-];
-
-/// Values of a pool's `balance`.
-pub const BALANCE: &[&str] =
-    &["first", "hash", "least_connections", "least_latency", "random", "source_hash"];
+pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirror"];
 
 /// Keys of a server in `servers`.
-pub const SERVER: &[&str] =
-    &["backup", "ca", "cert", "disabled", "key", "max_connections", "resolve", "sni", "verify", "weight"];
+pub const SERVER: &[&str] = &["ca", "cert", "key", "sni", "verify"];
 
 /// Prefixes of listener addresses.
 pub const LISTENER_SCHEMES: &[&str] = &["systemd:"];
 
 /// Prefixes of server addresses.
-pub const SERVER_SCHEMES: &[&str] = &["https://", "srv:"];
+pub const SERVER_SCHEMES: &[&str] = &["https://"];
 
 /// Keys of `rsp.settings`.
 pub const SETTINGS: &[&str] = &[
@@ -85,7 +65,6 @@ pub const SETTINGS: &[&str] = &[
     "drain_delay",
     "group",
     "metrics",
-    "resolver",
     "trace",
     "upgrade_drain_timeout",
     "user",

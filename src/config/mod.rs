@@ -1,13 +1,19 @@
-//! Floor 2: the configuration, typed and checked. Nothing is left to interpret: addresses are resolved, times are
+//! Floor 2: the configuration, typed and checked. Nothing is left to interpret: addresses are parsed, times are
 //! durations, pools are indices. The script floor builds it; everything else reads it.
 
+mod address;
 mod endpoint;
+mod health;
 pub mod later;
+mod pool;
 mod sockets;
 mod timeouts;
 mod trusted;
 
+pub use address::Address;
 pub use endpoint::Endpoint;
+pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
+pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
 pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use trusted::Trusted;
@@ -29,22 +35,6 @@ pub struct PoolId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct ServerId(pub u32);
 
-/// A socket address to bind or connect to.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub enum Address {
-    Ip(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Ip(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 /// The complete configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -57,6 +47,22 @@ pub struct Config {
     pub on_request: bool,
     /// The script set `rsp.on_response`.
     pub on_response: bool,
+    /// What is probably a mistake, but can be run.
+    pub warnings: Vec<Warning>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// `FILE:LINE`.
+    pub position: String,
+    /// `KEY: what is wrong, what was expected`.
+    pub text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.position, self.text)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,66 +88,6 @@ impl ListenerConfig {
             sockets: SocketOptions::default(),
         }
     }
-}
-
-/// Version of the PROXY protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProxyVersion {
-    /// A line of text.
-    V1,
-    /// A binary block.
-    V2,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub struct PoolConfig {
-    pub name: String,
-    pub servers: Vec<ServerConfig>,
-    pub balance: Balance,
-    /// Connections to these servers begin with a PROXY header with the client's address.
-    pub send_proxy: Option<ProxyVersion>,
-    /// A client that closes its sending side while it waits for a response has left: its request is aborted.
-    pub abort_on_close: bool,
-    /// No leniency for malformed responses of its servers.
-    pub strict: bool,
-    /// For TCP connections to its servers.
-    pub sockets: SocketOptions,
-    /// Request trailers are forwarded to these servers.
-    pub trailers: bool,
-    pub timeouts: PoolTimeouts,
-}
-
-impl PoolConfig {
-    /// A pool with default options and no servers.
-    pub fn named(name: String, balance: Balance) -> PoolConfig {
-        PoolConfig {
-            name,
-            servers: Vec::new(),
-            balance,
-            send_proxy: None,
-            abort_on_close: false,
-            strict: false,
-            sockets: SocketOptions::default(),
-            trailers: false,
-            timeouts: PoolTimeouts::default(),
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerConfig {
-    /// The given name, or the address as written.
-    pub name: String,
-    pub address: Address,
-    /// The address as written in the config: for log lines, and for `Host` if the client sent none.
-    pub written: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Balance {
-    RoundRobin,
-    /// The Lua function given for this pool.
-    Function,
 }
 
 /// Number of worker threads, each with its own event loop.
@@ -190,6 +136,8 @@ pub struct Settings {
     /// The pool for requests whose script failed.
     pub fallback: Option<PoolId>,
     pub drain_timeout: Duration,
+    /// The name server; `None`: those of /etc/resolv.conf.
+    pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
     pub on_response_error: OnResponseError,
     /// Pseudonym in `Via`; without it none is added.
@@ -217,6 +165,7 @@ impl Default for Settings {
             trusted: Trusted::default(),
             fallback: None,
             drain_timeout: Duration::from_secs(30),
+            resolver: None,
             on_response_error: OnResponseError::Answer,
             via: None,
             upgrades: vec!["websocket".into()],

@@ -138,6 +138,9 @@ impl Prepared {
         if let Some((level, line)) = &self.room {
             log::log!(*level, "{line}");
         }
+        for warning in &self.config.warnings {
+            log::warn!("{warning}");
+        }
         for warning in socket_warnings(&self.config) {
             log::warn!("{warning}");
         }

@@ -49,6 +49,7 @@ pub fn bind(wanted: &config::ListenerConfig) -> io::Result<Listener> {
             let (listener, file) = bind_unix(path, wanted)?;
             Bound::Unix(UnixListener::from_std(listener), Arc::new(file))
         }
+        name @ (Address::Name { .. } | Address::Srv(_)) => return Err(name.not_resolved()),
     };
     Ok(Listener { socket })
 }
@@ -63,6 +64,7 @@ pub fn bind_for(wanted: &config::ListenerConfig, workers: usize) -> io::Result<V
             Ok(group.into_iter().map(|socket| Listener { socket: tcp(socket) }).collect())
         }
         Address::Unix(path) => share_unix(path, wanted, workers),
+        name @ (Address::Name { .. } | Address::Srv(_)) => Err(name.not_resolved()),
     }
 }
 

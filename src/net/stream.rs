@@ -157,6 +157,7 @@ fn open(to: &Endpoint) -> io::Result<Stream> {
     match &to.address {
         Address::Ip(address) => open_tcp(*address, &to.sockets).map(Stream::Tcp),
         Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+        name @ (Address::Name { .. } | Address::Srv(_)) => Err(name.not_resolved()),
     }
 }
 

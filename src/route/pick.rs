@@ -28,11 +28,12 @@ pub fn pick<'a>(
         return picked;
     }
     match route.pool.config.balance {
-        Balance::RoundRobin => route.pool.round_robin(tried, now).cloned().ok_or(NoServer::None),
         Balance::Function => {
             let mut handlers = handlers().ok_or(NoServer::None)?;
             ask(route, tried, x, now, &mut handlers)
         }
+        // Until the other algorithms exist.
+        _ => route.pool.round_robin(tried, now).cloned().ok_or(NoServer::None),
     }
 }
 

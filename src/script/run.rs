@@ -19,6 +19,7 @@ pub struct Script {
     on_request: Option<Handler>,
     on_response: Option<Handler>,
     balance: Vec<Option<Handler>>,
+    hash_by: Vec<Option<Handler>>,
     pools: usize,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
@@ -51,11 +52,12 @@ impl Script {
         let handler = |f: &Option<Function>| f.as_ref().map(|f| Handler::new(&vm, f)).transpose();
         let (on_request, on_response) = (handler(&handlers.on_request)?, handler(&handlers.on_response)?);
         let balance = handlers.balance.iter().map(handler).collect::<mlua::Result<_>>()?;
+        let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, balance, pools, bodies, _identities })
+        Ok(Script { vm, on_request, on_response, balance, hash_by, pools, bodies, _identities })
     }
 
     /// Asks the script for the route; without a handler it is the only pool.
@@ -103,6 +105,11 @@ impl Script {
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+    }
+
+    /// Whether the pool has a `hash_by` function.
+    pub fn has_hash_by(&self, pool: PoolId) -> bool {
+        self.hash_by.get(pool.0 as usize).is_some_and(Option::is_some)
     }
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {

@@ -1,5 +1,5 @@
 //! Where a config comes from. Every input is read once and kept: files (the config and the modules it requires, also
-//! those that were not found) and resolved addresses of host names. So a worker that runs the same `Source` again
+//! those that were not found) and what the resolver said of host names. So a worker that runs the same `Source` again
 //! runs the same bytes and must arrive at the same `Config`, whatever happened on disk or in DNS since.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::base::os_error::os_error;
 pub struct Source {
     entry: EntryPoint,
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
-    hosts: BTreeMap<(String, u16), SocketAddr>,
+    hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
 }
 
 /// What is run first.
@@ -68,16 +68,22 @@ impl Source {
     /// The address of a host name; IPv4 first, since a server that listens only on IPv4 is more common than one that
     /// listens on both. Blocks on DNS: only the control thread may load a config for the first time.
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
-        if let Some(known) = self.hosts.get(&(host.to_owned(), port)) {
-            return Ok(*known);
-        }
-        let found: Vec<SocketAddr> =
-            (host, port).to_socket_addrs().map_err(|error| lookup_reason(&error))?.collect();
-        let address = found.iter().find(|address| address.is_ipv4()).or(found.first());
-        let address = *address.ok_or("it has no address")?;
-        self.hosts.insert((host.to_owned(), port), address);
-        Ok(address)
+        let known = self.hosts.entry((host.to_owned(), port));
+        known.or_insert_with(|| look_up(host, port)).clone()
     }
+
+    /// As if the name had been looked up.
+    #[cfg(test)]
+    pub(super) fn know(&mut self, host: &str, port: u16, found: Result<SocketAddr, String>) {
+        self.hosts.insert((host.to_owned(), port), found);
+    }
+}
+
+fn look_up(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let found: Vec<SocketAddr> =
+        (host, port).to_socket_addrs().map_err(|error| lookup_reason(&error))?.collect();
+    let address = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    Ok(*address.ok_or("it has no address")?)
 }
 
 /// Why a name has no address, without the prefix of the system's message.
@@ -126,7 +132,9 @@ mod tests {
     #[test]
     fn an_impossible_name_is_refused_by_the_resolver() {
         // A label of more than 63 bytes is refused without asking the network.
-        let error = Source::file(Path::new("x")).resolve(&"a".repeat(64), 80).unwrap_err();
+        let mut source = Source::file(Path::new("x"));
+        let error = source.resolve(&"a".repeat(64), 80).unwrap_err();
         assert!(!error.contains("os error") && !error.contains("failed to lookup"), "{error}");
+        assert_eq!(source.resolve(&"a".repeat(64), 80), Err(error), "kept for the next load");
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct ScriptHandlers {
     pub on_response: Option<Function>,
     /// Per pool.
     pub balance: Vec<Option<Function>>,
+    /// Per pool.
+    pub hash_by: Vec<Option<Function>>,
     /// Per pool: the table that `rsp.pool` returned, which identifies the pool.
     pub pools: Vec<Value>,
 }

@@ -40,5 +40,6 @@ mod support_itself;
 mod timeouts;
 mod trusted;
 mod upgrade;
+mod warnings;
 mod websocket;
 mod workers;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use crate::manual::{chapter, root, spans};
 use crate::support::*;
-use rsp::config::{Config, Workers, later};
+use rsp::config::{Config, Eject, Health, HealthKind, HttpCheck, Queue, Workers, later};
 use rsp::script::{Source, TYPES, load};
+
+/// The heading of the tables in tables of a pool.
+const FAILURES: &str = "Checks, ejection, queue, sticky";
 
 /// The rows of the tables below a heading, without their heads.
 fn rows(chapter: &str, heading: &str) -> Vec<Vec<String>> {
@@ -42,15 +45,25 @@ fn fields(class: &str) -> BTreeSet<String> {
 #[test]
 fn the_manual_has_every_key_of_the_config_and_no_other() {
     let text = chapter("configuration");
-    for (heading, class) in
-        [("rsp.listen", "rsp.Listener"), ("rsp.pool", "rsp.PoolOptions"), ("rsp.settings", "rsp.Settings")]
-    {
+    for (heading, class) in [
+        ("rsp.listen", "rsp.Listener"),
+        ("rsp.pool", "rsp.PoolOptions"),
+        ("Servers", "rsp.ServerOptions"),
+        ("rsp.settings", "rsp.Settings"),
+    ] {
         let rows = rows(&text, heading);
         let keys = rows.iter().filter_map(|row| word(&row[0])).filter(|word| !word.starts_with('"'));
         assert_eq!(keys.map(str::to_owned).collect::<BTreeSet<_>>(), fields(class), "{heading}");
     }
-    for (place, class) in [("settings", "rsp.Timeouts"), ("pool", "rsp.PoolTimeouts")] {
-        let rows = rows(&text, "Timeouts");
+    for (heading, place, class) in [
+        ("Timeouts", "settings", "rsp.Timeouts"),
+        ("Timeouts", "pool", "rsp.PoolTimeouts"),
+        (FAILURES, "health", "rsp.Health"),
+        (FAILURES, "eject", "rsp.Eject"),
+        (FAILURES, "queue", "rsp.Queue"),
+        (FAILURES, "sticky", "rsp.Sticky"),
+    ] {
+        let rows = rows(&text, heading);
         let keys = rows.iter().filter(|row| row[0] == place).filter_map(|row| word(&row[1]));
         assert_eq!(keys.map(str::to_owned).collect::<BTreeSet<_>>(), fields(class), "{place}");
     }
@@ -123,6 +136,7 @@ fn the_defaults_of_the_settings_are_those_of_the_program() {
             ("trusted", unless(settings.trusted.unix || !settings.trusted.networks.is_empty(), "none")),
             ("fallback", unless(settings.fallback.is_some(), "none")),
             ("drain_timeout", format!("`\"{seconds}s\"`")),
+            ("resolver", unless(settings.resolver.is_some(), "/etc/resolv.conf")),
             ("upgrades", format!("`{{ {} }}`", upgrades.join(", "))),
             ("splice", kilobytes(settings.splice.unwrap_or_default())),
             ("via", unless(settings.via.is_some(), "off")),
@@ -192,6 +206,70 @@ fn the_defaults_of_listeners_and_pools_are_those_of_the_program() {
 }
 
 #[test]
+fn the_defaults_of_servers_and_their_failures_are_those_of_the_program() {
+    let config = plain();
+    let (pool, server) = (&config.pools[0], &config.pools[0].servers[0]);
+    let unless = |is_set: bool, text: &str| if is_set { "set".into() } else { text.to_string() };
+    expect_defaults(
+        "rsp.pool",
+        0,
+        &[
+            ("hash_by", unless(pool.hash_by.is_some(), "none")),
+            ("slow_start", unless(pool.slow_start.is_some(), "none")),
+            ("max_idle", pool.max_idle.to_string()),
+            ("min_idle", pool.min_idle.to_string()),
+            ("sticky", unless(pool.sticky.is_some(), "off")),
+            ("health", unless(pool.health.is_some(), "off")),
+            ("eject", unless(pool.eject.is_none(), "on")),
+            ("retries", pool.retries.to_string()),
+            ("retry_budget", pool.retry_budget.to_string()),
+        ],
+    );
+    expect_defaults(
+        "Servers",
+        0,
+        &[
+            ("weight", server.weight.to_string()),
+            ("max_connections", unless(server.max_connections.is_some(), "no limit")),
+            ("backup", format!("`{}`", server.backup)),
+            ("disabled", format!("`{}`", server.disabled)),
+            ("resolve", unless(server.resolve.is_some(), "the record's TTL")),
+        ],
+    );
+}
+
+#[test]
+fn the_defaults_of_checks_ejection_and_the_queue_are_those_of_the_program() {
+    let (health, http) = (Health::of(HealthKind::Tcp), HttpCheck::default());
+    let (eject, queue) = (Eject::default(), Queue::default());
+    let unless = |is_set: bool, text: &str| if is_set { "set".into() } else { text.to_string() };
+    let text = |text: &str| format!("`\"{text}\"`");
+    let rows = rows(&chapter("configuration"), FAILURES);
+    for (place, key, default) in [
+        ("health", "path", text(&http.path)),
+        ("health", "method", text(&http.method)),
+        ("health", "status", text(&http.status.to_string())),
+        ("health", "host", unless(http.host.is_some(), "the address")),
+        ("health", "body", unless(http.body.is_some(), "any")),
+        ("health", "port", unless(health.port.is_some(), "the server's")),
+        ("health", "interval", time(health.interval)),
+        ("health", "timeout", time(health.timeout)),
+        ("health", "rise", health.rise.to_string()),
+        ("health", "fall", health.fall.to_string()),
+        ("eject", "failures", eject.failures.to_string()),
+        ("eject", "error_rate", unless(eject.error_rate.is_some(), "none")),
+        ("eject", "status", unless(!eject.status.is_empty(), "none")),
+        ("eject", "pause", time(eject.pause)),
+        ("eject", "most", eject.most.to_string()),
+        ("queue", "most", queue.most.to_string()),
+        ("queue", "timeout", time(queue.timeout)),
+    ] {
+        let row = rows.iter().find(|row| row[0] == place && word(&row[1]) == Some(key));
+        assert_eq!(row.map(|row| &row[2]), Some(&default), "{place}: {key}");
+    }
+}
+
+#[test]
 fn the_limits_are_those_of_the_program() {
     let Config { settings, .. } = plain();
     let rows = rows(&chapter("configuration"), "Limits");
@@ -212,7 +290,6 @@ fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
         ("functions of `rsp`", later::CALLS),
         ("listener keys", later::LISTENER),
         ("pool keys", later::POOL),
-        ("`balance`", later::BALANCE),
         ("server keys", later::SERVER),
         ("listener addresses", later::LISTENER_SCHEMES),
         ("server addresses", later::SERVER_SCHEMES),

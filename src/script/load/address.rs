@@ -46,32 +46,39 @@ impl AddressError {
     }
 }
 
-/// An address before its host name is resolved.
-#[derive(PartialEq, Debug)]
-enum ParsedAddress<'a> {
-    Ip(SocketAddr),
-    Host(&'a str, u16),
-    Unix(PathBuf),
-}
-
 const FORMS: &str = "HOST:PORT or unix:PATH";
 /// Capacity of `sockaddr_un` without its NUL.
 const PATH_MAX: usize = 107;
 
-pub(super) fn resolve(text: &str, side: AddressUse, source: &mut Source) -> Result<Address, AddressError> {
-    match parse(text, side)? {
-        ParsedAddress::Ip(address) => Ok(Address::Ip(address)),
-        ParsedAddress::Unix(path) => Ok(Address::Unix(path)),
-        ParsedAddress::Host(host, port) => match source.resolve(host, port) {
-            Ok(address) => Ok(Address::Ip(address)),
-            Err(reason) => {
-                Err(AddressError { what: "host does not resolve".into(), hint: format!(": {reason}") })
-            }
-        },
+/// The address of a listener; a host name is resolved at once.
+pub(super) fn listener_address(text: &str, source: &mut Source) -> Result<Address, AddressError> {
+    match parse(text, AddressUse::Listener)? {
+        Address::Name { host, port } => source.resolve(&host, port).map(Address::Ip).map_err(|reason| {
+            AddressError { what: "host does not resolve".into(), hint: format!(": {reason}") }
+        }),
+        address => Ok(address),
     }
 }
 
-fn parse(text: &str, side: AddressUse) -> Result<ParsedAddress<'_>, AddressError> {
+/// The address of a server; a host name stays one.
+pub(super) fn server_address(text: &str) -> Result<Address, AddressError> {
+    match text.strip_prefix("srv:") {
+        Some(name) => service(name),
+        None => parse(text, AddressUse::Server),
+    }
+}
+
+/// The name of SRV records, which have the ports (RFC 2782).
+fn service(name: &str) -> Result<Address, AddressError> {
+    const EXPECTED: &str = "srv:NAME without a port, such as srv:_http._tcp.app.internal";
+    match name.is_empty() {
+        true => Err(AddressError::new("missing name", EXPECTED)),
+        false if is_host_name(name) => Ok(Address::Srv(name.to_owned())),
+        false => Err(AddressError::new("bad name", EXPECTED)),
+    }
+}
+
+fn parse(text: &str, side: AddressUse) -> Result<Address, AddressError> {
     if text.is_empty() {
         return Err(AddressError::new("missing address", FORMS));
     }
@@ -100,15 +107,15 @@ fn parse(text: &str, side: AddressUse) -> Result<ParsedAddress<'_>, AddressError
     }
 }
 
-fn unix(path: &str) -> Result<ParsedAddress<'_>, AddressError> {
+fn unix(path: &str) -> Result<Address, AddressError> {
     match path.len() {
         0 => Err(AddressError::new("missing path", "unix:PATH, such as unix:/run/app.sock")),
-        1..=PATH_MAX => Ok(ParsedAddress::Unix(PathBuf::from(path))),
+        1..=PATH_MAX => Ok(Address::Unix(PathBuf::from(path))),
         _ => Err(AddressError::new("path too long", "at most 107 bytes after unix:")),
     }
 }
 
-fn ipv6(text: &str, side: AddressUse) -> Result<ParsedAddress<'_>, AddressError> {
+fn ipv6(text: &str, side: AddressUse) -> Result<Address, AddressError> {
     const EXPECTED: &str = "[IPV6]:PORT, such as [::1]:8080";
     let Some((_, rest)) = text.split_once(']') else {
         return Err(AddressError::new("missing bracket", EXPECTED));
@@ -117,7 +124,7 @@ fn ipv6(text: &str, side: AddressUse) -> Result<ParsedAddress<'_>, AddressError>
         return Err(AddressError::new("missing port", EXPECTED));
     };
     port(digits, side)?;
-    text.parse().map(ParsedAddress::Ip).map_err(|_| AddressError::new("bad IPv6 address", EXPECTED))
+    text.parse().map(Address::Ip).map_err(|_| AddressError::new("bad IPv6 address", EXPECTED))
 }
 
 fn port(digits: &str, side: AddressUse) -> Result<u16, AddressError> {
@@ -134,7 +141,7 @@ fn port(digits: &str, side: AddressUse) -> Result<u16, AddressError> {
     port.ok_or_else(|| AddressError::new("bad port", expected))
 }
 
-fn host_and_port(host: &str, port: u16) -> Result<ParsedAddress<'_>, AddressError> {
+fn host_and_port(host: &str, port: u16) -> Result<Address, AddressError> {
     if host.is_empty() || host == "*" {
         return Err(AddressError::new(
             "missing host",
@@ -142,7 +149,7 @@ fn host_and_port(host: &str, port: u16) -> Result<ParsedAddress<'_>, AddressErro
         ));
     }
     if let Ok(ip) = host.parse() {
-        return Ok(ParsedAddress::Ip(SocketAddr::new(ip, port)));
+        return Ok(Address::Ip(SocketAddr::new(ip, port)));
     }
     // The last label of a name is never a number; the resolver would accept "10.1" and "0x7f.1" as addresses.
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
@@ -154,11 +161,18 @@ fn host_and_port(host: &str, port: u16) -> Result<ParsedAddress<'_>, AddressErro
             "four numbers from 0 to 255 and a port, such as 127.0.0.1:8080",
         ));
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    match host.chars().all(allowed) && host.len() <= 253 {
-        true => Ok(ParsedAddress::Host(host, port)),
+    match is_host_name(host) {
+        true => Ok(Address::Name { host: host.to_owned(), port }),
         false => Err(AddressError::new("bad host name", "letters, digits, \"-\" and \".\"")),
     }
+}
+
+/// Labels of 1 to 63 bytes (RFC 1035 section 2.3.4), perhaps with a dot at the end.
+fn is_host_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(allowed);
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= 253 && labels.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -168,32 +182,52 @@ mod tests {
     use super::*;
 
     fn error(text: &str, side: AddressUse) -> String {
-        let mut source = Source::file(Path::new("site.lua"));
-        resolve(text, side, &mut source).unwrap_err().in_config(text).line("listen")
+        let address = match side {
+            AddressUse::Listener => listener_address(text, &mut Source::file(Path::new("site.lua"))),
+            AddressUse::Server => server_address(text),
+        };
+        address.unwrap_err().in_config(text).line("listen")
     }
 
     #[test]
     fn every_form_of_address_is_parsed() {
-        let ip = |text: &str| Ok(ParsedAddress::Ip(text.parse().unwrap()));
+        let ip = |text: &str| Ok(Address::Ip(text.parse().unwrap()));
         for side in [AddressUse::Listener, AddressUse::Server] {
             assert_eq!(parse("0.0.0.0:80", side), ip("0.0.0.0:80"));
             assert_eq!(parse("[::1]:8080", side), ip("[::1]:8080"));
-            assert_eq!(parse("unix:/run/a b.sock", side), Ok(ParsedAddress::Unix("/run/a b.sock".into())));
-            assert_eq!(
-                parse("app-1.my_net.internal:65535", side),
-                Ok(ParsedAddress::Host("app-1.my_net.internal", 65535))
-            );
-            assert_eq!(parse("3com:80", side), Ok(ParsedAddress::Host("3com", 80)));
+            assert_eq!(parse("unix:/run/a b.sock", side), Ok(Address::Unix("/run/a b.sock".into())));
+            for (host, port) in [("app-1.my_net.internal", 65535), ("3com", 80), ("app.internal.", 80)] {
+                let name = Address::Name { host: host.into(), port };
+                assert_eq!(parse(&format!("{host}:{port}"), side), Ok(name));
+            }
         }
         assert_eq!(parse("127.0.0.1:0", AddressUse::Listener), ip("127.0.0.1:0"));
         assert_eq!(parse("[::]:0", AddressUse::Listener), ip("[::]:0"));
     }
 
     #[test]
-    fn a_host_name_is_resolved() {
+    fn the_name_of_a_listener_is_resolved_and_that_of_a_server_is_not() {
         let mut source = Source::file(Path::new("site.lua"));
-        let address = resolve("localhost:8080", AddressUse::Listener, &mut source);
+        let address = listener_address("localhost:8080", &mut source);
         assert_eq!(address, Ok(Address::Ip("127.0.0.1:8080".parse().unwrap())));
+        let name = Address::Name { host: "localhost".into(), port: 8080 };
+        assert_eq!(server_address("localhost:8080"), Ok(name));
+    }
+
+    #[test]
+    fn a_service_has_a_name_and_no_port() {
+        let name = "_http._tcp.app.internal";
+        assert_eq!(server_address(&format!("srv:{name}")), Ok(Address::Srv(name.into())));
+        let form = "expected srv:NAME without a port, such as srv:_http._tcp.app.internal";
+        for (text, what) in [
+            ("srv:", "missing name"),
+            ("srv:app:80", "bad name"),
+            ("srv:a b", "bad name"),
+            ("srv:a..b", "bad name"),
+        ] {
+            assert_eq!(error(text, AddressUse::Server), format!("listen: {what} in \"{text}\", {form}"));
+        }
+        assert!(error("srv:app", AddressUse::Listener).contains("bad port"), "listeners have none");
     }
 
     #[test]
@@ -267,9 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_resolve_is_an_error() {
-        let name = format!("{}:80", "a".repeat(64));
-        assert!(error(&name, AddressUse::Server).contains("host does not resolve in \"aaa"));
+    fn the_labels_of_a_name_have_one_to_63_bytes() {
+        let label = "a".repeat(63);
+        assert!(server_address(&format!("{label}.b:80")).is_ok());
+        for name in [format!("{label}a.b"), "a..b".into(), ".a".into(), "a..".into(), [&*label; 4].join(".")]
+        {
+            let error = error(&format!("{name}:80"), AddressUse::Server);
+            assert!(error.starts_with("listen: bad host name in "), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_listener_that_does_not_resolve_is_an_error() {
+        let mut source = Source::file(Path::new("site.lua"));
+        source.know("edge.internal", 80, Err("no such name".into()));
+        let error = listener_address("edge.internal:80", &mut source).unwrap_err();
+        assert_eq!(
+            error.in_config("edge.internal:80").line("listen"),
+            "listen: host does not resolve in \"edge.internal:80\": no such name"
+        );
     }
 
     #[test]

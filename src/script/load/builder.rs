@@ -7,7 +7,7 @@ use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
 use super::position::{Position, Texts};
-use crate::config::{Address, ListenerConfig, PoolConfig, Settings};
+use crate::config::{Address, ListenerConfig, PoolConfig, Settings, Warning};
 
 pub(super) struct Builder {
     pub source: Source,
@@ -24,6 +24,7 @@ pub(super) struct Builder {
     pub makers: Vec<(Function, String)>,
     /// Modules being loaded, the innermost last.
     pub opening: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A value that can be set once, and its position.
@@ -35,6 +36,7 @@ pub(super) struct SetOnce<T> {
 pub(super) struct PoolBuilder {
     pub pool: PoolConfig,
     pub balance: Option<Function>,
+    pub hash_by: Option<Function>,
     /// The value that `rsp.pool` returned.
     pub object: Table,
 }
@@ -53,6 +55,7 @@ impl Builder {
             on_response: None,
             makers: Vec::new(),
             opening: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

@@ -3,12 +3,13 @@
 
 use mlua::{Lua, Value};
 
-use super::address::{AddressUse, resolve};
+use super::address::{listener_address, server_address};
 use super::builder::Builder;
 use super::error::{ReadValue, ValueError, show};
 use super::key_lines::Tokens;
 use super::pool;
 use super::position::Position;
+use super::server::look_up;
 use crate::config::{Balance, ListenerConfig, PoolConfig, ServerConfig};
 
 const PORT: &str = "listenPort";
@@ -75,14 +76,14 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], builder: &mut Buil
         if backend.contains(':') { format!("[{}]", backend.trim_matches(['[', ']'])) } else { backend };
     let written = format!("{host}:{backend_port}");
     let bad = |text: &str, key: &str, bad: super::address::AddressError| bad.in_config(text).key(key);
-    let listener = resolve(&listen, AddressUse::Listener, &mut builder.source)
-        .map_err(|error| bad(&listen, PORT, error))?;
-    let server = resolve(&written, AddressUse::Server, &mut builder.source)
-        .map_err(|error| bad(&written, BACKEND, error))?;
-    let servers = vec![ServerConfig { name: written.clone(), address: server, written }];
+    let listener =
+        listener_address(&listen, &mut builder.source).map_err(|error| bad(&listen, PORT, error))?;
+    let server = server_address(&written).map_err(|error| bad(&written, BACKEND, error))?;
+    let mut servers = vec![ServerConfig::new(written.clone(), server, written)];
+    look_up(&mut servers, &mut builder.source);
     let pool = PoolConfig { servers, ..PoolConfig::named("pool1".into(), Balance::RoundRobin) };
     builder.listeners.push(ListenerConfig::at(listener));
-    pool::add(lua, pool, None, builder).map_err(|error| ValueError::new(error.to_string()))?;
+    pool::add(lua, pool, [None, None], builder).map_err(|error| ValueError::new(error.to_string()))?;
     Ok(port)
 }
 

@@ -45,7 +45,7 @@ impl ValueError {
         self.within(PathStep::Item(number))
     }
 
-    fn within(mut self, step: PathStep) -> ValueError {
+    pub(super) fn within(mut self, step: PathStep) -> ValueError {
         self.steps.push(step);
         self
     }

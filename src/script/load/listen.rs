@@ -2,7 +2,7 @@
 
 use mlua::Value;
 
-use super::address::{AddressUse, resolve};
+use super::address::listener_address;
 use super::builder::{Builder, SetOnce};
 use super::calls::Call;
 use super::error::{PathStep, ReadValue, ValueError};
@@ -44,8 +44,7 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
         }
         value => text(value, EXPECTED)?,
     };
-    let address = resolve(&written, AddressUse::Listener, &mut builder.source)
-        .map_err(|bad| bad.in_config(&written))?;
+    let address = listener_address(&written, &mut builder.source).map_err(|bad| bad.in_config(&written))?;
     if builder.listeners.iter().any(|listener| listener.address == address) && !any_port(&address) {
         return Err(ValueError::new(format!(
             "{written} is listened on twice, expected one rsp.listen for it"

@@ -6,10 +6,12 @@
 //! (`position`, with the key's line from `key_lines`). What can only be known at the end is checked here.
 
 mod address;
+mod balancing;
 mod builder;
 mod calls;
 mod classic;
 mod error;
+mod health;
 mod homes;
 mod key_lines;
 mod listen;
@@ -17,6 +19,7 @@ mod modules;
 mod pool;
 mod position;
 mod schema;
+mod server;
 mod settings;
 mod values;
 
@@ -111,7 +114,7 @@ fn with_arguments(lua: &Lua, main: Function, loading: &Loading) -> mlua::Result<
 
 /// Checks the command line's addresses before the embedded config runs, with errors in terms of options.
 fn check_arguments(source: &mut Source) -> Result<(), String> {
-    use self::address::{AddressUse, resolve};
+    use self::address::{AddressUse, listener_address, server_address};
     let EntryPoint::Arguments { listens, backends } = source.entry().clone() else { return Ok(()) };
     for (option, side, texts) in
         [("--listen", AddressUse::Listener, listens), ("--backend", AddressUse::Server, backends)]
@@ -120,7 +123,11 @@ fn check_arguments(source: &mut Source) -> Result<(), String> {
             return Err(format!("{option}: missing, expected at least one, as in {option} 127.0.0.1:8080"));
         }
         for (index, text) in texts.iter().enumerate() {
-            let address = resolve(text, side, source).map_err(|bad| bad.on_command_line(option, text))?;
+            let address = match side {
+                AddressUse::Listener => listener_address(text, source),
+                AddressUse::Server => server_address(text),
+            };
+            let address = address.map_err(|bad| bad.on_command_line(option, text))?;
             let any_port = matches!(address, crate::config::Address::Ip(ip) if ip.port() == 0);
             if texts[..index].contains(text) && !any_port {
                 return Err(format!("{option} {text}: given twice, expected each address once"));
@@ -148,6 +155,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         on_request: builder.on_request.map(|set| set.value),
         on_response: builder.on_response.map(|set| set.value),
         balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
+        hash_by: builder.pools.iter().map(|pool| pool.hash_by.clone()).collect(),
         pools: builder.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
     };
     let config = Config {
@@ -157,6 +165,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         classic,
         on_request: handlers.on_request.is_some(),
         on_response: handlers.on_response.is_some(),
+        warnings: builder.warnings,
     };
     Ok((config, handlers))
 }

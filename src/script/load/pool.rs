@@ -1,68 +1,82 @@
 //! `rsp.pool { … }`: servers, balancing, and timeouts. Returns an object that identifies the pool: handlers return it
 //! and read its `name`.
 
-use std::collections::HashMap;
-
 use mlua::{Error, Function, Lua, Table, Value};
 
-use super::super::source::Source;
-use super::address::{AddressUse, resolve};
+use super::balancing::{balance, hash_by, queue, sticky};
 use super::builder::{Builder, PoolBuilder};
 use super::calls::Call;
-use super::error::{ReadValue, ValueError, quoted};
-use super::schema::{Keys, list, raw, row, table};
+use super::error::{PathStep, ReadValue, ValueError, quoted};
+use super::health::{eject, health};
+use super::schema::{Keys, row, table};
+use super::server::{look_up, servers};
 use super::values::{buffer, busy_poll};
-use super::values::{is_later, name, one_of, text, time, yes_or_no};
-use crate::config::{
-    Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, SocketOptions, later,
-};
+use super::values::{name, number, one_of, time, whole, yes_or_no};
+use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, Warning, later};
 
 /// The keys of a pool.
-#[derive(Default)]
 pub(super) struct PoolTable {
+    config: PoolConfig,
     name: Option<String>,
-    servers: Vec<ServerTable>,
     balance: Option<Function>,
-    send_proxy: Option<ProxyVersion>,
-    abort_on_close: bool,
-    strict: bool,
-    sockets: SocketOptions,
-    trailers: bool,
-    timeouts: PoolTimeouts,
+    hash_by: Option<Function>,
+    retries_is_set: bool,
 }
 
-#[derive(Default)]
-pub(super) struct ServerTable {
-    address: String,
-    name: Option<String>,
+impl Default for PoolTable {
+    fn default() -> PoolTable {
+        PoolTable {
+            config: PoolConfig::named(String::new(), Balance::RoundRobin),
+            name: None,
+            balance: None,
+            hash_by: None,
+            retries_is_set: false,
+        }
+    }
 }
 
 pub(super) const KEYS: Keys<PoolTable> = Keys {
     noun: "pool key",
     rows: &[
         row("name", |value, pool| name(value).map(|name| pool.name = Some(name))),
-        row("servers", |value, pool| servers(value).map(|servers| pool.servers = servers)),
-        row("balance", |value, pool| balance(value).map(|balance| pool.balance = balance)),
-        row("send_proxy", |value, pool| {
-            one_of(value, VERSIONS, &[]).map(|version| pool.send_proxy = Some(version))
+        row("servers", |value, pool| servers(value).map(|servers| pool.config.servers = servers)),
+        row("balance", |value, pool| {
+            balance(value).map(|(balance, given)| (pool.config.balance, pool.balance) = (balance, given))
         }),
-        row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.abort_on_close = yes)),
-        row("strict", |value, pool| yes_or_no(value).map(|strict| pool.strict = strict)),
-        row("receive_buffer", |value, pool| buffer(value).map(|size| pool.sockets.receive_buffer = size)),
-        row("send_buffer", |value, pool| buffer(value).map(|size| pool.sockets.send_buffer = size)),
-        row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.sockets.busy_poll = micros)),
-        row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.trailers = pass)),
-        row("timeouts", |value, pool| TIMEOUTS.read(table(value, "a table of times")?, &mut pool.timeouts)),
+        row("hash_by", |value, pool| {
+            hash_by(value).map(|(by, given)| (pool.config.hash_by, pool.hash_by) = (Some(by), given))
+        }),
+        row("slow_start", |value, pool| time(value).map(|time| pool.config.slow_start = Some(time))),
+        row("max_idle", |value, pool| whole(value, 0..=65_535).map(|n| pool.config.max_idle = n as u32)),
+        row("min_idle", |value, pool| whole(value, 0..=65_535).map(|n| pool.config.min_idle = n as u32)),
+        row("sticky", |value, pool| sticky(value).map(|sticky| pool.config.sticky = Some(sticky))),
+        row("health", |value, pool| health(value).map(|health| pool.config.health = Some(health))),
+        row("eject", |value, pool| eject(value).map(|eject| pool.config.eject = eject)),
+        row("retries", |value, pool| {
+            pool.retries_is_set = true;
+            whole(value, 0..=10).map(|retries| pool.config.retries = retries as u8)
+        }),
+        row("retry_budget", |value, pool| {
+            number(value, 0.0..=10.0).map(|share| pool.config.retry_budget = share)
+        }),
+        row("queue", |value, pool| queue(value).map(|queue| pool.config.queue = queue)),
+        row("send_proxy", |value, pool| {
+            one_of(value, VERSIONS, &[]).map(|version| pool.config.send_proxy = Some(version))
+        }),
+        row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.config.abort_on_close = yes)),
+        row("strict", |value, pool| yes_or_no(value).map(|strict| pool.config.strict = strict)),
+        row("receive_buffer", |value, pool| {
+            buffer(value).map(|size| pool.config.sockets.receive_buffer = size)
+        }),
+        row("send_buffer", |value, pool| buffer(value).map(|size| pool.config.sockets.send_buffer = size)),
+        row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.config.sockets.busy_poll = micros)),
+        row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.config.trailers = pass)),
+        row("timeouts", |value, pool| {
+            TIMEOUTS.read(table(value, "a table of times")?, &mut pool.config.timeouts)
+        }),
     ],
     later: later::POOL,
     items: 0,
-};
-
-pub(super) const SERVER: Keys<ServerTable> = Keys {
-    noun: "server key",
-    rows: &[row("name", |value, server| name(value).map(|name| server.name = Some(name)))],
-    later: later::SERVER,
-    items: 1,
 };
 
 pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
@@ -78,84 +92,95 @@ pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
 };
 
 const VERSIONS: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
-const SERVERS: &str = "a list such as { \"127.0.0.1:8080\" }";
-const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
-
-fn servers(value: &Value) -> ReadValue<Vec<ServerTable>> {
-    let items = list(value, SERVERS)?;
-    let read = |(index, value): (usize, &Value)| server(value).map_err(|error| error.item(index + 1));
-    items.iter().enumerate().map(read).collect()
-}
-
-fn server(value: &Value) -> ReadValue<ServerTable> {
-    let mut server = ServerTable::default();
-    let Value::Table(table) = value else {
-        server.address = text(value, ADDRESS)?;
-        return Ok(server);
-    };
-    SERVER.read(table, &mut server)?;
-    server.address = text(&raw(table, 1)?, ADDRESS)?;
-    Ok(server)
-}
-
-fn balance(value: &Value) -> ReadValue<Option<Function>> {
-    match value {
-        Value::Function(function) => Ok(Some(function.clone())),
-        Value::String(word) if word.as_bytes() == *b"round_robin" => Ok(None),
-        word if is_later(word, later::BALANCE) => Err(ValueError::later(word)),
-        other => Err(ValueError::got(other, "\"round_robin\" or a function(req, servers)")),
-    }
-}
-
 pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let mut written = PoolTable::default();
     KEYS.read(table(call.argument, "a table such as { servers = { \"127.0.0.1:8080\" } }")?, &mut written)?;
     if let Some(balance) = &written.balance {
         check_maker(balance, builder).map_err(|error| error.key("balance"))?;
     }
-    let name = unused_name(written.name, builder)?;
-    let servers = resolved(written.servers, &mut builder.source).map_err(|error| error.key("servers"))?;
-    check_tcp(&servers, &written.sockets)?;
-    let PoolTable { send_proxy, abort_on_close, strict, sockets, trailers, timeouts, .. } = written;
-    let balance = if written.balance.is_some() { Balance::Function } else { Balance::RoundRobin };
-    let pool = PoolConfig {
-        name,
-        servers,
-        balance,
-        send_proxy,
-        abort_on_close,
-        strict,
-        sockets,
-        trailers,
-        timeouts,
-    };
-    let object =
-        add(call.lua, pool, written.balance, builder).map_err(|error| ValueError::new(error.to_string()))?;
+    written.config.name = unused_name(written.name.take(), builder)?;
+    check(&written.config)?;
+    let failed = look_up(&mut written.config.servers, &mut builder.source);
+    for (path, text) in warnings(&written, failed) {
+        let text = ValueError::new(text);
+        let text = path.iter().rev().fold(text, |text, step| text.within(step.clone())).line("pool");
+        let position = call.position.of_key(&builder.texts, &path).to_string();
+        builder.warnings.push(Warning { position, text });
+    }
+    let PoolTable { config, balance, hash_by, .. } = written;
+    let object = add(call.lua, config, [balance, hash_by], builder)
+        .map_err(|error| ValueError::new(error.to_string()))?;
     Ok(Value::Table(object))
 }
 
-/// Options of TCP connections would have no effect on Unix sockets.
-fn check_tcp(servers: &[ServerConfig], sockets: &SocketOptions) -> ReadValue<()> {
-    let all_unix = servers.iter().all(|server| matches!(server.address, Address::Unix(_)));
-    match sockets.first_set().filter(|_| all_unix && !servers.is_empty()) {
-        Some(key) => {
-            let why =
-                "a unix socket has none, expected a server with a TCP address such as \"127.0.0.1:8080\"";
-            Err(ValueError::new(why).key(key))
-        }
-        None => Ok(()),
+/// Checks what several keys say together.
+fn check(pool: &PoolConfig) -> ReadValue<()> {
+    if pool.servers.is_empty() {
+        let why = "no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }";
+        return Err(ValueError::new(why).key("servers"));
     }
+    if pool.balance == Balance::Hash && pool.hash_by.is_none() {
+        let why = "\"hash\" has no key, expected hash_by beside it, as in hash_by = \"path\"";
+        return Err(ValueError::new(why).key("balance"));
+    }
+    if pool.min_idle > pool.max_idle {
+        let why = format!("got {}, expected at most max_idle, which is {}", pool.min_idle, pool.max_idle);
+        return Err(ValueError::new(why).key("min_idle"));
+    }
+    check_tcp(pool)
+}
+
+/// Options of TCP connections would have no effect on Unix sockets.
+fn check_tcp(pool: &PoolConfig) -> ReadValue<()> {
+    if !pool.servers.iter().all(|server| matches!(server.address, Address::Unix(_))) {
+        return Ok(());
+    }
+    let why = ValueError::new(
+        "a unix socket has none, expected a server with a TCP address such as \"127.0.0.1:8080\"",
+    );
+    match (pool.sockets.first_set(), &pool.health) {
+        (Some(key), _) => Err(why.key(key)),
+        (None, Some(health)) if health.port.is_some() => Err(why.key("port").key("health")),
+        _ => Ok(()),
+    }
+}
+
+/// What is probably a mistake: the path of a key and the text.
+fn warnings(pool: &PoolTable, failed: Vec<(usize, String)>) -> Vec<(Vec<PathStep>, String)> {
+    let key = |name: &str| PathStep::Key(name.to_owned());
+    let servers = &pool.config.servers;
+    let mut all: Vec<_> = failed
+        .into_iter()
+        .map(|(number, reason)| {
+            let text = format!("{} does not resolve: {reason}", servers[number - 1].written);
+            (vec![key("servers"), PathStep::Item(number)], text)
+        })
+        .collect();
+    if servers.iter().all(|server| server.backup) {
+        let text = "all are backups, expected at least one without backup = true";
+        all.push((vec![key("servers")], text.into()));
+    }
+    // A name may have several addresses.
+    if pool.retries_is_set && pool.config.retries > 0 && servers.len() == 1 && !servers[0].is_name() {
+        let text = "nothing to try, expected at least two servers";
+        all.push((vec![key("retries")], text.into()));
+    }
+    if pool.config.hash_by.is_some() && pool.config.balance != Balance::Hash {
+        let text = "does nothing, expected balance = \"hash\" beside it";
+        all.push((vec![key("hash_by")], text.into()));
+    }
+    all
 }
 
 /// Adds the pool to the builder and makes its object.
 pub(super) fn add(
     lua: &Lua,
     pool: PoolConfig,
-    balance: Option<Function>,
+    [balance, hash_by]: [Option<Function>; 2],
     builder: &mut Builder,
 ) -> mlua::Result<Table> {
     let object = object(lua, &pool.name)?;
-    builder.pools.push(PoolBuilder { pool, balance, object: object.clone() });
+    builder.pools.push(PoolBuilder { pool, balance, hash_by, object: object.clone() });
     Ok(object)
 }
 
@@ -184,44 +209,6 @@ fn unused_name(given: Option<String>, builder: &Builder) -> ReadValue<String> {
             "its name would be {}, which is taken, expected a name key",
             quoted(&name)
         ))),
-    }
-}
-
-fn resolved(written: Vec<ServerTable>, source: &mut Source) -> ReadValue<Vec<ServerConfig>> {
-    let mut servers: Vec<ServerConfig> = Vec::with_capacity(written.len());
-    let mut numbers = HashMap::new();
-    for (number, server) in (1..).zip(written) {
-        let server =
-            resolve_server(server, source).and_then(|server| unused_server(server, number, &mut numbers));
-        servers.push(server.map_err(|error| error.item(number))?);
-    }
-    match servers.is_empty() {
-        true => {
-            Err(ValueError::new("no server, expected at least one, as in servers = { \"127.0.0.1:8080\" }"))
-        }
-        false => Ok(servers),
-    }
-}
-
-fn resolve_server(written: ServerTable, source: &mut Source) -> ReadValue<ServerConfig> {
-    let ServerTable { address: written, name } = written;
-    let address = resolve(&written, AddressUse::Server, source).map_err(|bad| bad.in_config(&written))?;
-    Ok(ServerConfig { name: name.unwrap_or_else(|| written.clone()), address, written })
-}
-
-fn unused_server(
-    server: ServerConfig,
-    number: usize,
-    numbers: &mut HashMap<String, usize>,
-) -> ReadValue<ServerConfig> {
-    match numbers.insert(server.name.clone(), number) {
-        None => Ok(server),
-        Some(other) => {
-            let name = quoted(&server.name);
-            Err(ValueError::new(format!(
-                "server {other} has the name {name} too, expected a name of its own"
-            )))
-        }
     }
 }
 

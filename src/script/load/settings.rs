@@ -1,5 +1,7 @@
 //! `rsp.settings { … }`: settings of the whole program.
 
+use std::net::SocketAddr;
+
 use mlua::Value;
 
 use super::builder::{Builder, SetOnce};
@@ -7,7 +9,7 @@ use super::calls::{Call, set};
 use super::error::{PathStep, ReadValue, ValueError, quoted};
 use super::position::Position;
 use super::schema::{Keys, list, raw, row, table};
-use super::values::{network, one_of, size, text, time, whole};
+use super::values::{is_token, network, one_of, size, text, time, whole};
 use crate::config::{
     AccessLog, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers,
     later,
@@ -53,6 +55,7 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
             Ok(())
         }),
         row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
+        row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
         row("upgrades", |value, all| upgrades(value).map(|names| all.settings.upgrades = names)),
         row("splice", |value, all| splice(value).map(|least| all.settings.splice = least)),
@@ -166,9 +169,6 @@ fn upgrade(value: &Value) -> ReadValue<String> {
             "a protocol that is not HTTP itself: its requests would pass unseen",
         ));
     }
-    let is_token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-    };
     let (protocol, version) = name.split_once('/').unwrap_or((&name, "1"));
     let fits = name.len() <= 64 && is_token(protocol) && is_token(version);
     if fits { Ok(name) } else { Err(ValueError::got(value, EXPECTED)) }
@@ -215,6 +215,13 @@ fn splice(value: &Value) -> ReadValue<Option<u64>> {
         Value::Boolean(true) => Ok(Some(SPLICE_FROM)),
         other => size(other, 4096..=1 << 40, EXPECTED).map(Some),
     }
+}
+
+/// A name server.
+fn resolver(value: &Value) -> ReadValue<SocketAddr> {
+    const EXPECTED: &str = "the address of a name server such as \"127.0.0.1:53\"";
+    let address = text(value, EXPECTED)?.parse().ok().filter(|address: &SocketAddr| address.port() > 0);
+    address.ok_or_else(|| ValueError::got(value, EXPECTED))
 }
 
 /// The pseudonym of RFC 9110 section 7.6.3, or a host with its port.

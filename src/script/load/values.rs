@@ -47,6 +47,25 @@ pub(super) fn whole(value: &Value, range: RangeInclusive<i64>) -> ReadValue<i64>
     })
 }
 
+/// A share or a factor.
+pub(super) fn number(value: &Value, range: RangeInclusive<f64>) -> ReadValue<f64> {
+    let number = match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    };
+    // NaN is in no range.
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| ValueError::got(value, &format!("a number from {} to {}", range.start(), range.end())))
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) fn is_token(text: &str) -> bool {
+    let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_char)
+}
+
 /// A number of bytes: `"16k"`, `"1m"`, `"2g"` (powers of 1024) or bytes.
 pub(super) fn size(value: &Value, range: RangeInclusive<u64>, expected: &str) -> ReadValue<u64> {
     let bytes = match value {
@@ -72,6 +91,11 @@ const SHORTEST: f64 = 0.001;
 const LONGEST: f64 = 24.0 * 3600.0;
 
 pub(super) fn time(value: &Value) -> ReadValue<Duration> {
+    time_within(value, SHORTEST..=LONGEST, "a time from 1ms to 24h")
+}
+
+/// A time within another range of seconds, which `expected` names.
+pub(super) fn time_within(value: &Value, range: RangeInclusive<f64>, expected: &str) -> ReadValue<Duration> {
     let seconds = match value {
         Value::Integer(seconds) => Some(*seconds as f64),
         Value::Number(seconds) => Some(*seconds),
@@ -85,8 +109,8 @@ pub(super) fn time(value: &Value) -> ReadValue<Duration> {
         ));
     };
     // NaN is in no range either.
-    if !(SHORTEST..=LONGEST).contains(&seconds) {
-        return Err(ValueError::got(value, "a time from 1ms to 24h"));
+    if !range.contains(&seconds) {
+        return Err(ValueError::got(value, expected));
     }
     // Whole microseconds, so that "0.1s" and 0.1 are equal.
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))

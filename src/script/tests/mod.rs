@@ -19,11 +19,7 @@ use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, 
 use crate::http::{Method, RequestHead, ResponseHead};
 
 fn server(name: &str, written: &str) -> ServerConfig {
-    ServerConfig {
-        name: name.into(),
-        address: Address::Ip(written.parse().unwrap()),
-        written: written.into(),
-    }
+    ServerConfig::new(name.into(), Address::Ip(written.parse().unwrap()), written.into())
 }
 
 fn pool(name: &str, servers: Vec<ServerConfig>) -> Arc<PoolConfig> {
@@ -41,6 +37,7 @@ fn config(pools: usize, on_request: bool, on_response: bool) -> Config {
         classic: None,
         on_request,
         on_response,
+        warnings: vec![],
     }
 }
 
@@ -59,7 +56,9 @@ fn script_with(pools: usize, source: &str) -> Script {
     let (on_request, on_response) = (function(&lua, "on_request"), function(&lua, "on_response"));
     let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
     let config = config(pools, on_request.is_some(), on_response.is_some());
-    Script::new(vm, ScriptHandlers { on_request, on_response, balance, pools: tables }, &config).unwrap()
+    let hash_by = vec![None; pools];
+    let handlers = ScriptHandlers { on_request, on_response, balance, hash_by, pools: tables };
+    Script::new(vm, handlers, &config).unwrap()
 }
 
 /// A script with both pools.

@@ -59,7 +59,7 @@ fn a_config_with_every_key_is_loaded() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, splice = "1m",
+          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
@@ -81,9 +81,10 @@ fn a_config_with_every_key_is_loaded() {
     assert_eq!(names(&config), [&servers[..], &["127.0.0.1:84"], &["127.0.0.1:84"]]);
     let web = &config.pools[0];
     let addresses: Vec<Address> = web.servers.iter().map(|server| server.address.clone()).collect();
+    let name = Address::Name { host: "localhost".into(), port: 1 };
     assert_eq!(
         addresses,
-        [ip("127.0.0.1:83"), ip("10.0.0.2:8080"), unix("/run/app.sock"), ip("[::1]:8080"), ip("127.0.0.1:1")]
+        [ip("127.0.0.1:83"), ip("10.0.0.2:8080"), unix("/run/app.sock"), ip("[::1]:8080"), name]
     );
     assert_eq!(web.servers[1].written, "10.0.0.2:8080");
     let ms = Duration::from_millis;
@@ -116,6 +117,7 @@ fn a_config_with_every_key_is_loaded() {
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
+        resolver: Some("127.0.0.1:53".parse().unwrap()),
         on_response_error: OnResponseError::Pass,
         via: Some("edge-1".into()),
         max_head: 64 << 10,

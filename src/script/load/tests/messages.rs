@@ -72,7 +72,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, trailers, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, trailers, timeouts",
         ),
         (
             "rsp.pool {}",
@@ -105,16 +105,8 @@ fn pools() {
             &format!("1: servers[1]: got nothing (nil), {address}"),
         ),
         (
-            "rsp.pool { servers = {\n { '127.0.0.1:1',\n weight = 2 } } }",
-            "3: servers[1].weight: not supported by this version",
-        ),
-        (
-            "rsp.pool { servers = { { '127.0.0.1:1', max_connections = 2 } } }",
-            "1: servers[1].max_connections: not supported by this version",
-        ),
-        (
-            "rsp.pool { servers = { { '127.0.0.1:1', backup = true } } }",
-            "1: servers[1].backup: not supported by this version",
+            "rsp.pool { servers = {\n { '127.0.0.1:1',\n sni = 'a' } } }",
+            "3: servers[1].sni: not supported by this version",
         ),
         (
             "rsp.pool { servers = { { '127.0.0.1:1', nmae = 'a' } } }",
@@ -122,7 +114,7 @@ fn pools() {
         ),
         (
             "rsp.pool { servers = { { '127.0.0.1:1', colour = 1 } } }",
-            "1: servers[1].colour: unknown server key, expected name",
+            "1: servers[1].colour: unknown server key, expected one of name, weight, max_connections, backup, disabled, resolve",
         ),
         (
             "rsp.pool { servers = { '127.0.0.1:1', '127.0.0.1:1' } }",
@@ -147,14 +139,14 @@ fn pools() {
             "2: pool: its name would be \"pool2\", which is taken, expected a name key",
         ),
         (
-            "rsp.pool { health = { path = '/up' }, servers = { '127.0.0.1:1' } }",
-            "1: health: not supported by this version",
+            "rsp.pool { hedge = { after = 'p95' }, servers = { '127.0.0.1:1' } }",
+            "1: hedge: not supported by this version",
         ),
         ("rsp.pool { trailers = 'yes' }", "1: trailers: got \"yes\", expected true or false"),
         ("rsp.pool { server = { '127.0.0.1:1' } }", "1: server: unknown pool key, did you mean servers?"),
         (
             "rsp.pool { servers = { '127.0.0.1:1' }, balance = 'least_conn' }",
-            "1: balance: got \"least_conn\", expected \"round_robin\" or a function(req, servers)",
+            "1: balance: got \"least_conn\", expected \"round_robin\", \"least_connections\", \"least_latency\", \"random\", \"first\", \"source_hash\", \"hash\" or a function(req, servers)",
         ),
         (
             "rsp.pool { servers = { '127.0.0.1:1' },\n timeouts = {\n conect = 1 } }",
@@ -212,7 +204,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, resolver, via, upgrades, splice, timeouts, script";
     all(&[
         (
             "rsp.settings()",
@@ -422,7 +414,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, via, upgrades, splice, timeouts, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, resolver, via, upgrades, splice, timeouts, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

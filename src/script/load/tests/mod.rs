@@ -7,6 +7,7 @@ mod messages;
 mod misplaced;
 mod policies;
 mod requires;
+mod servers;
 mod sockets;
 mod types;
 

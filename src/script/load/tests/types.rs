@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mlua::Lua;
 
 use super::super::schema::Keys;
-use super::super::{TYPES, listen, pool, settings};
+use super::super::{TYPES, balancing, health, listen, pool, server, settings};
 
 /// The `---@field`s of a class, without positional ones.
 fn documented(class: &str) -> BTreeSet<String> {
@@ -26,7 +26,11 @@ fn documented_keys_are_the_supported_keys() {
     assert!(TYPES.contains("---@class rsp.Listener\n"));
     assert_eq!(documented("rsp.Listener"), taken(&listen::KEYS));
     assert_eq!(documented("rsp.PoolOptions"), taken(&pool::KEYS));
-    assert_eq!(documented("rsp.ServerOptions"), taken(&pool::SERVER));
+    assert_eq!(documented("rsp.ServerOptions"), taken(&server::SERVER));
+    assert_eq!(documented("rsp.Health"), taken(&health::HEALTH));
+    assert_eq!(documented("rsp.Eject"), taken(&health::EJECT));
+    assert_eq!(documented("rsp.Queue"), taken(&balancing::QUEUE));
+    assert_eq!(documented("rsp.Sticky"), taken(&balancing::STICKY));
     assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
