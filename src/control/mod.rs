@@ -1,12 +1,13 @@
 //! Floor 6: the control thread. It loads the config, binds the listeners, starts the workers, waits for signals and
-//! runs the logs. Nothing here is in the data path: workers report through bounded queues, and a log that cannot be
-//! written costs lines, not requests.
+//! runs the logs; names of servers are resolved on threads beside it. Nothing here is in the data path: workers report
+//! through bounded queues, and a log that cannot be written costs lines, not requests.
 
 pub mod access;
 pub mod clock;
 pub mod errors;
 pub mod escape;
 pub mod lines;
+pub mod resolve;
 pub mod run;
 pub mod run_error;
 
