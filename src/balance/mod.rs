@@ -1,11 +1,16 @@
 //! Floor 4: choosing a server. Servers per process and per worker, their pools, their idle connections, and pauses
 //! after failures. No sockets: connections are numbers that the worker assigns.
 
+mod algorithm;
 mod idle;
 mod pause;
 mod pool;
 mod server;
 
+pub use algorithm::{
+    Algorithm, Balancer, Candidate, First, Hash, LeastConnections, LeastLatency, MAX_WEIGHT, PeakEwma, Pick,
+    Random, RoundRobin, SourceHash, TwoChoices,
+};
 pub use idle::{Idle, IdleConnections};
 pub use pause::Pause;
 pub use pool::{Pool, Tried};
