@@ -16,7 +16,7 @@ rsp.pool {
     { "127.0.0.1:9001", name = "app1" },
     { "127.0.0.1:9002", name = "app2" },
   },
-  balance = require("rsp.least_busy")(),
+  balance = "least_connections", -- the same with a limit and a queue: examples/queue.lua
   -- gunicorn kills a worker after 30 s (--timeout 30); a little more here, so that its reason is the one logged.
   timeouts = { response = "35s" },
 }

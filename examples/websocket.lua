@@ -10,7 +10,7 @@ local ws  = rsp.pool {
   name = "ws",
   servers = { "127.0.0.1:8082" },
   -- A new WebSocket goes where the fewest are open: they stay for hours, so turns would not spread them well.
-  balance = require("rsp.least_busy")(),
+  balance = "least_connections",
 }
 
 rsp.on_request(function(req)

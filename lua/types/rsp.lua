@@ -121,7 +121,10 @@ function rsp.pool(pool) end
 ---@class rsp.Server
 ---@field name string
 ---@field address string
----@field in_flight integer requests it has now
+---@field in_flight integer requests it has now, of all workers
+---@field weight integer its weight in the config
+---@field up boolean false where only ejected servers are left
+---@field latency number? moving average of the time to the first byte of its responses, in seconds; nil before the first one
 
 ---Where a request goes: a pool or its name; a pool and one server of it (or its name), no other of which is tried unless
 ---`true` follows; an answer. `nil` takes the only pool.

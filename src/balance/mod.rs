@@ -1,25 +1,44 @@
-//! Floor 4: choosing a server. Servers per process and per worker, their pools, their idle connections, and pauses
-//! after failures. No sockets: connections are numbers that the worker assigns.
+//! Floor 4: choosing a server. No sockets: connections are numbers that the worker assigns.
+//!
+//! ```text
+//! process    pool_state.rs  the pools and their servers; server.rs, whose state is state.rs
+//!            slot.rs        what a request holds of its server
+//!            queue.rs       requests that wait; budget.rs: how often they may be tried again
+//!            outcomes.rs    failures that eject a server; idle_limit.rs: how long it keeps connections
+//! worker     pool.rs        the servers that may take a request, and the algorithm that chooses one
+//!            algorithm/     the algorithms
+//!            sessions.rs    tokens of sticky sessions
+//!            worker_server.rs, idle.rs   a server's idle connections
+//! ```
 
-mod algorithm;
+pub mod algorithm;
+mod budget;
 mod idle;
-mod pause;
+mod idle_limit;
+mod outcomes;
 mod pool;
+mod pool_state;
+mod queue;
 mod server;
+mod sessions;
+mod slot;
+mod state;
+mod worker_server;
 
-pub use algorithm::{
-    Algorithm, Balancer, Candidate, First, Hash, LeastConnections, LeastLatency, MAX_WEIGHT, PeakEwma, Pick,
-    Random, RoundRobin, SourceHash, TwoChoices,
-};
 pub use idle::{Idle, IdleConnections};
-pub use pause::Pause;
-pub use pool::{Pool, Tried};
-pub use server::{Server, Servers, WorkerServer, WorkerServers};
+pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
+pub use pool_state::{MemberChanges, NamedServer, PoolState, Servers, SitePools};
+pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
+pub use server::Server;
+pub use slot::{Probe, Slot};
+pub use state::{Administrative, ServerState};
+pub use worker_server::{WorkerServer, WorkerServers};
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::{PoolState, Servers};
     use crate::config::{Address, Balance, Config, PoolConfig, ServerConfig, Settings};
 
     fn pool(number: usize, servers: usize) -> PoolConfig {
@@ -47,5 +66,15 @@ mod tests {
             on_response: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// Returns the pool p0 for so many workers, with servers of these limits.
+    pub fn pool_of(workers: usize, limits: &[Option<u32>]) -> Arc<PoolState> {
+        let mut config = config(&[limits.len()]);
+        let servers = &mut Arc::make_mut(&mut config.pools[0]).servers;
+        for (server, limit) in servers.iter_mut().zip(limits) {
+            server.max_connections = *limit;
+        }
+        Servers::new(workers).of(&config).pools.remove(0)
     }
 }

@@ -1,53 +1,155 @@
 //! A server of the process: one object per pool and server name, shared by all configs, workers and connections. A
 //! reload that keeps the server keeps the object, and with it its state.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
-use std::rc::{Rc, Weak as WeakRc};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::idle::IdleConnections;
-use super::pause::Pause;
-use crate::config::{Config, Endpoint, PoolConfig, ServerConfig};
+use super::algorithm::PeakEwma;
+use super::idle_limit::LearntIdleLimit;
+use super::outcomes::Outcomes;
+use super::pool_state::PoolState;
+use super::slot::Probe;
+use super::state::{Administrative, Pauses, ServerState, States};
+use crate::base::counted::counted;
+use crate::config::{Eject, Endpoint, Health, PoolConfig, ServerConfig};
 
 pub struct Server {
-    pool: String,
+    pool: Weak<PoolState>,
+    pool_name: String,
     name: String,
+    /// A stable hash of pool and name.
+    identity: u64,
     /// Locked for a new connection, and for a request without `Host`.
     endpoint: Mutex<Arc<Endpoint>>,
     /// Incremented when the endpoint changes: connections to an earlier one are not reused.
     endpoint_version: AtomicU32,
-    pub pause: Pause,
+    weight: AtomicU32,
+    backup: AtomicBool,
+    /// It is not a member of its pool any more.
+    gone: AtomicBool,
+    /// It counts among the pool's ejected ones.
+    counted: AtomicBool,
+    /// Requests in flight at most; `u32::MAX` without a limit.
+    limit: AtomicU32,
+    /// Slots of the limit that are taken.
+    taken: AtomicU32,
+    states: Mutex<States>,
+    /// What `states` come to, for those who only read.
+    state: AtomicU8,
+    /// Since when it is up again after it was not, in microseconds; 0 if it was up from the start.
+    up_since: AtomicU64,
+    outcomes: Outcomes,
+    /// Of the time to the first byte, where the pool's balancing reads it.
+    pub latency: PeakEwma,
+    pub idle_limit: LearntIdleLimit,
     /// One per worker.
-    counters: Box<[Arc<ServerCounters>]>,
+    pub(super) counters: Box<[Arc<ServerCounters>]>,
 }
 
 /// One worker's counters of a server. Only that worker writes them, on cache lines of their own (some processors fetch
 /// them in pairs); readers sum over the workers.
 #[derive(Default)]
 #[repr(align(128))]
-struct ServerCounters {
-    in_flight: AtomicU32,
+pub(super) struct ServerCounters {
+    pub(super) in_flight: AtomicU32,
 }
 
 impl Server {
-    fn new(server: &ServerConfig, pool: &PoolConfig, workers: usize) -> Server {
-        Server {
-            pool: pool.name.clone(),
-            name: server.name.clone(),
-            endpoint: Mutex::new(Arc::new(Endpoint::of(server, pool))),
+    pub(super) fn new(
+        config: &ServerConfig,
+        pool_config: &PoolConfig,
+        pool: &Arc<PoolState>,
+        workers: usize,
+    ) -> Server {
+        let mut hasher = DefaultHasher::new();
+        (&pool_config.name, &config.name).hash(&mut hasher);
+        let server = Server {
+            pool: Arc::downgrade(pool),
+            pool_name: pool_config.name.clone(),
+            name: config.name.clone(),
+            identity: hasher.finish(),
+            endpoint: Mutex::new(Arc::new(Endpoint::of(config, pool_config))),
             endpoint_version: AtomicU32::new(0),
-            pause: Pause::default(),
+            weight: AtomicU32::new(0),
+            backup: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+            limit: AtomicU32::new(u32::MAX),
+            taken: AtomicU32::new(0),
+            states: Mutex::default(),
+            state: AtomicU8::new(ServerState::Up as u8),
+            up_since: AtomicU64::new(0),
+            outcomes: Outcomes::default(),
+            latency: PeakEwma::default(),
+            idle_limit: LearntIdleLimit::default(),
             counters: (0..workers).map(|_| Arc::default()).collect(),
+        };
+        if config.disabled {
+            lock(&server.states).set(Administrative::Disabled);
+        }
+        server.configure(config, pool_config);
+        server
+    }
+
+    /// Takes over the options of a config that becomes the current one.
+    pub(super) fn configure(&self, config: &ServerConfig, pool: &PoolConfig) {
+        self.set_endpoint(Endpoint::of(config, pool));
+        self.weight.store(config.weight, Relaxed);
+        self.backup.store(config.backup, Relaxed);
+        self.limit.store(config.max_connections.unwrap_or(u32::MAX), SeqCst);
+        let mut states = lock(&self.states);
+        match (config.disabled, states.administrative()) {
+            (true, Administrative::Ready) => states.set(Administrative::Disabled),
+            (false, Administrative::Disabled) => states.set(Administrative::Ready),
+            _ => {}
+        }
+        states.set_unresolved(config.is_name());
+        states.set_checks(pool.health.is_some());
+        if pool.eject.is_none() {
+            states.set_in_use();
+        }
+        self.publish(&states);
+        let is_ejected = states.is_ejected();
+        drop(states);
+        self.gone.store(false, Relaxed);
+        if !is_ejected {
+            self.uncount();
+        }
+    }
+
+    pub(super) fn leave_pool(&self) {
+        self.gone.store(true, Relaxed);
+        self.uncount();
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// Does not count among the pool's ejected servers any more.
+    fn uncount(&self) {
+        if self.counted.swap(false, Relaxed)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.one_less_ejected();
         }
     }
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    pub fn pool(&self) -> Option<Arc<PoolState>> {
+        self.pool.upgrade()
     }
 
     pub fn endpoint(&self) -> Arc<Endpoint> {
@@ -72,206 +174,225 @@ impl Server {
     pub fn in_flight(&self) -> u32 {
         self.counters.iter().map(|counters| counters.in_flight.load(Relaxed)).sum()
     }
+
+    pub fn state(&self) -> ServerState {
+        ServerState::ALL[self.state.load(Ordering::Acquire) as usize]
+    }
+
+    pub fn is_unresolved(&self) -> bool {
+        lock(&self.states).is_unresolved()
+    }
+
+    /// Whether this is one of the addresses of the server with this name.
+    pub fn is_address_of(&self, name: &str) -> bool {
+        let address = self.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('/'));
+        address.is_some_and(|of| of.parse::<IpAddr>().is_ok() || of.parse::<SocketAddr>().is_ok())
+    }
+
+    pub fn is_backup(&self) -> bool {
+        self.backup.load(Relaxed)
+    }
+
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// The weight in units of 1/256: less while the server comes back slowly.
+    pub fn ramped_weight(&self, slow_start: Option<Duration>, now: u64) -> u32 {
+        let whole = self.weight() * 256;
+        match self.ramp_left(slow_start, now) {
+            Some((left, all)) => (u64::from(whole) * (all - left) / all).max(1) as u32,
+            None => whole,
+        }
+    }
+
+    /// The rest of a slow start and its length, in microseconds.
+    pub fn ramp_left(&self, slow_start: Option<Duration>, now: u64) -> Option<(u64, u64)> {
+        let length = slow_start?.as_micros() as u64;
+        let since = self.up_since.load(Relaxed);
+        let passed = now.saturating_sub(since);
+        (since != 0 && passed < length).then(|| (length - passed, length))
+    }
+
+    /// Whether its requests in flight are limited, so that each needs a slot.
+    pub fn is_limited(&self) -> bool {
+        self.limit.load(Relaxed) != u32::MAX
+    }
+
+    /// Whether it takes one more request.
+    pub fn has_room(&self) -> bool {
+        self.taken.load(Relaxed) < self.limit.load(Relaxed)
+    }
+
+    /// The slots that are taken.
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Relaxed)
+    }
+
+    /// `None` if no slot is free; else whether one was counted.
+    pub(super) fn take_slot(&self) -> Option<bool> {
+        let limit = self.limit.load(SeqCst);
+        if limit == u32::MAX {
+            return Some(false);
+        }
+        // Requests that began before there was a limit hold no slot.
+        let others = self.in_flight().saturating_sub(self.taken.load(SeqCst));
+        let limit = limit.saturating_sub(others);
+        let more = |taken: u32| (taken < limit).then(|| taken + 1);
+        self.taken.fetch_update(SeqCst, SeqCst, more).is_ok().then_some(true)
+    }
+
+    pub(super) fn free_slot(&self) {
+        // Those that began before there was a limit hold none.
+        let _ = self.taken.fetch_update(SeqCst, SeqCst, |taken| taken.checked_sub(1));
+    }
+
+    /// A request reached the server and was answered, with a status that is no failure.
+    pub fn note_success(&self, eject: &Eject, now: u64) {
+        if self.state() == ServerState::Ejected {
+            self.end_ejection(eject, now);
+        }
+        if self.outcomes.succeeded()
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.say_again();
+        }
+        if eject.error_rate.is_some() {
+            self.outcomes.count(false, now / 1_000_000);
+        }
+    }
+
+    /// A request that was no probe (as of a script that named the server) was answered after the pause.
+    fn end_ejection(&self, eject: &Eject, now: u64) {
+        if lock(&self.states).begin_probe(now).is_some() {
+            self.end_probe(Some(true), Pauses::of(eject), now);
+        }
+    }
+
+    /// A request failed for a reason that speaks against the server.
+    pub fn note_failure(&self, eject: &Eject, why: &dyn fmt::Display, now: u64) {
+        let in_a_row = self.outcomes.failed();
+        if in_a_row >= eject.failures {
+            let failures = counted(u64::from(in_a_row), "failure");
+            self.eject(eject, &format!("{failures} in a row, the last one: {why}"), now);
+        }
+        if let Some(most) = eject.error_rate {
+            let second = now / 1_000_000;
+            self.outcomes.count(true, second);
+            let rate = self.outcomes.error_rate(second);
+            if rate > 0.0 && rate >= most {
+                let percent = (rate * 100.0).round();
+                let reason =
+                    format!("{percent} % of its requests in the last 10 s failed, the last one: {why}");
+                self.eject(eject, &reason, now);
+            }
+        }
+    }
+
+    fn eject(&self, eject: &Eject, why: &str, now: u64) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut states = lock(&self.states);
+        // One of weight 0 has only sessions, which go elsewhere when it fails them.
+        if states.is_ejected() || states.state() != ServerState::Up || self.weight() == 0 || self.is_gone() {
+            return;
+        }
+        if !pool.may_eject(eject.most) {
+            drop(states);
+            return pool.say_not_ejected(self, why);
+        }
+        let Some(pause) = states.eject(now, Pauses::of(eject)) else { return };
+        self.counted.store(true, Relaxed);
+        self.outcomes.clear();
+        self.publish(&states);
+        drop(states);
+        let pause = Duration::from_micros(pause);
+        log::warn!("server {self} is ejected for {pause:?}: {why}");
+        pool.changed();
+    }
+
+    /// When it may be probed, if it is ejected.
+    pub fn probe_at(&self) -> Option<u64> {
+        lock(&self.states).probe_at()
+    }
+
+    /// Begins a probe, if one is due.
+    pub fn begin_probe(self: &Arc<Self>, eject: &Eject, now: u64) -> Option<Probe> {
+        let pause = lock(&self.states).begin_probe(now)?;
+        Some(Probe::new(self.clone(), Pauses::of(eject), pause, now))
+    }
+
+    pub(super) fn end_probe(&self, passed: Option<bool>, pauses: Pauses, now: u64) {
+        let mut states = lock(&self.states);
+        let was_ejected = states.is_ejected();
+        states.end_probe(passed, now, pauses);
+        let (after, next) = (states.state(), states.probe_at());
+        self.publish(&states);
+        drop(states);
+        if passed == Some(false) {
+            let pause = Duration::from_micros(next.unwrap_or(now).saturating_sub(now));
+            log::info!("server {self} stays ejected for {pause:?}: a request that tried it failed");
+        }
+        if passed != Some(true) || !was_ejected {
+            return;
+        }
+        self.outcomes.clear();
+        self.up_since.store(now.max(1), Relaxed);
+        log::info!("server {self} is {} again: it answered a request", after.text());
+        self.uncount();
+        if let Some(pool) = self.pool.upgrade() {
+            pool.changed();
+        }
+    }
+
+    /// Set by hand.
+    pub fn set_administrative(&self, administrative: Administrative) {
+        let mut states = lock(&self.states);
+        states.set(administrative);
+        self.publish(&states);
+        drop(states);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.changed();
+        }
+    }
+
+    /// A check has ended; `why` says what was wrong, or what came.
+    pub fn checked(&self, health: &Health, passed: bool, why: &dyn fmt::Display, now: u64) {
+        let mut states = lock(&self.states);
+        let before = states.state();
+        states.check(passed, health.rise, health.fall);
+        let after = states.state();
+        self.publish(&states);
+        drop(states);
+        if before == after {
+            return;
+        }
+        match after {
+            ServerState::Down => log::warn!("server {self} is down: check failed: {why}"),
+            _ if before == ServerState::Unchecked => {
+                log::info!("server {self} is {}: first check passed: {why}", after.text());
+            }
+            _ => {
+                self.up_since.store(now.max(1), Relaxed);
+                log::info!("server {self} is {} again: check passed: {why}", after.text());
+            }
+        }
+        if let Some(pool) = self.pool.upgrade() {
+            pool.changed();
+        }
+    }
+
+    fn publish(&self, states: &States) {
+        self.state.store(states.state() as u8, Ordering::Release);
+    }
 }
 
 /// The server's identity: `POOL/SERVER`.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.pool, self.name)
+        write!(f, "{}/{}", self.pool_name, self.name)
     }
 }
 
-/// All servers of the process that are in use, by pool and name.
-pub struct Servers {
-    workers: usize,
-    known: Mutex<HashMap<(String, String), Weak<Server>>>,
-}
-
-impl Servers {
-    pub fn new(workers: usize) -> Servers {
-        Servers { workers, known: Mutex::default() }
-    }
-
-    /// Returns the servers of a config, pool by pool in its order. Known ones stay unchanged until `adopt`.
-    pub fn of(&self, config: &Config) -> Vec<Vec<Arc<Server>>> {
-        let mut known = lock(&self.known);
-        known.retain(|_, server| server.strong_count() > 0);
-        let pools = config.pools.iter();
-        pools
-            .map(|pool| pool.servers.iter().map(|server| self.find(&mut known, pool, server)).collect())
-            .collect()
-    }
-
-    /// Makes this config the current one: its servers (from `of`) get its endpoints.
-    pub fn adopt(config: &Config, servers: &[Vec<Arc<Server>>]) {
-        for (pool, servers) in config.pools.iter().zip(servers) {
-            for (config, server) in pool.servers.iter().zip(servers) {
-                server.set_endpoint(Endpoint::of(config, pool));
-            }
-        }
-    }
-
-    fn find(
-        &self,
-        known: &mut HashMap<(String, String), Weak<Server>>,
-        pool: &PoolConfig,
-        config: &ServerConfig,
-    ) -> Arc<Server> {
-        let key = (pool.name.clone(), config.name.clone());
-        if let Some(server) = known.get(&key).and_then(Weak::upgrade) {
-            return server;
-        }
-        let server = Arc::new(Server::new(config, pool, self.workers));
-        known.insert(key, Arc::downgrade(&server));
-        server
-    }
-}
-
-/// A server as one worker uses it.
-pub struct WorkerServer {
-    server: Arc<Server>,
-    counters: Arc<ServerCounters>,
-    pub idle: RefCell<IdleConnections>,
-    /// The idle timeout of the current config.
-    pub idle_timeout: Cell<Duration>,
-    /// The current config contains the server.
-    pub listed: Cell<bool>,
-}
-
-impl Deref for WorkerServer {
-    type Target = Server;
-    fn deref(&self) -> &Server {
-        &self.server
-    }
-}
-
-impl fmt::Display for WorkerServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.server.fmt(f)
-    }
-}
-
-impl WorkerServer {
-    /// Returns true if a connection made at this `endpoint_version` may be kept for another request.
-    pub fn may_keep(&self, version: u32) -> bool {
-        self.listed.get() && version == self.endpoint_version()
-    }
-
-    /// Counts a request of this worker.
-    pub fn request_begins(&self) {
-        let count = &self.counters.in_flight;
-        count.store(count.load(Relaxed) + 1, Relaxed);
-    }
-
-    pub fn request_ends(&self) {
-        let count = &self.counters.in_flight;
-        debug_assert!(count.load(Relaxed) > 0);
-        count.store(count.load(Relaxed).saturating_sub(1), Relaxed);
-    }
-}
-
-/// The servers that one worker uses, each once, for all its configs.
-pub struct WorkerServers {
-    /// The worker's number, from 0.
-    worker: usize,
-    known: HashMap<*const Server, WeakRc<WorkerServer>>,
-}
-
-impl WorkerServers {
-    pub fn new(worker: usize) -> WorkerServers {
-        WorkerServers { worker, known: HashMap::new() }
-    }
-
-    /// Unlists all servers before a reload; those in the new config are listed again.
-    pub fn unlist(&self) {
-        self.known.values().filter_map(WeakRc::upgrade).for_each(|server| server.listed.set(false));
-    }
-
-    pub fn get(&mut self, server: &Arc<Server>) -> Rc<WorkerServer> {
-        let key = Arc::as_ptr(server);
-        if let Some(known) = self.known.get(&key).and_then(WeakRc::upgrade) {
-            return known;
-        }
-        // A freed server's address may be reused: its stale entry is replaced or removed here.
-        self.known.retain(|_, known| known.strong_count() > 0);
-        let counters = server.counters[self.worker].clone();
-        let new = Rc::new(WorkerServer {
-            server: server.clone(),
-            counters,
-            idle: RefCell::default(),
-            idle_timeout: Cell::default(),
-            listed: Cell::default(),
-        });
-        self.known.insert(key, Rc::downgrade(&new));
-        new
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::balance::tests::config;
-
-    #[test]
-    fn a_server_kept_by_a_reload_is_the_same_object() {
-        let servers = Servers::new(1);
-        let first = servers.of(&config(&[2, 1]));
-        let second = servers.of(&config(&[3]));
-        assert!(Arc::ptr_eq(&first[0][1], &second[0][1]));
-        let names: Vec<String> = second[0].iter().map(|server| server.to_string()).collect();
-        assert_eq!(names, ["p0/s0", "p0/s1", "p0/s2"]);
-        drop((first, second));
-        assert!(
-            servers.of(&config(&[])).is_empty() && lock(&servers.known).is_empty(),
-            "those that are gone are forgotten"
-        );
-    }
-
-    #[test]
-    fn a_server_in_use_can_change_its_endpoint() {
-        let servers = Servers::new(1);
-        let mut config = config(&[1]);
-        let server = servers.of(&config)[0][0].clone();
-        let before = (server.endpoint(), server.endpoint_version());
-        Servers::adopt(&config, &servers.of(&config));
-        assert_eq!((server.endpoint(), server.endpoint_version()), before);
-        Arc::make_mut(&mut config.pools[0]).servers[0].written = "elsewhere:80".into();
-        let of_config = servers.of(&config);
-        assert_eq!(server.endpoint_version(), before.1, "not before the config is the current one");
-        Servers::adopt(&config, &of_config);
-        assert_eq!(
-            (server.endpoint().written.as_str(), server.endpoint_version()),
-            ("elsewhere:80", before.1 + 1)
-        );
-    }
-
-    #[test]
-    fn the_requests_of_all_workers_are_counted_together() {
-        let servers = Servers::new(3);
-        let server = servers.of(&config(&[1]))[0][0].clone();
-        let mut workers = [0, 1, 2].map(|number| WorkerServers::new(number).get(&server));
-        workers[0].request_begins();
-        workers[2].request_begins();
-        workers[2].request_begins();
-        assert_eq!(server.in_flight(), 3);
-        workers[2].request_ends();
-        workers.reverse();
-        assert_eq!(server.in_flight(), 2);
-    }
-
-    #[test]
-    fn a_worker_has_one_object_per_server_and_frees_it_after_the_last_use() {
-        let servers = Servers::new(1);
-        let server = servers.of(&config(&[1]))[0][0].clone();
-        let mut worker = WorkerServers::new(0);
-        let (one, two) = (worker.get(&server), worker.get(&server));
-        assert!(Rc::ptr_eq(&one, &two));
-        drop((one, two));
-        worker.get(&server);
-        assert_eq!(Arc::strong_count(&server), 1, "nobody else holds it");
-    }
 }

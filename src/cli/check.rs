@@ -1,19 +1,29 @@
 //! `rsp check CONFIG.lua`: loads it as a run does, twice as for a worker, and reports errors. Opens no socket.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::config::Warning;
+use crate::balance::Servers;
+use crate::base::os_error::os_error;
+use crate::config::{Config, Warning};
+use crate::control::names::Names;
 use crate::script::{self, LoadError, Source};
 
 use super::{Exit, complain, say};
 
+/// For all names of servers together.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 pub fn run(config: &Path) -> Exit {
     let source = &mut Source::file(config);
     let loaded = script::load(source);
-    match loaded.and_then(|(said, _)| script::load_again(source, &said).map(|_| said.warnings)) {
-        Ok(warnings) => {
-            for Warning { position, text } in warnings {
+    match loaded.and_then(|(said, _)| script::load_again(source, &said).map(|_| said)) {
+        Ok(said) => {
+            for Warning { position, text } in &said.warnings {
                 complain(&format!("{position}: warning: {text}"));
+            }
+            for line in unresolved(&said) {
+                complain(&format!("{}: warning: {line}", config.display()));
             }
             say(&format!("{}: ok\n", config.display()))
         }
@@ -21,5 +31,17 @@ pub fn run(config: &Path) -> Exit {
             complain(&line);
             Exit::Failed
         }
+    }
+}
+
+/// Lines about the names of servers that have no address now.
+fn unresolved(config: &Config) -> Vec<String> {
+    match Names::start(config, &Servers::new(1).of(config)) {
+        Ok(None) => Vec::new(),
+        Ok(Some(names)) => {
+            names.wait(PATIENCE);
+            names.unresolved()
+        }
+        Err(error) => vec![format!("cannot look up names: {}", os_error(&error))],
     }
 }

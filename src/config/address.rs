@@ -26,6 +26,13 @@ impl Address {
         matches!(self, Address::Name { .. } | Address::Srv(_))
     }
 
+    pub fn ip_and_port(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+            Address::Unix(_) | Address::Name { .. } | Address::Srv(_) => None,
+        }
+    }
+
     /// The error of an attempt to use a name as if it were an address.
     pub fn not_resolved(&self) -> io::Error {
         io::Error::new(io::ErrorKind::NotFound, format!("{self} is not resolved"))

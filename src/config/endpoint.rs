@@ -14,10 +14,23 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The same with another port, where its address has one.
+    pub fn with_port(&self, port: u16) -> Endpoint {
+        let mut other = self.clone();
+        if let Address::Ip(address) = &mut other.address {
+            address.set_port(port);
+        }
+        other
+    }
+
+    /// The `Host` of a request that names none.
+    pub fn host(&self) -> &str {
+        if self.written.starts_with("unix:") { "localhost" } else { &self.written }
+    }
+
     pub fn of(server: &ServerConfig, pool: &PoolConfig) -> Endpoint {
-        let looked_up = server.looked_up.map(Address::Ip);
         Endpoint {
-            address: looked_up.unwrap_or_else(|| server.address.clone()),
+            address: server.address.clone(),
             written: server.written.clone(),
             sockets: pool.sockets,
             send_proxy: pool.send_proxy,

@@ -1,6 +1,5 @@
 //! A pool and its servers: how one is chosen, how many requests may wait, and how often a request is tried.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Address, Eject, Health, PoolTimeouts, SocketOptions};
@@ -42,6 +41,11 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
+    /// Something in a request may tie it to a server.
+    pub fn binds(&self) -> bool {
+        self.sticky.is_some() || matches!(self.balance, Balance::Hash | Balance::SourceHash)
+    }
+
     /// A pool with default options and no servers.
     pub fn named(name: String, balance: Balance) -> PoolConfig {
         PoolConfig {
@@ -75,9 +79,6 @@ pub struct ServerConfig {
     pub address: Address,
     /// The address as written in the config: for log lines, and for `Host` if the client sent none.
     pub written: String,
-    /// The address of a name, looked up when the config was read: for servers whose names are not yet resolved while
-    /// rsp runs.
-    pub looked_up: Option<SocketAddr>,
     /// Its share of the requests among its pool's servers. 0: only sticky requests and those that run.
     pub weight: u32,
     /// Requests in flight of all workers; `None`: no limit.
@@ -99,7 +100,6 @@ impl ServerConfig {
             name,
             address,
             written,
-            looked_up: None,
             weight: 1,
             max_connections: None,
             backup: false,

@@ -181,6 +181,7 @@ mod tests {
             pool: b"",
             server: b"",
             id: b"",
+            left: b"",
             detail: b"",
         };
         record.write(sender.buffer());

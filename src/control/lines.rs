@@ -62,11 +62,18 @@ fn rsp(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
     out.extend_from_slice(b" server=");
     word_or_dash(record.server, out);
     let times = record.times;
-    for (key, time) in [("connect", times.connected), ("first", times.first_byte), ("total", times.end)] {
+    for (key, time) in [
+        ("queue", times.queued),
+        ("connect", times.connected),
+        ("first", times.first_byte),
+        ("total", times.end),
+    ] {
         put(out, format_args!(" {key}="));
         milliseconds(time, out);
     }
-    put(out, format_args!(" retries={} id=", record.retries));
+    put(out, format_args!(" retries={} left=", record.retries));
+    word_or_dash(record.left, out);
+    out.extend_from_slice(b" id=");
     word_or_dash(record.id, out);
     ending(record, out);
 }
@@ -154,7 +161,7 @@ mod tests {
             phase: Phase::Request,
             version: 11,
             retries: 0,
-            times: Times { start: 5, connected: 210, first_byte: 1_042, end: 12_003_456 },
+            times: Times { start: 5, queued: NEVER, connected: 210, first_byte: 1_042, end: 12_003_456 },
             sent: 2326,
             received: 17,
             method: b"GET",
@@ -165,6 +172,7 @@ mod tests {
             pool: b"web",
             server: b"127.0.0.1:83",
             id: b"0123abcd",
+            left: b"",
             detail: b"",
         }
     }
@@ -241,8 +249,8 @@ mod tests {
         assert_eq!(
             text(LogFormat::Rsp, record()),
             "time=2000-10-10T13:55:36.000123Z client=10.1.2.3:4711 request=\"GET /x?y=1\" host=www.example.com \
-             status=200 sent=2326 received=17 pool=web server=127.0.0.1:83 connect=0.210 first=1.042 \
-             total=12003.456 retries=0 id=0123abcd by=- phase=- end=complete\n"
+             status=200 sent=2326 received=17 pool=web server=127.0.0.1:83 queue=- connect=0.210 \
+             first=1.042 total=12003.456 retries=0 left=- id=0123abcd by=- phase=- end=complete\n"
         );
         let named = Record { client_port: 0, ..record() };
         assert!(text(LogFormat::Rsp, named).contains(" client=10.1.2.3 request="));
@@ -251,7 +259,7 @@ mod tests {
         assert_eq!(
             text(LogFormat::Rsp, failed),
             "time=2000-10-10T13:55:36.000123Z client=[::1]:4711 request=\"-\" host=- status=400 sent=0 received=0 \
-             pool=my\\x20pool server=- connect=- first=- total=0.007 retries=2 id=- by=client phase=request \
+             pool=my\\x20pool server=- queue=- connect=- first=- total=0.007 retries=2 left=- id=- by=client phase=request \
              end=client-bad-request detail=\"malformed start line\"\n"
         );
     }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod errors;
 pub mod escape;
 pub mod lines;
+pub mod names;
 pub mod resolve;
 pub mod run;
 pub mod run_error;

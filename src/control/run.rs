@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use crate::balance::Servers;
+use crate::balance::{Servers, SitePools};
 use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
@@ -21,6 +21,7 @@ use crate::control::access::{self, AccessLogHandle};
 use crate::control::clock::Clock;
 use crate::control::errors;
 use crate::control::lines::{self, FormatLine};
+use crate::control::names::Names;
 use crate::control::run_error::RunError;
 use crate::control::startup;
 use crate::control::supervise::Running;
@@ -34,6 +35,9 @@ const SPARE_DESCRIPTORS: u64 = 80;
 const PER_WORKER: u64 = 3;
 /// Descriptors for splice pipes; with a low limit, pipes are given up first.
 const PIPES: u64 = 256;
+
+/// How long the first lookup of names may hold up the start.
+const NAMES: Duration = Duration::from_secs(2);
 
 /// What to run, with deviations from the config.
 pub struct Start {
@@ -112,6 +116,8 @@ impl Prepared {
         let listeners = bind_all(&self.config, senders.len())?;
         has_room_for_a_client(senders.len())?;
         let addresses: Vec<String> = listeners[0].iter().map(Listener::address).collect();
+        let pools = self.servers.of(&self.config);
+        let _names = names(&self.config, &pools)?;
         let io = listeners.into_iter().zip(senders);
         let io = io.map(|(listeners, access)| WorkerIo { listeners, access });
         let setups =
@@ -145,6 +151,17 @@ impl Prepared {
             log::warn!("{warning}");
         }
     }
+}
+
+/// Looks up the names of servers, and waits a little: a name that does not resolve is no reason not to start.
+fn names(config: &Config, pools: &SitePools) -> Result<Option<Names>, RunError> {
+    let names = Names::start(config, pools);
+    let names =
+        names.map_err(|error| RunError::Start(format!("cannot look up names: {}", os_error(&error))))?;
+    if let Some(names) = &names {
+        names.wait(NAMES);
+    }
+    Ok(names)
 }
 
 fn number_of_workers(wanted: Workers, cores: usize) -> usize {

@@ -150,6 +150,11 @@ fn log_abnormal_ends(counters: &Counters) {
     if !abnormal.is_empty() {
         log::info!("Abnormal ends since start: {abnormal}");
     }
+    let stale = counters.stale_count();
+    if stale > 0 {
+        let requests = counted(stale, "request");
+        log::info!("{requests} sent again as a kept connection to a server had died: {stale} reused-stale");
+    }
 }
 
 /// A worker that ends without being told to is a fault, whatever its outcome.

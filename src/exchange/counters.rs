@@ -49,7 +49,11 @@ impl ConnectionEnd {
 pub struct Counters {
     ends: [AtomicU64; End::ALL.len()],
     connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
+    stale: AtomicU64,
 }
+
+/// A connection to a server that was used again and turned out dead: the request is sent on a new one.
+const STALE: &str = "reused-stale";
 
 impl Counters {
     pub fn ended(&self, end: End) {
@@ -60,12 +64,23 @@ impl Counters {
         add_one(&self.connection_ends[end as usize]);
     }
 
+    /// A reused connection died under a request that was then sent on a new one.
+    pub fn stale(&self) {
+        add_one(&self.stale);
+    }
+
+    /// How many did.
+    pub fn stale_count(&self) -> u64 {
+        read(&self.stale)
+    }
+
     /// The sums over several workers.
     pub fn total<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
         let sum = Counters::default();
         for counters in counters {
             add(&sum.ends, &counters.ends);
             add(&sum.connection_ends, &counters.connection_ends);
+            sum.stale.store(read(&sum.stale) + read(&counters.stale), Ordering::Relaxed);
         }
         sum
     }
@@ -80,12 +95,12 @@ impl Counters {
         let ends = End::ALL.iter().map(|end| (end.text(), read(&self.ends[*end as usize])));
         let connection_ends =
             ConnectionEnd::ALL.iter().map(|p| (p.text(), read(&self.connection_ends[*p as usize])));
-        ends.chain(connection_ends)
+        ends.chain(connection_ends).chain([(STALE, read(&self.stale))])
     }
 
     /// The abnormal ends as one phrase: `2 client-cut-request, 1 server-closed`. Empty if there were none.
     pub fn troubles(&self) -> String {
-        let normal = [End::Complete, End::Answered].map(End::text);
+        let normal = [End::Complete.text(), End::Answered.text(), STALE];
         let told = self.all().filter(|(word, count)| *count > 0 && !normal.contains(word));
         told.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }

@@ -89,6 +89,10 @@ pub enum End {
     ScriptFailed,
     /// No server was available.
     NoServer,
+    /// As many requests waited for a server as may.
+    QueueFull,
+    /// It waited too long for a server.
+    QueueTimeout,
     /// Every server tried refused the connection.
     ServerRefused,
     ServerConnectTimeout,
@@ -115,7 +119,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 24] = [
+    pub const ALL: [End; 26] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -128,6 +132,8 @@ impl End {
         End::ClientWriteRate,
         End::ScriptFailed,
         End::NoServer,
+        End::QueueFull,
+        End::QueueTimeout,
         End::ServerRefused,
         End::ServerConnectTimeout,
         End::ServerResponseTimeout,
@@ -157,6 +163,8 @@ impl End {
             End::ClientWriteRate => "client-write-rate",
             End::ScriptFailed => "script-failed",
             End::NoServer => "no-server",
+            End::QueueFull => "queue-full",
+            End::QueueTimeout => "queue-timeout",
             End::ServerRefused => "server-refused",
             End::ServerConnectTimeout => "server-connect-timeout",
             End::ServerResponseTimeout => "server-response-timeout",
@@ -182,7 +190,12 @@ impl End {
             End::ClientCutResponse | End::ClientWriteTimeout | End::ClientWriteRate => 499,
             End::ScriptFailed | End::Internal => 500,
             End::ServerRefused | End::ServerClosed | End::ServerBadResponse | End::ServerCutResponse => 502,
-            End::NoServer | End::NoDescriptors | End::Stopped | End::TunnelTimeout => 503,
+            End::NoServer
+            | End::QueueFull
+            | End::QueueTimeout
+            | End::NoDescriptors
+            | End::Stopped
+            | End::TunnelTimeout => 503,
             End::ServerConnectTimeout
             | End::ServerResponseTimeout
             | End::ServerGapTimeout
@@ -218,6 +231,8 @@ impl End {
             | End::Answered
             | End::ScriptFailed
             | End::NoServer
+            | End::QueueFull
+            | End::QueueTimeout
             | End::TunnelTimeout
             | End::Stopped
             | End::NoDescriptors

@@ -28,7 +28,10 @@ pub enum Failure {
     NoDescriptors,
     ConnectTimeout,
     /// The server is up, but its accept queue is full.
+    Backlog,
+    /// As many requests wait for a server of the pool as may.
     QueueFull,
+    QueueTimeout,
     ResponseTimeout,
     GapTimeout,
     /// It stopped reading the request's body, after its response.
@@ -69,7 +72,7 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             // A full accept queue of a Unix socket (connect(2), EAGAIN).
-            io::ErrorKind::WouldBlock => Failure::QueueFull,
+            io::ErrorKind::WouldBlock => Failure::Backlog,
             _ => Failure::Refused,
         }
     }
@@ -90,7 +93,9 @@ impl Failure {
             Failure::Script => End::ScriptFailed,
             Failure::NoServer => End::NoServer,
             Failure::NoDescriptors => End::NoDescriptors,
-            Failure::ConnectTimeout | Failure::QueueFull => End::ServerConnectTimeout,
+            Failure::QueueFull => End::QueueFull,
+            Failure::QueueTimeout => End::QueueTimeout,
+            Failure::ConnectTimeout | Failure::Backlog => End::ServerConnectTimeout,
             Failure::ResponseTimeout => End::ServerResponseTimeout,
             Failure::GapTimeout => End::ServerGapTimeout,
             Failure::UploadTimeout => End::ServerBodyTimeout,
@@ -122,9 +127,13 @@ impl Failure {
             | Failure::TooManyInterim
             | Failure::Refused
             | Failure::Response(_) => 502,
-            Failure::NoServer | Failure::NoDescriptors | Failure::Stopped => 503,
-            Failure::ConnectTimeout
+            Failure::NoServer
             | Failure::QueueFull
+            | Failure::QueueTimeout
+            | Failure::NoDescriptors
+            | Failure::Stopped => 503,
+            Failure::ConnectTimeout
+            | Failure::Backlog
             | Failure::ResponseTimeout
             | Failure::GapTimeout
             | Failure::UploadTimeout => 504,
@@ -150,7 +159,9 @@ impl Failure {
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",
             Failure::ConnectTimeout => "the server did not accept the connection in time",
-            Failure::QueueFull => "the server's queue of new connections stayed full",
+            Failure::Backlog => "the server's queue of new connections is full",
+            Failure::QueueFull => "too many requests wait for a server",
+            Failure::QueueTimeout => "the request waited too long for a server",
             Failure::ResponseTimeout => "the server did not begin to respond in time",
             Failure::GapTimeout => "the server stopped in the middle of its response",
             Failure::UploadTimeout => "the server stopped taking the request body",
@@ -168,6 +179,14 @@ impl Failure {
     /// What was wrong with a malformed message, if the end alone does not tell.
     pub fn detail(self) -> Option<&'static str> {
         matches!(self.end(), End::BadRequest | End::ServerBadResponse).then(|| self.text())
+    }
+
+    /// Whether it speaks against the server that a request was sent to, beyond this request.
+    pub fn speaks_against_server(self) -> bool {
+        matches!(
+            self,
+            Failure::Refused | Failure::ConnectTimeout | Failure::ServerClosed | Failure::ResponseTimeout
+        )
     }
 
     pub fn side(self) -> Party {

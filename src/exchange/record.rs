@@ -10,6 +10,8 @@ pub use super::end::{End, Phase};
 pub struct Times {
     /// First byte of the request head.
     pub start: u64,
+    /// How long it waited for a server, in all.
+    pub queued: u32,
     /// From `start` until: connected to the server, first byte of the response, end.
     pub connected: u32,
     pub first_byte: u32,
@@ -20,7 +22,7 @@ pub const NEVER: u32 = u32::MAX;
 
 impl Default for Times {
     fn default() -> Times {
-        Times { start: 0, connected: NEVER, first_byte: NEVER, end: 0 }
+        Times { start: 0, queued: NEVER, connected: NEVER, first_byte: NEVER, end: 0 }
     }
 }
 
@@ -53,18 +55,20 @@ pub struct Record<'a> {
     pub pool: &'a [u8],
     pub server: &'a [u8],
     pub id: &'a [u8],
+    /// The servers tried before the last one, and why each was left.
+    pub left: &'a [u8],
     /// What was wrong with a malformed message.
     pub detail: &'a [u8],
 }
 
-const TEXTS: usize = 9;
+const TEXTS: usize = 10;
 /// Longer texts are cut.
 const TEXT_MAX: usize = u16::MAX as usize;
 
 impl<'a> Record<'a> {
     fn texts(&self) -> [&'a [u8]; TEXTS] {
-        let Record { method, target, host, referer, user_agent, pool, server, id, detail, .. } = *self;
-        [method, target, host, referer, user_agent, pool, server, id, detail]
+        let Record { method, target, host, referer, user_agent, pool, server, id, left, detail, .. } = *self;
+        [method, target, host, referer, user_agent, pool, server, id, left, detail]
     }
 
     /// Appends the record to a batch.
@@ -80,6 +84,7 @@ impl<'a> Record<'a> {
         batch.extend_from_slice(&self.status.to_le_bytes());
         batch.extend_from_slice(&[self.end as u8, self.phase as u8, self.version, self.retries]);
         batch.extend_from_slice(&self.times.start.to_le_bytes());
+        batch.extend_from_slice(&self.times.queued.to_le_bytes());
         batch.extend_from_slice(&self.times.connected.to_le_bytes());
         batch.extend_from_slice(&self.times.first_byte.to_le_bytes());
         batch.extend_from_slice(&self.times.end.to_le_bytes());
@@ -101,15 +106,11 @@ impl<'a> Record<'a> {
         let client_port = u16::from_le_bytes(take(&mut rest)?);
         let status = u16::from_le_bytes(take(&mut rest)?);
         let [end, phase, version, retries] = take::<4>(&mut rest)?;
-        let times = Times {
-            start: u64::from_le_bytes(take(&mut rest)?),
-            connected: u32::from_le_bytes(take(&mut rest)?),
-            first_byte: u32::from_le_bytes(take(&mut rest)?),
-            end: u32::from_le_bytes(take(&mut rest)?),
-        };
+        let times = take_times(&mut rest)?;
         let sent = u64::from_le_bytes(take(&mut rest)?);
         let received = u64::from_le_bytes(take(&mut rest)?);
-        let [method, target, host, referer, user_agent, pool, server, id, detail] = take_texts(&mut rest)?;
+        let [method, target, host, referer, user_agent, pool, server, id, left, detail] =
+            take_texts(&mut rest)?;
         *batch = rest;
         Some(Record {
             client,
@@ -130,6 +131,7 @@ impl<'a> Record<'a> {
             pool,
             server,
             id,
+            left,
             detail,
         })
     }
@@ -141,6 +143,16 @@ fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
         6 => Some(IpAddr::V6(Ipv6Addr::from(octets))),
         _ => None,
     }
+}
+
+fn take_times(rest: &mut &[u8]) -> Option<Times> {
+    Some(Times {
+        start: u64::from_le_bytes(take(rest)?),
+        queued: u32::from_le_bytes(take(rest)?),
+        connected: u32::from_le_bytes(take(rest)?),
+        first_byte: u32::from_le_bytes(take(rest)?),
+        end: u32::from_le_bytes(take(rest)?),
+    })
 }
 
 fn take_texts<'a>(rest: &mut &'a [u8]) -> Option<[&'a [u8]; TEXTS]> {
@@ -171,7 +183,7 @@ mod tests {
             phase: Phase::Request,
             version: 11,
             retries: 1,
-            times: Times { start: 5, connected: 6, first_byte: NEVER, end: 8 },
+            times: Times { start: 5, queued: 4, connected: 6, first_byte: NEVER, end: 8 },
             sent: 9,
             received: 10,
             method: b"GET",
@@ -182,6 +194,7 @@ mod tests {
             pool: b"web",
             server: b"127.0.0.1:83",
             id: b"x",
+            left: b"",
             detail: b"",
         }
     }

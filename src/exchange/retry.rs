@@ -10,7 +10,7 @@ use super::state::{Exchange, RequestHalf};
 pub enum Next {
     /// Retry once on the same server with a new connection.
     Fresh,
-    /// Retry on another server.
+    /// Retry on another server, as far as the pool's retries go.
     Another,
     /// Answer with an error.
     Answer,
@@ -20,18 +20,15 @@ pub enum Next {
     Cut,
 }
 
-/// How many other servers a request may be sent to after new connections were closed without a response.
-const MAX_CLOSED: u8 = 2;
-
 /// What the tries of a request came to so far.
 #[derive(Clone, Copy, Default)]
 pub struct Tries {
     /// The present connection to the server had carried a request before.
     pub reused: bool,
-    /// The try on a fresh connection was used up.
-    fresh: bool,
-    /// New connections that closed without a response and were followed by another server.
-    closed: u8,
+    /// The try on a fresh connection was used up: all further ones are on such.
+    pub fresh: bool,
+    /// It finds out whether an ejected server answers again.
+    pub probe: bool,
     /// Connections tried after the first.
     pub retries: u8,
 }
@@ -54,7 +51,6 @@ impl Exchange {
                 return Next::Fresh;
             }
             if self.may_go_elsewhere(failure) {
-                self.tries.closed += 1;
                 return Next::Another;
             }
         }
@@ -62,10 +58,9 @@ impl Exchange {
     }
 
     /// A server process that is being killed may still accept a connection and then close it. An idempotent request
-    /// without a body is then sent to another server.
+    /// without a body is then sent to another server; a probe also if the server does not answer.
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
-        failure.end() == End::ServerClosed
-            && self.tries.closed < MAX_CLOSED
+        (failure.end() == End::ServerClosed || self.tries.probe && failure == Failure::ResponseTimeout)
             && self.times.first_byte == NEVER
             && self.request == RequestHalf::Whole
             && self.head.method.is_idempotent()

@@ -101,6 +101,8 @@ pub struct Exchange {
     /// What went wrong, where anything did.
     pub failure: Option<Failure>,
     pub times: Times,
+    /// The servers tried before the last one, each with why it was left: `app1:server-refused,app2:server-closed`.
+    pub left: Vec<u8>,
     pub sent: u64,
     pub received: u64,
 }
@@ -134,10 +136,12 @@ impl Exchange {
             phase,
             failure,
             times,
+            left,
             sent,
             received,
         } = self;
         id.clear();
+        left.clear();
         (*client, *scheme) = (None, Scheme::default());
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
         *response = ResponseHalf::Waiting;
@@ -282,6 +286,16 @@ impl Exchange {
         }
     }
 
+    /// A server was tried and left.
+    pub fn leaves(&mut self, server: &str, why: &str) {
+        if !self.left.is_empty() {
+            self.left.push(b',');
+        }
+        self.left.extend_from_slice(server.as_bytes());
+        self.left.push(b':');
+        self.left.extend_from_slice(why.as_bytes());
+    }
+
     /// Microseconds from the start, as the record counts them.
     pub fn elapsed(&self, now: u64) -> u32 {
         now.saturating_sub(self.times.start).min(NEVER as u64 - 1) as u32
@@ -330,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_that_closed_is_followed_by_two_other_servers_if_the_request_has_no_body() {
+    fn a_new_connection_that_closed_is_followed_by_another_server_if_the_request_has_no_body() {
         let closed = Failure::ServerClosed;
-        let mut get = exchange(Method::Get);
-        assert_eq!(get.failed(closed, true), Next::Another);
-        assert_eq!(get.failed(closed, true), Next::Another);
-        assert_eq!(get.failed(closed, true), Next::Answer, "two others at most");
+        assert_eq!(exchange(Method::Get).failed(closed, true), Next::Another);
         assert_eq!(exchange(Method::Post).failed(closed, true), Next::Answer);
         assert_eq!(exchange(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        let mut probe = exchange(Method::Get);
+        probe.tries.probe = true;
+        assert_eq!(probe.failed(Failure::ResponseTimeout, true), Next::Another);
         let head = RequestHead { method: Method::Put, ..RequestHead::default() };
         assert_eq!(
             Exchange::new(head, false, 0).failed(closed, true),

@@ -6,6 +6,7 @@ mod fault;
 mod fields;
 mod head;
 mod name;
+mod pairs;
 mod protected_names;
 mod status;
 
@@ -14,6 +15,7 @@ pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
 pub use head::{Method, OwnLines, RequestHead, ResponseHead, Scheme, Version};
 pub use name::{Name, Names, is_same, is_word};
+pub use pairs::{arguments, cookies, keep_alive_timeout, percent_decode, remove_cookie};
 pub use protected_names::is_protected;
 pub use status::reason_phrase;
 

@@ -8,8 +8,9 @@
 
 use std::rc::Rc;
 
-use super::{Handlers, Route, Routes};
+use super::{Binding, Handlers, Route, Routes, affinity};
 use crate::balance::Pool;
+use crate::config::Balance;
 use crate::exchange::{
     Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client, forwarded_scheme,
     rewrite_request,
@@ -30,18 +31,19 @@ pub enum Decision {
     ScriptFailed(ScriptError),
 }
 
-/// Decides about a request from `peer`.
+/// Decides about a request from `peer`. `now`: microseconds of the clock common to all workers.
 pub fn admit(
     x: &mut Exchange,
     peer: &Peer,
     routes: &Routes,
     handlers: &mut Handlers,
     ids: &mut Ids,
+    now: u64,
 ) -> Decision {
     take_in(x, peer, routes, ids);
-    match handlers.on_request(x, &routes.config) {
-        Ok(verdict) => after_script(x, verdict, routes),
-        Err(error) => script_failed(x, error, routes),
+    match handlers.on_request(x, routes, now) {
+        Ok(verdict) => after_script(x, verdict, routes, handlers, now),
+        Err(error) => script_failed(x, error, routes, handlers),
     }
 }
 
@@ -66,22 +68,59 @@ fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     rewrite_request(&mut x.head, &inbound, ids, &mut x.id);
 }
 
-fn after_script(x: &mut Exchange, verdict: Verdict, routes: &Routes) -> Decision {
+fn after_script(
+    x: &mut Exchange,
+    verdict: Verdict,
+    routes: &Routes,
+    handlers: &mut Handlers,
+    now: u64,
+) -> Decision {
     let (pool, server, preferred) = match verdict {
         Verdict::Pool(pool) => (pool, None, false),
         Verdict::Server { pool, server, preferred } => (pool, Some(server), preferred),
         Verdict::Answer(answer) => return Decision::Answer(answer),
     };
     let Some(pool) = routes.pool(pool) else { return Decision::Refuse(Failure::Internal) };
-    let server = server.and_then(|server| pool.server(server)).cloned();
-    forward(x, Route { pool: pool.clone(), server, preferred }, routes)
+    let mut route = Route::to(pool);
+    if let Some(server) = server {
+        let name = handlers.server_name(pool.id, server);
+        route.server = name.and_then(|name| pool.server_named(name, now));
+        route.binding = if preferred { Binding::Preferred } else { Binding::Only };
+        if route.server.is_none() && !preferred {
+            return Decision::Refuse(Failure::NoServer);
+        }
+    }
+    if pool.config.binds()
+        && let Err(error) = bind(x, &mut route, handlers)
+    {
+        return script_failed(x, error, routes, handlers);
+    }
+    forward(x, route, routes)
 }
 
-fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes) -> Decision {
+/// Finds what ties the request to a server of its pool.
+fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
+    let config = &route.pool.config;
+    if config.sticky.is_some() {
+        let session = affinity::take_session(&route.pool, x);
+        if route.server.is_none() && session.is_some() {
+            (route.server, route.binding) = (session, Binding::Session);
+        }
+    }
+    if matches!(config.balance, Balance::Hash | Balance::SourceHash) {
+        route.key = affinity::key(&route.pool, x, handlers)?;
+    }
+    Ok(())
+}
+
+fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes, handlers: &mut Handlers) -> Decision {
     let Some(pool) = routes.config.settings.fallback.and_then(|pool| routes.pool(pool)) else {
         return Decision::ScriptFailed(error);
     };
-    let then = forward(x, Route::to(pool), routes);
+    let mut route = Route::to(pool);
+    // A key that cannot be had is a missing one.
+    let _ = bind(x, &mut route, handlers);
+    let then = forward(x, route, routes);
     Decision::Fallback(pool.clone(), error, Box::new(then))
 }
 

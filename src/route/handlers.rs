@@ -1,10 +1,14 @@
 //! A worker's calls of the script's functions, and the restoring of heads that a failed call had partly changed.
 
-use crate::balance::{Pool, Tried};
-use crate::config::{Config, OnResponseError, ServerId};
+use std::sync::{Arc, Weak};
+
+use super::Routes;
+use super::affinity::hash;
+use crate::balance::{Pool, Server, Tried};
+use crate::config::{Address, Config, OnResponseError, PoolId, ServerId};
 use crate::exchange::Exchange;
 use crate::http::{RequestHead, ResponseHead};
-use crate::script::{RequestMeta, Script, ScriptError, Verdict};
+use crate::script::{Offer, RequestMeta, Script, ScriptError, ServerNames, Verdict};
 
 /// The result of `on_response`.
 pub enum Responded {
@@ -16,6 +20,8 @@ pub enum Responded {
 
 pub struct Handlers {
     script: Script,
+    /// For each pool, the servers that the script was told.
+    known: Vec<Weak<Vec<Arc<Server>>>>,
     /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
     response_as_it_came: ResponseHead,
@@ -25,6 +31,7 @@ impl Handlers {
     pub fn new(script: Script) -> Handlers {
         Handlers {
             script,
+            known: Vec::new(),
             request_as_it_came: RequestHead::default(),
             response_as_it_came: ResponseHead::default(),
         }
@@ -32,8 +39,17 @@ impl Handlers {
 
     /// Calls `on_request`, which chooses the route and may change the head. If it fails and there is a fallback pool,
     /// the head is restored.
-    pub(super) fn on_request(&mut self, x: &mut Exchange, config: &Config) -> Result<Verdict, ScriptError> {
-        let restores = config.settings.fallback.is_some();
+    pub(super) fn on_request(
+        &mut self,
+        x: &mut Exchange,
+        routes: &Routes,
+        now: u64,
+    ) -> Result<Verdict, ScriptError> {
+        for pool in &routes.with_names {
+            drop(pool.servers(now));
+            self.set_servers(pool)?;
+        }
+        let restores = routes.config.settings.fallback.is_some();
         if restores {
             self.request_as_it_came.copy_from(&x.head);
         }
@@ -43,6 +59,26 @@ impl Handlers {
             x.head.copy_from(&self.request_as_it_came);
         }
         verdict
+    }
+
+    /// Tells the script the servers that a pool uses now.
+    fn set_servers(&mut self, pool: &Pool) -> Result<(), ScriptError> {
+        let members = pool.members();
+        let at = pool.id.0 as usize;
+        if self.known.len() <= at {
+            self.known.resize_with(at + 1, Weak::new);
+        }
+        if Weak::as_ptr(&self.known[at]) == Arc::as_ptr(&members) {
+            return Ok(());
+        }
+        self.script.set_servers(pool.id, members.iter().map(|server| names(server)).collect())?;
+        self.known[at] = Arc::downgrade(&members);
+        Ok(())
+    }
+
+    /// The name of a server that a handler returned.
+    pub(super) fn server_name(&self, pool: PoolId, server: ServerId) -> Option<&str> {
+        self.script.server_name(pool, server)
     }
 
     /// Calls `on_response`, which may change a final response's head. The script must have this handler.
@@ -77,15 +113,40 @@ impl Handlers {
         now: u64,
     ) -> Option<Result<ServerId, ScriptError>> {
         let candidates = pool.candidates(tried, now);
+        if let Err(error) = self.set_servers(pool) {
+            return Some(Err(error));
+        }
         let (head, meta) = parts(x);
-        let (servers, in_flight) = (&candidates.servers, &candidates.in_flight);
-        (!servers.is_empty()).then(|| self.script.balance(pool.id, head, meta, servers, in_flight))
+        let offer = Offer {
+            pool: pool.id,
+            candidates: &candidates.servers,
+            in_flight: &candidates.in_flight,
+            weights: &candidates.weights,
+            up: &candidates.up,
+            latencies: &candidates.latencies,
+        };
+        (!candidates.servers.is_empty()).then(|| self.script.balance(head, meta, offer))
+    }
+
+    /// Calls the pool's `hash_by` function and hashes its key.
+    pub(super) fn hash_by(&mut self, pool: &Pool, x: &mut Exchange) -> Result<Option<u64>, ScriptError> {
+        let (head, meta) = parts(x);
+        self.script.hash_by(pool.id, head, meta, |key| key.map(hash))
     }
 
     /// Returns the number of large scripted bodies being sent to clients.
     pub fn answer_bodies(&self) -> usize {
         self.script.bodies()
     }
+}
+
+fn names(server: &Server) -> ServerNames {
+    let endpoint = server.endpoint();
+    let address = match endpoint.address {
+        Address::Ip(address) => address.to_string(),
+        _ => endpoint.written.clone(),
+    };
+    ServerNames { name: server.name().to_owned(), address }
 }
 
 /// Splits an exchange into the request's head and the metadata for scripts.

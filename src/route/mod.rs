@@ -1,38 +1,46 @@
 //! Floor 5: request head + pools + clock → decision. Combines the script and the balancing. Holds no socket, so that
 //! any caller can ask where a request would go.
 //!
+//! - `affinity` the key or the cookie that ties a request to a server
 //! - `admit`    forwards, answers or refuses a request whose head has been read
 //! - `handlers` the functions of a config's script, and their failures
 //! - `pick`     chooses the server of one try
 
 mod admit;
+mod affinity;
 mod handlers;
 mod pick;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Pool, Server, WorkerServer, WorkerServers};
-use crate::config::{Config, PoolId};
+use crate::balance::{Pool, SitePools, WorkerServer, WorkerServers};
+use crate::config::{Config, PoolId, ServerConfig};
 
 pub use admit::{Decision, admit};
+pub use affinity::session_cookie;
 pub use handlers::{Handlers, Responded};
-pub use pick::{NoServer, pick};
+pub use pick::{NoServer, pick, waits_for};
 
 /// A config with its pools, for one worker.
 pub struct Routes {
     pub config: Arc<Config>,
     /// In the config's order.
     pub pools: Vec<Rc<Pool>>,
+    /// Those whose servers are not all in the config: names have addresses.
+    with_names: Vec<Rc<Pool>>,
 }
 
 impl Routes {
-    /// `servers`: the servers of each pool.
-    pub fn new(config: Arc<Config>, servers: &[Vec<Arc<Server>>], all: &mut WorkerServers) -> Routes {
+    pub fn new(config: Arc<Config>, pools: &SitePools, all: &Rc<RefCell<WorkerServers>>) -> Routes {
         let ids = (0..).map(PoolId);
-        let pools = ids.zip(config.pools.iter().zip(servers));
-        let pools = pools.map(|(id, (pool, servers))| Rc::new(Pool::new(id, pool.clone(), servers, all)));
-        Routes { pools: pools.collect(), config }
+        let pools = ids.zip(config.pools.iter().zip(&pools.pools));
+        let pools =
+            pools.map(|(id, (config, state))| Rc::new(Pool::new(id, config.clone(), state.clone(), all)));
+        let pools: Vec<Rc<Pool>> = pools.collect();
+        let with_names = |pool: &&Rc<Pool>| pool.config.servers.iter().any(ServerConfig::is_name);
+        Routes { with_names: pools.iter().filter(with_names).cloned().collect(), pools, config }
     }
 
     /// Returns a route to the pool of this name.
@@ -50,15 +58,34 @@ impl Routes {
 #[derive(Clone)]
 pub struct Route {
     pub pool: Rc<Pool>,
-    /// The server, if the script named one.
+    /// The server that the request is bound to, and how.
     pub server: Option<Rc<WorkerServer>>,
-    /// If `server` fails, others are tried.
-    pub preferred: bool,
+    pub binding: Binding,
+    /// What the pool's algorithm hashes.
+    pub key: Option<u64>,
+}
+
+/// How a request is bound to its route's server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Binding {
+    /// It goes there or nowhere: the script named it.
+    Only,
+    /// If that is not up or fails, others are tried.
+    Preferred,
+    /// The same for a sticky session, which also waits for it.
+    Session,
+    /// It checks the server, whatever its state.
+    Check,
 }
 
 impl Route {
+    /// Whether the request belongs to this server rather than to any of its pool.
+    pub fn stays_with(&self, server: &Rc<WorkerServer>) -> bool {
+        self.key.is_some() || self.server.as_ref().is_some_and(|bound| Rc::ptr_eq(bound, server))
+    }
+
     /// Returns a route to the server that the pool's balancing picks.
     fn to(pool: &Rc<Pool>) -> Route {
-        Route { pool: pool.clone(), server: None, preferred: false }
+        Route { pool: pool.clone(), server: None, binding: Binding::Preferred, key: None }
     }
 }

@@ -1,5 +1,6 @@
 //! Names of pools and servers in scripts: resolves the values that handlers return.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 
 use super::nearest;
@@ -14,12 +15,17 @@ pub struct Directory {
 
 struct PoolNames {
     name: String,
+    /// Those of the config.
+    configured: Vec<ServerNames>,
+    /// Those in use, in the order of the pool, and after them those of the config that are not.
     servers: Vec<ServerNames>,
+    in_use: usize,
 }
 
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerNames {
     pub name: String,
-    /// As written in the config.
+    /// As written in the config; of a name, the address that it has now.
     pub address: String,
 }
 
@@ -45,6 +51,29 @@ impl Directory {
 
     pub fn servers(&self, pool: PoolId) -> &[ServerNames] {
         self.pools.get(pool.0 as usize).map_or(&[], |p| &p.servers)
+    }
+
+    /// The servers that the pool uses now.
+    pub fn in_use(&self, pool: PoolId) -> &[ServerNames] {
+        self.pools.get(pool.0 as usize).map_or(&[], |p| &p.servers[..p.in_use])
+    }
+
+    /// Sets the servers that the pool uses now.
+    pub fn set_in_use(&mut self, pool: PoolId, in_use: Vec<ServerNames>) {
+        let Some(pool) = self.pools.get_mut(pool.0 as usize) else { return };
+        let configured: HashMap<&str, &ServerNames> =
+            pool.configured.iter().map(|s| (s.name.as_str(), s)).collect();
+        let known = |server: ServerNames| match configured.get(server.name.as_str()) {
+            Some(configured) => (*configured).clone(),
+            None => server,
+        };
+        let mut servers: Vec<ServerNames> = in_use.into_iter().map(known).collect();
+        let names: HashSet<&str> = servers.iter().map(|s| s.name.as_str()).collect();
+        let others = pool.configured.iter().filter(|s| !names.contains(s.name.as_str()));
+        let others: Vec<ServerNames> = others.cloned().collect();
+        pool.in_use = servers.len();
+        servers.extend(others);
+        pool.servers = servers;
     }
 
     pub fn pool_name(&self, pool: PoolId) -> &str {
@@ -85,7 +114,8 @@ impl PoolNames {
             name: s.name.clone(),
             address: s.written.clone(),
         };
-        PoolNames { name: pool.name.clone(), servers: pool.servers.iter().map(server).collect() }
+        let servers: Vec<ServerNames> = pool.servers.iter().map(server).collect();
+        PoolNames { name: pool.name.clone(), configured: servers.clone(), in_use: servers.len(), servers }
     }
 }
 

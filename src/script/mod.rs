@@ -28,8 +28,10 @@ use std::net::SocketAddr;
 use crate::config::{PoolId, ServerId};
 
 pub use bodies::Body;
+pub use directory::ServerNames;
 pub use ffi::PackedScript;
 pub use load::{TYPES, load, load_again};
+pub use request::Offer;
 pub use run::Script;
 pub use source::Source;
 

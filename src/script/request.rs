@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{RequestMeta, nearest};
 use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
-use crate::http::{Fields, Name, RequestHead, ResponseHead, Version};
+use crate::http::{Fields, RequestHead, ResponseHead, Version, arguments, cookies, percent_decode};
 
 /// The data of one call of a script, borrowed by the VM during the call.
 pub struct Subject<'a> {
@@ -23,8 +23,12 @@ pub struct Subject<'a> {
 pub struct Offer<'a> {
     pub pool: PoolId,
     pub candidates: &'a [ServerId],
-    /// By index of the server in its pool.
+    /// These by index of the server in its pool.
     pub in_flight: &'a [u32],
+    pub weights: &'a [u32],
+    pub up: &'a [bool],
+    /// Moving averages of the time to the first byte, in microseconds.
+    pub latencies: &'a [Option<u64>],
 }
 
 /// The kinds of objects that scripts hold.
@@ -87,6 +91,8 @@ pub enum FieldValue<'a> {
     Nil,
     Text(&'a [u8]),
     Number(i64),
+    Float(f64),
+    Boolean(bool),
     /// `headers`, `cookies` or `args` of this request.
     Object(ObjectKind),
 }
@@ -206,53 +212,15 @@ fn first<'a>(fields: &'a Fields, name: &[u8]) -> FieldValue<'a> {
     fields.get_by_name(name).map_or(FieldValue::Nil, FieldValue::Text)
 }
 
-/// Names and values of all `Cookie` fields (RFC 6265 section 5.4), undecoded.
-fn cookies(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = fields.iter().filter(|(tag, ..)| *tag == Name::Cookie);
-    lines.flat_map(|(_, _, line)| line.split(|byte| *byte == b';')).filter_map(|pair| {
-        let at = memchr::memchr(b'=', pair)?;
-        Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
-    })
-}
-
-/// Names and values of a query, undecoded. A name alone has an empty value.
-fn args(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let at = memchr::memchr(b'=', pair);
-        at.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]))
-    })
-}
-
 fn arg<'a>(query: &[u8], key: &[u8], scratch: &'a mut Vec<u8>) -> FieldValue<'a> {
-    for (name, value) in args(query) {
-        decode(name, scratch);
+    for (name, value) in arguments(query) {
+        percent_decode(name, scratch);
         if scratch == key {
-            decode(value, scratch);
+            percent_decode(value, scratch);
             return FieldValue::Text(scratch);
         }
     }
     FieldValue::Nil
-}
-
-/// Percent-decodes; `+` is a space, a `%` without two hex digits stays.
-fn decode(text: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    let mut rest = text;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match (byte, tail) {
-            (b'+', _) => out.push(b' '),
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                out.push(hex(*high) << 4 | hex(*low));
-                rest = after;
-            }
-            _ => out.push(byte),
-        }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    (digit as char).to_digit(16).unwrap_or_default() as u8
 }
 
 /// A copy of all names and values for `pairs`, so that the script may change headers during the loop.
@@ -261,7 +229,7 @@ pub fn pairs(kind: ObjectKind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)>
     let lines = |fields: &Fields| fields.iter().map(|(_, n, v)| copy((n, v))).collect();
     let decoded = |text: &[u8]| {
         let mut out = Vec::new();
-        decode(text, &mut out);
+        percent_decode(text, &mut out);
         out
     };
     match kind {
@@ -270,7 +238,7 @@ pub fn pairs(kind: ObjectKind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)>
         ObjectKind::Cookies => cookies(&subject.head.fields).map(copy).collect(),
         ObjectKind::Args => {
             let query = subject.head.query().unwrap_or_default();
-            args(query).map(|(name, value)| (decoded(name), decoded(value))).collect()
+            arguments(query).map(|(name, value)| (decoded(name), decoded(value))).collect()
         }
         _ => Vec::new(),
     }

@@ -4,7 +4,7 @@ use mlua::Function;
 
 use super::answer;
 use super::bodies::Bodies;
-use super::directory::Directory;
+use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Job, Machine, RegistryIndex, Returned};
 use super::request::{Offer, Subject};
@@ -60,6 +60,18 @@ impl Script {
         Ok(Script { vm, on_request, on_response, balance, hash_by, pools, bodies, _identities })
     }
 
+    /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
+    pub fn set_servers(&mut self, pool: PoolId, servers: Vec<ServerNames>) -> Result<(), ScriptError> {
+        let failed = |error: mlua::Error| ScriptError(failure::line(error.to_string().as_bytes(), "servers"));
+        self.vm.machine.set_servers(pool, servers).map_err(failed)
+    }
+
+    /// The name of a server that a handler returned.
+    pub fn server_name(&self, pool: PoolId, server: ServerId) -> Option<&str> {
+        let known = self.vm.machine.directory().servers(pool).get(server.0 as usize);
+        known.map(|server| server.name.as_str())
+    }
+
     /// Asks the script for the route; without a handler it is the only pool.
     pub fn on_request(
         &mut self,
@@ -87,29 +99,42 @@ impl Script {
         called.map_err(|raised| handler.failed(raised))
     }
 
-    /// Calls the pool's `balance` function. `candidates` are the servers that may be picked, in the pool's order;
-    /// `in_flight[i]` is the number of requests in flight at server `i` of the pool.
+    /// Calls the `balance` function of the offer's pool.
     pub fn balance(
         &mut self,
-        pool: PoolId,
         request: &mut RequestHead,
         client: RequestMeta<'_>,
-        candidates: &[ServerId],
-        in_flight: &[u32],
+        offer: Offer<'_>,
     ) -> Result<ServerId, ScriptError> {
+        let pool = offer.pool;
         let Some(Some(handler)) = self.balance.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no balance function", pool.0)));
         };
-        let offer = Offer { pool, candidates, in_flight };
         let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
-    /// Whether the pool has a `hash_by` function.
-    pub fn has_hash_by(&self, pool: PoolId) -> bool {
-        self.hash_by.get(pool.0 as usize).is_some_and(Option::is_some)
+    /// Calls the pool's `hash_by` function; the key it returns, if any, is passed to `take`.
+    pub fn hash_by<R>(
+        &mut self,
+        pool: PoolId,
+        request: &mut RequestHead,
+        client: RequestMeta<'_>,
+        take: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, ScriptError> {
+        let Some(Some(handler)) = self.hash_by.get(pool.0 as usize) else {
+            return Err(ScriptError(format!("pool {} has no hash_by function", pool.0)));
+        };
+        let mut subject = Subject { head: request, client, response: None, offer: None };
+        let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
+            Returned::Nil => Ok(take(None)),
+            Returned::Text(key) => Ok(take(Some(key))),
+            other => Err(format!("hash_by returned {}, expected a string or nil", shown(other))),
+        };
+        let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
+        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {

@@ -18,6 +18,7 @@ use crate::exchange::Ids;
 use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
 use crate::worker::accept::proxy_header::ProxyRefusals;
+use crate::worker::backend::checks::Checks;
 use crate::worker::backend::dedicated::Kept;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
@@ -63,6 +64,9 @@ pub struct Core<N: Network> {
     turning: Vec<(Side, u32)>,
     /// There are other workers that may free descriptors.
     pub(crate) others: bool,
+    pub(crate) checks: Checks,
+    /// The second of the clock for which `tick` ran.
+    second: u64,
     /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
 }
@@ -107,6 +111,8 @@ impl<N: Network> Core<N> {
             queue: Vec::new(),
             turning: Vec::new(),
             others: false,
+            checks: Checks::default(),
+            second: u64::MAX,
             inside: 0,
         }
     }
@@ -119,9 +125,19 @@ impl<N: Network> Core<N> {
         self.tools.pipes.share(shared.count());
     }
 
+    /// How other workers wake this one, when a server is free for one of its requests.
+    pub fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.sites.wake_by(wake);
+    }
+
     /// Sets the clock, read once per loop iteration, in microseconds, and the date to send.
     pub fn set_clock(&mut self, now: u64, date: &[u8]) {
         self.tools.now = now;
+        let second = now / 1_000_000;
+        if second != self.second {
+            self.second = second;
+            self.tick(second);
+        }
         if self.tools.date != date {
             self.tools.date.clear();
             self.tools.date.extend_from_slice(date);
@@ -161,7 +177,7 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_turns(&self) -> bool {
-        self.turns_due() > 0
+        self.turns_due() > 0 || self.sites.has_grants()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -199,8 +215,13 @@ impl<N: Network> Core<N> {
         let backend = self.backends.get_mut(key)?;
         backend.queued = false;
         match (backend.role.state, backend.role.pair) {
+            (BackendState::Opening, _) => {
+                self.opening_event(key);
+                None
+            }
             (BackendState::Idle, _) | (_, None) => {
                 if !backend.is_still_idle() {
+                    self.note_idle_close(key);
                     self.close_backend(key);
                 }
                 None
@@ -258,7 +279,7 @@ fn is_waiting_to_connect<S: Transport>(backend: &Backend<S>) -> bool {
     match backend.role.state {
         BackendState::Connecting => backend.writable,
         BackendState::Handshaking => backend.readable || backend.writable,
-        BackendState::Busy | BackendState::Idle => false,
+        BackendState::Opening | BackendState::Busy | BackendState::Idle => false,
     }
 }
 

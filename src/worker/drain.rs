@@ -28,6 +28,7 @@ impl Draining {
 impl<N: Network> Core<N> {
     /// Starts draining. Only requests whose head has begun to arrive, in the kernel at least, are still served.
     pub fn drain(&mut self) {
+        self.checks.look();
         self.tools.draining = true;
         for key in self.clients.keys() {
             let client = &mut self.clients[key];

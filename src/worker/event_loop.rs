@@ -68,6 +68,8 @@ impl EventLoop {
         let clock = move || zero.elapsed().as_micros() as u64;
         let mut core = Core::new(kernel, Sites::new(site, shared.worker()), access, clock);
         core.share(&shared);
+        let grants = waker.clone();
+        core.wake_by(move || _ = grants.wake());
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -94,6 +96,7 @@ impl EventLoop {
             self.core.set_clock(now, self.date.at(now));
             self.mark();
             self.acceptor.accept(&mut self.core, now);
+            self.core.take_grants();
             self.core.turns();
             self.core.expire();
             self.call_if_short(now);
@@ -135,6 +138,9 @@ impl EventLoop {
         }
         if self.core.access_waits() {
             first = first.min(self.access_sent + ACCESS_DELAY);
+        }
+        if self.core.keeps_idle() {
+            first = first.min(self.core.now() + TRIM_EVERY);
         }
         if self.core.has_surplus() {
             first = first.min(self.trimmed + TRIM_EVERY);

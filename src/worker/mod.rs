@@ -41,13 +41,13 @@ use std::time::Instant;
 
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
-pub use self::pair::inside::{InsideEnd, InsideRequest, Response};
+pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::shared::Shared;
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Starting, ThreadState, start};
 
-use crate::balance::{Server, Servers};
+use crate::balance::{Servers, SitePools};
 use crate::base::batch;
 use crate::base::os_error::os_error;
 use crate::config::Config;
@@ -60,8 +60,8 @@ use event_loop::EventLoop;
 pub struct Setup {
     /// The effective config.
     pub config: Arc<Config>,
-    /// The servers of each pool of `config`.
-    pub servers: Vec<Vec<Arc<Server>>>,
+    /// The pools of `config`.
+    pub servers: SitePools,
     /// The config as the control thread loaded it from `source`.
     pub stated: Arc<Config>,
     pub source: Source,

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::pair::script_errors::ScriptErrors;
 use super::time::min_rate::{Direction, MinRate};
 use super::time::timeouts;
-use crate::balance::{Server, Servers, WorkerServers};
+use crate::balance::{Grant, Inboxes, Servers, SitePools, WorkerServers};
 use crate::config::{Config, Settings, Timeouts};
 use crate::h1::HeadLimits;
 use crate::net::Network;
@@ -23,8 +23,8 @@ pub struct SiteParts<S = Script> {
     /// Number of the config in this process, from 1, never reused.
     pub generation: u64,
     pub config: Arc<Config>,
-    /// The servers of each pool, in the config's order.
-    pub servers: Vec<Vec<Arc<Server>>>,
+    /// Its pools, in the config's order.
+    pub servers: SitePools,
     pub script: S,
 }
 
@@ -109,7 +109,9 @@ pub type SharedHandlers = Rc<RefCell<Handlers>>;
 pub struct Sites {
     pub current: Rc<Site>,
     pub handlers: SharedHandlers,
-    pub servers: WorkerServers,
+    pub servers: Rc<RefCell<WorkerServers>>,
+    inboxes: Arc<Inboxes>,
+    worker: usize,
     /// Minimum of `Site::shortest` over all sites in use.
     pub shortest: u64,
     old: Vec<(Weak<Site>, Weak<RefCell<Handlers>>)>,
@@ -118,16 +120,41 @@ pub struct Sites {
 impl Sites {
     /// `worker`: the worker's number, from 0.
     pub fn new(parts: SiteParts, worker: usize) -> Sites {
-        let mut servers = WorkerServers::new(worker);
-        let (current, handlers) = open(parts, &mut servers);
-        Sites { shortest: current.shortest, current, handlers, servers, old: Vec::new() }
+        let servers = Rc::new(RefCell::new(WorkerServers::new(worker)));
+        let inboxes = parts.servers.inboxes.clone();
+        let (current, handlers) = open(parts, &servers);
+        Sites { shortest: current.shortest, current, handlers, servers, inboxes, worker, old: Vec::new() }
+    }
+
+    /// The worker's number, from 0.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        self.inboxes.workers()
+    }
+
+    /// How to wake this worker for a grant.
+    pub fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.inboxes.wake_by(self.worker, wake);
+    }
+
+    pub fn has_grants(&self) -> bool {
+        self.inboxes.has_grants(self.worker)
+    }
+
+    pub fn take_grants(&self) -> Vec<Grant> {
+        self.inboxes.take(self.worker)
     }
 
     fn replace(&mut self, parts: SiteParts) {
-        self.servers.unlist();
-        let (site, handlers) = open(parts, &mut self.servers);
+        self.servers.borrow().unlist();
+        let (site, handlers) = open(parts, &self.servers);
         let before = std::mem::replace(&mut self.current, site);
         before.replaced.set(true);
+        before.routes.pools.iter().for_each(|pool| pool.retire());
         let before =
             (Rc::downgrade(&before), Rc::downgrade(&std::mem::replace(&mut self.handlers, handlers)));
         self.old.push(before);
@@ -149,7 +176,7 @@ impl Sites {
     }
 }
 
-fn open(parts: SiteParts, servers: &mut WorkerServers) -> (Rc<Site>, SharedHandlers) {
+fn open(parts: SiteParts, servers: &Rc<RefCell<WorkerServers>>) -> (Rc<Site>, SharedHandlers) {
     let routes = Routes::new(parts.config, &parts.servers, servers);
     let handlers = Rc::new(RefCell::new(Handlers::new(parts.script)));
     (Rc::new(Site::new(parts.generation, routes)), handlers)
@@ -168,6 +195,7 @@ impl<N: Network> Core<N> {
         }
         self.close_stale_idle();
         self.sites.forget_ended();
+        self.checks.look();
         self.tools.errors = ScriptErrors::default();
         // The new timeouts may be shorter.
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
@@ -175,7 +203,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes idle connections of servers that moved or that the current site does not have.
-    fn close_stale_idle(&mut self) {
+    pub(crate) fn close_stale_idle(&mut self) {
         for key in self.backends.keys() {
             let role = &self.backends[key].role;
             if role.state == BackendState::Idle && !role.server.may_keep(role.endpoint_version) {

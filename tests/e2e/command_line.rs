@@ -321,7 +321,10 @@ fn unprivileged(directory: &Directory) -> Command {
         return rsp_command();
     }
     let copy = directory.join("rsp");
-    std::fs::copy(rsp_command().get_program(), &copy).expect("a copy");
+    // By another process: a child that a thread beside this one starts would have the copy open for writing, and the
+    // kernel refuses to run a file that somebody may write (execve(2), ETXTBSY).
+    let copied = Command::new("cp").arg(rsp_command().get_program()).arg(&copy).status().expect("cp");
+    assert!(copied.success());
     let mut command = Command::new(copy);
     command.uid(65534).gid(65534);
     command

@@ -3,6 +3,9 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::*;
 
@@ -250,6 +253,124 @@ fn behind_a_balancer_knows_the_client_and_tells_the_server() {
         assert_eq!(balancer.response().text(), answer);
     }
     Client::connect_from("127.0.0.9", proxied).expect_end();
+}
+
+#[test]
+fn health_uses_the_spare_server_while_the_checks_of_the_others_fail() {
+    let down = Arc::new(AtomicBool::new(false));
+    let server = |name: &'static str| {
+        let down = down.clone();
+        Origin::run(move |visit| {
+            while let Some(request) = visit.request() {
+                let checked = name != "spare" && request.head.target() == "/up";
+                let status = if checked && down.load(Ordering::SeqCst) { 503 } else { 200 };
+                visit.send(format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
+            }
+        })
+    };
+    let origins = ["web1", "web2", "spare"].map(server);
+    let rsp = start(
+        "health.lua",
+        &[
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+            ("127.0.0.1:8081", &origins[0].address),
+            ("127.0.0.1:8082", &origins[1].address),
+            ("127.0.0.1:8083", &origins[2].address),
+        ],
+    );
+    for name in ["web1", "web2", "spare"] {
+        rsp.wait_for_log(&format!("server web/{name} is up: first check passed: status 200"));
+    }
+    let mut client = Client::connect(rsp.address());
+    assert!((0..4).all(|_| ["web1", "web2"].contains(&client.get("/").text().as_str())));
+    down.store(true, Ordering::SeqCst);
+    for name in ["web1", "web2"] {
+        rsp.wait_for_log(&format!("server web/{name} is down: check failed: status 503, expected 200-299"));
+    }
+    assert!((0..4).all(|_| client.get("/").text() == "spare"));
+    rsp.stop();
+}
+
+#[test]
+fn hash_asks_the_same_cache_for_the_same_path() {
+    let caches = ["cache1", "cache2", "cache3"].map(Origin::named);
+    let rsp = start(
+        "hash.lua",
+        &[
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+            ("127.0.0.1:6081", &caches[0].address),
+            ("127.0.0.1:6082", &caches[1].address),
+            ("127.0.0.1:6083", &caches[2].address),
+        ],
+    );
+    let mut client = Client::connect(rsp.address());
+    let mut ask = || -> Vec<String> { (0..30).map(|n| client.get(&format!("/{n}?x")).text()).collect() };
+    let first = ask();
+    assert_eq!(first, ask());
+    assert!(["cache1", "cache2", "cache3"].iter().all(|cache| first.iter().any(|name| name == cache)));
+    rsp.stop();
+}
+
+#[test]
+fn sticky_keeps_a_browser_at_its_server_until_that_is_gone() {
+    let mut shops = vec![Origin::named("shop1"), Origin::named("shop2")];
+    let addresses: Vec<String> = shops.iter().map(|shop| shop.address.clone()).collect();
+    let rsp = start(
+        "sticky.lua",
+        &[
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+            ("127.0.0.1:9001", &addresses[0]),
+            ("127.0.0.1:9002", &addresses[1]),
+        ],
+    );
+    rsp.wait_for_log("server shop/shop1 is up: first check passed: connected");
+    rsp.wait_for_log("server shop/shop2 is up: first check passed: connected");
+    let mut client = Client::connect(rsp.address());
+    let first = client.get("/");
+    let cookie = first.get("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie");
+    let ask = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: lang=en; {cookie}\r\n\r\n");
+    for _ in 0..4 {
+        let again = client.send(&ask).response();
+        assert_eq!((again.text(), again.get("set-cookie")), (first.text(), None));
+    }
+    let (its, other) = if first.text() == "shop1" { (0, "shop2") } else { (1, "shop1") };
+    assert_eq!(shops[its].last().get("cookie"), Some("lang=en"));
+    drop(shops.remove(its));
+    let moved = client.send(&ask).response();
+    assert_eq!((moved.text().as_str(), moved.get("set-cookie").is_some()), (other, true));
+    rsp.stop();
+}
+
+#[test]
+fn queue_sends_no_more_than_a_server_takes_and_the_rest_in_order() {
+    let gate = Gate::new();
+    let app = || {
+        let gate = gate.clone();
+        Origin::run(move |visit| {
+            while visit.request().is_some() {
+                gate.wait();
+                visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        })
+    };
+    let apps = [app(), app()];
+    let rsp = start(
+        "queue.lua",
+        &[
+            ("127.0.0.1:8000", "127.0.0.1:0"),
+            ("127.0.0.1:9001", &apps[0].address),
+            ("127.0.0.1:9002", &apps[1].address),
+        ],
+    );
+    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(rsp.address())).collect();
+    clients.iter_mut().for_each(|client| _ = client.ask("/"));
+    until("both are full", || apps.iter().all(|app| app.requests().len() == 2));
+    assert!(clients[5].stays_open(Duration::from_millis(200)));
+    assert!(apps.iter().all(|app| app.requests().len() == 2), "two wait");
+    gate.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "ok"));
+    rsp.wait_for_output("retries=0 left=- ");
+    rsp.stop();
 }
 
 #[test]

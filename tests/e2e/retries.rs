@@ -110,7 +110,7 @@ fn a_full_queue_sends_the_request_to_the_next_server_and_is_no_refusal() {
 fn a_request_waits_for_room_in_the_queue_of_the_only_server() {
     let directory = Directory::new();
     let full = FullSocket::at(&directory.join("full"));
-    let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"20s\" }"));
+    let rsp = Rsp::start(&in_order(&[&full.address], ", queue = { timeout = \"20s\" }"));
     let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(rsp.address())).collect();
     for client in &mut clients {
         client.ask("/");
@@ -123,12 +123,12 @@ fn a_request_waits_for_room_in_the_queue_of_the_only_server() {
 }
 
 #[test]
-fn when_a_queue_stays_full_the_answer_is_504() {
+fn when_an_accept_queue_stays_full_the_answer_is_503() {
     let directory = Directory::new();
     let full = FullSocket::at(&directory.join("full"));
-    let rsp = Rsp::start(&in_order(&[&full.address], ", timeouts = { connect = \"300ms\" }"));
+    let rsp = Rsp::start(&in_order(&[&full.address], ", queue = { timeout = \"300ms\" }"));
     let answer = get(rsp.address(), "/");
-    assert_eq!((answer.status(), answer.text().contains("queue")), (504, true));
+    assert_eq!((answer.status(), answer.get("retry-after")), (503, Some("1")));
     assert!(!rsp.log().contains("does not accept"), "{}", rsp.log());
 }
 
@@ -211,7 +211,7 @@ fn closing() -> Origin {
 #[test]
 fn a_get_on_a_fresh_connection_that_dies_goes_to_another_server() {
     let (dying, origin) = (closing(), Origin::named("alive"));
-    let rsp = Rsp::start(&in_order(&[&dying.address, &origin.address], ""));
+    let rsp = Rsp::start(&in_order(&[&dying.address, &origin.address], ", eject = false"));
     let mut client = Client::connect(rsp.address());
     for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
         client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));

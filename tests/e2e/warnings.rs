@@ -31,7 +31,7 @@ fn check_warns_on_stderr_and_passes() {
 #[test]
 fn a_name_that_does_not_resolve_is_a_warning_and_a_server_without_an_address() {
     let rsp = Rsp::start(&format!("{LISTEN}rsp.pool {{ servers = {{ 'no.such.host.invalid:80' }} }}"));
-    rsp.wait_for_log(":2: servers[1]: no.such.host.invalid:80 does not resolve: ");
-    assert_eq!(Client::connect(rsp.address()).get("/").status(), 502);
+    rsp.wait_for_log("pool pool1: no.such.host.invalid:80 does not resolve: ");
+    assert_eq!(Client::connect(rsp.address()).get("/").status(), 503);
     rsp.stop();
 }

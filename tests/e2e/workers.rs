@@ -222,14 +222,19 @@ fn the_ends_of_all_workers_are_summed() {
 }
 
 #[test]
-fn a_server_that_refused_connections_is_logged_once() {
+fn a_server_that_refuses_connections_is_ejected_once() {
     let (origin, dead) = (Origin::named("ok"), RefusingAddress::new());
     let config = format!("{} rsp.settings {{ workers = 4 }}", balanced(&[&dead.address, &origin.address]));
     let rsp = Rsp::start(&config);
     for _ in 0..60 {
         assert_eq!(get(rsp.address(), "/").text(), "ok");
     }
-    assert_eq!(rsp.log().matches("does not accept connections").count(), 1, "{}", rsp.log());
+    assert_eq!(
+        rsp.log().matches("is ejected for 1s: 3 failures in a row, the last one: Connection refused").count(),
+        1,
+        "{}",
+        rsp.log()
+    );
 }
 
 #[test]

@@ -10,8 +10,15 @@ use crate::support::*;
 const UPGRADE: &str = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
-/// Ends that need an internal fault, a limit of the whole process, or a very slow client.
-const NOT_SHOWN: [End; 4] = [End::Internal, End::NoDescriptors, End::NoServer, End::ClientWriteRate];
+/// Ends that need an internal fault, a limit of the whole process or of a server, or a very slow client.
+const NOT_SHOWN: [End; 6] = [
+    End::Internal,
+    End::NoDescriptors,
+    End::NoServer,
+    End::QueueFull,
+    End::QueueTimeout,
+    End::ClientWriteRate,
+];
 
 fn site(servers: &Origin, deaf: &Origin, refusing: &RefusingAddress, full: &FullListener) -> String {
     on_any_port(&format!(

@@ -260,7 +260,7 @@ impl Client {
             None => {
                 assert!(matches!(status, 400 | 408 | 502..=504), "not ours, not rsp's: {line}");
                 assert!(!ledger.honest, "an honest request was refused: {line}, {request:?}");
-                let queued = ledger.crowded && status == 504;
+                let queued = ledger.crowded && status == 503;
                 assert!(!queued || !self.had_left(began), "queued though it had left: {request:?}");
             }
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rsp::exchange::end::End;
 use rsp::http::Method;
-use rsp::worker::{InsideEnd, InsideRequest};
+use rsp::worker::{InsideEnd, InsideRequest, InsideTarget};
 
 use crate::client::write_request;
 use crate::plan::{Body, Ledger, Request, Verb, response_key};
@@ -72,7 +72,7 @@ impl Asked {
         };
         let ended = self.ended.clone();
         let done = Box::new(move |end| ended.borrow_mut().push((request, end)));
-        InsideRequest { pool: "pool1".into(), method, bytes, most: 1 << 20, done }
+        InsideRequest { pool: "pool1".into(), target: InsideTarget::Pool, method, bytes, most: 1 << 20, done }
     }
 
     /// Looks at those that ended.

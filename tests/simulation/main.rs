@@ -5,6 +5,7 @@
 //! A failing seed prints itself; `RSP_SEED=… cargo test --test simulation` replays it. `RSP_SEEDS` and
 //! `RSP_FIRST` say how many and from where (`scripts/sweep`).
 
+mod balancing;
 mod client;
 mod filter;
 mod inside;

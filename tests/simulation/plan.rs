@@ -3,6 +3,7 @@
 
 use rsp::exchange::record::{End, Record};
 
+use crate::balancing::Balancing;
 use crate::rng::Rng;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,7 +245,7 @@ impl Manner {
         let after = rng.below(bytes + 1);
         match rng.below(if ledger.honest { 6 } else { 12 }) {
             // It would be taken for one that leaves.
-            5 if ledger.honest && ledger.aborts => Manner::Polite,
+            5 if ledger.honest && (ledger.aborts || ledger.balancing.limit.is_some()) => Manner::Polite,
             0..=2 => Manner::Polite,
             3 | 4 => Manner::Pipelining,
             5 => Manner::HalfClosing,
@@ -300,6 +301,7 @@ pub struct Ledger {
     pub aborts: bool,
     /// No server ever has room in its queue of new connections.
     pub crowded: bool,
+    pub balancing: Balancing,
     /// rsp was told to drain.
     pub draining: bool,
     /// And not to wait any longer.
@@ -329,7 +331,8 @@ impl Ledger {
     pub fn new(seed: u64, honest: bool) -> Ledger {
         let (aborts, crowded, draining, stopped) = (false, false, false, false);
         let (trailers, long, entries) = (false, false, Vec::new());
-        Ledger { seed, honest, aborts, crowded, draining, stopped, trailers, long, entries }
+        let balancing = Balancing::any(&mut Rng::new(seed), honest);
+        Ledger { seed, honest, aborts, crowded, balancing, draining, stopped, trailers, long, entries }
     }
 
     pub fn add(&mut self, requests: &[Request]) {
@@ -359,7 +362,7 @@ impl Ledger {
 
     /// A server sees the head of a request. Gives the attempt's number, from 1.
     pub fn arrived(&mut self, id: u64) -> usize {
-        let honest = self.honest;
+        let (honest, retries) = (self.honest, usize::from(self.balancing.retries));
         let entry = self.entry(id);
         assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
@@ -368,7 +371,7 @@ impl Ledger {
         let most = match (entry.request.verb, entry.request.body) {
             _ if honest => 1,
             (Verb::Post, _) => 1,
-            (_, Body::None | Body::Tunnel(_) | Body::Length(0)) => 4,
+            (_, Body::None | Body::Tunnel(_) | Body::Length(0)) => 2 + retries,
             _ => 2,
         };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);

@@ -8,12 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rsp::balance::Servers;
+use rsp::balance::{Servers, SitePools};
 use rsp::base::batch::{self, Receiver};
 use rsp::exchange::record::Record;
 use rsp::script::{Source, load};
 use rsp::worker::{self, Core, SiteParts};
 
+use crate::balancing::{Balancing, check_given_back};
 use crate::client::Client;
 use crate::inside::Asked;
 use crate::net::Net;
@@ -59,6 +60,12 @@ impl Run {
         let honest = rng.one_in(2);
         let mut ledger = Ledger::new(seed, honest);
         (ledger.aborts, ledger.crowded) = (rng.one_in(5), !honest && rng.one_in(10));
+        ledger.balancing = Balancing::any(&mut rng, honest);
+        if ledger.crowded {
+            // Who is answered has waited.
+            ledger.balancing.queue.most = 1000;
+            ledger.balancing.health = None;
+        }
         let mut coming = Vec::new();
         ledger.long = rng.one_in(3);
         let (mut first_id, mut at) = (1, 0);
@@ -80,7 +87,13 @@ impl Run {
             false => Vec::new(),
         };
         swaps.sort_unstable_by(|a, b| b.cmp(a));
-        let mut sites = Sites { source: source.clone(), servers: Servers::new(1), made: 0 };
+        let mut sites = Sites {
+            source: source.clone(),
+            servers: Servers::new(1),
+            balancing: ledger.balancing.clone(),
+            pools: Vec::new(),
+            made: 0,
+        };
         let site = sites.next(&mut rng, &ledger);
         let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
         world.crowded = ledger.crowded;
@@ -118,6 +131,10 @@ impl Run {
         for _ in 0..ROUNDS {
             let moved = self.round(quiet);
             if !moved && quiet {
+                if self.stop_checks() {
+                    quiet = false;
+                    continue;
+                }
                 if self.is_over() {
                     self.check_all_given_back();
                     return self.check_records();
@@ -214,6 +231,7 @@ impl Run {
         for (token, ready) in events {
             self.core.ready(token, ready);
         }
+        self.core.take_grants();
         let due = self.core.turns_due();
         self.clock.readings.set(0);
         self.core.turns();
@@ -241,6 +259,17 @@ impl Run {
         for (_, number) in self.inside.cancels.extract_if(.., |(at, _)| *at <= self.now) {
             self.core.cancel_inside(number);
         }
+    }
+
+    /// Checks, and connections that are opened before they are needed, would go on for ever.
+    fn stop_checks(&mut self) -> bool {
+        let served = self.inside.is_over() && self.coming.is_empty() && self.clients.iter().all(|c| c.gone);
+        let goes_on = self.ledger.balancing.goes_on();
+        let stops = served && goes_on && !std::mem::replace(&mut self.ledger.draining, true);
+        if stops {
+            self.core.drain();
+        }
+        stops
     }
 
     fn is_over(&self) -> bool {
@@ -276,6 +305,7 @@ impl Run {
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.old_sites(), (0, 0), "sites and scripts are kept");
         assert_eq!(self.core.next_timer(), None, "a timer is left");
+        self.sites.pools.iter().for_each(check_given_back);
         assert!(self.world.borrow().links.iter().all(|l| l.closed), "a connection is left open");
     }
 
@@ -309,6 +339,9 @@ impl Run {
 struct Sites {
     source: Source,
     servers: Servers,
+    balancing: Balancing,
+    /// Of all that were made.
+    pools: Vec<SitePools>,
     made: u64,
 }
 
@@ -323,7 +356,9 @@ impl Sites {
         if self.made > 1 && rng.one_in(3) {
             pool.servers.remove(rng.below(SERVERS));
         }
+        self.balancing.set(Arc::make_mut(&mut config.pools[0]));
         let (servers, config) = (self.servers.of(&config), Arc::new(config));
+        self.pools.push(servers.clone());
         Servers::adopt(&config, &servers);
         SiteParts { generation: self.made, servers, config, script }
     }

@@ -1,6 +1,7 @@
 //! One connection of a server, and the oracle of what it receives: that each request is one that was made, with
 //! its own body, whole or visibly cut, and that nothing arrives on a connection that must not be used again.
 
+use crate::balancing::CHECK;
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
 use crate::plan::{Body, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
 use crate::rng::body;
@@ -18,6 +19,8 @@ pub struct Server {
     came: Came,
     /// The request that is being served.
     current: Option<Current>,
+    /// It is a check.
+    checks: bool,
     /// What is done once all of `out` was sent.
     then: Then,
     /// Nothing may arrive any more.
@@ -70,6 +73,7 @@ impl Server {
             sent: 0,
             came: Came::default(),
             current: None,
+            checks: false,
             then: Then::Nothing,
             spoilt: false,
             deaf: false,
@@ -180,6 +184,9 @@ impl Server {
         let mut words = head.first_line().split(' ');
         let (verb, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         assert_eq!(words.next(), Some("HTTP/1.1"));
+        if target == CHECK {
+            return self.check(verb, world);
+        }
         let id: u64 = target[1..].parse().unwrap_or_else(|_| panic!("target {target}"));
         let request = ledger.request(id);
         assert_eq!(verb, request.verb.text());
@@ -202,6 +209,22 @@ impl Server {
         }
     }
 
+    /// Answers a health check, which closes the connection, in one way or another.
+    fn check(&mut self, verb: &str, world: &mut World) {
+        assert_eq!(verb, "GET");
+        self.reader.body(Framing::None, None);
+        self.checks = true;
+        let answers: [&[u8]; 4] = [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+            b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+            b"",
+        ];
+        let share = if world.rng.one_in(4) { world.rng.below(4) } else { world.rng.below(2) };
+        self.out.extend_from_slice(answers[share]);
+        self.then = if world.rng.one_in(8) { Then::Hang } else { Then::End { reset: false } };
+    }
+
     /// What is sent before the request is whole.
     fn begin(&mut self, request: &Request, reply: &Reply) {
         for i in 0..reply.interim {
@@ -219,6 +242,9 @@ impl Server {
     }
 
     fn whole(&mut self, trailers: bool, wanted: bool) {
+        if self.checks {
+            return;
+        }
         let Some(current) = &mut self.current else { panic!("the end of no request") };
         let request = &current.request;
         let len = if request.is_tunnel() { request.ahead } else { request.body.len() };

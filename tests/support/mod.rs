@@ -11,12 +11,14 @@ mod client;
 mod content;
 mod directory;
 mod message;
+mod name_server;
 mod origin;
 mod proc;
 mod programs;
 mod rsp;
 mod trace;
 mod wait;
+mod web;
 mod wire;
 
 pub use bodies::{Uploads, bodies};
@@ -24,6 +26,7 @@ pub use client::{Client, get};
 pub use content::{Content, content_bytes, content_hash, hash_of, hex};
 pub use directory::Directory;
 pub use message::{Framing, Head, Message, response_framing};
+pub use name_server::{Mood, NameServer, Record};
 pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
 pub use proc::{
     cpu_time, descriptors, leave_descriptors, limit_descriptors, make_pipe, memory_kib, send_signal,
@@ -33,4 +36,5 @@ pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
 pub use trace::{Call, Traced, can_trace, counts, waits};
 pub use wait::{DEADLINE, Gate, until, within};
+pub use web::{Slow, logged, logged_so_far, targets, value, web, web_in, web_of, web_with};
 pub use wire::Wire;

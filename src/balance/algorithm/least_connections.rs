@@ -58,6 +58,9 @@ impl Share {
 }
 
 impl LeastConnections {
+    /// Up to so many servers it needs not be told of changes.
+    pub const SCANNED: usize = SMALL;
+
     fn key<C: Candidate>(&self, servers: &[C], at: usize) -> u128 {
         self.servers[at].key(servers[at].in_flight())
     }

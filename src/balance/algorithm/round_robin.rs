@@ -76,6 +76,13 @@ impl Class {
 }
 
 impl RoundRobin {
+    /// All servers have one weight, as in most pools: the next usable one.
+    fn rotate(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let RoundRobin { classes, members, .. } = self;
+        let class = classes.first_mut()?;
+        (0..class.len).map(|_| class.advance(members)).find(|at| usable(*at))
+    }
+
     /// Returns the usable server with the earliest turn; first another one than the last.
     fn search(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let other = self.next_turn(false, &usable);
@@ -198,6 +205,9 @@ impl Algorithm for RoundRobin {
     ) -> Option<usize> {
         if self.identities.len() != servers.len() {
             self.rebuild(servers);
+        }
+        if self.classes.len() == 1 {
+            return self.rotate(usable);
         }
         self.number += 1;
         let found = self.search(usable);

@@ -3,34 +3,38 @@
 
 #[derive(Default)]
 pub struct Tournament {
+    /// One for each leaf, a power of two; those beyond `len` are `LAST`.
     keys: Vec<u128>,
-    /// Node 1 is the root, the children of node n are 2n and 2n + 1, and the leaves (not stored) are the keys. Each
-    /// node is the index of its lowest key.
+    len: usize,
+    /// Node 1 is the root, the children of node n are 2n and 2n + 1, and the second half are the leaves. Each node is
+    /// the index of its lowest key.
     winners: Vec<u32>,
-    /// The number of leaves, a power of two.
-    leaves: usize,
 }
 
 /// Loses against all others.
 pub const LAST: u128 = u128::MAX;
 
 impl Tournament {
-    pub fn rebuild(&mut self, keys: Vec<u128>) {
-        self.leaves = keys.len().next_power_of_two();
+    pub fn rebuild(&mut self, mut keys: Vec<u128>) {
+        self.len = keys.len();
+        let leaves = keys.len().next_power_of_two();
+        keys.resize(leaves, LAST);
         self.keys = keys;
-        self.winners = vec![0; self.leaves];
-        for node in (1..self.leaves).rev() {
-            self.winners[node] = self.winner(node);
+        self.winners = (0..leaves as u32).map(|_| 0).chain(0..leaves as u32).collect();
+        for node in (1..leaves).rev() {
+            let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
+            let right_wins = self.keys[right as usize] < self.keys[left as usize];
+            self.winners[node] = if right_wins { right } else { left };
         }
     }
 
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.len
     }
 
     /// Returns the index of the lowest key, of several equal ones the first; `None` if all are `LAST`.
     pub fn lowest(&self) -> Option<usize> {
-        let at = if self.leaves > 1 { self.winners[1] as usize } else { 0 };
+        let at = *self.winners.get(1)? as usize;
         (self.key(at) != LAST).then_some(at)
     }
 
@@ -41,24 +45,20 @@ impl Tournament {
 
     pub fn set(&mut self, at: usize, key: u128) {
         self.keys[at] = key;
-        let mut node = (self.leaves + at) / 2;
-        while node > 0 {
-            let (before, now) = (self.winners[node], self.winner(node));
-            self.winners[node] = now;
-            if before == now && now != at as u32 {
-                return;
+        let (mut node, mut winner, mut lowest) = (self.keys.len() + at, at as u32, key);
+        while node > 1 {
+            let other = self.winners[node ^ 1];
+            let other_key = self.keys[other as usize];
+            // Of equal ones the left one wins: the nodes on the left are even.
+            if other_key < lowest || (other_key == lowest && node % 2 == 1) {
+                (winner, lowest) = (other, other_key);
             }
             node /= 2;
+            if self.winners[node] == winner && winner != at as u32 {
+                return;
+            }
+            self.winners[node] = winner;
         }
-    }
-
-    fn winner(&self, node: usize) -> u32 {
-        let (left, right) = (self.of_child(2 * node), self.of_child(2 * node + 1));
-        if self.key(right as usize) < self.key(left as usize) { right } else { left }
-    }
-
-    fn of_child(&self, child: usize) -> u32 {
-        if child < self.leaves { self.winners[child] } else { (child - self.leaves) as u32 }
     }
 }
 

@@ -109,6 +109,7 @@ mod tests {
             pool: b"",
             server: b"127.0.0.1:4001",
             id: b"",
+            left: b"",
             detail: b"",
         }
     }

@@ -84,6 +84,8 @@ pub(super) unsafe extern "C-unwind" fn index(state: LuaState) -> c_int {
             Some(FieldValue::Nil) => ffi::lua_pushnil(state),
             Some(FieldValue::Text(text)) => push_text(state, text),
             Some(FieldValue::Number(number)) => ffi::lua_pushinteger(state, number),
+            Some(FieldValue::Float(number)) => ffi::lua_pushnumber(state, number),
+            Some(FieldValue::Boolean(yes)) => ffi::lua_pushboolean(state, yes.into()),
             Some(FieldValue::Object(kind)) => push_part(state, call, kind),
             None => raise(state, call),
         }

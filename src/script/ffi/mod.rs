@@ -34,10 +34,10 @@ use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
 use crate::config::PoolId;
 use answers::{redirect, respond};
-use call_state::{CallState, Object, Owner, ServersOfPool};
+use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
 pub use library::watch;
-use objects::{make_kind, push_object, push_request};
+use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
 use stack::registry;
@@ -120,33 +120,17 @@ impl Machine {
     /// Sets the names of pools and servers and makes the server objects.
     pub fn set_directory(&mut self, directory: Directory) -> mlua::Result<()> {
         for pool in (0..directory.pools() as u32).map(PoolId) {
-            let count = directory.servers(pool).len();
-            let call = self.call_state;
-            let mut made = ServersOfPool {
-                objects: RegistryIndex(0),
-                identities: vec![std::ptr::null(); count],
-                shown: RegistryIndex(0),
-            };
-            let identities = made.identities.as_mut_slice();
-            let slots = (&mut made.objects, &mut made.shown);
-            // SAFETY: the closure runs protected and owns nothing (what it fills is owned outside).
-            unsafe {
-                self.lua.exec_raw::<()>((), |state| {
-                    ffi::lua_createtable(state, count as c_int, 0);
-                    for (i, identity) in identities.iter_mut().enumerate() {
-                        push_object(state, call, Object { kind: ObjectKind::Server, pool, stamp: i as u64 });
-                        *identity = ffi::lua_touserdata(state, -1);
-                        ffi::lua_rawseti(state, -2, i as i64 + 1);
-                    }
-                    *slots.0 = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
-                    ffi::lua_createtable(state, 0, 0);
-                    *slots.1 = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
-                })?;
-            }
+            let made = self.make_servers(pool, directory.in_use(pool).len())?;
             self.call_state().servers.push(made);
         }
         self.call_state().directory = directory;
         Ok(())
+    }
+
+    /// The names that handlers use.
+    pub fn directory(&self) -> &Directory {
+        // SAFETY: as in `call_state`.
+        unsafe { &(*self.call_state).directory }
     }
 
     /// The call state, between calls.

@@ -9,7 +9,6 @@ use super::error::{ReadValue, ValueError, show};
 use super::key_lines::Tokens;
 use super::pool;
 use super::position::Position;
-use super::server::look_up;
 use crate::config::{Balance, ListenerConfig, PoolConfig, ServerConfig};
 
 const PORT: &str = "listenPort";
@@ -79,8 +78,7 @@ fn add(lua: &Lua, [port, backend, backend_port]: [String; 3], builder: &mut Buil
     let listener =
         listener_address(&listen, &mut builder.source).map_err(|error| bad(&listen, PORT, error))?;
     let server = server_address(&written).map_err(|error| bad(&written, BACKEND, error))?;
-    let mut servers = vec![ServerConfig::new(written.clone(), server, written)];
-    look_up(&mut servers, &mut builder.source);
+    let servers = vec![ServerConfig::new(written.clone(), server, written)];
     let pool = PoolConfig { servers, ..PoolConfig::named("pool1".into(), Balance::RoundRobin) };
     builder.listeners.push(ListenerConfig::at(listener));
     pool::add(lua, pool, [None, None], builder).map_err(|error| ValueError::new(error.to_string()))?;

@@ -9,7 +9,7 @@ use super::calls::Call;
 use super::error::{PathStep, ReadValue, ValueError, quoted};
 use super::health::{eject, health};
 use super::schema::{Keys, row, table};
-use super::server::{look_up, servers};
+use super::server::servers;
 use super::values::{buffer, busy_poll};
 use super::values::{name, number, one_of, time, whole, yes_or_no};
 use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, Warning, later};
@@ -100,8 +100,7 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     }
     written.config.name = unused_name(written.name.take(), builder)?;
     check(&written.config)?;
-    let failed = look_up(&mut written.config.servers, &mut builder.source);
-    for (path, text) in warnings(&written, failed) {
+    for (path, text) in warnings(&written) {
         let text = ValueError::new(text);
         let text = path.iter().rev().fold(text, |text, step| text.within(step.clone())).line("pool");
         let position = call.position.of_key(&builder.texts, &path).to_string();
@@ -146,16 +145,10 @@ fn check_tcp(pool: &PoolConfig) -> ReadValue<()> {
 }
 
 /// What is probably a mistake: the path of a key and the text.
-fn warnings(pool: &PoolTable, failed: Vec<(usize, String)>) -> Vec<(Vec<PathStep>, String)> {
+fn warnings(pool: &PoolTable) -> Vec<(Vec<PathStep>, String)> {
     let key = |name: &str| PathStep::Key(name.to_owned());
     let servers = &pool.config.servers;
-    let mut all: Vec<_> = failed
-        .into_iter()
-        .map(|(number, reason)| {
-            let text = format!("{} does not resolve: {reason}", servers[number - 1].written);
-            (vec![key("servers"), PathStep::Item(number)], text)
-        })
-        .collect();
+    let mut all = Vec::new();
     if servers.iter().all(|server| server.backup) {
         let text = "all are backups, expected at least one without backup = true";
         all.push((vec![key("servers")], text.into()));

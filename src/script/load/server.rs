@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use mlua::Value;
 
-use super::super::source::Source;
 use super::address::server_address;
 use super::error::{ReadValue, ValueError, quoted};
 use super::schema::{Keys, list, raw, row};
 use super::values::{name, text, time, whole, yes_or_no};
-use crate::config::{Address, ServerConfig, later};
+use crate::config::{ServerConfig, later};
 
 /// The keys of a server.
 #[derive(Default)]
@@ -94,21 +93,4 @@ fn unused(
             )))
         }
     }
-}
-
-/// Looks up the names of servers once, until they are resolved while rsp runs. Returns the numbers of those without an
-/// address, counted from 1, and why.
-pub(super) fn look_up(servers: &mut [ServerConfig], source: &mut Source) -> Vec<(usize, String)> {
-    let mut failed = Vec::new();
-    for (number, server) in (1..).zip(servers) {
-        match &server.address {
-            Address::Name { host, port } => match source.resolve(host, *port) {
-                Ok(address) => server.looked_up = Some(address),
-                Err(reason) => failed.push((number, reason)),
-            },
-            Address::Srv(_) => failed.push((number, "SRV records are not looked up yet".to_owned())),
-            Address::Ip(_) | Address::Unix(_) => {}
-        }
-    }
-    failed
 }

@@ -5,7 +5,7 @@ use super::*;
 const ALL: [ServerId; 3] = [ServerId(0), ServerId(1), ServerId(2)];
 
 fn pick(script: &mut Script, candidates: &[ServerId], in_flight: &[u32]) -> Result<u32, String> {
-    let picked = script.balance(WEB, &mut usual(), client(), candidates, in_flight);
+    let picked = script.balance(&mut usual(), client(), offer(WEB, candidates, in_flight));
     picked.map(|server| server.0).map_err(|ScriptError(line)| line)
 }
 
@@ -77,14 +77,22 @@ fn only_one_of_the_servers_given_is_accepted() {
     assert_eq!(pick(&mut script, &ALL, &[0; 3]), Ok(0));
     let message = "site.lua:1: balance returned server \"a\", which is not one of the servers it was given";
     assert_eq!(pick(&mut script, &ALL[1..], &[0; 3]), Err(message.into()));
-    let picked = script.balance(API, &mut usual(), client(), &[ServerId(0)], &[0]);
+    let picked = script.balance(&mut usual(), client(), offer(API, &[ServerId(0)], &[0]));
     assert_eq!(picked.unwrap_err().0, message);
 }
 
 #[test]
+fn a_balance_function_sees_weight_state_and_latency() {
+    let shown = "error(table.concat({ servers[1].weight, tostring(servers[3].up), tostring(servers[1].latency),\n\
+                 servers[2].latency, servers[3].latency }, ' '), 0)";
+    assert_eq!(once(shown), Err("site.lua:1: 1 false nil 0.0015 2.0".into()));
+}
+
+#[test]
 fn servers_are_read_only_and_their_fields_known() {
-    let known = "site.lua:2: server.weigth: no such field, known are name, address, in_flight";
-    assert_eq!(once("return servers[1].weigth"), Err(known.into()));
+    let known =
+        "site.lua:2: server.colour: no such field, known are name, address, in_flight, weight, up, latency";
+    assert_eq!(once("return servers[1].colour"), Err(known.into()));
     assert_eq!(once("servers[1].name = 'x'"), Err("site.lua:2: a server is read-only".into()));
     let source = "function balance(req, servers) kept = servers[1] return kept end\n\
                   function on_request() return rsp.redirect(kept.name .. kept.in_flight) end";
@@ -100,7 +108,7 @@ fn servers_are_read_only_and_their_fields_known() {
 fn a_pool_without_a_balance_function_is_an_error_and_not_a_crash() {
     let mut script = script("");
     assert!(pick(&mut script, &ALL, &[0; 3]).is_err());
-    assert!(script.balance(PoolId(9), &mut usual(), client(), &[], &[]).is_err());
+    assert!(script.balance(&mut usual(), client(), offer(PoolId(9), &[], &[])).is_err());
 }
 
 #[test]
@@ -109,4 +117,31 @@ fn invalid_server_lists_fail_only_the_call() {
     assert!(pick(&mut script, &ALL, &[]).is_err());
     assert!(pick(&mut script, &[ServerId(77)], &[0; 3]).is_err());
     assert_eq!(pick(&mut script, &ALL, &[0; 3]), Ok(0));
+}
+
+fn servers(names: &[&str]) -> Vec<ServerNames> {
+    let server = |name: &&str| ServerNames { name: (*name).into(), address: "10.1.0.1:80".into() };
+    names.iter().map(server).collect()
+}
+
+#[test]
+fn servers_that_come_and_go_keep_their_objects_as_long_as_they_are_in_use() {
+    let source = "function balance(req, servers)\n\
+                  local all = {} for i, s in ipairs(servers) do all[i] = s.name .. '=' .. s.address end\n\
+                  b = b or servers[2] if keep then return b end\n\
+                  error(table.concat(all, ' ') .. ' ' .. tostring(b == servers[1]) .. ' ' .. tostring(b.name), 0) end\n\
+                  function on_request() keep = true return web, b end";
+    let mut script = script(source);
+    let shown = |script: &mut Script, all: &[ServerId]| pick(script, all, &[0; 3]).unwrap_err();
+    assert_eq!(shown(&mut script, &ALL), "site.lua:1: a=10.0.0.1:80 b=10.0.0.2:80 c=10.0.0.3:80 false b");
+    script.set_servers(WEB, servers(&["b", "x"])).unwrap();
+    assert_eq!(shown(&mut script, &ALL[..2]), "site.lua:1: b=10.0.0.2:80 x=10.1.0.1:80 true b");
+    assert_eq!(script.server_name(WEB, ServerId(2)), Some("a"), "those of the config stay known");
+    script.set_servers(WEB, servers(&["x"])).unwrap();
+    assert_eq!(shown(&mut script, &ALL[..1]), "site.lua:1: x=10.1.0.1:80 false nil");
+    assert!(matches!(run(&mut script, &mut usual()), Ok(Verdict::Server { .. })));
+    assert!(pick(&mut script, &ALL[..1], &[0]).unwrap_err().contains("not one of the servers it was given"));
+    for round in 0..100 {
+        script.set_servers(WEB, servers(if round % 2 == 0 { &["y", "x"] } else { &["x"] })).unwrap();
+    }
 }

@@ -172,7 +172,7 @@ fn memory_stays_flat_over_two_hundred_thousand_calls() {
         );
         script.on_response(&mut head, client(), &mut ResponseHead::default()).unwrap();
         let some = &candidates[..2 + n as usize % 2];
-        script.balance(WEB, &mut head, client(), some, &[1, 2, 3]).unwrap();
+        script.balance(&mut head, client(), offer(WEB, some, &[1, 2, 3])).unwrap();
         if head.fields.bytes().len() > fields + 10_000 || n % 100 == 0 {
             head = usual();
         }

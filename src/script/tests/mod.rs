@@ -14,9 +14,10 @@ use std::sync::Arc;
 use mlua::{Function, Lua, Value};
 
 use super::vm::{ScriptHandlers, Vm};
-use super::{RequestMeta, Script, ScriptError, Verdict};
+use super::{Offer, RequestMeta, Script, ScriptError, Verdict};
 use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId, Settings};
 use crate::http::{Method, RequestHead, ResponseHead};
+use crate::script::ServerNames;
 
 fn server(name: &str, written: &str) -> ServerConfig {
     ServerConfig::new(name.into(), Address::Ip(written.parse().unwrap()), written.into())
@@ -118,3 +119,15 @@ fn refused(result: Result<Verdict, String>, message: &str) {
 
 const WEB: PoolId = PoolId(0);
 const API: PoolId = PoolId(1);
+
+/// An offer of these servers.
+fn offer<'a>(pool: PoolId, candidates: &'a [ServerId], in_flight: &'a [u32]) -> Offer<'a> {
+    Offer {
+        pool,
+        candidates,
+        in_flight,
+        weights: &[1, 2, 3],
+        up: &[true, true, false],
+        latencies: &[None, Some(1500), Some(2_000_000)],
+    }
+}

@@ -54,7 +54,7 @@ fn a_server_object_may_be_kept_and_returned_with_its_own_pool_only() {
     let source = "function balance(req, servers) kept = servers[2] return servers[1] end\n\
                   function on_request(req) if req.path == '/other' then return api, kept end return web, kept end";
     let mut script = script(source);
-    script.balance(WEB, &mut usual(), client(), &[ServerId(0), ServerId(1)], &[0, 0, 0]).unwrap();
+    script.balance(&mut usual(), client(), offer(WEB, &[ServerId(0), ServerId(1)], &[0, 0, 0])).unwrap();
     assert_eq!(run(&mut script, &mut usual()), named(1, false));
     refused(
         run(&mut script, &mut head("GET", "/other", &[])),

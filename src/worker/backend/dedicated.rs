@@ -34,14 +34,19 @@ impl<N: Network> Core<N> {
         let pair = &self.pairs[pair as usize];
         let client = &self.clients[pair.client];
         let announced = pair.exchange.client;
-        let addresses = announced.map(|source| {
-            let destination = match client.role.relayed() {
-                Some(destination) => Some(destination),
-                None => client.stream.local_address(),
-            };
-            (source, destination.unwrap_or_else(|| unspecified(source)))
-        });
         let backend = &mut self.backends[backend];
+        let addresses = match announced {
+            Some(source) => {
+                let destination = client.role.relayed().or_else(|| client.stream.local_address());
+                Some((source, destination.unwrap_or_else(|| unspecified(source))))
+            }
+            // Version 1 cannot say that a connection is made for nobody, and some servers refuse UNKNOWN.
+            None if pair.inside && version == ProxyVersion::V1 => {
+                let own = backend.stream.local_address();
+                own.zip(backend.role.server.endpoint().address.ip_and_port())
+            }
+            None => None,
+        };
         backend.role.dedicated = Some(Box::new(Dedicated { owner: pair.client, announced }));
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
         proxy::write(version, addresses, out);

@@ -3,14 +3,14 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::balance::WorkerServer;
+use crate::balance::{Picked, Want, WorkerServer};
 use crate::base::os_error::os_error;
-use crate::exchange::Failure;
 use crate::exchange::end::Phase;
+use crate::exchange::{Failure, RequestHalf};
 use crate::h1;
 use crate::http::{Codec, Framing, Name, Persistence};
 use crate::net::{self, Either, Network, Transport};
-use crate::route::{NoServer, pick};
+use crate::route::{Binding, NoServer, pick};
 use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
@@ -24,81 +24,162 @@ const SAFE_IDLE: u64 = 1_000_000;
 /// After a descriptor shortage, how long to wait for other workers to close idle ones, in microseconds.
 const OTHERS_GIVE_BACK: u64 = 200_000;
 
+/// Why no server was picked.
+enum NotPicked {
+    /// One may take the request later.
+    Full,
+    Failed(Failure),
+}
+
 impl<N: Network> Core<N> {
     /// Picks a server and takes or opens a connection to it.
     pub(crate) fn dial(&mut self, pair: u32) -> Step {
+        self.dial_next(pair, false)
+    }
+
+    /// The same for a request that has waited: it need not stand behind others.
+    pub(crate) fn dial_in_turn(&mut self, pair: u32) -> Step {
+        self.dial_next(pair, true)
+    }
+
+    fn dial_next(&mut self, pair: u32, in_turn: bool) -> Step {
         loop {
-            let server = match self.pick(pair) {
-                Ok(server) => server,
-                Err(Failure::QueueFull) => return self.wait_for_queue(pair),
-                // No other server is left: the client gets the last one's failure.
-                Err(failure @ Failure::ServerClosed) => {
-                    return self.answer_failure(pair, failure, Phase::Headers);
-                }
-                Err(failure) => return self.answer_failure(pair, failure, Phase::Connect),
+            let step = match self.pick(pair, in_turn) {
+                Ok(server) => self.try_server(pair, server),
+                Err(NotPicked::Full) => Some(self.enqueue(pair)),
+                Err(NotPicked::Failed(failure)) => Some(self.no_server(pair, failure)),
             };
-            if let Some(backend) = self.take_idle(pair, &server) {
-                self.attach(pair, backend, true);
-                return Step::Again;
-            }
-            match self.connect(pair, &server) {
-                Ok(backend) => {
-                    self.attach(pair, backend, false);
-                    return self.wait(pair);
-                }
-                Err(error) if net::is_shortage(&error) => return self.fail_short(pair),
-                Err(error) => self.note_refusal(pair, &error),
+            if let Some(step) = step {
+                return step;
             }
         }
     }
 
-    /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
-    /// accept for a moment, so another server is preferred. `failure` does not count against the first one.
-    pub(crate) fn dial_fresh(&mut self, pair: u32, failure: Failure) -> Step {
-        let place = &self.pairs[pair as usize];
-        let Some(before) = place.server.clone() else { return self.dial(pair) };
+    /// Dials a server that was granted to a request that waited.
+    pub(crate) fn dial_granted(&mut self, pair: u32, picked: Picked) -> Step {
+        let place = &mut self.pairs[pair as usize];
+        if place.tried.has(&picked.server) {
+            drop(picked);
+            return self.dial_in_turn(pair);
+        }
+        if !place.may_retry(self.tools.now) {
+            drop(picked);
+            let failure = place.last_failure.unwrap_or(Failure::NoServer);
+            return self.no_server(pair, failure);
+        }
+        let server = place.take_picked(picked);
+        match self.try_server(pair, server) {
+            Some(step) => step,
+            None => self.dial_in_turn(pair),
+        }
+    }
+
+    /// Goes to another server after this one failed.
+    pub(crate) fn dial_other(&mut self, pair: u32, failure: Failure) -> Step {
         self.note_tried(pair, failure);
-        let server = self.pick(pair).unwrap_or(before);
-        self.pairs[pair as usize].server = Some(server.clone());
-        match self.connect(pair, &server) {
-            Ok(backend) => {
-                self.attach(pair, backend, false);
-                self.wait(pair)
-            }
-            Err(error) if net::is_shortage(&error) => self.fail_short(pair),
-            Err(error) => {
-                self.note_refusal(pair, &error);
+        self.dial(pair)
+    }
+
+    /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
+    /// accept for a moment, so another server is preferred. This try is not one of the pool's retries.
+    pub(crate) fn dial_fresh(&mut self, pair: u32) -> Step {
+        self.counters.stale();
+        self.uncount_try(pair);
+        let place = &mut self.pairs[pair as usize];
+        let Some(before) = place.server.clone() else { return self.dial(pair) };
+        place.exchange.leaves(before.name(), "reused-stale");
+        place.is_fresh_try = true;
+        if place.route.as_ref().is_some_and(|route| route.stays_with(&before)) {
+            return self.dial(pair);
+        }
+        place.tried.add(before.clone());
+        match self.pick(pair, false) {
+            Ok(server) => match self.try_server(pair, server) {
+                Some(step) => step,
+                None => self.dial(pair),
+            },
+            Err(_) => {
+                self.pairs[pair as usize].tried.remove(&before);
                 self.dial(pair)
             }
         }
     }
 
+    /// Takes or opens a connection to the server. `None`: it refused.
+    fn try_server(&mut self, pair: u32, server: Rc<WorkerServer>) -> Option<Step> {
+        if let Some(backend) = self.take_idle(pair, &server) {
+            self.attach(pair, backend, true);
+            return Some(Step::Again);
+        }
+        self.try_connect(pair, &server)
+    }
+
+    #[cold]
+    fn try_connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> Option<Step> {
+        let error = match self.connect(pair, server) {
+            Ok(backend) => {
+                self.attach(pair, backend, false);
+                return Some(self.wait(pair));
+            }
+            Err(error) => error,
+        };
+        let slot = self.pairs[pair as usize].slot.take();
+        if net::is_shortage(&error) {
+            return Some(self.fail_short(pair));
+        }
+        // Others that wait would only find its accept queue full too.
+        if let (Some(slot), Failure::Backlog) = (slot, Failure::of_connect(&error)) {
+            slot.give_up();
+        }
+        self.note_refusal(pair, &error);
+        None
+    }
+
+    /// No server is left: the client gets the last one's failure.
+    fn no_server(&mut self, pair: u32, failure: Failure) -> Step {
+        let phase = if failure == Failure::ServerClosed { Phase::Headers } else { Phase::Connect };
+        self.answer_failure(pair, failure, phase)
+    }
+
     /// No descriptor for the connection: a local shortage, not a failure of the server.
     fn fail_short(&mut self, pair: u32) -> Step {
         if self.others && self.put_off(pair, OTHERS_GIVE_BACK) {
-            self.note_full_queue(pair);
+            self.uncount_try(pair);
             return self.wait(pair);
         }
         self.answer_failure(pair, Failure::NoDescriptors, Phase::Connect)
     }
 
-    fn pick(&mut self, pair: u32) -> Result<Rc<WorkerServer>, Failure> {
-        let Pair { exchange: x, route, tried, tries, server, handlers, last_failure, .. } =
-            &mut *self.pairs[pair as usize];
-        let Some(route) = route else { return Err(Failure::Internal) };
-        if tried.is_full() {
-            return Err(last_failure.unwrap_or(Failure::NoServer));
+    /// A full accept queue or a local shortage does not count as a try.
+    fn uncount_try(&mut self, pair: u32) {
+        let pair = &mut self.pairs[pair as usize];
+        (pair.tries, pair.dialed) = (pair.tries.saturating_sub(1), pair.dialed.saturating_sub(1));
+    }
+
+    #[inline(always)]
+    fn pick(&mut self, pair: u32, in_turn: bool) -> Result<Rc<WorkerServer>, NotPicked> {
+        let now = self.tools.now;
+        let place = &mut *self.pairs[pair as usize];
+        let Some(route) = &place.route else { return Err(NotPicked::Failed(Failure::Internal)) };
+        let failure = place.last_failure.unwrap_or(Failure::NoServer);
+        if place.tries > route.pool.config.retries {
+            return Err(NotPicked::Failed(failure));
         }
-        let handlers = || handlers.as_ref().map(|handlers| handlers.borrow_mut());
-        match pick(route, tried, x, self.tools.now, handlers) {
-            Ok(picked) => {
-                *server = Some(picked.clone());
-                x.tries.retries = *tries;
-                *tries = tries.saturating_add(1);
-                Ok(picked)
+        let x = &mut place.exchange;
+        let may_probe = x.request == RequestHalf::Whole && x.head.method.is_idempotent();
+        let want = Want { now, key: route.key, may_probe, in_turn };
+        let handlers = || place.handlers.as_ref().map(|handlers| handlers.borrow_mut());
+        match pick(route, &place.tried, x, &want, handlers) {
+            Ok(picked) if !place.may_retry(now) => {
+                drop(picked);
+                Err(NotPicked::Failed(failure))
             }
-            Err(NoServer::None) => Err(last_failure.unwrap_or(Failure::NoServer)),
-            Err(NoServer::Script(error)) => Err(self.balance_failed(&error)),
+            Ok(picked) => Ok(place.take_picked(picked)),
+            Err(NoServer::Full) => Err(NotPicked::Full),
+            // The accept queues of all that are left are full.
+            Err(NoServer::None) if failure == Failure::Backlog && !place.is_check() => Err(NotPicked::Full),
+            Err(NoServer::None) => Err(NotPicked::Failed(failure)),
+            Err(NoServer::Script(error)) => Err(NotPicked::Failed(self.balance_failed(&error))),
         }
     }
 
@@ -109,7 +190,11 @@ impl<N: Network> Core<N> {
 
     fn take_idle(&mut self, pair: u32, server: &Rc<WorkerServer>) -> Option<u32> {
         let Pair { exchange, route, .. } = &*self.pairs[pair as usize];
-        let max_age = if exchange.head.method.is_idempotent() { u64::MAX } else { SAFE_IDLE };
+        if exchange.tries.fresh || route.as_ref().is_some_and(|route| route.binding == Binding::Check) {
+            return None;
+        }
+        let limit = server.idle_limit.get();
+        let max_age = if exchange.head.method.is_idempotent() { limit } else { SAFE_IDLE.min(limit / 2) };
         let dedicated = route.as_ref().is_some_and(|route| route.pool.config.send_proxy.is_some());
         loop {
             let key = match dedicated {
@@ -121,6 +206,9 @@ impl<N: Network> Core<N> {
             let silent = !(backend.readable || backend.read_closed || backend.hung_up);
             if (silent || backend.is_still_idle()) && server.may_keep(backend.role.endpoint_version) {
                 return Some(key);
+            }
+            if !silent {
+                self.note_idle_close(key);
             }
             self.close_backend(key);
         }
@@ -136,12 +224,29 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Opens the connection. The next token must not change before the connection is inserted.
     fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        let port = self.clients[self.pairs[pair as usize].client].role.check_port();
+        let key = self.open_connection(server, port)?;
+        if let Some(version) = server.endpoint().send_proxy {
+            self.announce_client(pair, key, version);
+        }
+        Ok(key)
+    }
+
+    /// Opens the connection, to another port if one is given. The next token must not change before the connection is
+    /// inserted.
+    pub(crate) fn open_connection(
+        &mut self,
+        server: &Rc<WorkerServer>,
+        port: Option<u16>,
+    ) -> io::Result<u32> {
         // In this order: if the endpoint changes between the two reads, the connection is not kept.
         let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = self.network.connect(&endpoint, token.to_bits())?;
+        let stream = match port {
+            None => self.network.connect(&endpoint, token.to_bits())?,
+            Some(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
+        };
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),
             server: server.clone(),
@@ -156,9 +261,6 @@ impl<N: Network> Core<N> {
         };
         let key = self.backends.insert(Connection::new(Either::Socket(stream), role, false, self.tools.now));
         debug_assert_eq!(key, token.key, "its events would go elsewhere");
-        if let Some(version) = endpoint.send_proxy {
-            self.announce_client(pair, key, version);
-        }
         Ok(key)
     }
 
@@ -166,18 +268,22 @@ impl<N: Network> Core<N> {
     fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
         let key = pair;
         let pair = &mut self.pairs[pair as usize];
-        pair.stage = Stage::Forwarding(backend);
+        (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
         let x = &mut pair.exchange;
         x.tries.reused = reused;
         let backend = &mut self.backends[backend];
         let role = &mut backend.role;
         role.pair = Some(key);
+        pair.idle_for = self.tools.now - role.since;
         role.since = self.tools.now;
         role.wrote = false;
         role.keep_alive = false;
         role.server.request_begins();
+        if let Some(route) = &pair.route {
+            route.pool.requests.begins();
+        }
         if x.own_host || !x.head.fields.has(Name::Host) {
-            x.name_host(host_of(&role.server.endpoint().written));
+            x.name_host(role.server.endpoint().host());
         }
         if reused {
             x.times.connected = x.elapsed(self.tools.now);
@@ -210,9 +316,8 @@ impl<N: Network> Core<N> {
                 backend.role.state = BackendState::Busy;
                 backend.role.since = self.tools.now;
                 place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
-                let server = &backend.role.server;
-                if server.pause.succeeded() {
-                    log::info!("server {server} accepts connections again");
+                if self.clients[place.client].role.only_connects() {
+                    return Ok(self.finish_connect_only(pair));
                 }
                 Ok(Step::Again)
             }
@@ -229,7 +334,7 @@ impl<N: Network> Core<N> {
             }
             Err(error) => {
                 let failure = Failure::of_connect(&error);
-                self.note_pause(pair, &os_error(&error));
+                self.note_server_failure(pair, &os_error(&error));
                 Err(failure)
             }
         }
@@ -238,34 +343,12 @@ impl<N: Network> Core<N> {
     fn note_refusal(&mut self, pair: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
-            Failure::QueueFull => self.note_full_queue(pair),
-            _ => self.note_pause(pair, &os_error(error)),
+            Failure::Backlog => {
+                self.uncount_try(pair);
+                self.pairs[pair as usize].end_probe(false, self.tools.now);
+            }
+            _ => self.note_server_failure(pair, &os_error(error)),
         }
         self.note_tried(pair, failure);
     }
-
-    pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
-        let pair = &mut self.pairs[pair as usize];
-        // A full queue is the milder failure: keep it.
-        if pair.last_failure != Some(Failure::QueueFull) {
-            pair.last_failure = Some(failure);
-        }
-        if let Some(server) = &pair.server {
-            pair.tried.add(server.clone());
-        }
-    }
-
-    /// Pauses the pair's server. Logs it if the server was not failing before.
-    pub(crate) fn note_pause(&mut self, pair: u32, why: &str) {
-        if let Some(server) = &self.pairs[pair as usize].server
-            && server.pause.failed(self.tools.now)
-        {
-            log::warn!("server {server} does not accept connections: {why}");
-        }
-    }
-}
-
-/// Returns the default `Host` value for a request without one: the server as written in the config.
-fn host_of(written: &str) -> &str {
-    if written.starts_with("unix:") { "localhost" } else { written }
 }

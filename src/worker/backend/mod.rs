@@ -1,6 +1,9 @@
 //! Connections to servers: dialing, retrying, releasing.
 
+pub(crate) mod checks;
 pub(crate) mod dedicated;
 pub(crate) mod dial;
-pub(crate) mod redial;
+pub(crate) mod idle;
+pub(crate) mod outcome;
+pub(crate) mod queue;
 pub(crate) mod release;

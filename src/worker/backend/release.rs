@@ -1,10 +1,11 @@
 //! Releases a server connection after its exchange: keeps it idle if it can be reused, else closes it.
 
-use crate::balance::Idle;
+use crate::balance::{Idle, WorkerServer};
 use crate::net::Network;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
+use crate::worker::pair::Pair;
 
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
@@ -13,7 +14,7 @@ impl<N: Network> Core<N> {
         let tunnel = pair.is_tunnel();
         let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
-        backend.role.server.request_ends();
+        request_ends(&backend.role.server, pair);
         backend.role.pair = None;
         // The last read may have filled its buffer exactly: check whether more bytes follow.
         let look = backend.readable && !backend.read_closed;
@@ -23,6 +24,7 @@ impl<N: Network> Core<N> {
         let role = &mut backend.role;
         let clean = !pair.exchange.request.is_open()
             && role.keep_alive
+            && !pair.is_check()
             && role.server.may_keep(role.endpoint_version)
             && !role.codec.was_lenient()
             && !(tunnel || self.tools.draining || role.write_failed)
@@ -33,25 +35,51 @@ impl<N: Network> Core<N> {
         if !clean {
             return self.close_backend(key);
         }
-        role.state = BackendState::Idle;
-        role.since = self.tools.now;
         match role.dedicated.as_ref().map(|dedicated| dedicated.owner) {
-            Some(owner) => self.keep(key, owner),
-            None => {
-                let idle = Idle { connection: key, since: self.tools.now };
-                role.server.idle.borrow_mut().put(idle);
+            Some(owner) => {
+                (role.state, role.since) = (BackendState::Idle, self.tools.now);
+                self.keep(key, owner);
+                self.watch_backend(key);
             }
+            None => self.keep_idle(key),
         }
-        self.watch_backend(key);
+    }
+
+    /// Keeps a connection for any client. Beyond `max_idle`, the oldest one is closed.
+    pub(crate) fn keep_idle(&mut self, key: u32) {
+        let role = &mut self.backends[key].role;
+        (role.state, role.since) = (BackendState::Idle, self.tools.now);
+        let idle = Idle { connection: key, since: role.since };
+        let server = &role.server;
+        // A learnt limit may be shorter than all timeouts.
+        let exact = server.idle_limit.get() != u64::MAX;
+        let surplus = server.idle.borrow_mut().put(idle, server.max_idle.get());
+        if let Some(oldest) = surplus {
+            self.close_backend(oldest);
+        }
+        match surplus {
+            Some(closed) if closed == key => {}
+            _ if exact => self.arm_backend(key),
+            _ => self.watch_backend(key),
+        }
+    }
+
+    /// The server closed an idle connection.
+    pub(crate) fn note_idle_close(&mut self, key: u32) {
+        let role = &self.backends[key].role;
+        let now = self.tools.now;
+        role.server.idle_limit.note_close(now.saturating_sub(role.since), now);
     }
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
     pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
+        self.pairs[pair as usize].leave_queue(self.tools.now);
         let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;
-        role.server.request_ends();
+        let server = role.server.clone();
+        request_ends(&server, &mut self.pairs[pair as usize]);
         self.close_backend(key);
         wrote
     }
@@ -61,11 +89,26 @@ impl<N: Network> Core<N> {
         backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
         match (backend.role.state, &backend.role.dedicated) {
+            (BackendState::Opening, _) => {
+                let opening = &backend.role.server.opening;
+                opening.set(opening.get().saturating_sub(1));
+            }
             (BackendState::Idle, Some(dedicated)) => self.forget_kept(key, dedicated.owner),
             (BackendState::Idle, None) => {
                 backend.role.server.idle.borrow_mut().forget(key);
             }
             _ => {}
         }
+    }
+}
+
+/// Frees the server for the next request, which may wait.
+fn request_ends(server: &WorkerServer, pair: &mut Pair) {
+    server.request_ends();
+    let Some(route) = &pair.route else { return };
+    route.pool.requests.ends();
+    match pair.slot.take() {
+        Some(slot) => drop(slot),
+        None => route.pool.state.freed(server.shared()),
     }
 }

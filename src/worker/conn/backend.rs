@@ -13,6 +13,8 @@ pub type Backend<S> = Connection<Either<S>, BackendSide>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BackendState {
     Connecting,
+    /// The same without a request: it is to be idle.
+    Opening,
     /// Connected; the transport's handshake is not finished.
     Handshaking,
     Busy,

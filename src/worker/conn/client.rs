@@ -7,7 +7,7 @@ use super::linger::Lingering;
 use crate::exchange::Peer;
 use crate::h1;
 use crate::net::Either;
-use crate::worker::pair::inside::InsideSide;
+use crate::worker::pair::inside::{InsideSide, InsideTarget};
 
 pub type Client<S> = Connection<Either<S>, ClientSide>;
 
@@ -75,6 +75,22 @@ impl ClientSide {
     }
 
     /// Returns the request this connection was made for, if it is internal.
+    /// An internal request that ends when the connection to the server is established.
+    pub fn only_connects(&self) -> bool {
+        matches!(
+            self.inside(),
+            Some(InsideSide { target: InsideTarget::Check { only_connects: true, .. }, .. })
+        )
+    }
+
+    /// The port that a check goes to instead of the server's.
+    pub fn check_port(&self) -> Option<u16> {
+        match self.inside()?.target {
+            InsideTarget::Check { port, .. } => port,
+            InsideTarget::Pool => None,
+        }
+    }
+
     pub fn inside(&self) -> Option<&InsideSide> {
         self.extras.as_ref()?.inside.as_ref()
     }

@@ -69,6 +69,11 @@ impl<C: HasGeneration> Table<C> {
         Token { side: self.side, key: self.slab.vacant_key() as u32, generation: self.generation }
     }
 
+    /// The token of a connection.
+    pub fn token(&mut self, key: u32) -> Token {
+        Token { side: self.side, key, generation: *self.slab[key as usize].generation() }
+    }
+
     pub fn insert(&mut self, mut connection: C) -> u32 {
         *connection.generation() = self.generation;
         let key = self.slab.insert(connection) as u32;

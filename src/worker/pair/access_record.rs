@@ -51,6 +51,7 @@ impl<N: Network> Core<N> {
             pool: pool.map_or(b"", |p| p.name.as_bytes()),
             server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
             id: x.id.as_bytes(),
+            left: &x.left,
             detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
         };
         record.write(access.buffer());

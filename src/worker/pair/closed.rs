@@ -41,9 +41,10 @@ pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
         (ResponseHalf::Body | ResponseHalf::Cut, _) => Phase::Data,
         (ResponseHalf::Done, _) => Phase::Last,
         (ResponseHalf::Waiting, None) if pair.route.is_none() => Phase::Request,
-        (ResponseHalf::Waiting, None | Some(BackendState::Connecting | BackendState::Handshaking)) => {
-            Phase::Connect
-        }
+        (
+            ResponseHalf::Waiting,
+            None | Some(BackendState::Opening | BackendState::Connecting | BackendState::Handshaking),
+        ) => Phase::Connect,
         (ResponseHalf::Waiting, _) if x.request.is_open() => Phase::Body,
         (ResponseHalf::Waiting, _) => Phase::Headers,
     }

@@ -15,18 +15,19 @@ use crate::worker::pair::{Pair, Stage};
 /// Larger scripted bodies are sent as room becomes available: a client's output holds little more than a block.
 const ANSWER_AT_ONCE: usize = BLOCK / 2;
 
+/// When a client may try again that no server had time for, in seconds.
+const RETRY_AFTER: &[u8] = b"1";
+
 impl<N: Network> Core<N> {
     /// Handles a failure: retries, answers the client, or cuts the response.
     #[cold]
     pub(crate) fn fail(&mut self, pair: u32, failure: Failure) -> Step {
         let phase = self.phase(pair);
+        self.note_failure(pair, failure);
         let wrote = self.drop_backend(pair);
         match self.pairs[pair as usize].exchange.failed(failure, wrote) {
-            Next::Fresh => self.dial_fresh(pair, failure),
-            Next::Another => {
-                self.note_tried(pair, failure);
-                self.dial(pair)
-            }
+            Next::Fresh => self.dial_fresh(pair),
+            Next::Another => self.dial_other(pair, failure),
             Next::Answer => self.answer_failure(pair, failure, phase),
             Next::Deliver => self.deliver(pair, failure, phase),
             Next::Cut if self.may_still_read(pair) => {
@@ -73,6 +74,9 @@ impl<N: Network> Core<N> {
             self.note_gateway_error(pair, failure);
         }
         let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
+        if matches!(failure, Failure::QueueFull | Failure::QueueTimeout) {
+            self.tools.response.fields.append(b"Retry-After", RETRY_AFTER);
+        }
         self.answer(pair, &body)
     }
 
@@ -232,10 +236,11 @@ impl<N: Network> Core<N> {
 
     /// Detaches an exchange that ends early from its connections, and records it.
     #[cold]
-    fn detach(&mut self, pair: u32) {
+    pub(crate) fn detach(&mut self, pair: u32) {
         self.drop_backend(pair);
         let mut pair = self.pairs.remove(pair as usize);
         pair.stage = Stage::Routing;
+        pair.let_go();
         let client = &mut self.clients[pair.client];
         client.role.pair = None;
         if pair.exchange.has_begun() {

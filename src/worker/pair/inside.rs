@@ -2,6 +2,9 @@
 //! socket (`net::inside`) with one request and a given route, and uses the same dial, retries, timeouts and pump as any
 //! other. It is neither counted as a client nor written to the access log; its result goes to the caller.
 
+use std::sync::Arc;
+
+use crate::balance::Server;
 use crate::exchange::end::End;
 use crate::exchange::{Failure, Peer};
 use crate::h1::{BackendCodec, HeadLimits};
@@ -10,12 +13,13 @@ use crate::net::{Collected, Either, Inside, Network};
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::Token;
-use crate::worker::core::Core;
+use crate::worker::core::{Core, Step};
 
 /// An internal request.
 pub struct InsideRequest {
     /// The name of its pool.
     pub pool: String,
+    pub target: InsideTarget,
     pub method: Method,
     /// Head and body, encoded as HTTP/1.1.
     pub bytes: Vec<u8>,
@@ -25,11 +29,25 @@ pub struct InsideRequest {
     pub done: Box<dyn FnOnce(InsideEnd)>,
 }
 
+/// Where an internal request goes.
+pub enum InsideTarget {
+    /// To the server that its pool's balancing picks.
+    Pool,
+    /// To this one, whatever its state, on a connection of its own.
+    Check {
+        server: Arc<Server>,
+        /// Instead of the port of its address.
+        port: Option<u16>,
+        /// The request ends, whole, when the connection is established.
+        only_connects: bool,
+    },
+}
+
 /// The result of an internal request.
 pub struct InsideEnd {
     pub end: End,
     pub failure: Option<Failure>,
-    /// The response, if complete. Never one made by rsp on a failure.
+    /// The response, if complete, or the first part of one that is too long. Never one made by rsp on a failure.
     pub response: Option<Response>,
     /// The response exceeded the requested maximum.
     pub too_long: bool,
@@ -43,6 +61,7 @@ pub struct Response {
 /// The state of an internal request, held by its connection.
 pub struct InsideSide {
     pub pool: String,
+    pub target: InsideTarget,
     method: Method,
     done: Box<dyn FnOnce(InsideEnd)>,
     end: Option<(End, Option<Failure>)>,
@@ -56,21 +75,24 @@ impl InsideSide {
     /// Calls `done` when the connection is closed.
     pub fn finish(self, collected: Collected) {
         let (end, failure) = self.end.unwrap_or((End::Stopped, Some(Failure::Stopped)));
-        let whole = end == End::Complete && !collected.too_long;
-        let response = whole.then(|| decode(&collected.bytes, self.method)).flatten();
+        let came = end == End::Complete || collected.too_long;
+        let response = came.then(|| decode(&collected.bytes, self.method, !collected.too_long)).flatten();
         (self.done)(InsideEnd { end, failure, response, too_long: collected.too_long });
     }
 }
 
-/// Decodes a complete response; `None` if it is not one.
-fn decode(mut bytes: &[u8], method: Method) -> Option<Response> {
+/// Decodes a complete response, or as much as there is of one whose head is complete; `None` if it is not one.
+fn decode(mut bytes: &[u8], method: Method, whole: bool) -> Option<Response> {
     let (mut head, mut trailers) = (ResponseHead::default(), Fields::default());
     let (mut codec, mut body) = (BackendCodec::new(true), Vec::new());
     // The codec must know the method to decode the response.
     codec.encode_head(&RequestHead { method, ..RequestHead::default() }, Persistence::Close, &mut Vec::new());
     loop {
         let limits = HeadLimits { bytes: usize::MAX, fields: usize::MAX };
-        let step = codec.decode(bytes, true, usize::MAX, &limits, &mut head, &mut trailers).ok()??;
+        let step = codec.decode(bytes, whole, usize::MAX, &limits, &mut head, &mut trailers).ok()?;
+        let Some(step) = step else {
+            return (!whole && head.status != 0).then_some(Response { head, body });
+        };
         if let Event::Body(range) = &step.event {
             body.extend_from_slice(&bytes[range.clone()]);
         }
@@ -84,8 +106,8 @@ fn decode(mut bytes: &[u8], method: Method) -> Option<Response> {
 impl<N: Network> Core<N> {
     /// Starts a request. Returns a number to cancel it with, or `None` if rsp is draining: then it has already ended.
     pub fn request_inside(&mut self, request: InsideRequest) -> Option<u64> {
-        let InsideRequest { pool, method, bytes, most, done } = request;
-        let side = InsideSide { pool, method, done, end: None };
+        let InsideRequest { pool, target, method, bytes, most, done } = request;
+        let side = InsideSide { pool, target, method, done, end: None };
         if self.tools.draining {
             side.finish(Collected::default());
             return None;
@@ -101,6 +123,14 @@ impl<N: Network> Core<N> {
         self.queue_client(key);
         self.watch_client(key);
         Some(token.to_bits())
+    }
+
+    /// The connection of a check that needs no more than that is established.
+    #[cold]
+    pub(crate) fn finish_connect_only(&mut self, pair: u32) -> Step {
+        let key = self.pairs[pair as usize].client;
+        self.detach(pair);
+        self.close_client(key)
     }
 
     /// Cancels a request, unless it has ended.

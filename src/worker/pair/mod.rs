@@ -24,12 +24,13 @@ pub(crate) mod to_client;
 pub(crate) mod to_server;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
-use super::backend::redial::QueueWait;
+use super::backend::queue::QueueWait;
 use super::site::{SharedHandlers, Site, Sites};
 use super::time::min_rate::RateWindow;
-use crate::balance::{Tried, WorkerServer};
+use crate::balance::{Probe, Server, Slot, Tried, WorkerServer};
 use crate::exchange::{Exchange, Failure};
 use crate::http::StreamId;
 use crate::route::Route;
@@ -52,10 +53,23 @@ pub struct Pair {
     /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
     pub tried: Tried,
-    /// The number of connections tried.
+    /// Tries as the pool counts them for its limit, and all of them.
     pub tries: u8,
+    pub dialed: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
+    /// The present server's, if it has a limit.
+    pub slot: Option<Slot>,
+    /// How long the present connection to a server was idle before, in microseconds.
+    pub idle_for: u64,
+    /// Set while the request finds out whether an ejected server answers again.
+    pub probe: Option<Box<Probe>>,
+    /// The next try replaces one on a reused connection that died: it is outside of the budget.
+    pub is_fresh_try: bool,
+    /// When it first waited for a server, until it has one.
+    pub waits_since: Option<u64>,
+    /// The server in whose queue it waits.
+    pub bound: Option<Arc<Server>>,
     pub rate: RateWindow,
 }
 
@@ -89,6 +103,13 @@ impl Pair {
             server: None,
             tried: Tried::default(),
             tries: 0,
+            dialed: 0,
+            slot: None,
+            idle_for: 0,
+            probe: None,
+            is_fresh_try: false,
+            waits_since: None,
+            bound: None,
             last_failure: None,
             rate: RateWindow::default(),
         })
@@ -97,6 +118,11 @@ impl Pair {
     /// Returns the bytes it takes, including its head's storage.
     pub fn footprint(&self) -> usize {
         size_of::<Pair>() + self.exchange.head.fields.footprint()
+    }
+
+    /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
+    pub(crate) fn let_go(&mut self) {
+        (self.probe, self.slot, self.bound) = (None, None, None);
     }
 
     /// Resets the pair for a new request, whose head is already in the exchange.
@@ -115,6 +141,13 @@ impl Pair {
             server,
             tried,
             tries,
+            dialed,
+            slot,
+            idle_for,
+            probe,
+            is_fresh_try,
+            waits_since,
+            bound,
             last_failure,
             rate,
         } = self;
@@ -122,7 +155,9 @@ impl Pair {
         (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
-        (*tries, *rate) = (0, RateWindow::default());
+        (*tries, *dialed, *rate) = (0, 0, RateWindow::default());
+        (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
+        debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 
     /// The connection to the server, once there is one.

@@ -4,10 +4,11 @@ use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Event, Fault, RequestHead, StreamId};
 use crate::net::{Inside, Network, Transport};
-use crate::route::{Decision, Route, admit};
+use crate::route::{Binding, Decision, Route, admit};
 use crate::worker::conn::client::{Arrival, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::inside::InsideTarget;
 
 /// Bytes of an unparsable request's first line that are kept for the log.
 const LOGGED_LINE: usize = 256;
@@ -114,7 +115,8 @@ impl<N: Network> Core<N> {
         let peer = &self.clients[pair.client].role.peer;
         let routes = &pair.site.routes;
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
-        let decision = admit(&mut pair.exchange, peer, routes, &mut handlers.borrow_mut(), &mut self.ids);
+        let (x, now) = (&mut pair.exchange, self.tools.now);
+        let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
             Decision::Forward(route) => self.forward(key, route),
             other => self.start_otherwise(key, other),
@@ -128,14 +130,21 @@ impl<N: Network> Core<N> {
         pair.exchange.close_client = true;
         // There is no client to switch protocols with.
         pair.exchange.head.upgrade = false;
-        let side = self.clients[pair.client].role.inside();
-        match side.and_then(|side| pair.site.routes.to(&side.pool)) {
-            Some(route) => self.forward(key, route),
-            None => self.fail(key, Failure::NoServer),
+        let Some(side) = self.clients[pair.client].role.inside() else {
+            return self.fail(key, Failure::Internal);
+        };
+        let Some(mut route) = pair.site.routes.to(&side.pool) else {
+            return self.fail(key, Failure::NoServer);
+        };
+        if let InsideTarget::Check { server, .. } = &side.target {
+            route.server = Some(self.sites.servers.borrow_mut().get(server));
+            route.binding = Binding::Check;
         }
+        self.forward(key, route)
     }
 
     fn forward(&mut self, pair: u32, route: Route) -> Step {
+        route.pool.requests.add();
         self.pairs[pair as usize].route = Some(route);
         self.dial(pair)
     }
@@ -161,7 +170,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers and records a request whose head cannot be parsed.
-    #[cold]
     fn refuse(&mut self, key: u32, fault: Fault) -> Step {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
@@ -171,7 +179,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers a request whose head did not arrive in time.
-    #[cold]
     pub(crate) fn refuse_late(&mut self, key: u32) -> Step {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
@@ -194,7 +201,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Opens a pair for an unparsable request, of which only the first line is known.
-    #[cold]
     fn open_unread_pair(&mut self, key: u32) -> u32 {
         let pair = self.open_pair(key, StreamId::ONLY, true);
         let mut head = RequestHead::default();

@@ -5,10 +5,10 @@ use std::ops::Range;
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
-use crate::http::{Codec, Decoded, Event, Fault, Persistence};
+use crate::http::{Codec, Decoded, Event, Fault, Name, Persistence, keep_alive_timeout};
 use crate::net::Transport;
 use crate::route::Responded;
-use crate::worker::conn::backend::Backend;
+use crate::worker::conn::backend::{Backend, BackendSide};
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::{OutputSink, WriteEnd};
 use crate::worker::pair::Pair;
@@ -183,13 +183,28 @@ fn pass_response_head<S: Transport>(
     }
     match pair.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, pair, tools, pass),
-        ResponseStep::Switch => pass_switch(client, backend, pair, tools),
+        ResponseStep::Switch => {
+            note_response(&mut backend.role, pair, tools);
+            pass_switch(client, backend, pair, tools);
+        }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
+            note_response(&mut backend.role, pair, tools);
             return pass_final_head(client, pair, tools);
         }
     }
     Ok(())
+}
+
+/// A final response tells about its server.
+fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &Tools<S>) {
+    let now = tools.now;
+    if tools.response.fields.has(Name::KeepAlive)
+        && let Some(limit) = keep_alive_timeout(&tools.response.fields)
+    {
+        role.server.idle_limit.note_limit(limit, now);
+    }
+    pair.note_response(tools.response.status, now.saturating_sub(role.since), now);
 }
 
 #[cold]
@@ -228,6 +243,11 @@ fn pass_final_head<S: Transport>(
     rewrite_response(&mut tools.response, &tools.date);
     if pair.site.routes.config.on_response && !pair.inside {
         ask_script(pair, tools)?;
+    }
+    if pair.route.as_ref().is_some_and(|route| route.pool.config.sticky.is_some())
+        && let Some(cookie) = pair.session_cookie()
+    {
+        tools.response.fields.append(b"Set-Cookie", cookie.as_bytes());
     }
     let x = &mut pair.exchange;
     x.begin_response(&tools.response);

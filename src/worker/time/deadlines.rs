@@ -1,6 +1,8 @@
 //! Every connection's deadline and its reason, derived from the connection's state: state changes neither arm nor
 //! cancel timers. The timer wheel is updated after each turn, and the deadline is derived again when a timer fires.
 
+use std::time::Duration;
+
 use crate::config::Timeouts;
 use crate::exchange::counters::ConnectionEnd;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
@@ -11,7 +13,13 @@ use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
-use crate::worker::time::timeouts::{Deadline, Reason};
+use crate::worker::time::timeouts::{Deadline, Reason, micros};
+
+/// A connection that is opened before it is needed is given up after this time.
+const OPENING: Duration = Duration::from_secs(3);
+
+/// What a probe waits at least for its response.
+const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 
 impl<N: Network> Core<N> {
     fn client_deadline(&self, key: u32) -> Option<Deadline> {
@@ -28,7 +36,7 @@ impl<N: Network> Core<N> {
     fn pair_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let (x, limits) = (&pair.exchange, pair.site.timeouts());
         match pair.stage {
-            Stage::Queued(wait) => return Some(Deadline::at_time(wait.again, Reason::Dial)),
+            Stage::Queued(wait) => return Some(Deadline::at_time(wait.deadline(), Reason::Queue)),
             Stage::Tunnel(backend) => {
                 let last = self.backends.get(backend).map_or(0, |b| b.read_at).max(client.read_at);
                 return Some(Deadline::new(last, limits.tunnel, Reason::Tunnel));
@@ -68,7 +76,11 @@ impl<N: Network> Core<N> {
         let backend = self.backends.get(key)?;
         let role = &backend.role;
         if role.state == BackendState::Idle {
-            return Some(Deadline::new(role.since, role.server.idle_timeout.get(), Reason::Silent));
+            let limit = micros(role.server.idle_timeout.get()).min(role.server.idle_limit.get());
+            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Silent));
+        }
+        if role.state == BackendState::Opening {
+            return Some(Deadline::new(role.since, OPENING, Reason::Silent));
         }
         let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
@@ -85,7 +97,7 @@ impl<N: Network> Core<N> {
                 let sent = sent || backend.role.write_failed || x.awaits_leave();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
-                    Deadline::new(last, limits.response, Reason::Response)
+                    Deadline::new(last, response_wait(pair, limits.response), Reason::Response)
                 })
             }
             ResponseHalf::Body => {
@@ -110,7 +122,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn arm_backend(&mut self, key: u32) {
+    pub(crate) fn arm_backend(&mut self, key: u32) {
         if let Some(deadline) = self.backend_deadline(key) {
             let pair = self.backends.get(key).and_then(|backend| backend.role.pair);
             let look = self.next_check(&deadline, pair);
@@ -157,6 +169,8 @@ impl<N: Network> Core<N> {
         let Some(client) = self.clients.get(key) else { return };
         let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else { return };
         match pair.backend() {
+            // It waits less long than others.
+            Some(backend) if pair.exchange.tries.probe => self.arm_backend(backend),
             Some(backend) => self.watch_backend(backend),
             // The client may only be waiting to retry servers with a full queue.
             None => self.arm_client(key),
@@ -165,7 +179,8 @@ impl<N: Network> Core<N> {
 
     /// Returns when the next timer may fire, in microseconds.
     pub fn next_timer(&self) -> Option<u64> {
-        self.wheel.next()
+        let checks = Some(self.checks.next()).filter(|at| *at != u64::MAX);
+        self.wheel.next().into_iter().chain(checks).min()
     }
 
     /// Handles all deadlines that have passed.
@@ -174,6 +189,7 @@ impl<N: Network> Core<N> {
             let (side, key) = Token::of_timer(timer);
             self.guarded_timer(side, key);
         }
+        self.run_checks();
     }
 
     pub(crate) fn client_timer(&mut self, key: u32) {
@@ -203,7 +219,7 @@ impl<N: Network> Core<N> {
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::ProxyHeader => self.refuse_headless(key),
-            Reason::Dial => self.dial_again(key),
+            Reason::Queue => self.queue_timer(key),
             Reason::Delivery => self.end_cut_response(key),
             _ => self.close_client(key),
         }
@@ -222,7 +238,7 @@ impl<N: Network> Core<N> {
         match (deadline.reason.failure(), pair, self.client_of(key)) {
             (Some(failure), Some(pair), Some(client)) => {
                 if failure.is_connect_failure() {
-                    self.note_pause(pair, failure.text());
+                    self.note_server_failure(pair, &failure.text());
                 }
                 let step = self.fail(pair, failure);
                 self.go_on(client, step);
@@ -261,7 +277,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Continues a timer's step in the client's turn.
-    fn go_on(&mut self, key: u32, step: Step) {
+    pub(crate) fn go_on(&mut self, key: u32, step: Step) {
         if !matches!(step, Step::Gone) {
             self.queue_client(key);
             self.watch_pair(key);
@@ -282,6 +298,13 @@ fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadl
         (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),
         (since, _) => Deadline::new(since, limits.head, Reason::Head),
     }
+}
+
+/// A probe gives up sooner, as another server can take the request; not as soon after a longer pause, so that a server
+/// that is always slow comes back as well.
+fn response_wait(pair: &Pair, configured: Duration) -> Duration {
+    let Some(probe) = &pair.probe else { return configured };
+    configured.min(SHORTEST_PROBE.max(configured / 10).max(Duration::from_micros(probe.pause())))
 }
 
 /// The deadline for a server that responded early and has yet to take the request's body.

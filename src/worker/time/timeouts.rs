@@ -55,8 +55,8 @@ pub enum Reason {
     FirstByte,
     /// The client keeps sending after its last response.
     Linger,
-    /// Retry servers whose queue was full.
-    Dial,
+    /// The request waits for a server.
+    Queue,
 }
 
 impl Reason {
@@ -76,7 +76,7 @@ impl Reason {
             | Reason::FirstByte
             | Reason::Linger
             | Reason::Delivery
-            | Reason::Dial => None,
+            | Reason::Queue => None,
         }
     }
 

@@ -64,7 +64,6 @@ fn a_server_has_keys_of_its_own() {
     assert_eq!(all.address, Address::Name { host: "localhost".into(), port: 80 });
     assert_eq!(server("{ '127.0.0.1:1', weight = 256 }").weight, 256);
     assert_eq!(server("'srv:_http._tcp.app'").address, Address::Srv("_http._tcp.app".into()));
-    assert_eq!(server("'localhost:1'").looked_up, Some("127.0.0.1:1".parse().unwrap()));
 }
 
 #[test]
@@ -330,10 +329,6 @@ fn what_is_probably_a_mistake_is_a_warning() {
         (
             &format!("{one}\n hash_by = 'path'"),
             ":4: hash_by: does nothing, expected balance = \"hash\" beside it",
-        ),
-        (
-            "servers = { '127.0.0.1:1',\n 'srv:app' }",
-            ":4: servers[2]: srv:app does not resolve: SRV records are not looked up yet",
         ),
     ] {
         assert_eq!(warnings(pool), [expected], "{pool}");

@@ -1,0 +1,146 @@
+//! What became of a try: tells the server, for ejection and balancing, and the request's record.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::balance::{Picked, WorkerServer};
+use crate::config::{Balance, PoolConfig};
+use crate::exchange::Failure;
+use crate::net::Network;
+use crate::route::{Binding, session_cookie};
+use crate::worker::core::Core;
+use crate::worker::pair::Pair;
+
+impl<N: Network> Core<N> {
+    /// A request failed for a reason that speaks against its server.
+    pub(crate) fn note_server_failure(&mut self, pair: u32, why: &dyn fmt::Display) {
+        let now = self.tools.now;
+        self.pairs[pair as usize].note_server_failure(why, now);
+    }
+
+    /// A try failed; what a refused connection says was noted when it was refused.
+    pub(crate) fn note_failure(&mut self, pair: u32, failure: Failure) {
+        let place = &self.pairs[pair as usize];
+        let Some(backend) = place.backend() else { return };
+        let x = &place.exchange;
+        match failure {
+            Failure::ServerClosed if x.tries.reused => {
+                let server = &self.backends[backend].role.server;
+                server.idle_limit.note_close(place.idle_for, self.tools.now);
+            }
+            Failure::ServerClosed | Failure::ResponseTimeout if x.is_unanswered() => {
+                self.note_server_failure(pair, &failure.text());
+            }
+            Failure::Response(_) | Failure::TooManyInterim => {
+                let now = self.tools.now;
+                self.pairs[pair as usize].end_probe(false, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server of this try is left for another one, or for none.
+    pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
+        let pair = &mut self.pairs[pair as usize];
+        // A full accept queue is the milder failure: keep it.
+        if pair.last_failure != Some(Failure::Backlog) {
+            pair.last_failure = Some(failure);
+        }
+        let Some(server) = &pair.server else { return };
+        if failure != Failure::Backlog {
+            pair.exchange.leaves(server.name(), failure.end().text());
+        }
+        pair.tried.add(server.clone());
+    }
+}
+
+impl Pair {
+    /// Whether one more server may be tried, as far as the pool's budget goes. A probe is replaced whatever that says.
+    pub(crate) fn may_retry(&mut self, now: u64) -> bool {
+        let Some(route) = &self.route else { return false };
+        self.tries == 0
+            || self.exchange.tries.probe
+            || std::mem::take(&mut self.is_fresh_try)
+            || route.pool.state.take_retry(route.pool.config.retry_budget, now)
+    }
+
+    /// The server of the next try, with what the request holds of it.
+    pub(crate) fn take_picked(&mut self, picked: Picked) -> Rc<WorkerServer> {
+        let Picked { server, slot, probe } = picked;
+        self.exchange.tries.probe = probe.is_some();
+        (self.slot, self.probe) = (slot, probe);
+        self.server = Some(server.clone());
+        self.exchange.tries.retries = self.dialed;
+        (self.tries, self.dialed) = (self.tries.saturating_add(1), self.dialed.saturating_add(1));
+        server
+    }
+
+    /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.
+    pub(crate) fn session_cookie(&self) -> Option<String> {
+        let (route, server) = (self.route.as_ref()?, self.server.as_ref()?);
+        if route.pool.config.sticky.is_none() || self.inside {
+            return None;
+        }
+        let known = route.binding == Binding::Session
+            && route.server.as_ref().is_some_and(|of_session| Rc::ptr_eq(of_session, server));
+        if known { None } else { session_cookie(&route.pool, server, self.exchange.scheme) }
+    }
+
+    /// Returns true if the request was a probe.
+    pub(crate) fn end_probe(&mut self, passed: bool, now: u64) -> bool {
+        self.probe.take().map(|probe| probe.end(passed, now)).is_some()
+    }
+
+    /// It checks its server.
+    pub(crate) fn is_check(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.binding == Binding::Check)
+    }
+
+    pub(crate) fn note_server_failure(&mut self, why: &dyn fmt::Display, now: u64) {
+        if self.end_probe(false, now) {
+            return;
+        }
+        let (Some(server), Some(pool)) = (&self.server, self.pool_config()) else { return };
+        if watches_latency(pool) {
+            server.latency.observe(pool.timeouts.response.as_micros() as u64, now);
+        }
+        if let Some(eject) = &pool.eject
+            && !self.is_check()
+        {
+            server.note_failure(eject, why, now);
+        }
+    }
+
+    /// A final response has begun, `waited` microseconds after the request was sent.
+    #[inline(always)]
+    pub(crate) fn note_response(&mut self, status: u16, waited: u64, now: u64) {
+        let probed = self.probe.is_some();
+        let (Some(server), Some(pool)) = (&self.server, self.pool_config()) else { return };
+        if watches_latency(pool) {
+            note_latency(server, pool, status, waited, now);
+        }
+        let Some(eject) = pool.eject.as_ref().filter(|_| !self.is_check()) else { return };
+        let failed = !eject.status.is_empty() && eject.status.has(status);
+        match failed {
+            _ if probed => _ = self.end_probe(!failed, now),
+            true => server.note_failure(eject, &format_args!("it answered with {status}"), now),
+            false => server.note_success(eject, now),
+        }
+    }
+
+    fn pool_config(&self) -> Option<&PoolConfig> {
+        self.route.as_ref().map(|route| &*route.pool.config)
+    }
+}
+
+/// The algorithms that read it.
+fn watches_latency(pool: &PoolConfig) -> bool {
+    matches!(pool.balance, Balance::LeastLatency | Balance::Function)
+}
+
+/// A failure counts as the response timeout: otherwise a server that fails quickly would seem the best.
+fn note_latency(server: &WorkerServer, pool: &PoolConfig, status: u16, waited: u64, now: u64) {
+    let failed = status >= 500;
+    let latency = if failed { pool.timeouts.response.as_micros() as u64 } else { waited };
+    server.latency.observe(latency, now);
+}
