@@ -124,6 +124,10 @@ fn pass_request<S: Transport>(
 }
 
 pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {
+    // What a filter holds inside would fail again each time.
+    if backend.role.write_failed {
+        return false;
+    }
     match backend.flush(&mut tools.blocks, tools.now) {
         Ok(moved) => {
             backend.role.wrote |= moved;
