@@ -35,9 +35,9 @@ pub struct Server {
     /// It counts among the pool's ejected ones.
     counted: AtomicBool,
     /// Requests in flight at most; `u32::MAX` without a limit.
-    limit: AtomicU32,
+    pub(super) limit: AtomicU32,
     /// Slots of the limit that are taken.
-    taken: AtomicU32,
+    pub(super) taken: AtomicU32,
     states: Mutex<States>,
     /// What `states` come to, for those who only read.
     state: AtomicU8,
@@ -212,39 +212,6 @@ impl Server {
         let since = self.up_since.load(Relaxed);
         let passed = now.saturating_sub(since);
         (since != 0 && passed < length).then(|| (length - passed, length))
-    }
-
-    /// Whether its requests in flight are limited, so that each needs a slot.
-    pub fn is_limited(&self) -> bool {
-        self.limit.load(Relaxed) != u32::MAX
-    }
-
-    /// Whether it takes one more request.
-    pub fn has_room(&self) -> bool {
-        self.taken.load(Relaxed) < self.limit.load(Relaxed)
-    }
-
-    /// The slots that are taken.
-    pub fn taken(&self) -> u32 {
-        self.taken.load(Relaxed)
-    }
-
-    /// `None` if no slot is free; else whether one was counted.
-    pub(super) fn take_slot(&self) -> Option<bool> {
-        let limit = self.limit.load(SeqCst);
-        if limit == u32::MAX {
-            return Some(false);
-        }
-        // Requests that began before there was a limit hold no slot.
-        let others = self.in_flight().saturating_sub(self.taken.load(SeqCst));
-        let limit = limit.saturating_sub(others);
-        let more = |taken: u32| (taken < limit).then(|| taken + 1);
-        self.taken.fetch_update(SeqCst, SeqCst, more).is_ok().then_some(true)
-    }
-
-    pub(super) fn free_slot(&self) {
-        // Those that began before there was a limit hold none.
-        let _ = self.taken.fetch_update(SeqCst, SeqCst, |taken| taken.checked_sub(1));
     }
 
     /// A request reached the server and was answered, with a status that is no failure.

@@ -2,9 +2,50 @@
 //! when dropped, whatever becomes of the request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::server::Server;
 use super::state::Pauses;
+
+/// The slots of a server, which are those of its limit.
+impl Server {
+    /// Whether its requests in flight are limited, so that each needs a slot.
+    pub fn is_limited(&self) -> bool {
+        self.limit.load(Relaxed) != u32::MAX
+    }
+
+    /// Whether it takes one more request.
+    pub fn has_room(&self) -> bool {
+        let limit = self.limit.load(SeqCst);
+        limit == u32::MAX || self.taken.load(SeqCst) < self.slots(limit)
+    }
+
+    /// The slots of a limit: requests that began before there was one hold none, and count all the same.
+    fn slots(&self, limit: u32) -> u32 {
+        limit.saturating_sub(self.in_flight().saturating_sub(self.taken.load(SeqCst)))
+    }
+
+    /// The slots that are taken.
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Relaxed)
+    }
+
+    /// `None` if no slot is free; else whether one was counted.
+    pub(super) fn take_slot(&self) -> Option<bool> {
+        let limit = self.limit.load(SeqCst);
+        if limit == u32::MAX {
+            return Some(false);
+        }
+        let slots = self.slots(limit);
+        let more = |taken: u32| (taken < slots).then(|| taken + 1);
+        self.taken.fetch_update(SeqCst, SeqCst, more).is_ok().then_some(true)
+    }
+
+    pub(super) fn free_slot(&self) {
+        // Those that began before there was a limit hold none.
+        let _ = self.taken.fetch_update(SeqCst, SeqCst, |taken| taken.checked_sub(1));
+    }
+}
 
 /// A server's permission for one request, free again when dropped.
 pub struct Slot {

@@ -1,7 +1,7 @@
 //! The servers of a pool by what they are used for now, and the algorithm that chooses among them. Made anew when the
 //! servers, their states or their weights change.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -176,20 +176,20 @@ impl Choice {
         if self.active.len() > LeastConnections::SCANNED {
             self.tell_changes();
         }
-        let lost = Cell::new(None);
+        // Servers that other workers were quicker to fill.
+        let lost = RefCell::new(Vec::new());
         loop {
             let active = &self.active;
             let usable = |at: usize| {
                 (tried.is_empty() || !tried.has(&active[at]))
                     && active[at].has_room()
-                    && lost.get() != Some(at)
+                    && !lost.borrow().contains(&at)
             };
             let mut pick = Pick { now: want.now, key: want.key, in_flight, random: &mut self.random };
             let Some(at) = self.balancer.pick(active, &mut pick, usable) else { break };
             match take(&active[at]) {
                 Ok(picked) => return Ok(picked),
-                // Another worker was quicker.
-                Err(_) => lost.set(Some(at)),
+                Err(_) => lost.borrow_mut().push(at),
             }
         }
         self.pick_otherwise(tried)

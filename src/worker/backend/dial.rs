@@ -278,8 +278,8 @@ impl<N: Network> Core<N> {
         role.since = self.tools.now;
         role.wrote = false;
         role.keep_alive = false;
-        role.server.request_begins();
-        if let Some(route) = &pair.route {
+        if let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) {
+            role.server.request_begins();
             route.pool.requests.begins();
         }
         if x.own_host || !x.head.fields.has(Name::Host) {

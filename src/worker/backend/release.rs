@@ -2,6 +2,7 @@
 
 use crate::balance::{Idle, WorkerServer};
 use crate::net::Network;
+use crate::route::Binding;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
@@ -104,8 +105,8 @@ impl<N: Network> Core<N> {
 
 /// Frees the server for the next request, which may wait.
 fn request_ends(server: &WorkerServer, pair: &mut Pair) {
+    let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) else { return };
     server.request_ends();
-    let Some(route) = &pair.route else { return };
     route.pool.requests.ends();
     match pair.slot.take() {
         Some(slot) => drop(slot),

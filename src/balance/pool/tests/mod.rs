@@ -91,6 +91,18 @@ fn the_limit_of_a_server_is_one_for_all_workers() {
 }
 
 #[test]
+fn requests_that_hold_no_slot_count_against_a_limit_that_came_later() {
+    let pool = of_workers(1, &[Some(1), Some(2)]).remove(0);
+    let servers = pool.servers(0).to_vec();
+    servers.iter().for_each(|server| server.request_begins());
+    let tried = Tried::default();
+    assert!(!servers[0].has_room() && servers[1].has_room());
+    let picked = pool.pick(&want(0), &tried).unwrap_or_else(|why| panic!("{why:?}"));
+    picked.server.request_begins();
+    assert_eq!((picked.server.name(), picks(&pool, &tried, 0, 1)), ("s1", vec!["Full".to_string()]));
+}
+
+#[test]
 fn backups_are_used_while_no_other_server_is_up_or_left() {
     let (state, mut config) = (pool_of(1, &[None, None, None]), config(&[3]));
     let pool_config = Arc::make_mut(&mut config.pools[0]);
