@@ -25,6 +25,10 @@ impl Outcomes {
         self.failures_in_a_row.fetch_add(1, Relaxed).saturating_add(1)
     }
 
+    pub fn have_failures(&self) -> bool {
+        self.failures_in_a_row.load(Relaxed) != 0
+    }
+
     /// Returns true if it ends a row of failures.
     pub fn succeeded(&self) -> bool {
         // Mostly nothing changes: the cache line stays shared.

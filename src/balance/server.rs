@@ -214,10 +214,15 @@ impl Server {
         (since != 0 && passed < length).then(|| (length - passed, length))
     }
 
+    /// Requests to it failed, and none was answered since; also while it is ejected.
+    pub fn has_failed(&self) -> bool {
+        self.outcomes.have_failures()
+    }
+
     /// A request reached the server and was answered, with a status that is no failure.
     pub fn note_success(&self, eject: &Eject, now: u64) {
         if self.state() == ServerState::Ejected {
-            self.end_ejection(eject, now);
+            return self.end_ejection(eject, now);
         }
         if self.outcomes.succeeded()
             && let Some(pool) = self.pool.upgrade()
@@ -269,7 +274,6 @@ impl Server {
         }
         let Some(pause) = states.eject(now, Pauses::of(eject)) else { return };
         self.counted.store(true, Relaxed);
-        self.outcomes.clear();
         self.publish(&states);
         drop(states);
         let pause = Duration::from_micros(pause);

@@ -46,6 +46,11 @@ impl PoolConfig {
         self.sticky.is_some() || matches!(self.balance, Balance::Hash | Balance::SourceHash)
     }
 
+    /// The balancing reads the servers' latency.
+    pub fn reads_latency(&self) -> bool {
+        matches!(self.balance, Balance::LeastLatency | Balance::Function)
+    }
+
     /// A pool with default options and no servers.
     pub fn named(name: String, balance: Balance) -> PoolConfig {
         PoolConfig {

@@ -176,20 +176,34 @@ impl Choice {
         if self.active.len() > LeastConnections::SCANNED {
             self.tell_changes();
         }
-        // Servers that other workers were quicker to fill.
-        let lost = RefCell::new(Vec::new());
+        let active = &self.active;
+        let usable = |at: usize| (tried.is_empty() || !tried.has(&active[at])) && active[at].has_room();
+        let mut pick = Pick { now: want.now, key: want.key, in_flight, random: &mut self.random };
+        match self.balancer.pick(active, &mut pick, usable).map(|at| (at, take(&active[at]))) {
+            Some((_, Ok(picked))) => Ok(picked),
+            Some((at, Err(_))) => self.pick_again(at, want, in_flight, tried),
+            None => self.pick_otherwise(tried),
+        }
+    }
+
+    /// Another worker was quicker to fill the server at this place: goes on without it, and without any other that this
+    /// happens to.
+    fn pick_again(
+        &mut self,
+        lost: usize,
+        want: &Want,
+        in_flight: u32,
+        tried: &Tried,
+    ) -> Result<Picked, Unavailable> {
+        let mut lost = vec![lost];
         loop {
             let active = &self.active;
-            let usable = |at: usize| {
-                (tried.is_empty() || !tried.has(&active[at]))
-                    && active[at].has_room()
-                    && !lost.borrow().contains(&at)
-            };
+            let usable = |at: usize| !tried.has(&active[at]) && active[at].has_room() && !lost.contains(&at);
             let mut pick = Pick { now: want.now, key: want.key, in_flight, random: &mut self.random };
             let Some(at) = self.balancer.pick(active, &mut pick, usable) else { break };
             match take(&active[at]) {
                 Ok(picked) => return Ok(picked),
-                Err(_) => lost.borrow_mut().push(at),
+                Err(_) => lost.push(at),
             }
         }
         self.pick_otherwise(tried)

@@ -21,7 +21,7 @@ use super::server::Server;
 use super::slot::{Probe, Slot};
 use super::state::ServerState;
 use super::worker_server::{WorkerServer, WorkerServers};
-use crate::config::{Balance, PoolConfig, PoolId, ServerId};
+use crate::config::{Balance, Eject, PoolConfig, PoolId, ServerId};
 
 /// Servers that failed for one request.
 #[derive(Clone, Default)]
@@ -95,6 +95,8 @@ pub struct Pool {
     pub state: Arc<PoolState>,
     /// This worker's requests.
     pub requests: Arc<RequestCounter>,
+    /// Every response tells the pool something, and not only those of servers that failed before.
+    pub reads_responses: bool,
     choice: RefCell<Choice>,
     candidates: RefCell<Candidates>,
     /// The version that `has_changed` has told.
@@ -138,7 +140,10 @@ impl Pool {
         let worker = all.borrow().worker();
         let requests = state.request_counter(worker);
         let choice = RefCell::new(Choice::new(config.balance, all.clone(), state.name()));
+        let reads_status = |eject: &Eject| eject.error_rate.is_some() || !eject.status.is_empty();
+        let reads_responses = config.reads_latency() || config.eject.as_ref().is_some_and(reads_status);
         let pool = Pool {
+            reads_responses,
             id,
             config,
             state,

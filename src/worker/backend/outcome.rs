@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::balance::{Picked, WorkerServer};
-use crate::config::{Balance, PoolConfig};
+use crate::config::PoolConfig;
 use crate::exchange::Failure;
 use crate::net::Network;
 use crate::route::{Binding, session_cookie};
@@ -101,7 +101,7 @@ impl Pair {
             return;
         }
         let (Some(server), Some(pool)) = (&self.server, self.pool_config()) else { return };
-        if watches_latency(pool) {
+        if pool.reads_latency() {
             server.latency.observe(pool.timeouts.response.as_micros() as u64, now);
         }
         if let Some(eject) = &pool.eject
@@ -111,12 +111,19 @@ impl Pair {
         }
     }
 
+    /// Whether `note_response` has anything to do, which in most pools is so only after a failure.
+    pub(crate) fn tells_of_server(&self) -> bool {
+        let failed = |server: &Rc<WorkerServer>| server.has_failed();
+        self.route.as_ref().is_some_and(|route| route.pool.reads_responses)
+            || self.probe.is_some()
+            || self.server.as_ref().is_some_and(failed)
+    }
+
     /// A final response has begun, `waited` microseconds after the request was sent.
-    #[inline(always)]
     pub(crate) fn note_response(&mut self, status: u16, waited: u64, now: u64) {
         let probed = self.probe.is_some();
         let (Some(server), Some(pool)) = (&self.server, self.pool_config()) else { return };
-        if watches_latency(pool) {
+        if pool.reads_latency() {
             note_latency(server, pool, status, waited, now);
         }
         let Some(eject) = pool.eject.as_ref().filter(|_| !self.is_check()) else { return };
@@ -131,11 +138,6 @@ impl Pair {
     fn pool_config(&self) -> Option<&PoolConfig> {
         self.route.as_ref().map(|route| &*route.pool.config)
     }
-}
-
-/// The algorithms that read it.
-fn watches_latency(pool: &PoolConfig) -> bool {
-    matches!(pool.balance, Balance::LeastLatency | Balance::Function)
 }
 
 /// A failure counts as the response timeout: otherwise a server that fails quickly would seem the best.

@@ -204,7 +204,9 @@ fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &
     {
         role.server.idle_limit.note_limit(limit, now);
     }
-    pair.note_response(tools.response.status, now.saturating_sub(role.since), now);
+    if pair.tells_of_server() {
+        pair.note_response(tools.response.status, now.saturating_sub(role.since), now);
+    }
 }
 
 #[cold]
