@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::{RecentCount, RequestCounter, allows};
@@ -10,6 +10,9 @@ use super::queue::{Inboxes, Queue};
 use super::server::{Server, lock};
 use super::state::ServerState;
 use crate::config::{Address, Config, PoolConfig, ServerConfig};
+
+/// After so long without another one, a server that is not ejected is said again, in microseconds.
+const NOT_EJECTED_AGAIN: u64 = 60_000_000;
 
 /// One address of a server that is a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,14 +47,16 @@ pub struct PoolState {
     /// Incremented when the members, their states or their weights change.
     version: AtomicU32,
     members: Mutex<Arc<Vec<Arc<Server>>>>,
-    /// What they are made from.
+    /// What the members are made from.
     source: Mutex<Source>,
-    /// Their number.
+    /// The number of members.
     count: AtomicU32,
     /// Members that are ejected.
     ejected: AtomicU32,
     /// It was logged that no more are ejected.
     said_full: AtomicBool,
+    /// When a server was last not ejected for that reason, in microseconds.
+    not_ejected_at: AtomicU64,
     pub queue: Queue,
     requests: Box<[Arc<RequestCounter>]>,
     retries: RecentCount,
@@ -110,6 +115,7 @@ impl PoolState {
             count: AtomicU32::new(0),
             ejected: AtomicU32::new(0),
             said_full: AtomicBool::new(false),
+            not_ejected_at: AtomicU64::new(0),
             queue: Queue::new(inboxes),
             requests: (0..workers).map(|_| Arc::default()).collect(),
             retries: RecentCount::default(),
@@ -250,19 +256,19 @@ impl PoolState {
         self.said_full.store(false, Relaxed);
     }
 
-    /// A server that stayed in use answers again: the next one that has to is said.
-    pub(super) fn say_again(&self) {
-        self.said_full.store(false, Relaxed);
-    }
-
-    /// Said once, until a server comes back.
-    pub(super) fn say_not_ejected(&self, server: &Server, why: &str) {
-        if !self.said_full.swap(true, Relaxed) {
-            let ejected = self.ejected.load(Relaxed);
-            let members = self.count.load(Relaxed);
+    /// Said once, until a server comes back or none has failed so for a minute.
+    pub(super) fn say_not_ejected(&self, server: &Server, why: &str, now: u64) {
+        let quiet = now.saturating_sub(self.not_ejected_at.swap(now, Relaxed)) > NOT_EJECTED_AGAIN;
+        if self.said_full.swap(true, Relaxed) && !quiet {
+            return;
+        }
+        let (ejected, members, pool) = (self.ejected.load(Relaxed), self.count.load(Relaxed), &self.name);
+        if members < 2 {
+            log::warn!("server {server} stays in use: {why}; it is the only server of pool {pool}");
+        } else {
             log::warn!(
-                "server {server} stays in use: {why}; {ejected} of {members} servers of pool {} are ejected, no more may be",
-                self.name
+                "server {server} stays in use: {why}; {ejected} of {members} servers of pool {pool} are ejected, \
+                 no more may be"
             );
         }
     }
@@ -410,9 +416,9 @@ mod tests {
         assert!(server.begin_probe(&eject, pause - 1).is_none());
         let probe = server.begin_probe(&eject, pause).unwrap();
         assert!(server.begin_probe(&eject, pause).is_none(), "one at a time");
-        probe.end(false, pause);
+        probe.fail(&"a test", pause);
         assert_eq!(server.probe_at(), Some(3 * pause));
-        server.begin_probe(&eject, 3 * pause).unwrap().end(true, 3 * pause);
+        server.begin_probe(&eject, 3 * pause).unwrap().pass(3 * pause);
         assert_eq!(server.state(), ServerState::Up);
         assert!(pool.may_eject(0.5), "it counts no more");
     }
@@ -454,7 +460,7 @@ mod tests {
         let ramp = Some(Duration::from_secs(10));
         assert_eq!(server.ramped_weight(ramp, 5), 256, "not at the start");
         (0..3).for_each(|_| server.note_failure(&eject, &"refused", 0));
-        server.begin_probe(&eject, 2_000_000).unwrap().end(true, 2_000_000);
+        server.begin_probe(&eject, 2_000_000).unwrap().pass(2_000_000);
         let weights = [2, 4, 7, 12].map(|second| server.ramped_weight(ramp, second * 1_000_000));
         assert_eq!(weights, [1, 51, 128, 256]);
         assert_eq!(server.ramped_weight(None, 2_000_000), 256);

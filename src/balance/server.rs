@@ -22,7 +22,7 @@ pub struct Server {
     pool: Weak<PoolState>,
     pool_name: String,
     name: String,
-    /// A stable hash of pool and name.
+    /// A hash of pool and name, the same in every worker and process of one build.
     identity: u64,
     /// Locked for a new connection, and for a request without `Host`.
     endpoint: Mutex<Arc<Endpoint>>,
@@ -33,7 +33,7 @@ pub struct Server {
     /// It is not a member of its pool any more.
     gone: AtomicBool,
     /// It counts among the pool's ejected ones.
-    counted: AtomicBool,
+    counts_as_ejected: AtomicBool,
     /// Requests in flight at most; `u32::MAX` without a limit.
     pub(super) limit: AtomicU32,
     /// Slots of the limit that are taken.
@@ -78,7 +78,7 @@ impl Server {
             weight: AtomicU32::new(0),
             backup: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            counted: AtomicBool::new(false),
+            counts_as_ejected: AtomicBool::new(false),
             limit: AtomicU32::new(u32::MAX),
             taken: AtomicU32::new(0),
             states: Mutex::default(),
@@ -118,13 +118,13 @@ impl Server {
         drop(states);
         self.gone.store(false, Relaxed);
         if !is_ejected {
-            self.uncount();
+            self.uncount_ejected();
         }
     }
 
     pub(super) fn leave_pool(&self) {
         self.gone.store(true, Relaxed);
-        self.uncount();
+        self.uncount_ejected();
     }
 
     pub fn is_gone(&self) -> bool {
@@ -132,8 +132,8 @@ impl Server {
     }
 
     /// Does not count among the pool's ejected servers any more.
-    fn uncount(&self) {
-        if self.counted.swap(false, Relaxed)
+    fn uncount_ejected(&self) {
+        if self.counts_as_ejected.swap(false, Relaxed)
             && let Some(pool) = self.pool.upgrade()
         {
             pool.one_less_ejected();
@@ -224,11 +224,7 @@ impl Server {
         if self.state() == ServerState::Ejected {
             return self.end_ejection(eject, now);
         }
-        if self.outcomes.succeeded()
-            && let Some(pool) = self.pool.upgrade()
-        {
-            pool.say_again();
-        }
+        self.outcomes.succeeded();
         if eject.error_rate.is_some() {
             self.outcomes.count(false, now / 1_000_000);
         }
@@ -237,7 +233,7 @@ impl Server {
     /// A request that was no probe (as of a script that named the server) was answered after the pause.
     fn end_ejection(&self, eject: &Eject, now: u64) {
         if lock(&self.states).begin_probe(now).is_some() {
-            self.end_probe(Some(true), Pauses::of(eject), now);
+            self.end_probe(Some(Ok(())), Pauses::of(eject), now);
         }
     }
 
@@ -270,10 +266,10 @@ impl Server {
         }
         if !pool.may_eject(eject.most) {
             drop(states);
-            return pool.say_not_ejected(self, why);
+            return pool.say_not_ejected(self, why, now);
         }
         let Some(pause) = states.eject(now, Pauses::of(eject)) else { return };
-        self.counted.store(true, Relaxed);
+        self.counts_as_ejected.store(true, Relaxed);
         self.publish(&states);
         drop(states);
         let pause = Duration::from_micros(pause);
@@ -292,24 +288,36 @@ impl Server {
         Some(Probe::new(self.clone(), Pauses::of(eject), pause, now))
     }
 
-    pub(super) fn end_probe(&self, passed: Option<bool>, pauses: Pauses, now: u64) {
+    /// `None`: the probe told nothing.
+    pub(super) fn end_probe(&self, result: Option<Result<(), String>>, pauses: Pauses, now: u64) {
         let mut states = lock(&self.states);
         let was_ejected = states.is_ejected();
-        states.end_probe(passed, now, pauses);
+        states.end_probe(result.as_ref().map(Result::is_ok), now, pauses);
         let (after, next) = (states.state(), states.probe_at());
         self.publish(&states);
         drop(states);
-        if passed == Some(false) {
-            let pause = Duration::from_micros(next.unwrap_or(now).saturating_sub(now));
-            log::info!("server {self} stays ejected for {pause:?}: a request that tried it failed");
+        match result {
+            Some(Err(why)) if was_ejected => {
+                let pause = Duration::from_micros(next.unwrap_or(now).saturating_sub(now));
+                log::info!("server {self} stays ejected for {pause:?}: the probe failed: {why}");
+            }
+            Some(Ok(())) if was_ejected => {
+                self.outcomes.clear();
+                self.uncount_ejected();
+                self.comes_back(after, &"it answered a request", now);
+            }
+            _ => {}
         }
-        if passed != Some(true) || !was_ejected {
-            return;
+    }
+
+    /// Ejection or checks do not keep it out of use any more; it may still be for another reason.
+    fn comes_back(&self, after: ServerState, why: &dyn fmt::Display, now: u64) {
+        if after == ServerState::Up {
+            self.up_since.store(now.max(1), Relaxed);
+            log::info!("server {self} is up again: {why}");
+        } else {
+            log::info!("server {self}: {why}; it is still {}", after.text());
         }
-        self.outcomes.clear();
-        self.up_since.store(now.max(1), Relaxed);
-        log::info!("server {self} is {} again: it answered a request", after.text());
-        self.uncount();
         if let Some(pool) = self.pool.upgrade() {
             pool.changed();
         }
@@ -337,15 +345,18 @@ impl Server {
         if before == after {
             return;
         }
-        match after {
-            ServerState::Down => log::warn!("server {self} is down: check failed: {why}"),
-            _ if before == ServerState::Unchecked => {
-                log::info!("server {self} is {}: first check passed: {why}", after.text());
+        match (before, after) {
+            (ServerState::Unchecked, ServerState::Down) => {
+                log::warn!("server {self} is down: the first check failed: {why}");
             }
-            _ => {
-                self.up_since.store(now.max(1), Relaxed);
-                log::info!("server {self} is {} again: check passed: {why}", after.text());
+            (_, ServerState::Down) => {
+                let failures = counted(u64::from(health.fall), "failed check");
+                log::warn!("server {self} is down: {failures} in a row, the last one: {why}");
             }
+            (ServerState::Unchecked, ServerState::Up) => {
+                log::info!("server {self} is up: the first check passed: {why}");
+            }
+            _ => return self.comes_back(after, &format_args!("check passed: {why}"), now),
         }
         if let Some(pool) = self.pool.upgrade() {
             pool.changed();

@@ -1,6 +1,7 @@
 //! What a request holds of its server: a slot of the server's limit, and the right to be its probe. Both are given back
 //! when dropped, whatever becomes of the request.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -30,7 +31,7 @@ impl Server {
         self.taken.load(Relaxed)
     }
 
-    /// `None` if no slot is free; else whether one was counted.
+    /// `None` if no slot is free; else whether one was taken.
     pub(super) fn take_slot(&self) -> Option<bool> {
         let limit = self.limit.load(SeqCst);
         if limit == u32::MAX {
@@ -47,16 +48,16 @@ impl Server {
     }
 }
 
-/// A server's permission for one request, free again when dropped.
+/// One slot of a server's limit, free again when dropped.
 pub struct Slot {
     server: Arc<Server>,
-    /// The server has a limit.
-    counted: bool,
+    /// The server had a limit, so that one of its slots is taken.
+    takes_slot: bool,
 }
 
 impl Slot {
     pub fn reserve(server: &Arc<Server>) -> Option<Slot> {
-        server.take_slot().map(|counted| Slot { server: server.clone(), counted })
+        server.take_slot().map(|takes_slot| Slot { server: server.clone(), takes_slot })
     }
 
     pub fn server(&self) -> &Arc<Server> {
@@ -65,7 +66,7 @@ impl Slot {
 
     /// Frees it without giving it to a request that waits: the server does not accept connections now.
     pub fn give_up(mut self) {
-        if std::mem::take(&mut self.counted) {
+        if std::mem::take(&mut self.takes_slot) {
             self.server.free_slot();
         }
     }
@@ -73,7 +74,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.counted {
+        if self.takes_slot {
             self.server.free_slot();
             if let Some(pool) = self.server.pool() {
                 pool.freed(&self.server);
@@ -87,7 +88,7 @@ pub struct Probe {
     server: Arc<Server>,
     pauses: Pauses,
     pause: u64,
-    result: Option<bool>,
+    result: Option<Result<(), String>>,
     now: u64,
 }
 
@@ -101,13 +102,18 @@ impl Probe {
         self.pause
     }
 
-    pub fn end(mut self, passed: bool, now: u64) {
-        (self.result, self.now) = (Some(passed), now);
+    /// The server answered.
+    pub fn pass(mut self, now: u64) {
+        (self.result, self.now) = (Some(Ok(())), now);
+    }
+
+    pub fn fail(mut self, why: &dyn fmt::Display, now: u64) {
+        (self.result, self.now) = (Some(Err(why.to_string())), now);
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.server.end_probe(self.result, self.pauses, self.now);
+        self.server.end_probe(self.result.take(), self.pauses, self.now);
     }
 }

@@ -84,13 +84,13 @@ pub struct ServerConfig {
     pub address: Address,
     /// The address as written in the config: for log lines, and for `Host` if the client sent none.
     pub written: String,
-    /// Its share of the requests among its pool's servers. 0: only sticky requests and those that run.
+    /// Its share of the requests among its pool's servers. 0: only sticky requests and those that name it.
     pub weight: u32,
     /// Requests in flight of all workers; `None`: no limit.
     pub max_connections: Option<u32>,
     /// Used only while no other server is available.
     pub backup: bool,
-    /// Not used until an operator enables it.
+    /// Not used.
     pub disabled: bool,
     /// How often a name is resolved again; `None`: when its record expires.
     pub resolve: Option<Duration>,

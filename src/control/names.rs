@@ -76,6 +76,19 @@ impl Names {
         }
     }
 
+    /// The names that no lookup of has ended.
+    pub fn pending(&self) -> Vec<String> {
+        let names = lock(&self.watched.names);
+        let pending = names.values().filter(|name| name.result.is_none());
+        let line = |name: &Name| {
+            let pool = name.pool.upgrade()?;
+            Some(format!("pool {}: {} has no answer yet from the name servers", pool.name(), name.server))
+        };
+        let mut lines: Vec<String> = pending.filter_map(line).collect();
+        lines.sort();
+        lines
+    }
+
     /// The names without an address, each with its pool and why.
     pub fn unresolved(&self) -> Vec<String> {
         let names = lock(&self.watched.names);
@@ -116,12 +129,11 @@ impl Watched {
                 let changes = pool.set_addresses(&server, &named_servers(answer));
                 say(&pool, &server, update.change, had_address, &changes);
             }
-            Err(error) if update.change == Change::Failed => {
+            Err(error) => {
                 let rest =
                     if had_address { "its last addresses stay in use" } else { "it has no address yet" };
                 log::warn!("pool {}: {server} does not resolve: {error}; {rest}", pool.name());
             }
-            Err(_) => {}
         }
     }
 }
@@ -132,7 +144,7 @@ fn say(pool: &PoolState, server: &str, change: Change, had_address: bool, change
         log::info!("pool {}: {server} resolves {when}", pool.name());
     }
     for name in &changes.new {
-        log::info!("server {}/{name} is new", pool.name());
+        log::info!("server {}/{name} is new: {server} has this address now", pool.name());
     }
     for name in &changes.gone {
         log::info!("server {}/{name} is gone: {server} does not have this address any more", pool.name());

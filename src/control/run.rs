@@ -160,6 +160,9 @@ fn names(config: &Config, pools: &SitePools) -> Result<Option<Names>, RunError> 
         names.map_err(|error| RunError::Start(format!("cannot look up names: {}", os_error(&error))))?;
     if let Some(names) = &names {
         names.wait(NAMES);
+        for line in names.pending() {
+            log::warn!("{line}; it is down until there is one");
+        }
     }
     Ok(names)
 }

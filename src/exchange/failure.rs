@@ -28,7 +28,7 @@ pub enum Failure {
     NoDescriptors,
     ConnectTimeout,
     /// The server is up, but its accept queue is full.
-    Backlog,
+    AcceptQueueFull,
     /// As many requests wait for a server of the pool as may.
     QueueFull,
     QueueTimeout,
@@ -72,7 +72,7 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             // A full accept queue of a Unix socket (connect(2), EAGAIN).
-            io::ErrorKind::WouldBlock => Failure::Backlog,
+            io::ErrorKind::WouldBlock => Failure::AcceptQueueFull,
             _ => Failure::Refused,
         }
     }
@@ -95,7 +95,7 @@ impl Failure {
             Failure::NoDescriptors => End::NoDescriptors,
             Failure::QueueFull => End::QueueFull,
             Failure::QueueTimeout => End::QueueTimeout,
-            Failure::ConnectTimeout | Failure::Backlog => End::ServerConnectTimeout,
+            Failure::ConnectTimeout | Failure::AcceptQueueFull => End::ServerConnectTimeout,
             Failure::ResponseTimeout => End::ServerResponseTimeout,
             Failure::GapTimeout => End::ServerGapTimeout,
             Failure::UploadTimeout => End::ServerBodyTimeout,
@@ -133,7 +133,7 @@ impl Failure {
             | Failure::NoDescriptors
             | Failure::Stopped => 503,
             Failure::ConnectTimeout
-            | Failure::Backlog
+            | Failure::AcceptQueueFull
             | Failure::ResponseTimeout
             | Failure::GapTimeout
             | Failure::UploadTimeout => 504,
@@ -159,7 +159,7 @@ impl Failure {
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",
             Failure::ConnectTimeout => "the server did not accept the connection in time",
-            Failure::Backlog => "the server's queue of new connections is full",
+            Failure::AcceptQueueFull => "the server's accept queue is full",
             Failure::QueueFull => "too many requests wait for a server",
             Failure::QueueTimeout => "the request waited too long for a server",
             Failure::ResponseTimeout => "the server did not begin to respond in time",
@@ -179,14 +179,6 @@ impl Failure {
     /// What was wrong with a malformed message, if the end alone does not tell.
     pub fn detail(self) -> Option<&'static str> {
         matches!(self.end(), End::BadRequest | End::ServerBadResponse).then(|| self.text())
-    }
-
-    /// Whether it speaks against the server that a request was sent to, beyond this request.
-    pub fn speaks_against_server(self) -> bool {
-        matches!(
-            self,
-            Failure::Refused | Failure::ConnectTimeout | Failure::ServerClosed | Failure::ResponseTimeout
-        )
     }
 
     pub fn side(self) -> Party {

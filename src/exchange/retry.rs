@@ -29,7 +29,7 @@ pub struct Tries {
     pub fresh: bool,
     /// It finds out whether an ejected server answers again.
     pub probe: bool,
-    /// Connections tried after the first.
+    /// Servers tried after the first.
     pub retries: u8,
 }
 

@@ -279,13 +279,15 @@ fn health_uses_the_spare_server_while_the_checks_of_the_others_fail() {
         ],
     );
     for name in ["web1", "web2", "spare"] {
-        rsp.wait_for_log(&format!("server web/{name} is up: first check passed: status 200"));
+        rsp.wait_for_log(&format!("server web/{name} is up: the first check passed: status 200"));
     }
     let mut client = Client::connect(rsp.address());
     assert!((0..4).all(|_| ["web1", "web2"].contains(&client.get("/").text().as_str())));
     down.store(true, Ordering::SeqCst);
     for name in ["web1", "web2"] {
-        rsp.wait_for_log(&format!("server web/{name} is down: check failed: status 503, expected 200-299"));
+        rsp.wait_for_log(&format!(
+            "server web/{name} is down: 3 failed checks in a row, the last one: status 503"
+        ));
     }
     assert!((0..4).all(|_| client.get("/").text() == "spare"));
     rsp.stop();
@@ -323,8 +325,8 @@ fn sticky_keeps_a_browser_at_its_server_until_that_is_gone() {
             ("127.0.0.1:9002", &addresses[1]),
         ],
     );
-    rsp.wait_for_log("server shop/shop1 is up: first check passed: connected");
-    rsp.wait_for_log("server shop/shop2 is up: first check passed: connected");
+    rsp.wait_for_log("server shop/shop1 is up: the first check passed: connected");
+    rsp.wait_for_log("server shop/shop2 is up: the first check passed: connected");
     let mut client = Client::connect(rsp.address());
     let first = client.get("/");
     let cookie = first.get("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie");

@@ -62,8 +62,8 @@ fn the_first_check_alone_decides() {
     let checked = ["a", "b"].map(Checked::named);
     checked[1].set(false);
     let rsp = over(&checked, "interval = '1h', rise = 5, fall = 5");
-    rsp.wait_for_log("server web/s1 is up: first check passed: status 200");
-    rsp.wait_for_log("server web/s2 is down: check failed: status 503, expected 200-399");
+    rsp.wait_for_log("server web/s1 is up: the first check passed: status 200");
+    rsp.wait_for_log("server web/s2 is down: the first check failed: status 503, expected 200-399");
     for _ in 0..5 {
         assert_eq!(get(rsp.address(), "/").text(), "a");
     }
@@ -127,8 +127,8 @@ fn all_down_is_503_at_once_with_a_line_in_the_log() {
     let rsp = web(&servers, "health = { path = '/up' }, queue = { timeout = '1h' }");
     // It may come before the first check: then it waits, but no longer than that.
     assert_eq!(get(rsp.address(), "/early").status(), 503);
-    rsp.wait_for_log("web/s1 is down: check failed:");
-    rsp.wait_for_log("web/s2 is down: check failed:");
+    rsp.wait_for_log("web/s1 is down: the first check failed:");
+    rsp.wait_for_log("web/s2 is down: the first check failed:");
     assert_eq!(get(rsp.address(), "/").status(), 503);
     rsp.wait_for_log("1 request answered with 503, no-server");
     assert!(logged(&rsp, "/").ends_with("end=no-server"));

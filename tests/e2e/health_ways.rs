@@ -25,13 +25,17 @@ const EMPTY: &str = "Content-Length: 0\r\n\r\n";
 #[test]
 fn statuses_that_pass_are_those_of_the_config() {
     for (status, health, expected) in [
-        ("200 OK", "", "up: first check passed: status 200"),
-        ("302 Found", "", "up: first check passed: status 302"),
-        ("404 No", "", "down: check failed: status 404, expected 200-399"),
-        ("404 No", "status = '200-299,404'", "up: first check passed: status 404"),
-        ("301 Moved", "status = '200-299,404'", "down: check failed: status 301, expected 200-299,404"),
-        ("200 OK", "status = 204", "down: check failed: status 200, expected 204"),
-        ("500 Bad", "status = { '200-299', 500 }", "up: first check passed: status 500"),
+        ("200 OK", "", "up: the first check passed: status 200"),
+        ("302 Found", "", "up: the first check passed: status 302"),
+        ("404 No", "", "down: the first check failed: status 404, expected 200-399"),
+        ("404 No", "status = '200-299,404'", "up: the first check passed: status 404"),
+        (
+            "301 Moved",
+            "status = '200-299,404'",
+            "down: the first check failed: status 301, expected 200-299,404",
+        ),
+        ("200 OK", "status = 204", "down: the first check failed: status 200, expected 204"),
+        ("500 Bad", "status = { '200-299', 500 }", "up: the first check passed: status 500"),
     ] {
         let answer: &'static str = format!("HTTP/1.1 {status}\r\n{EMPTY}").leak();
         assert_eq!(answered(answer, health), expected, "{status} {health}");
@@ -41,26 +45,26 @@ fn statuses_that_pass_are_those_of_the_config() {
 #[test]
 fn the_body_has_to_contain_the_text_of_the_config() {
     for (answer, expected) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall is ok", "up: first check passed: status 200"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall is ok", "up: the first check passed: status 200"),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nis \r\n2\r\nok\r\n0\r\n\r\n",
-            "up: first check passed: status 200",
+            "up: the first check passed: status 200",
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nis o\r\n1\r\nk\r\n0\r\n\r\n",
-            "up: first check passed: status 200",
+            "up: the first check passed: status 200",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall is KO",
-            "down: check failed: the body does not contain \"is ok\"",
+            "down: the first check failed: the body does not contain \"is ok\"",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            "down: check failed: the body does not contain \"is ok\"",
+            "down: the first check failed: the body does not contain \"is ok\"",
         ),
         (
             "HTTP/1.1 503 Bad\r\nContent-Length: 5\r\n\r\nis ok",
-            "down: check failed: status 503, expected 200-399",
+            "down: the first check failed: status 503, expected 200-399",
         ),
     ] {
         assert_eq!(answered(answer, "body = 'is ok'"), expected, "{answer}");
@@ -73,24 +77,24 @@ fn a_body_until_the_connection_closes_and_one_that_is_large_pass() {
         visit.request();
         visit.send("HTTP/1.0 200 OK\r\n\r\nis ok");
     };
-    assert_eq!(verdict(until_close, "body = 'is ok'"), "up: first check passed: status 200");
+    assert_eq!(verdict(until_close, "body = 'is ok'"), "up: the first check passed: status 200");
     let large = |visit: &mut Visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nis ok");
         visit.send(vec![b'x'; 1_000_000 - 5]);
     };
-    assert_eq!(verdict(large, ""), "up: first check passed: status 200");
-    assert_eq!(verdict(large, "body = 'is ok'"), "up: first check passed: status 200");
+    assert_eq!(verdict(large, ""), "up: the first check passed: status 200");
+    assert_eq!(verdict(large, "body = 'is ok'"), "up: the first check passed: status 200");
 }
 
 #[test]
 fn an_answer_that_is_cut_malformed_or_missing_fails() {
     let cut = answered("HTTP/1.1 200 OK\r\nContent-Le", "timeout = '300ms'");
-    assert!(cut.starts_with("down: check failed: no response within 300ms"), "{cut}");
+    assert!(cut.starts_with("down: the first check failed: no response within 300ms"), "{cut}");
     let closed = verdict(|visit| _ = visit.request(), "");
-    assert!(closed.starts_with("down: check failed: the server closed the connection"), "{closed}");
+    assert!(closed.starts_with("down: the first check failed: the server closed the connection"), "{closed}");
     let malformed = answered("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nxx", "");
-    assert!(malformed.starts_with("down: check failed: "), "{malformed}");
+    assert!(malformed.starts_with("down: the first check failed: "), "{malformed}");
     let part = verdict(
         |visit| {
             visit.request();
@@ -98,10 +102,10 @@ fn an_answer_that_is_cut_malformed_or_missing_fails() {
         },
         "",
     );
-    assert!(part.starts_with("down: check failed: "), "{part}");
+    assert!(part.starts_with("down: the first check failed: "), "{part}");
     let refused = RefusingAddress::new();
     let rsp = web(&[(&refused.address, "")], "health = {}");
-    rsp.wait_for_log("web/s1 is down: check failed: cannot connect");
+    rsp.wait_for_log("web/s1 is down: the first check failed: cannot connect");
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn a_server_that_drips_a_byte_a_second_fails_by_timeout() {
             }
         }
     };
-    assert_eq!(verdict(drip, "timeout = '300ms'"), "down: check failed: no response within 300ms");
+    assert_eq!(verdict(drip, "timeout = '300ms'"), "down: the first check failed: no response within 300ms");
     let body = |visit: &mut Visit| {
         visit.request();
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
@@ -123,7 +127,7 @@ fn a_server_that_drips_a_byte_a_second_fails_by_timeout() {
             std::thread::sleep(Duration::from_millis(100));
         }
     };
-    assert_eq!(verdict(body, "timeout = '300ms'"), "down: check failed: no response within 300ms");
+    assert_eq!(verdict(body, "timeout = '300ms'"), "down: the first check failed: no response within 300ms");
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn a_check_asks_for_what_the_config_says() {
     let head = origin.last();
     assert_eq!(head.head.line, "HEAD /up?deep=1 HTTP/1.1");
     assert_eq!(head.head.all("host"), ["app.internal"]);
-    rsp.wait_for_log("web/s1 is up: first check passed: status 200");
+    rsp.wait_for_log("web/s1 is up: the first check passed: status 200");
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn a_check_may_go_to_another_port() {
     assert_eq!((origin.connection_count(), other.request_count()), (0, 1));
     assert_eq!(get(rsp.address(), "/").text(), "a");
     drop(other);
-    rsp.wait_for_log("web/s1 is down: check failed: cannot connect");
+    rsp.wait_for_log("web/s1 is down: 3 failed checks in a row, the last one: cannot connect");
 }
 
 #[test]
@@ -174,8 +178,8 @@ fn a_tcp_check_only_connects() {
     let origin = Origin::run(Visit::wait_for_end);
     let refusing = RefusingAddress::new();
     let rsp = web(&[(&origin.address, ""), (&refusing.address, "")], "health = 'tcp'");
-    rsp.wait_for_log("web/s1 is up: first check passed: connected");
-    rsp.wait_for_log("web/s2 is down: check failed: cannot connect");
+    rsp.wait_for_log("web/s1 is up: the first check passed: connected");
+    rsp.wait_for_log("web/s2 is down: the first check failed: cannot connect");
     until("its connection is closed", || origin.open_count() == 0);
     assert_eq!(origin.head_count(), 0);
 }
@@ -184,7 +188,7 @@ fn a_tcp_check_only_connects() {
 fn a_tcp_check_of_a_full_accept_queue_fails_by_timeout() {
     let full = FullListener::new();
     let rsp = web(&[(&full.address, "")], "health = 'tcp'");
-    rsp.wait_for_log("web/s1 is down: check failed:");
+    rsp.wait_for_log("web/s1 is down: the first check failed:");
 }
 
 #[test]
@@ -211,7 +215,7 @@ fn checks_of_a_pool_with_send_proxy_v2_announce_local() {
     });
     let rsp = web(&[(&origin.address, "")], "send_proxy = 'v2', health = { status = '200-399' }");
     // 0x20: version 2, LOCAL.
-    rsp.wait_for_log("web/s1 is up: first check passed: status 232");
+    rsp.wait_for_log("web/s1 is up: the first check passed: status 232");
     assert_eq!(get(rsp.address(), "/").status(), 233, "PROXY");
 }
 
@@ -230,7 +234,7 @@ fn checks_of_a_pool_with_send_proxy_v1_announce_their_own_addresses() {
         );
     });
     let rsp = web(&[(&origin.address, "")], "send_proxy = 'v1', health = {}");
-    rsp.wait_for_log("web/s1 is up: first check passed: status 204");
+    rsp.wait_for_log("web/s1 is up: the first check passed: status 204");
 }
 
 #[test]

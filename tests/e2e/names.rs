@@ -266,7 +266,7 @@ fn a_name_with_health_checks_gets_requests_after_the_first_check_of_each_address
         assert!(targets(&origin.requests()).contains(&"/up".to_owned()));
     }
     names.set("app.test", &[1, 2, 3]);
-    rsp.wait_for_log("server web/app/127.0.0.3 is down: check failed");
+    rsp.wait_for_log("server web/app/127.0.0.3 is down: the first check failed");
     let _third = origin(port, 3, "three", &Gate::new());
     until("the third is up", || answers(&rsp) == set(&["one", "two", "three"]));
     names.set("app.test", &[1]);

@@ -128,7 +128,7 @@ impl World {
                 server.latency.observe(waited, now);
             }
             match (request.probe.take(), &pool.config.eject) {
-                (Some(probe), _) => probe.end(true, now),
+                (Some(probe), _) => probe.pass(now),
                 (None, Some(eject)) => server.note_success(eject, now),
                 (None, None) => {}
             }
@@ -143,7 +143,7 @@ impl World {
         let config = &self.workers[request.worker].view.pool.config;
         let Some(server) = request.server.clone() else { return };
         match (request.probe.take(), &config.eject) {
-            (Some(probe), _) => probe.end(false, self.now),
+            (Some(probe), _) => probe.fail(&"a fault", self.now),
             (None, eject) => {
                 if self.balance == Balance::LeastLatency {
                     server.latency.observe(config.timeouts.response.as_micros() as u64, self.now);

@@ -83,7 +83,9 @@ impl Resolver {
 
     fn send(&self, command: Command) {
         if self.commands.send(command).is_err() {
-            log::error!("the resolver's thread has ended: names are not looked up any more");
+            log::error!(
+                "the resolver's thread has ended: names of servers keep their last addresses until rsp is restarted"
+            );
         }
     }
 }

@@ -133,7 +133,12 @@ impl<N: Network> Core<N> {
                 let known = before.iter().position(|check| Arc::ptr_eq(&check.server, server));
                 let due = now + server.identity() / workers % SPREAD.min(interval(&pool, server));
                 let new = Check { server: server.clone(), pool: pool.clone(), due, running: None };
-                let check = known.map_or(new, |at| Check { pool: pool.clone(), ..before.swap_remove(at) });
+                let check = known.map_or(new, |at| {
+                    let check = before.swap_remove(at);
+                    // In an outage the next check comes sooner.
+                    let due = check.due.min(now + interval(&pool, server));
+                    Check { pool: pool.clone(), due, ..check }
+                });
                 self.checks.list.push(check);
             }
         }

@@ -128,7 +128,7 @@ impl<N: Network> Core<N> {
             return Some(self.fail_short(pair));
         }
         // Others that wait would only find its accept queue full too.
-        if let (Some(slot), Failure::Backlog) = (slot, Failure::of_connect(&error)) {
+        if let (Some(slot), Failure::AcceptQueueFull) = (slot, Failure::of_connect(&error)) {
             slot.give_up();
         }
         self.note_refusal(pair, &error);
@@ -150,10 +150,10 @@ impl<N: Network> Core<N> {
         self.answer_failure(pair, Failure::NoDescriptors, Phase::Connect)
     }
 
-    /// A full accept queue or a local shortage does not count as a try.
+    /// A full accept queue, a local shortage and a reused connection that died do not count as a try.
     fn uncount_try(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
-        (pair.tries, pair.dialed) = (pair.tries.saturating_sub(1), pair.dialed.saturating_sub(1));
+        pair.tries = pair.tries.saturating_sub(1);
     }
 
     #[inline(always)]
@@ -177,7 +177,9 @@ impl<N: Network> Core<N> {
             Ok(picked) => Ok(place.take_picked(picked)),
             Err(NoServer::Full) => Err(NotPicked::Full),
             // The accept queues of all that are left are full.
-            Err(NoServer::None) if failure == Failure::Backlog && !place.is_check() => Err(NotPicked::Full),
+            Err(NoServer::None) if failure == Failure::AcceptQueueFull && !place.is_check() => {
+                Err(NotPicked::Full)
+            }
             Err(NoServer::None) => Err(NotPicked::Failed(failure)),
             Err(NoServer::Script(error)) => Err(NotPicked::Failed(self.balance_failed(&error))),
         }
@@ -343,9 +345,9 @@ impl<N: Network> Core<N> {
     fn note_refusal(&mut self, pair: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
-            Failure::Backlog => {
+            Failure::AcceptQueueFull => {
                 self.uncount_try(pair);
-                self.pairs[pair as usize].end_probe(false, self.tools.now);
+                self.pairs[pair as usize].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
             }
             _ => self.note_server_failure(pair, &os_error(error)),
         }

@@ -33,7 +33,7 @@ impl<N: Network> Core<N> {
             }
             Failure::Response(_) | Failure::TooManyInterim => {
                 let now = self.tools.now;
-                self.pairs[pair as usize].end_probe(false, now);
+                self.pairs[pair as usize].fail_probe(&failure.text(), now);
             }
             _ => {}
         }
@@ -43,11 +43,11 @@ impl<N: Network> Core<N> {
     pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
         let pair = &mut self.pairs[pair as usize];
         // A full accept queue is the milder failure: keep it.
-        if pair.last_failure != Some(Failure::Backlog) {
+        if pair.last_failure != Some(Failure::AcceptQueueFull) {
             pair.last_failure = Some(failure);
         }
         let Some(server) = &pair.server else { return };
-        if failure != Failure::Backlog {
+        if failure != Failure::AcceptQueueFull {
             pair.exchange.leaves(server.name(), failure.end().text());
         }
         pair.tried.add(server.clone());
@@ -70,8 +70,8 @@ impl Pair {
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);
         self.server = Some(server.clone());
-        self.exchange.tries.retries = self.dialed;
-        (self.tries, self.dialed) = (self.tries.saturating_add(1), self.dialed.saturating_add(1));
+        self.exchange.tries.retries = self.tries;
+        self.tries = self.tries.saturating_add(1);
         server
     }
 
@@ -87,8 +87,8 @@ impl Pair {
     }
 
     /// Returns true if the request was a probe.
-    pub(crate) fn end_probe(&mut self, passed: bool, now: u64) -> bool {
-        self.probe.take().map(|probe| probe.end(passed, now)).is_some()
+    pub(crate) fn fail_probe(&mut self, why: &dyn fmt::Display, now: u64) -> bool {
+        self.probe.take().map(|probe| probe.fail(why, now)).is_some()
     }
 
     /// It checks its server.
@@ -97,7 +97,7 @@ impl Pair {
     }
 
     pub(crate) fn note_server_failure(&mut self, why: &dyn fmt::Display, now: u64) {
-        if self.end_probe(false, now) {
+        if self.fail_probe(why, now) {
             return;
         }
         let (Some(server), Some(pool)) = (&self.server, self.pool_config()) else { return };
@@ -129,7 +129,8 @@ impl Pair {
         let Some(eject) = pool.eject.as_ref().filter(|_| !self.is_check()) else { return };
         let failed = !eject.status.is_empty() && eject.status.has(status);
         match failed {
-            _ if probed => _ = self.end_probe(!failed, now),
+            true if probed => _ = self.fail_probe(&format_args!("it answered with {status}"), now),
+            false if probed => self.probe.take().into_iter().for_each(|probe| probe.pass(now)),
             true => server.note_failure(eject, &format_args!("it answered with {status}"), now),
             false => server.note_success(eject, now),
         }

@@ -49,7 +49,7 @@ impl<N: Network> Core<N> {
             return self.answer_failure(key, Failure::Internal, Phase::Connect);
         };
         let (pool, now) = (route.pool.clone(), self.tools.now);
-        let looks = pair.last_failure == Some(Failure::Backlog);
+        let looks = pair.last_failure == Some(Failure::AcceptQueueFull);
         if looks {
             pair.last_failure = None;
             pair.tried.clear();

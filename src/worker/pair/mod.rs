@@ -53,9 +53,8 @@ pub struct Pair {
     /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
     pub tried: Tried,
-    /// Tries as the pool counts them for its limit, and all of them.
+    /// Servers tried, but for those that do not count (see `uncount_try`).
     pub tries: u8,
-    pub dialed: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
     /// The present server's, if it has a limit.
@@ -103,7 +102,6 @@ impl Pair {
             server: None,
             tried: Tried::default(),
             tries: 0,
-            dialed: 0,
             slot: None,
             idle_for: 0,
             probe: None,
@@ -141,7 +139,6 @@ impl Pair {
             server,
             tried,
             tries,
-            dialed,
             slot,
             idle_for,
             probe,
@@ -155,7 +152,7 @@ impl Pair {
         (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
-        (*tries, *dialed, *rate) = (0, 0, RateWindow::default());
+        (*tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }

@@ -72,7 +72,7 @@ fn one_request_that_can_be_sent_again_probes_an_ejected_server() {
     let probe = picked(0, 1_000_000);
     assert_eq!((probe.server.name(), probe.probe.is_some()), ("s0", true));
     assert_eq!(picked(1, 1_000_001).server.name(), "s1", "one at a time");
-    probe.probe.unwrap().end(true, 1_000_002);
+    probe.probe.unwrap().pass(1_000_002);
     let names: Vec<String> = picks(&pools[1], &tried, 1_000_003, 2);
     assert!(names.contains(&"s0".to_string()), "{names:?}");
 }
