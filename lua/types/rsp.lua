@@ -214,6 +214,8 @@ function rsp.settings(settings) end
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field admin? string|rsp.Admin the address that answers /ready and /live: "127.0.0.1:9180"; off without it
+---@field control? string|rsp.Control the unix socket for commands (rsp ctl): "/run/rsp/control.sock"; off without it
 ---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another
@@ -223,6 +225,15 @@ function rsp.settings(settings) end
 
 ---@class rsp.Script
 ---@field on_response_error? "answer"|"pass" what the client gets where on_response fails: a 500 ("answer"), or the server's response as it came ("pass")
+
+---@class rsp.Admin
+---@field [1] string the address
+
+---@class rsp.Control
+---@field [1] string the path of the socket
+---@field mode? string permissions of its file, as chmod writes them: "600"
+---@field group? string the group of its file
+---@field level? "admin"|"observe" what its commands may do: "admin"; "observe" only looks
 
 ---@class rsp.AccessLog
 ---@field [1]? string the path, or "-" for stdout

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! process    pool_state.rs  the pools and their servers; server.rs, whose state is state.rs
+//!            by_hand.rs     what operators set while rsp runs
 //!            slot.rs        what a request holds of its server
 //!            queue.rs       requests that wait; budget.rs: how often they may be tried again
 //!            outcomes.rs    failures that eject a server; idle_limit.rs: how long it keeps connections
@@ -13,6 +14,7 @@
 
 pub mod algorithm;
 mod budget;
+mod by_hand;
 mod idle;
 mod idle_limit;
 mod outcomes;
@@ -25,6 +27,7 @@ mod slot;
 mod state;
 mod worker_server;
 
+pub use by_hand::{ByHand, ByHandTable};
 pub use idle::{Idle, IdleConnections};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
 pub use pool_state::{MemberChanges, NamedServer, PoolState, Servers, SitePools};

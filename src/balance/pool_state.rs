@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::{RecentCount, RequestCounter, allows};
+use super::by_hand::{ByHand, ByHandTable};
 use super::queue::{Inboxes, Queue};
 use super::server::{Server, lock};
 use super::state::ServerState;
@@ -44,6 +45,7 @@ pub struct MemberChanges {
 pub struct PoolState {
     name: String,
     workers: usize,
+    by_hand: Arc<ByHandTable>,
     /// Incremented when the members, their states or their weights change.
     version: AtomicU32,
     members: Mutex<Arc<Vec<Arc<Server>>>>,
@@ -105,10 +107,12 @@ fn changes(before: &[Arc<Server>], now: &[Arc<Server>]) -> MemberChanges {
 }
 
 impl PoolState {
-    fn new(name: &str, workers: usize, inboxes: Arc<Inboxes>) -> PoolState {
+    fn new(name: &str, servers: &Servers) -> PoolState {
+        let workers = servers.workers;
         PoolState {
             name: name.to_owned(),
             workers,
+            by_hand: servers.by_hand.clone(),
             version: AtomicU32::new(0),
             members: Mutex::default(),
             source: Mutex::default(),
@@ -116,7 +120,7 @@ impl PoolState {
             ejected: AtomicU32::new(0),
             said_full: AtomicBool::new(false),
             not_ejected_at: AtomicU64::new(0),
-            queue: Queue::new(inboxes),
+            queue: Queue::new(servers.inboxes.clone()),
             requests: (0..workers).map(|_| Arc::default()).collect(),
             retries: RecentCount::default(),
         }
@@ -166,7 +170,7 @@ impl PoolState {
             let former = || source.former.get(&of.name).and_then(Weak::upgrade);
             match known.get(of.name.as_str()).map(|server| (*server).clone()).or_else(former) {
                 Some(server) => {
-                    server.configure(&of, &config);
+                    server.configure(&of, &config, self.by_hand(&of.name));
                     server
                 }
                 None => Arc::new(Server::new(&of, &config, self, self.workers)),
@@ -188,6 +192,20 @@ impl PoolState {
         drop(before);
         self.changed();
         changes
+    }
+
+    /// What is set of this server by hand.
+    pub fn by_hand(&self, server: &str) -> ByHand {
+        self.by_hand.get(&self.name, server)
+    }
+
+    /// Sets it, also for a server that is not there now.
+    pub fn set_by_hand(&self, server: &str, by_hand: ByHand) {
+        self.by_hand.set(&self.name, server, by_hand);
+        if let Some(server) = self.members().iter().find(|member| member.name() == server) {
+            server.set_by_hand(by_hand);
+        }
+        self.changed();
     }
 
     /// Something changed that requests may wait for.
@@ -297,6 +315,7 @@ impl PoolState {
 /// All pools of the process that are in use, by name.
 pub struct Servers {
     workers: usize,
+    by_hand: Arc<ByHandTable>,
     inboxes: Arc<Inboxes>,
     known: Mutex<HashMap<String, Weak<PoolState>>>,
 }
@@ -310,7 +329,13 @@ pub struct SitePools {
 
 impl Servers {
     pub fn new(workers: usize) -> Servers {
-        Servers { workers, inboxes: Arc::new(Inboxes::new(workers)), known: Mutex::default() }
+        let (by_hand, inboxes) = (Arc::default(), Arc::new(Inboxes::new(workers)));
+        Servers { workers, by_hand, inboxes, known: Mutex::default() }
+    }
+
+    /// What is set of servers by hand.
+    pub fn by_hand(&self) -> &ByHandTable {
+        &self.by_hand
     }
 
     /// Returns the pools of a config. Those that are known stay unchanged until `adopt`.
@@ -332,7 +357,7 @@ impl Servers {
         if let Some(pool) = known.get(&config.name).and_then(Weak::upgrade) {
             return pool;
         }
-        let pool = Arc::new(PoolState::new(&config.name, self.workers, self.inboxes.clone()));
+        let pool = Arc::new(PoolState::new(&config.name, self));
         pool.set_config(config);
         known.insert(config.name.clone(), Arc::downgrade(&pool));
         pool
@@ -344,6 +369,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::balance::Administrative;
     use crate::balance::tests::{config, pool_of};
     use crate::config::Eject;
 
@@ -383,6 +409,34 @@ mod tests {
             (server.endpoint().written.as_str(), server.endpoint_version()),
             ("elsewhere:80", before.1 + 1)
         );
+    }
+
+    #[test]
+    fn what_is_set_by_hand_beats_the_config_until_it_is_set_back() {
+        let servers = Servers::new(1);
+        let mut all = config(&[2]);
+        let pool = servers.of(&all).pools.remove(0);
+        let of = |number: usize| {
+            let server = pool.members()[number].clone();
+            (server.state(), server.weight())
+        };
+        let drained = ByHand { state: Some(Administrative::Drain), weight: Some(7) };
+        pool.set_by_hand("s1", drained);
+        assert_eq!((of(0), of(1)), ((ServerState::Up, 1), (ServerState::Drain, 7)));
+        Arc::make_mut(&mut all.pools[0]).servers[1].disabled = true;
+        Arc::make_mut(&mut all.pools[0]).servers[1].weight = 3;
+        pool.set_config(&all.pools[0]);
+        assert_eq!(of(1), (ServerState::Drain, 7));
+        let both = std::mem::take(&mut Arc::make_mut(&mut all.pools[0]).servers);
+        pool.set_config(&all.pools[0]);
+        Arc::make_mut(&mut all.pools[0]).servers = both;
+        pool.set_config(&all.pools[0]);
+        assert_eq!(of(1), (ServerState::Drain, 7), "also of a server that was gone for a while");
+        assert_eq!(servers.by_hand().all(), [("p0".into(), "s1".into(), drained)]);
+        pool.set_by_hand("s1", ByHand { state: Some(Administrative::Ready), weight: None });
+        assert_eq!(of(1), (ServerState::Up, 3));
+        pool.set_by_hand("s1", ByHand::default());
+        assert_eq!((of(1), servers.by_hand().all()), ((ServerState::Disabled, 3), vec![]));
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::algorithm::PeakEwma;
+use super::by_hand::ByHand;
 use super::idle_limit::LearntIdleLimit;
 use super::outcomes::Outcomes;
 use super::pool_state::PoolState;
 use super::slot::Probe;
-use super::state::{Administrative, Pauses, ServerState, States};
+use super::state::{Pauses, ServerState, States};
 use crate::base::counted::counted;
 use crate::config::{Eject, Endpoint, Health, PoolConfig, ServerConfig};
 
@@ -29,6 +30,8 @@ pub struct Server {
     /// Incremented when the endpoint changes: connections to an earlier one are not reused.
     endpoint_version: AtomicU32,
     weight: AtomicU32,
+    /// As the config says.
+    configured_weight: AtomicU32,
     backup: AtomicBool,
     /// It is not a member of its pool any more.
     gone: AtomicBool,
@@ -76,6 +79,7 @@ impl Server {
             endpoint: Mutex::new(Arc::new(Endpoint::of(config, pool_config))),
             endpoint_version: AtomicU32::new(0),
             weight: AtomicU32::new(0),
+            configured_weight: AtomicU32::new(0),
             backup: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             counts_as_ejected: AtomicBool::new(false),
@@ -89,25 +93,20 @@ impl Server {
             idle_limit: LearntIdleLimit::default(),
             counters: (0..workers).map(|_| Arc::default()).collect(),
         };
-        if config.disabled {
-            lock(&server.states).set(Administrative::Disabled);
-        }
-        server.configure(config, pool_config);
+        server.configure(config, pool_config, pool.by_hand(&config.name));
         server
     }
 
     /// Takes over the options of a config that becomes the current one.
-    pub(super) fn configure(&self, config: &ServerConfig, pool: &PoolConfig) {
+    pub(super) fn configure(&self, config: &ServerConfig, pool: &PoolConfig, by_hand: ByHand) {
         self.set_endpoint(Endpoint::of(config, pool));
-        self.weight.store(config.weight, Relaxed);
+        self.configured_weight.store(config.weight, Relaxed);
+        self.weight.store(by_hand.weight.unwrap_or(config.weight), Relaxed);
         self.backup.store(config.backup, Relaxed);
         self.limit.store(config.max_connections.unwrap_or(u32::MAX), SeqCst);
         let mut states = lock(&self.states);
-        match (config.disabled, states.administrative()) {
-            (true, Administrative::Ready) => states.set(Administrative::Disabled),
-            (false, Administrative::Disabled) => states.set(Administrative::Ready),
-            _ => {}
-        }
+        states.set_disabled(config.disabled);
+        states.set_by_hand(by_hand.state);
         states.set_unresolved(config.is_name());
         states.set_checks(pool.health.is_some());
         if pool.eject.is_none() {
@@ -323,15 +322,12 @@ impl Server {
         }
     }
 
-    /// Set by hand.
-    pub fn set_administrative(&self, administrative: Administrative) {
+    /// What is set by hand has changed.
+    pub(super) fn set_by_hand(&self, by_hand: ByHand) {
+        self.weight.store(by_hand.weight.unwrap_or(self.configured_weight.load(Relaxed)), Relaxed);
         let mut states = lock(&self.states);
-        states.set(administrative);
+        states.set_by_hand(by_hand.state);
         self.publish(&states);
-        drop(states);
-        if let Some(pool) = self.pool.upgrade() {
-            pool.changed();
-        }
     }
 
     /// A check has ended; `why` says what was wrong, or what came.

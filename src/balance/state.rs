@@ -1,7 +1,7 @@
 //! The state of a server: what operators, checks and traffic say about it, and what that comes to.
 //!
 //! ```text
-//!   by hand      ready ◄──► drain ◄──► maint          disabled: in the config, until it is set ready
+//!   by hand      ready ◄──► drain ◄──► maint          not set: ready or disabled, as the config says
 //!
 //!   by checks    unchecked ──passed──► up ──fall──► down       without `health`: always up
 //!                    └─────failed───────────────────►┘ ──rise──► up
@@ -71,13 +71,11 @@ impl ServerState {
 }
 
 /// Set by hand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Administrative {
-    #[default]
     Ready,
     Drain,
     Maint,
-    Disabled,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -118,7 +116,9 @@ impl Pauses {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct States {
-    administrative: Administrative,
+    by_hand: Option<Administrative>,
+    /// In the config.
+    disabled: bool,
     /// Its name has no address yet.
     unresolved: bool,
     checked: Checked,
@@ -127,11 +127,11 @@ pub struct States {
 
 impl States {
     pub fn state(&self) -> ServerState {
-        match (self.administrative, self.checked, self.traffic) {
-            (Administrative::Disabled, ..) => ServerState::Disabled,
-            (Administrative::Maint, ..) => ServerState::Maint,
+        match (self.by_hand, self.checked, self.traffic) {
+            (None, ..) if self.disabled => ServerState::Disabled,
+            (Some(Administrative::Maint), ..) => ServerState::Maint,
             _ if self.unresolved => ServerState::Down,
-            (Administrative::Drain, ..) => ServerState::Drain,
+            (Some(Administrative::Drain), ..) => ServerState::Drain,
             (_, Checked::Down(_), _) => ServerState::Down,
             (_, Checked::Unchecked, _) => ServerState::Unchecked,
             (_, _, Traffic::Ejected { .. } | Traffic::Probed { .. }) => ServerState::Ejected,
@@ -139,12 +139,14 @@ impl States {
         }
     }
 
-    pub fn set(&mut self, administrative: Administrative) {
-        self.administrative = administrative;
+    /// `None`: as the config says.
+    pub fn set_by_hand(&mut self, state: Option<Administrative>) {
+        self.by_hand = state;
     }
 
-    pub fn administrative(&self) -> Administrative {
-        self.administrative
+    /// Sets what the config says.
+    pub fn set_disabled(&mut self, disabled: bool) {
+        self.disabled = disabled;
     }
 
     pub fn set_unresolved(&mut self, unresolved: bool) {
@@ -243,10 +245,11 @@ mod tests {
     fn what_counts_is_said_by_hand_then_by_checks_then_by_traffic() {
         use ServerState as S;
         let hand = [
-            (Administrative::Ready, None),
-            (Administrative::Drain, Some(S::Drain)),
-            (Administrative::Maint, Some(S::Maint)),
-            (Administrative::Disabled, Some(S::Disabled)),
+            (None, false, None),
+            (None, true, Some(S::Disabled)),
+            (Some(Administrative::Ready), true, None),
+            (Some(Administrative::Drain), true, Some(S::Drain)),
+            (Some(Administrative::Maint), false, Some(S::Maint)),
         ];
         let checks = [
             (Checked::Never, None),
@@ -259,11 +262,11 @@ mod tests {
             (Traffic::Ejected { until: 1, pause: 1 }, S::Ejected),
             (Traffic::Probed { pause: 1 }, S::Ejected),
         ];
-        for (administrative, by_hand) in hand {
+        for (by_hand, disabled, state) in hand {
             for (checked, by_check) in checks {
                 for (traffic, by_traffic) in traffic {
-                    let states = States { administrative, unresolved: false, checked, traffic };
-                    assert_eq!(states.state(), by_hand.or(by_check).unwrap_or(by_traffic), "{states:?}");
+                    let states = States { by_hand, disabled, unresolved: false, checked, traffic };
+                    assert_eq!(states.state(), state.or(by_check).unwrap_or(by_traffic), "{states:?}");
                 }
             }
         }

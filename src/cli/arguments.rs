@@ -22,6 +22,11 @@ pub enum Command {
         listen: Option<String>,
     },
     Check(PathBuf),
+    /// A command to a running rsp, over its control socket.
+    Ctl {
+        socket: PathBuf,
+        words: Vec<String>,
+    },
     Types,
     Version,
     Build,
@@ -34,7 +39,7 @@ pub enum Command {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Usage(pub String);
 
-const COMMANDS: [&str; 5] = ["run", "check", "demo", "types", "help"];
+const COMMANDS: [&str; 6] = ["run", "check", "ctl", "demo", "types", "help"];
 const OPTIONS: [&str; 4] = ["listen", "backend", "help", "version"];
 
 pub const SHORT: &str = "\
@@ -69,6 +74,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Short(letter) => {
                 return Err(Usage(format!("rsp: unknown option -{letter} (rsp --help lists them)")));
             }
+            Value(word) if word == "ctl" && given.is_empty() => {
+                return ctl(parser.raw_args().map_err(wrong)?);
+            }
             Value(word) => given.word(word)?,
         }
     }
@@ -76,9 +84,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
 }
 
 impl Given {
+    fn is_empty(&self) -> bool {
+        self.command.is_none() && self.config.is_none()
+    }
+
     /// The first word is a command or a config, the second the command's config.
     fn word(&mut self, word: OsString) -> Result<(), Usage> {
-        let first = self.command.is_none() && self.config.is_none();
+        let first = self.is_empty();
         if let Some(name) = word.to_str().filter(|name| first && later::COMMANDS.contains(name)) {
             return Err(Usage(format!("rsp {name}: {LATER}")));
         }
@@ -150,6 +162,21 @@ impl Given {
     }
 }
 
+/// The rest of the line is the command's, whatever it looks like.
+fn ctl(mut rest: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let socket = rest.next().unwrap_or_default();
+    if socket == "--help" || socket == "-h" {
+        return Ok(Command::Help);
+    }
+    let words: Vec<String> = rest.map(|word| word.to_string_lossy().into_owned()).collect();
+    match socket.is_empty() || words.is_empty() {
+        true => Err(Usage(
+            "usage: rsp ctl SOCKET COMMAND…, for example rsp ctl /run/rsp/control.sock reload".into(),
+        )),
+        false => Ok(Command::Ctl { socket: socket.into(), words }),
+    }
+}
+
 fn balance(listen: Vec<String>, backends: Vec<String>) -> Result<Command, Usage> {
     if listen.is_empty() {
         return Err(Usage("rsp: --backend needs --listen ADDR, for example --listen 127.0.0.1:8080".into()));
@@ -218,6 +245,10 @@ mod tests {
         Command::Balance { listen: owned(listen), backends: owned(backends) }
     }
 
+    fn ctl(words: &[&str]) -> Command {
+        Command::Ctl { socket: "a.sock".into(), words: words.iter().map(|word| word.to_string()).collect() }
+    }
+
     #[test]
     fn arguments_become_commands() {
         for (line, command) in [
@@ -236,6 +267,9 @@ mod tests {
             ("demo", Command::Demo { listen: None }),
             ("demo --listen 127.0.0.1:0", Command::Demo { listen: Some("127.0.0.1:0".into()) }),
             ("--listen 127.0.0.1:0 demo", Command::Demo { listen: Some("127.0.0.1:0".into()) }),
+            ("ctl a.sock reload", ctl(&["reload"])),
+            ("ctl a.sock set weight web/a -1", ctl(&["set", "weight", "web/a", "-1"])),
+            ("run ctl", Command::Run("ctl".into())),
             ("types", Command::Types),
             ("-v", Command::Version),
             ("--version", Command::Version),
@@ -286,7 +320,8 @@ mod tests {
             ("explain site.lua GET /", "rsp explain: not supported by this version"),
             ("test site.lua", "rsp test: not supported by this version"),
             ("replay a b c", "rsp replay: not supported by this version"),
-            ("ctl sock", "rsp ctl: not supported by this version"),
+            ("ctl sock", "usage: rsp ctl SOCKET COMMAND"),
+            ("ctl", "usage: rsp ctl SOCKET COMMAND"),
         ] {
             let Err(Usage(text)) = parsed(line) else { panic!("rsp {line} was accepted") };
             assert!(text.contains(wanted), "rsp {line}: {text}");

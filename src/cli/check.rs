@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::balance::Servers;
 use crate::base::os_error::os_error;
 use crate::config::{Config, Warning};
 use crate::control::names::Names;
@@ -36,7 +35,7 @@ pub fn run(config: &Path) -> Exit {
 
 /// Lines about the names of servers that have no address now.
 fn unresolved(config: &Config) -> Vec<String> {
-    match Names::start(config, &Servers::new(1).of(config)) {
+    match Names::start(config, None) {
         Ok(None) => Vec::new(),
         Ok(Some(names)) => {
             names.wait(PATIENCE);

@@ -11,6 +11,7 @@ usage:
   rsp CONFIG.lua                            run (also: rsp run CONFIG.lua)
   rsp --listen ADDR --backend ADDR …        run without a file, round robin; both may be repeated
   rsp demo [--listen ADDR]                  three built-in servers to try it on, no config needed
+  rsp ctl SOCKET COMMAND…                   give a running rsp a command: help lists them
   rsp check CONFIG.lua                      check a config and say what is wrong (also: -t)
   rsp types                                 print the type definitions for Lua editors
   rsp help TOPIC                            print a chapter of the manual
@@ -23,7 +24,7 @@ rsp runs in the foreground. Its log goes to stderr; RSP_LOG=debug (or warn, erro
 signals:
   TERM INT QUIT   finish what runs, up to drain_timeout, then exit 0; at once when repeated
   USR1            reopen the access log
-  HUP             ignored: rsp cannot reload yet; run rsp check, then restart
+  HUP             load the config again; if it is bad, the old one stays in use
   USR2            ignored: rsp cannot hand over to a new binary yet
 
 exit codes:

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod check;
+mod ctl;
 mod demo;
 mod help;
 mod hint;
@@ -45,6 +46,7 @@ fn obey(command: Command) -> Exit {
         Command::Balance { listen, backends } => run::balance(&listen, &backends),
         Command::Demo { listen } => demo::run(listen.as_deref()),
         Command::Check(config) => check::run(&config),
+        Command::Ctl { socket, words } => ctl::run(&socket, &words),
         Command::Types => say(crate::script::TYPES),
         Command::Version => version::short(),
         Command::Build => version::long(),

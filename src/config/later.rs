@@ -5,7 +5,7 @@
 pub const LATER: &str = "not supported by this version";
 
 /// Commands of `rsp`.
-pub const COMMANDS: &[&str] = &["explain", "test", "replay", "ctl"];
+pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
 
 /// Options of the supported commands.
 pub const OPTIONS: &[&str] = &["strict"];
@@ -59,9 +59,7 @@ pub const SERVER_SCHEMES: &[&str] = &["https://"];
 /// Keys of `rsp.settings`.
 pub const SETTINGS: &[&str] = &[
     "acme_challenge_dir",
-    "admin",
     "buffer_memory",
-    "control",
     "drain_delay",
     "group",
     "metrics",
@@ -69,6 +67,9 @@ pub const SETTINGS: &[&str] = &[
     "upgrade_drain_timeout",
     "user",
 ];
+
+/// Keys of `admin` in `rsp.settings`.
+pub const ADMIN: &[&str] = &["hosts", "token"];
 
 /// Keys of `script` in `rsp.settings`.
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];

@@ -2,6 +2,7 @@
 //! durations, pools are indices. The script floor builds it; everything else reads it.
 
 mod address;
+mod admin;
 mod endpoint;
 mod health;
 pub mod later;
@@ -11,6 +12,7 @@ mod timeouts;
 mod trusted;
 
 pub use address::Address;
+pub use admin::{Admin, Control, ControlLevel};
 pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
@@ -36,7 +38,7 @@ pub struct PoolId(pub u32);
 pub struct ServerId(pub u32);
 
 /// The complete configuration.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     pub pools: Vec<Arc<PoolConfig>>,
@@ -136,6 +138,8 @@ pub struct Settings {
     /// The pool for requests whose script failed.
     pub fallback: Option<PoolId>,
     pub drain_timeout: Duration,
+    pub admin: Option<Admin>,
+    pub control: Option<Control>,
     /// The name server; `None`: those of /etc/resolv.conf.
     pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
@@ -165,6 +169,8 @@ impl Default for Settings {
             trusted: Trusted::default(),
             fallback: None,
             drain_timeout: Duration::from_secs(30),
+            admin: None,
+            control: None,
             resolver: None,
             on_response_error: OnResponseError::Answer,
             via: None,

@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ const BATCH_SIZE: usize = 32 * 1024;
 
 /// The control thread's handle to the running access log.
 pub struct AccessLogHandle {
-    waker: BatchWaker,
+    /// Keeps the queue open.
+    waker: Option<BatchWaker>,
     reopen: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
     counts: Arc<Counts>,
@@ -65,14 +66,27 @@ pub fn start(
         writer.run();
         drop(ends);
     })?;
-    Ok((senders, AccessLogHandle { waker, reopen, ended, counts, settled }))
+    Ok((senders, AccessLogHandle { waker: Some(waker), reopen, ended, counts, settled }))
 }
 
 impl AccessLogHandle {
     /// Reopens the file after the batches that are queued already.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
-        self.waker.wake();
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
+
+    /// Another log takes its place: it ends once the last sender is gone and all is written.
+    pub fn retire(mut self) -> AccessLogHandle {
+        self.waker = None;
+        self
+    }
+
+    /// Whether one that was retired has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// Waits until everything sent is written. The workers must have ended, since their senders keep the queue open.

@@ -21,6 +21,10 @@ pub enum ControlEvent {
     Signal(Signal),
     /// The worker's index, and its report.
     Worker(usize, ThreadState),
+    /// The config was loaded again, or not.
+    Loaded,
+    /// A worker uses the config of this generation.
+    Switched(u64),
     /// A socket that was registered under this token is ready.
     Socket(Token),
 }
@@ -61,8 +65,8 @@ impl ControlLoop {
     }
 
     /// Where sockets are registered, under any token but `usize::MAX`.
-    pub fn registry(&self) -> &Registry {
-        self.poll.registry()
+    pub fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
     }
 
     /// The next event; `None` when `until` has come before one.
@@ -102,7 +106,7 @@ mod tests {
         let mut control = ControlLoop::new().unwrap();
         assert_eq!(control.next(Some(Instant::now())).unwrap(), None);
         let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        control.registry().register(&mut listener, Token(3), Interest::READABLE).unwrap();
+        control.registry().unwrap().register(&mut listener, Token(3), Interest::READABLE).unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let deadline = || Some(Instant::now() + Duration::from_secs(10));
         assert_eq!(control.next(deadline()).unwrap(), Some(ControlEvent::Socket(Token(3))));

@@ -12,8 +12,13 @@ pub mod resolve;
 pub mod run;
 pub mod run_error;
 
+mod descriptors;
 pub mod event_loop;
+mod listeners;
 mod output;
+mod process;
+mod reload;
 mod signals;
+mod sockets;
 mod startup;
 mod supervise;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::balance::{MemberChanges, NamedServer, PoolState, SitePools};
-use crate::config::{Address, Config, ServerConfig};
+use crate::config::{Address, Config, PoolConfig, ServerConfig};
 use crate::control::resolve::{Answer, Change, Query, Resolved, Resolver, ResolverConfig, Update};
 
 /// The heaviest weight of a server; those of SRV records go up to 65535.
@@ -21,52 +21,70 @@ pub struct Names {
     watched: Arc<Watched>,
 }
 
-#[derive(Default)]
-struct Watched {
-    names: Mutex<HashMap<u64, Name>>,
+/// What to look up, and whom to tell.
+#[derive(Clone, PartialEq)]
+struct Wanted {
+    pool: String,
+    /// Of the server in the config.
+    server: String,
+    query: Query,
+    every: Option<Duration>,
+}
+
+/// What is known of the names. The position of each is its id at the resolver.
+pub struct Watched {
+    name_server: Option<SocketAddr>,
+    names: Mutex<Vec<Name>>,
     answered: Condvar,
 }
 
 struct Name {
-    pool: Weak<PoolState>,
-    /// Of the server in the config.
-    server: String,
-    /// The result of the last lookup, once there is one.
-    result: Option<Result<(), String>>,
+    wanted: Wanted,
+    /// `None` until the config is in use.
+    pool: Option<Weak<PoolState>>,
+    /// The last servers of the name, once there are some.
+    servers: Option<Vec<NamedServer>>,
+    /// Why there are none, once a lookup has failed.
+    failed: Option<String>,
 }
 
 impl Names {
-    /// Watches the names of all pools; `None` if there are none.
-    pub fn start(config: &Config, pools: &SitePools) -> io::Result<Option<Names>> {
-        let watched = Arc::new(Watched::default());
-        let mut queries = Vec::new();
-        for (config, pool) in config.pools.iter().zip(&pools.pools) {
-            for server in config.servers.iter().filter(|server| server.is_name()) {
-                let Some(query) = query(&server.address) else { continue };
-                let id = queries.len() as u64;
-                let name = Name { pool: Arc::downgrade(pool), server: server.name.clone(), result: None };
-                lock(&watched.names).insert(id, name);
-                queries.push((id, query, server.resolve));
-            }
-        }
-        if queries.is_empty() {
+    /// Looks up the names of a config that is not in use yet. What is `known` of them already need not be waited for.
+    /// `None` if there are none.
+    pub fn start(config: &Config, known: Option<&Watched>) -> io::Result<Option<Names>> {
+        let wanted = wanted(config);
+        if wanted.is_empty() {
             return Ok(None);
         }
-        let servers: Vec<SocketAddr> = config.settings.resolver.into_iter().collect();
+        let name = |wanted: &Wanted| {
+            let servers = known.and_then(|known| known.servers(wanted));
+            Name { wanted: wanted.clone(), pool: None, servers, failed: None }
+        };
+        let names = Mutex::new(wanted.iter().map(name).collect());
+        let name_server = config.settings.resolver;
+        let watched = Arc::new(Watched { name_server, names, answered: Condvar::new() });
+        let servers: Vec<SocketAddr> = name_server.into_iter().collect();
         let told = watched.clone();
         let resolver =
             Resolver::start(ResolverConfig { servers, ..ResolverConfig::default() }, move |update| {
                 told.take(&update);
             })?;
-        queries.into_iter().for_each(|(id, query, every)| resolver.watch(id, query, every));
+        for (id, Wanted { query, every, .. }) in (0..).zip(&wanted) {
+            resolver.watch(id, query.clone(), *every);
+        }
         Ok(Some(Names { _resolver: resolver, watched }))
+    }
+
+    /// What is known of the names.
+    pub fn watched(&self) -> Arc<Watched> {
+        self.watched.clone()
     }
 
     /// Waits until each name has been looked up once, but not longer than this.
     pub fn wait(&self, most: Duration) {
         let until = Instant::now() + most;
         let mut names = lock(&self.watched.names);
-        while names.values().any(|name| name.result.is_none()) {
+        while names.iter().any(Name::is_pending) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -76,73 +94,113 @@ impl Names {
         }
     }
 
-    /// The names that no lookup of has ended.
-    pub fn pending(&self) -> Vec<String> {
-        let names = lock(&self.watched.names);
-        let pending = names.values().filter(|name| name.result.is_none());
-        let line = |name: &Name| {
-            let pool = name.pool.upgrade()?;
-            Some(format!("pool {}: {} has no answer yet from the name servers", pool.name(), name.server))
-        };
-        let mut lines: Vec<String> = pending.filter_map(line).collect();
-        lines.sort();
-        lines
+    /// The config is in use: its pools get the servers that are known, and from now on every change.
+    pub fn serve(&self, config: &Config, pools: &SitePools) {
+        let pools: HashMap<&str, &Arc<PoolState>> =
+            config.pools.iter().map(|pool| pool.name.as_str()).zip(&pools.pools).collect();
+        for name in lock(&self.watched.names).iter_mut() {
+            let Some(pool) = pools.get(name.wanted.pool.as_str()) else { continue };
+            name.pool = Some(Arc::downgrade(pool));
+            if let Some(servers) = &name.servers {
+                say(pool, &name.wanted.server, &pool.set_addresses(&name.wanted.server, servers));
+            }
+        }
     }
 
-    /// The names without an address, each with its pool and why.
+    /// A line for each name that no lookup of has ended.
+    pub fn pending(&self) -> Vec<String> {
+        let why =
+            |name: &Name| name.is_pending().then(|| "has no answer yet from the name servers".to_owned());
+        self.watched.lines(why)
+    }
+
+    /// A line for each name without an address, with the reason.
     pub fn unresolved(&self) -> Vec<String> {
-        let names = lock(&self.watched.names);
-        let mut lines: Vec<String> = names
-            .values()
-            .filter_map(|name| {
-                let why = match &name.result {
-                    Some(Ok(())) => return None,
-                    Some(Err(why)) => why,
-                    None => "no answer yet",
-                };
-                let pool = name.pool.upgrade()?;
-                Some(format!("pool {}: {} does not resolve: {why}", pool.name(), name.server))
-            })
-            .collect();
-        lines.sort();
-        lines
+        let why = |name: &Name| {
+            let why = name.failed.as_deref().unwrap_or("no answer yet");
+            name.servers.is_none().then(|| format!("does not resolve: {why}"))
+        };
+        self.watched.lines(why)
+    }
+}
+
+/// The names of a config's servers, in its order.
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let of_pool = |pool: &Arc<PoolConfig>| {
+        let name = pool.name.clone();
+        let wanted = |server: &ServerConfig| {
+            let (pool, server_name) = (name.clone(), server.name.clone());
+            Some(Wanted { pool, server: server_name, query: query(&server.address)?, every: server.resolve })
+        };
+        pool.servers.iter().filter_map(wanted).collect::<Vec<_>>()
+    };
+    config.pools.iter().flat_map(of_pool).collect()
+}
+
+impl Name {
+    fn is_pending(&self) -> bool {
+        self.servers.is_none() && self.failed.is_none()
     }
 }
 
 impl Watched {
+    /// Whether the config has the same names and looks them up in the same way.
+    pub fn is_of(&self, config: &Config) -> bool {
+        let wanted = wanted(config);
+        let names = lock(&self.names);
+        self.name_server == config.settings.resolver && names.iter().map(|name| &name.wanted).eq(&wanted)
+    }
+
+    /// The sorted lines of those names of which there is something to say.
+    fn lines(&self, why: impl Fn(&Name) -> Option<String>) -> Vec<String> {
+        let line = |name: &Name| {
+            let Wanted { pool, server, .. } = &name.wanted;
+            Some(format!("pool {pool}: {server} {}", why(name)?))
+        };
+        let mut lines: Vec<String> = lock(&self.names).iter().filter_map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The last servers of a name.
+    fn servers(&self, wanted: &Wanted) -> Option<Vec<NamedServer>> {
+        let same = |name: &&Name| {
+            let Wanted { pool, server, query, .. } = &name.wanted;
+            (pool, server, query) == (&wanted.pool, &wanted.server, &wanted.query)
+        };
+        lock(&self.names).iter().find(same)?.servers.clone()
+    }
+
     fn take(&self, update: &Update) {
         let mut names = lock(&self.names);
-        let Some(name) = names.get_mut(&update.id) else { return };
-        let had_address = matches!(name.result, Some(Ok(())));
-        match &update.result {
-            Ok(_) => name.result = Some(Ok(())),
-            // What worked once stays in use.
-            Err(error) if !had_address => name.result = Some(Err(error.to_string())),
-            Err(_) => {}
-        }
-        let (pool, server) = (name.pool.upgrade(), name.server.clone());
-        drop(names);
-        self.answered.notify_all();
-        let Some(pool) = pool else { return };
+        let Some(name) = names.get_mut(update.id as usize) else { return };
+        let had_address = name.servers.is_some();
+        let Wanted { pool: pool_name, server, .. } = &name.wanted;
         match &update.result {
             Ok(answer) => {
-                let changes = pool.set_addresses(&server, &named_servers(answer));
-                say(&pool, &server, update.change, had_address, &changes);
+                let servers = named_servers(answer);
+                if update.change == Change::Recovered {
+                    let when = if had_address { "again" } else { "now" };
+                    log::info!("pool {pool_name}: {server} resolves {when}");
+                }
+                if let Some(pool) = name.pool.as_ref().and_then(Weak::upgrade) {
+                    say(&pool, server, &pool.set_addresses(server, &servers));
+                }
+                name.servers = Some(servers);
             }
             Err(error) => {
                 let rest =
                     if had_address { "its last addresses stay in use" } else { "it has no address yet" };
-                log::warn!("pool {}: {server} does not resolve: {error}; {rest}", pool.name());
+                log::warn!("pool {pool_name}: {server} does not resolve: {error}; {rest}");
+                name.failed = Some(error.to_string());
             }
         }
+        drop(names);
+        self.answered.notify_all();
     }
 }
 
-fn say(pool: &PoolState, server: &str, change: Change, had_address: bool, changes: &MemberChanges) {
-    if change == Change::Recovered {
-        let when = if had_address { "again" } else { "now" };
-        log::info!("pool {}: {server} resolves {when}", pool.name());
-    }
+fn say(pool: &PoolState, server: &str, changes: &MemberChanges) {
     for name in &changes.new {
         log::info!("server {}/{name} is new: {server} has this address now", pool.name());
     }

@@ -19,6 +19,16 @@ pub enum RunError {
     Fault(String),
 }
 
+impl RunError {
+    /// The line without what failed: for a reload, which says that itself.
+    pub fn reason(&self) -> String {
+        match self {
+            RunError::Config(LoadError(line)) | RunError::Start(line) => line.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,9 +2,12 @@
 //! wait for a slow script.
 
 use std::io;
+use std::time::Duration;
 
 use crate::base::os_error::os_error;
+use crate::config::Config;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
+use crate::control::names::{Names, Watched};
 use crate::control::run_error::{RunError, TOO_FEW_DESCRIPTORS};
 use crate::control::signals::{self, Signal};
 use crate::net::{self, Mailbox};
@@ -19,6 +22,23 @@ pub fn control_loop() -> Result<ControlLoop, RunError> {
     let forwarded = signals::forward(control.mailbox());
     forwarded.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))?;
     Ok(control)
+}
+
+/// How long the first lookup of names may hold up the start.
+const NAMES: Duration = Duration::from_secs(2);
+
+/// Looks up the names of servers, and waits a little: a name that does not resolve is no reason not to start.
+pub fn names(config: &Config, known: Option<&Watched>) -> Result<Option<Names>, RunError> {
+    let names = Names::start(config, known);
+    let names =
+        names.map_err(|error| RunError::Start(format!("cannot look up names: {}", os_error(&error))))?;
+    if let Some(names) = &names {
+        names.wait(NAMES);
+        for line in names.pending() {
+            log::warn!("{line}; it is down until there is one");
+        }
+    }
+    Ok(names)
 }
 
 /// Starts all workers; `None` if told to stop before they were ready.
@@ -107,7 +127,7 @@ fn failure(outcome: WorkerEnd) -> RunError {
     }
 }
 
-fn no_loop(error: &io::Error) -> RunError {
+pub fn no_loop(error: &io::Error) -> RunError {
     let hint = if net::is_shortage(error) { TOO_FEW_DESCRIPTORS } else { "" };
     RunError::Start(format!("cannot set up the event loop: {}{hint}", os_error(error)))
 }

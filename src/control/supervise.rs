@@ -11,13 +11,20 @@ use std::time::{Duration, Instant};
 
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
-use crate::control::access::AccessLogHandle;
+use crate::config::Settings;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
+use crate::control::process::{Prepared, Process, WorkerParts};
+use crate::control::reload::{Loaded, Reload, needs_restart};
 use crate::control::run_error::RunError;
 use crate::control::signals::Signal;
+use crate::control::sockets::console::{Answer, Command};
+use crate::control::sockets::http::{HttpAnswer, HttpRequest};
+use crate::control::sockets::{Asker, Request, Sockets};
+use crate::control::startup;
 use crate::exchange::counters::Counters;
 use crate::exchange::end::End;
-use crate::worker::{Handle, ThreadState, WorkerEnd};
+use crate::script::{PackedScript, Source};
+use crate::worker::{Handle, Shared, Switch, ThreadState, WorkerEnd};
 
 /// How long a worker may take after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -26,7 +33,7 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
 /// The stage of the shutdown, with the deadline of each stage but the first.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
     Draining(Instant),
@@ -37,18 +44,45 @@ pub struct Running<'a> {
     control: ControlLoop,
     /// By index; `None` once ended.
     workers: Vec<Option<Handle>>,
-    access: Option<&'a AccessLogHandle>,
-    drain: Duration,
+    process: &'a mut Process,
+    /// What workers share.
+    shared: Shared,
+    /// The settings that only a start applies.
+    started_with: Settings,
+    /// Overrides the config's `drain_timeout`.
+    drain: Option<Duration>,
+    reload: Reload<Asker>,
+    sockets: Sockets,
+    stage: Stage,
+    /// Why rsp ends, if it must not.
+    fault: Option<String>,
 }
 
 impl<'a> Running<'a> {
     pub fn new(
         control: ControlLoop,
         workers: Vec<Handle>,
-        access: Option<&'a AccessLogHandle>,
-        drain: Duration,
-    ) -> Running<'a> {
-        Running { control, workers: workers.into_iter().map(Some).collect(), access, drain }
+        process: &'a mut Process,
+        shared: Shared,
+        (source, drain): (&Source, Option<Duration>),
+    ) -> Result<Running<'a>, RunError> {
+        let mut sockets = Sockets::new(control.registry().map_err(|error| startup::no_loop(&error))?);
+        sockets.switch(process.take_sockets(), &process.stated.settings);
+        if let Some(address) = sockets.admin_address() {
+            log::info!("Admin address: {address}");
+        }
+        Ok(Running {
+            sockets,
+            reload: Reload::new(source, workers.len(), control.mailbox()),
+            control,
+            workers: workers.into_iter().map(Some).collect(),
+            started_with: process.stated.settings.clone(),
+            process,
+            shared,
+            drain,
+            stage: Stage::Serving,
+            fault: None,
+        })
     }
 
     /// Waits until all workers have ended.
@@ -63,32 +97,38 @@ impl<'a> Running<'a> {
     }
 
     fn until_all_ended(&mut self) -> Result<(), RunError> {
-        let (mut stage, mut fault) = (Stage::Serving, None);
         while self.running().next().is_some() {
-            match self.next(stage)? {
-                Some(ControlEvent::Worker(_, ThreadState::Ready) | ControlEvent::Socket(_)) => {}
-                Some(ControlEvent::Worker(number, ThreadState::Ended)) => {
-                    let outcome = self.workers[number].take().map(Handle::join);
-                    fault = fault.or(outcome.and_then(|outcome| fault_in(outcome, stage)));
-                    stage = self.after_end(fault.is_some(), stage);
-                }
-                Some(ControlEvent::Signal(signal)) => stage = self.handle_signal(signal, stage),
-                None => match stage {
-                    Stage::Stopping(_) => {
-                        return Err(RunError::Fault(fault.unwrap_or("a worker does not stop".into())));
-                    }
-                    _ => stage = self.stop("drain_timeout is over"),
-                },
+            self.serve_sockets();
+            match self.next()? {
+                Some(event) => self.handle(event),
+                None => self.expire()?,
             }
         }
-        fault.map_or(Ok(()), |what| Err(RunError::Fault(what)))
+        self.fault.take().map_or(Ok(()), |what| Err(RunError::Fault(what)))
+    }
+
+    fn handle(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Worker(number, ThreadState::Ended) => self.worker_ended(number),
+            ControlEvent::Worker(_, ThreadState::Ready) => {}
+            ControlEvent::Socket(token) => self.sockets.ready(token),
+            ControlEvent::Signal(signal) => self.handle_signal(signal),
+            ControlEvent::Loaded => self.loaded(),
+            ControlEvent::Switched(generation) => {
+                if generation == self.process.generation && self.reload.switched() {
+                    self.end_reload(&Ok(()));
+                }
+            }
+        }
     }
 
     /// The process does not go on with only some of its workers, but ends so that it is restarted.
-    fn after_end(&self, faulty: bool, stage: Stage) -> Stage {
-        match stage {
-            Stage::Serving if faulty && self.running().next().is_some() => self.stop("a worker failed"),
-            _ => stage,
+    fn worker_ended(&mut self, number: usize) {
+        let outcome = self.workers[number].take().map(Handle::join);
+        let fault = outcome.and_then(|outcome| fault_in(outcome, self.stage));
+        self.fault = self.fault.take().or(fault);
+        if self.fault.is_some() && self.stage == Stage::Serving && self.running().next().is_some() {
+            self.stop("a worker failed");
         }
     }
 
@@ -96,47 +136,168 @@ impl<'a> Running<'a> {
         self.workers.iter().flatten()
     }
 
-    /// `None` when the stage's deadline has passed.
-    fn next(&mut self, stage: Stage) -> Result<Option<ControlEvent>, RunError> {
-        let until = match stage {
-            Stage::Serving => None,
-            Stage::Draining(until) | Stage::Stopping(until) => Some(until),
-        };
+    /// Answers what operators ask.
+    fn serve_sockets(&mut self) {
+        while let Some((asker, request)) = self.sockets.next_request() {
+            match request {
+                Request::Command(Command::Reload) => self.ask_reload(Some(asker)),
+                Request::Http(request) => self.sockets.answer_http(asker, &self.answer(&request)),
+            }
+        }
+    }
+
+    fn answer(&self, request: &HttpRequest) -> HttpAnswer {
+        match request.path.as_str() {
+            "/live" => HttpAnswer::text(200, "live\n"),
+            "/ready" => match (self.stage, self.process.unchecked()) {
+                (Stage::Serving, 0) => HttpAnswer::text(200, "ready\n"),
+                (Stage::Serving, servers) => {
+                    let servers = counted(servers as u64, "server");
+                    HttpAnswer::text(503, format!("starting: no check of {servers} has ended yet\n"))
+                }
+                _ => HttpAnswer::text(503, "draining\n"),
+            },
+            _ => HttpAnswer::text(404, "there are /ready and /live\n"),
+        }
+    }
+
+    /// `None` when a deadline has passed.
+    fn next(&mut self) -> Result<Option<ControlEvent>, RunError> {
+        let of_stage = self.until();
+        let until = [of_stage, self.sockets.until()].into_iter().flatten().min();
         self.control
             .next(until)
             .map_err(|error| RunError::Fault(format!("control loop: {}", os_error(&error))))
     }
 
-    fn handle_signal(&self, signal: Signal, stage: Stage) -> Stage {
-        match signal {
-            Signal::Stop => return self.end(stage),
-            Signal::Reload => log::warn!("HUP ignored: rsp cannot reload yet; run rsp check, then restart"),
-            Signal::Upgrade => log::warn!("USR2 ignored: rsp cannot hand over to a new binary yet; restart"),
-            Signal::Reopen => match self.access {
-                Some(access) => access.reopen(),
-                None => log::info!("no access log to reopen"),
-            },
+    /// The deadline of the stage.
+    fn until(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Serving => self.reload.until(),
+            Stage::Draining(until) | Stage::Stopping(until) => Some(until),
         }
-        stage
+    }
+
+    fn expire(&mut self) -> Result<(), RunError> {
+        let now = Instant::now();
+        self.sockets.expire(now);
+        if self.until().is_none_or(|until| until > now) {
+            return Ok(());
+        }
+        match self.stage {
+            Stage::Serving => {
+                let generation = self.process.generation;
+                log::warn!(
+                    "a worker does not take over config {generation}: it will when its loop turns again"
+                );
+                self.end_reload(&Ok(()));
+            }
+            Stage::Draining(_) => self.stop("drain_timeout is over"),
+            Stage::Stopping(_) => {
+                let fault = self.fault.take();
+                return Err(RunError::Fault(fault.unwrap_or("a worker does not stop".into())));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop => self.end(),
+            Signal::Reload => self.ask_reload(None),
+            Signal::Upgrade => log::warn!("USR2 ignored: rsp cannot hand over to a new binary yet; restart"),
+            Signal::Reopen if self.process.reopen_log() => {}
+            Signal::Reopen => log::info!("no access log to reopen"),
+        }
+    }
+
+    fn ask_reload(&mut self, asker: Option<Asker>) {
+        if self.stage != Stage::Serving {
+            let refused = RunError::Start("rsp is stopping".into());
+            let generation = self.process.generation;
+            log::error!("Not reloaded, config {generation} stays in use: {}", refused.reason());
+            return self.answer_reload(asker, &Err(refused));
+        }
+        if let Err(error) = self.reload.ask(asker, self.process.known_names()) {
+            self.end_reload(&Err(error));
+        }
+    }
+
+    fn loaded(&mut self) {
+        let Some(loaded) = self.reload.loaded() else { return };
+        let process = &*self.process;
+        let prepared = loaded.and_then(|Loaded { stated, scripts, names }| {
+            process.prepare(stated, names).map(|prepared| (prepared, scripts))
+        });
+        match prepared {
+            Ok((prepared, scripts)) if self.stage == Stage::Serving => self.switch(prepared, scripts),
+            Ok(_) => self.end_reload(&Err(RunError::Start("rsp is stopping".into()))),
+            Err(error) => self.end_reload(&Err(error)),
+        }
+    }
+
+    /// Hands each worker its part of the config.
+    fn switch(&mut self, prepared: Prepared, scripts: Vec<PackedScript>) {
+        let parts = self.process.switch(prepared);
+        self.sockets.switch(self.process.take_sockets(), &self.process.stated.settings);
+        self.shared.set_max_connections(self.process.config.settings.max_connections);
+        let generation = self.process.generation;
+        self.reload.switching(self.running().count());
+        for ((worker, parts), script) in self.workers.iter().zip(parts).zip(scripts) {
+            let Some(worker) = worker else { continue };
+            let mailbox = self.control.mailbox();
+            let done = Box::new(move || _ = mailbox.send(ControlEvent::Switched(generation)));
+            let WorkerParts { listeners, access } = parts;
+            worker.switch(Switch { site: self.process.site(script), listeners, access, done });
+        }
+        self.process.announce();
+        self.process.warn();
+        for line in needs_restart(&self.started_with, &self.process.stated.settings) {
+            log::warn!("{line}");
+        }
+    }
+
+    fn end_reload(&mut self, outcome: &Result<(), RunError>) {
+        let generation = self.process.generation;
+        match outcome {
+            Ok(()) => log::info!("Reloaded: config {generation} is in use"),
+            Err(error) => log::error!("Not reloaded, config {generation} stays in use: {}", error.reason()),
+        }
+        let askers = self.reload.end();
+        self.answer_reload(askers, outcome);
+        if let Err(error) = self.reload.go_on(self.process.known_names()) {
+            self.end_reload(&Err(error));
+        }
+    }
+
+    fn answer_reload(&mut self, askers: impl IntoIterator<Item = Asker>, outcome: &Result<(), RunError>) {
+        let answer = match outcome {
+            Ok(()) => Answer::info("Success=1"),
+            Err(error) => Answer::error(format!("Success=0\n{}", error.reason())),
+        };
+        askers.into_iter().for_each(|asker| self.sockets.answer(asker, &answer));
     }
 
     /// Drains; stops at once when repeated.
-    fn end(&self, stage: Stage) -> Stage {
-        match stage {
+    fn end(&mut self) {
+        match self.stage {
             Stage::Serving => {
-                log::info!("Stopping: what runs may finish within {:?}", self.drain);
+                let drain = self.drain.unwrap_or(self.process.config.settings.drain_timeout);
+                log::info!("Stopping: what runs may finish within {drain:?}");
+                self.process.stop_listening();
                 self.running().for_each(Handle::drain);
-                Stage::Draining(Instant::now() + self.drain + DRAIN_GRACE)
+                self.stage = Stage::Draining(Instant::now() + drain + DRAIN_GRACE);
             }
             Stage::Draining(_) => self.stop("told again"),
-            Stage::Stopping(_) => stage,
+            Stage::Stopping(_) => {}
         }
     }
 
-    fn stop(&self, why: &str) -> Stage {
+    fn stop(&mut self, why: &str) {
         log::info!("Stopping at once: {why}");
+        self.process.stop_listening();
         self.running().for_each(Handle::stop);
-        Stage::Stopping(Instant::now() + STOP_WAIT)
+        self.stage = Stage::Stopping(Instant::now() + STOP_WAIT);
     }
 }
 
@@ -171,37 +332,43 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::balance::Servers;
-    use crate::net::bind_for;
-    use crate::script::{Source, load};
-    use crate::worker::{Setup, WorkerIo, start};
+    use crate::control::process::NextNames;
+    use crate::script::load;
+    use crate::worker::{NextListener, WorkerIo, start};
+
+    fn source() -> Source {
+        let text = b"rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
+        Source::in_memory(Path::new("site.lua"), text)
+    }
 
     /// Two running workers; the first one fails at its end.
-    fn two_workers() -> (ControlLoop, Vec<Handle>) {
-        let text = b"rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }";
-        let mut source = Source::in_memory(Path::new("site.lua"), text);
-        let config = Arc::new(load(&mut source).map_err(|e| e.0).unwrap().0);
-        let listeners = bind_for(&config.listeners[0], 2).unwrap();
+    fn two_workers() -> (ControlLoop, Vec<Handle>, Process, Shared) {
+        let config = load(&mut source()).map_err(|e| e.0).unwrap().0;
+        let mut process = Process::new(2);
+        let parts = process.switch(process.prepare(config, NextNames::New(None)).unwrap());
         let control = ControlLoop::new().unwrap();
         let sender = control.mailbox();
-        let worker = |(number, (setup, listener))| {
-            let io = WorkerIo { listeners: vec![listener], access: None };
+        let setups = process.setups(&source());
+        let shared = setups[0].shared.clone();
+        let worker = |(number, (setup, parts)): (usize, (_, WorkerParts))| {
+            let new = |next| if let NextListener::New(listener) = next { Some(listener) } else { None };
+            let listeners = parts.listeners.into_iter().filter_map(new).collect();
             let sender = sender.clone();
             let notify = move |progress| {
                 sender.send(ControlEvent::Worker(number, progress));
                 assert!(number != 0 || progress != ThreadState::Ended, "a seeded fault");
             };
-            start(setup, io, notify).unwrap().go().unwrap()
+            start(setup, WorkerIo { listeners, access: None }, notify).unwrap().go().unwrap()
         };
-        let setups = Setup::each(2, &Servers::new(2), &config, &config, &source, Instant::now());
-        (control, setups.into_iter().zip(listeners).enumerate().map(worker).collect())
+        let workers = setups.into_iter().zip(parts).enumerate().map(worker).collect();
+        (control, workers, process, shared)
     }
 
     #[test]
     fn a_failed_worker_stops_all_others_with_a_fault() {
-        let (control, workers) = two_workers();
+        let (control, workers, mut process, shared) = two_workers();
         workers[0].stop();
-        let outcome = Running::new(control, workers, None, Duration::from_secs(30)).wait();
+        let outcome = Running::new(control, workers, &mut process, shared, (&source(), None)).unwrap().wait();
         assert!(matches!(outcome, Err(RunError::Fault(what)) if what.contains("a seeded fault")));
     }
 

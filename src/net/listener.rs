@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -46,12 +46,18 @@ pub fn bind(wanted: &config::ListenerConfig) -> io::Result<Listener> {
     let socket = match &wanted.address {
         Address::Ip(address) => Bound::Tcp(TcpListener::from_std(bind_tcp(*address, wanted)?.into())),
         Address::Unix(path) => {
-            let (listener, file) = bind_unix(path, wanted)?;
+            let (listener, file) = bind_unix(path, wanted.backlog, MODE)?;
             Bound::Unix(UnixListener::from_std(listener), Arc::new(file))
         }
         name @ (Address::Name { .. } | Address::Srv(_)) => return Err(name.not_resolved()),
     };
     Ok(Listener { socket })
+}
+
+/// A socket at this path, whose file has these permissions before anybody can connect.
+pub fn bind_private(path: &Path, mode: u32) -> io::Result<Listener> {
+    let (listener, file) = bind_unix(path, config::BACKLOG, mode)?;
+    Ok(Listener { socket: Bound::Unix(UnixListener::from_std(listener), Arc::new(file)) })
 }
 
 /// Binds and listens for `workers` workers that accept independently.
@@ -110,7 +116,7 @@ fn tcp_socket(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Resul
     socket.set_tcp_nodelay(true)?;
     options::set(SockRef::from(&socket), &wanted.sockets);
     if wanted.defer_accept {
-        options::defer_accept(&socket)?;
+        options::defer_accept(&SockRef::from(&socket), true)?;
     }
     Ok(socket)
 }
@@ -120,22 +126,24 @@ fn backlog(wanted: &config::ListenerConfig) -> i32 {
     i32::try_from(wanted.backlog).unwrap_or(i32::MAX)
 }
 
-fn bind_unix(path: &Path, wanted: &config::ListenerConfig) -> io::Result<(StdUnixListener, SocketFile)> {
+/// As in nginx: access is controlled by the directory's permissions.
+const MODE: u32 = 0o666;
+
+fn bind_unix(path: &Path, backlog: u32, mode: u32) -> io::Result<(StdUnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile(path.to_owned());
-    socket.listen(backlog(wanted))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let listener = StdUnixListener::from(socket);
     listener.set_nonblocking(true)?;
-    // As in nginx: access is controlled by the directory's permissions.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     Ok((listener, file))
 }
 
 /// Unix sockets have no SO_REUSEPORT: all workers accept from one queue.
 fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io::Result<Vec<Listener>> {
-    let (listener, file) = bind_unix(path, wanted)?;
+    let (listener, file) = bind_unix(path, wanted.backlog, MODE)?;
     let file = Arc::new(file);
     let copy = |_| {
         let copy = UnixListener::from_std(listener.try_clone()?);
@@ -158,6 +166,30 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 impl Listener {
+    /// Another descriptor of the same socket: the socket is open until all of them are dropped.
+    pub fn share(&self) -> io::Result<Listener> {
+        let socket = match &self.socket {
+            Bound::Tcp(l) => Bound::Tcp(TcpListener::from_std(l.as_fd().try_clone_to_owned()?.into())),
+            Bound::Unix(l, file) => {
+                let copy = l.as_fd().try_clone_to_owned()?;
+                Bound::Unix(UnixListener::from_std(copy.into()), file.clone())
+            }
+        };
+        Ok(Listener { socket })
+    }
+
+    /// Sets the options of a socket that listens already. Connections that wait in its queue keep the old ones.
+    pub fn set_options(&self, wanted: &config::ListenerConfig) -> io::Result<()> {
+        match &self.socket {
+            Bound::Tcp(l) => {
+                options::set(SockRef::from(l), &wanted.sockets);
+                options::defer_accept(&SockRef::from(l), wanted.defer_accept)?;
+                SockRef::from(l).listen(backlog(wanted))
+            }
+            Bound::Unix(l, _) => SockRef::from(l).listen(backlog(wanted)),
+        }
+    }
+
     /// Returns the address, with the kernel's choice for port 0.
     pub fn address(&self) -> String {
         match &self.socket {

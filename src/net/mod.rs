@@ -17,7 +17,7 @@ mod transport;
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
 pub use inside::{Collected, Either, Inside};
 pub use limits::raise_descriptor_limit;
-pub use listener::{Accepted, Listener, bind, bind_for};
+pub use listener::{Accepted, Listener, bind, bind_for, bind_private};
 pub use mailbox::{Mailbox, queue as mailbox_queue};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};

@@ -69,8 +69,8 @@ pub fn short_backlog(asked: u32) -> Option<String> {
 
 /// Accepts connections only after their first bytes have arrived (TCP_DEFER_ACCEPT, tcp(7)). A silent client is
 /// accepted when it acknowledges the kernel's retransmitted SYN-ACK, about a second later.
-pub fn defer_accept(listener: &Socket) -> io::Result<()> {
-    let seconds: libc::c_int = 1;
+pub fn defer_accept(listener: &SockRef<'_>, on: bool) -> io::Result<()> {
+    let seconds = libc::c_int::from(on);
     let size = size_of_val(&seconds) as libc::socklen_t;
     let value = (&raw const seconds).cast();
     let fd = listener.as_raw_fd();

@@ -29,6 +29,12 @@ macro_rules! either {
 }
 
 impl Stream {
+    /// Registers it with a loop other than a worker's.
+    pub fn watch(&mut self, registry: &Registry, token: usize) -> io::Result<()> {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        either!(self, s => registry.register(s, Token(token), interests))
+    }
+
     fn descriptor(&self) -> RawFd {
         either!(self, s => s.as_raw_fd())
     }

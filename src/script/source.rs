@@ -47,6 +47,22 @@ impl Source {
         Source::of(EntryPoint::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
     }
 
+    /// The same config, to be read from disk again; `None` for addresses of the command line.
+    pub fn again(&self) -> Option<Source> {
+        match &self.entry {
+            EntryPoint::File(path) => Some(Source::file(path)),
+            EntryPoint::Arguments { .. } => None,
+        }
+    }
+
+    /// As messages name it.
+    pub fn name(&self) -> String {
+        match &self.entry {
+            EntryPoint::File(path) => path.display().to_string(),
+            EntryPoint::Arguments { .. } => "the addresses of the command line".to_owned(),
+        }
+    }
+
     fn of(entry: EntryPoint) -> Source {
         Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new() }
     }

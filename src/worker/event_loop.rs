@@ -11,7 +11,7 @@ use httpdate::HttpDate;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
-use super::Message;
+use super::{Message, Switch};
 use crate::base::batch;
 use crate::base::counted::counted;
 use crate::exchange::counters::Counters;
@@ -173,11 +173,24 @@ impl EventLoop {
     fn read_messages(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
-                Message::Site(parts) => self.core.set_site(parts.unpack()),
+                Message::Switch(switch) => self.switch(*switch),
                 Message::Drain => self.drain(),
                 Message::Stop => self.stopped = true,
             }
         }
+    }
+
+    /// Between two turns: a request sees the old config or the new one.
+    fn switch(&mut self, switch: Switch) {
+        self.core.set_site(switch.site.unpack());
+        let now = self.core.now();
+        if self.draining.is_none() {
+            self.acceptor.switch(switch.listeners, &mut self.core, self.poll.registry(), now);
+        }
+        if let Some(access) = switch.access {
+            self.core.set_access(access);
+        }
+        (switch.done)();
     }
 
     fn drain(&mut self) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::batch;
 use crate::base::buffer::BLOCK;
 use crate::exchange::counters::Counters;
 use crate::http::Fields;
@@ -43,6 +44,12 @@ impl<N: Network> Core<N> {
         if let Some(access) = &mut self.access {
             access.send_or_keep();
         }
+    }
+
+    /// Sends access records elsewhere from now on.
+    pub(crate) fn set_access(&mut self, access: Option<batch::Sender>) {
+        self.flush_access();
+        self.access = access;
     }
 
     /// Closes idle server connections and spare pipes to free descriptors.

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+pub use self::accept::acceptor::NextListener;
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
 pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
@@ -98,10 +99,20 @@ pub struct WorkerIo {
     pub access: Option<batch::Sender>,
 }
 
+/// What a worker exchanges when another config takes the place of the present one.
+pub struct Switch {
+    pub site: PackedSite,
+    /// In the order of the config.
+    pub listeners: Vec<NextListener>,
+    /// If the access log changes.
+    pub access: Option<Option<batch::Sender>>,
+    /// Called on the worker's thread when new requests use the new config.
+    pub done: Box<dyn FnOnce() + Send>,
+}
+
 /// A message from the control thread to a running worker.
 pub(crate) enum Message {
-    /// Use this site for new requests.
-    Site(Box<PackedSite>),
+    Switch(Box<Switch>),
     /// Finish running requests, then end.
     Drain,
     /// End at once.
@@ -150,9 +161,9 @@ impl Handle {
         self.mailbox.send(Message::Stop);
     }
 
-    /// Uses this site for new requests.
-    pub fn set_site(&self, site: PackedSite) {
-        self.mailbox.send(Message::Site(Box::new(site)));
+    /// Uses another config for new requests.
+    pub fn switch(&self, switch: Switch) {
+        self.mailbox.send(Message::Switch(Box::new(switch)));
     }
 
     /// Returns the counters of ended requests; they may outlive the worker.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rsp::balance::Servers;
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Handle, PackedSite, Setup, WorkerIo, start};
+use rsp::worker::{Handle, NextListener, PackedSite, Setup, Switch, WorkerIo, start};
 
 use crate::alone;
 use crate::support::*;
@@ -85,7 +85,8 @@ fn swap(worker: &Handle, origin: &Origin, servers: &Servers, generation: u64) {
     let (servers, config) = (servers.of(&config), Arc::new(config));
     Servers::adopt(&config, &servers);
     let site = PackedSite { generation, servers, config, script: script.pack() };
-    worker.set_site(site);
+    let listeners = vec![NextListener::Kept(0)];
+    worker.switch(Switch { site, listeners, access: None, done: Box::new(|| ()) });
 }
 
 #[test]

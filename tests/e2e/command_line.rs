@@ -107,7 +107,10 @@ fn a_key_of_a_later_version_says_so() {
     for (key, config) in [
         ("hedge", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  hedge = { after = 'p95' },\n}"),
         ("sni", "rsp.pool {\n  servers = {\n   { '127.0.0.1:83', sni = 'a' } } }"),
-        ("admin", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = '127.0.0.1:9180' }"),
+        (
+            "token",
+            "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = { '127.0.0.1:9180', token = 'x' } }",
+        ),
         ("user", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n user = 'www-data' }"),
         ("tls", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.listen {\n '127.0.0.1:0', tls = {} }"),
     ] {
@@ -121,7 +124,7 @@ fn a_key_of_a_later_version_says_so() {
 fn commands_of_later_versions_say_so() {
     let directory = Directory::new();
     directory.write("site.lua", balanced(&["127.0.0.1:83"]));
-    for command in ["explain", "test", "replay", "ctl"] {
+    for command in ["explain", "test", "replay"] {
         let run = run(directory.path(), &[command, "site.lua"]);
         assert_eq!(run.code, Some(2), "{run:?}");
         assert!(run.stderr.contains("not supported by this version"), "{run:?}");

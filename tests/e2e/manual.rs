@@ -185,8 +185,20 @@ fn the_messages_that_the_manual_explains_are_those_of_the_program() {
 }
 
 /// Programs that command lines of the manual may begin with, beside rsp, the scripts and cargo.
-const PROGRAMS: &[&str] =
-    &["curl", "varnishd", "ulimit", "install", "setcap", "systemctl", "for", "exec", "less", "head"];
+const PROGRAMS: &[&str] = &[
+    "curl",
+    "echo",
+    "socat",
+    "varnishd",
+    "ulimit",
+    "install",
+    "setcap",
+    "systemctl",
+    "for",
+    "exec",
+    "less",
+    "head",
+];
 
 #[test]
 fn every_command_of_the_readme_and_the_manual_exists() {
@@ -232,6 +244,9 @@ fn check_rsp(words: &[&str]) {
         assert!(words.iter().all(|word| help.contains(word) || word.contains(':')), "{words:?}");
         return;
     }
+    if let ["ctl", "/run/rsp/control.sock", command @ ..] = &words[..] {
+        return check_ctl(command);
+    }
     let directory = Directory::new();
     directory.write("site.lua", balanced(&["127.0.0.1:83"]));
     let word = |word: &&str| if *word == "/etc/rsp/site.lua" { "site.lua" } else { word }.to_owned();
@@ -242,6 +257,17 @@ fn check_rsp(words: &[&str]) {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ended = run(directory.path(), &words);
     assert_eq!(ended.code, Some(0), "rsp {words:?}: {ended:?}");
+}
+
+/// Gives a running rsp the command.
+fn check_ctl(command: &[&str]) {
+    let directory = Directory::new();
+    let socket = directory.join("c.sock");
+    let settings = format!("rsp.settings {{ control = '{}' }}", socket.display());
+    let rsp = Rsp::start_in(directory, &format!("{}{settings}", balanced(&["127.0.0.1:83"])));
+    let ended = run(root(), &[&["ctl", &socket.display().to_string()], command].concat());
+    assert_eq!(ended.code, Some(0), "rsp ctl {command:?}: {ended:?}");
+    rsp.stop();
 }
 
 #[test]

@@ -294,6 +294,7 @@ fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
         ("listener addresses", later::LISTENER_SCHEMES),
         ("server addresses", later::SERVER_SCHEMES),
         ("settings", later::SETTINGS),
+        ("`admin` keys", later::ADMIN),
         ("`script` keys", later::SCRIPT),
         ("`access_log` keys", later::ACCESS_LOG),
         ("log formats", later::LOG_FORMATS),

@@ -115,13 +115,21 @@ fn draining_ends_at_its_timeout() {
 }
 
 #[test]
-fn signals_of_later_versions_do_not_end_it() {
+fn signals_that_it_cannot_obey_do_not_end_it() {
     let origin = Origin::named("ok");
-    let rsp = Rsp::over(&[&origin.address]);
+    let rsp = Rsp::spawn(
+        Directory::new(),
+        {
+            let mut command = rsp_command();
+            command.args(["--listen", "127.0.0.1:0", "--backend", &origin.address]);
+            command
+        },
+        1,
+    );
     for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
         rsp.signal(signal);
     }
-    rsp.wait_for_log("HUP ignored: rsp cannot reload yet; run rsp check, then restart");
+    rsp.wait_for_log("rsp runs without a config file: there is nothing to reload");
     rsp.wait_for_log("USR2 ignored: rsp cannot hand over to a new binary yet; restart");
     assert_eq!(get(rsp.address(), "/").text(), "ok");
     rsp.stop();

@@ -153,6 +153,39 @@ impl Rsp {
         until(&format!("stdout says {words:?}"), || self.output().contains(words));
     }
 
+    /// Writes another config and has it loaded. Returns once all workers use it.
+    pub fn reload(&self, config: &str) {
+        let before = self.reloads();
+        self.directory.write("rsp.lua", config);
+        self.signal(libc::SIGHUP);
+        until("the config is in use", || self.reloads() > before);
+    }
+
+    fn reloads(&self) -> usize {
+        self.log().matches("INFO Reloaded: config ").count()
+    }
+
+    /// Writes another config, has it loaded and returns why that failed.
+    pub fn reload_fails(&self, config: &str) -> String {
+        const SAYS: &str = " stays in use: ";
+        let before = self.log().matches(SAYS).count();
+        self.directory.write("rsp.lua", config);
+        self.signal(libc::SIGHUP);
+        let mut why = String::new();
+        until("the reload has failed", || {
+            let log = self.log();
+            let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+            why = whole.split(SAYS).nth(before + 1).unwrap_or_default().to_owned();
+            !why.is_empty()
+        });
+        why.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The directory of the config.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     pub fn signal(&self, signal: i32) {
         send_signal(self.pid(), signal);
     }

@@ -1,7 +1,7 @@
 //! Parses addresses: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Near misses (a URL, an IPv6 address without brackets,
 //! 256.1.1.1) get an error of their own: the system's resolver would misinterpret some of them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::super::source::Source;
@@ -48,7 +48,7 @@ impl AddressError {
 
 const FORMS: &str = "HOST:PORT or unix:PATH";
 /// Capacity of `sockaddr_un` without its NUL.
-const PATH_MAX: usize = 107;
+pub(super) const PATH_MAX: usize = 107;
 
 /// The address of a listener; a host name is resolved at once.
 pub(super) fn listener_address(text: &str, source: &mut Source) -> Result<Address, AddressError> {
@@ -56,6 +56,17 @@ pub(super) fn listener_address(text: &str, source: &mut Source) -> Result<Addres
         Address::Name { host, port } => source.resolve(&host, port).map(Address::Ip).map_err(|reason| {
             AddressError { what: "host does not resolve".into(), hint: format!(": {reason}") }
         }),
+        address => Ok(address),
+    }
+}
+
+/// An address without a name to look up, but `localhost`.
+pub(super) fn fixed_address(text: &str) -> Result<Address, AddressError> {
+    match parse(text, AddressUse::Listener)? {
+        Address::Name { host, port } if host == "localhost" => {
+            Ok(Address::Ip((Ipv4Addr::LOCALHOST, port).into()))
+        }
+        Address::Name { .. } => Err(AddressError::new("name", "an IP address with a port, or unix:PATH")),
         address => Ok(address),
     }
 }

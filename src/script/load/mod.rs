@@ -6,6 +6,7 @@
 //! (`position`, with the key's line from `key_lines`). What can only be known at the end is checked here.
 
 mod address;
+mod admin;
 mod balancing;
 mod builder;
 mod calls;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use mlua::Value;
 
+use super::admin::{admin, control};
 use super::builder::{Builder, SetOnce};
 use super::calls::{Call, set};
 use super::error::{PathStep, ReadValue, ValueError, quoted};
@@ -55,6 +56,8 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
             Ok(())
         }),
         row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
+        row("admin", |value, all| admin(value).map(|admin| all.settings.admin = Some(admin))),
+        row("control", |value, all| control(value).map(|control| all.settings.control = Some(control))),
         row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
         row("upgrades", |value, all| upgrades(value).map(|names| all.settings.upgrades = names)),

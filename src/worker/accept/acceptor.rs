@@ -36,6 +36,13 @@ pub struct Acceptor {
     last_pause: u64,
 }
 
+/// A listener of a config that takes the place of another.
+pub enum NextListener {
+    /// The one at this position in the config before.
+    Kept(usize),
+    New(Listener),
+}
+
 struct Accepting {
     token: u64,
     listener: Listener,
@@ -181,15 +188,51 @@ impl Acceptor {
         self.shared.stop_waiting_for_permits();
     }
 
-    /// Closes the listeners. Accepts the queued connections first: their clients see them as established, and closing
-    /// the listener would reset them.
+    /// Takes over the listeners of the config that is the current one now, in its order, and closes those that it does
+    /// not have any more.
+    pub fn switch(
+        &mut self,
+        next: Vec<NextListener>,
+        core: &mut Core<Kernel>,
+        registry: &Registry,
+        now: u64,
+    ) {
+        let mut before: Vec<_> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        let config = core.sites.current.routes.config.clone();
+        for (next, config) in next.into_iter().zip(&config.listeners) {
+            match next {
+                NextListener::Kept(position) => {
+                    let Some(kept) = before.get_mut(position).and_then(Option::take) else { continue };
+                    let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
+                    self.listeners.push(Accepting { proxied, deferred, ..kept });
+                }
+                NextListener::New(listener) => {
+                    if let Err(error) = self.add(listener, config, registry) {
+                        log::error!("cannot watch the listener {}: {}", config.address, os_error(&error));
+                    }
+                }
+            }
+        }
+        let stay = std::mem::replace(&mut self.listeners, before.into_iter().flatten().collect());
+        self.accept_and_close(core, now);
+        self.listeners = stay;
+        self.release_permits(core);
+    }
+
+    /// Closes the listeners for good.
     pub fn stop_accepting(&mut self, core: &mut Core<Kernel>, now: u64) {
-        if core.network.refill() {
+        self.accept_and_close(core, now);
+        self.stop_waiting();
+        self.release_permits(core);
+    }
+
+    /// Accepts the queued connections first: their clients see them as established, and closing a listener would reset
+    /// them.
+    fn accept_and_close(&mut self, core: &mut Core<Kernel>, now: u64) {
+        if !self.listeners.is_empty() && core.network.refill() {
             self.accept_last(core, now);
         }
         self.listeners.clear();
-        self.stop_waiting();
-        self.release_permits(core);
     }
 
     /// Connections keep arriving meanwhile: repeats until the queues are empty or `LAST_ACCEPTS` is reached.

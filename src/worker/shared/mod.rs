@@ -105,6 +105,11 @@ impl Shared {
         }
     }
 
+    /// Changes `max_connections`.
+    pub fn set_max_connections(&self, most: usize) {
+        self.state.permits.set_most(most).into_iter().for_each(|worker| self.wake(worker));
+    }
+
     /// Leaves the permit queue: this worker accepts no more clients.
     pub fn stop_waiting_for_permits(&self) {
         self.release_permits(self.state.permits.stop_waiting(self.worker));

@@ -11,14 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::base::log_limit::LogLimit;
 
 pub struct Permits {
-    most: usize,
     state: Mutex<PermitState>,
     /// For each worker, permits handed to it and not yet used.
     handed: Vec<AtomicUsize>,
 }
 
-#[derive(Default)]
 struct PermitState {
+    most: usize,
     /// Held for clients, or handed to workers.
     taken: usize,
     /// Workers queued for a permit, each at most once. Not empty only if all permits are taken.
@@ -29,7 +28,24 @@ struct PermitState {
 impl Permits {
     pub fn new(workers: usize, most: usize) -> Permits {
         let handed = (0..workers).map(|_| AtomicUsize::default()).collect();
-        Permits { most, state: Mutex::default(), handed }
+        let state = PermitState { most, taken: 0, waiting: VecDeque::new(), full: LogLimit::default() };
+        Permits { state: Mutex::new(state), handed }
+    }
+
+    /// Changes the number of permits. Those taken beyond it end with their clients. Returns the workers that were
+    /// handed one.
+    pub fn set_most(&self, most: usize) -> Vec<usize> {
+        let mut state = self.state();
+        state.most = most;
+        let mut next = Vec::new();
+        while state.taken < most
+            && let Some(worker) = state.waiting.pop_front()
+        {
+            state.taken += 1;
+            self.handed[worker].fetch_add(1, Ordering::Release);
+            next.push(worker);
+        }
+        next
     }
 
     /// Acquires a permit. If there is none, queues the worker and returns false; retry once `was_handed` returns true.
@@ -39,7 +55,7 @@ impl Permits {
             self.handed[worker].fetch_sub(1, Ordering::Relaxed);
             return true;
         }
-        if state.taken < self.most {
+        if state.taken < state.most {
             state.taken += 1;
             return true;
         }
@@ -56,7 +72,7 @@ impl Permits {
     /// Releases a permit. Returns the worker it was handed to, if one was queued.
     pub fn release(&self) -> Option<usize> {
         let mut state = self.state();
-        let next = state.waiting.pop_front();
+        let next = if state.taken > state.most { None } else { state.waiting.pop_front() };
         match next {
             Some(next) => _ = self.handed[next].fetch_add(1, Ordering::Release),
             None => state.taken -= 1,
@@ -73,7 +89,7 @@ impl Permits {
     /// Counts that all permits are taken, if so. Returns the count when it is time to log it.
     pub fn count_full(&self, now: u64) -> Option<u64> {
         let mut state = self.state();
-        (state.taken >= self.most).then(|| state.full.count(now)).flatten()
+        (state.taken >= state.most).then(|| state.full.count(now)).flatten()
     }
 
     fn state(&self) -> MutexGuard<'_, PermitState> {
@@ -104,6 +120,18 @@ mod tests {
             assert!(permits.acquire(next));
             assert!(!permits.acquire(next), "it waits again, as the last");
         }
+    }
+
+    #[test]
+    fn more_permits_go_to_workers_that_wait_and_fewer_end_with_their_clients() {
+        let permits = Permits::new(2, 1);
+        assert!(permits.acquire(0) && !permits.acquire(1));
+        assert_eq!(permits.set_most(3), [1]);
+        assert!(permits.acquire(1) && permits.acquire(0) && !permits.acquire(0));
+        assert_eq!(permits.set_most(1), []);
+        assert_eq!([(); 3].map(|()| permits.release()), [None, None, Some(0)]);
+        assert!(permits.acquire(0), "it waited for the only one");
+        assert_eq!(permits.release(), None);
     }
 
     #[test]

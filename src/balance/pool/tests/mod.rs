@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::balance::tests::{config, pool_of};
+use crate::balance::{Administrative, ByHand};
 use crate::config::Eject;
 
 /// Returns one pool per worker, with shared servers of these limits.
@@ -116,7 +117,8 @@ fn backups_are_used_while_no_other_server_is_up_or_left() {
     tried.add(server(&pool, 1));
     assert_eq!(picks(&pool, &tried, 0, 1), ["s2"]);
     eject(&pool, 0);
-    server(&pool, 1).set_administrative(crate::balance::Administrative::Maint);
+    let maint = ByHand { state: Some(Administrative::Maint), weight: None };
+    pool.state.set_by_hand("s1", maint);
     assert_eq!(picks(&pool, &Tried::default(), 0, 2), ["s2", "s2"]);
 }
 
@@ -130,7 +132,7 @@ fn a_server_of_weight_0_gets_only_requests_that_name_it() {
     let pool = Pool::new(PoolId(0), config.pools[0].clone(), state, &all);
     assert_eq!(picks(&pool, &Tried::default(), 0, 3), ["s1"; 3]);
     assert_eq!(name(take_named(&server(&pool, 0))), "s0");
-    server(&pool, 0).set_administrative(crate::balance::Administrative::Maint);
+    pool.state.set_by_hand("s0", ByHand { state: Some(Administrative::Maint), weight: None });
     assert_eq!(name(take_named(&server(&pool, 0))), "None");
 }
 

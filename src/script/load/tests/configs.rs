@@ -8,8 +8,8 @@ use super::super::builder::{Builder, Loading};
 use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{
-    AccessLog, Address, Balance, Config, LogFormat, LogTarget, OnResponseError, PerClient, PoolId,
-    PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
+    AccessLog, Address, Admin, Balance, Config, Control, ControlLevel, LogFormat, LogTarget, OnResponseError,
+    PerClient, PoolId, PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
 };
 use crate::script::vm::Vm;
 
@@ -62,7 +62,8 @@ fn a_config_with_every_key_is_loaded() {
           fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
-          script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0 }
+          script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
+          admin = { "localhost:9180" }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
         "#,
     )
     .unwrap();
@@ -117,6 +118,13 @@ fn a_config_with_every_key_is_loaded() {
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
+        admin: Some(Admin { address: ip("127.0.0.1:9180") }),
+        control: Some(Control {
+            mode: 0o660,
+            group: Some("ops".into()),
+            level: ControlLevel::Observe,
+            ..Control::at("/run/rsp/control.sock".into())
+        }),
         resolver: Some("127.0.0.1:53".parse().unwrap()),
         on_response_error: OnResponseError::Pass,
         via: Some("edge-1".into()),
@@ -127,6 +135,16 @@ fn a_config_with_every_key_is_loaded() {
         timeouts,
     };
     assert_eq!(config.settings, settings);
+}
+
+#[test]
+fn the_control_socket_is_a_path_or_a_table() {
+    let plain = Control::at("/run/rsp.sock".into());
+    assert_eq!((plain.mode, plain.level), (0o600, ControlLevel::Admin));
+    for text in ["control = '/run/rsp.sock'", "control = { 'unix:/run/rsp.sock' }"] {
+        assert_eq!(settings(text).control, Some(plain.clone()), "{text}");
+    }
+    assert_eq!(settings("admin = '[::1]:0'").admin, Some(Admin { address: ip("[::1]:0") }));
 }
 
 #[test]

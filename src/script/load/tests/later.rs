@@ -70,13 +70,14 @@ fn functions_of_a_later_version_say_so_when_called_assigned_or_read() {
 /// A name that is supported now must be removed from the table.
 #[test]
 fn supported_names_are_not_in_the_table() {
-    use super::super::{listen, pool, server, settings};
+    use super::super::{admin, listen, pool, server, settings};
     let none = |taken: Vec<&str>, later: &[&str]| assert!(taken.iter().all(|name| !later.contains(name)));
     none(listen::KEYS.taken().collect(), later::LISTENER);
     none(pool::KEYS.taken().collect(), later::POOL);
     none(server::SERVER.taken().collect(), later::SERVER);
     none(settings::KEYS.taken().collect(), later::SETTINGS);
     none(settings::SCRIPT.taken().collect(), later::SCRIPT);
+    none(admin::ADMIN.taken().collect(), later::ADMIN);
     none(settings::ACCESS_LOG.taken().collect(), later::ACCESS_LOG);
     none(super::super::calls::names().collect(), later::CALLS);
     load_text("rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }").unwrap();

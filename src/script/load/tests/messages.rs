@@ -204,7 +204,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, resolver, via, upgrades, splice, timeouts, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script";
     all(&[
         (
             "rsp.settings()",
@@ -224,7 +224,38 @@ fn settings() {
             "rsp.settings { workers = 0 }",
             "1: workers: got 0, expected a whole number from 1 to 256, or \"auto\" for one a core",
         ),
-        ("rsp.settings { admin = '127.0.0.1:9180' }", "1: admin: not supported by this version"),
+        (
+            "rsp.settings { admin = '9180' }",
+            "1: admin: missing port in \"9180\", expected HOST:PORT or unix:PATH",
+        ),
+        (
+            "rsp.settings { admin = 'host:1' }",
+            "1: admin: name in \"host:1\", expected an IP address with a port, or unix:PATH",
+        ),
+        (
+            "rsp.settings { admin = { '127.0.0.1:1', token = 'x' } }",
+            "1: admin.token: not supported by this version",
+        ),
+        (
+            "rsp.settings { admin = {} }",
+            "1: admin[1]: got nothing (nil), expected an address such as \"127.0.0.1:9180\"",
+        ),
+        (
+            "rsp.settings { control = '' }",
+            "1: control: got \"\", expected a path such as \"/run/rsp/control.sock\"",
+        ),
+        (
+            "rsp.settings { control = { '/a', mode = '999' } }",
+            "1: control.mode: got \"999\", expected permissions such as \"660\"",
+        ),
+        (
+            "rsp.settings { control = { '/a', level = 'root' } }",
+            "1: control.level: got \"root\", expected \"admin\" or \"observe\"",
+        ),
+        (
+            "rsp.settings { control = { '/a', mod = '660' } }",
+            "1: control.mod: unknown control key, did you mean mode?",
+        ),
         ("rsp.settings { user = 'www-data' }", "1: user: not supported by this version"),
         (
             "rsp.settings { max_connections = 'many' }",
@@ -414,7 +445,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, resolver, via, upgrades, splice, timeouts, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mlua::Lua;
 
 use super::super::schema::Keys;
-use super::super::{TYPES, balancing, health, listen, pool, server, settings};
+use super::super::{TYPES, admin, balancing, health, listen, pool, server, settings};
 
 /// The `---@field`s of a class, without positional ones.
 fn documented(class: &str) -> BTreeSet<String> {
@@ -35,6 +35,8 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
     assert_eq!(documented("rsp.AccessLog"), taken(&settings::ACCESS_LOG));
+    assert_eq!(documented("rsp.Admin"), taken(&admin::ADMIN));
+    assert_eq!(documented("rsp.Control"), taken(&admin::CONTROL));
     assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
 }
 

@@ -1,0 +1,39 @@
+//! The sockets by which operators see and steer a running rsp.
+
+use std::path::PathBuf;
+
+use super::Address;
+
+/// `admin`: HTTP, for probes of health.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admin {
+    pub address: Address,
+}
+
+/// `control`: a unix socket with haproxy's runtime commands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Control {
+    pub path: PathBuf,
+    /// Permissions of the socket's file.
+    pub mode: u32,
+    /// The file's group, by name or number.
+    pub group: Option<String>,
+    pub level: ControlLevel,
+}
+
+/// What the commands of the control socket may do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ControlLevel {
+    /// Look only.
+    Observe,
+    Admin,
+}
+
+impl Control {
+    /// Only the user that rsp runs as.
+    pub const MODE: u32 = 0o600;
+
+    pub fn at(path: PathBuf) -> Control {
+        Control { path, mode: Control::MODE, group: None, level: ControlLevel::Admin }
+    }
+}

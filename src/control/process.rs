@@ -1,0 +1,281 @@
+//! What a config makes of the process: limits, listeners, the access log, pools and names. Made at the start and changed
+//! by a reload, in two steps: first all that can fail, then all that cannot, so that nothing is half changed.
+//!
+//! ```text
+//! config ─ prepare ─► Prepared: sockets bound, log open, names looked up ─ switch ─► parts for each worker
+//!             └── error: everything stays as it was
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::Level;
+
+use crate::balance::{Server, ServerState, Servers, SitePools};
+use crate::base::batch::Sender;
+use crate::base::counted::counted;
+use crate::config::{AccessLog as AccessSettings, Address, Config, LogTarget};
+use crate::control::access::{self, AccessLogHandle};
+use crate::control::clock::Clock;
+use crate::control::descriptors;
+use crate::control::errors;
+use crate::control::lines::{self, FormatLine};
+use crate::control::listeners::{self, Listeners};
+use crate::control::names::{Names, Watched};
+use crate::control::run_error::RunError;
+use crate::control::sockets::NextSockets;
+use crate::net;
+use crate::script::{PackedScript, Source};
+use crate::worker::{NextListener, PackedSite, Setup};
+
+pub struct Process {
+    pub workers: usize,
+    pub clock: Clock,
+    /// Those of all configs.
+    pub servers: Servers,
+    /// The number of the present config, from 1.
+    pub generation: u64,
+    /// The present config as the source states it.
+    pub stated: Arc<Config>,
+    /// As the machine allows it.
+    pub config: Arc<Config>,
+    /// Keeps them while no worker does.
+    pools: Option<SitePools>,
+    names: Option<Names>,
+    listeners: Listeners,
+    access: Access,
+    /// For the control thread's loop.
+    sockets: NextSockets,
+    /// What was last logged: the addresses, and a limit that had to be lowered.
+    said: (Vec<String>, Option<String>),
+    room: Option<(Level, String)>,
+}
+
+/// The access log, and earlier ones that may have lines to write.
+#[derive(Default)]
+struct Access {
+    log: Option<AccessLogHandle>,
+    former: Vec<AccessLogHandle>,
+    /// Not as the config says.
+    is_own: bool,
+}
+
+/// A sender for each worker, and the log.
+type OpenLog = (Vec<Sender>, AccessLogHandle);
+
+/// A config that can take the place of the present one.
+pub struct Prepared {
+    stated: Arc<Config>,
+    config: Arc<Config>,
+    /// A limit that had to be lowered, with the level of its log line.
+    room: Option<(Level, String)>,
+    listeners: listeners::Prepared,
+    /// If the log changes.
+    access: Option<Option<OpenLog>>,
+    sockets: NextSockets,
+    names: NextNames,
+}
+
+/// The names of the next config.
+pub enum NextNames {
+    Same,
+    New(Option<Names>),
+}
+
+/// What a worker gets of a config besides the config.
+pub struct WorkerParts {
+    pub listeners: Vec<NextListener>,
+    /// If the access log changes.
+    pub access: Option<Option<Sender>>,
+}
+
+impl Process {
+    /// Without any config yet.
+    pub fn new(workers: usize) -> Process {
+        let nothing = Arc::new(Config::default());
+        Process {
+            workers,
+            clock: Clock { zero: Instant::now() },
+            servers: Servers::new(workers),
+            generation: 0,
+            stated: nothing.clone(),
+            config: nothing,
+            pools: None,
+            names: None,
+            listeners: Listeners::default(),
+            access: Access::default(),
+            sockets: NextSockets::default(),
+            said: Default::default(),
+            room: None,
+        }
+    }
+
+    /// Writes these lines to standard output, instead of the config's access log.
+    pub fn write_own_lines(&mut self, line: FormatLine) -> Result<Vec<Option<Sender>>, RunError> {
+        let (senders, log) = self.open_log(&LogTarget::Stdout, line)?;
+        self.access = Access { log: Some(log), former: Vec::new(), is_own: true };
+        Ok(senders.into_iter().map(Some).collect())
+    }
+
+    /// Opens and binds what the config needs beyond the present one.
+    pub fn prepare(&self, stated: Config, names: NextNames) -> Result<Prepared, RunError> {
+        let mut config = stated.clone();
+        let room = descriptors::fit(&mut config, self.workers);
+        let access = self.prepare_log(config.settings.access_log.as_ref())?;
+        let listeners = self.listeners.prepare(&config, self.workers)?;
+        let sockets = NextSockets::prepare(&self.stated.settings, &stated.settings)?;
+        let (stated, config) = (Arc::new(stated), Arc::new(config));
+        Ok(Prepared { stated, config, room, listeners, access, sockets, names })
+    }
+
+    fn prepare_log(&self, wanted: Option<&AccessSettings>) -> Result<Option<Option<OpenLog>>, RunError> {
+        let is_first = self.generation == 0;
+        if self.access.is_own || !is_first && self.stated.settings.access_log.as_ref() == wanted {
+            return Ok(None);
+        }
+        let open = |wanted: &AccessSettings| self.open_log(&wanted.target, lines::line(wanted.format));
+        wanted.map(open).transpose().map(Some)
+    }
+
+    fn open_log(&self, target: &LogTarget, line: FormatLine) -> Result<OpenLog, RunError> {
+        let name = match target {
+            LogTarget::Stdout => "on stdout".to_string(),
+            LogTarget::File(path) => path.display().to_string(),
+        };
+        let opened = access::start(target, line, self.clock, self.workers);
+        opened.map_err(|error| RunError::AccessLog(name, error))
+    }
+
+    /// Makes it the present config. Returns the parts for each worker.
+    pub fn switch(&mut self, prepared: Prepared) -> Vec<WorkerParts> {
+        let Prepared { stated, config, room, listeners, access, sockets, names } = prepared;
+        (self.stated, self.config, self.room) = (stated, config, room);
+        self.generation += 1;
+        self.sockets = sockets;
+        let pools = self.servers.of(&self.config);
+        Servers::adopt(&self.config, &pools);
+        if let NextNames::New(names) = names {
+            if let Some(names) = &names {
+                names.serve(&self.config, &pools);
+            }
+            self.names = names;
+        }
+        self.pools = Some(pools);
+        let listeners = self.listeners.switch(listeners, self.workers);
+        let access = self.access.switch(access, self.workers);
+        let parts = |(listeners, access)| WorkerParts { listeners, access };
+        listeners.into_iter().zip(access).map(parts).collect()
+    }
+
+    /// Logs which listeners the present config changes.
+    pub fn announce(&mut self) {
+        let (before, now) = (std::mem::take(&mut self.said.0), self.listeners.addresses());
+        for address in now.iter().filter(|address| !before.contains(address)) {
+            log::info!("Listening on {address}");
+        }
+        for address in before.iter().filter(|address| !now.contains(address)) {
+            log::info!("Not listening on {address} any more");
+        }
+        self.said.0 = now;
+    }
+
+    /// Logs what the operator should know of the present config.
+    pub fn warn(&mut self) {
+        let line = self.room.as_ref().map(|(_, line)| line.clone());
+        if let Some((level, line)) = self.room.as_ref().filter(|_| line != self.said.1) {
+            log::log!(*level, "{line}");
+        }
+        self.said.1 = line;
+        for warning in &self.config.warnings {
+            log::warn!("{warning}");
+        }
+        for warning in socket_warnings(&self.config) {
+            log::warn!("{warning}");
+        }
+    }
+
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.addresses()
+    }
+
+    /// What is known of the names of servers, for the next config.
+    pub fn known_names(&self) -> Option<Arc<Watched>> {
+        self.names.as_ref().map(Names::watched)
+    }
+
+    /// The control socket and the admin address of the present config, once.
+    pub fn take_sockets(&mut self) -> NextSockets {
+        std::mem::take(&mut self.sockets)
+    }
+
+    /// The servers that have no result of a check yet.
+    pub fn unchecked(&self) -> usize {
+        let members = self.pools.iter().flat_map(|pools| &pools.pools).map(|pool| pool.members());
+        let unchecked = |server: &&Arc<Server>| server.state() == ServerState::Unchecked;
+        members.map(|members| members.iter().filter(unchecked).count()).sum()
+    }
+
+    /// The arguments of the workers' start.
+    pub fn setups(&self, source: &Source) -> Vec<Setup> {
+        Setup::each(self.workers, &self.servers, &self.config, &self.stated, source, self.clock.zero)
+    }
+
+    /// The present config for a worker that runs already.
+    pub fn site(&self, script: PackedScript) -> PackedSite {
+        let servers = self.servers.of(&self.config);
+        PackedSite { generation: self.generation, config: self.config.clone(), servers, script }
+    }
+
+    /// Opens the access log's file again. False if there is no log.
+    pub fn reopen_log(&self) -> bool {
+        self.access.log.as_ref().map(AccessLogHandle::reopen).is_some()
+    }
+
+    /// Closes the sockets here, so that those of the workers are the last.
+    pub fn stop_listening(&mut self) {
+        self.listeners.close();
+    }
+
+    /// Writes the last lines of the logs. The workers must have ended.
+    pub fn close_logs(self) {
+        let Access { log, former, .. } = self.access;
+        for log in former.into_iter().chain(log) {
+            if let Err(lost) = log.close(errors::FLUSH) {
+                let lost = counted(lost, "line");
+                log::warn!("access log: {lost} lost, not written within {:?} of the stop", errors::FLUSH);
+            }
+        }
+    }
+}
+
+impl Access {
+    /// What each worker gets, if anything.
+    fn switch(&mut self, next: Option<Option<OpenLog>>, workers: usize) -> Vec<Option<Option<Sender>>> {
+        let Some(next) = next else { return (0..workers).map(|_| None).collect() };
+        // Those that have ended need not be waited for at the end.
+        self.former.retain(|log| !log.has_ended());
+        self.former.extend(self.log.take().map(AccessLogHandle::retire));
+        match next {
+            Some((senders, log)) => {
+                self.log = Some(log);
+                senders.into_iter().map(|sender| Some(Some(sender))).collect()
+            }
+            None => (0..workers).map(|_| Some(None)).collect(),
+        }
+    }
+}
+
+/// Socket options that the kernel did not grant: one warning each, since everything works without them.
+fn socket_warnings(config: &Config) -> Vec<String> {
+    let backlog = config.listeners.iter().map(|listener| listener.backlog).max();
+    let mut lines: Vec<String> = backlog.and_then(net::short_backlog).into_iter().collect();
+    for listener in &config.listeners {
+        let Address::Ip(address) = listener.address else { continue };
+        lines.extend(net::shortfalls(&listener.sockets).into_iter().map(|line| format!("{address}: {line}")));
+    }
+    for pool in &config.pools {
+        let name = &pool.name;
+        lines.extend(net::shortfalls(&pool.sockets).into_iter().map(|line| format!("pool {name}: {line}")));
+    }
+    lines
+}

@@ -1,0 +1,267 @@
+//! The sockets by which operators see and steer a running rsp: the control socket (`console`) and the admin address
+//! (`http`). They are served by the control thread's loop; requests are taken with `next_request` and answered when the
+//! process has an answer, which may be later.
+
+mod connection;
+pub mod console;
+pub mod http;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use mio::{Registry, Token};
+
+pub use self::connection::Request;
+use self::connection::{Alive, Connection};
+use self::console::Answer;
+use self::http::HttpAnswer;
+use crate::base::os_error::os_error;
+use crate::config::{Address, ControlLevel, ListenerConfig, Settings};
+use crate::control::run_error::RunError;
+use crate::net::{self, Listener, Stream};
+
+/// Of each socket at most.
+const CONNECTIONS: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Control,
+    Admin,
+}
+
+/// Who asked: the connection's token, which is not used again.
+pub type Asker = usize;
+
+pub struct Sockets {
+    registry: Registry,
+    control: Option<Open>,
+    admin: Option<Open>,
+    level: ControlLevel,
+    connections: HashMap<Asker, (Kind, Connection)>,
+    next_token: usize,
+}
+
+struct Open {
+    kind: Kind,
+    address: Address,
+    listener: Listener,
+    token: usize,
+    /// Connections may wait to be accepted.
+    ready: bool,
+}
+
+/// The sockets of the next config.
+#[derive(Default)]
+pub struct NextSockets {
+    control: Next,
+    admin: Next,
+}
+
+#[derive(Default)]
+enum Next {
+    #[default]
+    None,
+    Same,
+    New(Address, Listener),
+}
+
+impl NextSockets {
+    /// Binds what the settings have beyond the present ones.
+    pub fn prepare(present: &Settings, wanted: &Settings) -> Result<NextSockets, RunError> {
+        let control = match (&present.control, &wanted.control) {
+            (_, None) => Next::None,
+            (Some(present), Some(wanted)) if present.path == wanted.path => Next::Same,
+            (_, Some(wanted)) => {
+                let address = Address::Unix(wanted.path.clone());
+                let bound = net::bind_private(&wanted.path, wanted.mode);
+                Next::new(address, bound)?
+            }
+        };
+        let admin = match (&present.admin, &wanted.admin) {
+            (_, None) => Next::None,
+            (Some(present), Some(wanted)) if present.address == wanted.address => Next::Same,
+            (_, Some(wanted)) => {
+                Next::new(wanted.address.clone(), net::bind(&ListenerConfig::at(wanted.address.clone())))?
+            }
+        };
+        Ok(NextSockets { control, admin })
+    }
+}
+
+impl Next {
+    fn new(address: Address, bound: io::Result<Listener>) -> Result<Next, RunError> {
+        match bound {
+            Ok(listener) => Ok(Next::New(address, listener)),
+            Err(error) => Err(RunError::Listen(address, error)),
+        }
+    }
+}
+
+impl Sockets {
+    pub fn new(registry: Registry) -> Sockets {
+        Sockets {
+            registry,
+            control: None,
+            admin: None,
+            level: ControlLevel::Observe,
+            connections: HashMap::new(),
+            next_token: 0,
+        }
+    }
+
+    /// Takes over the sockets of a config. Connections to earlier ones go on.
+    pub fn switch(&mut self, next: NextSockets, settings: &Settings) {
+        self.control = self.replaced(Kind::Control, next.control);
+        self.admin = self.replaced(Kind::Admin, next.admin);
+        if let Some(control) = &settings.control {
+            self.level = control.level;
+            let mode = fs::Permissions::from_mode(control.mode);
+            if let Err(error) = fs::set_permissions(&control.path, mode) {
+                log::warn!(
+                    "control socket {}: cannot set its mode: {}",
+                    control.path.display(),
+                    os_error(&error)
+                );
+            }
+        }
+    }
+
+    fn replaced(&mut self, kind: Kind, next: Next) -> Option<Open> {
+        let present = match kind {
+            Kind::Control => self.control.take(),
+            Kind::Admin => self.admin.take(),
+        };
+        match next {
+            Next::Same => present,
+            Next::None => None,
+            Next::New(address, mut listener) => {
+                let token = self.token();
+                if let Err(error) = listener.watch(&self.registry, token as u64) {
+                    log::error!("cannot watch {address}: {}", os_error(&error));
+                    return None;
+                }
+                Some(Open { kind, address, listener, token, ready: true })
+            }
+        }
+    }
+
+    fn token(&mut self) -> usize {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// The address of `admin`, with the kernel's choice for port 0.
+    pub fn admin_address(&self) -> Option<String> {
+        self.admin.as_ref().map(|open| open.listener.address())
+    }
+
+    /// A socket is ready.
+    pub fn ready(&mut self, token: Token) {
+        for open in [&mut self.control, &mut self.admin].into_iter().flatten() {
+            if open.token == token.0 {
+                open.ready = true;
+                return;
+            }
+        }
+        self.transfer(token.0);
+    }
+
+    fn transfer(&mut self, asker: Asker) {
+        if let Some((_, connection)) = self.connections.get_mut(&asker)
+            && connection.transfer() == Alive::No
+        {
+            self.connections.remove(&asker);
+        }
+    }
+
+    /// Accepts connections and returns a request that is to be answered. Call until there is none.
+    pub fn next_request(&mut self) -> Option<(Asker, Request)> {
+        self.accept();
+        let level = self.level;
+        let asked = self
+            .connections
+            .iter_mut()
+            .find_map(|(asker, (_, connection))| connection.next(level).map(|request| (*asker, request)));
+        if asked.is_none() {
+            // Some have been answered without asking.
+            let askers: Vec<Asker> = self.connections.keys().copied().collect();
+            askers.into_iter().for_each(|asker| self.transfer(asker));
+        }
+        asked
+    }
+
+    fn accept(&mut self) {
+        for kind in [Kind::Control, Kind::Admin] {
+            while let Some(stream) = self.accept_one(kind) {
+                self.add(kind, stream);
+            }
+        }
+    }
+
+    fn accept_one(&mut self, kind: Kind) -> Option<Stream> {
+        let count = self.connections.values().filter(|(of, _)| *of == kind).count();
+        let open = match kind {
+            Kind::Control => self.control.as_mut()?,
+            Kind::Admin => self.admin.as_mut()?,
+        };
+        debug_assert_eq!(open.kind, kind);
+        while open.ready && count < CONNECTIONS {
+            match open.listener.accept() {
+                Ok(accepted) => return Some(accepted.stream),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => open.ready = false,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        log::error!("cannot accept connections on {}: {}", open.address, os_error(&error));
+                        return None;
+                    }
+                },
+            }
+        }
+        None
+    }
+
+    fn add(&mut self, kind: Kind, mut stream: Stream) {
+        let token = self.token();
+        if let Err(error) = stream.watch(&self.registry, token) {
+            log::error!("cannot watch a connection of the control thread: {}", os_error(&error));
+            return;
+        }
+        let connection = match kind {
+            Kind::Control => Connection::console(stream),
+            Kind::Admin => Connection::http(stream),
+        };
+        self.connections.insert(token, (kind, connection));
+        self.transfer(token);
+    }
+
+    /// Answers a command; its connection may be gone.
+    pub fn answer(&mut self, asker: Asker, answer: &Answer) {
+        if let Some((_, connection)) = self.connections.get_mut(&asker) {
+            connection.answer(answer);
+        }
+        self.transfer(asker);
+    }
+
+    /// Answers a request to the admin address.
+    pub fn answer_http(&mut self, asker: Asker, answer: &HttpAnswer) {
+        if let Some((_, connection)) = self.connections.get_mut(&asker) {
+            connection.answer_http(answer);
+        }
+        self.transfer(asker);
+    }
+
+    /// When the next connection has had its time.
+    pub fn until(&self) -> Option<Instant> {
+        self.connections.values().filter_map(|(_, connection)| connection.deadline()).min()
+    }
+
+    /// Closes the connections that have had their time.
+    pub fn expire(&mut self, now: Instant) {
+        self.connections
+            .retain(|_, (_, connection)| connection.deadline().is_none_or(|deadline| deadline > now));
+    }
+}
