@@ -29,7 +29,7 @@ const SPARE_PIPES: usize = 16;
 /// What the process may keep after the load: allocator pages that hold something small.
 const MEMORY_SLACK_KIB: u64 = 4 * 1024;
 
-fn duration() -> Duration {
+pub fn duration() -> Duration {
     let seconds = std::env::var("RSP_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(10))
 }

@@ -7,6 +7,7 @@ mod support;
 mod load_with_faults;
 mod partial_writes;
 mod per_client;
+mod reloads;
 mod slow_pairs;
 mod swap_sites;
 mod system_calls;

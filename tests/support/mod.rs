@@ -29,8 +29,8 @@ pub use message::{Framing, Head, Message, response_framing};
 pub use name_server::{Mood, NameServer, Record};
 pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
 pub use proc::{
-    cpu_time, descriptors, leave_descriptors, limit_descriptors, make_pipe, memory_kib, send_signal,
-    settled_memory_kib, with_descriptors,
+    children, cpu_time, descriptors, leave_descriptors, limit_descriptors, make_pipe, memory_kib,
+    send_signal, settled_memory_kib, threads, with_descriptors,
 };
 pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};

@@ -35,6 +35,16 @@ pub fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process").count()
 }
 
+/// Threads.
+pub fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process").count()
+}
+
+/// The process ids of its children.
+pub fn children(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
 pub fn send_signal(pid: u32, signal: i32) {
     let pid = libc::pid_t::try_from(pid).expect("a process id");
     // SAFETY: kill(2) takes two integers and touches no memory; the process is a child that was not waited for.
