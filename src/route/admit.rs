@@ -90,7 +90,7 @@ fn after_script(
             return Decision::Refuse(Failure::NoServer);
         }
     }
-    if pool.config.binds()
+    if pool.binds
         && let Err(error) = bind(x, &mut route, handlers)
     {
         return script_failed(x, error, routes, handlers);
@@ -126,13 +126,16 @@ fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes, handlers
 
 /// Forwards to a pool, unless the request's method or size forbids it.
 fn forward(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
-    let most = routes.config.settings.max_body;
-    if matches!((x.head.framing, most), (Framing::Exact(length), Some(most)) if length > most) {
-        return Decision::Refuse(Failure::TooLarge);
-    }
-    match forward_rule(&mut x.head) {
+    match rule(x, routes) {
         ForwardRule::Forward => Decision::Forward(route),
         ForwardRule::Refuse(failure) => Decision::Refuse(failure),
         ForwardRule::LastHop => Decision::LastHop,
     }
+
+fn rule(x: &mut Exchange, routes: &Routes) -> ForwardRule {
+    match (x.head.framing, routes.config.settings.max_body) {
+        (Framing::Exact(length), Some(most)) if length > most => ForwardRule::Refuse(Failure::TooLarge),
+        _ => forward_rule(&mut x.head),
+    }
+}
 }

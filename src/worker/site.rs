@@ -207,7 +207,7 @@ impl<N: Network> Core<N> {
         for key in self.backends.keys() {
             let backend = &mut self.backends[key];
             let role = &backend.role;
-            if role.state == BackendState::Idle && !role.server.may_keep(role.endpoint_version) {
+            if role.state == BackendState::Idle && !role.may_be_kept() {
                 // Unread bytes (a TLS ticket) would make the close a reset, and the server may still be reading the end
                 // of a request that it has answered.
                 backend.readable = true;

@@ -37,6 +37,8 @@ pub(super) struct Choice {
     /// Those that are up and not among the active.
     pub(super) backups: Vec<Rc<WorkerServer>>,
     pub(super) ejected: Vec<Rc<WorkerServer>>,
+    /// Any active server takes any request that was not tried yet: there is no limit, probe or hash to think of.
+    takes_any: bool,
     /// Some are not checked yet.
     pub(super) unchecked: bool,
     pub(super) sessions: Sessions,
@@ -59,6 +61,7 @@ impl Choice {
             active: Vec::new(),
             backups: Vec::new(),
             ejected: Vec::new(),
+            takes_any: false,
             unchecked: false,
             sessions: Sessions::default(),
             balancer: balancer(balance),
@@ -69,9 +72,13 @@ impl Choice {
 
     /// Brings the lists up to date.
     pub(super) fn refresh(&mut self, config: &PoolConfig, state: &PoolState, now: u64) {
-        if self.version != Some(state.version()) || now >= self.until {
+        if !self.is_up_to_date(state, now) {
             self.renew(config, state, now);
         }
+    }
+
+    fn is_up_to_date(&self, state: &PoolState, now: u64) -> bool {
+        self.version == Some(state.version()) && now < self.until
     }
 
     pub(super) fn renew(&mut self, config: &PoolConfig, state: &PoolState, now: u64) {
@@ -85,6 +92,9 @@ impl Choice {
         self.weigh(config, now);
         self.balancer.rebuild(&self.active);
         self.watch(config);
+        self.takes_any = self.ejected.is_empty()
+            && !self.active.iter().any(|server| server.is_limited() || server.watched.get())
+            && !matches!(config.balance, Balance::Function | Balance::Hash | Balance::SourceHash);
     }
 
     /// Other servers are the pool's.
@@ -171,34 +181,25 @@ impl Choice {
         None
     }
 
-    #[inline(always)]
+    /// The algorithm's choice for a request that any active server takes. `None`: `pick` has to say.
+    pub(super) fn pick_any(&mut self, state: &PoolState, now: u64) -> Option<Rc<WorkerServer>> {
+        if !self.takes_any || !self.is_up_to_date(state, now) {
+            return None;
+        }
+        let mut pick = Pick { now, key: None, in_flight: 0, random: &mut self.random };
+        let at = self.balancer.pick(&self.active, &mut pick, |_| true)?;
+        Some(self.active[at].clone())
+    }
+
     pub(super) fn pick(&mut self, want: &Want, in_flight: u32, tried: &Tried) -> Result<Picked, Unavailable> {
         if self.active.len() > LeastConnections::SCANNED {
             self.tell_changes();
         }
-        let active = &self.active;
-        let usable = |at: usize| (tried.is_empty() || !tried.has(&active[at])) && active[at].has_room();
-        let mut pick = Pick { now: want.now, key: want.key, in_flight, random: &mut self.random };
-        match self.balancer.pick(active, &mut pick, usable).map(|at| (at, take(&active[at]))) {
-            Some((_, Ok(picked))) => Ok(picked),
-            Some((at, Err(_))) => self.pick_again(at, want, in_flight, tried),
-            None => self.pick_otherwise(tried),
-        }
-    }
-
-    /// Another worker was quicker to fill the server at this place: goes on without it, and without any other that this
-    /// happens to.
-    fn pick_again(
-        &mut self,
-        lost: usize,
-        want: &Want,
-        in_flight: u32,
-        tried: &Tried,
-    ) -> Result<Picked, Unavailable> {
-        let mut lost = vec![lost];
+        // Those that another worker was quicker to fill.
+        let mut lost = Vec::new();
         loop {
             let active = &self.active;
-            let usable = |at: usize| !tried.has(&active[at]) && active[at].has_room() && !lost.contains(&at);
+            let usable = |at: usize| active[at].has_room() && !tried.has(&active[at]) && !lost.contains(&at);
             let mut pick = Pick { now: want.now, key: want.key, in_flight, random: &mut self.random };
             let Some(at) = self.balancer.pick(active, &mut pick, usable) else { break };
             match take(&active[at]) {

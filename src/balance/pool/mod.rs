@@ -97,6 +97,8 @@ pub struct Pool {
     pub requests: Arc<RequestCounter>,
     /// Every response tells the pool something, and not only those of servers that failed before.
     pub reads_responses: bool,
+    /// `PoolConfig::binds`.
+    pub binds: bool,
     choice: RefCell<Choice>,
     candidates: RefCell<Candidates>,
     /// The version that `has_changed` has told.
@@ -144,6 +146,7 @@ impl Pool {
         let reads_responses = config.reads_latency() || config.eject.as_ref().is_some_and(reads_status);
         let pool = Pool {
             reads_responses,
+            binds: config.binds(),
             id,
             config,
             state,
@@ -198,6 +201,15 @@ impl Pool {
         let addresses = || servers.iter().filter(|server| server.is_address_of(name));
         let up = || addresses().find(|server| server.state() == ServerState::Up);
         exact.or_else(up).or_else(|| addresses().next()).cloned()
+    }
+
+    /// Chooses a server for a request's first try, in the usual case: nobody waits, and every server may take it. `None`
+    /// in all other cases, which are those of `pick`.
+    pub fn pick_any(&self, now: u64) -> Option<Rc<WorkerServer>> {
+        if self.state.queue.is_busy() {
+            return None;
+        }
+        self.choice.borrow_mut().pick_any(&self.state, now)
     }
 
     /// Chooses a server among those that have not failed for this request.

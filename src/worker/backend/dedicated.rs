@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
-use crate::balance::WorkerServer;
 use crate::config::ProxyVersion;
 use crate::net::{Network, Transport};
 use crate::proxy;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::Core;
+use crate::worker::pair::Pair;
 
 /// Idle connections kept per client, for a client that alternates between servers. The oldest is closed for a fifth.
 pub const KEPT: usize = 4;
@@ -52,11 +52,12 @@ impl<N: Network> Core<N> {
         proxy::write(version, addresses, out);
     }
 
-    /// Returns this client's most recently idle connection to the server, if idle for at most `max_age` microseconds.
-    pub(crate) fn take_kept(&mut self, pair: u32, server: &Rc<WorkerServer>, max_age: u64) -> Option<u32> {
-        let (owner, announced) =
-            (self.pairs[pair as usize].client, self.pairs[pair as usize].exchange.client);
-        let wanted = Dedicated { owner, announced };
+    /// Returns this client's most recently idle connection to the server that was picked, if idle for at most `max_age`
+    /// microseconds.
+    pub(crate) fn take_kept(&mut self, pair: u32, max_age: u64) -> Option<u32> {
+        let Pair { client, exchange, server, .. } = &*self.pairs[pair as usize];
+        let (owner, server) = (*client, server.as_ref()?);
+        let wanted = Dedicated { owner, announced: exchange.client };
         let (backends, now) = (&self.backends, self.tools.now);
         let kept = self.kept.get_mut(&owner)?;
         let at = kept.iter().rposition(|key| {

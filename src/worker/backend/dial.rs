@@ -37,6 +37,14 @@ impl<N: Network> Core<N> {
         self.dial_next(pair, false)
     }
 
+    /// The same for a request whose server is picked.
+    pub(crate) fn dial_picked(&mut self, pair: u32) -> Step {
+        match self.try_server(pair) {
+            Some(step) => step,
+            None => self.dial(pair),
+        }
+    }
+
     /// The same for a request that has waited: it need not stand behind others.
     pub(crate) fn dial_in_turn(&mut self, pair: u32) -> Step {
         self.dial_next(pair, true)
@@ -45,7 +53,7 @@ impl<N: Network> Core<N> {
     fn dial_next(&mut self, pair: u32, in_turn: bool) -> Step {
         loop {
             let step = match self.pick(pair, in_turn) {
-                Ok(server) => self.try_server(pair, server),
+                Ok(()) => self.try_server(pair),
                 Err(NotPicked::Full) => Some(self.enqueue(pair)),
                 Err(NotPicked::Failed(failure)) => Some(self.no_server(pair, failure)),
             };
@@ -67,8 +75,8 @@ impl<N: Network> Core<N> {
             let failure = place.last_failure.unwrap_or(Failure::NoServer);
             return self.no_server(pair, failure);
         }
-        let server = place.take_picked(picked);
-        match self.try_server(pair, server) {
+        place.take_picked(picked);
+        match self.try_server(pair) {
             Some(step) => step,
             None => self.dial_in_turn(pair),
         }
@@ -94,10 +102,7 @@ impl<N: Network> Core<N> {
         }
         place.tried.add(before.clone());
         match self.pick(pair, false) {
-            Ok(server) => match self.try_server(pair, server) {
-                Some(step) => step,
-                None => self.dial(pair),
-            },
+            Ok(()) => self.dial_picked(pair),
             Err(_) => {
                 self.pairs[pair as usize].tried.remove(&before);
                 self.dial(pair)
@@ -105,34 +110,38 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Takes or opens a connection to the server. `None`: it refused.
-    fn try_server(&mut self, pair: u32, server: Rc<WorkerServer>) -> Option<Step> {
-        if let Some(backend) = self.take_idle(pair, &server) {
-            self.attach(pair, backend, true);
-            return Some(Step::Again);
-        }
-        self.try_connect(pair, &server)
+    /// Takes or opens a connection to the server that was picked. `None`: it refused.
+    fn try_server(&mut self, pair: u32) -> Option<Step> {
+        let idle = self.take_idle(pair);
+        let backend = match idle {
+            Some(backend) => backend,
+            None => match self.try_connect(pair) {
+                Ok(backend) => backend,
+                Err(step) => return step,
+            },
+        };
+        self.attach(pair, backend, idle.is_some());
+        Some(if idle.is_some() { Step::Again } else { self.wait(pair) })
     }
 
+    /// Opens a connection. If that fails at once: what follows, `None` to try another server.
     #[cold]
-    fn try_connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> Option<Step> {
-        let error = match self.connect(pair, server) {
-            Ok(backend) => {
-                self.attach(pair, backend, false);
-                return Some(self.wait(pair));
-            }
+    fn try_connect(&mut self, pair: u32) -> Result<u32, Option<Step>> {
+        let Some(server) = self.pairs[pair as usize].server.clone() else { return Err(None) };
+        let error = match self.connect(pair, &server) {
+            Ok(backend) => return Ok(backend),
             Err(error) => error,
         };
         let slot = self.pairs[pair as usize].slot.take();
         if net::is_shortage(&error) {
-            return Some(self.fail_short(pair));
+            return Err(Some(self.fail_short(pair)));
         }
         // Others that wait would only find its accept queue full too.
         if let (Some(slot), Failure::AcceptQueueFull) = (slot, Failure::of_connect(&error)) {
             slot.give_up();
         }
         self.note_refusal(pair, &error);
-        None
+        Err(None)
     }
 
     /// No server is left: the client gets the last one's failure.
@@ -156,8 +165,8 @@ impl<N: Network> Core<N> {
         pair.tries = pair.tries.saturating_sub(1);
     }
 
-    #[inline(always)]
-    fn pick(&mut self, pair: u32, in_turn: bool) -> Result<Rc<WorkerServer>, NotPicked> {
+    /// Picks the server of the next try.
+    fn pick(&mut self, pair: u32, in_turn: bool) -> Result<(), NotPicked> {
         let now = self.tools.now;
         let place = &mut *self.pairs[pair as usize];
         let Some(route) = &place.route else { return Err(NotPicked::Failed(Failure::Internal)) };
@@ -174,7 +183,10 @@ impl<N: Network> Core<N> {
                 drop(picked);
                 Err(NotPicked::Failed(failure))
             }
-            Ok(picked) => Ok(place.take_picked(picked)),
+            Ok(picked) => {
+                place.take_picked(picked);
+                Ok(())
+            }
             Err(NoServer::Full) => Err(NotPicked::Full),
             // The accept queues of all that are left are full.
             Err(NoServer::None) if failure == Failure::AcceptQueueFull && !place.is_check() => {
@@ -190,23 +202,24 @@ impl<N: Network> Core<N> {
         Failure::Script
     }
 
-    fn take_idle(&mut self, pair: u32, server: &Rc<WorkerServer>) -> Option<u32> {
-        let Pair { exchange, route, .. } = &*self.pairs[pair as usize];
-        if exchange.tries.fresh || route.as_ref().is_some_and(|route| route.binding == Binding::Check) {
-            return None;
-        }
-        let limit = server.idle_limit.get();
-        let max_age = if exchange.head.method.is_idempotent() { limit } else { SAFE_IDLE.min(limit / 2) };
-        let dedicated = route.as_ref().is_some_and(|route| route.pool.config.send_proxy.is_some());
+    /// Takes an idle connection to the server that was picked.
+    fn take_idle(&mut self, pair: u32) -> Option<u32> {
         loop {
-            let key = match dedicated {
-                true => self.take_kept(pair, server, max_age)?,
-                false => server.idle.borrow_mut().take(self.tools.now, max_age)?.connection,
+            let Pair { exchange, route, server, .. } = &*self.pairs[pair as usize];
+            let (Some(route), Some(server)) = (route, server) else { return None };
+            if exchange.tries.fresh || route.binding == Binding::Check {
+                return None;
+            }
+            let limit = server.idle_limit.get();
+            let max_age = if exchange.head.method.is_idempotent() { limit } else { SAFE_IDLE.min(limit / 2) };
+            let key = match route.pool.config.send_proxy {
+                Some(_) => self.take_kept(pair, max_age)?,
+                None => server.idle.borrow_mut().take(self.tools.now, max_age)?.connection,
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
             let silent = !(backend.readable || backend.read_closed || backend.hung_up);
-            if (silent || backend.is_still_idle()) && server.may_keep(backend.role.endpoint_version) {
+            if (silent || backend.is_still_idle()) && backend.role.may_be_kept() {
                 return Some(key);
             }
             if !silent {
@@ -269,7 +282,7 @@ impl<N: Network> Core<N> {
     /// Attaches a backend connection to a pair and writes the request head into its output.
     fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
         let key = pair;
-        let pair = &mut self.pairs[pair as usize];
+        let pair = &mut *self.pairs[pair as usize];
         (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
         let x = &mut pair.exchange;
         x.tries.reused = reused;

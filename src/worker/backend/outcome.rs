@@ -65,14 +65,13 @@ impl Pair {
     }
 
     /// The server of the next try, with what the request holds of it.
-    pub(crate) fn take_picked(&mut self, picked: Picked) -> Rc<WorkerServer> {
+    pub(crate) fn take_picked(&mut self, picked: Picked) {
         let Picked { server, slot, probe } = picked;
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);
-        self.server = Some(server.clone());
+        self.server = Some(server);
         self.exchange.tries.retries = self.tries;
         self.tries = self.tries.saturating_add(1);
-        server
     }
 
     /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.

@@ -26,7 +26,7 @@ impl<N: Network> Core<N> {
         let clean = !pair.exchange.request.is_open()
             && role.keep_alive
             && !pair.is_check()
-            && role.server.may_keep(role.endpoint_version)
+            && role.may_be_kept()
             && !role.codec.was_lenient()
             && !(tunnel || self.tools.draining || role.write_failed)
             && silent

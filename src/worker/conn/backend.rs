@@ -40,3 +40,10 @@ pub struct BackendSide {
     /// A write failed; the response may still be readable.
     pub write_failed: bool,
 }
+
+impl BackendSide {
+    /// Returns true if the connection may serve a further request, as far as its server goes.
+    pub fn may_be_kept(&self) -> bool {
+        self.server.may_keep(self.endpoint_version)
+    }
+}

@@ -145,8 +145,16 @@ impl<N: Network> Core<N> {
 
     fn forward(&mut self, pair: u32, route: Route) -> Step {
         route.pool.requests.add();
-        self.pairs[pair as usize].route = Some(route);
-        self.dial(pair)
+        let any = if route.server.is_none() { route.pool.pick_any(self.tools.now) } else { None };
+        let place = &mut *self.pairs[pair as usize];
+        place.route = Some(route);
+        match any {
+            Some(server) => {
+                (place.server, place.tries) = (Some(server), 1);
+                self.dial_picked(pair)
+            }
+            None => self.dial(pair),
+        }
     }
 
     /// Handles decisions other than forwarding, including script failures.

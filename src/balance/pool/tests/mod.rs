@@ -1,6 +1,7 @@
 //! Which servers a pool offers, and in which order.
 
 use super::*;
+use crate::balance::Waiter;
 use crate::balance::tests::{config, pool_of};
 use crate::balance::{Administrative, ByHand};
 use crate::config::Eject;
@@ -46,6 +47,22 @@ fn eject(pool: &Pool, at: usize) {
 fn round_robin_strictly_alternates() {
     assert_eq!(picks(&pool(3), &Tried::default(), 0, 7), ["s0", "s1", "s2", "s0", "s1", "s2", "s0"]);
     assert_eq!(picks(&pool(0), &Tried::default(), 0, 1), ["None"]);
+}
+
+#[test]
+fn a_first_try_is_picked_at_once_only_if_any_server_may_take_it() {
+    let any = |pool: &Pool| pool.pick_any(0).map(|server| server.name().to_owned());
+    let (plain, tried) = (pool(3), Tried::default());
+    assert_eq!([any(&plain), any(&plain)], [Some("s0".to_owned()), Some("s1".to_owned())]);
+    assert_eq!(picks(&plain, &tried, 0, 2), ["s2", "s0"], "the rotation is the same");
+    let waits = plain.state.queue.enter(Waiter::default(), None, 1).unwrap();
+    assert_eq!(any(&plain), None, "others wait");
+    assert!(plain.state.queue.leave(waits.number, None) && any(&plain).is_some());
+    eject(&plain, 0);
+    assert_eq!(any(&plain), None, "the servers are not up to date");
+    assert_eq!((picks(&plain, &tried, 0, 1).len(), any(&plain)), (1, None), "one is to be probed");
+    let limited = of_workers(1, &[None, Some(9)]).remove(0);
+    assert_eq!((picks(&limited, &tried, 0, 1).len(), any(&limited)), (1, None), "one needs a slot");
 }
 
 #[test]
