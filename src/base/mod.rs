@@ -4,6 +4,7 @@ pub mod batch;
 mod blocks;
 pub mod buffer;
 pub mod counted;
+pub mod ip_port;
 pub mod log_limit;
 pub mod os_error;
 pub mod wheel;

@@ -32,6 +32,8 @@ pub struct Wheel {
     tick: u64,
     /// The tick that nodes count from. It moves forward once a year, before 32 bits overflow.
     base: u64,
+    /// What fires up to this tick, counted like those of the nodes, fires soon.
+    soon: u32,
 }
 
 /// Ticks that pass before `base` moves.
@@ -46,6 +48,7 @@ impl Wheel {
             nodes: [Vec::new(), Vec::new()],
             tick: now / TICK,
             base: now / TICK,
+            soon: 0,
         }
     }
 
@@ -58,11 +61,15 @@ impl Wheel {
         }
     }
 
-    /// Whether `key` already fires at `at` or earlier.
-    pub fn comes_up_by(&self, key: u32, at: u64) -> bool {
-        self.nodes[list(key)]
-            .get(index(key))
-            .is_some_and(|node| self.base + u64::from(node.tick) <= at / TICK)
+    /// Sets what `comes_soon` takes for soon: up to `at`.
+    pub fn look_ahead(&mut self, at: u64) {
+        let ticks = (at / TICK).saturating_sub(self.base);
+        self.soon = ticks.min(u64::from(UNARMED - 1)) as u32;
+    }
+
+    /// Whether `key` already fires soon. Asked for each connection after each of its turns.
+    pub fn comes_soon(&self, key: u32) -> bool {
+        self.nodes[list(key)].get(index(key)).is_some_and(|node| node.tick <= self.soon)
     }
 
     fn move_to(&mut self, key: u32, tick: u64) {
@@ -120,6 +127,7 @@ impl Wheel {
     fn rebase(&mut self) {
         let passed = (self.tick - self.base) as u32;
         self.base = self.tick;
+        self.soon = self.soon.saturating_sub(passed);
         for node in self.nodes.iter_mut().flatten().filter(|node| node.tick != UNARMED) {
             node.tick -= passed;
         }
@@ -297,8 +305,10 @@ mod tests {
             wheel.arm(3, now + 60 * SECOND);
             wheel.disarm(5);
             assert_eq!(wheel.pop(now), None);
-            assert!(wheel.comes_up_by(3, now + 61 * SECOND) && !wheel.comes_up_by(3, now + 59 * SECOND));
-            assert!(!wheel.comes_up_by(5, now + 61 * SECOND));
+            wheel.look_ahead(now + 59 * SECOND);
+            assert!(!wheel.comes_soon(3));
+            wheel.look_ahead(now + 61 * SECOND);
+            assert!(wheel.comes_soon(3) && !wheel.comes_soon(5));
             assert_eq!(wheel.pop(now + 59 * SECOND), None);
             assert_eq!(wheel.pop(now + 61 * SECOND), Some(3));
         }

@@ -1,9 +1,11 @@
 //! Networks of the proxies in front of rsp, whose statements about the client are trusted. Empty by default, since
 //! anybody can write a header.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+use crate::base::ip_port::IpPort;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trusted {
@@ -14,8 +16,8 @@ pub struct Trusted {
 
 impl Trusted {
     /// Whether a peer is trusted. `None` is a peer on a Unix socket.
-    pub fn has(&self, peer: Option<SocketAddr>) -> bool {
-        peer.map_or(self.unix, |peer| self.has_ip(peer.ip()))
+    pub fn has(&self, peer: Option<IpPort>) -> bool {
+        peer.map_or(self.unix, |peer| self.has_ip(peer.ip))
     }
 
     /// An IPv4-mapped address counts as its IPv4 address.
@@ -42,7 +44,7 @@ mod tests {
             ("::10.1.2.3", false),
         ] {
             let ip: IpAddr = ip.parse().unwrap();
-            assert_eq!((trusted.has_ip(ip), trusted.has(Some((ip, 1).into()))), (is, is), "{ip}");
+            assert_eq!((trusted.has_ip(ip), trusted.has(Some(IpPort::new(ip, 1)))), (is, is), "{ip}");
         }
         assert!(!trusted.has(None));
         assert!(Trusted { unix: true, ..trusted }.has(None));

@@ -5,16 +5,16 @@
 //! the proxy that wrote it: the list is walked from its end to the first address that is not trusted. The client may
 //! have made up everything before that one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::base::ip_port::IpPort;
 use crate::config::Trusted;
 use crate::http::{Fields, Name, Scheme};
 
 /// The peer of a client's connection, as far as known.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The socket's peer, or the one of a PROXY header. `None` on a Unix socket. Without the scope and flow of an
-    /// IPv6 address, which would double the size.
+    /// The socket's peer, or the one of a PROXY header. `None` on a Unix socket.
     ip: Option<IpAddr>,
     port: u16,
     /// Its forwarding headers are trusted.
@@ -22,18 +22,22 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(address: Option<SocketAddr>, trusted: bool) -> Peer {
-        Peer { ip: address.map(|a| a.ip()), port: address.map_or(0, |a| a.port()), trusted }
+    pub fn new(address: Option<IpPort>, trusted: bool) -> Peer {
+        Peer { ip: address.map(|a| a.ip), port: address.map_or(0, |a| a.port), trusted }
     }
 
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.ip.map(|ip| SocketAddr::new(ip, self.port))
+    pub fn ip(&self) -> Option<&IpAddr> {
+        self.ip.as_ref()
+    }
+
+    pub fn address(&self) -> Option<IpPort> {
+        self.ip.map(|ip| IpPort::new(ip, self.port))
     }
 }
 
 /// The last address of `X-Forwarded-For` that is not trusted; the first one if all are; `peer` if there is none. A
 /// malformed entry ends the walk: the entry after it is the client. The port is 0 if the entry has none.
-pub fn client(fields: &Fields, peer: Option<SocketAddr>, trusted: &Trusted) -> Option<SocketAddr> {
+pub fn client(fields: &Fields, peer: Option<IpPort>, trusted: &Trusted) -> Option<IpPort> {
     let lines = fields.list().iter().rev().filter(|field| field.tag == Name::XForwardedFor);
     let entries = lines.flat_map(|field| fields.text(field.value).rsplit(|byte| *byte == b','));
     let mut client = peer;
@@ -41,7 +45,7 @@ pub fn client(fields: &Fields, peer: Option<SocketAddr>, trusted: &Trusted) -> O
     for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
         let Some(address) = address(entry) else { break };
         client = Some(address);
-        if !trusted.has_ip(address.ip()) {
+        if !trusted.has_ip(address.ip) {
             break;
         }
     }
@@ -49,15 +53,15 @@ pub fn client(fields: &Fields, peer: Option<SocketAddr>, trusted: &Trusted) -> O
 }
 
 /// `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]` or `[2001:db8::7]:4711`.
-fn address(entry: &[u8]) -> Option<SocketAddr> {
+fn address(entry: &[u8]) -> Option<IpPort> {
     let text = std::str::from_utf8(entry).ok().filter(|text| !text.contains('%'))?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let address = match (text.parse::<IpAddr>(), bare) {
-        (Ok(ip), _) => SocketAddr::new(ip, 0),
-        (_, Some(ip)) => SocketAddr::new(IpAddr::V6(ip.parse().ok()?), 0),
+        (Ok(ip), _) => IpPort::new(ip, 0),
+        (_, Some(ip)) => IpPort::new(IpAddr::V6(ip.parse().ok()?), 0),
         (_, None) => text.parse().ok()?,
     };
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    Some(IpPort::new(address.ip.to_canonical(), address.port))
 }
 
 /// The value of a single `X-Forwarded-Proto`, if it is `http` or `https`: a list is ambiguous and ignored.

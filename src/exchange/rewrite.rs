@@ -4,7 +4,7 @@
 //! and nothing that an untrusted peer claims is believed.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::hop::{HOP, OF_NO_REQUEST, remove_hop_by_hop};
 use super::id::{Id, Ids};
@@ -13,7 +13,7 @@ use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, 
 /// What is known about a request besides its head.
 pub struct Inbound<'a> {
     /// Address of the peer, from the socket or a PROXY header. `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<&'a IpAddr>,
     /// The peer's forwarding fields are trusted.
     pub trusted: bool,
     /// Scheme of the request URI.
@@ -50,7 +50,7 @@ fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
 /// Adds the forwarding fields.
 #[inline(always)]
 fn add(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
-    if let (Some(peer), None, false) = (&inbound.peer, inbound.via, fields.has_any(CLAIMS))
+    if let (Some(peer), None, false) = (inbound.peer, inbound.via, fields.has_any(CLAIMS))
         && let Some(host) = host_of(fields)
     {
         let made = ids.make();
@@ -73,7 +73,7 @@ fn add_each(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut 
 
 /// The usual case, none of the fields exists yet: they are written in three pieces.
 #[inline(always)]
-fn add_together(fields: &mut Fields, peer: &SocketAddr, scheme: Scheme, host: Span, id: &[u8; 32]) {
+fn add_together(fields: &mut Fields, peer: &IpAddr, scheme: Scheme, host: Span, id: &[u8; 32]) {
     const HOST: &[u8; 18] = b"X-Forwarded-Host: ";
     let mut block = PeerLine::NEW;
     block.put(peer);
@@ -126,8 +126,8 @@ fn remove_claims(fields: &mut Fields) {
     }
 }
 
-fn add_peer(fields: &mut Fields, peer: Option<SocketAddr>) {
-    let Some(address) = &peer else { return };
+fn add_peer(fields: &mut Fields, peer: Option<&IpAddr>) {
+    let Some(address) = peer else { return };
     let mut peer = PeerLine::NEW;
     peer.put(address);
     match fields.has(Name::XForwardedFor) {
@@ -199,10 +199,10 @@ impl PeerLine {
     };
 
     #[inline(always)]
-    fn put(&mut self, peer: &SocketAddr) {
+    fn put(&mut self, peer: &IpAddr) {
         match peer {
-            SocketAddr::V4(peer) => self.put_v4(*peer.ip()),
-            SocketAddr::V6(peer) => self.put_v6(*peer.ip()),
+            IpAddr::V4(ip) => self.put_v4(*ip),
+            IpAddr::V6(ip) => self.put_v6(*ip),
         }
         self.bytes[self.end..self.end + 2].copy_from_slice(b"\r\n");
     }
@@ -264,8 +264,6 @@ static OCTETS: [[u8; 8]; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::http::MOST_OPTIONS;
 
@@ -279,8 +277,8 @@ mod tests {
 
     fn rewritten(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut head = head(fields);
-        let peer = Some("192.0.2.7:4711".parse().unwrap());
-        let inbound = Inbound { peer, trusted, scheme: Scheme::Http, via: None, upgrades: &[] };
+        let peer = "192.0.2.7".parse().unwrap();
+        let inbound = Inbound { peer: Some(&peer), trusted, scheme: Scheme::Http, via: None, upgrades: &[] };
         let mut id = Id::default();
         request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
@@ -483,26 +481,21 @@ mod tests {
         ] {
             let ip: IpAddr = ip.parse().unwrap();
             let mut line = PeerLine::NEW;
-            line.put(&SocketAddr::new(ip, 80));
+            line.put(&ip);
             assert_eq!(line.ip(), ip.to_string().as_bytes());
         }
         let mut mapped = PeerLine::NEW;
-        mapped.put(&"[::ffff:1.2.3.4]:80".parse().unwrap());
+        mapped.put(&"::ffff:1.2.3.4".parse().unwrap());
         assert_eq!(mapped.line(), b"X-Forwarded-For: 1.2.3.4\r\n");
     }
 
     #[test]
     fn fields_added_together_equal_fields_added_one_by_one() {
-        for peer in ["192.0.2.7:1", "[2001:db8::1234:5678]:1"] {
+        for peer in ["192.0.2.7", "2001:db8::1234:5678"] {
+            let peer = peer.parse().unwrap();
             for scheme in [Scheme::Http, Scheme::Https] {
                 let (mut together, mut each) = (head(&[("Host", "a:8")]), head(&[("Host", "a:8")]));
-                let inbound = Inbound {
-                    peer: Some(peer.parse().unwrap()),
-                    trusted: false,
-                    scheme,
-                    via: None,
-                    upgrades: &[],
-                };
+                let inbound = Inbound { peer: Some(&peer), trusted: false, scheme, via: None, upgrades: &[] };
                 let mut ids = Ids::new();
                 let (mut id, mut other) = (Id::default(), Id::default());
                 add(&mut together.fields, &inbound, &mut ids.clone(), &mut id);

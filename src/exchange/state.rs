@@ -12,13 +12,12 @@
 //! answer, try again, deliver what came and end, cut. It is over when the response is done and written, and the
 //! request's body has gone on to the server: one that answers early still gets all of it (RFC 9112 section 9.3).
 
-use std::net::SocketAddr;
-
 use super::end::Phase;
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
 use super::retry::Tries;
+use crate::base::ip_port::IpPort;
 use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,7 +79,7 @@ pub struct Exchange {
     pub head: RequestHead,
     pub id: Id,
     /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
-    pub client: Option<SocketAddr>,
+    pub client: Option<IpPort>,
     /// Over which the client asks.
     pub scheme: Scheme,
     pub request: RequestHalf,

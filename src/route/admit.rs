@@ -50,16 +50,15 @@ pub fn admit(
 /// Applies forwarding fields of trusted peers, and rewrites the head.
 fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
-    let address = peer.address();
-    x.client = address;
+    x.client = peer.address();
     // A reload may have removed the peer's trust since it connected.
-    let trusted = peer.trusted && settings.trusted.has(address);
+    let trusted = peer.trusted && settings.trusted.has(x.client);
     if trusted {
-        x.client = forwarded_client(&x.head.fields, address, &settings.trusted);
+        x.client = forwarded_client(&x.head.fields, x.client, &settings.trusted);
         x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
     }
     let inbound = Inbound {
-        peer: address,
+        peer: peer.ip(),
         trusted,
         scheme: Scheme::Http,
         via: settings.via.as_ref().map(String::as_bytes),
@@ -131,11 +130,11 @@ fn forward(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
         ForwardRule::Refuse(failure) => Decision::Refuse(failure),
         ForwardRule::LastHop => Decision::LastHop,
     }
+}
 
 fn rule(x: &mut Exchange, routes: &Routes) -> ForwardRule {
     match (x.head.framing, routes.config.settings.max_body) {
         (Framing::Exact(length), Some(most)) if length > most => ForwardRule::Refuse(Failure::TooLarge),
         _ => forward_rule(&mut x.head),
     }
-}
 }

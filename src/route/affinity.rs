@@ -19,7 +19,7 @@ pub(super) fn key(
     match (pool.config.balance, &pool.config.hash_by) {
         (Balance::SourceHash, _) => Ok(x.client.map(|client| {
             let mut hasher = DefaultHasher::new();
-            std::hash::Hash::hash(&client.ip().to_canonical(), &mut hasher);
+            std::hash::Hash::hash(&client.ip.to_canonical(), &mut hasher);
             hasher.finish()
         })),
         (Balance::Hash, Some(HashBy::Function)) => handlers.hash_by(pool, x),

@@ -23,8 +23,7 @@ mod vm;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-
+use crate::base::ip_port::IpPort;
 use crate::config::{PoolId, ServerId};
 
 pub use bodies::Body;
@@ -59,7 +58,7 @@ pub struct Answer {
 #[derive(Clone, Copy)]
 pub struct RequestMeta<'a> {
     /// `None` for a client on a Unix socket; `req.client_ip` is then "unix:" and the port 0.
-    pub address: Option<SocketAddr>,
+    pub address: Option<IpPort>,
     /// "http" or "https".
     pub scheme: &'a str,
     /// Request id, as sent in X-Request-ID.

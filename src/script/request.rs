@@ -156,7 +156,7 @@ fn request_field<'a>(
         b"scheme" => FieldValue::Text(client.scheme.as_bytes()),
         b"id" => FieldValue::Text(client.id),
         b"client_ip" => FieldValue::Text(client_ip(client, scratch)),
-        b"client_port" => FieldValue::Number(client.address.map_or(0, |a| a.port().into())),
+        b"client_port" => FieldValue::Number(client.address.map_or(0, |a| a.port.into())),
         b"version" => FieldValue::Text(match head.version {
             Version::Http10 => b"1.0",
             Version::Http11 => b"1.1",
@@ -202,7 +202,7 @@ fn client_ip<'a>(client: &RequestMeta<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8]
     scratch.clear();
     // Writing to a Vec cannot fail.
     let _ = match client.address {
-        Some(address) => write!(scratch, "{}", address.ip()),
+        Some(address) => write!(scratch, "{}", address.ip),
         None => write!(scratch, "unix:"),
     };
     scratch

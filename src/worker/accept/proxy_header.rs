@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::base::counted::counted;
+use crate::base::ip_port::IpPort;
 use crate::base::log_limit::LogLimit;
 use crate::exchange::Peer;
 use crate::exchange::counters::ConnectionEnd;
@@ -29,7 +30,7 @@ impl<N: Network> Core<N> {
         }
         self.counters.connection_ended(ConnectionEnd::Proxy);
         if let Some(n) = self.proxy_refusals.untrusted.count(self.tools.now) {
-            let from = shown(address);
+            let from = shown(address.map(IpPort::from));
             let connections = counted(n, "connection");
             log::warn!("proxy_protocol: {connections} refused: not in trusted; the last was from {from}");
         }
@@ -101,10 +102,11 @@ impl<N: Network> Core<N> {
     }
 
     pub(crate) fn peer(&self, address: Option<SocketAddr>) -> Peer {
+        let address = address.map(IpPort::from);
         Peer::new(address, self.sites.current.settings().trusted.has(address))
     }
 }
 
-fn shown(address: Option<SocketAddr>) -> String {
-    address.map_or("a unix socket".to_string(), |address| address.ip().to_canonical().to_string())
+fn shown(address: Option<IpPort>) -> String {
+    address.map_or("a unix socket".to_string(), |address| address.ip.to_canonical().to_string())
 }

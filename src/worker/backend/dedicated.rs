@@ -33,7 +33,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn announce_client(&mut self, pair: u32, backend: u32, version: ProxyVersion) {
         let pair = &self.pairs[pair as usize];
         let client = &self.clients[pair.client];
-        let announced = pair.exchange.client;
+        let announced = pair.exchange.client.map(SocketAddr::from);
         let backend = &mut self.backends[backend];
         let addresses = match announced {
             Some(source) => {
@@ -57,7 +57,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn take_kept(&mut self, pair: u32, max_age: u64) -> Option<u32> {
         let Pair { client, exchange, server, .. } = &*self.pairs[pair as usize];
         let (owner, server) = (*client, server.as_ref()?);
-        let wanted = Dedicated { owner, announced: exchange.client };
+        let wanted = Dedicated { owner, announced: exchange.client.map(SocketAddr::from) };
         let (backends, now) = (&self.backends, self.tools.now);
         let kept = self.kept.get_mut(&owner)?;
         let at = kept.iter().rposition(|key| {

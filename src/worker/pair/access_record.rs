@@ -33,8 +33,8 @@ impl<N: Network> Core<N> {
         let pool = pair.route.as_ref().map(|route| &route.pool.config);
         let text = |tag| x.head.fields.get(tag).unwrap_or_default();
         let record = Record {
-            client: x.client.map(|client| client.ip().to_canonical()),
-            client_port: x.client.map_or(0, |client| client.port()),
+            client: x.client.map(|client| client.ip.to_canonical()),
+            client_port: x.client.map_or(0, |client| client.port),
             status: x.logged_status(),
             end: x.end,
             phase: x.phase,

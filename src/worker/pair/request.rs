@@ -201,7 +201,6 @@ impl<N: Network> Core<N> {
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
         pair.begin(key, stream, whole, start);
-        pair.exchange.client = role.peer.address();
         pair.inside = role.arrival == Arrival::Inside;
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);
@@ -211,9 +210,10 @@ impl<N: Network> Core<N> {
     /// Opens a pair for an unparsable request, of which only the first line is known.
     fn open_unread_pair(&mut self, key: u32) -> u32 {
         let pair = self.open_pair(key, StreamId::ONLY, true);
-        let mut head = RequestHead::default();
-        head.target = head.fields.store(first_line(self.clients[key].input.bytes()));
-        self.pairs[pair as usize].exchange.head = head;
+        let (client, mut head) = (&self.clients[key], RequestHead::default());
+        head.target = head.fields.store(first_line(client.input.bytes()));
+        let x = &mut self.pairs[pair as usize].exchange;
+        (x.head, x.client) = (head, client.role.peer.address());
         pair
     }
 

@@ -7,10 +7,11 @@
 //! since the limits are per process; its lock is taken per connection, and only if limits are set.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::counted::counted;
+use crate::base::ip_port::IpPort;
 use crate::base::log_limit::LogLimit;
 use crate::config::PerClient;
 use crate::exchange::Peer;
@@ -31,8 +32,8 @@ pub enum ClientKey {
 }
 
 impl ClientKey {
-    pub fn of(address: SocketAddr) -> ClientKey {
-        match address.ip().to_canonical() {
+    pub fn of(address: IpPort) -> ClientKey {
+        match address.ip.to_canonical() {
             IpAddr::V4(ip) => ClientKey::Four(ip.to_bits()),
             IpAddr::V6(ip) => ClientKey::Six((ip.to_bits() >> 64) as u64),
         }
@@ -126,10 +127,10 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn say_refused(&self, end: ConnectionEnd, address: SocketAddr) {
+    fn say_refused(&self, end: ConnectionEnd, address: IpPort) {
         let due = self.per_client.table().refused.count(self.tools.now);
         if let Some(n) = due {
-            let (word, ip) = (end.text(), address.ip().to_canonical());
+            let (word, ip) = (end.text(), address.ip.to_canonical());
             log::warn!(
                 "{} closed by the limits for one client ({word}); the last was from {ip}",
                 counted(n, "connection")
@@ -145,7 +146,7 @@ mod tests {
     const NONE: PerClient = PerClient { connections: None, new_a_second: None };
 
     fn place(text: &str) -> ClientKey {
-        ClientKey::of(SocketAddr::new(text.parse().unwrap(), 1))
+        ClientKey::of(IpPort::new(text.parse().unwrap(), 1))
     }
 
     #[test]
