@@ -133,6 +133,7 @@ impl<N: Network> Core<N> {
     /// Sets the clock, read once per loop iteration, in microseconds, and the date to send.
     pub fn set_clock(&mut self, now: u64, date: &[u8]) {
         self.tools.now = now;
+        self.look_ahead();
         let second = now / 1_000_000;
         if second != self.second {
             self.second = second;

@@ -198,6 +198,7 @@ impl<N: Network> Core<N> {
         self.checks.look();
         self.tools.errors = ScriptErrors::default();
         // The new timeouts may be shorter.
+        self.look_ahead();
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
         self.backends.keys().into_iter().for_each(|key| self.watch_backend(key));
     }

@@ -41,16 +41,22 @@ impl Stopwatch {
 impl<N: Network> Core<N> {
     pub(crate) fn client_turn(&mut self, key: u32) {
         let mut began = None;
+        let mut waits = false;
         for _ in 0..STEPS {
             match self.step(key) {
                 Step::Again => {}
                 Step::Further if self.stopwatch.is_over(&mut began, self.tools.now) => break,
                 Step::Further => {}
-                Step::Wait => return self.watch_pair(key),
+                Step::Wait => {
+                    waits = true;
+                    break;
+                }
                 Step::Gone => return,
             }
         }
-        self.queue_client(key);
+        if !waits {
+            self.queue_client(key);
+        }
         self.watch_pair(key);
     }
 }

@@ -148,19 +148,28 @@ impl<N: Network> Core<N> {
 
     #[inline(always)]
     fn watch(&mut self, side: Side, key: u32) {
-        let soon = self.tools.now + self.sites.shortest;
-        if !self.wheel.comes_up_by(Token::timer_of(side, key), soon) {
-            self.arm_by(side, key, soon);
+        if !self.wheel.comes_soon(Token::timer_of(side, key)) {
+            self.arm_soon(side, key);
         }
     }
 
-    /// Arms the timer for its deadline, but no later than `soon`.
-    fn arm_by(&mut self, side: Side, key: u32, soon: u64) {
+    /// Arms the timer for its deadline, but no later than what a deadline that begins now may need.
+    fn arm_soon(&mut self, side: Side, key: u32) {
         match side {
             Side::Client => self.arm_client(key),
             Side::Backend => self.arm_backend(key),
         }
-        self.wheel.arm(Token::timer_of(side, key), soon);
+        self.wheel.arm(Token::timer_of(side, key), self.soonest());
+    }
+
+    /// The time or the timeouts have changed.
+    pub(crate) fn look_ahead(&mut self) {
+        self.wheel.look_ahead(self.soonest());
+    }
+
+    /// When the shortest deadline that begins now would pass.
+    fn soonest(&self) -> u64 {
+        self.tools.now + self.sites.shortest
     }
 
     /// Updates the timers of both connections of a client's pair after a turn.
@@ -169,11 +178,18 @@ impl<N: Network> Core<N> {
         let Some(client) = self.clients.get(key) else { return };
         let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else { return };
         match pair.backend() {
-            // It waits less long than others.
-            Some(backend) if pair.exchange.tries.probe => self.arm_backend(backend),
-            Some(backend) => self.watch_backend(backend),
+            Some(backend) if !pair.exchange.tries.probe => self.watch_backend(backend),
+            other => self.arm_pair(key, other),
+        }
+    }
+
+    /// The same for waits that may be shorter than all timeouts.
+    fn arm_pair(&mut self, client: u32, backend: Option<u32>) {
+        match backend {
+            // A probe waits less long than other requests.
+            Some(backend) => self.arm_backend(backend),
             // The client may only be waiting to retry servers with a full queue.
-            None => self.arm_client(key),
+            None => self.arm_client(client),
         }
     }
 
@@ -276,11 +292,10 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Continues a timer's step in the client's turn.
+    /// Continues a timer's step in the client's turn, which sees to the timers.
     pub(crate) fn go_on(&mut self, key: u32, step: Step) {
         if !matches!(step, Step::Gone) {
             self.queue_client(key);
-            self.watch_pair(key);
         }
     }
 }
