@@ -11,7 +11,7 @@ use crate::worker::pair::Pair;
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
     pub(crate) fn release_backend(&mut self, pair: u32) {
-        let pair = &mut self.pairs[pair as usize];
+        let pair = &mut *self.pairs[pair as usize];
         let tunnel = pair.is_tunnel();
         let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
@@ -52,16 +52,24 @@ impl<N: Network> Core<N> {
         (role.state, role.since) = (BackendState::Idle, self.tools.now);
         let idle = Idle { connection: key, since: role.since };
         let server = &role.server;
+        let is_full = server.idle.borrow_mut().put(idle, server.max_idle.get());
         // A learnt limit may be shorter than all timeouts.
-        let exact = server.idle_limit.get() != u64::MAX;
-        let surplus = server.idle.borrow_mut().put(idle, server.max_idle.get());
-        if let Some(oldest) = surplus {
+        if is_full || server.idle_limit.get() != u64::MAX {
+            return self.limit_idle(key, is_full);
+        }
+        self.watch_backend(key);
+    }
+
+    /// Closes the server's oldest idle connection if it has too many, and arms the timer of this one.
+    #[cold]
+    fn limit_idle(&mut self, key: u32, is_full: bool) {
+        let server = &self.backends[key].role.server;
+        let oldest = if is_full { server.idle.borrow_mut().take_oldest() } else { None };
+        if let Some(oldest) = oldest {
             self.close_backend(oldest);
         }
-        match surplus {
-            Some(closed) if closed == key => {}
-            _ if exact => self.arm_backend(key),
-            _ => self.watch_backend(key),
+        if oldest != Some(key) {
+            self.arm_backend(key);
         }
     }
 
@@ -85,6 +93,7 @@ impl<N: Network> Core<N> {
         wrote
     }
 
+    #[cold]
     pub(crate) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
         backend.discard(&mut self.tools.blocks);
@@ -108,8 +117,17 @@ fn request_ends(server: &WorkerServer, pair: &mut Pair) {
     let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) else { return };
     server.request_ends();
     route.pool.requests.ends();
-    match pair.slot.take() {
-        Some(slot) => drop(slot),
-        None => route.pool.state.freed(server.shared()),
+    if pair.slot.is_some() || route.pool.state.queue.count() > 0 {
+        give_way(server, pair);
+    }
+}
+
+/// The next request may have waited for this one's end.
+#[cold]
+fn give_way(server: &WorkerServer, pair: &mut Pair) {
+    match (pair.slot.take(), &pair.route) {
+        (Some(slot), _) => drop(slot),
+        (None, Some(route)) => route.pool.state.freed(server.shared()),
+        (None, None) => {}
     }
 }
