@@ -22,13 +22,16 @@ use crate::worker::time::timeouts::micros;
 const SHORTEST: u64 = 10_000;
 const LONGEST: u64 = 100_000;
 
+/// `ticket` of a request that is in no queue. With an `Option`, every look at a pair's stage would have to decode it.
+const NO_TICKET: u64 = u64::MAX;
+
 /// A request that waits for a server.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueWait {
     /// When it began to wait.
     since: u64,
-    /// Its number in the pool's queue; `None` while it waits for descriptors.
-    ticket: Option<u64>,
+    /// Its number in the pool's queue; `NO_TICKET` while it waits for descriptors.
+    ticket: u64,
     /// When to look again, if not only when a server becomes free.
     pub again: u64,
     /// When it has waited too long.
@@ -67,7 +70,7 @@ impl<N: Network> Core<N> {
             Wakes::Look | Wakes::Freed => u64::MAX,
         };
         let until = since + micros(pool.config.queue.timeout);
-        pair.stage = Stage::Queued(QueueWait { since, ticket: Some(ticket.number), again, until });
+        pair.stage = Stage::Queued(QueueWait { since, ticket: ticket.number, again, until });
         if ticket.wakes == Wakes::Look {
             pool.state.look_again(bound.as_ref());
         }
@@ -83,7 +86,7 @@ impl<N: Network> Core<N> {
         let until = since + most;
         if now < until {
             let again = until.min(now + ((now - since) / 2).clamp(SHORTEST, LONGEST));
-            pair.stage = Stage::Queued(QueueWait { since, ticket: None, again, until: u64::MAX });
+            pair.stage = Stage::Queued(QueueWait { since, ticket: NO_TICKET, again, until: u64::MAX });
         }
         now < until
     }
@@ -128,7 +131,7 @@ impl<N: Network> Core<N> {
         let Some(key) = self.clients.by_token(token).and_then(|client| client.role.pair) else { return };
         let pair = &mut self.pairs[key as usize];
         match pair.stage {
-            Stage::Queued(wait) if wait.ticket == Some(ticket) => {}
+            Stage::Queued(wait) if wait.ticket == ticket => {}
             _ => return,
         }
         pair.note_queued(self.tools.now);
@@ -150,8 +153,8 @@ impl Pair {
     pub(crate) fn leave_queue(&mut self, now: u64) -> bool {
         let Stage::Queued(wait) = self.stage else { return true };
         let left = match (wait.ticket, &self.route) {
-            (Some(ticket), Some(route)) => route.pool.state.queue.leave(ticket, self.bound.as_ref()),
-            _ => true,
+            (NO_TICKET, _) | (_, None) => true,
+            (ticket, Some(route)) => route.pool.state.queue.leave(ticket, self.bound.as_ref()),
         };
         if left {
             self.note_queued(now);
