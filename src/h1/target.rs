@@ -79,8 +79,9 @@ fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    let number = |n: u32, digit: &u8| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0'));
-    digits.len() <= 5 && digits.iter().try_fold(0, number).is_some_and(|n| n <= 65535)
+    // Of the same length, they are in the order of the numbers.
+    let fits = digits.len() < 5 || digits.len() == 5 && digits <= b"65535".as_slice();
+    fits && digits.iter().all(u8::is_ascii_digit)
 }
 
 fn is_host(host: &[u8]) -> bool {
