@@ -17,6 +17,7 @@
 //! | 3 | [`net`] | the kernel: listeners and connections behind two small traits; mailboxes |
 //! | 3 | [`h1`] | HTTP/1 wire format, sans-IO: heads, framing, bodies, chunks |
 //! | 3 | [`proxy`] | the PROXY protocol, sans-IO: who a connection is made for |
+//! | 3 | [`websocket`] | where the frames of a WebSocket end, sans-IO |
 //! | 2 | [`http`] | what every protocol shares: heads, fields, events, faults, the contract of codecs |
 //! | 2 | [`config`] | what the operator said, typed and checked |
 //! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, the small change; `std` only |
@@ -62,4 +63,5 @@ pub mod net;
 pub mod proxy;
 pub mod route;
 pub mod script;
+pub mod websocket;
 pub mod worker;

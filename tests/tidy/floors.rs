@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("net", 3),
     ("h1", 3),
     ("proxy", 3),
+    ("websocket", 3),
     ("exchange", 4),
     ("balance", 4),
     ("script", 4),
