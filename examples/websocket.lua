@@ -20,3 +20,6 @@ end)
 
 -- A tunnel in which no byte moves for this long is closed (default "1h"). A ping of the application counts as bytes.
 rsp.settings { timeouts = { tunnel = "6h" } }
+
+-- When rsp stops, it closes each WebSocket between two frames, with status 1012 (service restart): clients should then
+-- connect again. They are not closed all at once, but spread over most of `drain_timeout` (default "30s").

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rsp::balance::Servers;
 use rsp::net::bind;
@@ -138,7 +138,7 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     ask(&mut client, REQUESTS);
     let during = ALLOCATIONS.load(Ordering::SeqCst) - before;
     drop(client);
-    worker.drain();
+    worker.drain(Duration::from_secs(30));
     worker.join();
     assert_eq!(during, 0, "allocations in {REQUESTS} requests");
 }

@@ -285,7 +285,7 @@ impl<'a> Running<'a> {
                 let drain = self.drain.unwrap_or(self.process.config.settings.drain_timeout);
                 log::info!("Stopping: what runs may finish within {drain:?}");
                 self.process.stop_listening();
-                self.running().for_each(Handle::drain);
+                self.running().for_each(|worker| worker.drain(drain));
                 self.stage = Stage::Draining(Instant::now() + drain + DRAIN_GRACE);
             }
             Stage::Draining(_) => self.stop("told again"),

@@ -112,6 +112,8 @@ pub enum End {
     TunnelTimeout,
     /// Shutdown cut it.
     Stopped,
+    /// Shutdown closed a tunnel, between two frames of a WebSocket.
+    Drained,
     /// No descriptor for the connection to a server.
     NoDescriptors,
     /// An internal fault.
@@ -119,7 +121,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 26] = [
+    pub const ALL: [End; 27] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -144,6 +146,7 @@ impl End {
         End::ServerCutResponse,
         End::TunnelTimeout,
         End::Stopped,
+        End::Drained,
         End::NoDescriptors,
         End::Internal,
     ];
@@ -175,6 +178,7 @@ impl End {
             End::ServerCutResponse => "server-cut-response",
             End::TunnelTimeout => "tunnel-timeout",
             End::Stopped => "stopped",
+            End::Drained => "drained",
             End::NoDescriptors => "no-descriptors",
             End::Internal => "internal",
         }
@@ -195,6 +199,7 @@ impl End {
             | End::QueueTimeout
             | End::NoDescriptors
             | End::Stopped
+            | End::Drained
             | End::TunnelTimeout => 503,
             End::ServerConnectTimeout
             | End::ServerResponseTimeout
@@ -235,6 +240,7 @@ impl End {
             | End::QueueTimeout
             | End::TunnelTimeout
             | End::Stopped
+            | End::Drained
             | End::NoDescriptors
             | End::Internal => Party::Rsp,
         }

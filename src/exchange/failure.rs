@@ -40,6 +40,8 @@ pub enum Failure {
     ResponseCut,
     TunnelTimeout,
     Stopped,
+    /// A tunnel was closed for a shutdown.
+    Drained,
     Internal,
     TooManyInterim,
     Refused,
@@ -103,6 +105,7 @@ impl Failure {
             Failure::ResponseCut => End::ServerCutResponse,
             Failure::TunnelTimeout => End::TunnelTimeout,
             Failure::Stopped => End::Stopped,
+            Failure::Drained => End::Drained,
             Failure::Internal => End::Internal,
             Failure::TooManyInterim | Failure::Response(_) => End::ServerBadResponse,
             Failure::Refused => End::ServerRefused,
@@ -116,7 +119,8 @@ impl Failure {
             | Failure::RequestGone
             | Failure::WriteTimeout
             | Failure::WriteRate
-            | Failure::TunnelTimeout => 0,
+            | Failure::TunnelTimeout
+            | Failure::Drained => 0,
             Failure::RequestCut | Failure::MaxForwards => 400,
             Failure::Method => 405,
             Failure::HeadTimeout | Failure::BodyTimeout | Failure::BodyRate => 408,
@@ -168,7 +172,7 @@ impl Failure {
             Failure::ServerClosed => "the server closed the connection before it responded",
             Failure::ResponseCut => "the server's response ended before it was whole",
             Failure::TunnelTimeout => "nothing passed the tunnel for too long",
-            Failure::Stopped => "the proxy is stopping",
+            Failure::Stopped | Failure::Drained => "the proxy is stopping",
             Failure::Internal => "internal error",
             Failure::TooManyInterim => "the server sent too many interim responses",
             Failure::Refused => "no server accepted the connection",

@@ -24,6 +24,7 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::{Side, Table, Token};
+use crate::worker::drain::Closings;
 use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
@@ -65,6 +66,7 @@ pub struct Core<N: Network> {
     /// There are other workers that may free descriptors.
     pub(crate) others: bool,
     pub(crate) checks: Checks,
+    pub(crate) closings: Closings,
     /// The second of the clock for which `tick` ran.
     second: u64,
     /// Connections of internal requests among the clients.
@@ -112,6 +114,7 @@ impl<N: Network> Core<N> {
             turning: Vec::new(),
             others: false,
             checks: Checks::default(),
+            closings: Closings::default(),
             second: u64::MAX,
             inside: 0,
         }

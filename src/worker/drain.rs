@@ -1,12 +1,26 @@
-//! Graceful shutdown: connections without a request close at once, running requests are finished and their connections
-//! closed, and what is left after `drain_timeout` is cut.
+//! Graceful shutdown. Running requests are finished, and their connections closed after them. Connections without a
+//! request, and tunnels, are closed one after the other, so that their clients do not all connect to another instance at
+//! once. What is left after the drain's timeout is cut.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::exchange::Failure;
-use crate::net::Network;
+use crate::net::{Network, Transport};
+use crate::worker::conn::client::Arrival;
+use crate::worker::conn::table::Token;
 use crate::worker::core::Core;
+use crate::worker::time::timeouts::micros;
 
-/// After `drain_timeout`, extra time to deliver cut responses that only a reset can mark as cut, in microseconds.
+/// After the drain's timeout, extra time to deliver cut responses that only a reset can mark as cut, in microseconds.
 pub(crate) const DELIVERY: u64 = 1_000_000;
+
+/// Idle connections are closed within this time, or within `SHARE` of the drain's timeout where that is shorter.
+const IDLE: u64 = 5_000_000;
+/// Tunnels are closed within this share of the drain's timeout: the last one needs some time too.
+const SHARE: (u64, u64) = (4, 5);
+/// When to look again at a client whose next request has only begun to arrive. (Its head may be an empty line.)
+const LOOK_AGAIN: u64 = 1_000_000;
 
 /// The phase of a draining worker. Times in microseconds.
 #[derive(Clone, Copy)]
@@ -25,17 +39,96 @@ impl Draining {
     }
 }
 
+/// When each client without a running request is closed, earliest first.
+#[derive(Default)]
+pub(crate) struct Closings(VecDeque<(u64, Token)>);
+
+impl Closings {
+    /// Spreads these clients evenly over `window`, beginning at once: a few do not delay the stop much, and one not at
+    /// all.
+    fn spread(&mut self, clients: Vec<Token>, now: u64, window: u64) {
+        let gap = window / clients.len().max(1) as u64;
+        let moments = clients.into_iter().enumerate();
+        self.0.extend(moments.map(|(i, client)| (now + gap * i as u64, client)));
+        self.0.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    fn add(&mut self, at: u64, client: Token) {
+        let place = self.0.partition_point(|(other, _)| *other <= at);
+        self.0.insert(place, (at, client));
+    }
+
+    /// Returns when the next client is closed, in microseconds.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.0.front().map(|(at, _)| *at)
+    }
+
+    fn due(&mut self, now: u64) -> Option<Token> {
+        let is_due = self.next().is_some_and(|at| at <= now);
+        if is_due { self.0.pop_front().map(|(_, client)| client) } else { None }
+    }
+}
+
 impl<N: Network> Core<N> {
-    /// Starts draining. Only requests whose head has begun to arrive, in the kernel at least, are still served.
-    pub fn drain(&mut self) {
+    /// Starts draining. Only requests that come before their connection's moment are still served. Returns when what is
+    /// left is to be cut, in microseconds.
+    pub fn drain(&mut self, within: Duration) -> u64 {
         self.checks.look();
         self.tools.draining = true;
+        let (now, within) = (self.tools.now, micros(within));
+        let (mut idle, mut tunnels) = (Vec::new(), Vec::new());
         for key in self.clients.keys() {
-            let client = &mut self.clients[key];
-            // A request may be in the kernel without having been reported.
-            client.readable |= client.role.pair.is_none();
-            self.queue_client(key);
+            let token = self.clients.token(key);
+            let role = &self.clients[key].role;
+            match role.pair.map(|pair| self.pairs[pair as usize].is_tunnel()) {
+                Some(true) => tunnels.push(token),
+                None if role.lingering().is_none() && role.arrival != Arrival::Inside => idle.push(token),
+                Some(false) | None => {}
+            }
         }
+        let window = within / SHARE.1 * SHARE.0;
+        self.closings.spread(idle, now, window.min(IDLE));
+        self.closings.spread(tunnels, now, window);
+        now.saturating_add(within)
+    }
+
+    /// Closes the clients whose moment has come.
+    pub(crate) fn run_closings(&mut self) {
+        while let Some(client) = self.closings.due(self.tools.now) {
+            if self.clients.by_token(client).is_some() {
+                self.guarded_closing(client.key);
+            }
+        }
+    }
+
+    /// Closes a client that is idle or has a tunnel. A request that is in the kernel without having been reported is
+    /// served.
+    pub(crate) fn close_unless_busy(&mut self, key: u32) {
+        let client = &mut self.clients[key];
+        if let Some(pair) = client.role.pair {
+            return if self.pairs[pair as usize].is_tunnel() {
+                self.close_tunnel(pair)
+            };
+        }
+        if client.role.lingering().is_some() {
+            return;
+        }
+        if client.stream.is_established() {
+            client.readable = true;
+            while client.input.is_empty() && !client.eof {
+                match client.fill(&mut self.tools.blocks, self.tools.now) {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => break,
+                }
+            }
+        }
+        if client.input.is_empty() || client.hung_up {
+            self.close_client(key);
+            return;
+        }
+        let token = self.clients.token(key);
+        self.closings.add(self.tools.now + LOOK_AGAIN, token);
+        self.queue_client(key);
     }
 
     /// Returns true if no client connections are left.

@@ -174,7 +174,7 @@ impl EventLoop {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Switch(switch) => self.switch(*switch),
-                Message::Drain => self.drain(),
+                Message::Drain(within) => self.drain(within),
                 Message::Stop => self.stopped = true,
             }
         }
@@ -193,13 +193,11 @@ impl EventLoop {
         (switch.done)();
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, within: Duration) {
         if self.draining.is_none() {
             let now = self.core.now();
             self.acceptor.stop_accepting(&mut self.core, now);
-            self.core.drain();
-            let most = self.core.config().settings.drain_timeout;
-            self.draining = Some(Draining::Finishing { until: now + most.as_micros() as u64 });
+            self.draining = Some(Draining::Finishing { until: self.core.drain(within) });
         }
     }
 

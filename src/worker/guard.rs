@@ -41,6 +41,14 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Runs a drain's moment for a client.
+    pub(crate) fn guarded_closing(&mut self, key: u32) {
+        let closing = AssertUnwindSafe(|| self.close_unless_busy(key));
+        if catch_unwind(closing).is_err() {
+            self.clear_up(Side::Client, key, Some(key));
+        }
+    }
+
     /// Returns the client that this backend is serving.
     pub(crate) fn client_of(&self, backend: u32) -> Option<u32> {
         let pair = self.backends.get(backend)?.role.pair?;

@@ -37,7 +37,7 @@ mod turn;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::accept::acceptor::NextListener;
 pub use self::backend::dedicated::KEPT;
@@ -113,8 +113,8 @@ pub struct Switch {
 /// A message from the control thread to a running worker.
 pub(crate) enum Message {
     Switch(Box<Switch>),
-    /// Finish running requests, then end.
-    Drain,
+    /// Finish running requests within this time, then end.
+    Drain(Duration),
     /// End at once.
     Stop,
 }
@@ -151,9 +151,9 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 impl Handle {
-    /// Finishes running requests, then ends the worker.
-    pub fn drain(&self) {
-        self.mailbox.send(Message::Drain);
+    /// Finishes running requests within this time, then ends the worker.
+    pub fn drain(&self, within: Duration) {
+        self.mailbox.send(Message::Drain(within));
     }
 
     /// Ends the worker at once.

@@ -145,7 +145,7 @@ fn configs_that_follow_each_other_under_load_lose_nothing_and_keep_no_memory() {
         answered.into_inner()
     );
     assert!(after < before + SLACK_KIB, "{before} KiB, {after} KiB");
-    worker.drain();
+    worker.drain(Duration::from_secs(30));
     worker.stop();
     worker.join();
 }

@@ -15,6 +15,7 @@ mod command_line;
 mod control;
 mod corpus;
 mod cut_responses;
+mod draining;
 mod early_answers;
 mod ejection;
 mod examples;

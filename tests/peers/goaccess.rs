@@ -170,11 +170,14 @@ fn goaccess_accepts_the_line_of_every_end() {
         hears.wait();
     });
     let mut rsp = Rsp::start(&site(&servers, &deaf, &refusing, &full));
-    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 1;
+    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2;
     let before = servers.head_count();
     let mut waiting = Client::connect(rsp.address());
     waiting.ask("/waits");
     until("it waits for its response", || servers.head_count() > before);
+    let mut tunnel = Client::connect(rsp.address());
+    tunnel.send(UPGRADE);
+    assert_eq!(tunnel.head().status(), 101);
     rsp.signal(libc::SIGTERM);
     rsp.wait_for_log("Stopping: ");
     rsp.signal(libc::SIGTERM);

@@ -1,6 +1,7 @@
 //! A client, and the oracle of what it receives: which responses come, that each belongs to its request and is
 //! whole exactly if its server sent it whole, and that a message that was cut looks cut.
 
+use crate::frames::ANSWER;
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
 use crate::plan::{Body, FirstEnd, Ledger, Manner, Reply, Request, Verb, request_key, response_key};
 use crate::rng::{PAGE, body};
@@ -30,6 +31,8 @@ pub struct Client {
     last: bool,
     /// The connection may end behind the last response that came.
     may_end: bool,
+    /// It has answered rsp's Close frame.
+    answered_close: bool,
     /// Bytes that came, and how many of them rsp had sent when it learnt that nothing more comes from here.
     came: usize,
     left_at: Option<usize>,
@@ -71,6 +74,7 @@ impl Client {
             go_on: false,
             last: false,
             may_end: false,
+            answered_close: false,
             came: 0,
             left_at: None,
         }
@@ -128,6 +132,10 @@ impl Client {
         self.came += bytes.len();
         self.left_at = world.links[self.link].left_at;
         self.read(&bytes, ledger);
+        if self.reader.is_closed() && !std::mem::replace(&mut self.answered_close, true) {
+            assert!(ledger.draining, "closed without need");
+            self.answer_close();
+        }
         let between = self.whole > whole && self.sent == self.ends[self.whole - 1].1;
         if between && world.rng.one_in(6) {
             self.wakes = now + world.rng.below(6_000_000) as u64;
@@ -149,6 +157,21 @@ impl Client {
         world.peer_close(self.link);
         self.gone = true;
         true
+    }
+
+    /// Ends the frame that it has begun to send, and answers.
+    fn answer_close(&mut self) {
+        let (Some(request), Some((begin, _))) = (self.requests.last(), self.ends.last()) else { return };
+        if self.finished || !self.manner.is_honest() {
+            return;
+        }
+        let (end, closed) = request.frames().end_from(self.sent.saturating_sub(*begin));
+        self.out.truncate(begin + end);
+        if !closed {
+            self.out.extend(ANSWER);
+        }
+        let length = self.out.len();
+        self.ends.iter_mut().next_back().into_iter().for_each(|(_, end)| *end = length);
     }
 
     fn leave(&mut self, world: &mut World, reset: bool) -> bool {
@@ -181,7 +204,8 @@ impl Client {
         let all_came = self.whole == self.requests.len();
         let server_first =
             self.requests.last().is_some_and(|r| r.is_tunnel() && r.first_end() == FirstEnd::Server);
-        let waits = server_first && !all_came && !world.is_over(self.link);
+        // RFC 6455 section 7.1.1: the server is the first to close the connection.
+        let waits = (server_first && !all_came || self.answered_close) && !world.is_over(self.link);
         // What was answered early is still sent to its end, unless the answer says that nobody reads it.
         let all_done = all_came && (all_sent || self.may_end);
         if all_sent && !waits && (self.manner == Manner::HalfClosing || self.in_tunnel()) || all_done {
@@ -279,6 +303,9 @@ impl Client {
         self.go_on |= status == 101;
         let framing = self.framing(head, status, &request);
         assert!(framing != Framing::Rest || status == 101 || close, "no length, and no close: {}", head.0);
+        if let (101, true, Some((attempt, reply))) = (status, request.is_websocket(), server) {
+            return self.reader.websocket(reply.frames(request.id, attempt));
+        }
         let key = |attempt| if request.page.is_some() { PAGE } else { response_key(request.id, attempt) };
         self.reader.body(framing, server.map(|(attempt, _)| key(attempt)));
     }
@@ -304,7 +331,7 @@ impl Client {
     fn complete(&mut self, trailers: bool, ledger: &mut Ledger) {
         let request = self.requests[self.whole];
         let Some(current) = self.current.take() else { panic!("an end without a head") };
-        if let Some((attempt, reply)) = current.server {
+        if let Some((attempt, reply)) = current.server.filter(|(_, reply)| !self.is_drained(reply, ledger)) {
             let bodiless = request.verb == Verb::Head && !reply.switch;
             let len = if bodiless { 0 } else { reply.len };
             assert_eq!(self.reader.at, len, "the length of the body of {request:?}");
@@ -319,6 +346,15 @@ impl Client {
         self.whole += 1;
         self.go_on = false;
         self.reader.next_head();
+    }
+
+    /// rsp was told to drain and has closed the tunnel: a WebSocket with a Close frame, unless all was said.
+    fn is_drained(&self, reply: &Reply, ledger: &Ledger) -> bool {
+        let closed = match self.requests[self.whole].is_websocket() {
+            true => self.reader.is_closed() || self.reader.at == reply.len,
+            false => self.reader.at <= reply.len,
+        };
+        reply.switch && ledger.draining && closed
     }
 
     /// The connection ended.
@@ -353,6 +389,7 @@ impl Client {
         };
         let got = self.reader.at;
         let is_that_one = current.server.is_some_and(|(of, _)| of == attempt);
+        let is_that_one = is_that_one && !(ledger.draining && request.is_tunnel() && current.status == 101);
         assert!(!is_that_one || got >= bytes, "{got} of {bytes} bytes were delivered: {request:?}");
     }
 }
@@ -393,7 +430,7 @@ pub fn write_request(request: &Request, switch: bool, out: &mut Vec<u8>) -> (usi
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&body(request_key(id), request.ahead));
     let head_end = out.len();
-    let bytes = body(request_key(id), request.body.len());
+    let bytes = request.said();
     match request.body {
         Body::Chunked(_) => write_chunks(&bytes, id as usize, request.trailers, out),
         // Nobody would read these.

@@ -8,6 +8,7 @@
 mod balancing;
 mod client;
 mod filter;
+mod frames;
 mod inside;
 mod message;
 mod mutants;

@@ -1,6 +1,7 @@
 //! A small strict reader of what rsp writes, the same for requests and responses: heads, framing, and every body
 //! byte held against the byte that belongs there.
 
+use crate::frames::Frames;
 use crate::rng::first_wrong;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,11 +76,14 @@ pub struct Reader {
     key: Option<u64>,
     /// Body bytes so far.
     pub at: usize,
+    /// What is said, where that are frames, and what came of a Close frame that is none of them.
+    frames: Option<Frames>,
+    close: Vec<u8>,
 }
 
 impl Reader {
     pub fn new() -> Reader {
-        Reader { state: State::Head, line: Vec::new(), key: None, at: 0 }
+        Reader { state: State::Head, line: Vec::new(), key: None, at: 0, frames: None, close: Vec::new() }
     }
 
     /// What follows the head that was read last.
@@ -91,6 +95,22 @@ impl Reader {
             Framing::Chunked => State::ChunkSize,
             Framing::Rest => State::Rest,
         };
+    }
+
+    /// A WebSocket follows the head.
+    pub fn websocket(&mut self, frames: Frames) {
+        self.body(Framing::Rest, None);
+        self.frames = Some(frames);
+    }
+
+    /// A Close frame came that is none of those said.
+    pub fn is_closed(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.is_close(&self.close))
+    }
+
+    /// No frame has begun and not ended.
+    pub fn is_between_frames(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.is_end(self.at))
     }
 
     /// An interim head: another one follows.
@@ -169,6 +189,9 @@ impl Reader {
     fn check(&mut self, bytes: &mut &[u8], n: usize) {
         let (body, rest) = bytes.split_at(n);
         *bytes = rest;
+        if let Some(frames) = &self.frames {
+            return frames.check(&mut self.at, &mut self.close, body);
+        }
         if let Some(key) = self.key
             && let Some(wrong) = first_wrong(key, self.at, body)
         {

@@ -4,7 +4,8 @@
 use rsp::exchange::record::{End, Record};
 
 use crate::balancing::Balancing;
-use crate::rng::Rng;
+use crate::frames::{Frames, LEAST};
+use crate::rng::{Rng, body};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -89,6 +90,20 @@ impl Request {
         self.is_tunnel().then_some(if self.verb == Verb::Post { "tcp" } else { "websocket" })
     }
 
+    pub fn is_websocket(&self) -> bool {
+        self.upgrade() == Some("websocket")
+    }
+
+    /// What the client says in a WebSocket.
+    pub fn frames(&self) -> Frames {
+        Frames::new(request_key(self.id), self.body.len(), true)
+    }
+
+    /// What the client says behind the head.
+    pub fn said(&self) -> Vec<u8> {
+        if self.is_websocket() { self.frames().bytes } else { body(request_key(self.id), self.body.len()) }
+    }
+
     pub fn expects_continue(&self) -> bool {
         self.waits && !self.is_tunnel()
     }
@@ -148,6 +163,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// What the server says in a WebSocket.
+    pub fn frames(&self, id: u64, attempt: usize) -> Frames {
+        Frames::new(response_key(id, attempt), self.len, false)
+    }
+
     /// A response that comes before the request's body is whole ends that body.
     pub fn ends_request(&self, request: &Request) -> bool {
         let has_body = match request.body {
@@ -190,7 +210,13 @@ pub fn reply(seed: u64, request: &Request, attempt: usize, honest: bool, long: b
     Reply {
         status: if shape == Nothing { rng.pick(&[204, 304]) } else { rng.pick(&[200, 200, 404, 500]) },
         shape,
-        len: if shape == Nothing && !switch { 0 } else { rng.size() },
+        len: if switch {
+            tunnel_size(&mut rng)
+        } else if shape == Nothing {
+            0
+        } else {
+            rng.size()
+        },
         interim: if rng.one_in(5) { rng.upto(3) } else { 0 },
         fault: if honest { Fault::None } else { fault(&mut rng) },
         early,
@@ -212,6 +238,14 @@ fn fault(rng: &mut Rng) -> Fault {
         6 => Fault::Garbage,
         7 | 8 => Fault::Extra,
         _ => Fault::None,
+    }
+}
+
+/// At least a frame, if anything.
+fn tunnel_size(rng: &mut Rng) -> usize {
+    match rng.size() {
+        0 => 0,
+        size => size.max(LEAST),
     }
 }
 
@@ -275,8 +309,8 @@ fn request(rng: &mut Rng, id: u64, long: bool) -> Request {
     let old = rng.one_in(6);
     let verb = rng.pick(&[Verb::Get, Verb::Get, Verb::Get, Verb::Head, Verb::Post, Verb::Post, Verb::Put]);
     let body = match verb {
-        Verb::Get if !old && rng.one_in(6) => Body::Tunnel(rng.size()),
-        Verb::Post if !old && rng.one_in(8) => Body::Tunnel(rng.size()),
+        Verb::Get if !old && rng.one_in(6) => Body::Tunnel(tunnel_size(rng)),
+        Verb::Post if !old && rng.one_in(8) => Body::Tunnel(tunnel_size(rng)),
         Verb::Get | Verb::Head => Body::None,
         _ if old || rng.one_in(2) => Body::Length(rng.size()),
         _ => Body::Chunked(rng.size()),
@@ -390,10 +424,14 @@ impl Ledger {
             return assert!(!self.honest && record.method.is_empty(), "{record:?}");
         };
         let id = id.parse().expect("a target of ours");
-        let (honest, reply) = (self.honest, self.reply(id, 1));
+        let (honest, draining, reply) = (self.honest, self.draining, self.reply(id, 1));
         let entry = self.entry(id);
         assert!(!std::mem::replace(&mut entry.logged, true), "a second record: {record:?}");
         if !honest {
+            return;
+        }
+        if record.end == End::Drained {
+            assert!(draining && reply.switch && record.sent <= reply.len as u64, "{record:?}");
             return;
         }
         let answered = entry.request.page.is_some();

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rsp::balance::{Servers, SitePools};
 use rsp::base::batch::{self, Receiver};
@@ -77,7 +78,11 @@ impl Run {
             at += if rng.one_in(2) { 0 } else { rng.below(100_000) as u64 };
         }
         coming.reverse();
-        let drains = rng.one_in(10).then(|| rng.below(1_000_000) as u64);
+        let tunnels = coming.iter().any(|(_, list)| list.iter().any(Request::is_tunnel));
+        let drains = rng.one_in(if tunnels { 3 } else { 10 }).then(|| {
+            let most = rng.pick(&[5_000, 20_000, 1_000_000]);
+            rng.below(most) as u64
+        });
         let stops = (!honest && rng.one_in(20)).then(|| rng.below(1_000_000) as u64);
         let ends = stops.map(|at| at + [0, 1_000_000][rng.below(2)]);
         let (access, records) = batch::queue(1, 1 << 16);
@@ -216,7 +221,8 @@ impl Run {
         self.ask_inside();
         if self.drains.take_if(|at| *at <= self.now).is_some() {
             self.ledger.draining = true;
-            self.core.drain();
+            let within = self.world.borrow_mut().rng.pick(&[50, 1_000, 30_000]);
+            self.core.drain(Duration::from_millis(within));
         }
         if self.stops.take_if(|at| *at <= self.now).is_some() {
             self.ledger.stopped = true;
@@ -267,7 +273,7 @@ impl Run {
         let goes_on = self.ledger.balancing.goes_on();
         let stops = served && goes_on && !std::mem::replace(&mut self.ledger.draining, true);
         if stops {
-            self.core.drain();
+            self.core.drain(Duration::from_secs(1));
         }
         stops
     }

@@ -169,6 +169,13 @@ impl<S: Transport, R> Connection<S, R> {
         Ok(moved)
     }
 
+    /// Nothing follows the output: the write side is shut down once it is flushed.
+    pub fn end_output(&mut self) {
+        if self.write_end == WriteEnd::Open {
+            self.write_end = WriteEnd::Wanted;
+        }
+    }
+
     /// Shuts down the write side, after what the transport still has to send.
     fn end_writing(&mut self, now: u64) -> io::Result<()> {
         self.write_end = WriteEnd::Done;

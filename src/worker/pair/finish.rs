@@ -1,7 +1,7 @@
 //! Ends of exchanges: complete, answered by rsp, retried, or cut. Every end writes a record.
 
 use crate::base::buffer::BLOCK;
-use crate::exchange::record::{End, Phase};
+use crate::exchange::end::{End, Party, Phase};
 use crate::exchange::{Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
 use crate::h1::RequestFacts;
 use crate::http::{Codec, Framing, Method, Persistence, Sink};
@@ -22,6 +22,9 @@ impl<N: Network> Core<N> {
     /// Handles a failure: retries, answers the client, or cuts the response.
     #[cold]
     pub(crate) fn fail(&mut self, pair: u32, failure: Failure) -> Step {
+        if self.pairs[pair as usize].exchange.end == End::Drained && failure.side() == Party::Server {
+            return self.end_tunnel(pair);
+        }
         let phase = self.phase(pair);
         self.note_failure(pair, failure);
         let wrote = self.drop_backend(pair);

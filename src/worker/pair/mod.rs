@@ -5,6 +5,7 @@
 //! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
 //! splice.rs       moves large bodies in the kernel, through pipes.rs
 //! closed.rs       what a closed connection means for its exchange
+//! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
 //! script_errors.rs logging of script failures
@@ -22,11 +23,13 @@ pub(crate) mod script_errors;
 pub(crate) mod splice;
 pub(crate) mod to_client;
 pub(crate) mod to_server;
+pub(crate) mod tunnel;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
+use self::tunnel::Tunnel;
 use super::backend::queue::QueueWait;
 use super::site::{SharedHandlers, Site, Sites};
 use super::time::min_rate::RateWindow;
@@ -81,7 +84,7 @@ pub enum Stage {
     /// Has a connection to a server, whose state says whether it is established.
     Forwarding(u32),
     /// Both directions are bytes, after a 101.
-    Tunnel(u32),
+    Tunnel(u32, Box<Tunnel>),
     /// No server is needed any more: the rest of the response goes to the client. Holds what is left of a scripted
     /// body that is too large for the client's output.
     Delivering(Option<Box<AnswerBody>>),
@@ -160,21 +163,13 @@ impl Pair {
     /// The connection to the server, once there is one.
     pub fn backend(&self) -> Option<u32> {
         match self.stage {
-            Stage::Forwarding(backend) | Stage::Tunnel(backend) => Some(backend),
+            Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
             Stage::Routing | Stage::Queued(_) | Stage::Delivering(_) => None,
         }
     }
 
-    /// A 101 goes to the client.
-    pub fn begin_tunnel(&mut self) {
-        self.exchange.begin_tunnel();
-        if let Stage::Forwarding(backend) = self.stage {
-            self.stage = Stage::Tunnel(backend);
-        }
-    }
-
     pub fn is_tunnel(&self) -> bool {
-        matches!(self.stage, Stage::Tunnel(_))
+        matches!(self.stage, Stage::Tunnel(..))
     }
 
     /// Lets go of the connection to the server, after the response or to try another one.

@@ -161,8 +161,8 @@ fn watch_upload<S: Transport>(
 ) -> Result<bool, Failure> {
     match pair.stage {
         _ if pair.exchange.request == RequestHalf::Ending => return Ok(false),
-        Stage::Tunnel(_) if backend.role.write_failed => return Err(Failure::ResponseCut),
-        Stage::Tunnel(_) => return Ok(false),
+        Stage::Tunnel(..) if backend.role.write_failed => return Err(Failure::ResponseCut),
+        Stage::Tunnel(..) => return Ok(false),
         _ => {}
     }
     let read = backend.fill(&mut tools.blocks, tools.now);

@@ -23,7 +23,6 @@ impl<N: Network> Core<N> {
         if client.input.is_empty() && !client.eof {
             match client.fill(&mut self.tools.blocks, self.tools.now) {
                 Ok(true) => {}
-                Ok(false) if self.tools.draining => return self.close_client(key),
                 Ok(false) => return Step::Wait,
                 Err(_) => return self.left_early(key),
             }
@@ -74,7 +73,7 @@ impl<N: Network> Core<N> {
         }
         match client.is_established() {
             Ok(true) => Step::Again,
-            Ok(false) if !(client.hung_up || self.tools.draining) => Step::Wait,
+            Ok(false) if !client.hung_up => Step::Wait,
             Ok(false) | Err(_) => self.close_client(key),
         }
     }

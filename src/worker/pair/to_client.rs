@@ -10,12 +10,13 @@ use crate::net::Transport;
 use crate::route::Responded;
 use crate::worker::conn::backend::{Backend, BackendSide};
 use crate::worker::conn::client::Client;
-use crate::worker::conn::connection::{OutputSink, WriteEnd};
+use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
+use crate::worker::pair::tunnel;
 
 /// Server to client.
 pub fn to_client<S: Transport>(
@@ -128,6 +129,7 @@ fn pass_response<S: Transport>(
                 consumed = body.end;
             }
         }
+        Event::Body(range) if pair.is_tunnel() => pass_tunnel(client, backend, pair, range.clone(), tools)?,
         Event::Body(range) => pass_body(client, backend, pair, (range.clone(), consumed), tools)?,
         // An empty line before a response is not part of it: a server that closes after it has not begun to respond.
         Event::Nothing if pair.exchange.is_unanswered() => {
@@ -158,10 +160,28 @@ fn pass_body<S: Transport>(
     client.send_body(&mut tools.blocks, parts, more, tools.now).map_err(|_| Failure::ClientGone)
 }
 
+/// Passes on bytes of a tunnel, as far as they still go to the client.
+#[inline(never)]
+fn pass_tunnel<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    range: Range<usize>,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    let passed = pair.passes_to_client(&backend.input.bytes()[range.clone()]);
+    if passed > 0 {
+        let passed = range.start..range.start + passed;
+        pass_body(client, backend, pair, (passed, range.end), tools)?;
+    }
+    tunnel::close_if_due(client, backend, pair, tools);
+    Ok(())
+}
+
 fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, step: &Decoded, tools: &mut Tools<S>) {
     pair.exchange.response = ResponseHalf::Done;
     if pair.is_tunnel() {
-        client.write_end = WriteEnd::Wanted;
+        client.end_output();
         return;
     }
     let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
@@ -235,6 +255,9 @@ fn pass_switch<S: Transport>(
     client.role.codec.encode_switch(&tools.response, out);
     pair.begin_tunnel();
     pair.response_begins();
+    if tools.draining {
+        tunnel::close(client, backend, pair, tools);
+    }
 }
 
 fn pass_final_head<S: Transport>(

@@ -6,7 +6,7 @@ use crate::http::{Codec, Decoded, Event};
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
-use crate::worker::conn::connection::{OutputSink, WriteEnd};
+use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
 use crate::worker::pair::pump::{READS, Tools};
@@ -92,9 +92,11 @@ fn pass_request<S: Transport>(
 ) -> Result<(), Failure> {
     debug_assert_eq!(step.stream, pair.source, "another stream's has its own pair");
     let tunnel = pair.is_tunnel();
-    let x = &mut pair.exchange;
+    let mut end = step.end;
     if let Event::Body(range) = &step.event {
         let body = &client.input.bytes()[range.clone()];
+        end |= tunnel && pair.client_answers_close(body);
+        let x = &mut pair.exchange;
         let frame = backend.role.codec.frame_body(pair.target, body.len());
         x.received += body.len() as u64;
         let most = pair.site.settings().max_body;
@@ -110,17 +112,30 @@ fn pass_request<S: Transport>(
         }
     }
     client.input.consume(&mut tools.blocks, step.consumed);
-    if step.end {
-        x.take_body(true);
-        if tunnel {
-            backend.write_end = WriteEnd::Wanted;
-        } else {
-            let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
-            let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
-            backend.role.codec.encode_end(pair.target, trailers, out);
-        }
+    if end {
+        end_request(client, backend, pair, step, tools);
     }
     Ok(())
+}
+
+fn end_request<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    step: &Decoded,
+    tools: &mut Tools<S>,
+) {
+    pair.exchange.take_body(true);
+    if pair.is_tunnel() {
+        backend.end_output();
+        if pair.is_client_asked_to_close() {
+            client.end_output();
+        }
+        return;
+    }
+    let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+    let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
+    backend.role.codec.encode_end(pair.target, trailers, out);
 }
 
 pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {

@@ -1,5 +1,6 @@
 //! The core on scripted connections: for timings that a real peer cannot force, and for panics in rsp itself.
 
+mod drain;
 mod inside;
 mod memory;
 mod sites;
@@ -26,6 +27,8 @@ const BOTH: Ready = Ready { readable: true, writable: true, read_closed: false, 
 enum Came {
     Bytes(&'static [u8]),
     Reset,
+    /// Blocks once.
+    Nothing,
 }
 
 /// A connection whose reads follow a script, then block; writes take everything.
@@ -58,7 +61,7 @@ impl Transport for Wire {
                 Ok(bytes.len())
             }
             Some(Came::Reset) => Err(ErrorKind::ConnectionReset.into()),
-            None => Err(ErrorKind::WouldBlock.into()),
+            Some(Came::Nothing) | None => Err(ErrorKind::WouldBlock.into()),
         }
     }
 

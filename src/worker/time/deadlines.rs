@@ -11,6 +11,7 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::tunnel::CLOSING;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
 use crate::worker::time::timeouts::{Deadline, Reason, micros};
@@ -36,11 +37,18 @@ impl<N: Network> Core<N> {
     fn pair_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let (x, limits) = (&pair.exchange, pair.site.timeouts());
         match pair.stage {
-            Stage::Queued(wait) => return Some(Deadline::at_time(wait.deadline(), Reason::Queue)),
-            Stage::Tunnel(backend) => {
-                let last = self.backends.get(backend).map_or(0, |b| b.read_at).max(client.read_at);
-                return Some(Deadline::new(last, limits.tunnel, Reason::Tunnel));
-            }
+            Stage::Queued(ref wait) => return Some(Deadline::at_time(wait.deadline(), Reason::Queue)),
+            Stage::Tunnel(backend, ref tunnel) => match tunnel.closing_since() {
+                None => {
+                    let last = self.backends.get(backend).map_or(0, |b| b.read_at).max(client.read_at);
+                    return Some(Deadline::new(last, limits.tunnel, Reason::Tunnel));
+                }
+                // Time in which the client reads what came before does not count.
+                Some(since) if client.is_flushed() => {
+                    return Some(Deadline::new(since.max(client.write_at), CLOSING, Reason::Closing));
+                }
+                Some(_) => {}
+            },
             Stage::Routing | Stage::Forwarding(_) | Stage::Delivering(_) => {}
         }
         if !client.is_flushed() {
@@ -196,7 +204,8 @@ impl<N: Network> Core<N> {
     /// Returns when the next timer may fire, in microseconds.
     pub fn next_timer(&self) -> Option<u64> {
         let checks = Some(self.checks.next()).filter(|at| *at != u64::MAX);
-        self.wheel.next().into_iter().chain(checks).min()
+        let closing = self.closings.next().filter(|_| self.clients.len() > 0);
+        self.wheel.next().into_iter().chain(checks).chain(closing).min()
     }
 
     /// Handles all deadlines that have passed.
@@ -206,6 +215,7 @@ impl<N: Network> Core<N> {
             self.guarded_timer(side, key);
         }
         self.run_checks();
+        self.run_closings();
     }
 
     pub(crate) fn client_timer(&mut self, key: u32) {
@@ -237,6 +247,7 @@ impl<N: Network> Core<N> {
             Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Queue => self.queue_timer(key),
             Reason::Delivery => self.end_cut_response(key),
+            Reason::Closing => self.end_clients_tunnel(key),
             _ => self.close_client(key),
         }
     }
@@ -283,6 +294,14 @@ impl<N: Network> Core<N> {
     fn close_silent(&mut self, key: u32) -> Step {
         self.counters.connection_ended(ConnectionEnd::Silent);
         self.close_client(key)
+    }
+
+    /// The tunnel was not closed in time.
+    fn end_clients_tunnel(&mut self, key: u32) -> Step {
+        match self.clients.get(key).and_then(|c| c.role.pair) {
+            Some(pair) => self.end_tunnel(pair),
+            None => self.close_client(key),
+        }
     }
 
     fn fail_client(&mut self, key: u32, failure: Failure) -> Step {

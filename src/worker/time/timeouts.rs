@@ -36,6 +36,8 @@ pub enum Reason {
     Write,
     /// No bytes pass through a tunnel.
     Tunnel,
+    /// A drain closes the tunnel, and the client has not answered its Close frame.
+    Closing,
     /// The server does not accept the connection, does not begin to respond, or stalls within its response.
     Connect,
     Response,
@@ -76,6 +78,7 @@ impl Reason {
             | Reason::FirstByte
             | Reason::Linger
             | Reason::Delivery
+            | Reason::Closing
             | Reason::Queue => None,
         }
     }
