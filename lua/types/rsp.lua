@@ -213,7 +213,9 @@ function rsp.settings(settings) end
 ---@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
----@field drain_timeout? rsp.Time how long running requests may take to end at a stop: 30s
+---@field drain_timeout? rsp.Time how long running requests and WebSockets may take to end at a stop: 30s
+---@field drain_delay? rsp.Time how long rsp goes on serving after it was told to stop, so that others notice: 0
+---@field upgrade_drain_timeout? rsp.Time as `drain_timeout`, for a process that a new binary replaces; `drain_timeout` without it
 ---@field admin? string|rsp.Admin the address that answers /ready and /live: "127.0.0.1:9180"; off without it
 ---@field control? string|rsp.Control the unix socket for commands (rsp ctl): "/run/rsp/control.sock"; off without it
 ---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it

@@ -22,7 +22,7 @@ Addresses are 127.0.0.1:8080, [::1]:8080 or unix:/path.
 rsp runs in the foreground. Its log goes to stderr; RSP_LOG=debug (or warn, error …) sets the level.
 
 signals:
-  TERM INT QUIT   finish what runs, up to drain_timeout, then exit 0; at once when repeated
+  TERM INT QUIT   after drain_delay, finish what runs, up to drain_timeout, then exit 0; at once when repeated
   USR1            reopen the access log
   HUP             load the config again; if it is bad, the old one stays in use
   USR2            ignored: rsp cannot hand over to a new binary yet

@@ -57,16 +57,7 @@ pub const LISTENER_SCHEMES: &[&str] = &["systemd:"];
 pub const SERVER_SCHEMES: &[&str] = &["https://"];
 
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &[
-    "acme_challenge_dir",
-    "buffer_memory",
-    "drain_delay",
-    "group",
-    "metrics",
-    "trace",
-    "upgrade_drain_timeout",
-    "user",
-];
+pub const SETTINGS: &[&str] = &["acme_challenge_dir", "buffer_memory", "group", "metrics", "trace", "user"];
 
 /// Keys of `admin` in `rsp.settings`.
 pub const ADMIN: &[&str] = &["hosts", "token"];

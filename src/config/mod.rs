@@ -137,7 +137,12 @@ pub struct Settings {
     pub trusted: Trusted,
     /// The pool for requests whose script failed.
     pub fallback: Option<PoolId>,
+    /// How long a stop waits for running requests.
     pub drain_timeout: Duration,
+    /// How long rsp goes on as before after it was told to stop.
+    pub drain_delay: Duration,
+    /// The drain timeout of a process that handed its sockets to a new one; `None`: `drain_timeout`.
+    pub upgrade_drain_timeout: Option<Duration>,
     pub admin: Option<Admin>,
     pub control: Option<Control>,
     /// The name server; `None`: those of /etc/resolv.conf.
@@ -169,6 +174,8 @@ impl Default for Settings {
             trusted: Trusted::default(),
             fallback: None,
             drain_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            upgrade_drain_timeout: None,
             admin: None,
             control: None,
             resolver: None,

@@ -2,8 +2,9 @@
 //! end of a worker means.
 //!
 //! ```text
-//! serving ─ TERM ─► draining ─ TERM or drain_timeout ─► stopping
-//!    └──────────────────┴── all workers have ended ◄───────┘
+//! serving ─ TERM ─► leaving ─ drain_delay ─► draining ─ drain_timeout ─► stopping
+//!    │                 └──────── TERM ───────────┴───────────────────────────▲ │
+//!    └─────────────────────── all workers have ended ◄─────────────────────────┘
 //! ```
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ const DRAIN_GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
+    /// Everything is as before, but `/ready` says that rsp is going.
+    Leaving(Instant),
     Draining(Instant),
     Stopping(Instant),
 }
@@ -49,8 +52,8 @@ pub struct Running<'a> {
     shared: Shared,
     /// The settings that only a start applies.
     started_with: Settings,
-    /// Overrides the config's `drain_timeout`.
-    drain: Option<Duration>,
+    /// Overrides the config's.
+    drain_timeout: Option<Duration>,
     reload: Reload<Asker>,
     sockets: Sockets,
     stage: Stage,
@@ -64,7 +67,7 @@ impl<'a> Running<'a> {
         workers: Vec<Handle>,
         process: &'a mut Process,
         shared: Shared,
-        (source, drain): (&Source, Option<Duration>),
+        (source, drain_timeout): (&Source, Option<Duration>),
     ) -> Result<Running<'a>, RunError> {
         let mut sockets = Sockets::new(control.registry().map_err(|error| startup::no_loop(&error))?);
         sockets.switch(process.take_sockets(), &process.stated.settings);
@@ -79,7 +82,7 @@ impl<'a> Running<'a> {
             started_with: process.stated.settings.clone(),
             process,
             shared,
-            drain,
+            drain_timeout,
             stage: Stage::Serving,
             fault: None,
         })
@@ -127,7 +130,8 @@ impl<'a> Running<'a> {
         let outcome = self.workers[number].take().map(Handle::join);
         let fault = outcome.and_then(|outcome| fault_in(outcome, self.stage));
         self.fault = self.fault.take().or(fault);
-        if self.fault.is_some() && self.stage == Stage::Serving && self.running().next().is_some() {
+        let untold = matches!(self.stage, Stage::Serving | Stage::Leaving(_));
+        if self.fault.is_some() && untold && self.running().next().is_some() {
             self.stop("a worker failed");
         }
     }
@@ -174,7 +178,7 @@ impl<'a> Running<'a> {
     fn until(&self) -> Option<Instant> {
         match self.stage {
             Stage::Serving => self.reload.until(),
-            Stage::Draining(until) | Stage::Stopping(until) => Some(until),
+            Stage::Leaving(until) | Stage::Draining(until) | Stage::Stopping(until) => Some(until),
         }
     }
 
@@ -192,6 +196,7 @@ impl<'a> Running<'a> {
                 );
                 self.end_reload(&Ok(()));
             }
+            Stage::Leaving(_) => self.drain(),
             Stage::Draining(_) => self.stop("drain_timeout is over"),
             Stage::Stopping(_) => {
                 let fault = self.fault.take();
@@ -278,19 +283,27 @@ impl<'a> Running<'a> {
         askers.into_iter().for_each(|asker| self.sockets.answer(asker, &answer));
     }
 
-    /// Drains; stops at once when repeated.
+    /// Drains, after a delay if one is set; stops at once when repeated.
     fn end(&mut self) {
+        let delay = self.process.config.settings.drain_delay;
         match self.stage {
+            Stage::Serving if delay.is_zero() => self.drain(),
             Stage::Serving => {
-                let drain = self.drain.unwrap_or(self.process.config.settings.drain_timeout);
-                log::info!("Stopping: what runs may finish within {drain:?}");
-                self.process.stop_listening();
-                self.running().for_each(|worker| worker.drain(drain));
-                self.stage = Stage::Draining(Instant::now() + drain + DRAIN_GRACE);
+                log::info!("Stopping in {delay:?} (drain_delay)");
+                self.stage = Stage::Leaving(Instant::now() + delay);
             }
-            Stage::Draining(_) => self.stop("told again"),
+            Stage::Leaving(_) | Stage::Draining(_) => self.stop("told again"),
             Stage::Stopping(_) => {}
         }
+    }
+
+    /// Stops accepting. Running requests may finish.
+    fn drain(&mut self) {
+        let within = self.drain_timeout.unwrap_or(self.process.config.settings.drain_timeout);
+        log::info!("Stopping: what runs may finish within {within:?}");
+        self.process.stop_listening();
+        self.running().for_each(|worker| worker.drain(within));
+        self.stage = Stage::Draining(Instant::now() + within + DRAIN_GRACE);
     }
 
     fn stop(&mut self, why: &str) {
@@ -322,7 +335,7 @@ fn log_abnormal_ends(counters: &Counters) {
 fn fault_in(outcome: WorkerEnd, stage: Stage) -> Option<String> {
     match (outcome, stage) {
         (WorkerEnd::Panicked(what), _) => Some(what),
-        (_, Stage::Serving) => Some("a worker ended by itself".into()),
+        (_, Stage::Serving | Stage::Leaving(_)) => Some("a worker ended by itself".into()),
         _ => None,
     }
 }
@@ -375,7 +388,9 @@ mod tests {
     #[test]
     fn a_worker_may_end_only_when_it_was_told_to() {
         let later = Instant::now();
-        assert!(fault_in(WorkerEnd::Finished, Stage::Serving).is_some());
+        for untold in [Stage::Serving, Stage::Leaving(later)] {
+            assert!(fault_in(WorkerEnd::Finished, untold).is_some());
+        }
         for told in [Stage::Draining(later), Stage::Stopping(later)] {
             assert_eq!(fault_in(WorkerEnd::Finished, told), None);
             assert_eq!(fault_in(WorkerEnd::Panicked("x".into()), told), Some("x".into()));

@@ -74,16 +74,114 @@ fn connections_that_wait_to_be_accepted_are_served_before_it_ends() {
 }
 
 #[test]
-fn idle_connections_do_not_delay_the_stop() {
+fn one_idle_connection_does_not_delay_the_stop() {
+    let origin = Origin::named("ok");
+    for used in [true, false] {
+        let mut rsp = patient(&origin);
+        let mut client = Client::connect(rsp.address());
+        if used {
+            assert_eq!(client.get("/").text(), "ok");
+        }
+        let since = Instant::now();
+        rsp.signal(libc::SIGTERM);
+        assert_eq!(rsp.wait_for_exit().code(), Some(0));
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        client.expect_end();
+    }
+}
+
+#[test]
+fn idle_connections_are_closed_one_after_the_other() {
+    let origin = Origin::named("ok");
+    let drain = "rsp.settings { drain_timeout = '2s' }";
+    let mut rsp = Rsp::start(&format!("{}{drain}", balanced(&[&origin.address])));
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(rsp.address())).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "ok"));
+    let since = Instant::now();
+    rsp.signal(libc::SIGTERM);
+    // One each 200 ms.
+    let mut ends: Vec<Duration> = std::thread::scope(|scope| {
+        let ends = clients.iter_mut().map(|client| {
+            scope.spawn(move || {
+                client.expect_end();
+                since.elapsed()
+            })
+        });
+        let ends: Vec<_> = ends.collect();
+        ends.into_iter().map(|end| end.join().expect("no panic")).collect()
+    });
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    assert!(!rsp.log().contains("drain_timeout is over"), "{}", rsp.log());
+    ends.sort_unstable();
+    assert!(ends[0] < Duration::from_millis(1000) && ends[7] >= Duration::from_millis(1300), "{ends:?}");
+    let late = ends.iter().enumerate().filter(|(i, end)| **end < Duration::from_millis(200 * *i as u64));
+    assert_eq!(late.count(), 0, "closed before their time: {ends:?}");
+}
+
+#[test]
+fn a_kept_connection_is_told_to_close_with_its_next_response() {
     let origin = Origin::named("ok");
     let mut rsp = patient(&origin);
-    let mut used = Client::connect(rsp.address());
-    assert_eq!(used.get("/").text(), "ok");
-    let mut unused = Client::connect(rsp.address());
+    let mut clients: Vec<Client> = (0..2).map(|_| Client::connect(rsp.address())).collect();
+    for client in &mut clients {
+        assert!(!client.get("/").head.says("connection", "close"));
+    }
+    rsp.signal(libc::SIGTERM);
+    until("new connections are refused", || Client::try_connect(rsp.address(), None).is_err());
+    // The first is closed at once, the second after two and a half seconds.
+    let answer = clients[1].get("/");
+    assert_eq!(answer.text(), "ok");
+    assert!(answer.head.says("connection", "close"), "{:?}", answer.head);
+    clients.iter_mut().for_each(Client::expect_end);
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+}
+
+/// rsp that goes on for so long after it was told to stop.
+fn delayed(origin: &Origin, delay: &str) -> Rsp {
+    let drain =
+        format!("rsp.settings {{ drain_delay = '{delay}', drain_timeout = '10m', admin = '127.0.0.1:0' }}");
+    Rsp::start(&format!("{}{drain}", balanced(&[&origin.address])))
+}
+
+#[test]
+fn nothing_changes_during_the_drain_delay() {
+    let origin = Origin::named("ok");
+    let mut rsp = delayed(&origin, "1500ms");
+    let log = rsp.log();
+    let admin =
+        log.split("Admin address: ").nth(1).and_then(|rest| rest.lines().next()).expect("its address");
+    assert_eq!(get(admin, "/ready").status(), 200);
+    let mut kept = Client::connect(rsp.address());
+    let since = Instant::now();
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_log("Stopping in 1.5s (drain_delay)");
+    assert_eq!(get(admin, "/ready").status(), 503);
+    while since.elapsed() < Duration::from_millis(1000) {
+        let answer = kept.get("/");
+        assert_eq!((answer.text().as_str(), answer.get("connection")), ("ok", None));
+        assert_eq!(get(rsp.address(), "/").text(), "ok", "on a new connection");
+        rsp.signal(libc::SIGHUP);
+    }
+    assert!(!rsp.log().contains("Stopping: what runs"), "{}", rsp.log());
+    kept.expect_end();
+    assert!(since.elapsed() >= Duration::from_millis(1450), "{:?}", since.elapsed());
+    assert_eq!(rsp.wait_for_exit().code(), Some(0));
+    assert!(Client::try_connect(rsp.address(), None).is_err());
+    assert!(rsp.log().contains("stays in use: rsp is stopping"), "{}", rsp.log());
+}
+
+#[test]
+fn a_repeated_signal_ends_the_drain_delay_too() {
+    let origin = Origin::named("ok");
+    let mut rsp = delayed(&origin, "10m");
+    let mut kept = Client::connect(rsp.address());
+    assert_eq!(kept.get("/").text(), "ok");
+    rsp.signal(libc::SIGTERM);
+    rsp.wait_for_log("Stopping in 600s (drain_delay)");
     rsp.signal(libc::SIGTERM);
     assert_eq!(rsp.wait_for_exit().code(), Some(0));
-    used.expect_end();
-    unused.expect_end();
+    kept.expect_end();
+    assert!(rsp.log().contains("Stopping at once: told again"), "{}", rsp.log());
 }
 
 #[test]

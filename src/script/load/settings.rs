@@ -1,6 +1,7 @@
 //! `rsp.settings { … }`: settings of the whole program.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mlua::Value;
 
@@ -10,7 +11,7 @@ use super::calls::{Call, set};
 use super::error::{PathStep, ReadValue, ValueError, quoted};
 use super::position::Position;
 use super::schema::{Keys, list, raw, row, table};
-use super::values::{is_token, network, one_of, size, text, time, whole};
+use super::values::{is_token, network, one_of, size, text, time, time_within, whole};
 use crate::config::{
     AccessLog, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers,
     later,
@@ -56,6 +57,10 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
             Ok(())
         }),
         row("drain_timeout", |value, all| time(value).map(|time| all.settings.drain_timeout = time)),
+        row("drain_delay", |value, all| delay(value).map(|delay| all.settings.drain_delay = delay)),
+        row("upgrade_drain_timeout", |value, all| {
+            time(value).map(|time| all.settings.upgrade_drain_timeout = Some(time))
+        }),
         row("admin", |value, all| admin(value).map(|admin| all.settings.admin = Some(admin))),
         row("control", |value, all| control(value).map(|control| all.settings.control = Some(control))),
         row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),
@@ -208,6 +213,11 @@ fn log_path(first: &Value, keyed: Option<String>) -> ReadValue<Option<String>> {
 /// Bytes a second; 0 for none.
 fn rate(value: &Value) -> ReadValue<u64> {
     size(value, 0..=1 << 40, "a number of bytes a second such as 100 or \"1k\", or 0")
+}
+
+/// A time that may be none at all.
+fn delay(value: &Value) -> ReadValue<Duration> {
+    time_within(value, 0.0..=86_400.0, "a time from 0 to 24h")
 }
 
 /// The size from which bodies are spliced; `false` for never.

@@ -59,7 +59,7 @@ fn a_config_with_every_key_is_loaded() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
+          fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
@@ -118,6 +118,8 @@ fn a_config_with_every_key_is_loaded() {
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
+        drain_delay: Duration::from_secs(5),
+        upgrade_drain_timeout: Some(Duration::from_secs(7200)),
         admin: Some(Admin { address: ip("127.0.0.1:9180") }),
         control: Some(Control {
             mode: 0o660,

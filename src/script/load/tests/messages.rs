@@ -204,7 +204,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script";
     all(&[
         (
             "rsp.settings()",
@@ -294,6 +294,12 @@ fn settings() {
             "2: trusted[2]: got \"lan\", expected a network such as \"10.0.0.0/8\" or an address",
         ),
         ("rsp.settings { drain_timeout = '5x' }", &format!("1: drain_timeout: got \"5x\", {time}")),
+        ("rsp.settings { drain_delay = '5x' }", &format!("1: drain_delay: got \"5x\", {time}")),
+        ("rsp.settings { drain_delay = -1 }", "1: drain_delay: got -1, expected a time from 0 to 24h"),
+        (
+            "rsp.settings { upgrade_drain_timeout = 0 }",
+            "1: upgrade_drain_timeout: got 0, expected a time from 1ms to 24h",
+        ),
         (
             "rsp.settings { via = 'a b' }",
             "1: via: got \"a b\", expected a name of letters, digits and \"-\", \".\", \"_\", \":\"",
@@ -445,7 +451,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, resolver, via, upgrades, splice, timeouts, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),
