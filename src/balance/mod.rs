@@ -30,7 +30,7 @@ mod worker_server;
 pub use by_hand::{ByHand, ByHandTable};
 pub use idle::{Idle, IdleConnections};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
-pub use pool_state::{MemberChanges, NamedServer, PoolState, Servers, SitePools};
+pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState, Servers, SitePools};
 pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
 pub use server::Server;
 pub use slot::{Probe, Slot};

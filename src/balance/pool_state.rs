@@ -26,6 +26,9 @@ pub struct NamedServer {
     pub shows_port: bool,
 }
 
+/// Gives the addresses of a pool's server that is a name, if they are known.
+pub type KnownNames<'a> = &'a dyn Fn(&str, &str) -> Option<Vec<NamedServer>>;
+
 /// The current config of the pool, and the addresses of its servers that are names.
 #[derive(Default)]
 struct Source {
@@ -139,8 +142,12 @@ impl PoolState {
         lock(&self.members).clone()
     }
 
-    /// Makes this the current config.
-    pub(super) fn set_config(self: &Arc<Self>, config: &Arc<PoolConfig>) {
+    /// Makes this the current config. `known`: the addresses of its servers that are names.
+    pub(super) fn set_config(
+        self: &Arc<Self>,
+        config: &Arc<PoolConfig>,
+        known: KnownNames<'_>,
+    ) -> MemberChanges {
         let mut source = lock(&self.source);
         let before = source.config.replace(config.clone());
         let address = |config: &PoolConfig, name: &str| {
@@ -150,7 +157,14 @@ impl PoolState {
         source.names.retain(|name, _| {
             address(config, name) == before.as_ref().and_then(|before| address(before, name))
         });
-        self.set_members(&mut source);
+        for server in config.servers.iter().filter(|server| server.is_name()) {
+            if !source.names.contains_key(&server.name)
+                && let Some(addresses) = known(&config.name, &server.name)
+            {
+                source.names.insert(server.name.clone(), addresses);
+            }
+        }
+        self.set_members(&mut source)
     }
 
     /// Sets the addresses of a server that is a name.
@@ -201,10 +215,13 @@ impl PoolState {
 
     /// Sets it, also for a server that is not there now.
     pub fn set_by_hand(&self, server: &str, by_hand: ByHand) {
+        // What makes the members anew reads the table under this lock.
+        let source = lock(&self.source);
         self.by_hand.set(&self.name, server, by_hand);
         if let Some(server) = self.members().iter().find(|member| member.name() == server) {
             server.set_by_hand(by_hand);
         }
+        drop(source);
         self.changed();
     }
 
@@ -346,11 +363,10 @@ impl Servers {
         SitePools { pools, inboxes: self.inboxes.clone() }
     }
 
-    /// Makes this config the current one: its pools (from `of`) get its servers.
-    pub fn adopt(config: &Config, pools: &SitePools) {
-        for (config, pool) in config.pools.iter().zip(&pools.pools) {
-            pool.set_config(config);
-        }
+    /// Makes this config the current one: its pools (from `of`) get its servers. Returns the changes of each pool.
+    pub fn adopt(config: &Config, pools: &SitePools, known: KnownNames<'_>) -> Vec<MemberChanges> {
+        let pools = config.pools.iter().zip(&pools.pools);
+        pools.map(|(config, pool)| pool.set_config(config, known)).collect()
     }
 
     fn find(&self, known: &mut HashMap<String, Weak<PoolState>>, config: &Arc<PoolConfig>) -> Arc<PoolState> {
@@ -358,7 +374,7 @@ impl Servers {
             return pool;
         }
         let pool = Arc::new(PoolState::new(&config.name, self));
-        pool.set_config(config);
+        pool.set_config(config, &|_, _| None);
         known.insert(config.name.clone(), Arc::downgrade(&pool));
         pool
     }
@@ -385,7 +401,7 @@ mod tests {
         let second = servers.of(&config(&[3]));
         assert!(Arc::ptr_eq(&first.pools[0], &second.pools[0]));
         assert_eq!(names(&second.pools[0]), ["p0/s0", "p0/s1"], "not before the config is the current one");
-        Servers::adopt(&config(&[3]), &second);
+        Servers::adopt(&config(&[3]), &second, &|_, _| None);
         assert_eq!(names(&second.pools[0]), ["p0/s0", "p0/s1", "p0/s2"]);
         assert!(Arc::ptr_eq(&kept, &second.pools[0].members()[1]));
         drop((first, second));
@@ -399,12 +415,12 @@ mod tests {
         let pools = servers.of(&config);
         let server = pools.pools[0].members()[0].clone();
         let before = (server.endpoint(), server.endpoint_version());
-        Servers::adopt(&config, &servers.of(&config));
+        Servers::adopt(&config, &servers.of(&config), &|_, _| None);
         assert_eq!((server.endpoint(), server.endpoint_version()), before);
         Arc::make_mut(&mut config.pools[0]).servers[0].written = "elsewhere:80".into();
         let of_config = servers.of(&config);
         assert_eq!(server.endpoint_version(), before.1, "not before the config is the current one");
-        Servers::adopt(&config, &of_config);
+        Servers::adopt(&config, &of_config, &|_, _| None);
         assert_eq!(
             (server.endpoint().written.as_str(), server.endpoint_version()),
             ("elsewhere:80", before.1 + 1)
@@ -425,12 +441,12 @@ mod tests {
         assert_eq!((of(0), of(1)), ((ServerState::Up, 1), (ServerState::Drain, 7)));
         Arc::make_mut(&mut all.pools[0]).servers[1].disabled = true;
         Arc::make_mut(&mut all.pools[0]).servers[1].weight = 3;
-        pool.set_config(&all.pools[0]);
+        pool.set_config(&all.pools[0], &|_, _| None);
         assert_eq!(of(1), (ServerState::Drain, 7));
         let both = std::mem::take(&mut Arc::make_mut(&mut all.pools[0]).servers);
-        pool.set_config(&all.pools[0]);
+        pool.set_config(&all.pools[0], &|_, _| None);
         Arc::make_mut(&mut all.pools[0]).servers = both;
-        pool.set_config(&all.pools[0]);
+        pool.set_config(&all.pools[0], &|_, _| None);
         assert_eq!(of(1), (ServerState::Drain, 7), "also of a server that was gone for a while");
         assert_eq!(servers.by_hand().all(), [("p0".into(), "s1".into(), drained)]);
         pool.set_by_hand("s1", ByHand { state: Some(Administrative::Ready), weight: None });

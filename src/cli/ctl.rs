@@ -1,6 +1,7 @@
 //! `rsp ctl SOCKET COMMAND…`: one command to a running rsp, over its control socket.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -36,8 +37,13 @@ fn ask(socket: &Path, command: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(format!("set severity-output number; {command}\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
+    // The first answer is an empty line; `quit` has none.
+    if answer.len() < 2 && command != "quit" {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "rsp has ended without an answer"));
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -6,9 +6,10 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Config;
 use crate::control::run_error::RunError;
+use crate::control::sockets::CONNECTIONS;
 use crate::{net, worker};
 
-/// Descriptors that are not connections: logs, epoll, the reserve, admin and control connections, the odd file.
+/// Descriptors that are not connections: logs, epoll, the reserve, the odd file.
 const SPARE_DESCRIPTORS: u64 = 80;
 /// Descriptors of a worker besides connections and listeners: two epolls and a waker.
 const PER_WORKER: u64 = 3;
@@ -27,8 +28,8 @@ pub fn fit(config: &mut Config, workers: usize) -> Option<(Level, String)> {
             ));
         }
     };
-    let of_workers = workers as u64 * (PER_WORKER + config.listeners.len() as u64);
-    let spare = SPARE_DESCRIPTORS + PIPES.min(limit / 8) + of_workers;
+    let of_workers = workers as u64 * (PER_WORKER + 2 * config.listeners.len() as u64);
+    let spare = SPARE_DESCRIPTORS + of_operators(config) + PIPES.min(limit / 8) + of_workers;
     // With PROXY headers, connections to servers belong to one client and are kept with it.
     let kept = if config.pools.iter().any(|pool| pool.send_proxy.is_some()) { worker::KEPT } else { 1 };
     let possible = (limit.saturating_sub(spare) / (1 + kept as u64)).max(1);
@@ -54,6 +55,12 @@ pub fn fit(config: &mut Config, workers: usize) -> Option<(Level, String)> {
             ),
         ),
     })
+}
+
+/// Descriptors of the control socket and the admin address, with their connections.
+fn of_operators(config: &Config) -> u64 {
+    let sockets = u64::from(config.settings.admin.is_some()) + u64::from(config.settings.control.is_some());
+    sockets * (1 + CONNECTIONS as u64)
 }
 
 /// Everything is open now but what workers open later. Without this check rsp would run and accept nobody.

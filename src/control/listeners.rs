@@ -120,11 +120,17 @@ impl Open {
     /// Takes over the options of another config.
     fn set_options(&mut self, config: ListenerConfig) {
         if self.config != config {
+            let mut lines = Vec::new();
             for socket in &self.sockets {
-                if let Err(error) = socket.set_options(&config) {
-                    log::warn!("{}: cannot set the socket's options: {}", config.address, os_error(&error));
+                match socket.change_options(&self.config, &config) {
+                    Ok(line) => lines.extend(line),
+                    Err(error) => {
+                        lines.push(format!("cannot set the socket's options: {}", os_error(&error)))
+                    }
                 }
             }
+            lines.dedup();
+            lines.iter().for_each(|line| log::warn!("{}: {line}", config.address));
         }
         self.config = config;
     }

@@ -1,7 +1,6 @@
 //! The names of servers while rsp runs: looked up again and again (`resolve`), and each of their addresses is a server of
 //! the pool. What a name server does not answer stays as it was.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -94,15 +93,35 @@ impl Names {
         }
     }
 
-    /// The config is in use: its pools get the servers that are known, and from now on every change.
-    pub fn serve(&self, config: &Config, pools: &SitePools) {
-        let pools: HashMap<&str, &Arc<PoolState>> =
-            config.pools.iter().map(|pool| pool.name.as_str()).zip(&pools.pools).collect();
+    /// The servers of a name, as far as they are known.
+    pub fn servers(&self, pool: &str, server: &str) -> Option<Vec<NamedServer>> {
+        let names = lock(&self.watched.names);
+        let same = |name: &&Name| name.wanted.pool == pool && name.wanted.server == server;
+        names.iter().find(same)?.servers.clone()
+    }
+
+    /// The config is in use: its pools, which have the servers that are known, get every change from now on. `changes`:
+    /// what of each pool's servers has changed by it.
+    pub fn serve(&self, pools: &SitePools, changes: &[MemberChanges]) {
         for name in lock(&self.watched.names).iter_mut() {
-            let Some(pool) = pools.get(name.wanted.pool.as_str()) else { continue };
-            name.pool = Some(Arc::downgrade(pool));
-            if let Some(servers) = &name.servers {
-                say(pool, &name.wanted.server, &pool.set_addresses(&name.wanted.server, servers));
+            let Wanted { pool, server, .. } = &name.wanted;
+            let mut pools = pools.pools.iter().zip(changes);
+            let Some((state, changes)) = pools.find(|(state, _)| state.name() == pool) else { continue };
+            name.pool = Some(Arc::downgrade(state));
+            let of_name = |changed: &String| {
+                changed.strip_prefix(server.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            let new = changes.new.iter().filter(|changed| of_name(changed)).cloned().collect();
+            match (&name.servers, &name.failed) {
+                (Some(servers), _) => {
+                    let later = state.set_addresses(server, servers);
+                    say(state, server, &MemberChanges { new, gone: Vec::new() });
+                    say(state, server, &later);
+                }
+                (None, Some(why)) => {
+                    log::warn!("pool {pool}: {server} does not resolve: {why}; it has no address yet");
+                }
+                (None, None) => {}
             }
         }
     }
@@ -179,7 +198,7 @@ impl Watched {
         match &update.result {
             Ok(answer) => {
                 let servers = named_servers(answer);
-                if update.change == Change::Recovered {
+                if update.change == Change::Recovered && name.pool.is_some() {
                     let when = if had_address { "again" } else { "now" };
                     log::info!("pool {pool_name}: {server} resolves {when}");
                 }
@@ -191,7 +210,10 @@ impl Watched {
             Err(error) => {
                 let rest =
                     if had_address { "its last addresses stay in use" } else { "it has no address yet" };
-                log::warn!("pool {pool_name}: {server} does not resolve: {error}; {rest}");
+                // Of a config that may never be used there is nothing to say.
+                if name.pool.is_some() {
+                    log::warn!("pool {pool_name}: {server} does not resolve: {error}; {rest}");
+                }
                 name.failed = Some(error.to_string());
             }
         }

@@ -121,9 +121,9 @@ impl Process {
     pub fn prepare(&self, stated: Config, names: NextNames) -> Result<Prepared, RunError> {
         let mut config = stated.clone();
         let room = descriptors::fit(&mut config, self.workers);
-        let access = self.prepare_log(config.settings.access_log.as_ref())?;
-        let listeners = self.listeners.prepare(&config, self.workers)?;
         let sockets = NextSockets::prepare(&self.stated.settings, &stated.settings)?;
+        let listeners = self.listeners.prepare(&config, self.workers)?;
+        let access = self.prepare_log(config.settings.access_log.as_ref())?;
         let (stated, config) = (Arc::new(stated), Arc::new(config));
         Ok(Prepared { stated, config, room, listeners, access, sockets, names })
     }
@@ -153,12 +153,16 @@ impl Process {
         self.generation += 1;
         self.sockets = sockets;
         let pools = self.servers.of(&self.config);
-        Servers::adopt(&self.config, &pools);
         if let NextNames::New(names) = names {
-            if let Some(names) = &names {
-                names.serve(&self.config, &pools);
-            }
+            // The earlier ones say nothing more once they are dropped.
+            self.names = None;
             self.names = names;
+        }
+        let names = self.names.as_ref();
+        let known = |pool: &str, server: &str| names?.servers(pool, server);
+        let changes = Servers::adopt(&self.config, &pools, &known);
+        if let Some(names) = names {
+            names.serve(&pools, &changes);
         }
         self.pools = Some(pools);
         let listeners = self.listeners.switch(listeners, self.workers);

@@ -14,6 +14,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{Config, Settings};
 use crate::control::event_loop::ControlEvent;
@@ -24,6 +25,8 @@ use crate::control::startup;
 use crate::net::Mailbox;
 use crate::script::{self, PackedScript, Source};
 
+/// How long a config may take to load: more than its own limits add up to. A file on a dead network disk has none.
+const LOAD_WAIT: Duration = Duration::from_secs(60);
 /// How long the answer to a reload waits for a worker that does not switch.
 const SWITCH_WAIT: Duration = Duration::from_secs(10);
 
@@ -46,7 +49,10 @@ pub struct Reload<A> {
 
 enum Stage {
     Idle,
-    Loading(Receiver<Result<Loaded, RunError>>),
+    Loading {
+        result: Receiver<Result<Loaded, RunError>>,
+        until: Instant,
+    },
     /// So many workers are left.
     Switching {
         left: usize,
@@ -63,6 +69,9 @@ impl<A> Reload<A> {
     /// Begins a reload, now or after the one that runs. `known`: the names of the present config.
     pub fn ask(&mut self, asker: Option<A>, known: Option<Arc<Watched>>) -> Result<(), RunError> {
         if !matches!(self.stage, Stage::Idle) {
+            if self.next.is_none() {
+                log::info!("Another reload follows the one that runs");
+            }
             self.next.get_or_insert_default().extend(asker);
             return Ok(());
         }
@@ -86,14 +95,14 @@ impl<A> Reload<A> {
         };
         let started = thread::Builder::new().name("loader".into()).spawn(run);
         started.map_err(|error| RunError::Start(format!("cannot load the config: {}", os_error(&error))))?;
-        self.stage = Stage::Loading(result);
+        self.stage = Stage::Loading { result, until: Instant::now() + LOAD_WAIT };
         Ok(())
     }
 
     /// The result of loading, once the loader has said that there is one.
     pub fn loaded(&mut self) -> Option<Result<Loaded, RunError>> {
         match &self.stage {
-            Stage::Loading(result) => result.try_recv().ok(),
+            Stage::Loading { result, .. } => result.try_recv().ok(),
             Stage::Idle | Stage::Switching { .. } => None,
         }
     }
@@ -110,16 +119,34 @@ impl<A> Reload<A> {
                 *left = left.saturating_sub(1);
                 *left == 0
             }
-            Stage::Idle | Stage::Loading(_) => false,
+            Stage::Idle | Stage::Loading { .. } => false,
         }
     }
 
-    /// Until when it waits for workers.
+    /// Until when it waits for the loader, or for workers.
     pub fn until(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Switching { until, .. } => Some(*until),
-            Stage::Idle | Stage::Loading(_) => None,
+            Stage::Loading { until, .. } | Stage::Switching { until, .. } => Some(*until),
+            Stage::Idle => None,
         }
+    }
+
+    /// What took too long.
+    pub fn late(&self) -> RunError {
+        RunError::Start(match &self.stage {
+            Stage::Switching { left, .. } => format!(
+                "{} has not taken it over after {SWITCH_WAIT:?}: it will when its loop turns again",
+                counted(*left as u64, "worker")
+            ),
+            Stage::Idle | Stage::Loading { .. } => {
+                format!("loading the config takes longer than {LOAD_WAIT:?}")
+            }
+        })
+    }
+
+    /// Whether the config is in use already.
+    pub fn is_switching(&self) -> bool {
+        matches!(self.stage, Stage::Switching { .. })
     }
 
     /// The reload has ended. Returns who waits for it.

@@ -57,6 +57,8 @@ pub struct Running<'a> {
     reload: Reload<Asker>,
     sockets: Sockets,
     stage: Stage,
+    /// The first checks of all servers have ended.
+    was_ready: bool,
     /// Why rsp ends, if it must not.
     fault: Option<String>,
 }
@@ -84,6 +86,7 @@ impl<'a> Running<'a> {
             shared,
             drain_timeout,
             stage: Stage::Serving,
+            was_ready: false,
             fault: None,
         })
     }
@@ -145,15 +148,26 @@ impl<'a> Running<'a> {
         while let Some((asker, request)) = self.sockets.next_request() {
             match request {
                 Request::Command(Command::Reload) => self.ask_reload(Some(asker)),
-                Request::Http(request) => self.sockets.answer_http(asker, &self.answer(&request)),
+                Request::Http(request) => {
+                    let answer = self.answer(&request);
+                    self.sockets.answer_http(asker, &answer);
+                }
             }
         }
     }
 
-    fn answer(&self, request: &HttpRequest) -> HttpAnswer {
+    /// The servers without a result of a check that the start waits for. Those of a later config are no reason not to
+    /// be ready.
+    fn unchecked(&mut self) -> usize {
+        let unchecked = if self.was_ready { 0 } else { self.process.unchecked() };
+        self.was_ready |= unchecked == 0;
+        unchecked
+    }
+
+    fn answer(&mut self, request: &HttpRequest) -> HttpAnswer {
         match request.path.as_str() {
             "/live" => HttpAnswer::text(200, "live\n"),
-            "/ready" => match (self.stage, self.process.unchecked()) {
+            "/ready" => match (self.stage, self.unchecked()) {
                 (Stage::Serving, 0) => HttpAnswer::text(200, "ready\n"),
                 (Stage::Serving, servers) => {
                     let servers = counted(servers as u64, "server");
@@ -190,11 +204,8 @@ impl<'a> Running<'a> {
         }
         match self.stage {
             Stage::Serving => {
-                let generation = self.process.generation;
-                log::warn!(
-                    "a worker does not take over config {generation}: it will when its loop turns again"
-                );
-                self.end_reload(&Ok(()));
+                let late = self.reload.late();
+                self.end_reload(&Err(late));
             }
             Stage::Leaving(_) => self.drain(),
             Stage::Draining(_) => self.stop("drain_timeout is over"),
@@ -266,6 +277,9 @@ impl<'a> Running<'a> {
         let generation = self.process.generation;
         match outcome {
             Ok(()) => log::info!("Reloaded: config {generation} is in use"),
+            Err(error) if self.reload.is_switching() => {
+                log::error!("Reloaded in part: config {generation} is in use, but {}", error.reason());
+            }
             Err(error) => log::error!("Not reloaded, config {generation} stays in use: {}", error.reason()),
         }
         let askers = self.reload.end();

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io:
 /// Removes a stale socket file, which would make bind fail: only if it is a socket that refuses connections.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match StdUnixStream::connect(path) {
+        Ok(found) if found.file_type().is_socket() => match connect_at_once(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
             _ => Err(io::ErrorKind::AddrInUse.into()),
         },
@@ -163,6 +163,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     }
+}
+
+/// Does not wait where the queue of a socket is full.
+fn connect_at_once(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 impl Listener {
@@ -178,15 +185,30 @@ impl Listener {
         Ok(Listener { socket })
     }
 
-    /// Sets the options of a socket that listens already. Connections that wait in its queue keep the old ones.
-    pub fn set_options(&self, wanted: &config::ListenerConfig) -> io::Result<()> {
+    /// Lets no further connections into the queue, as far as the kernel can do that: its shortest queue is one.
+    pub fn refuse_more(&self) {
+        // A failure only lets some more in.
+        let _ = match &self.socket {
+            Bound::Tcp(l) => SockRef::from(l).listen(0),
+            Bound::Unix(l, _) => SockRef::from(l).listen(0),
+        };
+    }
+
+    /// Changes the options of a socket that listens already. Connections that wait in its queue keep the old ones.
+    /// Returns a line if one cannot be taken back.
+    pub fn change_options(
+        &self,
+        from: &config::ListenerConfig,
+        to: &config::ListenerConfig,
+    ) -> io::Result<Option<String>> {
         match &self.socket {
             Bound::Tcp(l) => {
-                options::set(SockRef::from(l), &wanted.sockets);
-                options::defer_accept(&SockRef::from(l), wanted.defer_accept)?;
-                SockRef::from(l).listen(backlog(wanted))
+                let line = options::change(SockRef::from(l), &from.sockets, &to.sockets);
+                options::defer_accept(&SockRef::from(l), to.defer_accept)?;
+                SockRef::from(l).listen(backlog(to))?;
+                Ok(line)
             }
-            Bound::Unix(l, _) => SockRef::from(l).listen(backlog(wanted)),
+            Bound::Unix(l, _) => SockRef::from(l).listen(backlog(to)).map(|()| None),
         }
     }
 
@@ -286,7 +308,7 @@ mod tests {
     fn a_shared_socket_file_is_removed_with_its_last_listener() {
         let path = std::env::temp_dir().join(format!("rsp-shared-{}.sock", std::process::id()));
         let mut listeners = bind_for(&config::ListenerConfig::at(Address::Unix(path.clone())), 2).unwrap();
-        let _client = StdUnixStream::connect(&path).unwrap();
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
         listeners.pop();
         assert!(path.exists() && listeners[0].accept().is_ok());
         listeners.pop();

@@ -37,10 +37,11 @@ fn origin() -> Origin {
 
 /// A config that differs from the one before in all that may differ.
 fn config(servers: &[Origin], round: u32, port: u16) -> String {
-    let second = if round % 2 == 0 { format!("rsp.listen '127.0.0.1:{port}'") } else { String::new() };
+    let second =
+        if round.is_multiple_of(2) { format!("rsp.listen '127.0.0.1:{port}'") } else { String::new() };
     let balance = ["round_robin", "least_connections", "random", "least_latency"][round as usize % 4];
     let (first, other) = (round as usize % servers.len(), (round as usize + 1) % servers.len());
-    let health = if round % 3 == 0 { "health = { interval = '100ms' }," } else { "" };
+    let health = if round.is_multiple_of(3) { "health = { interval = '100ms' }," } else { "" };
     let log = ["", "access_log = 'a.log',", "access_log = { 'b.log', format = 'rsp' },"][round as usize % 3];
     format!(
         "rsp.listen '127.0.0.1:0'

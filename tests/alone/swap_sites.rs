@@ -83,7 +83,7 @@ fn run_worker(origin: &Origin, servers: &Servers) -> (Handle, String) {
 fn swap(worker: &Handle, origin: &Origin, servers: &Servers, generation: u64) {
     let (config, script) = load(&mut source(origin, generation)).map_err(|error| error.0).unwrap();
     let (servers, config) = (servers.of(&config), Arc::new(config));
-    Servers::adopt(&config, &servers);
+    Servers::adopt(&config, &servers, &|_, _| None);
     let site = PackedSite { generation, servers, config, script: script.pack() };
     let listeners = vec![NextListener::Kept(0)];
     worker.switch(Switch { site, listeners, access: None, done: Box::new(|| ()) });

@@ -64,7 +64,7 @@ fn the_socket_speaks_as_haproxys_does() {
         "\n[6]:Success=1\n\n[6]:Success=1\n\n"
     );
     assert!(talk(&rsp, "help\n").contains("\n  reload "));
-    assert!(talk(&rsp, "shwo stat\n").starts_with("Unknown command: 'shwo stat'"));
+    assert!(talk(&rsp, "shwo stat\n").starts_with("Unknown command: 'shwo'. Please enter"));
     let unknown = ctl(&rsp, &["shwo", "stat"]);
     assert_eq!(unknown.code, Some(1));
     rsp.stop();
@@ -137,7 +137,12 @@ fn the_65th_connection_waits_for_another_to_end() {
     next.write_all(b"help\n").unwrap();
     let mut first = waiting.remove(0);
     let mut byte = [0];
-    assert!(next.read(&mut byte).is_err(), "nothing yet");
+    // The 64 are served, and the one after them is not.
+    let mut last = waiting.pop().expect("one");
+    last.set_read_timeout(Some(DEADLINE)).unwrap();
+    last.write_all(b"prompt\n").unwrap();
+    last.read_exact(&mut byte).unwrap();
+    assert!(next.read(&mut byte).is_err(), "it is served too");
     first.write_all(b"quit\n").unwrap();
     until("it is served", || matches!(next.read(&mut byte), Ok(1)));
     assert_eq!(get(rsp.address(), "/").text(), "ok");
@@ -210,6 +215,41 @@ fn it_is_ready_once_the_first_checks_have_ended() {
     assert_eq!(answer.text(), "starting: no check of 1 server has ended yet\n");
     gate.open();
     until("it is ready", || get(&admin, "/ready").status() == 200);
+    rsp.stop();
+}
+
+#[test]
+fn a_client_that_never_stops_sending_is_cut_off() {
+    let (rsp, _origin) = controlled("", "admin = '127.0.0.1:0'");
+    let mut endless = std::net::TcpStream::connect(admin(&rsp)).unwrap();
+    endless.set_write_timeout(Some(DEADLINE)).unwrap();
+    endless.write_all(b"GET /live HTTP/1.1\r\n\r\n").unwrap();
+    until("it is cut off", || endless.write_all(&[0; 4096]).is_err());
+    assert_eq!(ctl(&rsp, &["reload"]).code, Some(0));
+    rsp.stop();
+}
+
+#[test]
+fn a_server_that_a_reload_adds_is_no_reason_not_to_be_ready() {
+    let gate = Gate::new();
+    let wait = gate.clone();
+    let silent = Origin::run(move |visit| {
+        visit.request();
+        wait.wait();
+    });
+    let origin = Origin::named("ok");
+    let config = |servers: &str| {
+        on_any_port(&format!(
+            "rsp.pool {{ servers = {{ {servers} }}, health = {{ timeout = '60s' }} }}
+             rsp.settings {{ admin = '127.0.0.1:0' }}"
+        ))
+    };
+    let rsp = Rsp::start(&config(&format!("'{}'", origin.address)));
+    let admin = admin(&rsp);
+    until("it is ready", || get(&admin, "/ready").status() == 200);
+    rsp.reload(&config(&format!("'{}', '{}'", origin.address, silent.address)));
+    assert_eq!(get(&admin, "/ready").status(), 200);
+    gate.open();
     rsp.stop();
 }
 

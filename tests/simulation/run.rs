@@ -365,7 +365,7 @@ impl Sites {
         self.balancing.set(Arc::make_mut(&mut config.pools[0]));
         let (servers, config) = (self.servers.of(&config), Arc::new(config));
         self.pools.push(servers.clone());
-        Servers::adopt(&config, &servers);
+        Servers::adopt(&config, &servers, &|_, _| None);
         SiteParts { generation: self.made, servers, config, script }
     }
 }

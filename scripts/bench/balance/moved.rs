@@ -19,7 +19,7 @@ pub fn share(balance: Balance, seed: u64) -> f64 {
     let before = homes(&views[0].pool);
     let pool = std::sync::Arc::make_mut(&mut config.pools[0]);
     pool.servers.remove(Random::new(seed).below(SERVERS));
-    Servers::adopt(&config, &pools);
+    Servers::adopt(&config, &pools, &|_, _| None);
     let now = homes(&views[0].pool);
     let moved = before.iter().zip(&now).filter(|(before, now)| before != now).count();
     moved as f64 / KEYS as f64

@@ -21,6 +21,10 @@ pub struct Connection {
     protocol: Protocol,
     input: Vec<u8>,
     output: Vec<u8>,
+    /// How much of the output the client has.
+    sent: usize,
+    /// How much came after the last request.
+    dropped: usize,
     /// The client sends no more.
     is_whole: bool,
     stage: Stage,
@@ -50,11 +54,13 @@ pub enum Request {
     Http(HttpRequest),
 }
 
-/// Whether the connection is still there.
+/// What a connection has moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Alive {
-    Yes,
-    No,
+pub enum Transferred {
+    Nothing,
+    Some,
+    /// The connection is over.
+    Ended,
 }
 
 impl Connection {
@@ -72,6 +78,8 @@ impl Connection {
             protocol,
             input: Vec::new(),
             output: Vec::new(),
+            sent: 0,
+            dropped: 0,
             is_whole: false,
             stage: Stage::Reading,
             deadline: Instant::now() + REQUEST_TIME,
@@ -83,63 +91,73 @@ impl Connection {
         (self.stage != Stage::Asked).then_some(self.deadline)
     }
 
-    /// Reads and writes what the kernel has and takes.
-    pub fn transfer(&mut self) -> Alive {
-        let moved = self.receive().and_then(|()| self.send());
+    /// Reads and writes what the kernel has and takes, within the limits.
+    pub fn transfer(&mut self) -> Transferred {
+        let moved = self.receive().and_then(|received| Ok(received | self.send()?));
         match moved {
-            Ok(()) if !(self.stage == Stage::Lingering && self.is_whole) => Alive::Yes,
-            _ => Alive::No,
+            Ok(_) if self.stage == Stage::Lingering && self.is_whole => Transferred::Ended,
+            Ok(true) => Transferred::Some,
+            Ok(false) => Transferred::Nothing,
+            Err(_) => Transferred::Ended,
         }
     }
 
-    fn receive(&mut self) -> io::Result<()> {
-        let mut piece = [0; 4096];
-        while !self.is_whole && (self.input.len() < REQUEST_SIZE || self.stage == Stage::Lingering) {
+    /// Returns whether anything came.
+    fn receive(&mut self) -> io::Result<bool> {
+        let (mut piece, mut moved) = ([0; 4096], false);
+        while !self.is_whole && self.input.len() < REQUEST_SIZE {
             match self.stream.recv(&mut piece) {
                 Ok(0) => self.is_whole = true,
-                Ok(_) if self.stage == Stage::Lingering => {}
+                Ok(count) if self.stage == Stage::Lingering => {
+                    self.dropped += count;
+                    // Whoever sends on and on is cut off.
+                    self.is_whole = self.dropped > REQUEST_SIZE;
+                }
                 Ok(count) => self.input.extend_from_slice(&piece[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
+            moved = true;
         }
-        Ok(())
+        Ok(moved)
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match self.stream.send(&self.output) {
-                Ok(count) => {
-                    self.output.drain(..count);
-                    self.deadline = Instant::now() + REQUEST_TIME;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+    /// Returns whether anything went.
+    fn send(&mut self) -> io::Result<bool> {
+        let mut moved = false;
+        while self.sent < self.output.len() {
+            match self.stream.send(&self.output[self.sent..]) {
+                Ok(count) => (self.sent, moved) = (self.sent + count, true),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.output.clear();
+        self.sent = 0;
         if self.stage == Stage::Ending {
             self.stage = Stage::Lingering;
             self.deadline = Instant::now() + LINGER;
             self.input = Vec::new();
             self.stream.shutdown_write()?;
-            return self.receive();
+            self.receive()?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// The next request, if it is whole and the one before it is answered.
     pub fn next(&mut self, level: ControlLevel) -> Option<Request> {
-        // A client that does not take its answers gets no further ones.
-        if self.stage != Stage::Reading || self.output.len() > REQUEST_SIZE {
+        if self.stage != Stage::Reading {
             return None;
         }
+        let answered = self.output.len();
         let request = match &mut self.protocol {
             Protocol::Console(console) => {
                 match console.next(&mut self.input, self.is_whole, level, &mut self.output) {
                     ConsoleStep::Command(command) => Some(Request::Command(command)),
-                    ConsoleStep::More => None,
+                    ConsoleStep::More | ConsoleStep::Full => None,
                     ConsoleStep::Close => return self.end(),
                 }
             }
@@ -158,7 +176,8 @@ impl Connection {
         };
         match request {
             Some(_) => self.stage = Stage::Asked,
-            None if self.input.len() >= REQUEST_SIZE => return self.refuse_size(),
+            None if self.output.len() > answered => self.deadline = Instant::now() + REQUEST_TIME,
+            None if self.output.is_empty() && self.input.len() >= REQUEST_SIZE => return self.refuse_size(),
             None => {}
         }
         request
@@ -179,6 +198,7 @@ impl Connection {
 
     fn end(&mut self) -> Option<Request> {
         self.stage = Stage::Ending;
+        self.deadline = Instant::now() + REQUEST_TIME;
         None
     }
 

@@ -56,8 +56,13 @@ pub enum ConsoleStep {
     /// To be answered before the next.
     Command(Command),
     More,
+    /// The client has to take its answers first.
+    Full,
     Close,
 }
+
+/// The most bytes of answers that wait for the client.
+const OUTPUT: usize = 64 << 10;
 
 /// One connection's state.
 #[derive(Default)]
@@ -107,6 +112,9 @@ impl Console {
         output: &mut Vec<u8>,
     ) -> ConsoleStep {
         loop {
+            if output.len() > OUTPUT {
+                return ConsoleStep::Full;
+            }
             let Some(command) = self.commands.pop_front() else {
                 match take_line(input, is_whole) {
                     Some(line) => {
@@ -132,14 +140,22 @@ impl Console {
     fn obey(&mut self, text: &str, level: ControlLevel) -> Obeyed {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let Some(known) = KNOWN.iter().find(|known| words.starts_with(known.words)) else {
+            let word = shown(words.first().copied().unwrap_or_default());
             let list = help(level);
-            return Obeyed::Answer(Answer::error(format!("Unknown command: '{}'. {list}", shown(text))));
+            return Obeyed::Answer(Answer::error(format!(
+                "Unknown command: '{word}'. Please enter one of the following commands only:\n{list}"
+            )));
         };
         if level < known.level {
             return Obeyed::Answer(Answer::error("Permission denied"));
         }
         match (known.words, &words[known.words.len()..]) {
-            (["help"], _) => Obeyed::Answer(Answer::data(help(level))),
+            (["help"], _) => {
+                let list = help(level);
+                Obeyed::Answer(Answer::data(format!(
+                    "The following commands are valid at this level:\n{list}"
+                )))
+            }
             (["quit"], _) => Obeyed::Quit,
             (["prompt"], _) => {
                 self.interactive = !self.interactive;
@@ -190,7 +206,7 @@ enum Obeyed {
 
 /// The commands of a level.
 fn help(level: ControlLevel) -> String {
-    let mut text = String::from("The following commands are valid at this level:\n");
+    let mut text = String::new();
     for known in KNOWN.iter().filter(|known| known.level <= level) {
         text.push_str("  ");
         text.push_str(known.help);
@@ -221,7 +237,10 @@ fn split(line: &str) -> VecDeque<String> {
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => command.extend(chars.next()),
+            '\\' => match chars.next() {
+                Some(';') => command.push(';'),
+                other => command.extend(std::iter::once('\\').chain(other)),
+            },
             ';' => commands.push_back(std::mem::take(&mut command)),
             c => command.push(c),
         }
@@ -243,7 +262,7 @@ mod tests {
                 ConsoleStep::Command(Command::Reload) => {
                     console.answer(&Answer::info("Success=1"), &mut output)
                 }
-                ConsoleStep::More => panic!("the client has closed"),
+                ConsoleStep::More | ConsoleStep::Full => panic!("the client has closed"),
                 ConsoleStep::Close => return String::from_utf8(output).unwrap(),
             }
         }
@@ -270,7 +289,26 @@ mod tests {
         assert!(talk("help\n", ControlLevel::Admin).contains("\n  reload "));
         assert!(!talk("help\n", ControlLevel::Observe).contains("\n  reload "));
         let unknown = talk("rel\x1b[1moad\n", ControlLevel::Admin);
-        assert!(unknown.starts_with("Unknown command: 'rel[1moad'. The following commands"), "{unknown}");
+        assert!(
+            unknown.starts_with("Unknown command: 'rel[1moad'. Please enter one of the following"),
+            "{unknown}"
+        );
+        let escaped = talk("set severity-output a\\;b\n", ControlLevel::Admin);
+        assert!(escaped.starts_with("one of 'none'"), "{escaped}");
+    }
+
+    #[test]
+    fn a_client_that_does_not_take_its_answers_gets_no_further_ones() {
+        let (mut console, mut input, mut output) = (Console::default(), Vec::new(), Vec::new());
+        input.extend_from_slice("?;".repeat(20_000).as_bytes());
+        input.push(b'\n');
+        let mut next = |output: &mut Vec<u8>| console.next(&mut input, false, ControlLevel::Admin, output);
+        assert_eq!(next(&mut output), ConsoleStep::Full);
+        let size = output.len();
+        assert!(size < 2 * OUTPUT);
+        assert_eq!((next(&mut output), output.len()), (ConsoleStep::Full, size));
+        output.clear();
+        assert_eq!(next(&mut output), ConsoleStep::Full, "it goes on");
     }
 
     #[test]

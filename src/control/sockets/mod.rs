@@ -10,21 +10,25 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
 pub use self::connection::Request;
-use self::connection::{Alive, Connection};
+use self::connection::{Connection, Transferred};
 use self::console::Answer;
 use self::http::HttpAnswer;
+use crate::base::counted::counted;
+use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::config::{Address, ControlLevel, ListenerConfig, Settings};
 use crate::control::run_error::RunError;
 use crate::net::{self, Listener, Stream};
 
 /// Of each socket at most.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
+/// After an accept that failed (no descriptors, for example).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -42,6 +46,7 @@ pub struct Sockets {
     level: ControlLevel,
     connections: HashMap<Asker, (Kind, Connection)>,
     next_token: usize,
+    begun: Instant,
 }
 
 struct Open {
@@ -51,6 +56,9 @@ struct Open {
     token: usize,
     /// Connections may wait to be accepted.
     ready: bool,
+    /// The next try, after one that failed.
+    retry_at: Option<Instant>,
+    failed: LogLimit,
 }
 
 /// The sockets of the next config.
@@ -109,6 +117,7 @@ impl Sockets {
             level: ControlLevel::Observe,
             connections: HashMap::new(),
             next_token: 0,
+            begun: Instant::now(),
         }
     }
 
@@ -143,7 +152,8 @@ impl Sockets {
                     log::error!("cannot watch {address}: {}", os_error(&error));
                     return None;
                 }
-                Some(Open { kind, address, listener, token, ready: true })
+                let failed = LogLimit::default();
+                Some(Open { kind, address, listener, token, ready: true, retry_at: None, failed })
             }
         }
     }
@@ -169,28 +179,36 @@ impl Sockets {
         self.transfer(token.0);
     }
 
-    fn transfer(&mut self, asker: Asker) {
-        if let Some((_, connection)) = self.connections.get_mut(&asker)
-            && connection.transfer() == Alive::No
-        {
+    /// Returns whether anything has changed.
+    fn transfer(&mut self, asker: Asker) -> bool {
+        let Some((_, connection)) = self.connections.get_mut(&asker) else { return false };
+        let transferred = connection.transfer();
+        if transferred == Transferred::Ended {
             self.connections.remove(&asker);
         }
+        transferred != Transferred::Nothing
     }
 
     /// Accepts connections and returns a request that is to be answered. Call until there is none.
     pub fn next_request(&mut self) -> Option<(Asker, Request)> {
-        self.accept();
-        let level = self.level;
-        let asked = self
-            .connections
-            .iter_mut()
-            .find_map(|(asker, (_, connection))| connection.next(level).map(|request| (*asker, request)));
-        if asked.is_none() {
-            // Some have been answered without asking.
+        loop {
+            self.accept();
+            let level = self.level;
+            let asked = self
+                .connections
+                .iter_mut()
+                .find_map(|(asker, (_, connection))| connection.next(level).map(|request| (*asker, request)));
+            if asked.is_some() {
+                return asked;
+            }
+            // Some have been answered without asking, which makes room for more: readiness is reported once.
             let askers: Vec<Asker> = self.connections.keys().copied().collect();
-            askers.into_iter().for_each(|asker| self.transfer(asker));
+            let changed =
+                askers.into_iter().map(|asker| self.transfer(asker)).filter(|changed| *changed).count();
+            if changed == 0 {
+                return None;
+            }
         }
-        asked
     }
 
     fn accept(&mut self) {
@@ -208,6 +226,10 @@ impl Sockets {
             Kind::Admin => self.admin.as_mut()?,
         };
         debug_assert_eq!(open.kind, kind);
+        if open.retry_at.is_some_and(|at| at > Instant::now()) {
+            return None;
+        }
+        open.retry_at = None;
         while open.ready && count < CONNECTIONS {
             match open.listener.accept() {
                 Ok(accepted) => return Some(accepted.stream),
@@ -215,7 +237,14 @@ impl Sockets {
                     ErrorKind::WouldBlock => open.ready = false,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
-                        log::error!("cannot accept connections on {}: {}", open.address, os_error(&error));
+                        open.retry_at = Some(Instant::now() + ACCEPT_PAUSE);
+                        if let Some(times) = open.failed.count(self.begun.elapsed().as_micros() as u64) {
+                            let (address, times) = (&open.address, counted(times, "time"));
+                            log::error!(
+                                "cannot accept connections on {address} ({times}): {}",
+                                os_error(&error)
+                            );
+                        }
                         return None;
                     }
                 },
@@ -256,11 +285,15 @@ impl Sockets {
 
     /// When the next connection has had its time.
     pub fn until(&self) -> Option<Instant> {
-        self.connections.values().filter_map(|(_, connection)| connection.deadline()).min()
+        let retries = [&self.control, &self.admin].into_iter().flatten().filter_map(|open| open.retry_at);
+        self.connections.values().filter_map(|(_, connection)| connection.deadline()).chain(retries).min()
     }
 
     /// Closes the connections that have had their time.
     pub fn expire(&mut self, now: Instant) {
+        for open in [&mut self.control, &mut self.admin].into_iter().flatten() {
+            open.retry_at = open.retry_at.filter(|at| *at > now);
+        }
         self.connections
             .retain(|_, (_, connection)| connection.deadline().is_none_or(|deadline| deadline > now));
     }

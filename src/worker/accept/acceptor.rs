@@ -26,6 +26,8 @@ const FIRST_LISTENER: u64 = u64::MAX - 1;
 pub struct Acceptor {
     listeners: Vec<Accepting>,
     next_token: u64,
+    /// The number of listeners that are closing.
+    closing: usize,
     /// Index of the listener that the last batch started with.
     first: usize,
     shared: Shared,
@@ -51,6 +53,8 @@ struct Accepting {
     /// Connections are accepted once they have received bytes (TCP_DEFER_ACCEPT).
     deferred: bool,
     ready: bool,
+    /// The config does not have it any more: it closes once its queue is empty, or at this time, in microseconds.
+    closes_by: Option<u64>,
 }
 
 impl Acceptor {
@@ -64,6 +68,7 @@ impl Acceptor {
         let mut acceptor = Acceptor {
             listeners: Vec::new(),
             next_token: FIRST_LISTENER,
+            closing: 0,
             first: 0,
             shared,
             permits: 0,
@@ -84,10 +89,10 @@ impl Acceptor {
     ) -> io::Result<()> {
         let token = self.next_token;
         self.next_token -= 1;
-        listener.watch(registry, token)?;
+        let watched = listener.watch(registry, token);
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-        self.listeners.push(Accepting { token, listener, proxied, deferred, ready: false });
-        Ok(())
+        self.listeners.push(Accepting { token, listener, proxied, deferred, ready: false, closes_by: None });
+        watched
     }
 
     /// Marks a listener ready. Returns false if the token is not a listener's.
@@ -197,7 +202,10 @@ impl Acceptor {
         registry: &Registry,
         now: u64,
     ) {
-        let mut before: Vec<_> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        let (before, mut closing): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
+            .into_iter()
+            .partition(|listener| listener.closes_by.is_none());
+        let mut before: Vec<_> = before.into_iter().map(Some).collect();
         let config = core.sites.current.routes.config.clone();
         for (next, config) in next.into_iter().zip(&config.listeners) {
             match next {
@@ -213,26 +221,40 @@ impl Acceptor {
                 }
             }
         }
-        let stay = std::mem::replace(&mut self.listeners, before.into_iter().flatten().collect());
-        self.accept_and_close(core, now);
-        self.listeners = stay;
-        self.release_permits(core);
+        let by = now + config.settings.drain_timeout.as_micros() as u64;
+        for mut removed in before.into_iter().flatten() {
+            removed.listener.refuse_more();
+            (removed.ready, removed.closes_by) = (true, Some(by));
+            closing.push(removed);
+        }
+        self.closing = closing.len();
+        self.listeners.append(&mut closing);
+        self.close_removed(now);
+    }
+
+    /// Closes removed listeners whose queue is empty: the clients in it see themselves as connected, and would be
+    /// reset.
+    pub fn close_removed(&mut self, now: u64) {
+        if self.closing == 0 {
+            return;
+        }
+        let stays = |listener: &Accepting| listener.closes_by.is_none_or(|by| listener.ready && now < by);
+        self.listeners.retain(stays);
+        self.closing = self.listeners.iter().filter(|listener| listener.closes_by.is_some()).count();
+        if self.waits_for_permit && !self.somebody_waits() {
+            self.stop_waiting();
+        }
     }
 
     /// Closes the listeners for good.
     pub fn stop_accepting(&mut self, core: &mut Core<Kernel>, now: u64) {
-        self.accept_and_close(core, now);
-        self.stop_waiting();
-        self.release_permits(core);
-    }
-
-    /// Accepts the queued connections first: their clients see them as established, and closing a listener would reset
-    /// them.
-    fn accept_and_close(&mut self, core: &mut Core<Kernel>, now: u64) {
-        if !self.listeners.is_empty() && core.network.refill() {
+        // Their clients see themselves as connected, and closing a listener would reset them.
+        if core.network.refill() {
             self.accept_last(core, now);
         }
         self.listeners.clear();
+        self.stop_waiting();
+        self.release_permits(core);
     }
 
     /// Connections keep arriving meanwhile: repeats until the queues are empty or `LAST_ACCEPTS` is reached.

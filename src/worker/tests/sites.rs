@@ -14,7 +14,7 @@ fn site(servers: &Servers, generation: u64, config: &str) -> SiteParts {
     let loaded = load(&mut Source::in_memory(Path::new("site.lua"), text.as_bytes()));
     let (config, script) = loaded.map_err(|e| e.0).unwrap();
     let (servers, config) = (servers.of(&config), Arc::new(config));
-    Servers::adopt(&config, &servers);
+    Servers::adopt(&config, &servers, &|_, _| None);
     SiteParts { generation, servers, config, script }
 }
 

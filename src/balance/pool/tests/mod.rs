@@ -125,7 +125,7 @@ fn backups_are_used_while_no_other_server_is_up_or_left() {
     let (state, mut config) = (pool_of(1, &[None, None, None]), config(&[3]));
     let pool_config = Arc::make_mut(&mut config.pools[0]);
     pool_config.servers[2].backup = true;
-    state.set_config(&config.pools[0]);
+    state.set_config(&config.pools[0], &|_, _| None);
     let all = Rc::new(RefCell::new(WorkerServers::new(0)));
     let pool = Pool::new(PoolId(0), config.pools[0].clone(), state, &all);
     let mut tried = Tried::default();
@@ -144,7 +144,7 @@ fn a_server_of_weight_0_gets_only_requests_that_name_it() {
     let (state, mut config) = (pool_of(1, &[None, None]), config(&[2]));
     let pool_config = Arc::make_mut(&mut config.pools[0]);
     pool_config.servers[0].weight = 0;
-    state.set_config(&config.pools[0]);
+    state.set_config(&config.pools[0], &|_, _| None);
     let all = Rc::new(RefCell::new(WorkerServers::new(0)));
     let pool = Pool::new(PoolId(0), config.pools[0].clone(), state, &all);
     assert_eq!(picks(&pool, &Tried::default(), 0, 3), ["s1"; 3]);
