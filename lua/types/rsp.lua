@@ -9,7 +9,7 @@
 ---@alias rsp.Size string|integer
 
 ---An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/run/app.sock"; of a server also
----"srv:_http._tcp.app.internal". Names of listeners are resolved when the config is loaded, those of servers while rsp runs.
+---"srv:_http._tcp.app.internal", of a listener "systemd:name" (sockets that systemd has opened). Names of listeners are resolved when the config is loaded, those of servers while rsp runs.
 ---@alias rsp.Address string
 
 ---A response status, a range, or several: 200, "200-399", "200,204".
@@ -218,6 +218,8 @@ function rsp.settings(settings) end
 ---@field upgrade_drain_timeout? rsp.Time as `drain_timeout`, for a process that a new binary replaces; `drain_timeout` without it
 ---@field admin? string|rsp.Admin the address that answers /ready and /live: "127.0.0.1:9180"; off without it
 ---@field control? string|rsp.Control the unix socket for commands (rsp ctl): "/run/rsp/control.sock"; off without it
+---@field user? string|integer who rsp runs as once everything is open (name or number): whoever started it without it
+---@field group? string|integer the group of `user`: that user's own without it
 ---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another

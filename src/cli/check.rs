@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::os_error::os_error;
 use crate::config::{Config, Warning};
 use crate::control::names::Names;
+use crate::control::privileges::identity;
 use crate::script::{self, LoadError, Source};
 
 use super::{Exit, complain, say};
@@ -20,6 +21,10 @@ pub fn run(config: &Path) -> Exit {
         Ok(said) => {
             for Warning { position, text } in &said.warnings {
                 complain(&format!("{position}: warning: {text}"));
+            }
+            // Another machine may run it.
+            if let Err(line) = identity(&said.settings) {
+                complain(&format!("{}: warning: {line}", config.display()));
             }
             for line in unresolved(&said) {
                 complain(&format!("{}: warning: {line}", config.display()));

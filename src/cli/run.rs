@@ -2,18 +2,26 @@
 
 use std::path::Path;
 
+use crate::base::os_error::os_error;
 use crate::control::run::{Start, run};
 use crate::control::run_error::RunError;
+use crate::net::Inherited;
 use crate::script::{LoadError, Source};
 
 use super::{Exit, complain};
 
 pub fn config(path: &Path) -> Exit {
-    finish(run(Start::plain(Source::file(path))))
+    finish(with_sockets(Source::file(path)))
 }
 
 pub fn balance(listen: &[String], backends: &[String]) -> Exit {
-    finish_without_file("rsp", run(Start::plain(Source::embedded(listen, backends))))
+    finish_without_file("rsp", with_sockets(Source::embedded(listen, backends)))
+}
+
+/// Runs with the sockets that this process was started with.
+fn with_sockets(source: Source) -> Result<(), RunError> {
+    let inherited = Inherited::take().map_err(|error| RunError::Start(os_error(&error)))?;
+    run(Start { inherited, ..Start::plain(source) })
 }
 
 /// Addresses from the command line have no config file to name in an error.

@@ -18,6 +18,8 @@ pub enum Address {
     },
     /// `srv:_http._tcp.app.internal`, without the prefix: its records have hosts, ports, weights and priorities.
     Srv(String),
+    /// `systemd:web`, without the prefix: listening sockets of that name that systemd has opened.
+    Systemd(String),
 }
 
 impl Address {
@@ -29,13 +31,18 @@ impl Address {
     pub fn ip_and_port(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
-            Address::Unix(_) | Address::Name { .. } | Address::Srv(_) => None,
+            _ => None,
         }
     }
 
     /// The error of an attempt to use a name as if it were an address.
     pub fn not_resolved(&self) -> io::Error {
         io::Error::new(io::ErrorKind::NotFound, format!("{self} is not resolved"))
+    }
+
+    /// The error of an attempt to listen on what has no address of its own.
+    pub fn not_bindable(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{self} is no address to bind"))
     }
 }
 
@@ -46,6 +53,7 @@ impl fmt::Display for Address {
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Name { host, port } => write!(f, "{host}:{port}"),
             Address::Srv(name) => write!(f, "srv:{name}"),
+            Address::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -62,6 +70,7 @@ mod tests {
             (Address::Unix("/run/app.sock".into()), "unix:/run/app.sock", false),
             (name, "app.internal:8080", true),
             (Address::Srv("_http._tcp.app".into()), "srv:_http._tcp.app", true),
+            (Address::Systemd("web".into()), "systemd:web", false),
         ] {
             assert_eq!((address.to_string().as_str(), address.is_name()), (text, is_name));
         }

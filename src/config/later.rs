@@ -50,14 +50,11 @@ pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirro
 /// Keys of a server in `servers`.
 pub const SERVER: &[&str] = &["ca", "cert", "key", "sni", "verify"];
 
-/// Prefixes of listener addresses.
-pub const LISTENER_SCHEMES: &[&str] = &["systemd:"];
-
 /// Prefixes of server addresses.
 pub const SERVER_SCHEMES: &[&str] = &["https://"];
 
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &["acme_challenge_dir", "buffer_memory", "group", "metrics", "trace", "user"];
+pub const SETTINGS: &[&str] = &["acme_challenge_dir", "buffer_memory", "metrics", "trace"];
 
 /// Keys of `admin` in `rsp.settings`.
 pub const ADMIN: &[&str] = &["hosts", "token"];

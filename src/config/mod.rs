@@ -145,6 +145,9 @@ pub struct Settings {
     pub upgrade_drain_timeout: Option<Duration>,
     pub admin: Option<Admin>,
     pub control: Option<Control>,
+    /// Who the process runs as once everything is open, and its group; `None`: as whoever started it.
+    pub user: Option<Account>,
+    pub group: Option<Account>,
     /// The name server; `None`: those of /etc/resolv.conf.
     pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
@@ -178,12 +181,30 @@ impl Default for Settings {
             upgrade_drain_timeout: None,
             admin: None,
             control: None,
+            user: None,
+            group: None,
             resolver: None,
             on_response_error: OnResponseError::Answer,
             via: None,
             upgrades: vec!["websocket".into()],
             splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// A user or a group of the system.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Account {
+    Name(String),
+    Number(u32),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Account::Name(name) => name.fmt(f),
+            Account::Number(number) => number.fmt(f),
         }
     }
 }

@@ -39,34 +39,46 @@ pub struct AccessLogHandle {
 /// Number of lines written or reported as lost.
 pub type Settled = Arc<AtomicU64>;
 
-/// Opens the log and starts its thread. Returns a sender for each worker.
-pub fn start(
+/// An open log whose thread does not run yet.
+pub struct OpenedLog(AccessWriter);
+
+/// Opens the log. Returns a sender for each worker.
+pub fn open(
     target: &LogTarget,
     line: FormatLine,
     clock: Clock,
     workers: usize,
-) -> io::Result<(Vec<Sender>, AccessLogHandle)> {
+) -> io::Result<(Vec<Sender>, OpenedLog)> {
     let settled = Settled::default();
     let output = LogOutput::open(target, settled.clone())?;
-    let (senders, mut receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
-    let waker = receiver.waker().ok_or(io::ErrorKind::Other)?;
-    let (reopen, counts) = (Arc::new(AtomicBool::new(false)), receiver.counts());
-    let (ends, ended) = mpsc::channel::<()>();
+    let (senders, receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
     let writer = AccessWriter {
         receiver,
         output,
         line,
         clock,
-        reopen: reopen.clone(),
-        settled: settled.clone(),
+        reopen: Arc::new(AtomicBool::new(false)),
+        settled,
         losses: LogLimit::default(),
         lines: Vec::new(),
     };
-    thread::Builder::new().name("access-log".into()).spawn(move || {
-        writer.run();
-        drop(ends);
-    })?;
-    Ok((senders, AccessLogHandle { waker: Some(waker), reopen, ended, counts, settled }))
+    Ok((senders, OpenedLog(writer)))
+}
+
+impl OpenedLog {
+    /// Starts the thread that writes the log.
+    pub fn start(self) -> io::Result<AccessLogHandle> {
+        let OpenedLog(mut writer) = self;
+        let waker = writer.receiver.waker().ok_or(io::ErrorKind::Other)?;
+        let (reopen, counts) = (writer.reopen.clone(), writer.receiver.counts());
+        let settled = writer.settled.clone();
+        let (ends, ended) = mpsc::channel::<()>();
+        thread::Builder::new().name("access-log".into()).spawn(move || {
+            writer.run();
+            drop(ends);
+        })?;
+        Ok(AccessLogHandle { waker: Some(waker), reopen, ended, counts, settled })
+    }
 }
 
 impl AccessLogHandle {
@@ -210,6 +222,12 @@ mod tests {
         })
     }
 
+    fn start(path: &str) -> (Vec<Sender>, AccessLogHandle) {
+        let clock = Clock { zero: Instant::now() };
+        let (senders, log) = open(&LogTarget::File(path.into()), targets_only(), clock, 1).unwrap();
+        (senders, log.start().unwrap())
+    }
+
     fn until(what: &str, holds: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !holds() {
@@ -223,8 +241,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("rsp-access-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (path, old) = (folder.join("log"), folder.join("log.1"));
-        let clock = Clock { zero: Instant::now() };
-        let (mut senders, log) = start(&LogTarget::File(path.clone()), targets_only(), clock, 1).unwrap();
+        let (mut senders, log) = start(path.to_str().unwrap());
         let mut sender = senders.remove(0);
         send(&mut sender, "/1");
         until("the first line", || std::fs::read(&path).unwrap() == b"/1\n");
@@ -246,8 +263,7 @@ mod tests {
 
     #[test]
     fn close_does_not_wait_for_ever() {
-        let clock = Clock { zero: Instant::now() };
-        let (senders, log) = start(&LogTarget::File("/dev/null".into()), targets_only(), clock, 1).unwrap();
+        let (senders, log) = start("/dev/null");
         assert_eq!(log.close(Duration::from_millis(20)), Err(0), "a sender is left");
         drop(senders);
     }
@@ -255,6 +271,6 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_opened_is_an_error_at_start() {
         let clock = Clock { zero: Instant::now() };
-        assert!(start(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1).is_err());
+        assert!(open(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1).is_err());
     }
 }

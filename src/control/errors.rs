@@ -1,5 +1,6 @@
 //! The error log: the `log` facade on standard error, through a bounded queue and a thread of its own, so that a
-//! stopped terminal or an unread pipe never blocks the data path. Lines that find the queue full are dropped and
+//! stopped terminal or an unread pipe never blocks the data path. The thread begins after the start of the program has
+//! given up what only root may do; lines before that are written directly. Lines that find the queue full are dropped and
 //! counted. `RSP_LOG` sets levels (`debug`, `warn`, `rsp::worker=trace`); the default is info.
 
 use std::fmt;
@@ -22,6 +23,12 @@ const LINE: usize = 256;
 /// How long shutdown waits for the last lines.
 pub const FLUSH: Duration = Duration::from_secs(1);
 
+/// The log while the process has no second thread: each line is written at once.
+pub struct DirectLog {
+    receiver: Receiver,
+    queued: Arc<AtomicBool>,
+}
+
 /// Keeps the error log running; drop it at the end of the program.
 pub struct ErrorLog {
     waker: BatchWaker,
@@ -29,21 +36,31 @@ pub struct ErrorLog {
     ended: mpsc::Receiver<()>,
 }
 
-/// Starts the log. Panics are logged too, on one line.
-pub fn start(default_level: &str) -> io::Result<ErrorLog> {
-    let (sender, mut receiver) = batch::queue(DEPTH, LINE);
-    let waker = receiver.waker().ok_or(io::ErrorKind::Other)?;
-    let closing = Arc::new(AtomicBool::new(false));
-    let (ends, ended) = mpsc::channel::<()>();
-    let writer = ErrorWriter::new(receiver, closing.clone(), io::stderr());
-    thread::Builder::new().name("error-log".into()).spawn(move || {
-        writer.run();
-        drop(ends);
-    })?;
+/// Sets up the log. Panics are logged too, on one line.
+pub fn install(default_level: &str) -> DirectLog {
+    let (sender, receiver) = batch::queue(DEPTH, LINE);
+    let queued = Arc::new(AtomicBool::new(false));
+    let writer = QueueWriter { sender, queued: queued.clone() };
     // Fails only on a second start in one process: the first logger stays.
-    let _ = builder(default_level, sender).try_init();
+    let _ = builder(default_level, writer).try_init();
     std::panic::set_hook(Box::new(|info| log::error!("internal fault: {}", one_line(info))));
-    Ok(ErrorLog { waker, closing, ended })
+    DirectLog { receiver, queued }
+}
+
+impl DirectLog {
+    /// Starts the thread that writes the log from now on.
+    pub fn start(mut self) -> io::Result<ErrorLog> {
+        let waker = self.receiver.waker().ok_or(io::ErrorKind::Other)?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let (ends, ended) = mpsc::channel::<()>();
+        let writer = ErrorWriter::new(self.receiver, closing.clone(), io::stderr());
+        thread::Builder::new().name("error-log".into()).spawn(move || {
+            writer.run();
+            drop(ends);
+        })?;
+        self.queued.store(true, Ordering::Release);
+        Ok(ErrorLog { waker, closing, ended })
+    }
 }
 
 /// Writes what was logged so far, in bounded time; also when a panic unwinds the control thread.
@@ -55,10 +72,10 @@ impl Drop for ErrorLog {
     }
 }
 
-fn builder(default_level: &str, sender: Sender) -> env_logger::Builder {
+fn builder(default_level: &str, writer: QueueWriter) -> env_logger::Builder {
     let environment = env_logger::Env::new().filter_or("RSP_LOG", default_level);
     let mut builder = env_logger::Builder::from_env(environment);
-    builder.target(env_logger::Target::Pipe(Box::new(QueueWriter(sender))));
+    builder.target(env_logger::Target::Pipe(Box::new(writer)));
     builder.format(|out, record| {
         let mut line = Vec::with_capacity(LINE);
         write_line(&mut line, clock::wall_micros(), record);
@@ -85,13 +102,20 @@ fn one_line(info: &impl fmt::Display) -> String {
 }
 
 /// The logger's writer: each write is one whole line.
-struct QueueWriter(Sender);
+struct QueueWriter {
+    sender: Sender,
+    /// There is a thread that takes lines from the queue.
+    queued: Arc<AtomicBool>,
+}
 
 impl Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.buffer().extend_from_slice(line);
-        self.0.note();
-        self.0.send();
+        if !self.queued.load(Ordering::Acquire) {
+            return io::stderr().write_all(line).map(|()| line.len());
+        }
+        self.sender.buffer().extend_from_slice(line);
+        self.sender.note();
+        self.sender.send();
         Ok(line.len())
     }
 
@@ -217,7 +241,7 @@ mod tests {
         let held_up = terminal.0.lock().unwrap();
         let writer = ErrorWriter::new(receiver, closing.clone(), terminal.clone());
         let running = thread::spawn(move || writer.run());
-        let mut inlet = QueueWriter(sender);
+        let mut inlet = QueueWriter { sender, queued: Arc::new(AtomicBool::new(true)) };
         for i in 0..100 {
             inlet.write_all(format!("line {i}\n").as_bytes()).unwrap();
         }

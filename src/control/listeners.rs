@@ -6,13 +6,15 @@ use std::io;
 use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
 use crate::control::run_error::RunError;
-use crate::net::{self, Listener};
+use crate::net::{self, Inherited, Listener};
 use crate::worker::NextListener;
 
 /// In the order of the config.
 #[derive(Default)]
 pub struct Listeners {
     open: Vec<Open>,
+    /// Sockets that the process was started with.
+    pub inherited: Inherited,
 }
 
 struct Open {
@@ -34,6 +36,10 @@ enum Next {
 }
 
 impl Listeners {
+    pub fn new(inherited: Inherited) -> Listeners {
+        Listeners { open: Vec::new(), inherited }
+    }
+
     /// Binds what the config has beyond the present listeners: all or none.
     pub fn prepare(&self, config: &Config, workers: usize) -> Result<Prepared, RunError> {
         let mut taken = vec![false; self.open.len()];
@@ -55,7 +61,7 @@ impl Listeners {
 
     fn bind(&self, wanted: &ListenerConfig, workers: usize) -> Result<Next, RunError> {
         let bound = || {
-            let for_workers = net::bind_for(wanted, workers)?;
+            let for_workers = net::open_for(wanted, workers, &self.inherited)?;
             let sockets = for_workers.iter().map(Listener::share).collect::<io::Result<_>>()?;
             Ok((Open { config: wanted.clone(), sockets }, for_workers))
         };
@@ -107,7 +113,7 @@ impl Listeners {
 
     /// The addresses, with the kernel's choice for port 0.
     pub fn addresses(&self) -> Vec<String> {
-        self.open.iter().filter_map(|open| open.sockets.first()).map(Listener::address).collect()
+        self.open.iter().filter_map(|open| open.sockets.first()).flat_map(Listener::addresses).collect()
     }
 
     /// Lets go of all sockets: the workers close them.

@@ -235,7 +235,7 @@ fn query(address: &Address) -> Option<Query> {
     match address {
         Address::Name { host, port } => Some(Query::Host { name: host.clone(), port: *port }),
         Address::Srv(name) => Some(Query::Srv(name.clone())),
-        Address::Ip(_) | Address::Unix(_) => None,
+        Address::Ip(_) | Address::Unix(_) | Address::Systemd(_) => None,
     }
 }
 

@@ -14,17 +14,19 @@ use log::Level;
 use crate::balance::{Server, ServerState, Servers, SitePools};
 use crate::base::batch::Sender;
 use crate::base::counted::counted;
+use crate::base::os_error::os_error;
 use crate::config::{AccessLog as AccessSettings, Address, Config, LogTarget};
-use crate::control::access::{self, AccessLogHandle};
+use crate::control::access::{self, AccessLogHandle, OpenedLog};
 use crate::control::clock::Clock;
 use crate::control::descriptors;
 use crate::control::errors;
 use crate::control::lines::{self, FormatLine};
 use crate::control::listeners::{self, Listeners};
 use crate::control::names::{Names, Watched};
+use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
 use crate::control::sockets::NextSockets;
-use crate::net;
+use crate::net::{self, Inherited};
 use crate::script::{PackedScript, Source};
 use crate::worker::{NextListener, PackedSite, Setup};
 
@@ -42,6 +44,8 @@ pub struct Process {
     /// Keeps them while no worker does.
     pools: Option<SitePools>,
     names: Option<Names>,
+    /// Who the process runs as, if the config says so.
+    pub identity: Option<Identity>,
     listeners: Listeners,
     access: Access,
     /// For the control thread's loop.
@@ -61,19 +65,42 @@ struct Access {
 }
 
 /// A sender for each worker, and the log.
-type OpenLog = (Vec<Sender>, AccessLogHandle);
+type OpenLog<L> = (Vec<Sender>, L);
 
-/// A config that can take the place of the present one.
-pub struct Prepared {
+/// What a config needs beyond the present one: open, and without a thread yet.
+pub struct Opened {
     stated: Arc<Config>,
     config: Arc<Config>,
     /// A limit that had to be lowered, with the level of its log line.
     room: Option<(Level, String)>,
     listeners: listeners::Prepared,
     /// If the log changes.
-    access: Option<Option<OpenLog>>,
+    access: Option<Option<OpenLog<OpenedLog>>>,
     sockets: NextSockets,
+}
+
+/// A config that can take the place of the present one.
+pub struct Prepared {
+    opened: Opened,
+    /// The running log of it, if that changes.
+    access: Option<Option<OpenLog<AccessLogHandle>>>,
     names: NextNames,
+}
+
+impl Opened {
+    /// As the machine allows it.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Starts the log.
+    pub fn start(mut self, names: NextNames) -> Result<Prepared, RunError> {
+        let start = |(senders, log): OpenLog<OpenedLog>| log.start().map(|log| (senders, log));
+        let started = self.access.take().map(|log| log.map(start).transpose()).transpose();
+        let access = started
+            .map_err(|error| RunError::Start(format!("cannot start the access log: {}", os_error(&error))))?;
+        Ok(Prepared { opened: self, access, names })
+    }
 }
 
 /// The names of the next config.
@@ -90,8 +117,8 @@ pub struct WorkerParts {
 }
 
 impl Process {
-    /// Without any config yet.
-    pub fn new(workers: usize) -> Process {
+    /// Without any config yet. `inherited`: sockets that the process was started with.
+    pub fn new(workers: usize, inherited: Inherited) -> Process {
         let nothing = Arc::new(Config::default());
         Process {
             workers,
@@ -102,7 +129,8 @@ impl Process {
             config: nothing,
             pools: None,
             names: None,
-            listeners: Listeners::default(),
+            identity: None,
+            listeners: Listeners::new(inherited),
             access: Access::default(),
             sockets: NextSockets::default(),
             said: Default::default(),
@@ -113,22 +141,33 @@ impl Process {
     /// Writes these lines to standard output, instead of the config's access log.
     pub fn write_own_lines(&mut self, line: FormatLine) -> Result<Vec<Option<Sender>>, RunError> {
         let (senders, log) = self.open_log(&LogTarget::Stdout, line)?;
+        let log = log.start().map_err(|error| RunError::AccessLog("on stdout".into(), error))?;
         self.access = Access { log: Some(log), former: Vec::new(), is_own: true };
         Ok(senders.into_iter().map(Some).collect())
     }
 
-    /// Opens and binds what the config needs beyond the present one.
+    /// Opens, binds and starts what the config needs beyond the present one.
     pub fn prepare(&self, stated: Config, names: NextNames) -> Result<Prepared, RunError> {
+        self.open(stated)?.start(names)
+    }
+
+    /// The same without starting a thread.
+    pub fn open(&self, stated: Config) -> Result<Opened, RunError> {
         let mut config = stated.clone();
         let room = descriptors::fit(&mut config, self.workers);
         let sockets = NextSockets::prepare(&self.stated.settings, &stated.settings)?;
         let listeners = self.listeners.prepare(&config, self.workers)?;
         let access = self.prepare_log(config.settings.access_log.as_ref())?;
+        let opened = (self.identity.as_ref()).map_or(Ok(()), |identity| identity.own_sockets(&stated));
+        opened.map_err(RunError::Start)?;
         let (stated, config) = (Arc::new(stated), Arc::new(config));
-        Ok(Prepared { stated, config, room, listeners, access, sockets, names })
+        Ok(Opened { stated, config, room, listeners, access, sockets })
     }
 
-    fn prepare_log(&self, wanted: Option<&AccessSettings>) -> Result<Option<Option<OpenLog>>, RunError> {
+    fn prepare_log(
+        &self,
+        wanted: Option<&AccessSettings>,
+    ) -> Result<Option<Option<OpenLog<OpenedLog>>>, RunError> {
         let is_first = self.generation == 0;
         if self.access.is_own || !is_first && self.stated.settings.access_log.as_ref() == wanted {
             return Ok(None);
@@ -137,18 +176,27 @@ impl Process {
         wanted.map(open).transpose().map(Some)
     }
 
-    fn open_log(&self, target: &LogTarget, line: FormatLine) -> Result<OpenLog, RunError> {
+    fn open_log(&self, target: &LogTarget, line: FormatLine) -> Result<OpenLog<OpenedLog>, RunError> {
         let name = match target {
             LogTarget::Stdout => "on stdout".to_string(),
             LogTarget::File(path) => path.display().to_string(),
         };
-        let opened = access::start(target, line, self.clock, self.workers);
+        let own = match target {
+            // A file that this start makes is the user's: as root's it could not be opened again.
+            LogTarget::File(path) if !path.exists() => self.identity.as_ref().zip(Some(path)),
+            _ => None,
+        };
+        let opened = access::open(target, line, self.clock, self.workers).and_then(|opened| match own {
+            Some((identity, path)) => identity.give(path).map(|()| opened),
+            None => Ok(opened),
+        });
         opened.map_err(|error| RunError::AccessLog(name, error))
     }
 
     /// Makes it the present config. Returns the parts for each worker.
     pub fn switch(&mut self, prepared: Prepared) -> Vec<WorkerParts> {
-        let Prepared { stated, config, room, listeners, access, sockets, names } = prepared;
+        let Prepared { opened, access, names } = prepared;
+        let Opened { stated, config, room, listeners, sockets, .. } = opened;
         (self.stated, self.config, self.room) = (stated, config, room);
         self.generation += 1;
         self.sockets = sockets;
@@ -196,6 +244,11 @@ impl Process {
         for warning in socket_warnings(&self.config) {
             log::warn!("{warning}");
         }
+    }
+
+    /// The sockets that the process was started with.
+    pub fn inherited(&mut self) -> &mut Inherited {
+        &mut self.listeners.inherited
     }
 
     pub fn addresses(&self) -> Vec<String> {
@@ -254,7 +307,11 @@ impl Process {
 
 impl Access {
     /// What each worker gets, if anything.
-    fn switch(&mut self, next: Option<Option<OpenLog>>, workers: usize) -> Vec<Option<Option<Sender>>> {
+    fn switch(
+        &mut self,
+        next: Option<Option<OpenLog<AccessLogHandle>>>,
+        workers: usize,
+    ) -> Vec<Option<Option<Sender>>> {
         let Some(next) = next else { return (0..workers).map(|_| None).collect() };
         // Those that have ended need not be waited for at the end.
         self.former.retain(|log| !log.has_ended());

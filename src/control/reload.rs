@@ -19,6 +19,7 @@ use crate::base::os_error::os_error;
 use crate::config::{Config, Settings};
 use crate::control::event_loop::ControlEvent;
 use crate::control::names::Watched;
+use crate::control::notify;
 use crate::control::process::NextNames;
 use crate::control::run_error::RunError;
 use crate::control::startup;
@@ -84,6 +85,7 @@ impl<A> Reload<A> {
             return Err(RunError::Start("rsp runs without a config file: there is nothing to reload".into()));
         };
         log::info!("Reloading {}", source.name());
+        notify::reloading();
         let (sender, result) = mpsc::channel();
         let (workers, mailbox) = (self.workers, self.mailbox.clone());
         let run = move || {
@@ -180,7 +182,11 @@ fn load(mut source: Source, workers: usize, known: Option<&Watched>) -> Result<L
 
 /// A line for each setting that a reload cannot change.
 pub fn needs_restart(running: &Settings, wanted: &Settings) -> Vec<String> {
-    let changed = [("workers", running.workers != wanted.workers)];
+    let changed = [
+        ("workers", running.workers != wanted.workers),
+        ("user", running.user != wanted.user),
+        ("group", running.group != wanted.group),
+    ];
     let line = |(key, _): &(&str, bool)| format!("{key}: changed, but stays as it is until rsp is restarted");
     changed.iter().filter(|(_, changed)| *changed).map(line).collect()
 }

@@ -1,8 +1,10 @@
-//! The program's life: load the config, open the log, bind every listener, start the workers, wait (`supervise`),
-//! end. Everything that can fail because of the operator's config or machine fails before the first connection.
+//! The program's life: load the config, open the log, bind every listener, become the user of the config, start the
+//! workers, wait (`supervise`), end. Everything that can fail because of the operator's config or machine fails before
+//! the first connection.
 //!
 //! ```text
-//! load ─► prepare: access log, listeners, names ─► workers ─► supervise ─► the last lines of the logs
+//! load ─► open: access log, listeners ─► user, group ─► threads: logs, names, workers ─► supervise ─► last lines
+//! └───────────────── no second thread ─────────────┘
 //! ```
 
 use std::thread;
@@ -13,13 +15,16 @@ use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{Config, Workers};
-use crate::control::errors;
+use crate::control::event_loop::ControlLoop;
 use crate::control::lines::FormatLine;
-use crate::control::process::{NextNames, Process, WorkerParts};
+use crate::control::permissions::Need;
+use crate::control::privileges::Identity;
+use crate::control::process::{NextNames, Opened, Process, WorkerParts};
 use crate::control::run_error::RunError;
+use crate::control::signals::CaughtSignals;
 use crate::control::supervise::Running;
-use crate::control::{descriptors, startup};
-use crate::net;
+use crate::control::{descriptors, errors, notify, permissions, privileges, startup};
+use crate::net::{self, Inherited};
 use crate::script::{self, Source};
 use crate::worker::{NextListener, WorkerIo};
 
@@ -34,54 +39,96 @@ pub struct Start {
     pub drain: Option<Duration>,
     /// Called once with the listening addresses.
     pub ready: OnListening,
+    /// Sockets that the process was started with.
+    pub inherited: Inherited,
 }
 
 type OnListening = Box<dyn FnOnce(&[String])>;
 
 impl Start {
     pub fn plain(source: Source) -> Start {
-        Start { source, level: "info", lines: None, drain: None, ready: Box::new(|_| {}) }
+        let ready = Box::new(|_: &[String]| {});
+        Start { source, level: "info", lines: None, drain: None, ready, inherited: Inherited::default() }
     }
 }
 
 /// Runs until told to stop. The error is for the operator to read; everything else was logged.
-pub fn run(start: Start) -> Result<(), RunError> {
+pub fn run(mut start: Start) -> Result<(), RunError> {
     net::map_allocations_from(BLOCK);
-    let _errors = errors::start(start.level).map_err(|error| RunError::Start(os_error(&error)))?;
-    serve(start)
-}
-
-fn serve(mut start: Start) -> Result<(), RunError> {
-    // This VM is dropped: every worker makes its own from the same source.
-    let (config, _) = script::load(&mut start.source).map_err(RunError::Config)?;
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut process = Process::new(number_of_workers(config.settings.workers, cores));
-    let own_lines = start.lines.take().map(|line| process.write_own_lines(line)).transpose()?;
-    let outcome = serve_with(&mut process, start, config, own_lines, cores);
+    let errors = errors::install(start.level);
+    let mut opened = Everything::open(&mut start)?;
+    let _errors = errors.start().map_err(|error| RunError::Start(os_error(&error)))?;
+    opened.process.inherited().close_addresses();
+    let Everything { mut process, config, control, own_lines, cores, warnings } = opened;
+    let outcome = serve(&mut process, start, (config, own_lines), control, (cores, &warnings));
     process.close_logs();
     outcome
 }
 
-fn serve_with(
-    process: &mut Process,
-    start: Start,
-    config: Config,
+/// All that may need root, opened before the first thread.
+struct Everything {
+    process: Process,
+    config: Opened,
+    control: (ControlLoop, CaughtSignals),
     own_lines: Option<Vec<Option<Sender>>>,
     cores: usize,
+    warnings: Vec<String>,
+}
+
+impl Everything {
+    fn open(start: &mut Start) -> Result<Everything, RunError> {
+        // This VM is dropped: every worker makes its own from the same source.
+        let (config, _) = script::load(&mut start.source).map_err(RunError::Config)?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let inherited = std::mem::take(&mut start.inherited);
+        let mut process = Process::new(number_of_workers(config.settings.workers, cores), inherited);
+        process.identity = privileges::identity(&config.settings).map_err(RunError::Start)?;
+        let own_lines = start.lines.take().map(|line| process.write_own_lines(line)).transpose()?;
+        // Catch signals before a socket file exists that only an orderly end removes.
+        let control = startup::control_loop()?;
+        let config = process.open(config)?;
+        descriptors::has_room_for_a_client(process.workers)?;
+        let mut warnings: Vec<String> = notify::start().into_iter().collect();
+        let unused = process.inherited().unused().into_iter();
+        warnings.extend(unused.map(|address| format!("{address} was passed, and no rsp.listen names it")));
+        if let Some(identity) = &process.identity {
+            warnings.extend(become_user(identity, config.config(), &start.source)?);
+        }
+        Ok(Everything { process, config, control, own_lines, cores, warnings })
+    }
+}
+
+/// Gives up what only root may do, and checks that rsp can go on without. Returns warnings.
+fn become_user(identity: &Identity, config: &Config, source: &Source) -> Result<Vec<String>, RunError> {
+    let needs = permissions::needs(config);
+    let mut warnings: Vec<String> = identity.assume(config)?.into_iter().collect();
+    permissions::check(&needs, identity)?;
+    let read = source.paths().map(|path| Need::Read(path.to_owned()));
+    let unreadable = read.filter_map(|need| permissions::obstacle(&need, identity));
+    warnings.extend(unreadable.map(|line| format!("{line}: needed by a reload")));
+    Ok(warnings)
+}
+
+fn serve(
+    process: &mut Process,
+    start: Start,
+    (config, own_lines): (Opened, Option<Vec<Option<Sender>>>),
+    (control, signals): (ControlLoop, CaughtSignals),
+    (cores, warnings): (usize, &[String]),
 ) -> Result<(), RunError> {
-    // Catch signals before a socket file exists that only an orderly end removes.
-    let control = startup::control_loop()?;
-    let names = startup::names(&config, None)?;
-    let prepared = process.prepare(config, NextNames::New(names))?;
-    descriptors::has_room_for_a_client(process.workers)?;
+    startup::forward(signals, &control)?;
+    let names = startup::names(config.config(), None)?;
+    let prepared = config.start(NextNames::New(names))?;
     let parts = process.switch(prepared);
     let setups = process.setups(&start.source);
     let shared = setups[0].shared.clone();
     let each = setups.into_iter().zip(worker_io(parts, own_lines));
     let Some((control, workers)) = startup::start(each, control)? else { return Ok(()) };
     announce(process, cores);
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
     (start.ready)(&process.addresses());
-    Running::new(control, workers, process, shared, (&start.source, start.drain))?.wait()
+    let running = Running::new(control, workers, process, shared, (&start.source, start.drain))?;
+    running.wait()
 }
 
 fn announce(process: &mut Process, cores: usize) {

@@ -31,15 +31,23 @@ fn meaning(number: i32) -> Option<Signal> {
     }
 }
 
-/// Catches the signals from now on and sends each as an event.
-pub fn forward<E: From<Signal> + Send + 'static>(to: Mailbox<E>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever().filter_map(meaning) {
-            if !to.send(signal.into()) {
-                break;
+/// Signals that arrive from now on are kept until somebody waits for them.
+pub struct CaughtSignals(Signals);
+
+pub fn catch() -> io::Result<CaughtSignals> {
+    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2]).map(CaughtSignals)
+}
+
+impl CaughtSignals {
+    /// Sends each as an event, from a thread.
+    pub fn forward<E: From<Signal> + Send + 'static>(mut self, to: Mailbox<E>) -> io::Result<()> {
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in self.0.forever().filter_map(meaning) {
+                if !to.send(signal.into()) {
+                    break;
+                }
             }
-        }
-    })?;
-    Ok(())
+        })?;
+        Ok(())
+    }
 }

@@ -9,19 +9,25 @@ use crate::config::Config;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
 use crate::control::names::{Names, Watched};
 use crate::control::run_error::{RunError, TOO_FEW_DESCRIPTORS};
-use crate::control::signals::{self, Signal};
+use crate::control::signals::{self, CaughtSignals, Signal};
 use crate::net::{self, Mailbox};
 use crate::worker::{self, Handle, Setup, Starting, ThreadState, WorkerEnd, WorkerIo};
 
 /// The control thread's loop, and the running workers.
 pub type Started = (ControlLoop, Vec<Handle>);
 
-/// The control thread's loop; signals are events from now on.
-pub fn control_loop() -> Result<ControlLoop, RunError> {
+/// The control thread's loop, and the signals that are caught from now on.
+pub fn control_loop() -> Result<(ControlLoop, CaughtSignals), RunError> {
     let control = ControlLoop::new().map_err(|error| no_loop(&error))?;
-    let forwarded = signals::forward(control.mailbox());
-    forwarded.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))?;
-    Ok(control)
+    let caught = signals::catch();
+    let caught = caught.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))?;
+    Ok((control, caught))
+}
+
+/// Signals are events from now on.
+pub fn forward(signals: CaughtSignals, control: &ControlLoop) -> Result<(), RunError> {
+    let forwarded = signals.forward(control.mailbox());
+    forwarded.map_err(|error| RunError::Start(format!("signals: {}", os_error(&error))))
 }
 
 /// How long the first lookup of names may hold up the start.

@@ -14,6 +14,7 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Settings;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
+use crate::control::notify;
 use crate::control::process::{Prepared, Process, WorkerParts};
 use crate::control::reload::{Loaded, Reload, needs_restart};
 use crate::control::run_error::RunError;
@@ -21,6 +22,7 @@ use crate::control::signals::Signal;
 use crate::control::sockets::console::{Answer, Command};
 use crate::control::sockets::http::{HttpAnswer, HttpRequest};
 use crate::control::sockets::{Asker, Request, Sockets};
+use crate::control::stalls::Stalls;
 use crate::control::startup;
 use crate::exchange::counters::Counters;
 use crate::exchange::end::End;
@@ -61,6 +63,7 @@ pub struct Running<'a> {
     was_ready: bool,
     /// Why rsp ends, if it must not.
     fault: Option<String>,
+    stalls: Stalls,
 }
 
 impl<'a> Running<'a> {
@@ -76,7 +79,9 @@ impl<'a> Running<'a> {
         if let Some(address) = sockets.admin_address() {
             log::info!("Admin address: {address}");
         }
+        notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
+            stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
             reload: Reload::new(source, workers.len(), control.mailbox()),
             control,
@@ -183,9 +188,17 @@ impl<'a> Running<'a> {
     fn next(&mut self) -> Result<Option<ControlEvent>, RunError> {
         let of_stage = self.until();
         let until = [of_stage, self.sockets.until()].into_iter().flatten().min();
-        self.control
-            .next(until)
-            .map_err(|error| RunError::Fault(format!("control loop: {}", os_error(&error))))
+        loop {
+            let due = self.stalls.due();
+            let event = self.control.next(Some(until.map_or(due, |until| until.min(due))));
+            let event =
+                event.map_err(|error| RunError::Fault(format!("control loop: {}", os_error(&error))))?;
+            let now = Instant::now();
+            if event.is_some() || until.is_some_and(|until| now >= until) {
+                return Ok(event);
+            }
+            self.stalls.look(&self.workers, now);
+        }
     }
 
     /// The deadline of the stage.
@@ -282,6 +295,9 @@ impl<'a> Running<'a> {
             }
             Err(error) => log::error!("Not reloaded, config {generation} stays in use: {}", error.reason()),
         }
+        if self.stage == Stage::Serving {
+            notify::ready(&notify::serving(self.process.workers, generation));
+        }
         let askers = self.reload.end();
         self.answer_reload(askers, outcome);
         if let Err(error) = self.reload.go_on(self.process.known_names()) {
@@ -305,6 +321,7 @@ impl<'a> Running<'a> {
             Stage::Serving => {
                 log::info!("Stopping in {delay:?} (drain_delay)");
                 self.stage = Stage::Leaving(Instant::now() + delay);
+                notify::status("stopping soon (drain_delay)");
             }
             Stage::Leaving(_) | Stage::Draining(_) => self.stop("told again"),
             Stage::Stopping(_) => {}
@@ -315,6 +332,8 @@ impl<'a> Running<'a> {
     fn drain(&mut self) {
         let within = self.drain_timeout.unwrap_or(self.process.config.settings.drain_timeout);
         log::info!("Stopping: what runs may finish within {within:?}");
+        notify::stopping("stopping: what runs may finish", within + DRAIN_GRACE + STOP_WAIT);
+        notify::stopping("stopping: what runs may finish", within + DRAIN_GRACE + STOP_WAIT);
         self.process.stop_listening();
         self.running().for_each(|worker| worker.drain(within));
         self.stage = Stage::Draining(Instant::now() + within + DRAIN_GRACE);
@@ -322,6 +341,7 @@ impl<'a> Running<'a> {
 
     fn stop(&mut self, why: &str) {
         log::info!("Stopping at once: {why}");
+        notify::stopping(&format!("stopping at once: {why}"), STOP_WAIT);
         self.process.stop_listening();
         self.running().for_each(Handle::stop);
         self.stage = Stage::Stopping(Instant::now() + STOP_WAIT);
@@ -371,7 +391,7 @@ mod tests {
     /// Two running workers; the first one fails at its end.
     fn two_workers() -> (ControlLoop, Vec<Handle>, Process, Shared) {
         let config = load(&mut source()).map_err(|e| e.0).unwrap().0;
-        let mut process = Process::new(2);
+        let mut process = Process::new(2, Default::default());
         let parts = process.switch(process.prepare(config, NextNames::New(None)).unwrap());
         let control = ControlLoop::new().unwrap();
         let sender = control.mailbox();

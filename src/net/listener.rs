@@ -1,29 +1,36 @@
 //! Listening sockets. All are bound before anything starts, so that a port in use or a missing permission fails the
-//! start as a whole.
+//! start as a whole. Those that another process has opened (`inherited`) take the place of new ones.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use super::inherited::{Inherited, deal};
 use super::{Stream, options, queue};
 use crate::config::{self, Address};
 
+/// A listener of the config in one worker.
 pub struct Listener {
-    socket: Bound,
+    /// One; several if they were passed to this process.
+    sockets: Vec<Bound>,
+    /// The socket that the next accept tries first.
+    next: usize,
 }
 
 enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener, Arc<SocketFile>),
+    /// The file is another's if the socket came from systemd.
+    Unix(UnixListener, Option<Arc<SocketFile>>),
 }
 
 /// The socket's file, removed with its last listener.
@@ -31,8 +38,18 @@ struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if !HANDED_OVER.load(Ordering::Acquire) {
+            let _ = fs::remove_file(&self.0);
+        }
     }
+}
+
+/// The sockets of this process are another's now, and their files too.
+static HANDED_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the files of Unix sockets to the process that has taken over.
+pub fn leave_socket_files() {
+    HANDED_OVER.store(true, Ordering::Release);
 }
 
 /// A new connection and its peer's address (`None` on a Unix socket).
@@ -43,21 +60,20 @@ pub struct Accepted {
 
 /// Binds and listens.
 pub fn bind(wanted: &config::ListenerConfig) -> io::Result<Listener> {
-    let socket = match &wanted.address {
-        Address::Ip(address) => Bound::Tcp(TcpListener::from_std(bind_tcp(*address, wanted)?.into())),
+    Ok(Listener::of(match &wanted.address {
+        Address::Ip(address) => tcp(bind_tcp(*address, wanted)?),
         Address::Unix(path) => {
             let (listener, file) = bind_unix(path, wanted.backlog, MODE)?;
-            Bound::Unix(UnixListener::from_std(listener), Arc::new(file))
+            Bound::Unix(UnixListener::from_std(listener), Some(Arc::new(file)))
         }
-        name @ (Address::Name { .. } | Address::Srv(_)) => return Err(name.not_resolved()),
-    };
-    Ok(Listener { socket })
+        other => return Err(other.not_bindable()),
+    }))
 }
 
 /// A socket at this path, whose file has these permissions before anybody can connect.
 pub fn bind_private(path: &Path, mode: u32) -> io::Result<Listener> {
     let (listener, file) = bind_unix(path, config::BACKLOG, mode)?;
-    Ok(Listener { socket: Bound::Unix(UnixListener::from_std(listener), Arc::new(file)) })
+    Ok(Listener::of(Bound::Unix(UnixListener::from_std(listener), Some(Arc::new(file)))))
 }
 
 /// Binds and listens for `workers` workers that accept independently.
@@ -65,13 +81,73 @@ pub fn bind_for(wanted: &config::ListenerConfig, workers: usize) -> io::Result<V
     match &wanted.address {
         _ if workers == 1 => Ok(vec![bind(wanted)?]),
         Address::Ip(address) => {
-            let tcp = |socket: Socket| Bound::Tcp(TcpListener::from_std(socket.into()));
             let group = bind_group(*address, wanted, workers)?;
-            Ok(group.into_iter().map(|socket| Listener { socket: tcp(socket) }).collect())
+            Ok(group.into_iter().map(|socket| Listener::of(tcp(socket))).collect())
         }
         Address::Unix(path) => share_unix(path, wanted, workers),
-        name @ (Address::Name { .. } | Address::Srv(_)) => Err(name.not_resolved()),
+        other => Err(other.not_bindable()),
     }
+}
+
+/// The same, with sockets that were passed for this listener, if there are any.
+pub fn open_for(
+    wanted: &config::ListenerConfig,
+    workers: usize,
+    inherited: &Inherited,
+) -> io::Result<Vec<Listener>> {
+    let passed = inherited.sockets_of(&wanted.address)?;
+    if passed.is_empty() {
+        return bind_for(wanted, workers);
+    }
+    let mut listeners: Vec<Listener> =
+        (0..workers).map(|_| Listener { sockets: Vec::new(), next: 0 }).collect();
+    let file = match &wanted.address {
+        Address::Unix(path) => Some(Arc::new(SocketFile(path.clone()))),
+        _ => None,
+    };
+    for group in by_address(passed)? {
+        group.iter().try_for_each(|socket| set_listening(&SockRef::from(socket), wanted))?;
+        for (listener, hand) in listeners.iter_mut().zip(deal(group.len(), workers)) {
+            for index in hand {
+                listener.sockets.push(bound(group[index].try_clone()?, &file)?);
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// Sockets on one address share its connections: a worker that accepts from one of them has its share.
+fn by_address(sockets: Vec<Socket>) -> io::Result<Vec<Vec<Socket>>> {
+    let mut groups: Vec<(SockAddr, Vec<Socket>)> = Vec::new();
+    for socket in sockets {
+        let address = socket.local_addr()?;
+        match groups.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, group)) => group.push(socket),
+            None => groups.push((address, vec![socket])),
+        }
+    }
+    Ok(groups.into_iter().map(|(_, group)| group).collect())
+}
+
+/// Sets the options of a socket that listens already. A second listen(2) only changes the length of the queue.
+fn set_listening(socket: &SockRef<'_>, wanted: &config::ListenerConfig) -> io::Result<()> {
+    if socket.domain()? != Domain::UNIX {
+        socket.set_tcp_nodelay(true)?;
+        options::set(SockRef::from(&**socket), &wanted.sockets);
+        options::defer_accept(socket, wanted.defer_accept)?;
+    }
+    socket.listen(backlog(wanted))
+}
+
+fn bound(socket: Socket, file: &Option<Arc<SocketFile>>) -> io::Result<Bound> {
+    Ok(match socket.domain()? {
+        Domain::UNIX => Bound::Unix(UnixListener::from_std(StdUnixListener::from(socket)), file.clone()),
+        _ => tcp(socket),
+    })
+}
+
+fn tcp(socket: Socket) -> Bound {
+    Bound::Tcp(TcpListener::from_std(socket.into()))
 }
 
 fn bind_tcp(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Result<Socket> {
@@ -147,7 +223,7 @@ fn share_unix(path: &Path, wanted: &config::ListenerConfig, count: usize) -> io:
     let file = Arc::new(file);
     let copy = |_| {
         let copy = UnixListener::from_std(listener.try_clone()?);
-        Ok(Listener { socket: Bound::Unix(copy, file.clone()) })
+        Ok(Listener::of(Bound::Unix(copy, Some(file.clone()))))
     };
     (0..count).map(copy).collect()
 }
@@ -173,78 +249,126 @@ fn connect_at_once(path: &Path) -> io::Result<()> {
 }
 
 impl Listener {
-    /// Another descriptor of the same socket: the socket is open until all of them are dropped.
+    fn of(socket: Bound) -> Listener {
+        Listener { sockets: vec![socket], next: 0 }
+    }
+
+    /// Other descriptors of the same sockets: a socket is open until all of its are dropped.
     pub fn share(&self) -> io::Result<Listener> {
-        let socket = match &self.socket {
-            Bound::Tcp(l) => Bound::Tcp(TcpListener::from_std(l.as_fd().try_clone_to_owned()?.into())),
-            Bound::Unix(l, file) => {
-                let copy = l.as_fd().try_clone_to_owned()?;
-                Bound::Unix(UnixListener::from_std(copy.into()), file.clone())
-            }
-        };
-        Ok(Listener { socket })
+        let sockets = self.sockets.iter().map(Bound::share).collect::<io::Result<_>>()?;
+        Ok(Listener { sockets, next: 0 })
     }
 
     /// Lets no further connections into the queue, as far as the kernel can do that: its shortest queue is one.
     pub fn refuse_more(&self) {
         // A failure only lets some more in.
-        let _ = match &self.socket {
-            Bound::Tcp(l) => SockRef::from(l).listen(0),
-            Bound::Unix(l, _) => SockRef::from(l).listen(0),
-        };
+        self.sockets.iter().for_each(|socket| _ = socket.as_socket().listen(0));
     }
 
-    /// Changes the options of a socket that listens already. Connections that wait in its queue keep the old ones.
-    /// Returns a line if one cannot be taken back.
+    /// Changes the options of sockets that listen already. Connections that wait in a queue keep the old ones. Returns a
+    /// line if one cannot be taken back.
     pub fn change_options(
         &self,
         from: &config::ListenerConfig,
         to: &config::ListenerConfig,
     ) -> io::Result<Option<String>> {
-        match &self.socket {
-            Bound::Tcp(l) => {
-                let line = options::change(SockRef::from(l), &from.sockets, &to.sockets);
-                options::defer_accept(&SockRef::from(l), to.defer_accept)?;
-                SockRef::from(l).listen(backlog(to))?;
-                Ok(line)
-            }
-            Bound::Unix(l, _) => SockRef::from(l).listen(backlog(to)).map(|()| None),
-        }
+        self.sockets.iter().try_for_each(|socket| set_listening(&socket.as_socket(), to))?;
+        let is_tcp = self.sockets.iter().any(|socket| matches!(socket, Bound::Tcp(_)));
+        Ok(is_tcp.then(|| options::kept(&from.sockets, &to.sockets)).flatten())
     }
 
-    /// Returns the address, with the kernel's choice for port 0.
+    /// Returns the first address, with the kernel's choice for port 0.
     pub fn address(&self) -> String {
-        match &self.socket {
-            Bound::Tcp(l) => {
-                l.local_addr().map_or_else(|e| format!("unknown address ({e})"), |a| a.to_string())
-            }
-            Bound::Unix(_, file) => format!("unix:{}", file.0.display()),
-        }
+        self.addresses().next().unwrap_or_default()
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = String> {
+        self.sockets.iter().map(Bound::address)
+    }
+
+    /// Returns a descriptor of each socket, to be passed to another process.
+    pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.as_socket().try_clone().map(OwnedFd::from)).collect()
     }
 
     pub fn watch(&mut self, registry: &Registry, token: u64) -> io::Result<()> {
         let token = Token(token as usize);
-        match &mut self.socket {
+        self.sockets.iter_mut().try_for_each(|socket| match socket {
             Bound::Tcp(l) => registry.register(l, token, Interest::READABLE),
             Bound::Unix(l, _) => registry.register(l, token, Interest::READABLE),
-        }
+        })
     }
 
-    /// Returns the length of the accept queue, if the kernel reports it. Later connections raise a new event.
+    /// Returns the length of the accept queues, if the kernel reports them. Later connections raise a new event.
     pub fn waiting(&self) -> Option<usize> {
-        match &self.socket {
-            Bound::Tcp(l) => queue::waiting(l.as_raw_fd()),
+        self.sockets.iter().try_fold(0, |sum, socket| match socket {
+            Bound::Tcp(l) => queue::waiting(l.as_raw_fd()).map(|waiting| sum + waiting),
             Bound::Unix(..) => None,
+        })
+    }
+
+    /// Accepts from the sockets by turns, so that a busy one cannot keep the others waiting.
+    pub fn accept(&mut self) -> io::Result<Accepted> {
+        let mut accepted = Err(io::ErrorKind::WouldBlock.into());
+        for _ in 0..self.sockets.len() {
+            accepted = self.sockets[self.next].accept();
+            self.next = if self.next + 1 == self.sockets.len() { 0 } else { self.next + 1 };
+            if !accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                break;
+            }
+        }
+        accepted
+    }
+}
+
+impl Bound {
+    fn as_socket(&self) -> SockRef<'_> {
+        match self {
+            Bound::Tcp(l) => SockRef::from(l),
+            Bound::Unix(l, _) => SockRef::from(l),
         }
     }
 
-    pub fn accept(&mut self) -> io::Result<Accepted> {
-        match &mut self.socket {
+    fn share(&self) -> io::Result<Bound> {
+        let file = match self {
+            Bound::Tcp(_) => None,
+            Bound::Unix(_, file) => file.clone(),
+        };
+        bound(self.as_socket().try_clone()?, &file)
+    }
+
+    fn address(&self) -> String {
+        match self {
             Bound::Tcp(l) => {
-                l.accept().map(|(s, peer)| Accepted { stream: Stream::Tcp(s), peer: Some(peer) })
+                l.local_addr().map_or_else(|e| format!("unknown address ({e})"), |a| a.to_string())
+            }
+            Bound::Unix(_, Some(file)) => format!("unix:{}", file.0.display()),
+            Bound::Unix(l, None) => {
+                let address = l.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map_or("unix:".into(), |path| format!("unix:{}", path.display()))
+            }
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<Accepted> {
+        match self {
+            Bound::Tcp(l) => {
+                l.accept().map(|(s, peer)| Accepted { stream: Stream::Tcp(s), peer: Some(unmapped(peer)) })
             }
             Bound::Unix(l, _) => l.accept().map(|(s, _)| Accepted { stream: Stream::Unix(s), peer: None }),
         }
+    }
+}
+
+/// Without IPV6_V6ONLY, as systemd's sockets are, an IPv4 client has an IPv6 address.
+pub(super) fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(six) => match six.ip().to_ipv4_mapped() {
+            Some(four) => SocketAddr::new(four.into(), six.port()),
+            None => address,
+        },
+        four => four,
     }
 }
 
@@ -302,6 +426,48 @@ mod tests {
             group.iter_mut().map(|l| std::iter::from_fn(|| l.accept().ok()).count()).collect();
         assert_eq!(counts.iter().sum::<usize>(), clients.len());
         assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    }
+
+    #[test]
+    fn passed_sockets_are_accepted_from_by_turns_and_have_the_options_of_the_config() {
+        let sockets = SocketOptions { receive_buffer: Some(8192), send_buffer: None, busy_poll: None };
+        let wanted =
+            config::ListenerConfig { sockets, ..config::ListenerConfig::at(Address::Systemd("web".into())) };
+        let mut inherited = Inherited::default();
+        let opened = ["127.0.0.1:0", "[::]:0"].map(|address| std::net::TcpListener::bind(address).unwrap());
+        let addresses = [0, 1].map(|at: usize| {
+            let port = opened[at].local_addr().unwrap().port();
+            format!("127.0.0.1:{port}")
+        });
+        opened.into_iter().for_each(|socket| inherited.add("systemd:web", socket));
+        let path = std::env::temp_dir().join(format!("rsp-passed-{}.sock", std::process::id()));
+        inherited.add("systemd:web", StdUnixListener::bind(&path).unwrap());
+        let mut workers = open_for(&wanted, 2, &inherited).unwrap();
+        let last = workers[1].addresses().last().unwrap();
+        assert_eq!(last, format!("unix:{}", path.display()));
+        let _busy: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&addresses[0]).unwrap()).collect();
+        let _mapped = std::net::TcpStream::connect(&addresses[1]).unwrap();
+        let _local = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let accepted: Vec<Accepted> =
+            workers.iter_mut().rev().flat_map(|l| std::iter::from_fn(|| l.accept().ok())).collect();
+        assert_eq!(accepted.len(), 5);
+        assert!(accepted[1].peer.unwrap().is_ipv4() && accepted[2].peer.is_none(), "by turns");
+        let Stream::Tcp(first) = &accepted[0].stream else { panic!("no TCP") };
+        assert_eq!(SockRef::from(first).recv_buffer_size().unwrap(), 16384);
+        drop(workers);
+        assert!(path.exists(), "the file is systemd's");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn sockets_of_one_address_have_an_acceptor_each() {
+        let group = bind_for(&on("127.0.0.1:0"), 3).unwrap();
+        let address = group[0].address();
+        let mut inherited = Inherited::default();
+        let handles = group.iter().flat_map(|listener| listener.handles().unwrap());
+        handles.for_each(|handle| inherited.add(&address, handle));
+        let workers = open_for(&on(&address), 2, &inherited).unwrap();
+        assert_eq!(workers.iter().map(|worker| worker.sockets.len()).collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl<M> Mailbox<M> {
     pub fn send(&self, message: M) -> bool {
         self.queue.send(message).is_ok() && woken(&self.waker.wake())
     }
+
+    /// Wakes the thread without a message.
+    pub fn wake(&self) {
+        woken(&self.waker.wake());
+    }
 }
 
 /// Logs a failed wake. The message is read after the next one that succeeds.

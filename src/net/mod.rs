@@ -2,6 +2,7 @@
 //! that std does not offer.
 
 mod fd_reserve;
+mod inherited;
 mod inside;
 mod limits;
 mod listener;
@@ -15,9 +16,10 @@ mod syscalls;
 mod transport;
 
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
+pub use inherited::{Inherited, pass};
 pub use inside::{Collected, Either, Inside};
 pub use limits::raise_descriptor_limit;
-pub use listener::{Accepted, Listener, bind, bind_for, bind_private};
+pub use listener::{Accepted, Listener, bind, bind_for, bind_private, leave_socket_files, open_for};
 pub use mailbox::{Mailbox, queue as mailbox_queue};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};

@@ -24,16 +24,16 @@ pub fn set(socket: SockRef<'_>, options: &SocketOptions) {
     }
 }
 
-/// Sets the options of a socket that had others. Returns a line if one cannot be taken back: the kernel has no way to
-/// choose the sizes of buffers again.
-pub fn change(socket: SockRef<'_>, from: &SocketOptions, to: &SocketOptions) -> Option<String> {
-    if from.busy_poll.is_some() && to.busy_poll.is_none() {
-        let _ = socket.set_busy_poll(0);
-    }
-    set(socket, to);
+/// A line if options cannot be taken back from an open socket: the kernel has no way to choose the sizes of buffers
+/// again.
+pub fn kept(from: &SocketOptions, to: &SocketOptions) -> Option<String> {
     let is_lost = |from: Option<u32>, to: Option<u32>| from.is_some() && to.is_none();
-    let stays = is_lost(from.receive_buffer, to.receive_buffer) || is_lost(from.send_buffer, to.send_buffer);
-    stays.then(|| "receive_buffer and send_buffer of the open socket stay until a restart".to_owned())
+    let stays = is_lost(from.receive_buffer, to.receive_buffer)
+        || is_lost(from.send_buffer, to.send_buffer)
+        || is_lost(from.busy_poll, to.busy_poll);
+    stays.then(|| {
+        "receive_buffer, send_buffer and busy_poll of the open socket stay until a restart".to_owned()
+    })
 }
 
 /// Returns the options that the kernel does not apply as requested, found by trying them on a socket.

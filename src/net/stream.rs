@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::fd_reserve::{Reserve, is_shortage};
+use super::listener::unmapped;
 use super::{Network, Pipe, Transport, options as wanted};
 use crate::config::{Address, Endpoint, SocketOptions};
 
@@ -101,7 +102,7 @@ impl Transport for Stream {
 
     fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(s) => s.local_addr().ok(),
+            Stream::Tcp(s) => s.local_addr().ok().map(unmapped),
             Stream::Unix(_) => None,
         }
     }
@@ -163,7 +164,7 @@ fn open(to: &Endpoint) -> io::Result<Stream> {
     match &to.address {
         Address::Ip(address) => open_tcp(*address, &to.sockets).map(Stream::Tcp),
         Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
-        name @ (Address::Name { .. } | Address::Srv(_)) => Err(name.not_resolved()),
+        other => Err(other.not_resolved()),
     }
 }
 

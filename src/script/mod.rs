@@ -28,7 +28,7 @@ use crate::config::{PoolId, ServerId};
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::PackedScript;
+pub use ffi::{PackedScript, PublishedPosition, ScriptPosition};
 pub use load::{TYPES, load, load_again};
 pub use request::Offer;
 pub use run::Script;

@@ -6,7 +6,7 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
-use super::ffi::{Job, Machine, RegistryIndex, Returned};
+use super::ffi::{Job, KeptFunction, Machine, Returned};
 use super::request::{Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
@@ -29,17 +29,17 @@ pub struct Script {
 
 #[derive(Clone)]
 struct Handler {
-    function: RegistryIndex,
+    function: KeptFunction,
     /// `site.lua:12`, where the function is defined.
     origin: String,
 }
 
 impl Handler {
-    fn new(vm: &Vm, function: &Function) -> mlua::Result<Handler> {
+    fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
         let info = function.info();
         let file = info.short_src.unwrap_or_else(|| "?".to_string());
         let origin = format!("{file}:{}", info.line_defined.unwrap_or_default());
-        Ok(Handler { function: vm.machine.keep(function)?, origin })
+        Ok(Handler { function: vm.machine.keep(function, &origin)?, origin })
     }
 
     fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
@@ -49,9 +49,9 @@ impl Handler {
 
 impl Script {
     pub(super) fn new(mut vm: Vm, handlers: ScriptHandlers, config: &Config) -> mlua::Result<Script> {
-        let handler = |f: &Option<Function>| f.as_ref().map(|f| Handler::new(&vm, f)).transpose();
+        let mut handler = |f: &Option<Function>| f.as_ref().map(|f| Handler::new(&mut vm, f)).transpose();
         let (on_request, on_response) = (handler(&handlers.on_request)?, handler(&handlers.on_response)?);
-        let balance = handlers.balance.iter().map(handler).collect::<mlua::Result<_>>()?;
+        let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;

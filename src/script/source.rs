@@ -67,6 +67,11 @@ impl Source {
         Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new() }
     }
 
+    /// The files that were read.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.as_path())
+    }
+
     pub(super) fn entry(&self) -> &EntryPoint {
         &self.entry
     }

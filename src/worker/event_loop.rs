@@ -19,6 +19,7 @@ use crate::net::{Kernel, Listener};
 use crate::worker::accept::acceptor::Acceptor;
 use crate::worker::core::{Core, Ready};
 use crate::worker::drain::{DELIVERY, Draining};
+use crate::worker::heartbeat::{Beating, Heartbeat};
 use crate::worker::shared::Shared;
 use crate::worker::site::{SiteParts, Sites};
 
@@ -36,6 +37,7 @@ pub(crate) struct EventLoop {
     pub(crate) core: Core<Kernel>,
     acceptor: Acceptor,
     messages: Receiver<Message>,
+    beating: Beating,
     zero: Instant,
     date: Date,
     /// The state shared with the other workers.
@@ -76,6 +78,7 @@ impl EventLoop {
             core,
             acceptor,
             messages,
+            beating: Beating::start(),
             zero,
             date: Date::default(),
             shared,
@@ -116,7 +119,10 @@ impl EventLoop {
 
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        match self.poll.poll(&mut self.events, timeout) {
+        self.beating.turn_ends();
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.beating.turn_begins();
+        match polled {
             Err(e) if e.kind() == ErrorKind::Interrupted => {
                 self.events.clear();
                 Ok(())
@@ -216,6 +222,11 @@ impl EventLoop {
             self.last_call = called;
             self.core.close_idle();
         }
+    }
+
+    /// Returns what shows that this loop turns.
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        self.beating.heartbeat()
     }
 
     /// Returns the counters of ended requests.

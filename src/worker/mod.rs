@@ -5,6 +5,7 @@
 //! event_loop.rs   epoll, the clock, messages from the control thread
 //! core.rs         the state of a worker and its ready queue; generic over the network
 //! turn.rs         one client's turn and its limits
+//! heartbeat.rs    whether the loop turns, for the control thread
 //! guard.rs        a panic ends one pair, not the worker
 //! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
 //! housekeeping.rs work between turns; drain.rs: graceful shutdown
@@ -24,6 +25,7 @@ mod core;
 mod drain;
 mod event_loop;
 mod guard;
+mod heartbeat;
 mod housekeeping;
 mod pair;
 mod shared;
@@ -42,6 +44,7 @@ use std::time::{Duration, Instant};
 pub use self::accept::acceptor::NextListener;
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
+pub use self::heartbeat::{Heartbeat, Turn};
 pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::shared::Shared;
 use self::shared::share;
@@ -123,6 +126,7 @@ pub(crate) enum Message {
 pub struct Handle {
     mailbox: Mailbox<Message>,
     counters: Arc<Counters>,
+    heartbeat: Arc<Heartbeat>,
     thread: JoinHandle<WorkerEnd>,
 }
 
@@ -164,6 +168,15 @@ impl Handle {
     /// Uses another config for new requests.
     pub fn switch(&self, switch: Switch) {
         self.mailbox.send(Message::Switch(Box::new(switch)));
+    }
+
+    /// Makes the loop turn.
+    pub fn wake(&self) {
+        self.mailbox.wake();
+    }
+
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Returns the counters of ended requests; they may outlive the worker.

@@ -19,6 +19,7 @@ use crate::exchange::counters::Counters;
 use crate::net::{Mailbox, mailbox_queue};
 use crate::script;
 use crate::worker::event_loop::EventLoop;
+use crate::worker::heartbeat::Heartbeat;
 use crate::worker::shared::Shared;
 use crate::worker::site::SiteParts;
 
@@ -43,7 +44,7 @@ pub struct Starting {
 type Slot = Arc<Mutex<Option<WorkerIo>>>;
 
 /// Sent by a worker when it is ready.
-type Made = (Arc<Waker>, Arc<Counters>);
+type Made = (Arc<Waker>, Arc<Counters>, Arc<Heartbeat>);
 
 /// The thread's side of a `Starting`.
 struct StartingThread {
@@ -80,9 +81,9 @@ fn name(shared: &Shared) -> String {
 impl Starting {
     /// Lets the worker run once it is ready; `None` if it ends before.
     pub fn go(self) -> Option<Handle> {
-        let (waker, counters) = self.made.recv().ok()?;
+        let (waker, counters, heartbeat) = self.made.recv().ok()?;
         self.go.send(()).ok()?;
-        Some(Handle { mailbox: Mailbox::new(self.queue, waker), counters, thread: self.thread })
+        Some(Handle { mailbox: Mailbox::new(self.queue, waker), counters, heartbeat, thread: self.thread })
     }
 
     /// Ends the worker. Waits for its thread, except while it loads its script: it holds no resources then.
@@ -122,7 +123,7 @@ impl StartingThread {
         let made = EventLoop::new(site, listeners, access, zero, self.messages, shared);
         let (event_loop, waker) = made.map_err(WorkerEnd::NoLoop)?;
         // Fails only if the `Starting` was dropped, which `go_receiver` reports as well.
-        let _ = self.made_sender.send((waker, event_loop.counters()));
+        let _ = self.made_sender.send((waker, event_loop.counters(), event_loop.heartbeat()));
         Ok((event_loop, self.go_receiver))
     }
 }

@@ -194,6 +194,7 @@ const PROGRAMS: &[&str] = &[
     "install",
     "setcap",
     "systemctl",
+    "systemd-analyze",
     "for",
     "exec",
     "less",

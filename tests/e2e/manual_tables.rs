@@ -291,7 +291,6 @@ fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
         ("listener keys", later::LISTENER),
         ("pool keys", later::POOL),
         ("server keys", later::SERVER),
-        ("listener addresses", later::LISTENER_SCHEMES),
         ("server addresses", later::SERVER_SCHEMES),
         ("settings", later::SETTINGS),
         ("`admin` keys", later::ADMIN),

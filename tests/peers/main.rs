@@ -14,3 +14,4 @@ mod proxy_protocol;
 mod python;
 mod real_servers;
 mod scripts;
+mod supervisors;

@@ -10,6 +10,7 @@ mod bodies;
 mod client;
 mod content;
 mod directory;
+mod manager;
 mod message;
 mod name_server;
 mod origin;
@@ -25,6 +26,7 @@ pub use bodies::{Uploads, bodies};
 pub use client::{Client, get};
 pub use content::{Content, content_bytes, content_hash, hash_of, hex};
 pub use directory::Directory;
+pub use manager::{Manager, with_sockets};
 pub use message::{Framing, Head, Message, response_framing};
 pub use name_server::{Mood, NameServer, Record};
 pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
@@ -32,7 +34,7 @@ pub use proc::{
     children, cpu_time, descriptors, leave_descriptors, limit_descriptors, make_pipe, memory_kib,
     send_signal, settled_memory_kib, threads, with_descriptors,
 };
-pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have};
+pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have, skip};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
 pub use trace::{Call, Traced, can_trace, counts, waits};
 pub use wait::{DEADLINE, Gate, until, within};

@@ -8,6 +8,7 @@ use mlua::ffi;
 
 use super::call_state::{CallState, call_state_of, guard, push_position, refuse};
 use super::objects::{push_own, push_request};
+use super::running::note_line;
 use super::servers::push_servers;
 use super::stack::{push_text, registry};
 use super::watchdog::{hook_ran, take_over, watch_closely};
@@ -90,6 +91,8 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
     unsafe {
         let call = call_state_of(state);
         hook_ran();
+        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
+        note_line(at);
         if !(*call).budget.is_spent(cpu_time) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A signal shortened the interval, or this coroutine was stopped in an earlier call.
@@ -98,7 +101,6 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
             return;
         }
         note_spent(state, call);
-        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         push_position(state, at);
         push_text(state, (*call).message.as_bytes());
         ffi::lua_concat(state, 2);

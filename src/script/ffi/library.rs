@@ -11,8 +11,10 @@ use super::LuaState;
 use super::call_state::{call_state_of, raise, refuse};
 use super::calls::{cpu_time, note_spent};
 use super::coroutines;
-use super::stack::{push_text, written_at};
+use super::running::note_caller;
+use super::stack::{push_text, text_at, written_at};
 use super::string_cache::{SLOTS, push_cached};
+use super::watchdog::mark;
 use crate::script::budget;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -23,6 +25,8 @@ use crate::script::budget;
 const MOST: i64 = (budget::MEMORY / 16) as i64;
 /// The clock is checked after work on more elements than this, which costs more than the check.
 const MANY: i64 = 1000;
+/// Steps of a pattern function that take longer than the budget of a call, about.
+const MANY_STEPS: usize = 1_000_000;
 /// Bytes that cost as much work as one element.
 const BYTES_AN_ELEMENT: usize = 64;
 /// The upvalue of `sub` after which its cached strings begin.
@@ -36,7 +40,15 @@ pub fn watch(lua: &Lua) -> mlua::Result<()> {
         [(c"concat", concat), (c"insert", insert), (c"move", move_all), (c"remove", remove), (c"sort", sort)];
     put(lua, "coroutine", &coroutines::WATCHED)?;
     put(lua, "table", &table)?;
-    put(lua, "string", &[(c"rep", rep), (c"sub", sub)])
+    let table: [(&CStr, ffi::lua_CFunction); 6] = [
+        (c"find", search),
+        (c"gmatch", search),
+        (c"gsub", search),
+        (c"match", search),
+        (c"rep", rep),
+        (c"sub", sub),
+    ];
+    put(lua, "string", &table)
 }
 
 fn put(lua: &Lua, library: &str, functions: &[(&CStr, ffi::lua_CFunction)]) -> mlua::Result<()> {
@@ -183,6 +195,27 @@ unsafe extern "C-unwind" fn rep(state: LuaState) -> c_int {
         charge(state, (ffi::lua_rawlen(state, -1) / BYTES_AN_ELEMENT) as i64);
         results
     }
+}
+
+/// Nothing checks the clock within a pattern function: a long one is not stopped, but it is known where it is.
+unsafe extern "C-unwind" fn search(state: LuaState) -> c_int {
+    // SAFETY: see above; the arguments stand on the stack as long as their texts are used.
+    unsafe {
+        if let (Some(text), Some(pattern)) = (text_at(state, 1), text_at(state, 2))
+            && may_take_long(text.len(), pattern)
+        {
+            mark();
+            note_caller(state);
+        }
+        original(state)
+    }
+}
+
+/// Each repetition in a pattern may try every length, for every length of those before it.
+fn may_take_long(text: usize, pattern: &[u8]) -> bool {
+    let repetitions = pattern.iter().filter(|byte| matches!(byte, b'*' | b'+' | b'-' | b'?')).count();
+    let steps = (0..repetitions).fold(1_usize, |steps, _| steps.saturating_mul(text));
+    steps > MANY_STEPS
 }
 
 /// Cached, not checked: handlers call it for most requests, mostly to cut the same prefix off their paths.

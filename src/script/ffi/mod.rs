@@ -19,6 +19,7 @@ mod library;
 mod objects;
 mod packed;
 mod results;
+mod running;
 mod servers;
 mod stack;
 mod string_cache;
@@ -40,6 +41,8 @@ pub use library::watch;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
+use running::{FunctionId, KnownFunctions};
+pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
 use watchdog::Watchdog;
 
@@ -60,6 +63,13 @@ pub enum Job {
 #[derive(Clone, Copy, Debug)]
 pub struct RegistryIndex(c_int);
 
+/// A function of a script, kept for calls.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptFunction {
+    index: RegistryIndex,
+    id: FunctionId,
+}
+
 /// A Lua state prepared for calls.
 pub struct Machine {
     /// First, so that it is dropped before the state, whose hook it may have to reset.
@@ -67,6 +77,7 @@ pub struct Machine {
     lua: Lua,
     main: LuaState,
     call_state: *mut CallState,
+    known: KnownFunctions,
 }
 
 impl Machine {
@@ -90,7 +101,8 @@ impl Machine {
                 }
             })?;
         }
-        Ok(Machine { watchdog: Watchdog::new(main), lua: lua.clone(), main, call_state: call })
+        let (watchdog, known) = (Watchdog::new(main), KnownFunctions::default());
+        Ok(Machine { watchdog, lua: lua.clone(), main, call_state: call, known })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and `setmetatable` for scripts.
@@ -105,8 +117,8 @@ impl Machine {
         }
     }
 
-    /// Keeps a function for `call`.
-    pub fn keep(&self, function: &Function) -> mlua::Result<RegistryIndex> {
+    /// Keeps a function for `call`; `origin` is the `FILE:LINE` where it begins.
+    pub fn keep(&mut self, function: &Function, origin: &str) -> mlua::Result<KeptFunction> {
         let mut slot = RegistryIndex(0);
         // SAFETY: the closure runs protected, owns nothing, and takes the one value that was pushed for it.
         unsafe {
@@ -114,7 +126,7 @@ impl Machine {
                 slot = RegistryIndex(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX));
             })?;
         }
-        Ok(slot)
+        Ok(KeptFunction { index: slot, id: self.known.add(origin) })
     }
 
     /// Sets the names of pools and servers and makes the server objects.
@@ -171,7 +183,7 @@ impl Machine {
     pub fn call<R>(
         &mut self,
         job: Job,
-        function: RegistryIndex,
+        function: KeptFunction,
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
@@ -181,7 +193,7 @@ impl Machine {
         // cannot raise; all else runs inside `lua_pcall`.
         let status = unsafe {
             let arguments = if job == Job::Request {
-                registry(self.main, function);
+                registry(self.main, function.index);
                 push_request(self.main, self.call_state);
                 1
             } else {
@@ -206,17 +218,19 @@ impl Machine {
         result
     }
 
-    fn begin(&mut self, job: Job, function: RegistryIndex, subject: &mut Subject<'_>) {
+    fn begin(&mut self, job: Job, function: KeptFunction, subject: &mut Subject<'_>) {
         let call = self.call_state();
         call.calls += 2;
         call.live = call.calls;
         call.subject = std::ptr::from_mut(subject).cast();
-        (call.job, call.function) = (job, function);
+        (call.job, call.function) = (job, function.index);
         call.budget.begin(budget::CALL);
+        running::begin(function.id);
         self.watchdog.begin();
     }
 
     fn end(&mut self) {
+        running::end();
         self.watchdog.end();
         let call = self.call_state();
         call.live = 0;

@@ -18,6 +18,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::calls::hook;
+use super::running;
 use crate::script::budget;
 
 /// CPU time between two signals: part of a call's budget, which therefore is not exceeded by much.
@@ -30,7 +31,7 @@ const SIGNAL: c_int = libc::SIGVTALRM;
 struct SignalState {
     /// The main thread of the VM whose call runs now, null between calls.
     running: AtomicPtr<ffi::lua_State>,
-    /// The hook of that main thread was changed in this call.
+    /// The hook of that main thread was changed in this call, or its line was noted.
     hooked: AtomicBool,
     /// Count of instructions for the hook that the next signal sets; 0: signals do not set it.
     next: AtomicI32,
@@ -87,6 +88,7 @@ impl Watchdog {
             if shared.hooked.load(Ordering::Relaxed) {
                 shared.hooked.store(false, Ordering::Relaxed);
                 shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
+                running::forget_line();
                 self.rest();
             }
         });
@@ -132,6 +134,11 @@ pub(super) fn take_over() {
         shared.hooked.store(true, Ordering::Relaxed);
     });
     compiler_fence(Ordering::SeqCst);
+}
+
+/// Something was noted about this call that has to be forgotten when it ends.
+pub(super) fn mark() {
+    SIGNAL_STATE.with(|shared| shared.hooked.store(true, Ordering::Relaxed));
 }
 
 /// The hook ran: later signals need not shorten its interval.

@@ -1,4 +1,4 @@
-//! Parses addresses: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Near misses (a URL, an IPv6 address without brackets,
+//! Parses addresses: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`, of listeners also `systemd:NAME`. Near misses (a URL, an IPv6 address without brackets,
 //! 256.1.1.1) get an error of their own: the system's resolver would misinterpret some of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,6 +52,9 @@ pub(super) const PATH_MAX: usize = 107;
 
 /// The address of a listener; a host name is resolved at once.
 pub(super) fn listener_address(text: &str, source: &mut Source) -> Result<Address, AddressError> {
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return passed(name);
+    }
     match parse(text, AddressUse::Listener)? {
         Address::Name { host, port } => source.resolve(&host, port).map(Address::Ip).map_err(|reason| {
             AddressError { what: "host does not resolve".into(), hint: format!(": {reason}") }
@@ -68,6 +71,17 @@ pub(super) fn fixed_address(text: &str) -> Result<Address, AddressError> {
         }
         Address::Name { .. } => Err(AddressError::new("name", "an IP address with a port, or unix:PATH")),
         address => Ok(address),
+    }
+}
+
+/// The name of sockets that systemd passes: up to 255 bytes without control characters and ":" (systemd.socket(5)).
+fn passed(name: &str) -> Result<Address, AddressError> {
+    const EXPECTED: &str = "systemd:NAME with the FileDescriptorName= of a socket unit, such as systemd:web";
+    let fits = name.len() <= 255 && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b':');
+    match name.is_empty() {
+        true => Err(AddressError::new("missing name", EXPECTED)),
+        false if fits => Ok(Address::Systemd(name.to_owned())),
+        false => Err(AddressError::new("bad name", EXPECTED)),
     }
 }
 
@@ -96,11 +110,8 @@ fn parse(text: &str, side: AddressUse) -> Result<Address, AddressError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
     }
-    let schemes = match side {
-        AddressUse::Listener => later::LISTENER_SCHEMES,
-        AddressUse::Server => later::SERVER_SCHEMES,
-    };
-    if schemes.iter().any(|scheme| text.starts_with(scheme)) {
+    let unsupported = |scheme: &&str| side == AddressUse::Server && text.starts_with(*scheme);
+    if later::SERVER_SCHEMES.iter().any(unsupported) {
         return Err(AddressError { what: String::new(), hint: format!(": {}", later::LATER) });
     }
     if text.contains("://") {
@@ -294,11 +305,21 @@ mod tests {
             error("127.0.0.1:0", AddressUse::Server),
             "listen: bad port in \"127.0.0.1:0\", expected a port from 1 to 65535"
         );
-        assert_eq!(
-            error("systemd:web", AddressUse::Listener),
-            "listen: \"systemd:web\": not supported by this version"
-        );
         assert!(error("systemd:web", AddressUse::Server).starts_with("listen: bad port in"));
+    }
+
+    #[test]
+    fn a_listener_may_name_sockets_of_systemd() {
+        let read = |text: &str| listener_address(text, &mut Source::file(Path::new("site.lua")));
+        for name in ["web", "rsp.socket", "web 2"] {
+            assert_eq!(read(&format!("systemd:{name}")), Ok(Address::Systemd(name.into())));
+        }
+        let form = "expected systemd:NAME with the FileDescriptorName= of a socket unit, such as systemd:web";
+        for (text, what) in
+            [("systemd:", "missing name"), ("systemd:a:b", "bad name"), ("systemd:ä", "bad name")]
+        {
+            assert_eq!(error(text, AddressUse::Listener), format!("listen: {what} in \"{text}\", {form}"));
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(super) const KEYS: Keys<ListenTable> = Keys {
     items: 1,
 };
 
-const EXPECTED: &str = "an address such as \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/rsp.sock\"";
+const EXPECTED: &str =
+    "an address such as \"0.0.0.0:80\", \"[::]:80\", \"unix:/run/rsp.sock\" or \"systemd:web\"";
 
 pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let mut keys = ListenTable::default();
@@ -86,6 +87,9 @@ pub(super) fn check_trust(builder: &Builder) -> Result<(), String> {
         let missing = match set.value {
             Address::Ip(_) if trusted.networks.is_empty() => "trusted = { \"10.0.0.0/8\" }",
             Address::Unix(_) if !trusted.unix => "trusted = { \"unix:\" }",
+            Address::Systemd(_) if trusted.networks.is_empty() && !trusted.unix => {
+                "trusted = { \"10.0.0.0/8\" }"
+            }
             _ => return None,
         };
         Some((&set.position, missing))

@@ -13,8 +13,8 @@ use super::position::Position;
 use super::schema::{Keys, list, raw, row, table};
 use super::values::{is_token, network, one_of, size, text, time, time_within, whole};
 use crate::config::{
-    AccessLog, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers,
-    later,
+    AccessLog, Account, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted,
+    Workers, later,
 };
 
 #[derive(Default)]
@@ -63,6 +63,8 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
         }),
         row("admin", |value, all| admin(value).map(|admin| all.settings.admin = Some(admin))),
         row("control", |value, all| control(value).map(|control| all.settings.control = Some(control))),
+        row("user", |value, all| account(value).map(|user| all.settings.user = Some(user))),
+        row("group", |value, all| account(value).map(|group| all.settings.group = Some(group))),
         row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
         row("upgrades", |value, all| upgrades(value).map(|names| all.settings.upgrades = names)),
@@ -128,6 +130,9 @@ const FORMATS: &[(&str, LogFormat)] = &[("combined", LogFormat::Combined), ("rsp
 pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let mut written = SettingsTable::default();
     KEYS.read(table(call.argument, "a table such as { max_connections = 10000 }")?, &mut written)?;
+    if written.settings.group.is_some() && written.settings.user.is_none() {
+        return Err(ValueError::new("no user, expected one as well, as in user = \"www-data\"").key("group"));
+    }
     set(&mut builder.settings, written.settings, call.position)?;
     let position = fallback_position(call.position, builder);
     builder.fallback = written.fallback.map(|value| SetOnce { value, position });
@@ -235,6 +240,25 @@ fn resolver(value: &Value) -> ReadValue<SocketAddr> {
     const EXPECTED: &str = "the address of a name server such as \"127.0.0.1:53\"";
     let address = text(value, EXPECTED)?.parse().ok().filter(|address: &SocketAddr| address.port() > 0);
     address.ok_or_else(|| ValueError::got(value, EXPECTED))
+}
+
+/// The name or the number of a user or a group. Whether there is one is known only where rsp runs.
+fn account(value: &Value) -> ReadValue<Account> {
+    const EXPECTED: &str = "a name such as \"www-data\" or a number";
+    const LAST: i64 = u32::MAX as i64 - 1;
+    if let Value::Integer(_) = value {
+        return whole(value, 0..=LAST).map(|number| Account::Number(number as u32));
+    }
+    let name = text(value, EXPECTED)?;
+    let numeric = name.bytes().all(|byte| byte.is_ascii_digit());
+    match name.parse() {
+        Ok(number) if numeric && i64::from(number) <= LAST => Ok(Account::Number(number)),
+        _ if numeric || name.len() > 256 => Err(ValueError::got(value, EXPECTED)),
+        _ if name.contains(|c: char| c.is_control() || ":/ ".contains(c)) => {
+            Err(ValueError::got(value, EXPECTED))
+        }
+        _ => Ok(Account::Name(name)),
+    }
 }
 
 /// The pseudonym of RFC 9110 section 7.6.3, or a host with its port.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::script::ffi::ScriptPosition;
 
 /// A failed call must leave the VM usable.
 fn stopped(body: &str) -> String {
@@ -181,4 +182,40 @@ fn memory_stays_flat_over_two_hundred_thousand_calls() {
     }
     assert!(highest <= settled + settled / 10, "from {settled} to {highest} bytes");
     assert!(highest < 1 << 20, "{highest} bytes");
+}
+
+/// What another thread sees of a call of this body that takes a while.
+fn seen(body: &str) -> Vec<String> {
+    let position = ScriptPosition::default();
+    let watched = position.clone();
+    let source = format!("function on_request(req)\n{body}\nend");
+    let runs = std::thread::spawn(move || {
+        let _published = position.publish();
+        // The call may be stopped at its end.
+        let _ = run(&mut script(&source), &mut usual());
+    });
+    let mut seen = Vec::new();
+    while !runs.is_finished() {
+        seen.extend(watched.now().filter(|place| seen.last() != Some(place)));
+    }
+    runs.join().unwrap();
+    assert_eq!(watched.now(), None, "it is over");
+    seen
+}
+
+#[test]
+fn other_threads_see_at_which_line_a_long_call_is() {
+    for (body, place) in [
+        ("local n = 0\nwhile true do n = n + 1 end", "site.lua:3"),
+        ("local t = ('a'):rep(400)\nreturn t:find('^.-.-.-x') and web", "site.lua:3"),
+        ("local t = ('a'):rep(400)\nlocal f = t.gsub\nf(t, '^.-.-.-x', '')", "site.lua:4"),
+        (
+            "local t = {} for i = 1, 30000 do t[i] = ('x'):rep(100) end table.sort(t)",
+            "the function at site.lua:1",
+        ),
+    ] {
+        // A short moment may be missed on a busy machine.
+        let found = (0..20).any(|_| seen(body).iter().any(|seen| seen == place));
+        assert!(found, "{body}");
+    }
 }

@@ -8,8 +8,8 @@ use super::super::builder::{Builder, Loading};
 use super::super::{Source, calls, load_again, modules};
 use super::{Files, load, load_text};
 use crate::config::{
-    AccessLog, Address, Admin, Balance, Config, Control, ControlLevel, LogFormat, LogTarget, OnResponseError,
-    PerClient, PoolId, PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
+    AccessLog, Account, Address, Admin, Balance, Config, Control, ControlLevel, LogFormat, LogTarget,
+    OnResponseError, PerClient, PoolId, PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
 };
 use crate::script::vm::Vm;
 
@@ -59,7 +59,7 @@ fn a_config_with_every_key_is_loaded() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
+          fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
@@ -127,6 +127,8 @@ fn a_config_with_every_key_is_loaded() {
             level: ControlLevel::Observe,
             ..Control::at("/run/rsp/control.sock".into())
         }),
+        user: Some(Account::Name("www-data".into())),
+        group: Some(Account::Number(33)),
         resolver: Some("127.0.0.1:53".parse().unwrap()),
         on_response_error: OnResponseError::Pass,
         via: Some("edge-1".into()),
@@ -147,6 +149,15 @@ fn the_control_socket_is_a_path_or_a_table() {
         assert_eq!(settings(text).control, Some(plain.clone()), "{text}");
     }
     assert_eq!(settings("admin = '[::1]:0'").admin, Some(Admin { address: ip("[::1]:0") }));
+}
+
+#[test]
+fn users_and_groups_have_a_name_or_a_number() {
+    let user = |text: &str| settings(&format!("user = {text}")).user.unwrap();
+    assert_eq!(user("'www-data'"), Account::Name("www-data".into()));
+    for number in ["33", "'33'"] {
+        assert_eq!(settings(&format!("user = 'a', group = {number}")).group, Some(Account::Number(33)));
+    }
 }
 
 #[test]

@@ -41,9 +41,6 @@ fn values_of_a_later_version_say_so() {
         let shown = format!("access_log: \"{scheme}/dev/log\"");
         refused("rsp.settings {", "access_log", &format!(" = '{scheme}/dev/log' }}"), &shown);
     }
-    for scheme in later::LISTENER_SCHEMES {
-        refused("rsp.listen", &format!("'{scheme}web'"), "", &format!("listen: \"{scheme}web\""));
-    }
     for scheme in later::SERVER_SCHEMES {
         let address = format!("{scheme}10.0.0.5:8443");
         refused(

@@ -1,0 +1,131 @@
+//! Whether the user that rsp has become may use the files that it needs again while it runs: logs that are opened anew
+//! after a rotation, folders of sockets that are removed, the config of the next reload. What root opened at the start
+//! says nothing about that, and the first rotation or reload is too late to learn it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::config::{Address, Config, LogTarget};
+use crate::control::privileges::Identity;
+use crate::control::run_error::RunError;
+
+/// A use of a file or folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// Read the file.
+    Read(PathBuf),
+    /// Append to the file.
+    Append(PathBuf),
+    /// Make and remove files in the folder.
+    Fill(PathBuf),
+}
+
+/// What the config needs while rsp runs.
+pub fn needs(config: &Config) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if let Some(log) = &config.settings.access_log
+        && let LogTarget::File(path) = &log.target
+        && is_plain(path)
+    {
+        needs.extend([Need::Append(path.clone()), Need::Fill(folder_of(path))]);
+    }
+    let listeners = config.listeners.iter().map(|listener| &listener.address);
+    for address in listeners.chain(config.settings.admin.iter().map(|admin| &admin.address)) {
+        if let Address::Unix(path) = address {
+            needs.push(Need::Fill(folder_of(path)));
+        }
+    }
+    needs.extend(config.settings.control.iter().map(|control| Need::Fill(folder_of(&control.path))));
+    needs
+}
+
+/// A file that is renamed and made anew; not a pipe or a device.
+fn is_plain(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// An error for the first need that this process, which is `identity` now, cannot meet.
+pub fn check(needs: &[Need], identity: &Identity) -> Result<(), RunError> {
+    match needs.iter().find_map(|need| obstacle(need, identity)) {
+        None => Ok(()),
+        Some(line) => Err(RunError::Start(line)),
+    }
+}
+
+/// What is in the way of this need, and the command that removes it.
+pub fn obstacle(need: &Need, identity: &Identity) -> Option<String> {
+    let (path, flags, verb, mode) = match need {
+        Need::Read(path) => (path, AccessFlags::R_OK, "read", "r"),
+        Need::Append(path) => (path, AccessFlags::W_OK, "write to", "rw"),
+        Need::Fill(path) => (path, AccessFlags::W_OK | AccessFlags::X_OK, "make files in", "rwx"),
+    };
+    let error = access(path, flags).err()?;
+    let (user, group) = (&identity.user, &identity.group);
+    let what = format!("user {user} cannot {verb} {}: {}", path.display(), error.desc());
+    if error != nix::Error::EACCES {
+        return Some(what);
+    }
+    let (closed, mode) = first_closed(path).map_or((path.as_path(), mode), |folder| (folder, "x"));
+    let closed = closed.display();
+    Some(format!(
+        "{what} (setfacl -m u:{user}:{mode} {closed} allows it, or chgrp {group} {closed} && chmod g+{mode} {closed})"
+    ))
+}
+
+/// The first folder on the way to a file that does not let this process through.
+fn first_closed(path: &Path) -> Option<&Path> {
+    let mut folders: Vec<&Path> = path.ancestors().skip(1).filter(|f| !f.as_os_str().is_empty()).collect();
+    folders.reverse();
+    folders.into_iter().find(|folder| access(*folder, AccessFlags::X_OK) == Err(nix::Error::EACCES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Account, Settings};
+    use crate::control::privileges::identity;
+
+    fn root() -> Identity {
+        let settings = Settings { user: Some(Account::Name("root".into())), ..Settings::default() };
+        identity(&settings).unwrap().unwrap()
+    }
+
+    #[test]
+    fn logs_and_the_folders_of_logs_and_sockets_are_needed() {
+        let folder = std::env::temp_dir().join(format!("rsp-needs-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let log = folder.join("access.log");
+        fs::write(&log, "").unwrap();
+        let text = format!(
+            "rsp.listen '127.0.0.1:0' rsp.listen 'unix:/run/app/a.sock' rsp.listen 'systemd:web'
+             rsp.pool {{ servers = {{ '127.0.0.1:1' }} }} rsp.settings {{ access_log = '{}' }}",
+            log.display()
+        );
+        let needed = |text: &str| {
+            let mut source = crate::script::Source::in_memory(Path::new("x.lua"), text.as_bytes());
+            needs(&crate::script::load(&mut source).map_err(|error| error.0).unwrap().0)
+        };
+        let sockets = Need::Fill("/run/app".into());
+        let fill = Need::Fill(folder.clone());
+        assert_eq!(needed(&text), [Need::Append(log.clone()), fill, sockets.clone()]);
+        assert_eq!(needed(&text.replace(&log.display().to_string(), "/dev/null")), [sockets]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_the_reason() {
+        let line = obstacle(&Need::Read("/nowhere/at/all".into()), &root()).unwrap();
+        assert!(line.starts_with("user root cannot read /nowhere/at/all: No such file"), "{line}");
+        assert_eq!(obstacle(&Need::Fill(folder_of(Path::new("x"))), &root()), None);
+        assert!(check(&[Need::Read("/".into())], &root()).is_ok());
+    }
+}
