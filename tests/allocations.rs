@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rsp::balance::Servers;
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Setup, WorkerIo, start};
+use rsp::worker::{Drain, Setup, WorkerIo, start};
 use support::Directory;
 
 struct Counting;
@@ -138,7 +138,7 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     ask(&mut client, REQUESTS);
     let during = ALLOCATIONS.load(Ordering::SeqCst) - before;
     drop(client);
-    worker.drain(Duration::from_secs(30));
+    worker.drain(Drain { within: Duration::from_secs(30), handed_over: false });
     worker.join();
     assert_eq!(during, 0, "allocations in {REQUESTS} requests");
 }

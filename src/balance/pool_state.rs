@@ -225,6 +225,14 @@ impl PoolState {
         self.changed();
     }
 
+    /// Takes the result of another process's checks, for a server that has not been checked.
+    pub fn set_checked(&self, server: &str, up: bool) {
+        if let Some(server) = self.members().iter().find(|member| member.name() == server) {
+            server.set_checked(up);
+        }
+        self.changed();
+    }
+
     /// Something changed that requests may wait for.
     pub fn changed(&self) {
         self.version.fetch_add(1, Relaxed);

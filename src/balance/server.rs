@@ -359,6 +359,20 @@ impl Server {
         }
     }
 
+    /// Whether its last checks passed; `None` before the first has ended, and without checks.
+    pub fn check_result(&self) -> Option<bool> {
+        lock(&self.states).checked()
+    }
+
+    /// Takes the result of another process's checks, where there is none yet.
+    pub(super) fn set_checked(&self, up: bool) {
+        let mut states = lock(&self.states);
+        if states.checked().is_none() {
+            states.check(up, 1, 1);
+        }
+        self.publish(&states);
+    }
+
     fn publish(&self, states: &States) {
         self.state.store(states.state() as u8, Ordering::Release);
     }

@@ -166,6 +166,15 @@ impl States {
         }
     }
 
+    /// Whether the last checks passed; `None` before the first has ended, and without checks.
+    pub fn checked(&self) -> Option<bool> {
+        match self.checked {
+            Checked::Never | Checked::Unchecked => None,
+            Checked::Up(_) => Some(true),
+            Checked::Down(_) => Some(false),
+        }
+    }
+
     /// A check has ended.
     pub fn check(&mut self, passed: bool, rise: u32, fall: u32) {
         self.checked = match (self.checked, passed) {

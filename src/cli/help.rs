@@ -25,7 +25,7 @@ signals:
   TERM INT QUIT   after drain_delay, finish what runs, up to drain_timeout, then exit 0; at once when repeated
   USR1            reopen the access log
   HUP             load the config again; if it is bad, the old one stays in use
-  USR2            ignored: rsp cannot hand over to a new binary yet
+  USR2            hand over to the new binary at the same path, finish what runs, exit 0
 
 exit codes:
   0   fine

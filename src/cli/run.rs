@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::base::os_error::os_error;
 use crate::control::run::{Start, run};
 use crate::control::run_error::RunError;
+use crate::control::upgrade::{self, Predecessor};
 use crate::net::Inherited;
 use crate::script::{LoadError, Source};
 
@@ -20,8 +21,11 @@ pub fn balance(listen: &[String], backends: &[String]) -> Exit {
 
 /// Runs with the sockets that this process was started with.
 fn with_sockets(source: Source) -> Result<(), RunError> {
-    let inherited = Inherited::take().map_err(|error| RunError::Start(os_error(&error)))?;
-    run(Start { inherited, ..Start::plain(source) })
+    upgrade::remember_program();
+    let unusable = |error| RunError::Start(os_error(&error));
+    let predecessor = Predecessor::take().map_err(unusable)?;
+    let inherited = Inherited::take().map_err(unusable)?;
+    run(Start { inherited, predecessor, ..Start::plain(source) })
 }
 
 /// Addresses from the command line have no config file to name in an error.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Address;
+use super::{Account, Address};
 
 /// `admin`: HTTP, for probes of health.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub struct Control {
     /// Permissions of the socket's file.
     pub mode: u32,
     /// The file's group, by name or number.
-    pub group: Option<String>,
+    pub group: Option<Account>,
     pub level: ControlLevel,
 }
 

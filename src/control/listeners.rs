@@ -2,6 +2,7 @@
 //! config has them, so that a reload closes none that stays.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
@@ -44,7 +45,7 @@ impl Listeners {
     pub fn prepare(&self, config: &Config, workers: usize) -> Result<Prepared, RunError> {
         let mut taken = vec![false; self.open.len()];
         let mut next = Vec::new();
-        for wanted in &config.listeners {
+        for (position, wanted) in config.listeners.iter().enumerate() {
             // Several may leave the port to the kernel: the first stays the first.
             let same = |at: &usize| !taken[*at] && self.open[*at].config.address == wanted.address;
             let kept = (0..self.open.len()).find(same);
@@ -53,15 +54,15 @@ impl Listeners {
                     taken[at] = true;
                     Next::Kept(at, wanted.clone())
                 }
-                None => self.bind(wanted, workers)?,
+                None => self.bind(wanted, number(&config.listeners[..position], wanted), workers)?,
             });
         }
         Ok(Prepared { next })
     }
 
-    fn bind(&self, wanted: &ListenerConfig, workers: usize) -> Result<Next, RunError> {
+    fn bind(&self, wanted: &ListenerConfig, number: usize, workers: usize) -> Result<Next, RunError> {
         let bound = || {
-            let for_workers = net::open_for(wanted, workers, &self.inherited)?;
+            let for_workers = net::open_for(wanted, number, workers, &self.inherited)?;
             let sockets = for_workers.iter().map(Listener::share).collect::<io::Result<_>>()?;
             Ok((Open { config: wanted.clone(), sockets }, for_workers))
         };
@@ -116,10 +117,28 @@ impl Listeners {
         self.open.iter().filter_map(|open| open.sockets.first()).flat_map(Listener::addresses).collect()
     }
 
+    /// Descriptors of all sockets, each with the name under which the next process gets it.
+    pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let mut handles = Vec::new();
+        let configs: Vec<ListenerConfig> = self.open.iter().map(|open| open.config.clone()).collect();
+        for (position, open) in self.open.iter().enumerate() {
+            let key = net::key(&open.config.address, number(&configs[..position], &open.config));
+            for socket in &open.sockets {
+                handles.extend(socket.handles()?.into_iter().map(|handle| (key.clone(), handle)));
+            }
+        }
+        Ok(handles)
+    }
+
     /// Lets go of all sockets: the workers close them.
     pub fn close(&mut self) {
         self.open.clear();
     }
+}
+
+/// The number of this listener among those with its address, from 1.
+fn number(before: &[ListenerConfig], of: &ListenerConfig) -> usize {
+    1 + before.iter().filter(|other| other.address == of.address).count()
 }
 
 impl Open {

@@ -26,3 +26,4 @@ mod sockets;
 mod stalls;
 mod startup;
 mod supervise;
+pub mod upgrade;

@@ -64,11 +64,12 @@ pub fn status(status: &str) {
     tell(|| format!("STATUS={}", one_line(status)));
 }
 
-/// Another process is the service from now on; this one says no more.
+/// This process is the service from now on. If it is another one, this one says no more.
 pub fn main_pid(pid: u32) {
-    tell(|| format!("MAINPID={pid}"));
     if let Some(manager) = manager() {
-        manager.left.store(true, Ordering::Release);
+        manager.left.store(false, Ordering::Release);
+        manager.tell(&format!("MAINPID={pid}"));
+        manager.left.store(pid != process::id(), Ordering::Release);
     }
 }
 

@@ -59,7 +59,7 @@ fn find_user(user: &Account) -> Result<Option<User>, String> {
     found.map_err(|error| format!("user: cannot look up {user}: {}", os_error(&error.into())))
 }
 
-fn find_group(group: &Account) -> Result<Gid, String> {
+pub fn find_group(group: &Account) -> Result<Gid, String> {
     let name = match group {
         Account::Number(number) => return Ok(Gid::from_raw(*number)),
         Account::Name(name) => name,
@@ -89,13 +89,16 @@ impl Identity {
     pub fn own_sockets(&self, config: &Config) -> Result<(), String> {
         let listeners = config.listeners.iter().map(|listener| &listener.address);
         let admin = config.settings.admin.iter().map(|admin| &admin.address);
-        let control = config.settings.control.iter().map(|control| control.path.as_path());
         let paths = listeners.chain(admin).filter_map(|address| match address {
-            Address::Unix(path) => Some(path.as_path()),
+            Address::Unix(path) => Some((path.as_path(), Some(self.gid.as_raw()))),
             _ => None,
         });
-        paths.chain(control).try_for_each(|path| {
-            let given = self.give(path);
+        // The group of the control socket may be another one.
+        let control = config.settings.control.iter();
+        let control = control
+            .map(|control| (control.path.as_path(), control.group.is_none().then_some(self.gid.as_raw())));
+        paths.chain(control).try_for_each(|(path, gid)| {
+            let given = std::os::unix::fs::chown(path, Some(self.uid.as_raw()), gid);
             given.map_err(|error| {
                 format!("cannot give {} to user {}: {}", path.display(), self.user, os_error(&error))
             })

@@ -6,6 +6,8 @@
 //!             └── error: everything stays as it was
 //! ```
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +28,7 @@ use crate::control::names::{Names, Watched};
 use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
 use crate::control::sockets::NextSockets;
+use crate::control::upgrade::Handover;
 use crate::net::{self, Inherited};
 use crate::script::{PackedScript, Source};
 use crate::worker::{NextListener, PackedSite, Setup};
@@ -155,7 +158,8 @@ impl Process {
     pub fn open(&self, stated: Config) -> Result<Opened, RunError> {
         let mut config = stated.clone();
         let room = descriptors::fit(&mut config, self.workers);
-        let sockets = NextSockets::prepare(&self.stated.settings, &stated.settings)?;
+        let sockets =
+            NextSockets::prepare(&self.stated.settings, &stated.settings, &self.listeners.inherited)?;
         let listeners = self.listeners.prepare(&config, self.workers)?;
         let access = self.prepare_log(config.settings.access_log.as_ref())?;
         let opened = (self.identity.as_ref()).map_or(Ok(()), |identity| identity.own_sockets(&stated));
@@ -286,6 +290,26 @@ impl Process {
     /// Opens the access log's file again. False if there is no log.
     pub fn reopen_log(&self) -> bool {
         self.access.log.as_ref().map(AccessLogHandle::reopen).is_some()
+    }
+
+    /// Descriptors of the listening sockets, for the next process.
+    pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        self.listeners.handles()
+    }
+
+    /// What the next process should know.
+    pub fn handover(&self) -> Handover {
+        match &self.pools {
+            Some(pools) => Handover::of(self.generation, &self.servers, pools),
+            None => Handover::default(),
+        }
+    }
+
+    /// Takes what the health checks of the process before have found.
+    pub fn set_checked(&self, handover: &Handover) {
+        if let Some(pools) = &self.pools {
+            handover.set_checked(pools);
+        }
     }
 
     /// Closes the sockets here, so that those of the workers are the last.

@@ -146,6 +146,10 @@ impl<A> Reload<A> {
         })
     }
 
+    pub fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
+    }
+
     /// Whether the config is in use already.
     pub fn is_switching(&self) -> bool {
         matches!(self.stage, Stage::Switching { .. })

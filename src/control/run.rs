@@ -23,6 +23,7 @@ use crate::control::process::{NextNames, Opened, Process, WorkerParts};
 use crate::control::run_error::RunError;
 use crate::control::signals::CaughtSignals;
 use crate::control::supervise::Running;
+use crate::control::upgrade::{Handover, Predecessor};
 use crate::control::{descriptors, errors, notify, permissions, privileges, startup};
 use crate::net::{self, Inherited};
 use crate::script::{self, Source};
@@ -41,6 +42,8 @@ pub struct Start {
     pub ready: OnListening,
     /// Sockets that the process was started with.
     pub inherited: Inherited,
+    /// The process that this one takes over from.
+    pub predecessor: Option<Predecessor>,
 }
 
 type OnListening = Box<dyn FnOnce(&[String])>;
@@ -48,7 +51,8 @@ type OnListening = Box<dyn FnOnce(&[String])>;
 impl Start {
     pub fn plain(source: Source) -> Start {
         let ready = Box::new(|_: &[String]| {});
-        Start { source, level: "info", lines: None, drain: None, ready, inherited: Inherited::default() }
+        let inherited = Inherited::default();
+        Start { source, level: "info", lines: None, drain: None, ready, inherited, predecessor: None }
     }
 }
 
@@ -59,8 +63,8 @@ pub fn run(mut start: Start) -> Result<(), RunError> {
     let mut opened = Everything::open(&mut start)?;
     let _errors = errors.start().map_err(|error| RunError::Start(os_error(&error)))?;
     opened.process.inherited().close_addresses();
-    let Everything { mut process, config, control, own_lines, cores, warnings } = opened;
-    let outcome = serve(&mut process, start, (config, own_lines), control, (cores, &warnings));
+    let Everything { mut process, config, control, own_lines, cores, warnings, handover } = opened;
+    let outcome = serve(&mut process, start, (config, own_lines), control, (cores, &warnings), handover);
     process.close_logs();
     outcome
 }
@@ -73,6 +77,8 @@ struct Everything {
     own_lines: Option<Vec<Option<Sender>>>,
     cores: usize,
     warnings: Vec<String>,
+    /// What the process before this one knows.
+    handover: Option<Handover>,
 }
 
 impl Everything {
@@ -82,6 +88,11 @@ impl Everything {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let inherited = std::mem::take(&mut start.inherited);
         let mut process = Process::new(number_of_workers(config.settings.workers, cores), inherited);
+        let handover = start.predecessor.as_mut().map(Predecessor::state).transpose();
+        let handover = handover.map_err(|error| RunError::Start(format!("cannot take over: {error}")))?;
+        if let Some(handover) = &handover {
+            handover.set_by_hand(&process.servers);
+        }
         process.identity = privileges::identity(&config.settings).map_err(RunError::Start)?;
         let own_lines = start.lines.take().map(|line| process.write_own_lines(line)).transpose()?;
         // Catch signals before a socket file exists that only an orderly end removes.
@@ -94,7 +105,7 @@ impl Everything {
         if let Some(identity) = &process.identity {
             warnings.extend(become_user(identity, config.config(), &start.source)?);
         }
-        Ok(Everything { process, config, control, own_lines, cores, warnings })
+        Ok(Everything { process, config, control, own_lines, cores, warnings, handover })
     }
 }
 
@@ -115,11 +126,15 @@ fn serve(
     (config, own_lines): (Opened, Option<Vec<Option<Sender>>>),
     (control, signals): (ControlLoop, CaughtSignals),
     (cores, warnings): (usize, &[String]),
+    handover: Option<Handover>,
 ) -> Result<(), RunError> {
     startup::forward(signals, &control)?;
     let names = startup::names(config.config(), None)?;
     let prepared = config.start(NextNames::New(names))?;
     let parts = process.switch(prepared);
+    if let Some(handover) = handover {
+        process.set_checked(&handover);
+    }
     let setups = process.setups(&start.source);
     let shared = setups[0].shared.clone();
     let each = setups.into_iter().zip(worker_io(parts, own_lines));
@@ -127,6 +142,9 @@ fn serve(
     announce(process, cores);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     (start.ready)(&process.addresses());
+    if let Some(Err(error)) = start.predecessor.map(Predecessor::take_over) {
+        log::warn!("cannot take over from the process before: {}", os_error(&error));
+    }
     let running = Running::new(control, workers, process, shared, (&start.source, start.drain))?;
     running.wait()
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::process::{self, Command};
 
 use socket2::{Domain, Socket, Type};
@@ -44,18 +45,25 @@ impl Inherited {
         Ok(Inherited { sockets: adopted.collect::<io::Result<_>>()? })
     }
 
-    /// Descriptors of the sockets of this address. Those of systemd must be there; of any other address there may be
-    /// none.
-    pub fn sockets_of(&self, address: &Address) -> io::Result<Vec<Socket>> {
-        let key = address.to_string();
-        let own: Vec<&Passed> = self.sockets.iter().filter(|passed| passed.address == key).collect();
-        if let (Address::Systemd(name), true) = (address, own.is_empty()) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, self.missing(name)));
+    /// Descriptors of the sockets of the listener with this address. Those of systemd must be there; of any other address
+    /// there may be none. `number`: from 1, where several listeners leave the port to the kernel.
+    pub fn sockets_of(&self, address: &Address, number: usize) -> io::Result<Vec<Socket>> {
+        let own = self.sockets_named(&key(address, number))?;
+        match (address, own.is_empty()) {
+            (Address::Systemd(name), true) => {
+                Err(io::Error::new(io::ErrorKind::NotFound, self.missing(name)))
+            }
+            _ => Ok(own),
         }
+    }
+
+    /// Descriptors of the sockets that were passed under this name.
+    pub fn sockets_named(&self, key: &str) -> io::Result<Vec<Socket>> {
+        let own: Vec<&Passed> = self.sockets.iter().filter(|passed| passed.address == key).collect();
         let copy = |passed: &Passed| check(Socket::from(passed.socket.try_clone()?));
         let sockets = own.iter().map(|passed| copy(passed)).collect::<io::Result<_>>();
         own.iter().for_each(|passed| passed.used.set(true));
-        sockets.map_err(|error| named(&key, &error))
+        sockets.map_err(|error| named(key, &error))
     }
 
     fn missing(&self, name: &str) -> String {
@@ -89,17 +97,22 @@ impl Inherited {
     }
 }
 
+/// The name under which a listener's sockets are passed.
+pub fn key(address: &Address, number: usize) -> String {
+    if number == 1 { address.to_string() } else { format!("{address}#{number}") }
+}
+
 /// How the config writes an address of systemd.
 const SYSTEMD: &str = "systemd:";
 
 /// Lets a command have these sockets, each with the address of its listener; it finds them with `Inherited::take`.
-/// They stay open here.
-pub fn pass(command: &mut Command, sockets: &[(String, RawFd)]) {
+/// They stay open here. `others`: descriptors that it gets besides.
+pub fn pass(command: &mut Command, sockets: &[(String, RawFd)], others: &[RawFd]) {
     use std::os::unix::process::CommandExt;
     let lines: Vec<String> = sockets.iter().map(|(address, fd)| format!("{fd} {address}")).collect();
     OF_SYSTEMD.iter().for_each(|name| _ = command.env_remove(name));
     command.env(SOCKETS, lines.join("\n")).env(SOCKETS_OF, process::id().to_string());
-    let fds: Vec<RawFd> = sockets.iter().map(|(_, fd)| *fd).collect();
+    let fds: Vec<RawFd> = sockets.iter().map(|(_, fd)| *fd).chain(others.iter().copied()).collect();
     let keep = move || fds.iter().try_for_each(|fd| close_on_exec(*fd, false));
     // SAFETY: between fork and exec there are only calls of fcntl(2), and nothing is allocated.
     unsafe { command.pre_exec(keep) };
@@ -134,7 +147,7 @@ fn passed(
 }
 
 /// Removes variables of the environment; not once there are threads, which may be reading it.
-fn forget(names: &[&str]) {
+pub fn forget(names: &[&str]) {
     let alone = fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     for name in names.iter().filter(|_| alone) {
         // SAFETY: this is the only thread of the process.
@@ -148,6 +161,15 @@ fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open, as the call above found, and was passed to this process for this use; each number
     // is adopted once, since the variables that name it are read once, before anything else is opened.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A passed descriptor that is a connected Unix socket.
+pub fn adopt_stream(fd: RawFd) -> io::Result<UnixStream> {
+    let socket = Socket::from(adopt(fd)?);
+    match socket.domain()? == Domain::UNIX && !socket.is_listener()? {
+        true => Ok(OwnedFd::from(socket).into()),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn close_on_exec(fd: RawFd, yes: bool) -> io::Result<()> {
@@ -235,24 +257,24 @@ mod tests {
         for name in ["systemd:web", "systemd:web", "systemd:tls"] {
             inherited.add(name, TcpListener::bind("127.0.0.1:0").unwrap());
         }
-        assert_eq!(inherited.sockets_of(&address("web")).unwrap().len(), 2);
+        assert_eq!(inherited.sockets_of(&address("web"), 1).unwrap().len(), 2);
         assert_eq!(inherited.unused(), ["systemd:tls"]);
-        let error = inherited.sockets_of(&address("wbe")).unwrap_err();
+        let error = inherited.sockets_of(&address("wbe"), 1).unwrap_err();
         assert_eq!(error.to_string(), "systemd passed no socket named wbe, but: web, tls");
         let plain = Address::Ip("127.0.0.1:80".parse().unwrap());
-        assert_eq!(inherited.sockets_of(&plain).unwrap().len(), 0, "it is to be bound");
+        assert_eq!(inherited.sockets_of(&plain, 1).unwrap().len(), 0, "it is to be bound");
     }
 
     #[test]
     fn only_listening_stream_sockets_are_taken() {
-        let nobody = Inherited::default().sockets_of(&address("web")).unwrap_err();
+        let nobody = Inherited::default().sockets_of(&address("web"), 1).unwrap_err();
         assert_eq!(nobody.to_string(), "not started by systemd: no socket named web was passed");
         let datagrams: OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
         let silent: OwnedFd = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap().into();
         for socket in [datagrams, silent] {
             let mut inherited = Inherited::default();
             inherited.add("systemd:web", socket);
-            let error = inherited.sockets_of(&address("web")).unwrap_err().to_string();
+            let error = inherited.sockets_of(&address("web"), 1).unwrap_err().to_string();
             let start =
                 "socket systemd:web that was passed: it is no listening stream socket (in a socket unit";
             assert!(error.starts_with(start), "{error}");

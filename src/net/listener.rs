@@ -89,13 +89,15 @@ pub fn bind_for(wanted: &config::ListenerConfig, workers: usize) -> io::Result<V
     }
 }
 
-/// The same, with sockets that were passed for this listener, if there are any.
+/// The same, with sockets that were passed for this listener, if there are any. `number`: from 1, among the listeners
+/// with this address.
 pub fn open_for(
     wanted: &config::ListenerConfig,
+    number: usize,
     workers: usize,
     inherited: &Inherited,
 ) -> io::Result<Vec<Listener>> {
-    let passed = inherited.sockets_of(&wanted.address)?;
+    let passed = inherited.sockets_of(&wanted.address, number)?;
     if passed.is_empty() {
         return bind_for(wanted, workers);
     }
@@ -114,6 +116,13 @@ pub fn open_for(
         }
     }
     Ok(listeners)
+}
+
+/// A socket that was passed under this name, if there is one. `path`: of its file.
+pub fn open_named(key: &str, path: Option<&Path>, inherited: &Inherited) -> io::Result<Option<Listener>> {
+    let Some(socket) = inherited.sockets_named(key)?.into_iter().next() else { return Ok(None) };
+    let file = path.map(|path| Arc::new(SocketFile(path.to_owned())));
+    bound(socket, &file).map(|socket| Some(Listener::of(socket)))
 }
 
 /// Sockets on one address share its connections: a worker that accepts from one of them has its share.
@@ -442,7 +451,7 @@ mod tests {
         opened.into_iter().for_each(|socket| inherited.add("systemd:web", socket));
         let path = std::env::temp_dir().join(format!("rsp-passed-{}.sock", std::process::id()));
         inherited.add("systemd:web", StdUnixListener::bind(&path).unwrap());
-        let mut workers = open_for(&wanted, 2, &inherited).unwrap();
+        let mut workers = open_for(&wanted, 1, 2, &inherited).unwrap();
         let last = workers[1].addresses().last().unwrap();
         assert_eq!(last, format!("unix:{}", path.display()));
         let _busy: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&addresses[0]).unwrap()).collect();
@@ -466,7 +475,7 @@ mod tests {
         let mut inherited = Inherited::default();
         let handles = group.iter().flat_map(|listener| listener.handles().unwrap());
         handles.for_each(|handle| inherited.add(&address, handle));
-        let workers = open_for(&on(&address), 2, &inherited).unwrap();
+        let workers = open_for(&on(&address), 1, 2, &inherited).unwrap();
         assert_eq!(workers.iter().map(|worker| worker.sockets.len()).collect::<Vec<_>>(), [2, 1]);
     }
 

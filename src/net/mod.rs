@@ -16,10 +16,12 @@ mod syscalls;
 mod transport;
 
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
-pub use inherited::{Inherited, pass};
+pub use inherited::{Inherited, adopt_stream, forget, key, pass};
 pub use inside::{Collected, Either, Inside};
 pub use limits::raise_descriptor_limit;
-pub use listener::{Accepted, Listener, bind, bind_for, bind_private, leave_socket_files, open_for};
+pub use listener::{
+    Accepted, Listener, bind, bind_for, bind_private, leave_socket_files, open_for, open_named,
+};
 pub use mailbox::{Mailbox, queue as mailbox_queue};
 pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
-use crate::worker::conn::client::Arrival;
+use crate::worker::conn::client::{Arrival, LEAVES};
 use crate::worker::conn::table::Token;
 use crate::worker::core::Core;
 use crate::worker::time::timeouts::micros;
@@ -90,6 +90,23 @@ impl<N: Network> Core<N> {
         self.closings.spread(idle, now, window.min(IDLE));
         self.closings.spread(tunnels, now, window);
         now.saturating_add(within)
+    }
+
+    /// The config does not have this listener any more: its clients are drained. Tunnels stay.
+    pub(crate) fn drain_listener(&mut self, number: u8, within: Duration) {
+        let mut idle = Vec::new();
+        for key in self.clients.keys() {
+            let token = self.clients.token(key);
+            let role = &mut self.clients[key].role;
+            if role.listener == number && role.arrival != Arrival::Inside {
+                role.listener = LEAVES;
+                if role.pair.is_none() && role.lingering().is_none() {
+                    idle.push(token);
+                }
+            }
+        }
+        let window = micros(within) / SHARE.1 * SHARE.0;
+        self.closings.spread(idle, self.tools.now, window.min(IDLE));
     }
 
     /// Closes the clients whose moment has come.

@@ -11,7 +11,7 @@ use httpdate::HttpDate;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
-use super::{Message, Switch};
+use super::{Drain, Message, Switch};
 use crate::base::batch;
 use crate::base::counted::counted;
 use crate::exchange::counters::Counters;
@@ -181,7 +181,7 @@ impl EventLoop {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Switch(switch) => self.switch(*switch),
-                Message::Drain(within) => self.drain(within),
+                Message::Drain(drain) => self.drain(drain),
                 Message::Stop => self.stopped = true,
             }
         }
@@ -200,11 +200,14 @@ impl EventLoop {
         (switch.done)();
     }
 
-    fn drain(&mut self, within: Duration) {
+    fn drain(&mut self, drain: Drain) {
         if self.draining.is_none() {
             let now = self.core.now();
-            self.acceptor.stop_accepting(&mut self.core, now);
-            self.draining = Some(Draining::Finishing { until: self.core.drain(within) });
+            match drain.handed_over {
+                true => self.acceptor.close(&mut self.core),
+                false => self.acceptor.stop_accepting(&mut self.core, now),
+            }
+            self.draining = Some(Draining::Finishing { until: self.core.drain(drain.within) });
         }
     }
 

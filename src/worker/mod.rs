@@ -113,11 +113,20 @@ pub struct Switch {
     pub done: Box<dyn FnOnce() + Send>,
 }
 
+/// How a worker ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Drain {
+    /// What runs then is cut.
+    pub within: Duration,
+    /// Another process accepts from the same sockets.
+    pub handed_over: bool,
+}
+
 /// A message from the control thread to a running worker.
 pub(crate) enum Message {
     Switch(Box<Switch>),
     /// Finish running requests within this time, then end.
-    Drain(Duration),
+    Drain(Drain),
     /// End at once.
     Stop,
 }
@@ -156,8 +165,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 impl Handle {
     /// Finishes running requests within this time, then ends the worker.
-    pub fn drain(&self, within: Duration) {
-        self.mailbox.send(Message::Drain(within));
+    pub fn drain(&self, drain: Drain) {
+        self.mailbox.send(Message::Drain(drain));
     }
 
     /// Ends the worker at once.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rsp::balance::Servers;
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Handle, NextListener, PackedSite, Setup, Switch, WorkerIo, start};
+use rsp::worker::{Drain, Handle, NextListener, PackedSite, Setup, Switch, WorkerIo, start};
 
 use crate::alone;
 use crate::support::*;
@@ -145,7 +145,7 @@ fn configs_that_follow_each_other_under_load_lose_nothing_and_keep_no_memory() {
         answered.into_inner()
     );
     assert!(after < before + SLACK_KIB, "{before} KiB, {after} KiB");
-    worker.drain(Duration::from_secs(30));
+    worker.drain(Drain { within: Duration::from_secs(30), handed_over: false });
     worker.stop();
     worker.join();
 }

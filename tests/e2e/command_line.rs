@@ -111,7 +111,7 @@ fn a_key_of_a_later_version_says_so() {
             "token",
             "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = { '127.0.0.1:9180', token = 'x' } }",
         ),
-        ("user", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n user = 'www-data' }"),
+        ("trace", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n trace = true }"),
         ("tls", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.listen {\n '127.0.0.1:0', tls = {} }"),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));

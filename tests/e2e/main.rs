@@ -20,6 +20,7 @@ mod early_answers;
 mod ejection;
 mod examples;
 mod greedy;
+mod handover;
 mod headers;
 mod health;
 mod health_ways;

@@ -103,6 +103,37 @@ fn every_thread_is_the_user_and_only_the_capability_for_low_ports_stays() {
 }
 
 #[test]
+fn the_user_serves_the_control_socket_and_reloads() {
+    use std::os::unix::fs::MetadataExt;
+    if !is_root() {
+        return;
+    }
+    let directory = directory();
+    let (address, socket) = (own_address(80), directory.join("control.sock"));
+    let control =
+        format!("user = '{USER}', control = {{ '{}', group = 'adm', mode = '660' }}", socket.display());
+    let rsp = Rsp::start_in(directory, &site(&address, &control));
+    let file = std::fs::metadata(&socket).expect("a socket");
+    let adm = nix::unistd::Group::from_name("adm").expect("groups").expect("adm").gid;
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (user().uid.as_raw(), adm.as_raw(), 0o660));
+    // Another low port, opened by the user.
+    let other = own_address(81);
+    let text = format!("rsp.listen '{other}'\n{}", site(&address, &control));
+    rsp.directory.write("rsp.lua", text);
+    let path = socket.display().to_string();
+    let reloaded = run(rsp.directory.path(), &["ctl", &path, "reload"]);
+    assert_eq!(
+        (reloaded.code, reloaded.stdout.as_str()),
+        (Some(0), "Success=1\n"),
+        "{reloaded:?} {}",
+        rsp.log()
+    );
+    assert_eq!(get(&other, "/").text(), "here");
+    rsp.stop();
+    assert!(!socket.exists(), "the user can remove it");
+}
+
+#[test]
 fn without_a_low_port_no_capability_stays() {
     if !is_root() {
         return;

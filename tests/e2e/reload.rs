@@ -188,6 +188,32 @@ fn listeners_that_stay_are_not_closed_new_ones_open_and_removed_ones_close() {
 }
 
 #[test]
+fn clients_of_a_removed_listener_are_drained() {
+    let (origin, gate) = gated();
+    let port = free_port();
+    let first = config(&origin.address, "1", "");
+    let rsp = Rsp::start(&format!("{first}\nrsp.listen '127.0.0.1:{port}'"));
+    let removed = format!("127.0.0.1:{port}");
+    let mut idle = Client::connect(&removed);
+    assert_eq!(idle.get("/").status(), 200);
+    let mut running = Client::connect(&removed);
+    running.ask("/slow");
+    until("it is at the server", || origin.head_count() == 2);
+    let mut other = Client::connect(rsp.address());
+    assert_eq!(other.get("/").head.get("connection"), None);
+    rsp.reload(&first);
+    idle.expect_end();
+    gate.open();
+    assert_eq!(running.response().status(), 200);
+    running.ask("/");
+    let last = running.response();
+    assert_eq!((last.status(), last.head.get("connection")), (200, Some("close")));
+    running.expect_end();
+    assert_eq!(other.get("/").head.get("connection"), None);
+    rsp.stop();
+}
+
+#[test]
 fn a_listener_that_stays_takes_over_its_new_options() {
     let origin = Origin::named("ok");
     let first = config(&origin.address, "1", "");

@@ -47,6 +47,27 @@ fn it_says_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
+fn a_reload_is_told_from_its_beginning_to_its_end() {
+    let manager = Manager::at_name();
+    let rsp = start(&manager, Directory::new(), 1, "", &on_any_port(SITE));
+    manager.wait_for("READY=1\nSTATUS=1 worker, config 1");
+    rsp.signal(libc::SIGHUP);
+    manager.wait_for("READY=1\nSTATUS=1 worker, config 2");
+    rsp.directory.write("rsp.lua", "nonsense");
+    rsp.signal(libc::SIGHUP);
+    until("both have ended", || manager.messages().len() >= 5);
+    let messages = manager.messages();
+    for (at, start) in
+        [(1, "RELOADING=1\nMONOTONIC_USEC="), (3, "RELOADING=1\n"), (4, "READY=1\nSTATUS=1 worker, config 2")]
+    {
+        assert!(messages[at].starts_with(start), "{messages:?}");
+    }
+    let micros = messages[1].split(['=', '\n']).nth(3).and_then(|micros| micros.parse::<u64>().ok());
+    assert!(micros.is_some_and(|micros| micros > 0), "{messages:?}");
+    rsp.stop();
+}
+
+#[test]
 fn an_abstract_socket_is_told_as_well() {
     let manager = Manager::at_name();
     let rsp = start(&manager, Directory::new(), 1, "", &on_any_port(SITE));

@@ -226,6 +226,16 @@ impl Rsp {
         status.expect("a status")
     }
 
+    /// Waits for its end alone: another process may have its outputs.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("rsp ended", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("a status").code()
+    }
+
     /// SIGTERM, and the clean exit that has to follow.
     pub fn stop(mut self) {
         self.signal(libc::SIGTERM);

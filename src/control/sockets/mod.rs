@@ -9,7 +9,8 @@ pub mod http;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
@@ -21,9 +22,10 @@ use self::http::HttpAnswer;
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
-use crate::config::{Address, ControlLevel, ListenerConfig, Settings};
+use crate::config::{Address, Control, ControlLevel, ListenerConfig, Settings};
+use crate::control::privileges::find_group;
 use crate::control::run_error::RunError;
-use crate::net::{self, Listener, Stream};
+use crate::net::{self, Inherited, Listener, Stream};
 
 /// Of each socket at most.
 pub const CONNECTIONS: usize = 64;
@@ -78,25 +80,66 @@ enum Next {
 
 impl NextSockets {
     /// Binds what the settings have beyond the present ones.
-    pub fn prepare(present: &Settings, wanted: &Settings) -> Result<NextSockets, RunError> {
+    pub fn prepare(
+        present: &Settings,
+        wanted: &Settings,
+        inherited: &Inherited,
+    ) -> Result<NextSockets, RunError> {
         let control = match (&present.control, &wanted.control) {
             (_, None) => Next::None,
             (Some(present), Some(wanted)) if present.path == wanted.path => Next::Same,
             (_, Some(wanted)) => {
                 let address = Address::Unix(wanted.path.clone());
-                let bound = net::bind_private(&wanted.path, wanted.mode);
-                Next::new(address, bound)?
+                let passed = net::open_named(&control_key(&address), Some(&wanted.path), inherited);
+                let bound = passed.and_then(|passed| match passed {
+                    Some(listener) => Ok(listener),
+                    None => net::bind_private(&wanted.path, wanted.mode),
+                });
+                let next = Next::new(address, bound)?;
+                set_group(wanted).map_err(RunError::Start)?;
+                next
             }
         };
         let admin = match (&present.admin, &wanted.admin) {
             (_, None) => Next::None,
             (Some(present), Some(wanted)) if present.address == wanted.address => Next::Same,
             (_, Some(wanted)) => {
-                Next::new(wanted.address.clone(), net::bind(&ListenerConfig::at(wanted.address.clone())))?
+                let path =
+                    if let Address::Unix(path) = &wanted.address { Some(path.as_path()) } else { None };
+                let passed = net::open_named(&admin_key(&wanted.address), path, inherited);
+                let bound = passed.and_then(|passed| match passed {
+                    Some(listener) => Ok(listener),
+                    None => net::bind(&ListenerConfig::at(wanted.address.clone())),
+                });
+                Next::new(wanted.address.clone(), bound)?
             }
         };
         Ok(NextSockets { control, admin })
     }
+}
+
+fn set_group(control: &Control) -> Result<(), String> {
+    let Some(group) = &control.group else { return Ok(()) };
+    let gid = find_group(group).map_err(|error| format!("control: {error}"))?.as_raw();
+    if fs::metadata(&control.path).is_ok_and(|file| file.gid() == gid) {
+        return Ok(());
+    }
+    chown(&control.path, None, Some(gid)).map_err(|error| {
+        format!(
+            "control socket {}: cannot give it to group {group}: {}",
+            control.path.display(),
+            os_error(&error)
+        )
+    })
+}
+
+/// The names under which the next process gets the sockets.
+fn control_key(address: &Address) -> String {
+    format!("control {address}")
+}
+
+fn admin_key(address: &Address) -> String {
+    format!("admin {address}")
 }
 
 impl Next {
@@ -135,6 +178,9 @@ impl Sockets {
                     os_error(&error)
                 );
             }
+            if let Err(line) = set_group(control) {
+                log::warn!("{line}");
+            }
         }
     }
 
@@ -161,6 +207,24 @@ impl Sockets {
     fn token(&mut self) -> usize {
         self.next_token += 1;
         self.next_token
+    }
+
+    /// Descriptors of the sockets, each with the name under which the next process gets it.
+    pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let mut handles = Vec::new();
+        for open in [&self.control, &self.admin].into_iter().flatten() {
+            let key = match open.kind {
+                Kind::Control => control_key(&open.address),
+                Kind::Admin => admin_key(&open.address),
+            };
+            handles.extend(open.listener.handles()?.into_iter().map(|handle| (key.clone(), handle)));
+        }
+        Ok(handles)
+    }
+
+    /// Accepts no more. Connections that are there go on.
+    pub fn close(&mut self) {
+        (self.control, self.admin) = (None, None);
     }
 
     /// The address of `admin`, with the kernel's choice for port 0.

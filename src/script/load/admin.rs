@@ -7,8 +7,9 @@ use mlua::Value;
 use super::address::{PATH_MAX, fixed_address};
 use super::error::{ReadValue, ValueError, quoted};
 use super::schema::{Keys, raw, row};
+use super::settings::account;
 use super::values::{one_of, text};
-use crate::config::{Admin, Control, ControlLevel, later};
+use crate::config::{Account, Admin, Control, ControlLevel, later};
 
 #[derive(Default)]
 pub(super) struct AdminTable;
@@ -19,7 +20,7 @@ pub(super) const ADMIN: Keys<AdminTable> =
 #[derive(Default)]
 pub(super) struct ControlTable {
     mode: Option<u32>,
-    group: Option<String>,
+    group: Option<Account>,
     level: Option<ControlLevel>,
 }
 
@@ -27,7 +28,7 @@ pub(super) const CONTROL: Keys<ControlTable> = Keys {
     noun: "control key",
     rows: &[
         row("mode", |value, control| mode(value).map(|mode| control.mode = Some(mode))),
-        row("group", |value, control| text(value, "a group").map(|group| control.group = Some(group))),
+        row("group", |value, control| account(value).map(|group| control.group = Some(group))),
         row("level", |value, control| one_of(value, LEVELS, &[]).map(|level| control.level = Some(level))),
     ],
     later: &[],

@@ -243,7 +243,7 @@ fn resolver(value: &Value) -> ReadValue<SocketAddr> {
 }
 
 /// The name or the number of a user or a group. Whether there is one is known only where rsp runs.
-fn account(value: &Value) -> ReadValue<Account> {
+pub(super) fn account(value: &Value) -> ReadValue<Account> {
     const EXPECTED: &str = "a name such as \"www-data\" or a number";
     const LAST: i64 = u32::MAX as i64 - 1;
     if let Value::Integer(_) = value {

@@ -10,6 +10,7 @@ use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Accepted, Kernel, Listener};
+use crate::worker::conn::client::LEAVES;
 use crate::worker::core::Core;
 use crate::worker::shared::Shared;
 
@@ -47,6 +48,8 @@ pub enum NextListener {
 
 struct Accepting {
     token: u64,
+    /// Of its clients: few enough that they can share a byte, and used again after so many others.
+    number: u8,
     listener: Listener,
     /// Clients connect through a proxy that sends a PROXY header.
     proxied: bool,
@@ -91,7 +94,8 @@ impl Acceptor {
         self.next_token -= 1;
         let watched = listener.watch(registry, token);
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-        self.listeners.push(Accepting { token, listener, proxied, deferred, ready: false, closes_by: None });
+        let (number, ready, closes_by) = ((token % u64::from(LEAVES)) as u8, false, None);
+        self.listeners.push(Accepting { token, number, listener, proxied, deferred, ready, closes_by });
         watched
     }
 
@@ -225,6 +229,7 @@ impl Acceptor {
         for mut removed in before.into_iter().flatten() {
             removed.listener.refuse_more();
             (removed.ready, removed.closes_by) = (true, Some(by));
+            core.drain_listener(removed.number, config.settings.drain_timeout);
             closing.push(removed);
         }
         self.closing = closing.len();
@@ -252,6 +257,11 @@ impl Acceptor {
         if core.network.refill() {
             self.accept_last(core, now);
         }
+        self.close(core);
+    }
+
+    /// Closes the listeners at once: another process has the same sockets.
+    pub fn close(&mut self, core: &mut Core<Kernel>) {
         self.listeners.clear();
         self.stop_waiting();
         self.release_permits(core);
@@ -299,11 +309,14 @@ impl Acceptor {
     }
 
     fn take(&mut self, core: &mut Core<Kernel>, at: usize, Accepted { stream, peer }: Accepted) {
-        let Accepting { proxied, deferred, .. } = self.listeners[at];
+        let Accepting { proxied, deferred, number, closes_by, .. } = self.listeners[at];
         let client = match proxied {
             true => core.accepted_from_proxy(stream, peer),
             false => core.accepted(stream, peer),
         };
+        if let Some(client) = client {
+            core.set_listener(client, if closes_by.is_some() { LEAVES } else { number });
+        }
         if let Some(client) = client.filter(|_| deferred) {
             core.mark_readable(client);
         }

@@ -24,6 +24,13 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Notes the number of a client's listener.
+    pub(crate) fn set_listener(&mut self, key: u32, number: u8) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.role.listener = number;
+        }
+    }
+
     pub(crate) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {

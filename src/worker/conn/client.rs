@@ -14,6 +14,9 @@ pub type Client<S> = Connection<Either<S>, ClientSide>;
 /// `head_since` while no head has begun: an `Option` would take twice the memory in every idle client.
 pub const NO_HEAD: u64 = u64::MAX;
 
+/// Instead of the number of a listener that the config does not have any more: the client's next response is the last.
+pub const LEAVES: u8 = u8::MAX;
+
 pub struct ClientSide {
     pub codec: h1::ClientCodec,
     pub peer: Peer,
@@ -26,6 +29,8 @@ pub struct ClientSide {
     pub served: bool,
     /// Counted against the limits of its address.
     pub counted: bool,
+    /// The number of its listener, or `LEAVES`.
+    pub listener: u8,
     /// State that few clients need.
     extras: Option<Box<ClientExtras>>,
 }
@@ -61,6 +66,7 @@ impl ClientSide {
             head_since: NO_HEAD,
             served: false,
             counted,
+            listener: 0,
             extras: None,
         }
     }

@@ -5,7 +5,7 @@ use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Event, Fault, RequestHead, StreamId};
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, Decision, Route, admit};
-use crate::worker::conn::client::{Arrival, NO_HEAD};
+use crate::worker::conn::client::{Arrival, LEAVES, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::inside::InsideTarget;
@@ -111,10 +111,12 @@ impl<N: Network> Core<N> {
         if pair.inside {
             return self.start_inside(key);
         }
-        let peer = &self.clients[pair.client].role.peer;
+        let role = &self.clients[pair.client].role;
+        let peer = &role.peer;
         let routes = &pair.site.routes;
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
         let (x, now) = (&mut pair.exchange, self.tools.now);
+        x.close_client |= role.listener == LEAVES;
         let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
             Decision::Forward(route) => self.forward(key, route),

@@ -123,7 +123,7 @@ fn a_config_with_every_key_is_loaded() {
         admin: Some(Admin { address: ip("127.0.0.1:9180") }),
         control: Some(Control {
             mode: 0o660,
-            group: Some("ops".into()),
+            group: Some(Account::Name("ops".into())),
             level: ControlLevel::Observe,
             ..Control::at("/run/rsp/control.sock".into())
         }),

@@ -7,28 +7,36 @@
 //!    └─────────────────────── all workers have ended ◄─────────────────────────┘
 //! ```
 
+mod reload;
+mod upgrade;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use mio::Token;
 
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Settings;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
 use crate::control::notify;
-use crate::control::process::{Prepared, Process, WorkerParts};
-use crate::control::reload::{Loaded, Reload, needs_restart};
+use crate::control::process::Process;
+use crate::control::reload::Reload;
 use crate::control::run_error::RunError;
 use crate::control::signals::Signal;
-use crate::control::sockets::console::{Answer, Command};
+use crate::control::sockets::console::Command;
 use crate::control::sockets::http::{HttpAnswer, HttpRequest};
 use crate::control::sockets::{Asker, Request, Sockets};
 use crate::control::stalls::Stalls;
 use crate::control::startup;
+use crate::control::upgrade::Upgrade;
 use crate::exchange::counters::Counters;
 use crate::exchange::end::End;
-use crate::script::{PackedScript, Source};
-use crate::worker::{Handle, Shared, Switch, ThreadState, WorkerEnd};
+use crate::script::Source;
+use crate::worker::{Drain, Handle, Shared, ThreadState, WorkerEnd};
 
+/// The channel to a new process.
+const CHANNEL: Token = Token(usize::MAX - 1);
 /// How long a worker may take after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// A worker ends its drain itself, with a reason for each request it cuts; a worker that takes this much longer is
@@ -64,6 +72,8 @@ pub struct Running<'a> {
     /// Why rsp ends, if it must not.
     fault: Option<String>,
     stalls: Stalls,
+    /// A new process that is to take over.
+    upgrade: Option<Upgrade>,
 }
 
 impl<'a> Running<'a> {
@@ -93,6 +103,7 @@ impl<'a> Running<'a> {
             stage: Stage::Serving,
             was_ready: false,
             fault: None,
+            upgrade: None,
         })
     }
 
@@ -122,6 +133,7 @@ impl<'a> Running<'a> {
         match event {
             ControlEvent::Worker(number, ThreadState::Ended) => self.worker_ended(number),
             ControlEvent::Worker(_, ThreadState::Ready) => {}
+            ControlEvent::Socket(CHANNEL) => self.serve_upgrade(),
             ControlEvent::Socket(token) => self.sockets.ready(token),
             ControlEvent::Signal(signal) => self.handle_signal(signal),
             ControlEvent::Loaded => self.loaded(),
@@ -187,7 +199,10 @@ impl<'a> Running<'a> {
     /// `None` when a deadline has passed.
     fn next(&mut self) -> Result<Option<ControlEvent>, RunError> {
         let of_stage = self.until();
-        let until = [of_stage, self.sockets.until()].into_iter().flatten().min();
+        let until = [of_stage, self.sockets.until(), self.upgrade.as_ref().map(Upgrade::until)]
+            .into_iter()
+            .flatten()
+            .min();
         loop {
             let due = self.stalls.due();
             let event = self.control.next(Some(until.map_or(due, |until| until.min(due))));
@@ -212,6 +227,9 @@ impl<'a> Running<'a> {
     fn expire(&mut self) -> Result<(), RunError> {
         let now = Instant::now();
         self.sockets.expire(now);
+        if self.upgrade.as_ref().is_some_and(|upgrade| upgrade.until() <= now) {
+            self.give_up_upgrade("it was not ready in time");
+        }
         if self.until().is_none_or(|until| until > now) {
             return Ok(());
         }
@@ -234,83 +252,10 @@ impl<'a> Running<'a> {
         match signal {
             Signal::Stop => self.end(),
             Signal::Reload => self.ask_reload(None),
-            Signal::Upgrade => log::warn!("USR2 ignored: rsp cannot hand over to a new binary yet; restart"),
+            Signal::Upgrade => self.begin_upgrade(),
             Signal::Reopen if self.process.reopen_log() => {}
             Signal::Reopen => log::info!("no access log to reopen"),
         }
-    }
-
-    fn ask_reload(&mut self, asker: Option<Asker>) {
-        if self.stage != Stage::Serving {
-            let refused = RunError::Start("rsp is stopping".into());
-            let generation = self.process.generation;
-            log::error!("Not reloaded, config {generation} stays in use: {}", refused.reason());
-            return self.answer_reload(asker, &Err(refused));
-        }
-        if let Err(error) = self.reload.ask(asker, self.process.known_names()) {
-            self.end_reload(&Err(error));
-        }
-    }
-
-    fn loaded(&mut self) {
-        let Some(loaded) = self.reload.loaded() else { return };
-        let process = &*self.process;
-        let prepared = loaded.and_then(|Loaded { stated, scripts, names }| {
-            process.prepare(stated, names).map(|prepared| (prepared, scripts))
-        });
-        match prepared {
-            Ok((prepared, scripts)) if self.stage == Stage::Serving => self.switch(prepared, scripts),
-            Ok(_) => self.end_reload(&Err(RunError::Start("rsp is stopping".into()))),
-            Err(error) => self.end_reload(&Err(error)),
-        }
-    }
-
-    /// Hands each worker its part of the config.
-    fn switch(&mut self, prepared: Prepared, scripts: Vec<PackedScript>) {
-        let parts = self.process.switch(prepared);
-        self.sockets.switch(self.process.take_sockets(), &self.process.stated.settings);
-        self.shared.set_max_connections(self.process.config.settings.max_connections);
-        let generation = self.process.generation;
-        self.reload.switching(self.running().count());
-        for ((worker, parts), script) in self.workers.iter().zip(parts).zip(scripts) {
-            let Some(worker) = worker else { continue };
-            let mailbox = self.control.mailbox();
-            let done = Box::new(move || _ = mailbox.send(ControlEvent::Switched(generation)));
-            let WorkerParts { listeners, access } = parts;
-            worker.switch(Switch { site: self.process.site(script), listeners, access, done });
-        }
-        self.process.announce();
-        self.process.warn();
-        for line in needs_restart(&self.started_with, &self.process.stated.settings) {
-            log::warn!("{line}");
-        }
-    }
-
-    fn end_reload(&mut self, outcome: &Result<(), RunError>) {
-        let generation = self.process.generation;
-        match outcome {
-            Ok(()) => log::info!("Reloaded: config {generation} is in use"),
-            Err(error) if self.reload.is_switching() => {
-                log::error!("Reloaded in part: config {generation} is in use, but {}", error.reason());
-            }
-            Err(error) => log::error!("Not reloaded, config {generation} stays in use: {}", error.reason()),
-        }
-        if self.stage == Stage::Serving {
-            notify::ready(&notify::serving(self.process.workers, generation));
-        }
-        let askers = self.reload.end();
-        self.answer_reload(askers, outcome);
-        if let Err(error) = self.reload.go_on(self.process.known_names()) {
-            self.end_reload(&Err(error));
-        }
-    }
-
-    fn answer_reload(&mut self, askers: impl IntoIterator<Item = Asker>, outcome: &Result<(), RunError>) {
-        let answer = match outcome {
-            Ok(()) => Answer::info("Success=1"),
-            Err(error) => Answer::error(format!("Success=0\n{}", error.reason())),
-        };
-        askers.into_iter().for_each(|asker| self.sockets.answer(asker, &answer));
     }
 
     /// Drains, after a delay if one is set; stops at once when repeated.
@@ -333,10 +278,13 @@ impl<'a> Running<'a> {
         let within = self.drain_timeout.unwrap_or(self.process.config.settings.drain_timeout);
         log::info!("Stopping: what runs may finish within {within:?}");
         notify::stopping("stopping: what runs may finish", within + DRAIN_GRACE + STOP_WAIT);
-        notify::stopping("stopping: what runs may finish", within + DRAIN_GRACE + STOP_WAIT);
+        self.drain_workers(Drain { within, handed_over: false });
+    }
+
+    fn drain_workers(&mut self, drain: Drain) {
         self.process.stop_listening();
-        self.running().for_each(|worker| worker.drain(within));
-        self.stage = Stage::Draining(Instant::now() + within + DRAIN_GRACE);
+        self.running().for_each(|worker| worker.drain(drain));
+        self.stage = Stage::Draining(Instant::now() + drain.within + DRAIN_GRACE);
     }
 
     fn stop(&mut self, why: &str) {
@@ -379,7 +327,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::control::process::NextNames;
+    use crate::control::process::{NextNames, WorkerParts};
     use crate::script::load;
     use crate::worker::{NextListener, WorkerIo, start};
 

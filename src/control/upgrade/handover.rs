@@ -1,0 +1,138 @@
+//! What the old process knows and the new one should not have to learn again. It goes over as one line of JSON, in
+//! which either side may know fields that the other does not: they are of different versions.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::balance::{Administrative, ByHand, PoolState, Server, Servers, SitePools};
+
+#[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
+#[serde(default)]
+pub struct Handover {
+    /// The number of the config in use.
+    pub generation: u64,
+    pub by_hand: Vec<SetByHand>,
+    /// What the health checks say of those servers that have been checked.
+    pub checked: Vec<Checked>,
+}
+
+/// What operators have set of a server.
+#[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
+#[serde(default)]
+pub struct SetByHand {
+    pub pool: String,
+    pub server: String,
+    pub state: Option<String>,
+    pub weight: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
+#[serde(default)]
+pub struct Checked {
+    pub pool: String,
+    pub server: String,
+    pub up: bool,
+}
+
+const STATES: [(Administrative, &str); 3] =
+    [(Administrative::Ready, "ready"), (Administrative::Drain, "drain"), (Administrative::Maint, "maint")];
+
+impl Handover {
+    pub fn of(generation: u64, servers: &Servers, pools: &SitePools) -> Handover {
+        let by_hand = servers.by_hand().all().into_iter();
+        let by_hand = by_hand.map(|(pool, server, ByHand { state, weight })| {
+            let word = STATES.iter().find(|(of, _)| Some(*of) == state).map(|(_, word)| (*word).to_owned());
+            SetByHand { pool, server, state: word, weight }
+        });
+        let checked = pools.pools.iter().flat_map(|pool| checked(pool));
+        Handover { generation, by_hand: by_hand.collect(), checked: checked.collect() }
+    }
+
+    /// Sets what was set by hand, before the pools are made.
+    pub fn set_by_hand(&self, servers: &Servers) {
+        for SetByHand { pool, server, state, weight } in &self.by_hand {
+            let known = STATES.iter().find(|(_, word)| Some(*word) == state.as_deref());
+            let by_hand = ByHand { state: known.map(|(state, _)| *state), weight: *weight };
+            servers.by_hand().set(pool, server, by_hand);
+        }
+    }
+
+    /// Takes the results of checks for the servers that have none.
+    pub fn set_checked(&self, pools: &SitePools) {
+        for Checked { pool, server, up } in &self.checked {
+            let pool = pools.pools.iter().find(|of| of.name() == pool);
+            if let Some(pool) = pool {
+                pool.set_checked(server, *up);
+            }
+        }
+    }
+
+    pub fn to_line(&self) -> String {
+        // Strings, numbers and lists of them cannot fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub fn from_line(line: &str) -> Result<Handover, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+}
+
+fn checked(pool: &PoolState) -> Vec<Checked> {
+    let members = pool.members();
+    let result = |server: &Arc<Server>| {
+        let (pool, name) = (pool.name().to_owned(), server.name().to_owned());
+        Some(Checked { pool, server: name, up: server.check_result()? })
+    };
+    members.iter().filter_map(result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::balance::ServerState;
+    use crate::config::{Address, Balance, Config, Health, HealthKind, PoolConfig, ServerConfig};
+
+    fn config() -> Config {
+        let server = |name: &str| {
+            ServerConfig::new(name.into(), Address::Ip(([127, 0, 0, 1], 1).into()), "127.0.0.1:1".into())
+        };
+        let second = Duration::from_secs(1);
+        let health =
+            Health { kind: HealthKind::Tcp, interval: second, timeout: second, rise: 2, fall: 3, port: None };
+        let pool = PoolConfig {
+            servers: ["a", "b", "c"].map(server).to_vec(),
+            health: Some(health),
+            ..PoolConfig::named("web".into(), Balance::RoundRobin)
+        };
+        Config { pools: vec![Arc::new(pool)], ..Config::default() }
+    }
+
+    #[test]
+    fn the_new_process_knows_what_the_old_one_knew() {
+        let (old, new) = (Servers::new(1), Servers::new(2));
+        let pools = old.of(&config());
+        pools.pools[0].set_checked("a", true);
+        pools.pools[0].set_checked("b", false);
+        pools.pools[0].set_by_hand("c", ByHand { state: Some(Administrative::Drain), weight: Some(3) });
+        let line = Handover::of(7, &old, &pools).to_line();
+        let handover = Handover::from_line(&line).unwrap();
+        assert_eq!(handover.generation, 7);
+        handover.set_by_hand(&new);
+        let pools = new.of(&config());
+        handover.set_checked(&pools);
+        let states: Vec<_> = pools.pools[0].members().iter().map(|server| server.state()).collect();
+        assert_eq!(states, [ServerState::Up, ServerState::Down, ServerState::Drain]);
+        assert_eq!(pools.pools[0].members()[2].weight(), 3);
+    }
+
+    #[test]
+    fn other_versions_may_know_more_or_less() {
+        let line = r#"{"generation":3,"more":[1],"by_hand":[{"pool":"p","server":"s","state":"gone"}]}"#;
+        let handover = Handover::from_line(line).unwrap();
+        assert_eq!((handover.generation, handover.by_hand.len(), handover.checked.len()), (3, 1, 0));
+        assert!(Handover::from_line("{").is_err());
+    }
+}
