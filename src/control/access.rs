@@ -20,6 +20,7 @@ use crate::config::LogTarget;
 use crate::control::clock::Clock;
 use crate::control::lines::FormatLine;
 use crate::control::output::LogOutput;
+use crate::control::privileges::Identity;
 use crate::exchange::record::Record;
 
 /// 64 batches of 32 KiB a worker: some ten thousand lines.
@@ -42,15 +43,16 @@ pub type Settled = Arc<AtomicU64>;
 /// An open log whose thread does not run yet.
 pub struct OpenedLog(AccessWriter);
 
-/// Opens the log. Returns a sender for each worker.
+/// Opens the log. Returns a sender for each worker. `owner`: whose a file is that this makes.
 pub fn open(
     target: &LogTarget,
     line: FormatLine,
     clock: Clock,
     workers: usize,
+    owner: Option<&Identity>,
 ) -> io::Result<(Vec<Sender>, OpenedLog)> {
     let settled = Settled::default();
-    let output = LogOutput::open(target, settled.clone())?;
+    let output = LogOutput::open(target, settled.clone(), owner)?;
     let (senders, receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
     let writer = AccessWriter {
         receiver,
@@ -224,7 +226,7 @@ mod tests {
 
     fn start(path: &str) -> (Vec<Sender>, AccessLogHandle) {
         let clock = Clock { zero: Instant::now() };
-        let (senders, log) = open(&LogTarget::File(path.into()), targets_only(), clock, 1).unwrap();
+        let (senders, log) = open(&LogTarget::File(path.into()), targets_only(), clock, 1, None).unwrap();
         (senders, log.start().unwrap())
     }
 
@@ -271,6 +273,6 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_opened_is_an_error_at_start() {
         let clock = Clock { zero: Instant::now() };
-        assert!(open(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1).is_err());
+        assert!(open(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1, None).is_err());
     }
 }

@@ -112,14 +112,20 @@ impl Listeners {
         each
     }
 
-    /// The addresses, with the kernel's choice for port 0.
+    /// The addresses, with the kernel's choice for port 0. Several sockets may have one address.
     pub fn addresses(&self) -> Vec<String> {
-        self.open.iter().filter_map(|open| open.sockets.first()).flat_map(Listener::addresses).collect()
+        let mut addresses: Vec<String> = Vec::new();
+        for open in &self.open {
+            let mut own: Vec<String> = open.sockets.iter().take(1).flat_map(Listener::addresses).collect();
+            own.dedup();
+            addresses.extend(own);
+        }
+        addresses
     }
 
     /// Descriptors of all sockets, each with the name under which the next process gets it.
     pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
-        let mut handles = Vec::new();
+        let mut handles = self.inherited.unused_of_systemd()?;
         let configs: Vec<ListenerConfig> = self.open.iter().map(|open| open.config.clone()).collect();
         for (position, open) in self.open.iter().enumerate() {
             let key = net::key(&open.config.address, number(&configs[..position], &open.config));

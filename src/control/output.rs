@@ -14,6 +14,7 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::LogTarget;
 use crate::control::access::Settled;
+use crate::control::privileges::Identity;
 use crate::net;
 
 pub struct LogOutput {
@@ -41,8 +42,9 @@ const READER_TRIES: u32 = 50;
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
 impl LogOutput {
-    pub fn open(target: &LogTarget, settled: Settled) -> io::Result<LogOutput> {
-        let (file, piece) = open(target)?;
+    /// `owner`: whose a file is that this makes.
+    pub fn open(target: &LogTarget, settled: Settled, owner: Option<&Identity>) -> io::Result<LogOutput> {
+        let (file, piece) = open(target, owner)?;
         Ok(LogOutput { target: target.clone(), file, piece, settled, failing: None, mid_line: false })
     }
 
@@ -96,7 +98,7 @@ impl LogOutput {
 
     /// Opens the file by its name again. On failure the old one stays in use.
     pub fn reopen(&mut self) {
-        match open(&self.target) {
+        match open(&self.target, None) {
             Ok((file, piece)) => {
                 (self.file, self.piece, self.mid_line) = (file, piece, false);
                 log::info!("access log {} reopened", self.name());
@@ -117,21 +119,35 @@ impl LogOutput {
 }
 
 /// The file and the largest write into it.
-fn open(target: &LogTarget) -> io::Result<(File, usize)> {
+fn open(target: &LogTarget, owner: Option<&Identity>) -> io::Result<(File, usize)> {
     let file = match target {
         // A descriptor of our own: std's handle buffers by lines, which would split a batch into several writes.
         LogTarget::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        LogTarget::File(path) => append_to(path)?,
+        LogTarget::File(path) => match owner.filter(|owner| owner.is_switch()) {
+            Some(owner) => append_as_root(path, owner)?,
+            None => append_to(path, 0)?,
+        },
     };
     let piece = piece_of(&file)?;
     Ok((file, piece))
 }
 
+/// The user may write to the directory, so no link there is followed; a new file is the user's, who could not open it
+/// again otherwise.
+fn append_as_root(path: &Path, owner: &Identity) -> io::Result<File> {
+    let mut new = OpenOptions::new();
+    match new.append(true).create_new(true).mode(0o640).open(path) {
+        Ok(file) => owner.give(&file).map(|()| file),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => append_to(path, libc::O_NOFOLLOW),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opening a pipe blocks until it has a reader, which may be never: so it is opened non-blocking, and retried for a
 /// moment.
-fn append_to(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path, flags: i32) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK);
+    options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK | flags);
     for _ in 0..READER_TRIES {
         match options.open(path) {
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) && is_pipe(path) => {
@@ -194,7 +210,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn output(path: impl Into<PathBuf>) -> LogOutput {
-        LogOutput::open(&LogTarget::File(path.into()), Settled::default()).unwrap()
+        LogOutput::open(&LogTarget::File(path.into()), Settled::default(), None).unwrap()
     }
 
     fn put(output: &mut LogOutput, line: &str) {
@@ -231,7 +247,7 @@ mod tests {
         put(&mut output, "lost\n");
         put(&mut output, "lost\nlost\n");
         assert_eq!((output.failing, settled(&output)), (Some(3), 0));
-        output.file = append_to(Path::new("/dev/null")).unwrap();
+        output.file = append_to(Path::new("/dev/null"), 0).unwrap();
         put(&mut output, "kept\n");
         assert_eq!((output.failing, output.mid_line, settled(&output)), (None, false, 4));
     }

@@ -3,10 +3,9 @@
 //! belong to a thread.
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::chown;
-use std::path::Path;
+use std::os::unix::fs::{fchown, lchown};
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
@@ -73,14 +72,14 @@ pub fn find_group(group: &Account) -> Result<Gid, String> {
 
 impl Identity {
     /// Whether `assume` changes the user.
-    fn is_switch(&self) -> bool {
+    pub fn is_switch(&self) -> bool {
         Uid::effective().is_root() && !self.uid.is_root()
     }
 
     /// Gives a file that was made as root to the user, as long as this process can.
-    pub fn give(&self, path: &Path) -> io::Result<()> {
+    pub fn give(&self, file: &File) -> io::Result<()> {
         match self.is_switch() {
-            true => chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw())),
+            true => fchown(file, Some(self.uid.as_raw()), Some(self.gid.as_raw())),
             false => Ok(()),
         }
     }
@@ -98,7 +97,7 @@ impl Identity {
         let control = control
             .map(|control| (control.path.as_path(), control.group.is_none().then_some(self.gid.as_raw())));
         paths.chain(control).try_for_each(|(path, gid)| {
-            let given = std::os::unix::fs::chown(path, Some(self.uid.as_raw()), gid);
+            let given = lchown(path, Some(self.uid.as_raw()), gid);
             given.map_err(|error| {
                 format!("cannot give {} to user {}: {}", path.display(), self.user, os_error(&error))
             })
@@ -175,7 +174,8 @@ fn keep_only(keep: &[Capability]) -> Result<Option<String>, caps::errors::CapsEr
 fn has_low_port(config: &Config) -> bool {
     let low =
         |address: &Address| address.ip_and_port().is_some_and(|at| (1..FIRST_FREE_PORT).contains(&at.port()));
-    config.listeners.iter().any(|listener| low(&listener.address))
+    let admin = config.settings.admin.iter().map(|admin| &admin.address);
+    config.listeners.iter().map(|listener| &listener.address).chain(admin).any(low)
 }
 
 /// 1 where it cannot be told.
@@ -185,6 +185,8 @@ fn thread_count() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::ListenerConfig;
 

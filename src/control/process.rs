@@ -185,15 +185,7 @@ impl Process {
             LogTarget::Stdout => "on stdout".to_string(),
             LogTarget::File(path) => path.display().to_string(),
         };
-        let own = match target {
-            // A file that this start makes is the user's: as root's it could not be opened again.
-            LogTarget::File(path) if !path.exists() => self.identity.as_ref().zip(Some(path)),
-            _ => None,
-        };
-        let opened = access::open(target, line, self.clock, self.workers).and_then(|opened| match own {
-            Some((identity, path)) => identity.give(path).map(|()| opened),
-            None => Ok(opened),
-        });
+        let opened = access::open(target, line, self.clock, self.workers, self.identity.as_ref());
         opened.map_err(|error| RunError::AccessLog(name, error))
     }
 
@@ -306,10 +298,16 @@ impl Process {
     }
 
     /// Takes what the health checks of the process before have found.
-    pub fn set_checked(&self, handover: &Handover) {
+    pub fn set_checked(&mut self, handover: &Handover) {
+        self.generation = self.generation.max(handover.generation);
         if let Some(pools) = &self.pools {
             handover.set_checked(pools);
         }
+    }
+
+    /// Looks up names no more.
+    pub fn stop_names(&mut self) {
+        self.names = None;
     }
 
     /// Closes the sockets here, so that those of the workers are the last.

@@ -62,9 +62,11 @@ pub fn run(mut start: Start) -> Result<(), RunError> {
     let errors = errors::install(start.level);
     let mut opened = Everything::open(&mut start)?;
     let _errors = errors.start().map_err(|error| RunError::Start(os_error(&error)))?;
+    let unused: Vec<String> = opened.process.inherited().unused().into_iter().map(str::to_owned).collect();
     opened.process.inherited().close_addresses();
     let Everything { mut process, config, control, own_lines, cores, warnings, handover } = opened;
-    let outcome = serve(&mut process, start, (config, own_lines), control, (cores, &warnings), handover);
+    let outcome =
+        serve(&mut process, start, (config, own_lines), control, (cores, &warnings), (handover, &unused));
     process.close_logs();
     outcome
 }
@@ -103,7 +105,9 @@ impl Everything {
         let unused = process.inherited().unused().into_iter();
         warnings.extend(unused.map(|address| format!("{address} was passed, and no rsp.listen names it")));
         if let Some(identity) = &process.identity {
-            warnings.extend(become_user(identity, config.config(), &start.source)?);
+            let of_user = become_user(identity, config.config(), &start.source)?;
+            // One that takes over is that user already.
+            warnings.extend(of_user.into_iter().filter(|_| handover.is_none()));
         }
         Ok(Everything { process, config, control, own_lines, cores, warnings, handover })
     }
@@ -126,7 +130,7 @@ fn serve(
     (config, own_lines): (Opened, Option<Vec<Option<Sender>>>),
     (control, signals): (ControlLoop, CaughtSignals),
     (cores, warnings): (usize, &[String]),
-    handover: Option<Handover>,
+    (handover, unused): (Option<Handover>, &[String]),
 ) -> Result<(), RunError> {
     startup::forward(signals, &control)?;
     let names = startup::names(config.config(), None)?;
@@ -142,8 +146,12 @@ fn serve(
     announce(process, cores);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     (start.ready)(&process.addresses());
-    if let Some(Err(error)) = start.predecessor.map(Predecessor::take_over) {
-        log::warn!("cannot take over from the process before: {}", os_error(&error));
+    match start.predecessor.map(|old| old.take_over(unused)) {
+        None | Some(Ok(true)) => {}
+        Some(Ok(false)) => log::warn!("the process before this one is gone"),
+        Some(Err(error)) => {
+            return Err(RunError::Start(format!("the process before this one: {}", os_error(&error))));
+        }
     }
     let running = Running::new(control, workers, process, shared, (&start.source, start.drain))?;
     running.wait()

@@ -84,6 +84,13 @@ impl Inherited {
         addresses
     }
 
+    /// Descriptors of systemd's sockets that no listener has, for the next process.
+    pub fn unused_of_systemd(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let unused =
+            self.sockets.iter().filter(|passed| !passed.used.get() && passed.address.starts_with(SYSTEMD));
+        unused.map(|passed| Ok((passed.address.clone(), passed.socket.try_clone()?))).collect()
+    }
+
     /// Closes the sockets of addresses: those in use are the listeners', and nobody would accept from the others. Those
     /// of systemd stay for the listeners of a later config; systemd has them open as well.
     pub fn close_addresses(&mut self) {
@@ -143,7 +150,8 @@ fn passed(
     let mut names = names.split(':').filter(|name| !name.is_empty());
     // As sd_listen_fds_with_names(3) calls a socket without a name.
     let address = |fd| (format!("{SYSTEMD}{}", names.next().unwrap_or("unknown")), fd);
-    Ok((FIRST..FIRST + count).map(address).collect())
+    let end = FIRST.checked_add(count).ok_or_else(|| unreadable("LISTEN_FDS"))?;
+    Ok((FIRST..end).map(address).collect())
 }
 
 /// Removes variables of the environment; not once there are threads, which may be reading it.

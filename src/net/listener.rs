@@ -47,9 +47,10 @@ impl Drop for SocketFile {
 /// The sockets of this process are another's now, and their files too.
 static HANDED_OVER: AtomicBool = AtomicBool::new(false);
 
-/// Leaves the files of Unix sockets to the process that has taken over.
-pub fn leave_socket_files() {
-    HANDED_OVER.store(true, Ordering::Release);
+/// Whether the files of Unix sockets are another process's: the one that has taken over, or the one that this one has
+/// not taken over from yet.
+pub fn leave_socket_files(leave: bool) {
+    HANDED_OVER.store(leave, Ordering::Release);
 }
 
 /// A new connection and its peer's address (`None` on a Unix socket).
@@ -266,6 +267,17 @@ impl Listener {
     pub fn share(&self) -> io::Result<Listener> {
         let sockets = self.sockets.iter().map(Bound::share).collect::<io::Result<_>>()?;
         Ok(Listener { sockets, next: 0 })
+    }
+
+    /// Ends what `watch` began. Another process may have the same sockets: dropping them alone would not.
+    pub fn unwatch(&mut self, registry: &Registry) {
+        for socket in &mut self.sockets {
+            // Fails only if it was not watched.
+            let _ = match socket {
+                Bound::Tcp(l) => registry.deregister(l),
+                Bound::Unix(l, _) => registry.deregister(l),
+            };
+        }
     }
 
     /// Lets no further connections into the queue, as far as the kernel can do that: its shortest queue is one.

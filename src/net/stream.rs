@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::fd_reserve::{Reserve, is_shortage};
 use super::listener::unmapped;
-use super::{Network, Pipe, Transport, options as wanted};
+use super::{Listener, Network, Pipe, Transport, options as wanted};
 use crate::config::{Address, Endpoint, SocketOptions};
 
 pub enum Stream {
@@ -121,6 +121,11 @@ impl Kernel {
         let kernel = Kernel { registry, reserve, short: false };
         kernel.refill();
         kernel
+    }
+
+    /// Ends the watch of a listener that is to be closed.
+    pub fn unwatch(&self, listener: &mut Listener) {
+        listener.unwatch(&self.registry);
     }
 
     /// Refills the reserve. Returns false if there are too few descriptors to accept clients.

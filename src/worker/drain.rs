@@ -19,6 +19,9 @@ pub(crate) const DELIVERY: u64 = 1_000_000;
 const IDLE: u64 = 5_000_000;
 /// Tunnels are closed within this share of the drain's timeout: the last one needs some time too.
 const SHARE: (u64, u64) = (4, 5);
+/// A client that was served is not closed sooner than this after it: its next request is probably on its way, and the
+/// response to that says `Connection: close`.
+const RECENT: u64 = 1_000_000;
 /// When to look again at a client whose next request has only begun to arrive. (Its head may be an empty line.)
 const LOOK_AGAIN: u64 = 1_000_000;
 
@@ -45,11 +48,11 @@ pub(crate) struct Closings(VecDeque<(u64, Token)>);
 
 impl Closings {
     /// Spreads these clients evenly over `window`, beginning at once: a few do not delay the stop much, and one not at
-    /// all.
-    fn spread(&mut self, clients: Vec<Token>, now: u64, window: u64) {
+    /// all. Each has an earliest moment.
+    fn spread(&mut self, clients: Vec<(u64, Token)>, now: u64, window: u64) {
         let gap = window / clients.len().max(1) as u64;
         let moments = clients.into_iter().enumerate();
-        self.0.extend(moments.map(|(i, client)| (now + gap * i as u64, client)));
+        self.0.extend(moments.map(|(i, (earliest, client))| (earliest.max(now + gap * i as u64), client)));
         self.0.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
@@ -81,8 +84,10 @@ impl<N: Network> Core<N> {
             let token = self.clients.token(key);
             let role = &self.clients[key].role;
             match role.pair.map(|pair| self.pairs[pair as usize].is_tunnel()) {
-                Some(true) => tunnels.push(token),
-                None if role.lingering().is_none() && role.arrival != Arrival::Inside => idle.push(token),
+                Some(true) => tunnels.push((0, token)),
+                None if role.lingering().is_none() && role.arrival != Arrival::Inside => {
+                    idle.push((self.earliest(key, within), token));
+                }
                 Some(false) | None => {}
             }
         }
@@ -90,6 +95,13 @@ impl<N: Network> Core<N> {
         self.closings.spread(idle, now, window.min(IDLE));
         self.closings.spread(tunnels, now, window);
         now.saturating_add(within)
+    }
+
+    /// When an idle client may be closed at the earliest, in microseconds.
+    fn earliest(&self, key: u32, within: u64) -> u64 {
+        let client = &self.clients[key];
+        let recent = RECENT.min(within / SHARE.1 * SHARE.0);
+        if client.role.served { client.read_at + recent } else { 0 }
     }
 
     /// The config does not have this listener any more: its clients are drained. Tunnels stay.
@@ -101,7 +113,7 @@ impl<N: Network> Core<N> {
             if role.listener == number && role.arrival != Arrival::Inside {
                 role.listener = LEAVES;
                 if role.pair.is_none() && role.lingering().is_none() {
-                    idle.push(token);
+                    idle.push((self.earliest(key, micros(within)), token));
                 }
             }
         }

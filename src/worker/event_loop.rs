@@ -99,7 +99,7 @@ impl EventLoop {
             self.core.set_clock(now, self.date.at(now));
             self.mark();
             self.acceptor.accept(&mut self.core, now);
-            self.acceptor.close_removed(now);
+            self.acceptor.close_removed(&mut self.core, now);
             self.core.take_grants();
             self.core.turns();
             self.core.expire();

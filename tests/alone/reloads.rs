@@ -41,7 +41,8 @@ fn config(servers: &[Origin], round: u32, port: u16) -> String {
         if round.is_multiple_of(2) { format!("rsp.listen '127.0.0.1:{port}'") } else { String::new() };
     let balance = ["round_robin", "least_connections", "random", "least_latency"][round as usize % 4];
     let (first, other) = (round as usize % servers.len(), (round as usize + 1) % servers.len());
-    let health = if round.is_multiple_of(3) { "health = { interval = '100ms' }," } else { "" };
+    let health =
+        if round.is_multiple_of(3) { "health = { interval = '100ms', timeout = '30s' }," } else { "" };
     let log = ["", "access_log = 'a.log',", "access_log = { 'b.log', format = 'rsp' },"][round as usize % 3];
     format!(
         "rsp.listen '127.0.0.1:0'

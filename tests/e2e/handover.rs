@@ -90,7 +90,7 @@ fn no_request_fails_over_upgrades_from_one_worker_to_two_and_back() {
                     while !stop.load(Ordering::SeqCst) {
                         // Half of them connect anew each time, and all when they are told to.
                         let answer = client.get("/");
-                        assert_eq!(answer.text(), "ok");
+                        assert_eq!(answer.text(), "ok", "{}", answer.head.line);
                         let closes = answer.head.get("connection") == Some("close");
                         if number % 2 == 0 || closes {
                             client = Client::connect(address);
@@ -180,6 +180,54 @@ fn a_config_that_cannot_be_loaded_leaves_the_old_process() {
     assert!(installed.rsp.log().contains("rsp.lua:1: rsp.pol: unknown"), "{}", installed.rsp.log());
     assert_eq!(get(installed.rsp.address(), "/generation").text(), "old");
     installed.rsp.stop();
+}
+
+#[test]
+fn a_start_that_fails_late_leaves_the_socket_files() {
+    let origin = Origin::named("ok");
+    let more = "control = 'c.sock'";
+    let front = "rsp.listen 'unix:front.sock'\n";
+    let good = format!("{front}{}", config(&origin.address, 1, "old", more));
+    let installed = install(&good, |_| ());
+    let bad = good.replace("control =", "access_log = '/no/such/directory/a.log', control =");
+    installed.rsp.directory().write("rsp.lua", &bad);
+    installed.rsp.signal(libc::SIGUSR2);
+    installed.rsp.wait_for_log("Not upgraded, this process goes on");
+    let directory = installed.rsp.directory();
+    assert_eq!(get(&format!("unix:{}", directory.join("front.sock").display()), "/").text(), "ok");
+    directory.write("rsp.lua", &good);
+    assert_eq!(run(directory.path(), &["ctl", "c.sock", "reload"]).code, Some(0));
+    installed.rsp.stop();
+}
+
+#[test]
+fn a_stop_ends_the_new_process_that_is_starting() {
+    let origin = Origin::named("ok");
+    let mut installed = install(&config(&origin.address, 1, "old", ""), |_| ());
+    installed.replace("#!/bin/sh\nexec sleep 100\n");
+    installed.rsp.signal(libc::SIGUSR2);
+    installed.rsp.wait_for_log("INFO Upgrade: process ");
+    installed.rsp.signal(libc::SIGTERM);
+    assert_eq!(installed.rsp.wait_for_exit().code(), Some(0));
+    assert!(installed.rsp.log().contains("rsp is stopping"), "{}", installed.rsp.log());
+}
+
+#[test]
+fn a_request_on_a_listener_that_the_new_config_lacks_is_answered() {
+    let origin = Origin::named("ok");
+    let text = config(&origin.address, 1, "old", "");
+    let port = free_port();
+    let mut installed = install(&format!("rsp.listen '127.0.0.1:{port}'\n{text}"), |_| ());
+    installed.rsp.directory().write("rsp.lua", &text);
+    let removed = format!("127.0.0.1:{port}");
+    let mut client = Client::connect(&removed);
+    client.ask("/");
+    let address = installed.rsp.addresses()[1].clone();
+    let _successor = Successor(installed.upgrade());
+    assert_eq!(client.response().text(), "ok");
+    assert_eq!(installed.rsp.wait_for_end(), Some(0));
+    assert!(Client::try_connect(&removed, None).is_err());
+    assert_eq!(get(&address, "/generation").text(), "old");
 }
 
 #[test]

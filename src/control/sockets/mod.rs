@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
@@ -121,10 +121,10 @@ impl NextSockets {
 fn set_group(control: &Control) -> Result<(), String> {
     let Some(group) = &control.group else { return Ok(()) };
     let gid = find_group(group).map_err(|error| format!("control: {error}"))?.as_raw();
-    if fs::metadata(&control.path).is_ok_and(|file| file.gid() == gid) {
+    if fs::symlink_metadata(&control.path).is_ok_and(|file| file.gid() == gid) {
         return Ok(());
     }
-    chown(&control.path, None, Some(gid)).map_err(|error| {
+    lchown(&control.path, None, Some(gid)).map_err(|error| {
         format!(
             "control socket {}: cannot give it to group {group}: {}",
             control.path.display(),
@@ -171,7 +171,9 @@ impl Sockets {
         if let Some(control) = &settings.control {
             self.level = control.level;
             let mode = fs::Permissions::from_mode(control.mode);
-            if let Err(error) = fs::set_permissions(&control.path, mode) {
+            let is_socket =
+                fs::symlink_metadata(&control.path).is_ok_and(|file| file.file_type().is_socket());
+            if is_socket && let Err(error) = fs::set_permissions(&control.path, mode) {
                 log::warn!(
                     "control socket {}: cannot set its mode: {}",
                     control.path.display(),
@@ -224,7 +226,9 @@ impl Sockets {
 
     /// Accepts no more. Connections that are there go on.
     pub fn close(&mut self) {
-        (self.control, self.admin) = (None, None);
+        for mut open in [self.control.take(), self.admin.take()].into_iter().flatten() {
+            open.listener.unwatch(&self.registry);
+        }
     }
 
     /// The address of `admin`, with the kernel's choice for port 0.

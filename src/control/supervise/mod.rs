@@ -260,13 +260,15 @@ impl<'a> Running<'a> {
 
     /// Drains, after a delay if one is set; stops at once when repeated.
     fn end(&mut self) {
+        self.give_up_upgrade("rsp is stopping");
         let delay = self.process.config.settings.drain_delay;
         match self.stage {
             Stage::Serving if delay.is_zero() => self.drain(),
             Stage::Serving => {
                 log::info!("Stopping in {delay:?} (drain_delay)");
                 self.stage = Stage::Leaving(Instant::now() + delay);
-                notify::status("stopping soon (drain_delay)");
+                let most = delay + self.drain_within() + DRAIN_GRACE + STOP_WAIT;
+                notify::stopping("stopping soon (drain_delay)", most);
             }
             Stage::Leaving(_) | Stage::Draining(_) => self.stop("told again"),
             Stage::Stopping(_) => {}
@@ -275,10 +277,14 @@ impl<'a> Running<'a> {
 
     /// Stops accepting. Running requests may finish.
     fn drain(&mut self) {
-        let within = self.drain_timeout.unwrap_or(self.process.config.settings.drain_timeout);
+        let within = self.drain_within();
         log::info!("Stopping: what runs may finish within {within:?}");
         notify::stopping("stopping: what runs may finish", within + DRAIN_GRACE + STOP_WAIT);
         self.drain_workers(Drain { within, handed_over: false });
+    }
+
+    fn drain_within(&self) -> Duration {
+        self.drain_timeout.unwrap_or(self.process.config.settings.drain_timeout)
     }
 
     fn drain_workers(&mut self, drain: Drain) {
@@ -288,6 +294,7 @@ impl<'a> Running<'a> {
     }
 
     fn stop(&mut self, why: &str) {
+        self.give_up_upgrade("rsp is stopping");
         log::info!("Stopping at once: {why}");
         notify::stopping(&format!("stopping at once: {why}"), STOP_WAIT);
         self.process.stop_listening();

@@ -43,7 +43,7 @@ impl Running<'_> {
             match upgrade.wanted() {
                 Wanted::Nothing => return,
                 Wanted::State => upgrade.send_state(&self.process.handover()),
-                Wanted::TakeOver => self.hand_over(),
+                Wanted::TakeOver(unused) => self.hand_over(&unused),
                 Wanted::Failed(why) => self.give_up_upgrade(&why),
             }
         }
@@ -57,20 +57,22 @@ impl Running<'_> {
     }
 
     /// The new process accepts already. This one drains, and leaves it the rest.
-    pub(super) fn hand_over(&mut self) {
-        let Some(upgrade) = self.upgrade.take() else { return };
+    pub(super) fn hand_over(&mut self, unused: &[String]) {
+        let Some(upgrade) = &mut self.upgrade else { return };
         let process = upgrade.process();
         notify::main_pid(process);
         if let Err(error) = upgrade.hand_over() {
             notify::main_pid(std::process::id());
-            let error = os_error(&error);
-            return log::error!("Not upgraded, this process goes on: process {process}: {error}");
+            return self.give_up_upgrade(&os_error(&error));
         }
-        net::leave_socket_files();
+        self.upgrade = None;
+        net::leave_socket_files(true);
         self.sockets.close();
+        self.process.stop_names();
         let settings = &self.process.config.settings;
         let within = self.drain_timeout.or(settings.upgrade_drain_timeout).unwrap_or(settings.drain_timeout);
         log::info!("Handed over to process {process}: what runs here may finish within {within:?}");
-        self.drain_workers(Drain { within, handed_over: true });
+        // Of a socket that the new one does not have, nobody else would accept what waits in its queue.
+        self.drain_workers(Drain { within, handed_over: unused.is_empty() });
     }
 }

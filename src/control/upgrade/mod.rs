@@ -13,10 +13,9 @@ mod predecessor;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -36,12 +35,14 @@ use crate::net;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long it may take to read a message.
 const SEND_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take to end once it has closed its channel.
+const END_WITHIN: Duration = Duration::from_millis(500);
 /// The channel's descriptor, in the environment of the new process.
 const CHANNEL: &str = "RSP_UPGRADE";
 
 /// The lines of the channel.
 const ASK_STATE: &str = "state\n";
-const READY: &str = "ready\n";
+const READY: &str = "ready";
 const TAKE_OVER: &str = "take over\n";
 
 /// The running binary and its directory, as they were when it was started: later its file may be another one.
@@ -49,9 +50,24 @@ static PROGRAM: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
 
 /// Remembers where the program is. Call before anything changes.
 pub fn remember_program() {
-    let program = || Some((env::current_exe().ok()?, env::current_dir().ok()?));
+    let program = || {
+        let (running, directory) = (env::current_exe().ok()?, env::current_dir().ok()?);
+        // As it was called: a link may lead to another version by then.
+        let called = called(&directory).filter(|path| path.canonicalize().is_ok_and(|path| path == running));
+        Some((called.unwrap_or(running), directory))
+    };
     // A second start in one process keeps the first.
     let _ = PROGRAM.set(program());
+}
+
+/// The path by which the program was called.
+fn called(directory: &Path) -> Option<PathBuf> {
+    let name = PathBuf::from(env::args_os().next()?);
+    if name.components().count() > 1 {
+        return Some(directory.join(name));
+    }
+    let paths = env::var_os("PATH")?;
+    env::split_paths(&paths).map(|path| directory.join(path).join(&name)).find(|path| path.is_file())
 }
 
 /// A new process that is not ready yet.
@@ -68,8 +84,8 @@ pub struct Upgrade {
 pub enum Wanted {
     Nothing,
     State,
-    /// It is ready to be the service.
-    TakeOver,
+    /// It is ready to be the service. With the names of sockets that none of its listeners has.
+    TakeOver(Vec<String>),
     /// It will not be; why.
     Failed(String),
 }
@@ -109,12 +125,11 @@ impl Upgrade {
         loop {
             if let Some(end) = self.input.find('\n') {
                 let line: String = self.input.drain(..=end).collect();
-                return match line.as_str() {
-                    ASK_STATE => Wanted::State,
-                    READY => Wanted::TakeOver,
-                    other => {
-                        Wanted::Failed(format!("it says {:?}, which is not understood", other.trim_end()))
-                    }
+                let mut words = line.trim_end().split('\t');
+                return match words.next() {
+                    _ if line == ASK_STATE => Wanted::State,
+                    Some(READY) => Wanted::TakeOver(words.map(str::to_owned).collect()),
+                    _ => Wanted::Failed(format!("it says {:?}, which is not understood", line.trim_end())),
                 };
             }
             match self.channel.read(&mut piece) {
@@ -127,9 +142,17 @@ impl Upgrade {
         }
     }
 
-    /// How it has ended.
+    /// How it has ended. The channel closes before the process ends, which may have to say why.
     fn end(&mut self) -> String {
-        // The channel closes a moment before the process ends.
+        let until = Instant::now() + END_WITHIN;
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(END_WITHIN / 50);
+        }
+        self.kill()
+    }
+
+    fn kill(&mut self) -> String {
+        // Fails if it has ended.
         let _ = self.child.kill();
         match self.child.wait() {
             Ok(status) if status.code().is_some() => format!("it ended ({status}); its own lines say why"),
@@ -144,24 +167,32 @@ impl Upgrade {
     }
 
     /// Lets the new process be the service.
-    pub fn hand_over(mut self) -> io::Result<u32> {
-        self.send(TAKE_OVER)?;
-        let _ = self.channel.shutdown(Shutdown::Both);
-        Ok(self.child.id())
+    pub fn hand_over(&mut self) -> io::Result<()> {
+        self.send(TAKE_OVER)
     }
 
     /// The state of many servers is more than the channel holds; the new process does nothing but read it.
     fn send(&mut self, text: &str) -> io::Result<()> {
-        let channel = SockRef::from(&self.channel);
+        let (channel, until) = (SockRef::from(&self.channel), Instant::now() + SEND_WITHIN);
         channel.set_nonblocking(false)?;
-        channel.set_write_timeout(Some(SEND_WITHIN))?;
-        let sent = (&*channel).write_all(text.as_bytes());
-        channel.set_nonblocking(true)?;
-        sent
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            let time = until.saturating_duration_since(Instant::now());
+            channel.set_write_timeout(Some(time.max(Duration::from_millis(1))))?;
+            match channel.send(left) {
+                Ok(count) => left = &left[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= until && !left.is_empty() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        channel.set_nonblocking(true)
     }
 
     /// Ends it.
     pub fn give_up(mut self) {
-        self.end();
+        self.kill();
     }
 }

@@ -22,6 +22,8 @@ impl Predecessor {
         let Ok(number) = std::env::var(CHANNEL) else { return Ok(None) };
         net::forget(&[CHANNEL]);
         let unreadable = || io::Error::other(format!("{CHANNEL} in the environment is not understood"));
+        // Until this one takes over, its end must not take the files of the other's sockets along.
+        net::leave_socket_files(true);
         let number: RawFd = number.parse().map_err(|_| unreadable())?;
         let channel = net::adopt_stream(number).map_err(|_| unreadable())?;
         channel.set_read_timeout(Some(PATIENCE))?;
@@ -35,12 +37,13 @@ impl Predecessor {
         Handover::from_line(&line)
     }
 
-    /// Says that this process serves, and waits until it is the service.
-    pub fn take_over(mut self) -> io::Result<()> {
-        match self.ask(READY)? == TAKE_OVER {
-            true => Ok(()),
-            false => Err(io::Error::other("the old process is gone")),
-        }
+    /// Says that this process serves, and waits until it is the service. `unused`: the names of passed sockets that no
+    /// listener has. False if the old process is gone.
+    pub fn take_over(mut self, unused: &[String]) -> io::Result<bool> {
+        let ready = [&[READY.to_owned()], unused].concat().join("\t");
+        let answer = self.ask(&format!("{ready}\n"))?;
+        net::leave_socket_files(false);
+        Ok(answer == TAKE_OVER)
     }
 
     fn ask(&mut self, question: &str) -> io::Result<String> {

@@ -234,16 +234,19 @@ impl Acceptor {
         }
         self.closing = closing.len();
         self.listeners.append(&mut closing);
-        self.close_removed(now);
+        self.close_removed(core, now);
     }
 
     /// Closes removed listeners whose queue is empty: the clients in it see themselves as connected, and would be
     /// reset.
-    pub fn close_removed(&mut self, now: u64) {
+    pub fn close_removed(&mut self, core: &mut Core<Kernel>, now: u64) {
         if self.closing == 0 {
             return;
         }
         let stays = |listener: &Accepting| listener.closes_by.is_none_or(|by| listener.ready && now < by);
+        self.listeners.iter_mut().filter(|listener| !stays(listener)).for_each(|closing| {
+            core.network.unwatch(&mut closing.listener);
+        });
         self.listeners.retain(stays);
         self.closing = self.listeners.iter().filter(|listener| listener.closes_by.is_some()).count();
         if self.waits_for_permit && !self.somebody_waits() {
@@ -262,6 +265,7 @@ impl Acceptor {
 
     /// Closes the listeners at once: another process has the same sockets.
     pub fn close(&mut self, core: &mut Core<Kernel>) {
+        self.listeners.iter_mut().for_each(|closing| core.network.unwatch(&mut closing.listener));
         self.listeners.clear();
         self.stop_waiting();
         self.release_permits(core);
