@@ -9,7 +9,7 @@
 ---@alias rsp.Size string|integer
 
 ---An address: "127.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/run/app.sock"; of a server also
----"srv:_http._tcp.app.internal", of a listener "systemd:name" (sockets that systemd has opened). Names of listeners are resolved when the config is loaded, those of servers while rsp runs.
+---"srv:_http._tcp.app.internal" and "https://app.internal:8443", of a listener "systemd:name" (sockets that systemd has opened). Names of listeners are resolved when the config is loaded, those of servers while rsp runs.
 ---@alias rsp.Address string
 
 ---A response status, a range, or several: 200, "200-399", "200,204".
@@ -24,12 +24,37 @@ function rsp.listen(listener) end
 
 ---@class rsp.Listener
 ---@field [1] rsp.Address
+---@field name? string its identity in logs and for session tickets; the address without it
+---@field tls? rsp.Tls clients speak TLS
+---@field redirect? "https" every request is answered with a redirect to the same URL with https
+---@field sni? rsp.Sni finds the pool for a connection whose TLS passes through, by the name in its ClientHello; nil refuses it
 ---@field proxy_protocol? boolean every connection begins with a PROXY header (version 1 or 2) that says who the client is; only addresses in `trusted` may connect
 ---@field backlog? integer connections that may wait for being accepted: 4096, and no more than the kernel's net.core.somaxconn
 ---@field defer_accept? boolean TCP: a connection is accepted when its first bytes are there (TCP_DEFER_ACCEPT); false without it
 ---@field receive_buffer? rsp.Size TCP: the kernel's buffer for what clients send (SO_RCVBUF); as the kernel sees fit without it
 ---@field send_buffer? rsp.Size TCP: the kernel's buffer for what goes to clients (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer TCP: microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
+
+---TLS with the clients of a listener. Paths are relative to the directory of the config file.
+---@class rsp.Tls
+---@field cert? string PEM: the certificate and those of the authorities between it and the root; this, `certs` or `dir`
+---@field key? string PEM: its key; the file of `cert` without it
+---@field ocsp? string DER: an OCSP response that is sent with it
+---@field certs? rsp.Certificate[] several; the client's SNI chooses, the first is the default
+---@field dir? string all of a directory: NAME.pem (certificate and key), NAME.crt with NAME.key; the first by name is the default
+---@field min_version? "1.2"|"1.3" the oldest version that clients may use: "1.2"
+---@field client_ca? string PEM: authorities whose certificates clients must show
+---@field client_auth? "required"|"optional" with `client_ca`: whether clients without a certificate pass; "required" without it
+---@field client_header? string the header in which servers find the subject of the client's certificate
+---@field tickets? string keys that seal sessions, 48 or 80 bytes in base64 a line; random ones without it
+---@field watch? boolean certificates are read again when their files change; false without it
+---@field keylog? boolean secrets of sessions are written to the file of SSLKEYLOGFILE; false without it
+---@field hsts? integer seconds of Strict-Transport-Security; not sent without it
+
+---@class rsp.Certificate
+---@field cert string PEM: the certificate and those of the authorities between it and the root
+---@field key? string PEM: its key; the file of `cert` without it
+---@field ocsp? string DER: an OCSP response that is sent with it
 
 ---A group of servers that can stand in for each other.
 ---@param pool rsp.PoolOptions
@@ -66,6 +91,11 @@ function rsp.pool(pool) end
 ---@field max_connections? integer requests that it may have at one time, of all workers; no limit without it
 ---@field backup? boolean used only while no other server is available; false without it
 ---@field disabled? boolean not used until an operator enables it; false without it
+---@field sni? string of https://: the name that is asked for and that the certificate must be for; the address's host without it
+---@field ca? string of https://: PEM of the authorities that its certificate is verified by; those of the system without it
+---@field verify? boolean of https://: false believes any certificate; true without it
+---@field cert? string of https://: PEM of a certificate that is shown to the server
+---@field key? string of https://: PEM of its key; the file of `cert` without it
 ---@field resolve? rsp.Time how often its name is resolved again; when the record expires without it
 
 ---Sticky sessions.
@@ -126,6 +156,10 @@ function rsp.pool(pool) end
 ---@field up boolean false where only ejected servers are left
 ---@field latency number? moving average of the time to the first byte of its responses, in seconds; nil before the first one
 
+---Called with the name in a ClientHello, in lower case and without a dot at its end; nil if there is none. Returns as
+---`on_request` does, but no answer; nil refuses the connection.
+---@alias rsp.Sni fun(name: string?): rsp.Pool|string|nil, rsp.Server|string|nil, boolean?
+
 ---Where a request goes: a pool or its name; a pool and one server of it (or its name), no other of which is tried unless
 ---`true` follows; an answer. `nil` takes the only pool.
 ---@alias rsp.OnRequest fun(req: rsp.Request): rsp.Pool|string|rsp.Answer|nil, rsp.Server|string|nil, boolean?
@@ -138,6 +172,15 @@ function rsp.on_request(f) end
 ---@param f fun(req: rsp.Request, res: rsp.Response)
 function rsp.on_response(f) end
 
+---What was agreed on with a client over TLS.
+---@class rsp.TlsInfo
+---@field version "1.2"|"1.3"
+---@field cipher string the cipher suite by its IANA name
+---@field sni string? the name that the client asked for
+---@field alpn string? "http/1.1", or nil if the client offered nothing
+---@field client_subject string? the subject of the client's certificate
+---@field client_verified boolean whether it showed one: it was verified
+
 ---A request. It can be used until its handler returns.
 ---@class rsp.Request
 ---@field method string
@@ -147,6 +190,7 @@ function rsp.on_response(f) end
 ---@field host string lower case, without the port and without a dot at its end
 ---@field scheme string "http", or "https" where a trusted proxy says so in X-Forwarded-Proto
 ---@field version string "1.0" or "1.1"
+---@field tls rsp.TlsInfo? what was agreed on with the client; nil without TLS
 ---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
@@ -214,6 +258,7 @@ function rsp.settings(settings) end
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests and WebSockets may take to end at a stop: 30s
+---@field acme_challenge_dir? string where files answer ACME challenges (HTTP-01): the tokens' directory, or its root
 ---@field drain_delay? rsp.Time how long rsp goes on serving after it was told to stop, so that others notice: 0
 ---@field upgrade_drain_timeout? rsp.Time as `drain_timeout`, for a process that a new binary replaces; `drain_timeout` without it
 ---@field admin? string|rsp.Admin the address that answers /ready and /live: "127.0.0.1:9180"; off without it
@@ -246,6 +291,7 @@ function rsp.settings(settings) end
 
 ---How long to wait for clients.
 ---@class rsp.Timeouts
+---@field handshake? rsp.Time for the TLS handshake of a client: 10s
 ---@field head? rsp.Time for a whole request head, from its first byte: 10s
 ---@field body? rsp.Time between two reads of a request body: 30s
 ---@field idle? rsp.Time for the next request: 60s

@@ -1,7 +1,7 @@
 """One measurement of one subject under one scenario; each kind of scenario has its own.
 
 `load`: a driver, and the CPU time the proxy used meanwhile. `frames`: the same with WebSocket messages. `calls`: the
-same with system calls counted by the kernel. `idle`: memory of connections that are idle after one request.
+same with system calls counted by the kernel. `handshakes`: a connection for each request, over TLS. `idle`: memory of connections that are idle after one request.
 """
 
 import json
@@ -13,8 +13,10 @@ import time
 from dataclasses import dataclass
 
 from .drivers import ERRORS, PERCENTILES, Load
+from .certificates import believing
 from .origins import FRAMES, SIZES, UPLOADS
 from .running import CannotStart, program
+from .subjects import handshakes_program
 
 SETTLE = 0.05  # closing the driver's connections belongs to the round
 
@@ -32,10 +34,13 @@ class Round:
     cpus: list = None
 
     def load(self, seconds=None):
-        url = f"http://127.0.0.1:{self.port}{self.scenario.path}"
+        url = f"{'https' if self.scenario.tls else 'http'}://127.0.0.1:{self.port}{self.scenario.path}"
         load = Load(self.scenario, url, seconds or self.seconds, self.house, self.cpus)
         if self.scenario.kind == "frames":
             return own(load, FRAMES, "drive", self.port, load.seconds, self.scenario.connections, self.scenario.size)
+        if self.scenario.kind == "handshakes":
+            words = (f"127.0.0.1:{self.port}", load.seconds, self.scenario.connections, self.scenario.handshake)
+            return said(load.call([handshakes_program(), *words]), "handshakes")
         if self.scenario.upload and self.driver.name == "wrk":
             return own(load, UPLOADS, self.port, load.seconds, self.scenario.connections, self.scenario.path, load.body())
         return self.driver.run(load)
@@ -43,11 +48,14 @@ class Round:
 
 def own(load, script, *words):
     """A driver of ours, which says what wrk's hook says."""
-    said = load.call([sys.executable, "-B", script, *words])
-    for line in said.splitlines():
+    return said(load.call([sys.executable, "-B", script, *words]), script.stem)
+
+
+def said(text, name):
+    for line in text.splitlines():
         if line.startswith("@"):
             return json.loads(line[1:])
-    raise CannotStart(f"{script.stem}: {said.strip()[-400:]}")
+    raise CannotStart(f"{name}: {text.strip()[-400:]}")
 
 
 def moved(scenario, result):
@@ -82,9 +90,11 @@ def load(work):
 # ---- memory
 
 
-def ask(port):
+def ask(port, tls=False):
     """A connection that had one answer and stays open."""
     sock = socket.create_connection(("127.0.0.1", port), 5)
+    if tls:
+        sock = believing().wrap_socket(sock)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
     got = b""
     while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < 128:
@@ -100,11 +110,11 @@ def idle(work):
     open_now = []
     try:
         for _ in range(16):
-            ask(work.port).close()
+            ask(work.port, work.scenario.tls).close()
         time.sleep(SETTLE)
         before = work.running.memory()
         count = work.scenario.connections
-        open_now.extend(ask(work.port) for _ in range(count))
+        open_now.extend(ask(work.port, work.scenario.tls) for _ in range(count))
         time.sleep(4 * SETTLE)
         grown = work.running.memory() - before
     except OSError as error:
@@ -165,7 +175,7 @@ def calls(work):
     raise CannotStart("; ".join(reasons))
 
 
-KINDS = {"load": load, "frames": load, "idle": idle, "calls": calls}
+KINDS = {"load": load, "frames": load, "handshakes": load, "idle": idle, "calls": calls}
 
 
 def measure(work):

@@ -15,6 +15,7 @@ COLOURS = {  # subject: (in light, in dark)
     "haproxy": ("#1f6fb4", "#5cb0f5"),
     "haproxy+splice": ("#0f9a9a", "#45d0cf"),
     "nginx": ("#2e8540", "#63c974"),
+    "hitch": ("#a3701c", "#e0a94f"),
     "varnish": ("#8250b8", "#bb94ea"),
     "relay": ("#6b7280", "#a3abb8"),
 }

@@ -1,15 +1,18 @@
-"""The peers: haproxy, nginx and Varnish, each set up for the least work it can do for the same job.
+"""The peers: haproxy, nginx, Varnish and, for TLS, hitch, each set up for the least work it can do for the same job.
 
 By the settings its own manual names for speed: as many workers as rsp has, keep-alive on both sides without a
 request limit and with room for all connections of the scenario, no log (unless the log is the scenario), no
 forwarding headers.
 """
 
+import os
 from pathlib import Path
 
+from .certificates import certificate
 from .origins import start_nginx
 from .running import descriptors, program, version
 
+CURVES = "X25519"  # Debian's OpenSSL has nothing post-quantum
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -20,8 +23,8 @@ class Haproxy:
     def find(self):
         return version([program("haproxy"), "-v"])
 
-    def can(self, _scenario):
-        return True
+    def can(self, scenario):
+        return scenario.handshake != "pq"
 
     def label(self, _scenario):
         return self.name
@@ -40,6 +43,10 @@ end)
   capture request header User-Agent len 128
   log-format "%ci - - [%trl] %{+Q}r %ST %B %{+Q}[capture.req.hdr(0)] %{+Q}[capture.req.hdr(1)]"
 """
+
+    def tls(self, house, job):
+        both = certificate(house)[2] if job.scenario.tls else None
+        return f" ssl crt {both} curves {CURVES} alpn http/1.1 ssl-min-ver TLSv1.2" if both else ""
 
     def config(self, house, job):
         scenario = job.scenario
@@ -61,7 +68,7 @@ end)
   timeout http-request 10s
   timeout http-keep-alive 60s
 frontend front
-  bind 127.0.0.1:{job.port} backlog 4096
+  bind 127.0.0.1:{job.port} backlog 4096{self.tls(house, job)}
 {self.LOG if scenario.log else ""}  {"use_backend %[lua.pool]" if scenario.rule else "default_backend web"}
 """
         for pool in job.pools():
@@ -82,7 +89,7 @@ class HaproxySplice(Haproxy):
     splice = "  option splice-auto\n  option splice-request\n  option splice-response\n"
 
     def can(self, scenario):
-        return scenario.large
+        return scenario.large and not scenario.tls
 
 
 class Nginx:
@@ -97,7 +104,7 @@ class Nginx:
         return "" if module.exists() else f"the rule: {module} is missing: apt-get install libnginx-mod-http-lua"
 
     def can(self, scenario):
-        return not (scenario.rule and self.lacks())
+        return scenario.handshake != "pq" and not (scenario.rule and self.lacks())
 
     def label(self, scenario):
         return "nginx+lua" if scenario.rule else self.name
@@ -113,7 +120,16 @@ class Nginx:
       proxy_set_header Connection upgrade;
 """
 
-    def http(self, job):
+    def tls(self, house, job):
+        cert, key, _ = certificate(house)
+        return f"""    ssl_certificate {cert};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ecdh_curve {CURVES};
+    ssl_session_cache shared:tls:10m;
+"""
+
+    def http(self, house, job):
         scenario = job.scenario
         servers = " ".join(f"server {s};" for s in job.servers)
         idle = max(64, scenario.connections, len(job.servers))
@@ -121,8 +137,8 @@ class Nginx:
         reuse = " reuseport" if scenario.workers > 1 else ""
         http = "".join(f"  upstream {p} {{ {servers} {keep} }}\n" for p in job.pools())
         return f"""{http}  server {{
-    listen 127.0.0.1:{job.port} backlog=4096{reuse};
-    location / {{
+    listen 127.0.0.1:{job.port} backlog=4096{reuse}{" ssl" if scenario.tls else ""};
+{self.tls(house, job) if scenario.tls else ""}    location / {{
 {self.RULE if scenario.rule else ""}      proxy_pass http://{"$pool" if scenario.rule else "web"};
       proxy_http_version 1.1;
 {self.UPGRADE if scenario.kind == "frames" else '      proxy_set_header Connection "";'}
@@ -137,7 +153,39 @@ class Nginx:
         modules = "".join(f"load_module {NGINX_MODULES}/{m}_module.so;\n" for m in names)
         log = f"{house.folder('logs')}/nginx.log combined buffer=64k flush=1s" if scenario.log else "off"
         words = {"modules": modules, "workers": scenario.workers, "log": log}
-        return start_nginx(house, "nginx", job.port, self.http(job), job.cpus, **words)
+        return start_nginx(house, "nginx", job.port, self.http(house, job), job.cpus, **words)
+
+
+class Hitch:
+    """Ends TLS and relays to one server; it does not parse HTTP."""
+
+    name = "hitch"
+    one_server = True
+
+    def find(self):
+        return version([program("hitch"), "-V"])
+
+    def can(self, scenario):
+        return scenario.tls and scenario.handshake != "pq" and scenario.workers == 1
+
+    def label(self, _scenario):
+        return self.name
+
+    def start(self, house, job):
+        host, port = job.servers[0].rsplit(":", 1)
+        conf = f"""frontend = "[127.0.0.1]:{job.port}"
+backend = "[{host}]:{port}"
+pem-file = "{certificate(house)[2]}"
+workers = 1
+daemon = off
+backlog = 4096
+tls-protos = TLSv1.2 TLSv1.3
+ecdh-curve = "{CURVES}"
+user = "{"nobody" if os.geteuid() == 0 else ""}"
+write-proxy-v2 = off
+"""
+        command = [program("hitch"), f"--config={house.write('hitch/hitch.conf', conf)}"]
+        return house.start("hitch", command, job.cpus).wait_for(job.port)
 
 
 class Varnish:
@@ -150,7 +198,7 @@ class Varnish:
         return version([program("varnishd"), "-V"])
 
     def can(self, scenario):
-        return not scenario.rule and scenario.servers <= self.MOST and scenario.workers == 1
+        return not scenario.rule and not scenario.tls and scenario.servers <= self.MOST and scenario.workers == 1
 
     def label(self, _scenario):
         return self.name

@@ -13,7 +13,7 @@ from .origins import MIB, SIZES, UPLOAD
 class Scenario:
     name: str
     title: str
-    kind: str = "load"  # or "idle", "calls", "frames": see measure.py
+    kind: str = "load"  # or "idle", "calls", "frames", "handshakes": see measure.py
     path: str = "/"
     connections: int = 64
     servers: int = 2
@@ -23,6 +23,8 @@ class Scenario:
     pipeline: int = 1  # requests sent before the first answer is read
     workers: int = 1
     close: bool = False  # a new connection for each request
+    tls: bool = False  # with the client, version 1.3
+    handshake: str = ""  # one for each request: full, resumed or pq (see handshakes.rs)
     rule: bool = False  # a host and path rule in Lua
     log: bool = False  # access log in combined format, to a file
     direct: bool = False  # also without a proxy, to say what the proxy adds
@@ -54,6 +56,10 @@ def upload(name, size, title, **words):
     return Scenario(name, title, path=UPLOAD, upload=size, connections=16, **words)
 
 
+def handshakes(name, handshake, title):
+    return Scenario(name, title, kind="handshakes", connections=16, tls=True, handshake=handshake)
+
+
 MAIN = (
     Scenario("small", "small keep-alive, 64 connections", quick=2),
     Scenario("rule", "the same with a host and path rule in Lua", rule=True, quick=2),
@@ -68,6 +74,12 @@ MAIN = (
     Scenario("log", "small keep-alive, access log to a file", log=True, quick=0),
     Scenario("pipeline", "16 requests pipelined, 16 connections", connections=16, pipeline=16, quick=0),
     Scenario("frames", "WebSocket messages of 128 B, 64 connections", kind="frames", path="/ws/", size=128, quick=0),
+    Scenario("tls", "TLS: small keep-alive, 64 connections", tls=True),
+    handshakes("tls-full", "full", "TLS: handshake per request, X25519, ECDSA P-256"),
+    handshakes("tls-resumed", "resumed", "TLS: the same, sessions resumed"),
+    handshakes("tls-pq", "pq", "TLS: the same, full, X25519MLKEM768"),
+    Scenario("tls-1m", "TLS: 1 MiB response, 16 connections", path="/1m", connections=16, tls=True),
+    Scenario("tls-idle", "TLS: idle keep-alive connections, memory", kind="idle", connections=1000, figure="bytes", tls=True),
     Scenario("idle", "idle keep-alive connections, memory", kind="idle", connections=2000, figure="bytes"),
     Scenario("calls", "system calls, 64 connections", kind="calls", figure="calls"),
 )

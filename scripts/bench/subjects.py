@@ -11,7 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .peers import Haproxy, HaproxySplice, Nginx, Varnish
+from .certificates import certificate
+from .peers import Haproxy, HaproxySplice, Hitch, Nginx, Varnish
 from .running import CannotStart, version
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -69,7 +70,11 @@ class Rsp(Ours):
 
     def config(self, house, job):
         servers = ", ".join(f'"{s}"' for s in job.servers)
-        lines = [f'rsp.listen "127.0.0.1:{job.port}"', f"local servers = {{ {servers} }}"]
+        listen = f'rsp.listen "127.0.0.1:{job.port}"'
+        if job.scenario.tls:
+            cert, key, _ = certificate(house)
+            listen = f'rsp.listen {{ "127.0.0.1:{job.port}", tls = {{ cert = "{cert}", key = "{key}" }} }}'
+        lines = [listen, f"local servers = {{ {servers} }}"]
         lines += [f'local {p} = rsp.pool {{ name = "{p}", servers = servers }}' for p in job.pools()]
         lines += ["rsp.on_request(function(req)"]
         if job.scenario.rule:
@@ -89,6 +94,10 @@ class Rsp(Ours):
         return house.start("rsp", [self.binary, conf], job.cpus).wait_for(job.port)
 
 
+class Handshakes(Ours):
+    name = "handshakes"
+
+
 class Relay(Ours):
     """Copies bytes and does not parse (examples/relay.rs): what sockets and epoll cost. It knows no rule and runs
     the `rule` scenario without one."""
@@ -100,11 +109,18 @@ class Relay(Ours):
         return "examples/relay.rs, a relay that does not parse"
 
     def can(self, scenario):
-        return not scenario.log and scenario.workers == 1
+        return not scenario.log and not scenario.tls and scenario.workers == 1
 
     def start(self, house, job):
         command = [self.binary, f"127.0.0.1:{job.port}", *job.servers]
         return house.start("relay", command, job.cpus).wait_for(job.port)
 
 
-SUBJECTS = {subject.name: subject for subject in (Rsp, Haproxy, HaproxySplice, Nginx, Varnish, Relay)}
+SUBJECTS = {subject.name: subject for subject in (Rsp, Haproxy, HaproxySplice, Nginx, Hitch, Varnish, Relay)}
+
+
+def handshakes_program():
+    """The load generator of handshakes.rs."""
+    load = Handshakes()
+    load.build(Path("examples") / "handshakes", ["--example", "handshakes"])
+    return load.binary

@@ -67,6 +67,7 @@ mod tests {
             classic: None,
             on_request: false,
             on_response: false,
+            client_headers: Vec::new(),
             warnings: Vec::new(),
         }
     }

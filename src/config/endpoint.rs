@@ -1,6 +1,9 @@
 //! Where connections to a server go, and all that has to be known to make one.
 
+use std::sync::Arc;
+
 use super::{Address, PoolConfig, ProxyVersion, ServerConfig, SocketOptions};
+use crate::tls::Client;
 
 /// Where a server's connections go, and what has to be the same for one to be used again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,6 +14,8 @@ pub struct Endpoint {
     pub sockets: SocketOptions,
     pub send_proxy: Option<ProxyVersion>,
     pub strict: bool,
+    /// Connections speak TLS.
+    pub tls: Option<Arc<Client>>,
 }
 
 impl Endpoint {
@@ -21,6 +26,11 @@ impl Endpoint {
             address.set_port(port);
         }
         other
+    }
+
+    /// The same for bytes that are passed as they come: what a client sends is TLS already.
+    pub fn without_tls(&self) -> Endpoint {
+        Endpoint { tls: None, ..self.clone() }
     }
 
     /// The `Host` of a request that names none.
@@ -35,6 +45,7 @@ impl Endpoint {
             sockets: pool.sockets,
             send_proxy: pool.send_proxy,
             strict: pool.strict,
+            tls: server.tls.clone(),
         }
     }
 }

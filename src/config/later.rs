@@ -42,19 +42,13 @@ pub const CALLS: &[&str] = &[
 ];
 
 /// Keys of `rsp.listen`.
-pub const LISTENER: &[&str] = &["name", "redirect", "sni", "tls"];
+pub const LISTENER: &[&str] = &[];
 
 /// Keys of `rsp.pool`.
 pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirror"];
 
-/// Keys of a server in `servers`.
-pub const SERVER: &[&str] = &["ca", "cert", "key", "sni", "verify"];
-
-/// Prefixes of server addresses.
-pub const SERVER_SCHEMES: &[&str] = &["https://"];
-
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &["acme_challenge_dir", "buffer_memory", "metrics", "trace"];
+pub const SETTINGS: &[&str] = &["buffer_memory", "metrics", "trace"];
 
 /// Keys of `admin` in `rsp.settings`.
 pub const ADMIN: &[&str] = &["hosts", "token"];
@@ -72,7 +66,7 @@ pub const LOG_FORMATS: &[&str] = &["haproxy", "json"];
 pub const LOG_SCHEMES: &[&str] = &["syslog:"];
 
 /// Fields of `req`.
-pub const REQUEST: &[&str] = &["body", "listener", "tls"];
+pub const REQUEST: &[&str] = &["body", "listener"];
 
 /// Fields of `req` that are read-only for now.
 pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];

@@ -3,26 +3,30 @@
 
 mod address;
 mod admin;
+mod certificate_files;
 mod endpoint;
 mod health;
 pub mod later;
 mod pool;
 mod sockets;
 mod timeouts;
+mod tls;
 mod trusted;
 
 pub use address::Address;
 pub use admin::{Admin, Control, ControlLevel};
+pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
 pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
 pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};
+pub use tls::{ListenerTls, SeenFiles};
 pub use trusted::Trusted;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +41,10 @@ pub struct PoolId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct ServerId(pub u32);
 
+/// Index of a listener's `sni` function among those of the config.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct SniId(pub u32);
+
 /// The complete configuration.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
@@ -49,6 +57,8 @@ pub struct Config {
     pub on_request: bool,
     /// The script set `rsp.on_response`.
     pub on_response: bool,
+    /// The `client_header`s of all listeners: nobody else may send these fields.
+    pub client_headers: Vec<String>,
     /// What is probably a mistake, but can be run.
     pub warnings: Vec<Warning>,
 }
@@ -70,6 +80,16 @@ impl fmt::Display for Warning {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerConfig {
     pub address: Address,
+    /// The given name, or the address as written.
+    pub name: String,
+    /// Clients speak TLS.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// Every request is answered with a redirect to https on this port.
+    pub redirect: Option<u16>,
+    /// Clients speak TLS that passes through: this function finds the pool by the name in their hello.
+    pub sni: Option<SniId>,
+    /// Where files answer ACME challenges: `acme_challenge_dir`, unless clients speak TLS.
+    pub challenges: Option<Arc<Path>>,
     /// Every connection begins with a PROXY header; only trusted addresses may connect.
     pub proxy_protocol: bool,
     /// Length of the kernel's accept queue.
@@ -79,11 +99,27 @@ pub struct ListenerConfig {
     pub sockets: SocketOptions,
 }
 
+impl Config {
+    /// The `sni` function of this listener of an earlier config, if it has one here too.
+    pub fn sni_of(&self, listener: &ListenerConfig) -> Option<SniId> {
+        let same = |other: &&ListenerConfig| other.address == listener.address && other.name == listener.name;
+        let mut all = self.listeners.iter().filter(same);
+        // Several of any free port look alike; the position tells them apart, unless they have changed.
+        let first = all.clone().next();
+        all.find(|other| other.sni == listener.sni).or(first)?.sni
+    }
+}
+
 impl ListenerConfig {
     /// A listener with default options.
     pub fn at(address: Address) -> ListenerConfig {
         ListenerConfig {
+            name: address.to_string(),
             address,
+            tls: None,
+            redirect: None,
+            sni: None,
+            challenges: None,
             proxy_protocol: false,
             backlog: BACKLOG,
             defer_accept: false,
@@ -159,6 +195,8 @@ pub struct Settings {
     /// Bodies with at least so many bytes left are spliced; `None`: never.
     pub splice: Option<u64>,
     pub timeouts: Timeouts,
+    /// Where files answer ACME challenges, as written.
+    pub acme_challenge_dir: Option<String>,
 }
 
 impl Default for Settings {
@@ -189,6 +227,7 @@ impl Default for Settings {
             upgrades: vec!["websocket".into()],
             splice: Some(SPLICE_FROM),
             timeouts: Timeouts::default(),
+            acme_challenge_dir: None,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A pool and its servers: how one is chosen, how many requests may wait, and how often a request is tried.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Address, Eject, Health, PoolTimeouts, SocketOptions};
+use crate::tls::Client;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct PoolConfig {
@@ -82,7 +84,7 @@ pub struct ServerConfig {
     /// The given name, or the address as written.
     pub name: String,
     pub address: Address,
-    /// The address as written in the config: for log lines, and for `Host` if the client sent none.
+    /// The address as written in the config, without `https://`: for log lines, and for `Host` if the client sent none.
     pub written: String,
     /// Its share of the requests among its pool's servers. 0: only sticky requests and those that name it.
     pub weight: u32,
@@ -94,6 +96,8 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// How often a name is resolved again; `None`: when its record expires.
     pub resolve: Option<Duration>,
+    /// Connections speak TLS (`https://`).
+    pub tls: Option<Arc<Client>>,
 }
 
 impl ServerConfig {
@@ -110,6 +114,7 @@ impl ServerConfig {
             backup: false,
             disabled: false,
             resolve: None,
+            tls: None,
         }
     }
 

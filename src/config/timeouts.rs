@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Timeouts of the client side, and those that apply to all pools: `rsp.settings { timeouts = { … } }`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
+    /// The TLS handshake of a client (`handshake`).
+    pub handshake: Duration,
     /// The whole request head, from its first byte (`head`).
     pub head: Duration,
     /// Between two reads of a request body (`body`).
@@ -23,6 +25,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             idle: Duration::from_secs(60),

@@ -3,6 +3,8 @@
 //! through bounded queues, and a log that cannot be written costs lines, not requests.
 
 pub mod access;
+pub mod certificates;
+mod challenges;
 pub mod clock;
 pub mod errors;
 pub mod escape;
@@ -27,3 +29,4 @@ mod stalls;
 mod startup;
 mod supervise;
 pub mod upgrade;
+mod warnings;

@@ -1,5 +1,6 @@
 //! Whether the user that rsp has become may use the files that it needs again while it runs: logs that are opened anew
-//! after a rotation, folders of sockets that are removed, the config of the next reload. What root opened at the start
+//! after a rotation, folders of sockets that are removed, certificates and keys that are renewed, the config of the next
+//! reload. What root opened at the start
 //! says nothing about that, and the first rotation or reload is too late to learn it.
 
 use std::fs;
@@ -10,21 +11,28 @@ use nix::unistd::{AccessFlags, access};
 use crate::config::{Address, Config, LogTarget};
 use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
+use crate::script::Source;
 
 /// A use of a file or folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Need {
     /// Read the file.
     Read(PathBuf),
+    /// List the folder.
+    List(PathBuf),
     /// Append to the file.
     Append(PathBuf),
     /// Make and remove files in the folder.
     Fill(PathBuf),
 }
 
-/// What the config needs while rsp runs.
-pub fn needs(config: &Config) -> Vec<Need> {
-    let mut needs = Vec::new();
+/// What the config, which was loaded from `source`, needs while rsp runs.
+pub fn needs(config: &Config, source: &Source) -> Vec<Need> {
+    let (files, folders) = source.tls_paths();
+    let mut needs: Vec<Need> = folders.map(|path| Need::List(path.to_owned())).collect();
+    needs.extend(files.map(|path| Need::Read(path.to_owned())));
+    let challenges = config.listeners.iter().find_map(|listener| listener.challenges.as_ref());
+    needs.extend(challenges.map(|folder| Need::List(folder.to_path_buf())));
     if let Some(log) = &config.settings.access_log
         && let LogTarget::File(path) = &log.target
         && is_plain(path)
@@ -65,6 +73,7 @@ pub fn check(needs: &[Need], identity: &Identity) -> Result<(), RunError> {
 pub fn obstacle(need: &Need, identity: &Identity) -> Option<String> {
     let (path, flags, verb, mode) = match need {
         Need::Read(path) => (path, AccessFlags::R_OK, "read", "r"),
+        Need::List(path) => (path, AccessFlags::R_OK | AccessFlags::X_OK, "list", "rx"),
         Need::Append(path) => (path, AccessFlags::W_OK, "write to", "rw"),
         Need::Fill(path) => (path, AccessFlags::W_OK | AccessFlags::X_OK, "make files in", "rwx"),
     };
@@ -93,6 +102,7 @@ mod tests {
     use super::*;
     use crate::config::{Account, Settings};
     use crate::control::privileges::identity;
+    use crate::tls::tests::{Kind, pem};
 
     fn root() -> Identity {
         let settings = Settings { user: Some(Account::Name("root".into())), ..Settings::default() };
@@ -100,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_and_the_folders_of_logs_and_sockets_are_needed() {
+    fn logs_keys_and_the_folders_of_logs_and_sockets_are_needed() {
         let folder = std::env::temp_dir().join(format!("rsp-needs-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let log = folder.join("access.log");
@@ -111,13 +121,23 @@ mod tests {
             log.display()
         );
         let needed = |text: &str| {
-            let mut source = crate::script::Source::in_memory(Path::new("x.lua"), text.as_bytes());
-            needs(&crate::script::load(&mut source).map_err(|error| error.0).unwrap().0)
+            let mut source = Source::in_memory(&folder.join("x.lua"), text.as_bytes());
+            let config = crate::script::load(&mut source).map_err(|error| error.0).unwrap().0;
+            needs(&config, &source)
         };
         let sockets = Need::Fill("/run/app".into());
         let fill = Need::Fill(folder.clone());
         assert_eq!(needed(&text), [Need::Append(log.clone()), fill, sockets.clone()]);
         assert_eq!(needed(&text.replace(&log.display().to_string(), "/dev/null")), [sockets]);
+        let (cert, key) = pem(&["a.example"], Kind::Ecdsa, None);
+        fs::create_dir_all(folder.join("all")).unwrap();
+        for (file, text) in [("a.crt", cert.clone()), ("a.key", key.clone()), ("all/a.pem", cert + &key)] {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        let keys = "rsp.listen { '127.0.0.1:0', tls = { dir = 'all', client_ca = 'a.crt' } }
+            rsp.pool { servers = { { 'https://127.0.0.1:1', ca = 'a.crt', cert = 'a.crt', key = 'a.key' } } }";
+        let read = ["a.crt", "a.key", "all/a.pem"].map(|file| Need::Read(folder.join(file)));
+        assert_eq!(needed(keys), [&[Need::List(folder.join("all"))][..], &read].concat());
         fs::remove_dir_all(folder).unwrap();
     }
 

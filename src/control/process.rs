@@ -17,8 +17,10 @@ use crate::balance::{Server, ServerState, Servers, SitePools};
 use crate::base::batch::Sender;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
-use crate::config::{AccessLog as AccessSettings, Address, Config, LogTarget};
+use crate::config::{AccessLog as AccessSettings, Config, LogTarget};
 use crate::control::access::{self, AccessLogHandle, OpenedLog};
+use crate::control::certificates::{CertificateWatch, Notices};
+use crate::control::challenges;
 use crate::control::clock::Clock;
 use crate::control::descriptors;
 use crate::control::errors;
@@ -29,9 +31,10 @@ use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
 use crate::control::sockets::NextSockets;
 use crate::control::upgrade::Handover;
-use crate::net::{self, Inherited};
+use crate::control::warnings;
+use crate::net::Inherited;
 use crate::script::{PackedScript, Source};
-use crate::worker::{NextListener, PackedSite, Setup};
+use crate::worker::{NextListener, PackedSite, Setup, Shared};
 
 pub struct Process {
     pub workers: usize,
@@ -49,6 +52,9 @@ pub struct Process {
     names: Option<Names>,
     /// Who the process runs as, if the config says so.
     pub identity: Option<Identity>,
+    certificates: Option<CertificateWatch>,
+    /// What was said of their ends.
+    notices: Notices,
     listeners: Listeners,
     access: Access,
     /// For the control thread's loop.
@@ -133,6 +139,8 @@ impl Process {
             pools: None,
             names: None,
             identity: None,
+            certificates: None,
+            notices: Notices::default(),
             listeners: Listeners::new(inherited),
             access: Access::default(),
             sockets: NextSockets::default(),
@@ -209,6 +217,7 @@ impl Process {
             names.serve(&pools, &changes);
         }
         self.pools = Some(pools);
+        self.certificates = CertificateWatch::start(&self.config, self.notices.clone());
         let listeners = self.listeners.switch(listeners, self.workers);
         let access = self.access.switch(access, self.workers);
         let parts = |(listeners, access)| WorkerParts { listeners, access };
@@ -237,8 +246,15 @@ impl Process {
         for warning in &self.config.warnings {
             log::warn!("{warning}");
         }
-        for warning in socket_warnings(&self.config) {
-            log::warn!("{warning}");
+        warnings::of(&self.config).iter().for_each(|line| log::warn!("{line}"));
+    }
+
+    /// Has files read for the workers, once a config wants that.
+    pub fn serve_challenges(&self, shared: &Shared) {
+        if self.config.settings.acme_challenge_dir.is_some()
+            && let Err(error) = challenges::serve(shared)
+        {
+            log::error!("acme_challenge_dir: cannot start a thread: {}", os_error(&error));
         }
     }
 
@@ -346,19 +362,4 @@ impl Access {
             None => (0..workers).map(|_| Some(None)).collect(),
         }
     }
-}
-
-/// Socket options that the kernel did not grant: one warning each, since everything works without them.
-fn socket_warnings(config: &Config) -> Vec<String> {
-    let backlog = config.listeners.iter().map(|listener| listener.backlog).max();
-    let mut lines: Vec<String> = backlog.and_then(net::short_backlog).into_iter().collect();
-    for listener in &config.listeners {
-        let Address::Ip(address) = listener.address else { continue };
-        lines.extend(net::shortfalls(&listener.sockets).into_iter().map(|line| format!("{address}: {line}")));
-    }
-    for pool in &config.pools {
-        let name = &pool.name;
-        lines.extend(net::shortfalls(&pool.sockets).into_iter().map(|line| format!("pool {name}: {line}")));
-    }
-    lines
 }

@@ -63,7 +63,8 @@ enum Stage {
 
 impl<A> Reload<A> {
     pub fn new(source: &Source, workers: usize, mailbox: Mailbox<ControlEvent>) -> Reload<A> {
-        let (source, stage) = (source.clone(), Stage::Idle);
+        // Without what was read: that would be kept for the life of the process, keys as well.
+        let (source, stage) = (source.again().unwrap_or_else(|| source.clone()), Stage::Idle);
         Reload { source, workers, mailbox, stage, askers: Vec::new(), next: None }
     }
 

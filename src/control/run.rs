@@ -94,6 +94,7 @@ impl Everything {
         let handover = handover.map_err(|error| RunError::Start(format!("cannot take over: {error}")))?;
         if let Some(handover) = &handover {
             handover.set_by_hand(&process.servers);
+            handover.tickets.adopt();
         }
         process.identity = privileges::identity(&config.settings).map_err(RunError::Start)?;
         let own_lines = start.lines.take().map(|line| process.write_own_lines(line)).transpose()?;
@@ -115,7 +116,7 @@ impl Everything {
 
 /// Gives up what only root may do, and checks that rsp can go on without. Returns warnings.
 fn become_user(identity: &Identity, config: &Config, source: &Source) -> Result<Vec<String>, RunError> {
-    let needs = permissions::needs(config);
+    let needs = permissions::needs(config, source);
     let mut warnings: Vec<String> = identity.assume(config)?.into_iter().collect();
     permissions::check(&needs, identity)?;
     let read = source.paths().map(|path| Need::Read(path.to_owned()));
@@ -141,6 +142,7 @@ fn serve(
     }
     let setups = process.setups(&start.source);
     let shared = setups[0].shared.clone();
+    process.serve_challenges(&shared);
     let each = setups.into_iter().zip(worker_io(parts, own_lines));
     let Some((control, workers)) = startup::start(each, control)? else { return Ok(()) };
     announce(process, cores);
@@ -154,6 +156,7 @@ fn serve(
         }
     }
     let running = Running::new(control, workers, process, shared, (&start.source, start.drain))?;
+    drop(start.source);
     running.wait()
 }
 

@@ -19,17 +19,20 @@ pub enum ConnectionEnd {
     TooOften,
     /// Missing or malformed PROXY header.
     Proxy,
+    /// Its TLS handshake failed or took too long.
+    Handshake,
     /// No descriptor was free; the connection stays in the accept queue and may be served later.
     AcceptFailed,
 }
 
 impl ConnectionEnd {
-    pub const ALL: [ConnectionEnd; 6] = [
+    pub const ALL: [ConnectionEnd; 7] = [
         ConnectionEnd::Silent,
         ConnectionEnd::Lingered,
         ConnectionEnd::TooMany,
         ConnectionEnd::TooOften,
         ConnectionEnd::Proxy,
+        ConnectionEnd::Handshake,
         ConnectionEnd::AcceptFailed,
     ];
 
@@ -40,6 +43,7 @@ impl ConnectionEnd {
             ConnectionEnd::TooMany => "client-too-many",
             ConnectionEnd::TooOften => "client-too-often",
             ConnectionEnd::Proxy => "proxy-refused",
+            ConnectionEnd::Handshake => "tls-handshake",
             ConnectionEnd::AcceptFailed => "accept-failed",
         }
     }

@@ -85,6 +85,8 @@ pub enum End {
     /// The client made progress, but less than the minimum rate.
     ClientBodyRate,
     ClientWriteRate,
+    /// It asked for a server name, in its ClientHello, that the script knows no pool for.
+    ClientUnknownName,
     /// The script failed or exceeded its budget.
     ScriptFailed,
     /// No server was available.
@@ -96,6 +98,8 @@ pub enum End {
     /// Every server tried refused the connection.
     ServerRefused,
     ServerConnectTimeout,
+    /// The TLS handshake failed, or the server is not the one that was meant.
+    ServerTls,
     /// No first byte in time.
     ServerResponseTimeout,
     /// The response stalled.
@@ -121,7 +125,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 27] = [
+    pub const ALL: [End; 29] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -132,12 +136,14 @@ impl End {
         End::ClientWriteTimeout,
         End::ClientBodyRate,
         End::ClientWriteRate,
+        End::ClientUnknownName,
         End::ScriptFailed,
         End::NoServer,
         End::QueueFull,
         End::QueueTimeout,
         End::ServerRefused,
         End::ServerConnectTimeout,
+        End::ServerTls,
         End::ServerResponseTimeout,
         End::ServerGapTimeout,
         End::ServerBodyTimeout,
@@ -164,12 +170,14 @@ impl End {
             End::ClientWriteTimeout => "client-write-timeout",
             End::ClientBodyRate => "client-body-rate",
             End::ClientWriteRate => "client-write-rate",
+            End::ClientUnknownName => "client-unknown-name",
             End::ScriptFailed => "script-failed",
             End::NoServer => "no-server",
             End::QueueFull => "queue-full",
             End::QueueTimeout => "queue-timeout",
             End::ServerRefused => "server-refused",
             End::ServerConnectTimeout => "server-connect-timeout",
+            End::ServerTls => "server-tls",
             End::ServerResponseTimeout => "server-response-timeout",
             End::ServerGapTimeout => "server-gap-timeout",
             End::ServerBodyTimeout => "server-body-timeout",
@@ -192,8 +200,13 @@ impl End {
             End::BadRequest | End::ClientCutRequest => 400,
             End::ClientHeadTimeout | End::ClientBodyTimeout | End::ClientBodyRate => 408,
             End::ClientCutResponse | End::ClientWriteTimeout | End::ClientWriteRate => 499,
+            End::ClientUnknownName => 421,
             End::ScriptFailed | End::Internal => 500,
-            End::ServerRefused | End::ServerClosed | End::ServerBadResponse | End::ServerCutResponse => 502,
+            End::ServerRefused
+            | End::ServerTls
+            | End::ServerClosed
+            | End::ServerBadResponse
+            | End::ServerCutResponse => 502,
             End::NoServer
             | End::QueueFull
             | End::QueueTimeout
@@ -223,9 +236,11 @@ impl End {
             | End::ClientBodyTimeout
             | End::ClientWriteTimeout
             | End::ClientBodyRate
-            | End::ClientWriteRate => Party::Client,
+            | End::ClientWriteRate
+            | End::ClientUnknownName => Party::Client,
             End::ServerRefused
             | End::ServerConnectTimeout
+            | End::ServerTls
             | End::ServerResponseTimeout
             | End::ServerGapTimeout
             | End::ServerBodyTimeout

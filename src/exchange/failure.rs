@@ -24,6 +24,8 @@ pub enum Failure {
     BodyRate,
     WriteRate,
     Script,
+    /// The script knows no pool for the name in a ClientHello.
+    UnknownName,
     NoServer,
     NoDescriptors,
     ConnectTimeout,
@@ -45,6 +47,8 @@ pub enum Failure {
     Internal,
     TooManyInterim,
     Refused,
+    /// The TLS handshake with the server failed.
+    Tls,
     /// A malformed request.
     Request(Fault),
     /// A malformed response.
@@ -79,6 +83,11 @@ impl Failure {
         }
     }
 
+    /// A connection that was established, and a TLS handshake that failed on it.
+    pub fn of_handshake(error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::TimedOut { Failure::ConnectTimeout } else { Failure::Tls }
+    }
+
     /// Its end in the log.
     pub fn end(self) -> End {
         match self {
@@ -93,6 +102,7 @@ impl Failure {
             Failure::BodyRate => End::ClientBodyRate,
             Failure::WriteRate => End::ClientWriteRate,
             Failure::Script => End::ScriptFailed,
+            Failure::UnknownName => End::ClientUnknownName,
             Failure::NoServer => End::NoServer,
             Failure::NoDescriptors => End::NoDescriptors,
             Failure::QueueFull => End::QueueFull,
@@ -109,6 +119,7 @@ impl Failure {
             Failure::Internal => End::Internal,
             Failure::TooManyInterim | Failure::Response(_) => End::ServerBadResponse,
             Failure::Refused => End::ServerRefused,
+            Failure::Tls => End::ServerTls,
         }
     }
 
@@ -125,11 +136,13 @@ impl Failure {
             Failure::Method => 405,
             Failure::HeadTimeout | Failure::BodyTimeout | Failure::BodyRate => 408,
             Failure::TooLarge => 413,
+            Failure::UnknownName => 421,
             Failure::Script | Failure::Internal => 500,
             Failure::ServerClosed
             | Failure::ResponseCut
             | Failure::TooManyInterim
             | Failure::Refused
+            | Failure::Tls
             | Failure::Response(_) => 502,
             Failure::NoServer
             | Failure::QueueFull
@@ -160,6 +173,7 @@ impl Failure {
             Failure::BodyRate => "the request body came too slowly",
             Failure::WriteRate => "the client read the response too slowly",
             Failure::Script => "the routing script failed",
+            Failure::UnknownName => "no pool serves this name",
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",
             Failure::ConnectTimeout => "the server did not accept the connection in time",
@@ -175,6 +189,7 @@ impl Failure {
             Failure::Stopped | Failure::Drained => "the proxy is stopping",
             Failure::Internal => "internal error",
             Failure::TooManyInterim => "the server sent too many interim responses",
+            Failure::Tls => "the TLS handshake with the server failed",
             Failure::Refused => "no server accepted the connection",
             Failure::Request(fault) | Failure::Response(fault) => fault.text(),
         }
@@ -191,6 +206,6 @@ impl Failure {
 
     /// The connection was never established: nothing of the request can have reached the server.
     pub fn is_connect_failure(self) -> bool {
-        matches!(self.end(), End::ServerRefused | End::ServerConnectTimeout)
+        matches!(self.end(), End::ServerRefused | End::ServerConnectTimeout | End::ServerTls)
     }
 }

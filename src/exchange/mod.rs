@@ -4,6 +4,7 @@
 mod answer;
 pub mod counters;
 pub mod end;
+mod entrance;
 mod failure;
 mod forward_rules;
 mod forwarded;
@@ -15,6 +16,7 @@ mod rewrite;
 mod state;
 
 pub use answer::{last_hop, plain, scripted};
+pub use entrance::{Entrance, remove_client_headers};
 pub use failure::Failure;
 pub use forward_rules::{ForwardRule, forward_rule};
 pub use forwarded::{Peer, client as forwarded_client, scheme as forwarded_scheme};

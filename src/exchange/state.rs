@@ -12,7 +12,10 @@
 //! answer, try again, deliver what came and end, cut. It is over when the response is done and written, and the
 //! request's body has gone on to the server: one that answers early still gets all of it (RFC 9112 section 9.3).
 
+use std::rc::Rc;
+
 use super::end::Phase;
+use super::entrance::Entrance;
 use super::failure::Failure;
 use super::id::Id;
 use super::record::{End, NEVER, Times};
@@ -82,6 +85,8 @@ pub struct Exchange {
     pub client: Option<IpPort>,
     /// Over which the client asks.
     pub scheme: Scheme,
+    /// Its listener, if that speaks TLS or redirects to it.
+    pub entrance: Option<Rc<Entrance>>,
     pub request: RequestHalf,
     pub response: ResponseHalf,
     /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
@@ -123,6 +128,7 @@ impl Exchange {
             id,
             client,
             scheme,
+            entrance,
             request,
             response,
             own_host,
@@ -141,7 +147,7 @@ impl Exchange {
         } = self;
         id.clear();
         left.clear();
-        (*client, *scheme) = (None, Scheme::default());
+        (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
         *response = ResponseHalf::Waiting;
         *times = Times { start, ..Times::default() };
@@ -182,6 +188,11 @@ impl Exchange {
     pub fn begin_tunnel(&mut self) {
         (self.request, self.response, self.status) = (RequestHalf::Body, ResponseHalf::Body, 101);
         self.close_client = true;
+    }
+
+    /// It is a connection whose TLS goes to the server as it comes: there is no request.
+    pub fn passes_through(&self) -> bool {
+        self.entrance.as_ref().is_some_and(|entrance| entrance.passes_through())
     }
 
     /// Bytes of a final response are in the client's output or further.

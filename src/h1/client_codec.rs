@@ -106,6 +106,11 @@ impl ClientCodec {
     /// Writes the 101 and turns both directions into a tunnel.
     pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
         encode::response_head(head, Length::Unstated, Persistence::Upgrade, out);
+        self.switch();
+    }
+
+    /// Turns both directions into a tunnel.
+    pub fn switch(&mut self) {
         self.reading = DecoderState::TUNNEL;
         self.writing = Writing::Framed(Framing::Tunnel);
     }

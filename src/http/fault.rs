@@ -9,6 +9,8 @@ pub enum Fault {
     StartLine,
     /// A TLS ClientHello on a plain HTTP port.
     TlsHello,
+    /// Plain HTTP on a port where clients speak TLS.
+    LacksTls,
     /// Request target that is empty, not of an allowed form, or has bytes that are not allowed.
     Target,
     /// Target longer than the head limit by itself: 414.
@@ -52,6 +54,7 @@ impl Fault {
     pub fn text(self) -> &'static str {
         match self {
             Fault::StartLine => "malformed start line",
+            Fault::LacksTls => "plain HTTP on a TLS port",
             Fault::TlsHello => "TLS hello on a plain HTTP port",
             Fault::Target => "malformed request target",
             Fault::TargetTooLong => "request target too long",

@@ -7,10 +7,11 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use slab::Slab;
 
-use super::Transport;
+use super::{TlsInfo, Transport};
 
 thread_local! {
     static TABLE: RefCell<Slab<Entry>> = const { RefCell::new(Slab::new()) };
@@ -54,6 +55,7 @@ impl Inside {
         self.with(|entry| Collected { bytes: std::mem::take(&mut entry.response), too_long: entry.too_long })
     }
 
+    #[inline(never)]
     fn recv(&self, space: &mut [u8]) -> io::Result<usize> {
         self.with(|entry| {
             let rest = &entry.request[entry.read..];
@@ -65,6 +67,7 @@ impl Inside {
         })
     }
 
+    #[inline(never)]
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|entry| {
             let n = bytes.len().min(entry.most - entry.response.len());
@@ -99,6 +102,8 @@ impl<S> Either<S> {
 impl<S: Transport> Transport for Either<S> {
     type Pipe = S::Pipe;
 
+    // `always`, as those of a socket with the branch to TLS: the compiler would call them.
+    #[inline(always)]
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
         match self {
             Either::Socket(socket) => socket.recv(space),
@@ -106,6 +111,7 @@ impl<S: Transport> Transport for Either<S> {
         }
     }
 
+    #[inline(always)]
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Either::Socket(socket) => socket.send(bytes),
@@ -196,6 +202,42 @@ impl<S: Transport> Transport for Either<S> {
             Either::Socket(socket) => socket.unacknowledged(),
             Either::Inside(_) => 0,
         }
+    }
+
+    fn farewell(&mut self) -> bool {
+        match self {
+            Either::Socket(socket) => socket.farewell(),
+            Either::Inside(_) => true,
+        }
+    }
+
+    fn start_tls(&mut self, received: &[u8]) -> io::Result<bool> {
+        match self {
+            Either::Socket(socket) => socket.start_tls(received),
+            Either::Inside(_) => Ok(false),
+        }
+    }
+
+    fn send_before_tls(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Either::Socket(socket) => socket.send_before_tls(bytes),
+            Either::Inside(_) => false,
+        }
+    }
+
+    fn lacks_tls(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.lacks_tls())
+    }
+
+    fn tls(&self) -> Option<&Rc<TlsInfo>> {
+        match self {
+            Either::Socket(socket) => socket.tls(),
+            Either::Inside(_) => None,
+        }
+    }
+
+    fn was_truncated(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.was_truncated())
     }
 
     fn local_address(&self) -> Option<SocketAddr> {

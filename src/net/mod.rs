@@ -13,6 +13,7 @@ mod pipe;
 mod queue;
 mod stream;
 mod syscalls;
+mod tls;
 mod transport;
 
 pub use fd_reserve::{Reserve, is_shortage, lacks_for_a_client};
@@ -27,4 +28,5 @@ pub use memory::map_allocations_from;
 pub use options::{short_backlog, shortfalls};
 pub use pipe::{Pipe, set_blocking};
 pub use stream::{Kernel, Stream};
+pub use tls::{TlsInfo, is_refused_certificate};
 pub use transport::{Network, Transport};

@@ -3,7 +3,9 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
+use super::TlsInfo;
 use crate::config::Endpoint;
 
 /// One connection. No call blocks; after `WouldBlock`, readiness will be reported.
@@ -51,6 +53,31 @@ pub trait Transport {
     fn splice_out(&mut self, pipe: &mut Self::Pipe, held: usize) -> io::Result<usize>;
     /// Returns the bytes accepted by `send` that the peer has not acknowledged.
     fn unacknowledged(&self) -> usize;
+    /// Called before an orderly close, when all is written: tells the peer so, as far as that needs no waiting. Returns
+    /// false if that still has to be written.
+    fn farewell(&mut self) -> bool {
+        true
+    }
+    /// Begins TLS after a PROXY header, behind which these bytes were received. Returns false if the bytes are not TLS's.
+    fn start_tls(&mut self, _received: &[u8]) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Takes bytes that go out before the handshake (a PROXY header). Returns false if there is none.
+    fn send_before_tls(&mut self, _bytes: &[u8]) -> bool {
+        false
+    }
+    /// Returns true for a client that speaks plain HTTP where TLS is expected: it gets a plain answer.
+    fn lacks_tls(&self) -> bool {
+        false
+    }
+    /// Returns what was agreed on in the TLS handshake.
+    fn tls(&self) -> Option<&Rc<TlsInfo>> {
+        None
+    }
+    /// Returns true if the end of the stream may be an attacker's: TLS was not ended by the peer.
+    fn was_truncated(&self) -> bool {
+        false
+    }
     /// Returns the local address; `None` if it is not an IP address.
     fn local_address(&self) -> Option<SocketAddr> {
         None

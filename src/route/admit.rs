@@ -1,25 +1,28 @@
 //! Decides about a request whose head has been read, before any server is dialed:
 //!
 //! ```text
-//! forwarded claims ─► rewrite ─► on_request ─► max_body ─► methods that go no further ─► Decision
+//! forwarded claims ─► rewrite ─► challenge ─► redirect ─► on_request ─► max_body ─► methods that go no further ─► Decision
 //! ```
 //!
 //! All checks of a request, in order, without a socket.
 
 use std::rc::Rc;
 
+use super::challenge::{Challenge, challenge};
 use super::{Binding, Handlers, Route, Routes, affinity};
 use crate::balance::Pool;
 use crate::config::Balance;
 use crate::exchange::{
-    Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client, forwarded_scheme,
-    rewrite_request,
+    Entrance, Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client,
+    forwarded_scheme, remove_client_headers, rewrite_request,
 };
-use crate::http::{Framing, Scheme};
-use crate::script::{Answer, ScriptError, Verdict};
+use crate::http::{Fault, Framing, Method, Scheme};
+use crate::script::{Answer, Body, ScriptError, Verdict};
 
 pub enum Decision {
     Forward(Route),
+    /// Answered from a file, if there is one; if not, `admit_further` decides.
+    Challenge(Box<Challenge>),
     /// The script failed; a fallback pool takes the request.
     Fallback(Rc<Pool>, ScriptError, Box<Decision>),
     /// The script's own answer.
@@ -41,6 +44,23 @@ pub fn admit(
     now: u64,
 ) -> Decision {
     take_in(x, peer, routes, ids);
+    if let Some(entrance) = &x.entrance
+        && let Some(challenge) = challenge(entrance, &x.head)
+    {
+        return Decision::Challenge(Box::new(challenge));
+    }
+    admit_further(x, routes, handlers, now)
+}
+
+/// The rest of `admit`, where no file answers a challenge.
+pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers, now: u64) -> Decision {
+    // A proxy in front that ends TLS has done it already.
+    if let Some(entrance) = x.entrance.clone()
+        && x.scheme == Scheme::Http
+        && let Some(decision) = redirect(&entrance, x)
+    {
+        return decision;
+    }
     match handlers.on_request(x, routes, now) {
         Ok(verdict) => after_script(x, verdict, routes, handlers, now),
         Err(error) => script_failed(x, error, routes, handlers),
@@ -50,21 +70,39 @@ pub fn admit(
 /// Applies forwarding fields of trusted peers, and rewrites the head.
 fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
-    x.client = peer.address();
+    let scheme = x.entrance.as_ref().map_or(Scheme::Http, |entrance| entrance.scheme());
+    (x.client, x.scheme) = (peer.address(), scheme);
     // A reload may have removed the peer's trust since it connected.
     let trusted = peer.trusted && settings.trusted.has(x.client);
     if trusted {
         x.client = forwarded_client(&x.head.fields, x.client, &settings.trusted);
-        x.scheme = forwarded_scheme(&x.head.fields).unwrap_or_default();
+        x.scheme = forwarded_scheme(&x.head.fields).unwrap_or(scheme);
     }
     let inbound = Inbound {
         peer: peer.ip(),
         trusted,
-        scheme: Scheme::Http,
+        scheme,
         via: settings.via.as_ref().map(String::as_bytes),
         upgrades: &settings.upgrades,
     };
     rewrite_request(&mut x.head, &inbound, ids, &mut x.id);
+    if !routes.config.client_headers.is_empty() {
+        remove_client_headers(&mut x.head.fields, &routes.config.client_headers);
+    }
+    if let Some(entrance) = &x.entrance {
+        entrance.name_client(&mut x.head.fields);
+    }
+}
+
+/// Sends the client to https, where its listener says so. A method other than GET and HEAD stays what it is.
+#[cold]
+fn redirect(entrance: &Entrance, x: &Exchange) -> Option<Decision> {
+    let Ok(url) = entrance.redirect(&x.head)? else {
+        return Some(Decision::Refuse(Failure::of_request(Fault::Host)));
+    };
+    let status = if matches!(x.head.method, Method::Get | Method::Head) { 301 } else { 308 };
+    let answer = Answer { status, headers: vec![(b"Location".to_vec(), url)], body: Body::default() };
+    Some(Decision::Answer(Box::new(answer)))
 }
 
 fn after_script(
@@ -98,7 +136,7 @@ fn after_script(
 }
 
 /// Finds what ties the request to a server of its pool.
-fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
+pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
     let config = &route.pool.config;
     if config.sticky.is_some() {
         let session = affinity::take_session(&route.pool, x);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::Routes;
 use super::affinity::hash;
 use crate::balance::{Pool, Server, Tried};
-use crate::config::{Address, Config, OnResponseError, PoolId, ServerId};
+use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
 use crate::http::{RequestHead, ResponseHead};
 use crate::script::{Offer, RequestMeta, Script, ScriptError, ServerNames, Verdict};
@@ -59,6 +59,22 @@ impl Handlers {
             x.head.copy_from(&self.request_as_it_came);
         }
         verdict
+    }
+
+    /// Calls a listener's `sni` function.
+    pub(super) fn sni(
+        &mut self,
+        function: SniId,
+        x: &mut Exchange,
+        routes: &Routes,
+        now: u64,
+    ) -> Result<Option<Verdict>, ScriptError> {
+        for pool in &routes.with_names {
+            drop(pool.servers(now));
+            self.set_servers(pool)?;
+        }
+        let (head, meta) = parts(x);
+        self.script.sni(function, head, meta)
     }
 
     /// Tells the script the servers that a pool uses now.
@@ -151,5 +167,6 @@ fn names(server: &Server) -> ServerNames {
 
 /// Splits an exchange into the request's head and the metadata for scripts.
 fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
-    (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes() })
+    let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
+    (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls })
 }

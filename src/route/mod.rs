@@ -3,12 +3,16 @@
 //!
 //! - `affinity` the key or the cookie that ties a request to a server
 //! - `admit`    forwards, answers or refuses a request whose head has been read
+//! - `challenge` the token of an ACME challenge that is asked for
 //! - `handlers` the functions of a config's script, and their failures
+//! - `pass_through` finds the pool for a connection whose TLS is not ended here
 //! - `pick`     chooses the server of one try
 
 mod admit;
 mod affinity;
+mod challenge;
 mod handlers;
+mod pass_through;
 mod pick;
 
 use std::cell::RefCell;
@@ -18,9 +22,11 @@ use std::sync::Arc;
 use crate::balance::{Pool, SitePools, WorkerServer, WorkerServers};
 use crate::config::{Config, PoolId, ServerConfig};
 
-pub use admit::{Decision, admit};
+pub use admit::{Decision, admit, admit_further};
 pub use affinity::session_cookie;
+pub use challenge::Challenge;
 pub use handlers::{Handlers, Responded};
+pub use pass_through::{NoRoute, admit_name};
 pub use pick::{NoServer, pick, waits_for};
 
 /// A config with its pools, for one worker.

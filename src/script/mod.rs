@@ -18,6 +18,7 @@ mod nearest;
 mod request;
 mod run;
 mod source;
+mod tls_store;
 mod vm;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 use crate::base::ip_port::IpPort;
 use crate::config::{PoolId, ServerId};
+use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
@@ -63,6 +65,8 @@ pub struct RequestMeta<'a> {
     pub scheme: &'a str,
     /// Request id, as sent in X-Request-ID.
     pub id: &'a [u8],
+    /// What was agreed on with the client; `None` without TLS.
+    pub tls: Option<&'a TlsInfo>,
 }
 
 /// Why a config could not be loaded. `Display` gives the line for the operator: `FILE:LINE: what is wrong, what was

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{RequestMeta, nearest};
 use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
-use crate::http::{Fields, RequestHead, ResponseHead, Version, arguments, cookies, percent_decode};
+use crate::http::{Fields, Name, RequestHead, ResponseHead, Version, arguments, cookies, percent_decode};
 
 /// The data of one call of a script, borrowed by the VM during the call.
 pub struct Subject<'a> {
@@ -16,6 +16,13 @@ pub struct Subject<'a> {
     pub response: Option<&'a mut ResponseHead>,
     /// Set while a `balance` function runs.
     pub offer: Option<Offer<'a>>,
+}
+
+impl Subject<'_> {
+    /// The host that is asked for.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.head.fields.get(Name::Host)
+    }
 }
 
 /// The servers that a `balance` function may choose from.
@@ -41,18 +48,20 @@ pub enum ObjectKind {
     ResponseHeaders,
     Cookies,
     Args,
+    Tls,
     Server,
     Answer,
 }
 
 impl ObjectKind {
-    pub const ALL: [ObjectKind; 8] = [
+    pub const ALL: [ObjectKind; 9] = [
         ObjectKind::Request,
         ObjectKind::Response,
         ObjectKind::Headers,
         ObjectKind::ResponseHeaders,
         ObjectKind::Cookies,
         ObjectKind::Args,
+        ObjectKind::Tls,
         ObjectKind::Server,
         ObjectKind::Answer,
     ];
@@ -65,6 +74,7 @@ impl ObjectKind {
             ObjectKind::Headers | ObjectKind::ResponseHeaders => "headers",
             ObjectKind::Cookies => "cookies",
             ObjectKind::Args => "args",
+            ObjectKind::Tls => "tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
         }
@@ -79,6 +89,7 @@ impl ObjectKind {
             ObjectKind::ResponseHeaders => "res.headers",
             ObjectKind::Cookies => "req.cookies",
             ObjectKind::Args => "req.args",
+            ObjectKind::Tls => "req.tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
         }
@@ -99,7 +110,7 @@ pub enum FieldValue<'a> {
 
 pub const ENDED: &str = "this request has ended: copy what you need while its handler runs";
 
-const REQUEST_FIELDS: [&str; 13] = [
+const REQUEST_FIELDS: [&str; 14] = [
     "method",
     "target",
     "path",
@@ -113,7 +124,9 @@ const REQUEST_FIELDS: [&str; 13] = [
     "headers",
     "cookies",
     "args",
+    "tls",
 ];
+const TLS_FIELDS: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_verified"];
 const RESPONSE_FIELDS: [&str; 3] = ["status", "reason", "headers"];
 
 /// Reads `object[key]`. `scratch` holds texts that are not in the head.
@@ -134,8 +147,24 @@ pub fn read<'a>(
             .find(|(name, _)| *name == key)
             .map_or(FieldValue::Nil, |(_, value)| FieldValue::Text(value))),
         ObjectKind::Args => Ok(arg(subject.head.query().unwrap_or_default(), key, scratch)),
+        ObjectKind::Tls => tls_field(key, subject),
         ObjectKind::Server | ObjectKind::Answer => Ok(FieldValue::Nil),
     }
+}
+
+fn tls_field<'a>(key: &[u8], subject: &'a Subject<'_>) -> Result<FieldValue<'a>, String> {
+    let Some(tls) = subject.client.tls else { return Ok(FieldValue::Nil) };
+    let text =
+        |text: &'a Option<String>| text.as_ref().map_or(FieldValue::Nil, |t| FieldValue::Text(t.as_bytes()));
+    Ok(match key {
+        b"version" => FieldValue::Text(tls.version.as_bytes()),
+        b"cipher" => FieldValue::Text(tls.cipher.as_bytes()),
+        b"sni" => text(&tls.sni),
+        b"alpn" => text(&tls.alpn),
+        b"client_subject" => text(&tls.client_subject),
+        b"client_verified" => FieldValue::Boolean(tls.client_verified),
+        _ => return Err(unknown(ObjectKind::Tls, key, &TLS_FIELDS)),
+    })
 }
 
 fn request_field<'a>(
@@ -153,6 +182,7 @@ fn request_field<'a>(
         b"headers" => FieldValue::Object(ObjectKind::Headers),
         b"cookies" => FieldValue::Object(ObjectKind::Cookies),
         b"args" => FieldValue::Object(ObjectKind::Args),
+        b"tls" => client.tls.map_or(FieldValue::Nil, |_| FieldValue::Object(ObjectKind::Tls)),
         b"scheme" => FieldValue::Text(client.scheme.as_bytes()),
         b"id" => FieldValue::Text(client.id),
         b"client_ip" => FieldValue::Text(client_ip(client, scratch)),

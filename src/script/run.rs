@@ -10,7 +10,7 @@ use super::ffi::{Job, KeptFunction, Machine, Returned};
 use super::request::{Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
-use crate::config::{Config, PoolId, ServerId};
+use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
 
 /// One Lua VM with the handlers of one config.
@@ -18,6 +18,7 @@ pub struct Script {
     vm: Vm,
     on_request: Option<Handler>,
     on_response: Option<Handler>,
+    sni: Vec<Handler>,
     balance: Vec<Option<Handler>>,
     hash_by: Vec<Option<Handler>>,
     pools: usize,
@@ -51,13 +52,15 @@ impl Script {
     pub(super) fn new(mut vm: Vm, handlers: ScriptHandlers, config: &Config) -> mlua::Result<Script> {
         let mut handler = |f: &Option<Function>| f.as_ref().map(|f| Handler::new(&mut vm, f)).transpose();
         let (on_request, on_response) = (handler(&handlers.on_request)?, handler(&handlers.on_response)?);
+        let sni = handlers.sni.iter().map(|f| handler(&Some(f.clone()))).collect::<mlua::Result<Vec<_>>>()?;
+        let sni = sni.into_iter().flatten().collect();
         let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, balance, hash_by, pools, bodies, _identities })
+        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, pools, bodies, _identities })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -83,6 +86,22 @@ impl Script {
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
+        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+    }
+
+    /// Asks a listener's `sni` function for the route of a connection, whose name is the `Host` of this head. `None`: the
+    /// script knows none.
+    pub fn sni(
+        &mut self,
+        function: SniId,
+        head: &mut RequestHead,
+        client: RequestMeta<'_>,
+    ) -> Result<Option<Verdict>, ScriptError> {
+        let Some(handler) = self.sni.get(function.0 as usize) else {
+            return Err(ScriptError(format!("there is no sni function {}", function.0)));
+        };
+        let mut subject = Subject { head, client, response: None, offer: None };
+        let called = self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
 
@@ -182,20 +201,42 @@ fn verdict(
     };
     match second {
         Returned::Nil => Ok(Verdict::Pool(pool)),
-        second => {
-            let server = server_of(pool, second, names)?;
-            Ok(Verdict::Server { pool, server, preferred: preference(third)? })
-        }
+        second => with_server(pool, [second, third], names, "on_request"),
     }
 }
 
+/// Interprets the return values of an `sni` function.
+fn by_name([first, second, third]: [Returned<'_>; 3], names: &Directory) -> Result<Option<Verdict>, String> {
+    let pool = match first {
+        Returned::Pool(pool) => pool,
+        Returned::Text(name) => names.pool_named(name).map_err(|wrong| format!("sni: {wrong}"))?,
+        Returned::Nil if second == Returned::Nil => return Ok(None),
+        other => return Err(format!("sni returned {}, expected a pool or its name, or nil", shown(other))),
+    };
+    match second {
+        Returned::Nil => Ok(Some(Verdict::Pool(pool))),
+        second => with_server(pool, [second, third], names, "sni").map(Some),
+    }
+}
+
+/// A pool, and the server of it that follows.
+fn with_server(
+    pool: PoolId,
+    [second, third]: [Returned<'_>; 2],
+    names: &Directory,
+    function: &str,
+) -> Result<Verdict, String> {
+    let server = server_of(pool, second, names, function)?;
+    Ok(Verdict::Server { pool, server, preferred: preference(third, function)? })
+}
+
 /// `true` after a server: another one may be used if it fails.
-fn preference(third: Returned<'_>) -> Result<bool, String> {
+fn preference(third: Returned<'_>, function: &str) -> Result<bool, String> {
     match third {
         Returned::Nil => Ok(false),
         Returned::Boolean(preferred) => Ok(preferred),
         other => Err(format!(
-            "on_request returned a pool, a server and {}, expected true (the server is only preferred) or nothing as \
+            "{function} returned a pool, a server and {}, expected true (the server is only preferred) or nothing as \
              third value",
             shown(other)
         )),
@@ -209,19 +250,24 @@ fn only_pool(pools: usize) -> Result<Verdict, String> {
     }
 }
 
-fn server_of(pool: PoolId, value: Returned<'_>, names: &Directory) -> Result<ServerId, String> {
+fn server_of(
+    pool: PoolId,
+    value: Returned<'_>,
+    names: &Directory,
+    function: &str,
+) -> Result<ServerId, String> {
     match value {
         Returned::Text(name) => {
-            names.server_named(pool, name).map_err(|wrong| format!("on_request: {wrong}"))
+            names.server_named(pool, name).map_err(|wrong| format!("{function}: {wrong}"))
         }
         Returned::Server(of, server) if of == pool => Ok(server),
         Returned::Server(of, _) => Err(format!(
-            "on_request returned pool \"{}\" and a server of pool \"{}\"",
+            "{function} returned pool \"{}\" and a server of pool \"{}\"",
             names.pool_name(pool),
             names.pool_name(of)
         )),
         other => Err(format!(
-            "on_request returned a pool and {}, expected a server or its name as second value",
+            "{function} returned a pool and {}, expected a server or its name as second value",
             shown(other)
         )),
     }

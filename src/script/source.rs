@@ -1,21 +1,25 @@
 //! Where a config comes from. Every input is read once and kept: files (the config and the modules it requires, also
 //! those that were not found) and what the resolver said of host names. So a worker that runs the same `Source` again
-//! runs the same bytes and must arrive at the same `Config`, whatever happened on disk or in DNS since.
+//! runs the same bytes and must arrive at the same `Config`, whatever happened on disk or in DNS since. Of certificates
+//! and keys, what was made of them is kept (`tls_store`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     entry: EntryPoint,
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
+    pub(super) tls: TlsStore,
 }
 
 /// What is run first.
@@ -64,10 +68,15 @@ impl Source {
     }
 
     fn of(entry: EntryPoint) -> Source {
-        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new() }
+        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new(), tls: TlsStore::default() }
     }
 
-    /// The files that were read.
+    /// The files and directories of certificates and keys that were read.
+    pub fn tls_paths(&self) -> (impl Iterator<Item = &Path>, impl Iterator<Item = &Path>) {
+        (self.tls.files(), self.tls.directories())
+    }
+
+    /// The files of the script that were read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.as_path())
     }
@@ -86,6 +95,14 @@ impl Source {
         read
     }
 
+    /// A path in a config: a relative one is beside the config file.
+    pub(super) fn path(&self, written: &str) -> PathBuf {
+        match &self.entry {
+            EntryPoint::File(file) => file.parent().unwrap_or(Path::new("")).join(written),
+            EntryPoint::Arguments { .. } => PathBuf::from(written),
+        }
+    }
+
     /// The address of a host name; IPv4 first, since a server that listens only on IPv4 is more common than one that
     /// listens on both. Blocks on DNS: only the control thread may load a config for the first time.
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
@@ -97,6 +114,14 @@ impl Source {
     #[cfg(test)]
     pub(super) fn know(&mut self, host: &str, port: u16, found: Result<SocketAddr, String>) {
         self.hosts.insert((host.to_owned(), port), found);
+    }
+}
+
+/// Without what is in the files, which may be secret.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<&Path> = self.paths().collect();
+        f.debug_struct("Source").field("entry", &self.entry).field("files", &files).finish_non_exhaustive()
     }
 }
 
@@ -121,6 +146,13 @@ mod tests {
     fn a_source_can_be_sent_to_another_thread() {
         fn plain<T: Send + Sync + Clone + 'static>(_: &T) {}
         plain(&Source::file(Path::new("site.lua")));
+    }
+
+    #[test]
+    fn what_is_in_the_files_is_not_printed() {
+        let source = Source::in_memory(Path::new("site.lua"), b"secret");
+        let shown = format!("{source:?}");
+        assert!(shown.contains("site.lua") && !shown.contains("secret") && !shown.contains("115"), "{shown}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Vm {
 pub(super) struct ScriptHandlers {
     pub on_request: Option<Function>,
     pub on_response: Option<Function>,
+    /// Per listener that has one.
+    pub sni: Vec<Function>,
     /// Per pool.
     pub balance: Vec<Option<Function>>,
     /// Per pool.

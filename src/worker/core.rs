@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
+use crate::worker::accept::handshake::Handshakes;
 use crate::worker::accept::proxy_header::ProxyRefusals;
 use crate::worker::backend::checks::Checks;
 use crate::worker::backend::dedicated::Kept;
@@ -29,6 +30,7 @@ use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
+use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::gateway_errors::GatewayErrors;
 use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
@@ -56,6 +58,7 @@ pub struct Core<N: Network> {
     pub(crate) ids: Ids,
     pub(crate) access: Option<batch::Sender>,
     pub(crate) proxy_refusals: ProxyRefusals,
+    pub(crate) handshakes: Handshakes,
     pub(crate) per_client: ClientCounts,
     pub(crate) gateway_errors: GatewayErrors,
     pub(crate) counters: Arc<Counters>,
@@ -71,6 +74,8 @@ pub struct Core<N: Network> {
     second: u64,
     /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
+    /// Where files of ACME challenges are asked for.
+    pub(crate) challenges: Option<ChallengeSender>,
 }
 
 /// The result of one step of a client's turn.
@@ -106,6 +111,7 @@ impl<N: Network> Core<N> {
             ids: Ids::new(),
             access,
             proxy_refusals: ProxyRefusals::default(),
+            handshakes: Handshakes::default(),
             per_client: ClientCounts::default(),
             gateway_errors: GatewayErrors::default(),
             counters: Arc::default(),
@@ -117,6 +123,7 @@ impl<N: Network> Core<N> {
             closings: Closings::default(),
             second: u64::MAX,
             inside: 0,
+            challenges: None,
         }
     }
 
@@ -125,6 +132,7 @@ impl<N: Network> Core<N> {
         self.per_client = shared.per_client();
         self.gateway_errors = shared.gateway_errors();
         self.others = shared.count() > 1;
+        self.challenges = Some(shared.challenges());
         self.tools.pipes.share(shared.count());
     }
 
@@ -180,8 +188,16 @@ impl<N: Network> Core<N> {
         }
     }
 
+    pub(crate) fn queue_backend(&mut self, key: u32) {
+        if let Some(backend) = self.backends.get_mut(key)
+            && !std::mem::replace(&mut backend.queued, true)
+        {
+            self.queue.push((Side::Backend, key));
+        }
+    }
+
     pub fn has_turns(&self) -> bool {
-        self.turns_due() > 0 || self.sites.has_grants()
+        self.turns_due() > 0 || self.sites.has_grants() || self.handshakes.wait()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -196,6 +212,7 @@ impl<N: Network> Core<N> {
         self.guarded_turns(&turning);
         turning.clear();
         self.turning = turning;
+        self.run_handshakes();
     }
 
     /// Runs one connection's turn. Sets `client` before the turn runs, for cleanup after a panic.
@@ -283,7 +300,7 @@ fn is_waiting_to_connect<S: Transport>(backend: &Backend<S>) -> bool {
     match backend.role.state {
         BackendState::Connecting => backend.writable,
         BackendState::Handshaking => backend.readable || backend.writable,
-        BackendState::Opening | BackendState::Busy | BackendState::Idle => false,
+        BackendState::Opening | BackendState::Busy | BackendState::Passing | BackendState::Idle => false,
     }
 }
 

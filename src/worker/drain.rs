@@ -22,6 +22,8 @@ const SHARE: (u64, u64) = (4, 5);
 /// A client that was served is not closed sooner than this after it: its next request is probably on its way, and the
 /// response to that says `Connection: close`.
 const RECENT: u64 = 1_000_000;
+/// Reads for a request that was not reported.
+const LOOKS: usize = 8;
 /// When to look again at a client whose next request has only begun to arrive. (Its head may be an empty line.)
 const LOOK_AGAIN: u64 = 1_000_000;
 
@@ -42,33 +44,45 @@ impl Draining {
     }
 }
 
-/// When each client without a running request is closed, earliest first.
+/// When each client without a running request is closed.
 #[derive(Default)]
-pub(crate) struct Closings(VecDeque<(u64, Token)>);
+pub(crate) struct Closings {
+    /// Earliest first.
+    moments: VecDeque<(u64, Token)>,
+    /// When the last tunnel is closed.
+    last: u64,
+}
 
 impl Closings {
     /// Spreads these clients evenly over `window`, beginning at once: a few do not delay the stop much, and one not at
-    /// all. Each has an earliest moment.
+    /// all. Each has an earliest moment; what is left of the window after the last of these is for all.
     fn spread(&mut self, clients: Vec<(u64, Token)>, now: u64, window: u64) {
-        let gap = window / clients.len().max(1) as u64;
+        let latest = clients.iter().map(|(earliest, _)| earliest.saturating_sub(now)).max().unwrap_or(0);
+        let gap = window.saturating_sub(latest) / clients.len().max(1) as u64;
         let moments = clients.into_iter().enumerate();
-        self.0.extend(moments.map(|(i, (earliest, client))| (earliest.max(now + gap * i as u64), client)));
-        self.0.make_contiguous().sort_by_key(|(at, _)| *at);
+        self.moments
+            .extend(moments.map(|(i, (earliest, client))| (earliest.max(now) + gap * i as u64, client)));
+        self.moments.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
     fn add(&mut self, at: u64, client: Token) {
-        let place = self.0.partition_point(|(other, _)| *other <= at);
-        self.0.insert(place, (at, client));
+        let place = self.moments.partition_point(|(other, _)| *other <= at);
+        self.moments.insert(place, (at, client));
+    }
+
+    /// Closes a tunnel that only begins now together with the last of the others.
+    pub(crate) fn add_last(&mut self, now: u64, client: Token) {
+        self.add(self.last.max(now), client);
     }
 
     /// Returns when the next client is closed, in microseconds.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.0.front().map(|(at, _)| *at)
+        self.moments.front().map(|(at, _)| *at)
     }
 
     fn due(&mut self, now: u64) -> Option<Token> {
         let is_due = self.next().is_some_and(|at| at <= now);
-        if is_due { self.0.pop_front().map(|(_, client)| client) } else { None }
+        if is_due { self.moments.pop_front().map(|(_, client)| client) } else { None }
     }
 }
 
@@ -94,6 +108,7 @@ impl<N: Network> Core<N> {
         let window = within / SHARE.1 * SHARE.0;
         self.closings.spread(idle, now, window.min(IDLE));
         self.closings.spread(tunnels, now, window);
+        self.closings.last = now.saturating_add(window);
         now.saturating_add(within)
     }
 
@@ -101,7 +116,9 @@ impl<N: Network> Core<N> {
     fn earliest(&self, key: u32, within: u64) -> u64 {
         let client = &self.clients[key];
         let recent = RECENT.min(within / SHARE.1 * SHARE.0);
-        if client.role.served { client.read_at + recent } else { 0 }
+        // The first request comes after the handshake.
+        let is_awaited = client.role.served || client.role.entrance().is_some();
+        if is_awaited { client.read_at + recent } else { 0 }
     }
 
     /// The config does not have this listener any more: its clients are drained. Tunnels stay.
@@ -142,22 +159,44 @@ impl<N: Network> Core<N> {
         if client.role.lingering().is_some() {
             return;
         }
-        if client.stream.is_established() {
-            client.readable = true;
-            while client.input.is_empty() && !client.eof {
-                match client.fill(&mut self.tools.blocks, self.tools.now) {
-                    Ok(true) => {}
-                    Ok(false) | Err(_) => break,
-                }
+        client.readable = true;
+        let again = match client.stream.is_established() {
+            // Until the handshake's own timeout.
+            false => !client.hung_up,
+            true => {
+                self.look_for_a_request(key);
+                let client = &self.clients[key];
+                !client.hung_up && (!client.input.is_empty() || self.has_just_begun(key))
             }
-        }
-        if client.input.is_empty() || client.hung_up {
+        };
+        if !again {
             self.close_client(key);
             return;
         }
         let token = self.clients.token(key);
         self.closings.add(self.tools.now + LOOK_AGAIN, token);
         self.queue_client(key);
+    }
+
+    /// The handshake is just over, and the first request on its way.
+    fn has_just_begun(&self, key: u32) -> bool {
+        let client = &self.clients[key];
+        let begins = client.role.entrance().is_some() && !client.role.served && !client.eof;
+        begins && self.tools.now < client.read_at + RECENT
+    }
+
+    /// Reads what is in the kernel; a filter may find no data in it.
+    fn look_for_a_request(&mut self, key: u32) {
+        let client = &mut self.clients[key];
+        for _ in 0..LOOKS {
+            if !client.input.is_empty() || client.eof {
+                return;
+            }
+            match client.fill(&mut self.tools.blocks, self.tools.now) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
+            }
+        }
     }
 
     /// Returns true if no client connections are left.

@@ -49,6 +49,14 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Continues a client's handshake.
+    pub(crate) fn guarded_handshake(&mut self, key: u32) {
+        let handshake = AssertUnwindSafe(|| self.shake_hands(key));
+        if catch_unwind(handshake).is_err() {
+            self.clear_up(Side::Client, key, Some(key));
+        }
+    }
+
     /// Returns the client that this backend is serving.
     pub(crate) fn client_of(&self, backend: u32) -> Option<u32> {
         let pair = self.backends.get(backend)?.role.pair?;

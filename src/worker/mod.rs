@@ -47,6 +47,7 @@ pub use self::core::{Core, Ready};
 pub use self::heartbeat::{Heartbeat, Turn};
 pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::shared::Shared;
+pub use self::shared::challenges::ChallengeAsk;
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Starting, ThreadState, start};

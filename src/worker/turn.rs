@@ -28,6 +28,10 @@ impl Stopwatch {
         (Stopwatch { clock: Box::new(clock), last: now }, now)
     }
 
+    pub(crate) fn read(&self) -> u64 {
+        (self.clock)()
+    }
+
     /// Returns true if a turn has used up its time. `began` is `None` on the turn's first call: the start is then taken
     /// from the last reading, by a turn or by the loop (`loop_read`), which is never too late. A turn behind many
     /// others may thus end early, but one that takes too long always ends.

@@ -131,13 +131,13 @@ fn kill_in_turns(stop: &AtomicBool, servers: &mut [Option<Rsp>], ports: &[u16]) 
 
 /// Results of well-behaved clients.
 #[derive(Default)]
-struct LoadResult {
-    times: Vec<Duration>,
-    errors: Vec<String>,
+pub struct LoadResult {
+    pub times: Vec<Duration>,
+    pub errors: Vec<String>,
 }
 
-fn behave(address: &str, stop: &AtomicBool) -> LoadResult {
-    let (mut seen, mut client) = (LoadResult::default(), Client::connect(address));
+fn behave(connect: &(dyn Fn() -> Client + Sync), stop: &AtomicBool) -> LoadResult {
+    let (mut seen, mut client) = (LoadResult::default(), connect());
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         let answer = client.wire.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
@@ -148,7 +148,7 @@ fn behave(address: &str, stop: &AtomicBool) -> LoadResult {
             Ok(answer) => seen.errors.push(format!("{} {}", answer.status(), answer.text())),
             Err(error) => {
                 seen.errors.push(error.to_string());
-                client = Client::connect(address);
+                client = connect();
             }
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -158,9 +158,14 @@ fn behave(address: &str, stop: &AtomicBool) -> LoadResult {
 
 /// Runs well-behaved clients until `meanwhile` returns: sorted times, and all errors.
 fn healthy(address: &str, meanwhile: impl FnOnce()) -> LoadResult {
+    healthy_by(&|| Client::connect(address), meanwhile)
+}
+
+/// The same with connections of any kind.
+pub fn healthy_by(connect: &(dyn Fn() -> Client + Sync), meanwhile: impl FnOnce()) -> LoadResult {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..HEALTHY).map(|_| scope.spawn(|| behave(address, &stop))).collect();
+        let clients: Vec<_> = (0..HEALTHY).map(|_| scope.spawn(|| behave(connect, &stop))).collect();
         let _ends = Ends(&stop);
         meanwhile();
         stop.store(true, Ordering::Relaxed);
@@ -185,7 +190,7 @@ impl Drop for Ends<'_> {
 }
 
 /// Prints the percentiles of sorted times and returns the 99th.
-fn say(when: &str, times: &[Duration]) -> Duration {
+pub fn say(when: &str, times: &[Duration]) -> Duration {
     let at = |per_mille| times.get(times.len() * per_mille / 1000).copied().unwrap_or_default();
     let (half, most, nearly_all) = (at(500), at(990), at(999));
     println!("{when}: {} requests, 50 % {half:?}, 99 % {most:?}, 99.9 % {nearly_all:?}", times.len());

@@ -11,6 +11,7 @@ mod reloads;
 mod slow_pairs;
 mod swap_sites;
 mod system_calls;
+mod tls_load;
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -106,13 +106,11 @@ fn an_unknown_key_names_file_line_and_the_nearest_known_one() {
 fn a_key_of_a_later_version_says_so() {
     for (key, config) in [
         ("hedge", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  hedge = { after = 'p95' },\n}"),
-        ("sni", "rsp.pool {\n  servers = {\n   { '127.0.0.1:83', sni = 'a' } } }"),
         (
             "token",
             "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = { '127.0.0.1:9180', token = 'x' } }",
         ),
         ("trace", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n trace = true }"),
-        ("tls", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.listen {\n '127.0.0.1:0', tls = {} }"),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));
         assert!(what.starts_with("site.lua:4: "), "{what}");

@@ -70,7 +70,11 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
             continue;
         }
         if !name.ends_with(".lua") {
-            let tests = [include_str!("../peers/logrotate.rs"), include_str!("../peers/supervisors.rs")];
+            let tests = [
+                include_str!("../peers/acme.rs"),
+                include_str!("../peers/logrotate.rs"),
+                include_str!("../peers/supervisors.rs"),
+            ];
             let used = tests.iter().any(|test| test.contains(&format!("examples/{name}")));
             assert!(used, "examples/{name} has no test in tests/peers");
             continue;

@@ -287,3 +287,22 @@ fn the_old_process_takes_no_further_orders() {
     assert!(installed.rsp.log().contains("drain_timeout is over"), "{}", installed.rsp.log());
     assert!(client.stays_open(Duration::ZERO) || client.try_response().is_err());
 }
+
+#[test]
+fn sessions_are_resumed_by_the_new_process() {
+    let (certificates, authority) = secured();
+    let config = "rsp.listen { '127.0.0.1:0', name = 'https', tls = { cert = 'site.crt', key = 'site.key' } }
+        rsp.on_request(function() return rsp.respond { status = 200 } end)";
+    let directory = certificates.path().display().to_string();
+    let installed = install(&config.replace("'site.", &format!("'{directory}/site.")), |_| {});
+    let (tls, address) = (TlsClient::new(&authority), installed.rsp.address().to_owned());
+    let kind = || {
+        let mut client = tls.connect(&address);
+        assert_eq!(client.get("/").status(), 200);
+        format!("{:?}", client.wire.tls().handshake_kind().expect("a handshake"))
+    };
+    assert_eq!([kind(), kind()], ["Full", "Resumed"]);
+    let second = Successor(installed.upgrade());
+    assert_eq!([kind(), kind()], ["Resumed", "Resumed"]);
+    drop(second);
+}

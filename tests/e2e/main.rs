@@ -9,6 +9,7 @@ mod case;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
 mod answers;
 mod balancing;
 mod command_line;
@@ -37,6 +38,8 @@ mod manual;
 mod manual_tables;
 mod names;
 mod names_in_scripts;
+mod pass_through;
+mod pass_through_ends;
 mod policies;
 mod privileges;
 mod proxy_protocol;
@@ -55,6 +58,9 @@ mod sticky;
 mod support_itself;
 mod systemd;
 mod timeouts;
+mod tls;
+mod tls_integrity;
+mod tls_servers;
 mod trusted;
 mod upgrade;
 mod warnings;

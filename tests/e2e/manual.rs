@@ -71,7 +71,11 @@ fn the_readme_is_short_and_no_line_of_prose_is_long() {
 
 #[test]
 fn every_config_of_the_readme_and_the_manual_passes_check() {
-    let directory = Directory::new();
+    let (directory, authority) = secured();
+    directory.write("clients.pem", &authority.pem);
+    authority.issue_to("rsp").write(&directory, "own");
+    let Pair { cert, key } = authority.issue(&["www.example.com"]);
+    directory.write("certs/www.example.com.pem", cert + &key);
     let configs: Vec<String> = documents().iter().flat_map(|(_, text)| blocks(text, "lua")).collect();
     assert!(configs.len() >= 10, "{} configs", configs.len());
     for config in configs {
@@ -186,8 +190,11 @@ fn the_messages_that_the_manual_explains_are_those_of_the_program() {
 
 /// Programs that command lines of the manual may begin with, beside rsp, the scripts and cargo.
 const PROGRAMS: &[&str] = &[
+    "certbot",
     "curl",
     "echo",
+    "lego",
+    "openssl",
     "socat",
     "varnishd",
     "ulimit",

@@ -49,6 +49,7 @@ fn the_manual_has_every_key_of_the_config_and_no_other() {
         ("rsp.listen", "rsp.Listener"),
         ("rsp.pool", "rsp.PoolOptions"),
         ("Servers", "rsp.ServerOptions"),
+        ("tls of a listener", "rsp.Tls"),
         ("rsp.settings", "rsp.Settings"),
     ] {
         let rows = rows(&text, heading);
@@ -290,8 +291,6 @@ fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
         ("functions of `rsp`", later::CALLS),
         ("listener keys", later::LISTENER),
         ("pool keys", later::POOL),
-        ("server keys", later::SERVER),
-        ("server addresses", later::SERVER_SCHEMES),
         ("settings", later::SETTINGS),
         ("`admin` keys", later::ADMIN),
         ("`script` keys", later::SCRIPT),

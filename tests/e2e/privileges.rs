@@ -246,3 +246,31 @@ fn a_user_that_is_not_there_is_a_warning_of_the_check_and_an_error_of_the_run() 
     assert_eq!(check.code, Some(0), "{check:?}");
     assert_eq!(check.stderr, "rsp.lua: warning: user: there is no user no-such-user\n");
 }
+
+#[test]
+fn a_key_that_the_user_cannot_read_is_an_error_of_the_start() {
+    if !is_root() {
+        return;
+    }
+    let (directory, _) = secured();
+    mode(directory.path(), 0o755);
+    for (file, bits) in [("site.crt", 0o644), ("ca.pem", 0o644), ("site.key", 0o600)] {
+        mode(&directory.join(file), bits);
+    }
+    let site = format!(
+        "rsp.listen {{ '127.0.0.1:0', tls = {{ cert = 'site.crt', key = 'site.key', client_ca = 'ca.pem' }} }}
+         rsp.pool {{ servers = {{ '127.0.0.1:1' }} }} rsp.settings {{ user = '{USER}' }}"
+    );
+    let key = directory.join("site.key");
+    let said = refused(command(&directory, &site));
+    assert!(
+        said.starts_with(&format!("cannot start: user {USER} cannot read {}: Permission", key.display())),
+        "{said}"
+    );
+    chown(&key, None, Some(user().gid.as_raw())).expect("chgrp");
+    mode(&key, 0o640);
+    let rsp = Rsp::start_in(directory, &site);
+    rsp.signal(libc::SIGHUP);
+    rsp.wait_for_log("Reloaded");
+    rsp.stop();
+}

@@ -6,6 +6,7 @@ mod case;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
 mod applications;
 mod corpus;
 mod goaccess;
@@ -15,3 +16,4 @@ mod python;
 mod real_servers;
 mod scripts;
 mod supervisors;
+mod tls;

@@ -13,6 +13,7 @@ mod inside;
 mod message;
 mod mutants;
 mod net;
+mod pass_through;
 mod plan;
 mod rng;
 mod run;

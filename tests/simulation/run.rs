@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rsp::balance::{Servers, SitePools};
 use rsp::base::batch::{self, Receiver};
+use rsp::exchange::Entrance;
 use rsp::exchange::record::Record;
 use rsp::script::{Source, load};
 use rsp::worker::{self, Core, SiteParts};
@@ -19,6 +20,7 @@ use crate::balancing::{Balancing, check_given_back};
 use crate::client::Client;
 use crate::inside::Asked;
 use crate::net::Net;
+use crate::pass_through::Passing;
 use crate::plan::{Ledger, Request, requests};
 use crate::rng::Rng;
 use crate::server::Server;
@@ -38,6 +40,7 @@ pub struct Run {
     clients: Vec<Client>,
     servers: Vec<Server>,
     inside: Asked,
+    passing: Passing,
     /// Clients that connect later, the first one last.
     coming: Vec<(u64, Vec<Request>)>,
     now: u64,
@@ -98,6 +101,7 @@ impl Run {
             balancing: ledger.balancing.clone(),
             pools: Vec::new(),
             made: 0,
+            entrance: None,
         };
         let site = sites.next(&mut rng, &ledger);
         let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
@@ -118,6 +122,7 @@ impl Run {
             clients,
             servers,
             inside,
+            passing: Passing::any(seed, honest),
             coming,
             // The core has read the clock once.
             now: clock.now.get(),
@@ -154,7 +159,7 @@ impl Run {
     /// Everybody may act; with `all`, everybody does. True if anything moved.
     fn round(&mut self, all: bool) -> bool {
         self.round_at = self.now;
-        let mut moved = self.connect();
+        let mut moved = self.connect() | self.connect_to_pass();
         moved |= self.peers(all);
         moved |= self.weather();
         moved |= self.rsp(all);
@@ -172,6 +177,17 @@ impl Run {
         true
     }
 
+    /// The same of those that are passed through.
+    fn connect_to_pass(&mut self) -> bool {
+        let Some(number) = self.passing.due(self.now) else { return false };
+        let (wire, link) = Net::client(&self.world);
+        self.passing.connected(number, link);
+        if let Some(key) = self.core.accepted(wire, Some(([192, 0, 2, 2], 4711).into())) {
+            self.core.set_listener(key, 1, self.sites.entrance.as_ref());
+        }
+        true
+    }
+
     fn peers(&mut self, all: bool) -> bool {
         let world = &mut *self.world.borrow_mut();
         let mut moved = false;
@@ -180,6 +196,14 @@ impl Run {
                 moved |= client.step(world, &mut self.ledger, self.now);
             }
         }
+        self.servers.retain(|server| {
+            let passed_to = server.is_passed_to(world);
+            if passed_to {
+                self.passing.serve(server.link, server.number);
+            }
+            !passed_to
+        });
+        moved |= self.passing.step(all, world, &self.ledger, self.now);
         for server in &mut self.servers {
             if all || world.rng.one_in(2) {
                 moved |= server.step(world, &mut self.ledger, self.now);
@@ -205,6 +229,9 @@ impl Run {
                 .iter_mut()
                 .filter(|s| down && s.number == number)
                 .for_each(|s| s.leave(world, reset));
+            if down {
+                self.passing.leave(number, world);
+            }
         }
         before > 0
     }
@@ -238,7 +265,10 @@ impl Run {
             self.core.ready(token, ready);
         }
         self.core.take_grants();
-        let due = self.core.turns_due();
+        // A handshake reads it before and after.
+        let shaken =
+            self.world.borrow().links.iter().filter(|link| link.filter.is_some() && !link.closed).count();
+        let due = self.core.turns_due() + 2 * shaken;
         self.clock.readings.set(0);
         self.core.turns();
         // The first look at the clock ends a turn.
@@ -269,7 +299,10 @@ impl Run {
 
     /// Checks, and connections that are opened before they are needed, would go on for ever.
     fn stop_checks(&mut self) -> bool {
-        let served = self.inside.is_over() && self.coming.is_empty() && self.clients.iter().all(|c| c.gone);
+        let served = self.inside.is_over()
+            && self.passing.is_over()
+            && self.coming.is_empty()
+            && self.clients.iter().all(|c| c.gone);
         let goes_on = self.ledger.balancing.goes_on();
         let stops = served && goes_on && !std::mem::replace(&mut self.ledger.draining, true);
         if stops {
@@ -280,6 +313,7 @@ impl Run {
 
     fn is_over(&self) -> bool {
         self.inside.is_over()
+            && self.passing.is_over()
             && self.coming.is_empty()
             && self.clients.iter().all(|c| c.gone)
             && self.core.counts() == (0, 0, 0)
@@ -294,9 +328,12 @@ impl Run {
             .chain(servers)
             .chain(coming)
             .chain(self.inside.next_at())
+            .chain(self.passing.wakes())
             .filter(|at| *at > self.round_at)
             .min();
-        let waiting = self.inside.is_waiting() || self.clients.iter().any(Client::is_unserved);
+        let waiting = self.inside.is_waiting()
+            || self.clients.iter().any(Client::is_unserved)
+            || self.passing.clients.iter().any(|client| client.is_unserved());
         let unserved = self.ledger.honest && waiting;
         assert!(wakes.is_some() || !unserved, "an honest client waits for ever: {}", self.state());
         let timer = self.core.next_timer();
@@ -321,11 +358,14 @@ impl Run {
         let batch = self.records.try_recv().unwrap_or_default();
         let (mut rest, mut count, mut ends) = (&batch[..], 0, 0);
         while let Some(record) = Record::read(&mut rest) {
-            count += 1;
             ends |= 1 << record.end as u64;
-            self.ledger.recorded(&record);
+            if !self.passing.recorded(&record, &self.ledger) {
+                count += 1;
+                self.ledger.recorded(&record);
+            }
         }
         assert!(rest.is_empty(), "half a record");
+        self.passing.check(&self.ledger);
         let answered: usize = self.clients.iter().map(Client::answered).sum();
         assert!(!self.ledger.honest || count == answered, "{count} records of {answered} answers");
         ends
@@ -349,6 +389,8 @@ struct Sites {
     /// Of all that were made.
     pools: Vec<SitePools>,
     made: u64,
+    /// Of clients that are passed through.
+    entrance: Option<Rc<Entrance>>,
 }
 
 impl Sites {
@@ -359,6 +401,7 @@ impl Sites {
         let pool = Arc::make_mut(&mut config.pools[0]);
         (pool.abort_on_close, pool.trailers) = (ledger.aborts, ledger.trailers);
         self.made += 1;
+        self.entrance = Entrance::of(&Arc::new(config.listeners[1].clone()));
         if self.made > 1 && rng.one_in(3) {
             pool.servers.remove(rng.below(SERVERS));
         }

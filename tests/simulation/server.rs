@@ -28,6 +28,8 @@ pub struct Server {
     deaf: bool,
     finished: bool,
     pub gone: bool,
+    /// Nothing was read yet.
+    untouched: bool,
     wakes: u64,
     /// Closes an idle connection at this time.
     leaves: Option<u64>,
@@ -79,6 +81,7 @@ impl Server {
             deaf: false,
             finished: false,
             gone: false,
+            untouched: true,
             wakes: 0,
             leaves,
         }
@@ -122,6 +125,12 @@ impl Server {
         self.gone = true;
     }
 
+    /// Nothing was read yet, and what there is begins a ClientHello.
+    pub fn is_passed_to(&self, world: &mut World) -> bool {
+        const HANDSHAKE: u8 = 22;
+        !self.gone && self.untouched && world.peer_peek(self.link) == Some(HANDSHAKE)
+    }
+
     /// When it may act again though nothing happens.
     pub fn wakes(&self) -> impl Iterator<Item = u64> {
         let leaves = self.leaves.filter(|_| self.current.is_none());
@@ -162,6 +171,7 @@ impl Server {
         }
         let most = world.rng.piece();
         let bytes = world.peer_read(self.link, most);
+        self.untouched &= bytes.is_empty();
         let known = self.spoilt && !world.links[self.link].raced;
         assert!(bytes.is_empty() || !known, "a connection was used that must not be used again");
         let mut rest = &bytes[..];

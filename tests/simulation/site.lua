@@ -1,6 +1,9 @@
 -- What rsp runs with in the simulation. Ports 1 to 3 are the servers' numbers.
 local web = rsp.pool { servers = { "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3" } }
 rsp.listen "127.0.0.1:80"
+rsp.listen { "127.0.0.1:443", sni = function(name)
+  if not name:find("%.unknown%.example$") then return web end
+end }
 -- What some clients ask for by number is answered here.
 local bytes = {}
 for i = 0, 250 do bytes[#bytes + 1] = string.char(i) end

@@ -266,6 +266,17 @@ impl World {
         bytes
     }
 
+    /// The first byte that the peer can read now.
+    pub fn peer_peek(&mut self, id: usize) -> Option<u8> {
+        self.peer_fill(id);
+        let link = &self.links[id];
+        match &link.filter {
+            None if link.from_rsp.is_empty() => None,
+            None => link.from_rsp.data.get(link.from_rsp.start).copied(),
+            Some(filter) => filter.payload.first().copied(),
+        }
+    }
+
     /// The peer will send no more.
     pub fn peer_finish(&mut self, id: usize) {
         let link = &mut self.links[id];

@@ -17,6 +17,7 @@ mod origin;
 mod proc;
 mod programs;
 mod rsp;
+mod tls;
 mod trace;
 mod wait;
 mod web;
@@ -36,6 +37,7 @@ pub use proc::{
 };
 pub use programs::{Haproxy, Nginx, Program, Varnish, find, free_port, have, skip};
 pub use rsp::{Finished, Rsp, balanced, on_any_port, rsp_command, run, run_with_input};
+pub use tls::{Authority, Pair, TlsClient, secured, server_side, tls_origin};
 pub use trace::{Call, Traced, can_trace, counts, waits};
 pub use wait::{DEADLINE, Gate, until, within};
 pub use web::{Slow, logged, logged_so_far, targets, value, web, web_in, web_of, web_with};

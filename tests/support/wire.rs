@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustls::Connection;
 use socket2::Socket;
 
 use super::message::{Framing, Head};
@@ -11,6 +12,7 @@ use super::wait::DEADLINE;
 
 pub struct Wire {
     pub socket: Socket,
+    tls: Option<Box<Connection>>,
     ahead: Vec<u8>,
     at: usize,
 }
@@ -19,16 +21,58 @@ impl Wire {
     pub fn new(socket: Socket) -> Wire {
         socket.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         socket.set_write_timeout(Some(DEADLINE)).expect("a write timeout");
-        Wire { socket, ahead: Vec::new(), at: 0 }
+        Wire { socket, tls: None, ahead: Vec::new(), at: 0 }
+    }
+
+    /// Everything that follows is TLS. Completes the handshake.
+    pub fn begin_tls(&mut self, connection: impl Into<Connection>) -> io::Result<()> {
+        assert!(self.unread().is_empty(), "bytes of the handshake were read before it");
+        self.go_on_with_tls(connection)
+    }
+
+    /// The same, when the first bytes were sent already.
+    pub fn go_on_with_tls(&mut self, connection: impl Into<Connection>) -> io::Result<()> {
+        let mut connection = Box::new(connection.into());
+        while connection.is_handshaking() {
+            connection.complete_io(&mut self.socket)?;
+        }
+        self.tls = Some(connection);
+        Ok(())
+    }
+
+    /// What was agreed on.
+    pub fn tls(&self) -> &Connection {
+        self.tls.as_ref().expect("a connection with TLS")
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.socket.write_all(bytes.as_ref())
+        let Some(tls) = &mut self.tls else { return self.socket.write_all(bytes.as_ref()) };
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() || tls.wants_write() {
+            rest = &rest[tls.writer().write(rest)?..];
+            while tls.wants_write() {
+                tls.write_tls(&mut self.socket)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Shuts down the sending side.
+    /// Shuts down the sending side. With TLS, that is what somebody does who cuts the connection: see `finish_tls`.
     pub fn finish_sending(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// The same after TLS has announced the end.
+    pub fn finish_tls(&mut self) {
+        self.announce_end();
+        self.finish_sending();
+    }
+
+    /// TLS announces the end, the connection stays.
+    pub fn announce_end(&mut self) {
+        let tls = self.tls.as_mut().expect("a connection with TLS");
+        tls.send_close_notify();
+        let _ = tls.write_tls(&mut self.socket);
     }
 
     /// Makes close send an RST instead of a FIN.
@@ -48,7 +92,7 @@ impl Wire {
         }
         let had = self.ahead.len();
         self.ahead.resize(had + 64 * 1024, 0);
-        let result = read_again(&mut self.socket, &mut self.ahead[had..]);
+        let result = read_again(&mut self.socket, self.tls.as_deref_mut(), &mut self.ahead[had..]);
         self.ahead.truncate(had + *result.as_ref().unwrap_or(&0));
         result
     }
@@ -56,7 +100,7 @@ impl Wire {
     /// Reads up to `out.len()` bytes, buffered ones first; 0 at the end.
     pub fn read_some(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.unread().is_empty() {
-            return read_again(&mut self.socket, out);
+            return read_again(&mut self.socket, self.tls.as_deref_mut(), out);
         }
         let size = out.len().min(self.unread().len());
         out[..size].copy_from_slice(&self.ahead[self.at..self.at + size]);
@@ -177,9 +221,24 @@ impl Wire {
     }
 }
 
-fn read_again(socket: &mut Socket, out: &mut [u8]) -> io::Result<usize> {
+fn read_tls(tls: &mut Connection, socket: &mut Socket, out: &mut [u8]) -> io::Result<usize> {
     loop {
-        match socket.read(out) {
+        match tls.reader().read(out) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        tls.read_tls(socket)?;
+        tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+}
+
+fn read_again(socket: &mut Socket, mut tls: Option<&mut Connection>, out: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let result = match &mut tls {
+            None => socket.read(out),
+            Some(tls) => read_tls(tls, socket, out),
+        };
+        match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }

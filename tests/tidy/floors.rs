@@ -5,6 +5,7 @@ use crate::code::File;
 
 const FLOORS: &[(&str, u8)] = &[
     ("base", 1),
+    ("tls", 1),
     ("config", 2),
     ("http", 2),
     ("net", 3),

@@ -38,6 +38,7 @@ pub fn config(balance: Balance, servers: &[Spec]) -> Config {
         classic: None,
         on_request: false,
         on_response: false,
+        client_headers: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -42,6 +42,7 @@ impl Running<'_> {
     pub(super) fn switch(&mut self, prepared: Prepared, scripts: Vec<PackedScript>) {
         let parts = self.process.switch(prepared);
         self.sockets.switch(self.process.take_sockets(), &self.process.stated.settings);
+        self.process.serve_challenges(&self.shared);
         self.shared.set_max_connections(self.process.config.settings.max_connections);
         let generation = self.process.generation;
         self.reload.switching(self.running().count());

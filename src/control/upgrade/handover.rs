@@ -1,11 +1,14 @@
 //! What the old process knows and the new one should not have to learn again. It goes over as one line of JSON, in
 //! which either side may know fields that the other does not: they are of different versions.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::balance::{Administrative, ByHand, PoolState, Server, Servers, SitePools};
+use crate::tls::RandomKeys;
 
 #[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
 #[serde(default)]
@@ -15,6 +18,37 @@ pub struct Handover {
     pub by_hand: Vec<SetByHand>,
     /// What the health checks say of those servers that have been checked.
     pub checked: Vec<Checked>,
+    /// The keys of session tickets: what the old process sealed, the new one opens.
+    pub tickets: Tickets,
+}
+
+/// The random keys of session tickets. They are secret: the channel is a socket between the two processes alone.
+#[derive(Serialize, Deserialize, Default, PartialEq)]
+#[serde(default)]
+pub struct Tickets {
+    /// In base64, the newest first.
+    keys: Vec<String>,
+    /// The second since 1970 at which they change.
+    next: u64,
+}
+
+impl Tickets {
+    fn of_process() -> Tickets {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let RandomKeys { keys, next } = RandomKeys::of_process(now);
+        Tickets { keys, next }
+    }
+
+    /// Makes them those of this process, before it seals a ticket.
+    pub fn adopt(&self) {
+        RandomKeys { keys: self.keys.clone(), next: self.next }.adopt();
+    }
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tickets({})", self.keys.len())
+    }
 }
 
 /// What operators have set of a server.
@@ -46,7 +80,8 @@ impl Handover {
             SetByHand { pool, server, state: word, weight }
         });
         let checked = pools.pools.iter().flat_map(|pool| checked(pool));
-        Handover { generation, by_hand: by_hand.collect(), checked: checked.collect() }
+        let (by_hand, checked) = (by_hand.collect(), checked.collect());
+        Handover { generation, by_hand, checked, tickets: Tickets::of_process() }
     }
 
     /// Sets what was set by hand, before the pools are made.
@@ -120,6 +155,10 @@ mod tests {
         let line = Handover::of(7, &old, &pools).to_line();
         let handover = Handover::from_line(&line).unwrap();
         assert_eq!(handover.generation, 7);
+        assert!(!handover.tickets.keys.is_empty(), "sessions are resumed by the new process");
+        for key in &handover.tickets.keys {
+            assert!(!format!("{handover:?}").contains(key), "keys are not printed");
+        }
         handover.set_by_hand(&new);
         let pools = new.of(&config());
         handover.set_checked(&pools);

@@ -26,20 +26,40 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
     unsafe {
         let call = call_state_of(state);
         registry(state, (*call).function);
-        push_request(state, call);
         let (arguments, results) = match (*call).job {
-            Job::Request => (1, 3), // which is called without this detour
+            // Called without this detour.
+            Job::Request => {
+                push_request(state, call);
+                (1, 3)
+            }
+            Job::Name => {
+                push_name(state, call);
+                (1, 3)
+            }
             Job::Response => {
+                push_request(state, call);
                 push_own(state, call, ObjectKind::Response);
                 (2, 0)
             }
             Job::Balance => {
+                push_request(state, call);
                 push_servers(state, call);
                 (2, 1)
             }
         };
         ffi::lua_callk(state, arguments, results, 0, None);
         results
+    }
+}
+
+/// The name that a client asks for, or nil.
+unsafe fn push_name(state: LuaState, call: *mut CallState) {
+    // SAFETY: see above; the subject lives as long as the call, and nothing else refers to it now.
+    unsafe {
+        match (*(*call).subject).name() {
+            Some(name) => push_text(state, name),
+            None => ffi::lua_pushnil(state),
+        }
     }
 }
 

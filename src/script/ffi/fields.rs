@@ -182,7 +182,10 @@ pub(super) unsafe extern "C-unwind" fn pairs(state: LuaState) -> c_int {
 }
 
 pub(super) fn copy_pairs(object: Object, call: &mut CallState) -> Result<(), String> {
-    if matches!(object.kind, ObjectKind::Request | ObjectKind::Response | ObjectKind::Server) {
+    if matches!(
+        object.kind,
+        ObjectKind::Request | ObjectKind::Response | ObjectKind::Server | ObjectKind::Tls
+    ) {
         return Err(format!("pairs: a {} has no list of fields", object.kind.name()));
     }
     check_live(object, call)?;

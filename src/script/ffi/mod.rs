@@ -57,6 +57,8 @@ pub enum Job {
     Response,
     /// `(req, servers)`, one result.
     Balance,
+    /// `(name)`, three results.
+    Name,
 }
 
 /// A Lua value kept alive in the registry.

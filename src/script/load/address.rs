@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::super::source::Source;
 use super::error::{ValueError, quoted};
-use crate::config::{Address, later};
+use crate::config::Address;
 
 /// The purpose of an address.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -20,7 +20,6 @@ pub(super) enum AddressUse {
 /// EXPECTED` on the command line.
 #[derive(PartialEq, Debug)]
 pub(super) struct AddressError {
-    /// Empty if the text itself says it.
     what: String,
     hint: String,
 }
@@ -31,18 +30,12 @@ impl AddressError {
     }
 
     pub(super) fn in_config(&self, text: &str) -> ValueError {
-        match self.what.as_str() {
-            "" => ValueError::new(format!("{}{}", quoted(text), self.hint)),
-            what => ValueError::new(format!("{what} in {}{}", quoted(text), self.hint)),
-        }
+        ValueError::new(format!("{} in {}{}", self.what, quoted(text), self.hint))
     }
 
     pub(super) fn on_command_line(&self, option: &str, text: &str) -> String {
         let text = if text.is_empty() { "\"\"" } else { text };
-        match self.what.as_str() {
-            "" => format!("{option} {text}{}", self.hint),
-            what => format!("{option} {text}: {what}{}", self.hint),
-        }
+        format!("{option} {text}: {}{}", self.what, self.hint)
     }
 }
 
@@ -87,9 +80,26 @@ fn passed(name: &str) -> Result<Address, AddressError> {
 
 /// The address of a server; a host name stays one.
 pub(super) fn server_address(text: &str) -> Result<Address, AddressError> {
-    match text.strip_prefix("srv:") {
-        Some(name) => service(name),
-        None => parse(text, AddressUse::Server),
+    match (text.strip_prefix("srv:"), text.strip_prefix(HTTPS)) {
+        (Some(name), _) => service(name),
+        (None, Some(rest)) => secure(rest),
+        (None, None) => parse(text, AddressUse::Server),
+    }
+}
+
+/// The prefix of a server that is spoken to with TLS.
+pub(super) const HTTPS: &str = "https://";
+
+/// Without a port it is 443.
+fn secure(rest: &str) -> Result<Address, AddressError> {
+    const EXPECTED: &str = "https://HOST or https://HOST:PORT";
+    if rest.contains('/') || rest.starts_with("unix:") {
+        return Err(AddressError::new("more than a host and a port", EXPECTED));
+    }
+    let host = rest.rsplit_once(']').map_or(rest, |(_, behind)| behind);
+    match host.contains(':') {
+        false if !rest.is_empty() => parse(&format!("{rest}:443"), AddressUse::Server),
+        _ => parse(rest, AddressUse::Server),
     }
 }
 
@@ -109,10 +119,6 @@ fn parse(text: &str, side: AddressUse) -> Result<Address, AddressError> {
     }
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
-    }
-    let unsupported = |scheme: &&str| side == AddressUse::Server && text.starts_with(*scheme);
-    if later::SERVER_SCHEMES.iter().any(unsupported) {
-        return Err(AddressError { what: String::new(), hint: format!(": {}", later::LATER) });
     }
     if text.contains("://") {
         return Err(AddressError::new("URL scheme", FORMS));

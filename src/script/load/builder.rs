@@ -7,7 +7,7 @@ use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
 use super::position::{Position, Texts};
-use crate::config::{Address, ListenerConfig, PoolConfig, Settings, Warning};
+use crate::config::{Address, ListenerConfig, PoolConfig, Settings, SniId, Warning};
 
 pub(super) struct Builder {
     pub source: Source,
@@ -18,6 +18,8 @@ pub(super) struct Builder {
     pub pools: Vec<PoolBuilder>,
     pub settings: Option<SetOnce<Settings>>,
     pub fallback: Option<SetOnce<Value>>,
+    /// The functions of the listeners that have one, in order.
+    pub sni: Vec<Function>,
     pub on_request: Option<SetOnce<Function>>,
     pub on_response: Option<SetOnce<Function>>,
     /// Shipped modules that return a function which makes one, with an example of the call.
@@ -51,12 +53,19 @@ impl Builder {
             pools: Vec::new(),
             settings: None,
             fallback: None,
+            sni: Vec::new(),
             on_request: None,
             on_response: None,
             makers: Vec::new(),
             opening: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Keeps the function of a listener.
+    pub(super) fn add_sni(&mut self, function: Function) -> SniId {
+        self.sni.push(function);
+        SniId(self.sni.len() as u32 - 1)
     }
 
     /// Whether the script called none of the functions of `rsp`.

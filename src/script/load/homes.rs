@@ -1,7 +1,7 @@
 //! The table to which a misplaced key belongs: `timeouts.connect` in the settings, `access_log` in a pool. Used only
 //! for keys that are unknown in their own table.
 
-use super::{listen, pool, server, settings};
+use super::{listen, pool, server, settings, tls};
 use crate::config::later;
 
 /// How the table with this key is written in a config.
@@ -16,8 +16,11 @@ pub(super) fn of(name: &str) -> Option<String> {
     if is_in(listen::KEYS.taken(), later::LISTENER, name) {
         return Some(format!("rsp.listen {{ \"ADDRESS\", {name} = … }}"));
     }
-    if is_in(server::SERVER.taken(), later::SERVER, name) {
+    if server::SERVER.taken().any(|known| known == name) {
         return Some(format!("rsp.pool {{ servers = {{ {{ \"ADDRESS\", {name} = … }} }} }}"));
+    }
+    if tls::KEYS.taken().any(|known| known == name) {
+        return Some(format!("rsp.listen {{ \"ADDRESS\", tls = {{ {name} = … }} }}"));
     }
     if pool::TIMEOUTS.taken().any(|known| known == name) {
         return Some(format!("rsp.pool {{ timeouts = {{ {name} = … }} }}"));

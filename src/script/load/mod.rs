@@ -22,6 +22,7 @@ mod position;
 mod schema;
 mod server;
 mod settings;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -151,14 +152,21 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
     let fallback = builder.fallback.as_ref().map(|set| find_fallback(set, &builder)).transpose()?;
     check_whole(&builder, &main)?;
     listen::check_trust(&builder)?;
+    listen::settle_redirects(&mut builder.listeners);
+    let challenges = builder.settings.as_ref().and_then(|set| set.value.acme_challenge_dir.as_deref());
+    let challenges = challenges.map(|written| Arc::from(builder.source.path(written)));
+    listen::settle_challenges(&mut builder.listeners, challenges.as_ref());
     let settings = Settings { fallback, ..builder.settings.map(|set| set.value).unwrap_or_default() };
     let handlers = ScriptHandlers {
         on_request: builder.on_request.map(|set| set.value),
         on_response: builder.on_response.map(|set| set.value),
+        sni: builder.sni,
         balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
         hash_by: builder.pools.iter().map(|pool| pool.hash_by.clone()).collect(),
         pools: builder.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
     };
+    let of_tls = builder.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let client_headers = of_tls.filter_map(|tls| tls.client_header.clone()).collect();
     let config = Config {
         listeners: builder.listeners,
         pools: builder.pools.into_iter().map(|pool| Arc::new(pool.pool)).collect(),
@@ -166,6 +174,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         classic,
         on_request: handlers.on_request.is_some(),
         on_response: handlers.on_response.is_some(),
+        client_headers,
         warnings: builder.warnings,
     };
     Ok((config, handlers))
@@ -180,12 +189,17 @@ fn check_whole(builder: &Builder, main: &str) -> Result<(), String> {
     } else if builder.pools.is_empty() {
         "rsp.pool: missing, expected at least one, as in rsp.pool { servers = { \"127.0.0.1:8080\" } }"
             .to_owned()
-    } else if builder.pools.len() > 1 && builder.fallback.is_none() {
+    } else if builder.pools.len() > 1 && builder.fallback.is_none() && takes_requests(builder) {
         format!("rsp.on_request: missing, expected one that picks among the {} pools", builder.pools.len())
     } else {
         return Ok(());
     };
     Err(format!("{main}:1: {missing}"))
+}
+
+/// Whether a listener takes requests, rather than passing TLS through.
+fn takes_requests(builder: &Builder) -> bool {
+    builder.listeners.iter().any(|listener| listener.sni.is_none())
 }
 
 /// A pool by its object or its name.

@@ -9,14 +9,15 @@ use super::calls::Call;
 use super::error::{PathStep, ReadValue, ValueError, quoted};
 use super::health::{eject, health};
 use super::schema::{Keys, row, table};
-use super::server::servers;
+use super::server::{Written, servers};
 use super::values::{buffer, busy_poll};
 use super::values::{name, number, one_of, time, whole, yes_or_no};
-use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, Warning, later};
+use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, Warning, later};
 
 /// The keys of a pool.
 pub(super) struct PoolTable {
     config: PoolConfig,
+    servers: Vec<Written>,
     name: Option<String>,
     balance: Option<Function>,
     hash_by: Option<Function>,
@@ -27,6 +28,7 @@ impl Default for PoolTable {
     fn default() -> PoolTable {
         PoolTable {
             config: PoolConfig::named(String::new(), Balance::RoundRobin),
+            servers: Vec::new(),
             name: None,
             balance: None,
             hash_by: None,
@@ -39,7 +41,7 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
     noun: "pool key",
     rows: &[
         row("name", |value, pool| name(value).map(|name| pool.name = Some(name))),
-        row("servers", |value, pool| servers(value).map(|servers| pool.config.servers = servers)),
+        row("servers", |value, pool| servers(value).map(|servers| pool.servers = servers)),
         row("balance", |value, pool| {
             balance(value).map(|(balance, given)| (pool.config.balance, pool.balance) = (balance, given))
         }),
@@ -98,6 +100,7 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     if let Some(balance) = &written.balance {
         check_maker(balance, builder).map_err(|error| error.key("balance"))?;
     }
+    written.config.servers = secure(std::mem::take(&mut written.servers), builder)?;
     written.config.name = unused_name(written.name.take(), builder)?;
     check(&written.config)?;
     for (path, text) in warnings(&written) {
@@ -110,6 +113,20 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let object = add(call.lua, config, [balance, hash_by], builder)
         .map_err(|error| ValueError::new(error.to_string()))?;
     Ok(Value::Table(object))
+}
+
+/// Reads the files of servers with TLS.
+fn secure(servers: Vec<Written>, builder: &mut Builder) -> ReadValue<Vec<ServerConfig>> {
+    let source = &mut builder.source;
+    let secure = |(number, (mut server, tls)): (usize, Written)| {
+        if let Some(tls) = tls {
+            let client = tls.load(&server.address, source);
+            let client = client.map_err(|error| error.item(number).key("servers"))?;
+            server.tls = Some(client);
+        }
+        Ok(server)
+    };
+    (1..).zip(servers).map(secure).collect()
 }
 
 /// Checks what several keys say together.

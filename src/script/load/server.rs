@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use mlua::Value;
 
-use super::address::server_address;
+use super::address::{HTTPS, server_address};
 use super::error::{ReadValue, ValueError, quoted};
 use super::schema::{Keys, list, raw, row};
+use super::tls::ServerTlsTable;
 use super::values::{name, text, time, whole, yes_or_no};
-use crate::config::{ServerConfig, later};
+use crate::config::ServerConfig;
 
 /// The keys of a server.
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub(super) struct ServerTable {
     backup: bool,
     disabled: bool,
     resolve: Option<std::time::Duration>,
+    tls: ServerTlsTable,
 }
 
 pub(super) const SERVER: Keys<ServerTable> = Keys {
@@ -35,16 +37,26 @@ pub(super) const SERVER: Keys<ServerTable> = Keys {
         row("backup", |value, server| yes_or_no(value).map(|yes| server.backup = yes)),
         row("disabled", |value, server| yes_or_no(value).map(|yes| server.disabled = yes)),
         row("resolve", |value, server| time(value).map(|time| server.resolve = Some(time))),
+        row("sni", |value, server| text(value, HOST).map(|name| server.tls.sni = Some(name))),
+        row("ca", |value, server| text(value, PEM).map(|path| server.tls.ca = Some(path))),
+        row("verify", |value, server| yes_or_no(value).map(|yes| server.tls.verify = Some(yes))),
+        row("cert", |value, server| text(value, PEM).map(|path| server.tls.cert = Some(path))),
+        row("key", |value, server| text(value, PEM).map(|path| server.tls.key = Some(path))),
     ],
-    later: later::SERVER,
+    later: &[],
     items: 1,
 };
 
+const HOST: &str = "a host name such as \"app.internal\"";
+const PEM: &str = "the path of a PEM file";
 const SERVERS: &str = "a list such as { \"127.0.0.1:8080\" }";
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or { \"127.0.0.1:8080\", name = \"app1\" }";
 
-pub(super) fn servers(value: &Value) -> ReadValue<Vec<ServerConfig>> {
-    let mut servers: Vec<ServerConfig> = Vec::new();
+/// A server, and the keys of its TLS if it has that: its files are read later.
+pub(super) type Written = (ServerConfig, Option<ServerTlsTable>);
+
+pub(super) fn servers(value: &Value) -> ReadValue<Vec<Written>> {
+    let mut servers: Vec<Written> = Vec::new();
     let mut numbers = HashMap::new();
     for (number, item) in (1..).zip(list(value, SERVERS)?) {
         let server = server(&item).and_then(|server| unused(server, number, &mut numbers));
@@ -53,7 +65,7 @@ pub(super) fn servers(value: &Value) -> ReadValue<Vec<ServerConfig>> {
     Ok(servers)
 }
 
-fn server(value: &Value) -> ReadValue<ServerConfig> {
+fn server(value: &Value) -> ReadValue<Written> {
     let mut keys = ServerTable::default();
     let written = match value {
         Value::Table(table) => {
@@ -68,26 +80,31 @@ fn server(value: &Value) -> ReadValue<ServerConfig> {
         return Err(ValueError::new(format!("{} has no name to resolve, {expected}", quoted(&written)))
             .key("resolve"));
     }
-    let plain = ServerConfig::new(keys.name.unwrap_or_else(|| written.clone()), address, written);
-    Ok(ServerConfig {
+    let secure = written.strip_prefix(HTTPS);
+    if let (None, Some(key)) = (secure, keys.tls.first_set()) {
+        let expected = "expected an address such as \"https://app.internal:8443\"";
+        return Err(ValueError::new(format!("{} has no TLS, {expected}", quoted(&written))).key(key));
+    }
+    let tls = secure.map(|_| keys.tls);
+    let shown = secure.unwrap_or(&written).to_owned();
+    let plain = ServerConfig::new(keys.name.unwrap_or(written), address, shown);
+    let server = ServerConfig {
         weight: keys.weight.unwrap_or(plain.weight),
         max_connections: keys.max_connections,
         backup: keys.backup,
         disabled: keys.disabled,
         resolve: keys.resolve,
         ..plain
-    })
+    };
+    Ok((server, tls))
 }
 
-fn unused(
-    server: ServerConfig,
-    number: usize,
-    numbers: &mut HashMap<String, usize>,
-) -> ReadValue<ServerConfig> {
-    match numbers.insert(server.name.clone(), number) {
-        None => Ok(server),
+fn unused(written: Written, number: usize, numbers: &mut HashMap<String, usize>) -> ReadValue<Written> {
+    let name = &written.0.name;
+    match numbers.insert(name.clone(), number) {
+        None => Ok(written),
         Some(other) => {
-            let name = quoted(&server.name);
+            let name = quoted(name);
             Err(ValueError::new(format!(
                 "server {other} has the name {name} too, expected a name of its own"
             )))

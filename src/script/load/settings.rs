@@ -72,6 +72,9 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
         row("timeouts", |value, all| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut all.settings.timeouts)
         }),
+        row("acme_challenge_dir", |value, all| {
+            text(value, "the path of a directory").map(|path| all.settings.acme_challenge_dir = Some(path))
+        }),
         row("script", |value, all| {
             SCRIPT.read(table(value, "a table such as { on_response_error = \"pass\" }")?, &mut all.settings)
         }),
@@ -83,6 +86,7 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
 pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
     noun: "timeout of the client's side",
     rows: &[
+        row("handshake", |value, all| time(value).map(|time| all.handshake = time)),
         row("head", |value, all| time(value).map(|time| all.head = time)),
         row("body", |value, all| time(value).map(|time| all.body = time)),
         row("idle", |value, all| time(value).map(|time| all.idle = time)),

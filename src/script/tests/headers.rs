@@ -114,7 +114,6 @@ fn reserved_fields_are_errors_that_say_so() {
         ("req.host = 'x'", "req.host: to change it is not supported by this version"),
         ("req.cookies.a = 'b'", "req.cookies.a: to change it is not supported by this version"),
         ("local x = req:body()", "req.body: not supported by this version"),
-        ("local x = req.tls", "req.tls: not supported by this version"),
         ("local x = req.listener", "req.listener: not supported by this version"),
     ] {
         refused(outcome(body), &format!("site.lua:2: {message}"));

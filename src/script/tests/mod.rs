@@ -38,6 +38,7 @@ fn config(pools: usize, on_request: bool, on_response: bool) -> Config {
         classic: None,
         on_request,
         on_response,
+        client_headers: Vec::new(),
         warnings: vec![],
     }
 }
@@ -58,7 +59,8 @@ fn script_with(pools: usize, source: &str) -> Script {
     let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
     let config = config(pools, on_request.is_some(), on_response.is_some());
     let hash_by = vec![None; pools];
-    let handlers = ScriptHandlers { on_request, on_response, balance, hash_by, pools: tables };
+    let handlers =
+        ScriptHandlers { on_request, on_response, sni: Vec::new(), balance, hash_by, pools: tables };
     Script::new(vm, handlers, &config).unwrap()
 }
 
@@ -78,7 +80,7 @@ fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHead {
 }
 
 fn client() -> RequestMeta<'static> {
-    RequestMeta { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1" }
+    RequestMeta { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1", tls: None }
 }
 
 /// A request for `http://Example.COM:8080/static/a%20b?x=1`.

@@ -1,6 +1,7 @@
 //! What scripts read from a request.
 
 use super::*;
+use crate::net::TlsInfo;
 
 fn is(expression: &str, expected: &str) {
     assert_eq!(value(expression).as_deref(), Ok(expected), "{expression}");
@@ -33,6 +34,43 @@ fn a_client_on_a_unix_socket_has_no_address() {
     let client = RequestMeta { address: None, ..client() };
     let Ok(Verdict::Answer(answer)) = script(source).on_request(&mut usual(), client) else { panic!() };
     assert_eq!(*answer.body, b"See /unix:0\n");
+}
+
+#[test]
+fn what_was_agreed_on_over_tls_is_readable_and_nil_without_it() {
+    is("req.tls", "nil");
+    let tls = TlsInfo {
+        version: "1.3",
+        cipher: "TLS_AES_128_GCM_SHA256".into(),
+        sni: Some("a.example".into()),
+        client_verified: true,
+        client_subject: Some("CN=alice".into()),
+        ..TlsInfo::default()
+    };
+    let said = |expression: &str| {
+        let source =
+            format!("function on_request(req) return rsp.redirect('/' .. tostring({expression})) end");
+        let client = RequestMeta { tls: Some(&tls), ..client() };
+        match script(&source).on_request(&mut usual(), client) {
+            Ok(Verdict::Answer(answer)) => String::from_utf8_lossy(&answer.body).into_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    for (expression, wanted) in [
+        ("req.tls", "tls"),
+        ("req.tls.version", "1.3"),
+        ("req.tls.cipher", "TLS_AES_128_GCM_SHA256"),
+        ("req.tls.sni", "a.example"),
+        ("req.tls.alpn", "nil"),
+        ("req.tls.client_subject", "CN=alice"),
+        ("req.tls.client_verified", "true"),
+        ("req.tls == req.tls", "true"),
+    ] {
+        assert_eq!(said(expression), format!("See /{wanted}\n"), "{expression}");
+    }
+    assert!(said("req.tls.versio").contains("req.tls.versio: no such field, "));
+    assert!(said("(function() req.tls.sni = 'x' end)()").contains("req.tls.sni: read-only"));
+    assert!(said("pairs(req.tls)").contains("pairs: a tls has no list of fields"));
 }
 
 #[test]
@@ -100,7 +138,7 @@ fn an_unknown_field_is_an_error_that_names_the_nearest() {
     refused(
         outcome("local x = req.uri or req.url"),
         "site.lua:2: req.uri: no such field, known are method, \
-        target, path, query, host, scheme, version, client_ip, client_port, id, headers, cookies, args",
+        target, path, query, host, scheme, version, client_ip, client_port, id, headers, cookies, args, tls",
     );
     refused(outcome("local x = req[1]"), "site.lua:2: expected a name (a string) in the index");
 }

@@ -2,14 +2,17 @@
 //! kernel's queue and are accepted even during shutdown.
 
 use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use mio::Registry;
 
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
+use crate::exchange::Entrance;
 use crate::exchange::counters::ConnectionEnd;
-use crate::net::{Accepted, Kernel, Listener};
+use crate::net::{Accepted, Kernel, Listener, Stream};
 use crate::worker::conn::client::LEAVES;
 use crate::worker::core::Core;
 use crate::worker::shared::Shared;
@@ -55,6 +58,8 @@ struct Accepting {
     proxied: bool,
     /// Connections are accepted once they have received bytes (TCP_DEFER_ACCEPT).
     deferred: bool,
+    /// What else the listener does with its clients.
+    entrance: Option<Rc<Entrance>>,
     ready: bool,
     /// The config does not have it any more: it closes once its queue is empty, or at this time, in microseconds.
     closes_by: Option<u64>,
@@ -95,7 +100,9 @@ impl Acceptor {
         let watched = listener.watch(registry, token);
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
         let (number, ready, closes_by) = ((token % u64::from(LEAVES)) as u8, false, None);
-        self.listeners.push(Accepting { token, number, listener, proxied, deferred, ready, closes_by });
+        let entrance = Entrance::of(&Arc::new(config.clone()));
+        let accepting = Accepting { token, number, listener, proxied, deferred, entrance, ready, closes_by };
+        self.listeners.push(accepting);
         watched
     }
 
@@ -216,7 +223,8 @@ impl Acceptor {
                 NextListener::Kept(position) => {
                     let Some(kept) = before.get_mut(position).and_then(Option::take) else { continue };
                     let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-                    self.listeners.push(Accepting { proxied, deferred, ..kept });
+                    let entrance = Entrance::of(&Arc::new(config.clone()));
+                    self.listeners.push(Accepting { proxied, deferred, entrance, ..kept });
                 }
                 NextListener::New(listener) => {
                     if let Err(error) = self.add(listener, config, registry) {
@@ -313,13 +321,16 @@ impl Acceptor {
     }
 
     fn take(&mut self, core: &mut Core<Kernel>, at: usize, Accepted { stream, peer }: Accepted) {
-        let Accepting { proxied, deferred, number, closes_by, .. } = self.listeners[at];
+        let Accepting { proxied, deferred, number, closes_by, entrance, .. } = &self.listeners[at];
+        let (proxied, deferred) = (*proxied, *deferred);
+        let listener = if closes_by.is_some() { LEAVES } else { *number };
+        let Some(stream) = secured(stream, entrance.as_deref(), proxied) else { return };
         let client = match proxied {
             true => core.accepted_from_proxy(stream, peer),
             false => core.accepted(stream, peer),
         };
         if let Some(client) = client {
-            core.set_listener(client, if closes_by.is_some() { LEAVES } else { number });
+            core.set_listener(client, listener, entrance.as_ref());
         }
         if let Some(client) = client.filter(|_| deferred) {
             core.mark_readable(client);
@@ -345,6 +356,18 @@ impl Acceptor {
         if pause != self.last_pause {
             self.last_pause = pause;
             core.close_idle();
+        }
+    }
+}
+
+/// The connection with TLS around it, if its listener has that. `None`: it is closed.
+fn secured(stream: Stream, entrance: Option<&Entrance>, proxied: bool) -> Option<Stream> {
+    let Some(tls) = entrance.and_then(|entrance| entrance.listener.tls.as_ref()) else { return Some(stream) };
+    match stream.secured(&tls.server, proxied) {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            log::error!("cannot begin TLS with a client: {}", os_error(&error));
+            None
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Admission of new client connections.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use crate::base::os_error::os_error;
+use crate::exchange::Entrance;
 use crate::net::{Either, Network};
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
@@ -24,10 +26,16 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Notes the number of a client's listener.
-    pub(crate) fn set_listener(&mut self, key: u32, number: u8) {
+    /// Notes the number of a client's listener, and what it does besides accepting.
+    pub fn set_listener(&mut self, key: u32, number: u8, entrance: Option<&Rc<Entrance>>) {
         if let Some(client) = self.clients.get_mut(key) {
             client.role.listener = number;
+            if let Some(entrance) = entrance {
+                if entrance.passes_through() && client.role.arrival == Arrival::Direct {
+                    client.role.arrival = Arrival::Hello;
+                }
+                client.role.set_entrance(entrance.clone());
+            }
         }
     }
 

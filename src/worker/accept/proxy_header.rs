@@ -9,7 +9,7 @@ use crate::base::ip_port::IpPort;
 use crate::base::log_limit::LogLimit;
 use crate::exchange::Peer;
 use crate::exchange::counters::ConnectionEnd;
-use crate::net::Network;
+use crate::net::{Network, Transport};
 use crate::proxy::{self, OnBehalf};
 use crate::worker::conn::client::{Arrival, ClientSide, NO_HEAD};
 use crate::worker::core::{Core, Step};
@@ -46,13 +46,32 @@ impl<N: Network> Core<N> {
                 // The head timeout starts with the head's own first byte.
                 client.role.head_since = NO_HEAD;
                 client.read_at = self.tools.now;
-                if self.believe(key, header.on_behalf) { Step::Again } else { self.close_client(key) }
+                if self.believe(key, header.on_behalf) {
+                    self.after_header(key)
+                } else {
+                    self.close_client(key)
+                }
             }
             Ok(None) if client.eof && client.input.is_empty() => self.close_client(key),
             Ok(None) if client.eof => self.refuse_proxied(key, "cut PROXY header"),
             Ok(None) => self.more_of_head(key),
             Err(fault) => self.refuse_proxied(key, fault.text()),
         }
+    }
+
+    /// What follows the header is a request, or the handshake that comes before one.
+    fn after_header(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.role.entrance().is_some_and(|entrance| entrance.passes_through()) {
+            client.role.arrival = Arrival::Hello;
+            return Step::Again;
+        }
+        match client.stream.start_tls(client.input.bytes()) {
+            Ok(true) => client.input.clear(&mut self.tools.blocks),
+            Ok(false) => {}
+            Err(error) => return self.refuse_handshake(key, &error),
+        }
+        Step::Again
     }
 
     /// Applies the address from the header; the connection counts against that address's limits. Returns false if it
@@ -107,6 +126,6 @@ impl<N: Network> Core<N> {
     }
 }
 
-fn shown(address: Option<IpPort>) -> String {
+pub(crate) fn shown(address: Option<IpPort>) -> String {
     address.map_or("a unix socket".to_string(), |address| address.ip.to_canonical().to_string())
 }

@@ -48,6 +48,13 @@ impl<N: Network> Core<N> {
             None => None,
         };
         backend.role.dedicated = Some(Box::new(Dedicated { owner: pair.client, announced }));
+        if !backend.stream.is_established() {
+            // It comes before the handshake.
+            let mut header = Vec::new();
+            proxy::write(version, addresses, &mut header);
+            backend.stream.send_before_tls(&header);
+            return;
+        }
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
         proxy::write(version, addresses, out);
     }

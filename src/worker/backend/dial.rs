@@ -24,6 +24,16 @@ const SAFE_IDLE: u64 = 1_000_000;
 /// After a descriptor shortage, how long to wait for other workers to close idle ones, in microseconds.
 const OTHERS_GIVE_BACK: u64 = 200_000;
 
+/// How a connection to a server is made.
+pub(crate) enum Way {
+    /// As the config says.
+    Usual,
+    /// To this port instead.
+    Port(u16),
+    /// Without TLS: what passes is TLS already.
+    Raw,
+}
+
 /// Why no server was picked.
 enum NotPicked {
     /// One may take the request later.
@@ -124,11 +134,15 @@ impl<N: Network> Core<N> {
         Some(if idle.is_some() { Step::Again } else { self.wait(pair) })
     }
 
-    /// Opens a connection. If that fails at once: what follows, `None` to try another server.
+    /// Opens a connection for a request's head. If that fails at once, or there is none: what follows, `None` to try
+    /// another server.
     #[cold]
     fn try_connect(&mut self, pair: u32) -> Result<u32, Option<Step>> {
         let Some(server) = self.pairs[pair as usize].server.clone() else { return Err(None) };
         let error = match self.connect(pair, &server) {
+            Ok(backend) if self.pairs[pair as usize].exchange.passes_through() => {
+                return Err(Some(self.attach_raw(pair, backend)));
+            }
             Ok(backend) => return Ok(backend),
             Err(error) => error,
         };
@@ -240,27 +254,30 @@ impl<N: Network> Core<N> {
     }
 
     fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        let port = self.clients[self.pairs[pair as usize].client].role.check_port();
-        let key = self.open_connection(server, port)?;
+        let place = &self.pairs[pair as usize];
+        let way = match self.clients[place.client].role.check_port() {
+            Some(port) => Way::Port(port),
+            None if place.exchange.passes_through() => Way::Raw,
+            None => Way::Usual,
+        };
+        let key = self.open_connection(server, way)?;
         if let Some(version) = server.endpoint().send_proxy {
             self.announce_client(pair, key, version);
         }
         Ok(key)
     }
 
-    /// Opens the connection, to another port if one is given. The next token must not change before the connection is
-    /// inserted.
-    pub(crate) fn open_connection(
-        &mut self,
-        server: &Rc<WorkerServer>,
-        port: Option<u16>,
-    ) -> io::Result<u32> {
+    /// Opens the connection. The next token must not change before the connection is inserted.
+    pub(crate) fn open_connection(&mut self, server: &Rc<WorkerServer>, way: Way) -> io::Result<u32> {
         // In this order: if the endpoint changes between the two reads, the connection is not kept.
         let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = match port {
-            None => self.network.connect(&endpoint, token.to_bits())?,
-            Some(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
+        let stream = match way {
+            Way::Port(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
+            Way::Raw if endpoint.tls.is_some() => {
+                self.network.connect(&endpoint.without_tls(), token.to_bits())?
+            }
+            Way::Usual | Way::Raw => self.network.connect(&endpoint, token.to_bits())?,
         };
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),
@@ -319,39 +336,53 @@ impl<N: Network> Core<N> {
 
     /// Checks a connection in progress. Returns the failure if it was refused.
     pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
-        let place = &mut self.pairs[pair as usize];
-        let Some(key) = place.backend() else { return Ok(Step::Wait) };
+        let Some(key) = self.pairs[pair as usize].backend() else { return Ok(Step::Wait) };
         let backend = &mut self.backends[key];
         let connected = match backend.role.state {
             BackendState::Connecting => backend.stream.connect_result(),
             _ => Ok(()),
         };
-        match connected.and_then(|()| backend.is_established()) {
-            Ok(true) => {
-                backend.role.state = BackendState::Busy;
-                backend.role.since = self.tools.now;
-                place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
-                if self.clients[place.client].role.only_connects() {
-                    return Ok(self.finish_connect_only(pair));
-                }
-                Ok(Step::Again)
-            }
-            Ok(false) => {
-                backend.role.state = BackendState::Handshaking;
-                Ok(Step::Wait)
-            }
+        match connected {
+            Ok(()) => {}
             Err(e)
                 if e.kind() == io::ErrorKind::NotConnected
                     && backend.role.state == BackendState::Connecting =>
             {
                 backend.writable = false;
-                Ok(Step::Again)
+                return Ok(Step::Again);
             }
             Err(error) => {
-                let failure = Failure::of_connect(&error);
                 self.note_server_failure(pair, &os_error(&error));
-                Err(failure)
+                return Err(Failure::of_connect(&error));
             }
+        }
+        match self.shake_hands_with_server(key) {
+            Some(Ok(true)) => Ok(self.connected(pair, key)),
+            Some(Ok(false)) => {
+                self.backends[key].role.state = BackendState::Handshaking;
+                Ok(Step::Wait)
+            }
+            Some(Err(error)) => Err(self.note_failed_handshake(pair, &error)),
+            None => {
+                let client = self.pairs[pair as usize].client;
+                self.queue_client(client);
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    fn connected(&mut self, pair: u32, key: u32) -> Step {
+        let role = &mut self.backends[key].role;
+        let waited = self.tools.now.saturating_sub(role.since);
+        (role.state, role.since) = (BackendState::Busy, self.tools.now);
+        let place = &mut self.pairs[pair as usize];
+        place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
+        if place.exchange.passes_through() {
+            return self.begin_passing(pair, key, waited);
+        }
+        match self.clients[place.client].role.only_connects() {
+            true => self.finish_connect_only(pair),
+            false => Step::Again,
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::balance::{Pool, ServerState};
 use crate::net::{Network, Transport};
+use crate::worker::backend::dial::Way;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::core::Core;
 
@@ -42,7 +43,7 @@ impl<N: Network> Core<N> {
             let have = server.idle.borrow().len() as u32 + server.opening.get();
             for _ in have..pool.config.min_idle {
                 // The next request finds out what is wrong.
-                let Ok(key) = self.open_connection(server, None) else { break };
+                let Ok(key) = self.open_connection(server, Way::Usual) else { break };
                 server.opening.set(server.opening.get() + 1);
                 self.backends[key].role.state = BackendState::Opening;
                 self.watch_backend(key);
@@ -56,11 +57,19 @@ impl<N: Network> Core<N> {
         if !backend.writable && !backend.hung_up {
             return;
         }
-        match backend.stream.connect_result().and_then(|()| backend.is_established()) {
-            Ok(true) => self.keep_opened(key),
-            Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => backend.writable = false,
-            Err(_) => self.close_backend(key),
+        match backend.stream.connect_result() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                backend.writable = false;
+                return;
+            }
+            Err(_) => return self.close_backend(key),
+        }
+        match self.shake_hands_with_server(key) {
+            Some(Ok(true)) => self.keep_opened(key),
+            Some(Ok(false)) => {}
+            Some(Err(_)) => self.close_backend(key),
+            None => self.queue_backend(key),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum BackendState {
     /// Connected; the transport's handshake is not finished.
     Handshaking,
     Busy,
+    /// Passes the bytes of a connection through, whose TLS is the client's.
+    Passing,
     /// Kept for its next request.
     Idle,
 }

@@ -1,10 +1,11 @@
 //! Per-connection state of a client connection, besides the socket and its buffers.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::connection::Connection;
 use super::linger::Lingering;
-use crate::exchange::Peer;
+use crate::exchange::{Entrance, Peer};
 use crate::h1;
 use crate::net::Either;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
@@ -41,19 +42,30 @@ struct ClientExtras {
     relayed: Option<SocketAddr>,
     lingering: Option<Lingering>,
     inside: Option<InsideSide>,
+    entrance: Option<Rc<Entrance>>,
 }
 
 /// How a client connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
-    /// Directly.
-    Direct,
     /// Through a proxy; its PROXY header has not arrived yet.
     Awaited,
+    /// Its ClientHello, by which it is passed through, has not arrived yet.
+    Hello,
+    /// Directly.
+    Direct,
     /// Through a proxy whose PROXY header named the client.
     Relayed,
     /// A request made by this process: no client.
     Inside,
+}
+
+impl Arrival {
+    /// Something comes before any request.
+    #[inline]
+    pub fn is_before_requests(self) -> bool {
+        matches!(self, Arrival::Awaited | Arrival::Hello)
+    }
 }
 
 impl ClientSide {
@@ -78,6 +90,16 @@ impl ClientSide {
 
     pub fn set_relayed(&mut self, destination: SocketAddr) {
         self.extras.get_or_insert_default().relayed = Some(destination);
+    }
+
+    /// Returns its listener, if that does more than accept clients.
+    #[inline]
+    pub fn entrance(&self) -> Option<&Rc<Entrance>> {
+        self.extras.as_ref()?.entrance.as_ref()
+    }
+
+    pub fn set_entrance(&mut self, entrance: Rc<Entrance>) {
+        self.extras.get_or_insert_default().entrance = Some(entrance);
     }
 
     /// Returns the request this connection was made for, if it is internal.

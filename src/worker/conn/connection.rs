@@ -19,6 +19,9 @@ pub const FRAME_MAX: usize = 24;
 /// output together with the rewritten head, in one write.
 const LEEWAY: usize = 1024;
 
+/// Reads that may find nothing of a message on an idle connection.
+const LOOKS: usize = 8;
+
 /// Shutdown of our write side: requested by a half-closed tunnel, done once the output is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WriteEnd {
@@ -149,10 +152,13 @@ impl<S: Transport, R> Connection<S, R> {
 
     fn write(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         let mut moved = false;
-        while self.writable && (!self.output.is_empty() || self.stream.wants_write()) {
+        while self.writable {
             if self.stream.wants_write() {
                 moved |= self.flush_stream(now)?;
                 continue;
+            }
+            if self.output.is_empty() {
+                break;
             }
             let sent = self.stream.send(self.output.bytes());
             let n = self.sent(sent, now)?;
@@ -238,14 +244,18 @@ impl<S: Transport, R> Connection<S, R> {
         if self.hung_up || self.read_closed || !self.input.is_empty() {
             return false;
         }
-        while self.readable {
+        for _ in 0..LOOKS {
+            if !self.readable {
+                return true;
+            }
             match self.stream.recv(&mut [0; 1]) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => return false,
             }
         }
-        true
+        // It keeps sending what means nothing.
+        !self.readable
     }
 
     /// Returns the number of body bytes that may be added now.
@@ -308,6 +318,12 @@ impl<S: Transport, R> Connection<S, R> {
             ErrorKind::Interrupted => Ok(0),
             _ => Err(error),
         }
+    }
+
+    /// Tells the peer that all was sent, if it was; where something is left, it is to see a cut. Returns false if that
+    /// still has to be written.
+    pub fn say_farewell(&mut self) -> bool {
+        !self.is_flushed() || self.stream.farewell()
     }
 
     /// Returns all blocks to the pool before the connection is dropped.

@@ -26,7 +26,13 @@ impl<N: Network> Core<N> {
             return self.end_tunnel(pair);
         }
         let phase = self.phase(pair);
+        if failure == Failure::Tls
+            && let Some(error) = self.tools.refused_certificate.take()
+        {
+            self.note_failed_handshake(pair, &error);
+        }
         self.note_failure(pair, failure);
+        self.reset_tunnel(pair);
         let wrote = self.drop_backend(pair);
         match self.pairs[pair as usize].exchange.failed(failure, wrote) {
             Next::Fresh => self.dial_fresh(pair),
@@ -70,6 +76,9 @@ impl<N: Network> Core<N> {
     /// Answers the client with the failure's status.
     #[cold]
     pub(crate) fn answer_failure(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
+        if self.pairs[pair as usize].exchange.passes_through() {
+            return self.answer_alert(pair, failure, phase);
+        }
         self.pairs[pair as usize].exchange.ends(failure, phase);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
@@ -129,6 +138,9 @@ impl<N: Network> Core<N> {
         let draining = self.tools.draining;
         let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
         let key = *client;
+        if let Some(entrance) = &x.entrance {
+            entrance.demand_https(&mut self.tools.response);
+        }
         x.status = self.tools.response.status;
         x.response = ResponseHalf::Done;
         if x.request.is_open() {
@@ -180,7 +192,8 @@ impl<N: Network> Core<N> {
         if !close {
             return next;
         }
-        if at_once {
+        // Without its farewell, a client could not tell the end from a cut.
+        if at_once && self.clients[key].say_farewell() {
             return self.close_client(key);
         }
         self.begin_linger(key)
@@ -212,9 +225,18 @@ impl<N: Network> Core<N> {
         let x = &mut self.pairs[pair as usize].exchange;
         x.ends(failure, phase);
         let (begun, key) = (x.has_begun(), self.pairs[pair as usize].client);
+        self.reset_tunnel(pair);
         self.detach(pair);
         // Undelivered bytes are of no use any more, and a plain close would make a close-delimited body look complete.
         if begun { self.reset_client(key) } else { self.close_client(key) }
+    }
+
+    /// A cut tunnel has no framing that would show the server the cut.
+    fn reset_tunnel(&mut self, pair: u32) {
+        let pair = &self.pairs[pair as usize];
+        if let Some(backend) = pair.backend().filter(|_| pair.is_tunnel()) {
+            self.backends[backend].stream.reset_on_close();
+        }
     }
 
     /// Cuts a request at shutdown. Only what the kernel takes now is delivered, of the response or of an answer that

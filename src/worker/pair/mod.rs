@@ -4,6 +4,8 @@
 //! request.rs      from a client's bytes to a pair, and the routing decision
 //! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
 //! splice.rs       moves large bodies in the kernel, through pipes.rs
+//! pass_through.rs connections whose TLS goes to the server as it comes
+//! challenge.rs    requests that wait for the file of an ACME challenge
 //! closed.rs       what a closed connection means for its exchange
 //! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
@@ -13,9 +15,11 @@
 
 pub(crate) mod access_record;
 pub(crate) mod answer_body;
+pub(crate) mod challenge;
 pub(crate) mod closed;
 pub(crate) mod finish;
 pub(crate) mod inside;
+pub(crate) mod pass_through;
 pub(crate) mod pipes;
 pub(crate) mod pump;
 pub(crate) mod request;
@@ -29,6 +33,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
+use self::challenge::ChallengeWait;
 use self::tunnel::Tunnel;
 use super::backend::queue::QueueWait;
 use super::site::{SharedHandlers, Site, Sites};
@@ -79,6 +84,8 @@ pub struct Pair {
 pub enum Stage {
     /// Between a head and a server's connection, within one turn.
     Routing,
+    /// The file that answers it is looked for.
+    Challenge(Box<ChallengeWait>),
     /// No server takes it now.
     Queued(QueueWait),
     /// Has a connection to a server, whose state says whether it is established.
@@ -164,7 +171,7 @@ impl Pair {
     pub fn backend(&self) -> Option<u32> {
         match self.stage {
             Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
-            Stage::Routing | Stage::Queued(_) | Stage::Delivering(_) => None,
+            Stage::Routing | Stage::Challenge(_) | Stage::Queued(_) | Stage::Delivering(_) => None,
         }
     }
 

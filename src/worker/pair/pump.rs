@@ -11,6 +11,8 @@
 //!
 //! For a scripted answer there is no server; `send_answer` moves a large body to the client.
 
+use std::io;
+
 use crate::base::buffer::BlockPool;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::http::{Fields, ResponseHead};
@@ -18,6 +20,7 @@ use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::answer_body::send_answer;
+use crate::worker::pair::pass_through;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
 use crate::worker::pair::to_client::to_client;
@@ -46,6 +49,8 @@ pub struct Tools<S: Transport> {
     pub draining: bool,
     /// Reads from sockets in the present turn.
     pub reads: u32,
+    /// A server's words about the certificate that it was shown, for the log.
+    pub refused_certificate: Option<io::Error>,
 }
 
 impl<S: Transport> Tools<S> {
@@ -60,6 +65,7 @@ impl<S: Transport> Tools<S> {
             date: Vec::new(),
             draining: false,
             reads: 0,
+            refused_certificate: None,
         }
     }
 }
@@ -107,6 +113,9 @@ fn round<S: Transport>(
 ) -> Outcome {
     let moved = match &mut backend {
         Some(backend) if backend.role.state == BackendState::Busy => both_ways(client, backend, pair, tools),
+        Some(backend) if backend.role.state == BackendState::Passing => {
+            pass_through::both_ways(client, backend, pair, tools)
+        }
         Some(_) => Ok(false),
         None => send_answer(client, pair, tools),
     };
@@ -154,7 +163,7 @@ fn both_ways<S: Transport>(
 /// Continues the upload after the response is complete, until the server closes. A tunnel whose server ended its side
 /// continues until the server accepts no more bytes.
 #[cold]
-fn watch_upload<S: Transport>(
+pub fn watch_upload<S: Transport>(
     backend: &mut Backend<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,

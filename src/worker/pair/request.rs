@@ -23,15 +23,15 @@ impl<N: Network> Core<N> {
         if client.input.is_empty() && !client.eof {
             match client.fill(&mut self.tools.blocks, self.tools.now) {
                 Ok(true) => {}
-                Ok(false) => return Step::Wait,
+                Ok(false) => return self.nothing_came(key),
                 Err(_) => return self.left_early(key),
             }
         }
         if !client.input.is_empty() {
             client.role.head_since = client.role.head_since.min(self.tools.now);
         }
-        if client.role.arrival == Arrival::Awaited {
-            return self.read_proxy_header(key);
+        if client.role.arrival.is_before_requests() {
+            return self.read_preamble(key);
         }
         let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.sites.current.heads.request);
         let (head, trailers) = (&mut self.spare.next.exchange.head, &mut self.tools.trailers);
@@ -64,17 +64,22 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
+    /// A filter may have an answer of its own to what it has read.
+    #[cold]
+    fn nothing_came(&mut self, key: u32) -> Step {
+        let client = &mut self.clients[key];
+        if client.stream.wants_write() && client.flush(&mut self.tools.blocks, self.tools.now).is_err() {
+            return self.left_early(key);
+        }
+        Step::Wait
+    }
+
     /// Closes a client that is gone, or continues its handshake.
     #[cold]
     fn not_ready(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
-        if client.stream.is_established() {
-            return self.left_early(key);
-        }
-        match client.is_established() {
-            Ok(true) => Step::Again,
-            Ok(false) if !client.hung_up => Step::Wait,
-            Ok(false) | Err(_) => self.close_client(key),
+        match self.clients[key].stream.is_established() {
+            true => self.left_early(key),
+            false => self.queue_handshake(key),
         }
     }
 
@@ -95,10 +100,13 @@ impl<N: Network> Core<N> {
 
     /// A client that closes between requests is just closed; within a head, it has started a request, which is
     /// recorded.
-    fn left_early(&mut self, key: u32) -> Step {
+    pub(crate) fn left_early(&mut self, key: u32) -> Step {
         let role = &self.clients[key].role;
         if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
             return self.close_client(key);
+        }
+        if role.arrival == Arrival::Hello {
+            return self.left_within_hello(key);
         }
         let pair = self.open_unread_pair(key);
         self.cut(pair, Failure::RequestGone, Phase::Request)
@@ -112,6 +120,9 @@ impl<N: Network> Core<N> {
             return self.start_inside(key);
         }
         let role = &self.clients[pair.client].role;
+        if let Some(entrance) = role.entrance() {
+            pair.exchange.entrance = Some(entrance.clone());
+        }
         let peer = &role.peer;
         let routes = &pair.site.routes;
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
@@ -144,7 +155,7 @@ impl<N: Network> Core<N> {
         self.forward(key, route)
     }
 
-    fn forward(&mut self, pair: u32, route: Route) -> Step {
+    pub(crate) fn forward(&mut self, pair: u32, route: Route) -> Step {
         route.pool.requests.add();
         let any = if route.server.is_none() { route.pool.pick_any(self.tools.now) } else { None };
         let place = &mut *self.pairs[pair as usize];
@@ -160,9 +171,10 @@ impl<N: Network> Core<N> {
 
     /// Handles decisions other than forwarding, including script failures.
     #[cold]
-    fn start_otherwise(&mut self, pair: u32, decision: Decision) -> Step {
+    pub(crate) fn start_otherwise(&mut self, pair: u32, decision: Decision) -> Step {
         match decision {
             Decision::Forward(route) => self.forward(pair, route),
+            Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
             Decision::LastHop => self.answer_last_hop(pair),
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
@@ -179,7 +191,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers and records a request whose head cannot be parsed.
-    fn refuse(&mut self, key: u32, fault: Fault) -> Step {
+    pub(crate) fn refuse(&mut self, key: u32, fault: Fault) -> Step {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
@@ -197,7 +209,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Opens a pair for this client's request; its head was read last.
-    fn open_pair(&mut self, key: u32, stream: StreamId, whole: bool) -> u32 {
+    pub(crate) fn open_pair(&mut self, key: u32, stream: StreamId, whole: bool) -> u32 {
         let role = &mut self.clients[key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
@@ -215,6 +227,8 @@ impl<N: Network> Core<N> {
         head.target = head.fields.store(first_line(client.input.bytes()));
         let x = &mut self.pairs[pair as usize].exchange;
         (x.head, x.client) = (head, client.role.peer.address());
+        // Where the handshake is over: what was plain HTTP is answered in plain text.
+        x.entrance = client.role.entrance().filter(|entrance| entrance.tls.is_some()).cloned();
         pair
     }
 
@@ -228,6 +242,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_client(&mut self, key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
+            client.say_farewell();
             client.discard(&mut self.tools.blocks);
             self.per_client.leaves(&client.role);
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(

@@ -15,7 +15,7 @@ use crate::base::buffer::BLOCK;
 use crate::base::os_error::os_error;
 use crate::exchange::{Failure, ResponseHalf};
 use crate::http::Codec;
-use crate::net::Transport;
+use crate::net::{Either, Transport};
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
@@ -90,6 +90,36 @@ pub fn request<S: Transport>(
     backend.role.codec.frame_body(pair.target, n);
     pair.exchange.take_body(client.role.codec.pass(pair.source, n as u64));
     Ok(Spliced::Moved)
+}
+
+/// What became of bytes without framing.
+pub enum Unframed {
+    Bytes(usize),
+    /// Interrupted by a signal.
+    Again,
+    /// The other side must take what it has first.
+    Later,
+    /// Nothing is there, or no more will come, or splice is not possible.
+    Over,
+}
+
+/// One direction of a connection that is passed through. The caller checks that nothing is buffered.
+pub fn unframed<S: Transport, A, B>(
+    from: &mut Connection<Either<S>, A>,
+    to: &mut Connection<Either<S>, B>,
+    tools: &mut Tools<S>,
+) -> io::Result<Unframed> {
+    match fit(from, to, u64::MAX, &tools.pipes) {
+        Eligibility::Not => return Ok(Unframed::Over),
+        Eligibility::Later => return Ok(Unframed::Later),
+        Eligibility::Now => {}
+    }
+    tools.reads += 1;
+    Ok(match fill(from, to, u64::MAX, &mut tools.pipes, tools.now)? {
+        Received::Bytes(n) => Unframed::Bytes(n),
+        Received::Again => Unframed::Again,
+        Received::Nothing | Received::End | Received::NoPipe => Unframed::Over,
+    })
 }
 
 enum Eligibility {

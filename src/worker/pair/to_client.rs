@@ -1,12 +1,13 @@
 //! From server to client: interim and final heads, rewritten, and the body.
 
+use std::io;
 use std::ops::Range;
 
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, ResponseHalf, ResponseStep, rewrite_interim, rewrite_response};
 use crate::h1::{After, RequestFacts};
 use crate::http::{Codec, Decoded, Event, Fault, Name, Persistence, keep_alive_timeout};
-use crate::net::Transport;
+use crate::net::{self, Transport};
 use crate::route::Responded;
 use crate::worker::conn::backend::{Backend, BackendSide};
 use crate::worker::conn::client::Client;
@@ -104,7 +105,30 @@ fn fill_backend<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     tools.reads += 1;
-    backend.fill(&mut tools.blocks, tools.now).map_err(|_| closed_early(pair))
+    match backend.fill(&mut tools.blocks, tools.now) {
+        Ok(came) => Ok(came),
+        Err(error) => not_read(error, backend, pair, tools),
+    }
+}
+
+#[cold]
+fn not_read<S: Transport>(
+    error: io::Error,
+    backend: &mut Backend<S>,
+    pair: &Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    // A server of TLS 1.3 judges rsp's certificate when for rsp the handshake is over.
+    if pair.exchange.response == ResponseHalf::Waiting && net::is_refused_certificate(&error) {
+        tools.refused_certificate = Some(error);
+        return Err(Failure::Tls);
+    }
+    // Nothing can have been cut off a WebSocket after its Close frame.
+    if error.kind() == io::ErrorKind::UnexpectedEof && pair.has_server_closed() {
+        backend.eof = true;
+        return Ok(true);
+    }
+    Err(closed_early(pair))
 }
 
 fn pass_response<S: Transport>(
@@ -268,6 +292,9 @@ fn pass_final_head<S: Transport>(
     rewrite_response(&mut tools.response, &tools.date);
     if pair.site.routes.config.on_response && !pair.inside {
         ask_script(pair, tools)?;
+    }
+    if let Some(entrance) = &pair.exchange.entrance {
+        entrance.demand_https(&mut tools.response);
     }
     if pair.route.as_ref().is_some_and(|route| route.pool.config.sticky.is_some())
         && let Some(cookie) = pair.session_cookie()

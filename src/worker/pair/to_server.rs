@@ -1,8 +1,8 @@
 //! From client to server: the request's body, as far as it has arrived and there is room. The head was written when the
 //! connection was attached.
 
-use crate::exchange::{Failure, RequestHalf};
-use crate::http::{Codec, Decoded, Event};
+use crate::exchange::{Failure, RequestHalf, remove_client_headers};
+use crate::http::{Codec, Decoded, Event, Fields};
 use crate::net::Transport;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
@@ -112,6 +112,10 @@ fn pass_request<S: Transport>(
         }
     }
     client.input.consume(&mut tools.blocks, step.consumed);
+    if end && tunnel && client.stream.was_truncated() && !pair.has_client_closed() {
+        // The server would take the cut for the end.
+        return Err(Failure::ClientGone);
+    }
     if end {
         end_request(client, backend, pair, step, tools);
     }
@@ -133,9 +137,16 @@ fn end_request<S: Transport>(
         }
         return;
     }
-    let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+    let trailers = (step.event == Event::Trailers).then(|| believable(&mut tools.trailers, pair));
     let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
     backend.role.codec.encode_end(pair.target, trailers, out);
+}
+
+/// Without what only rsp may say of a client: a server that merges trailers into the head would believe it.
+#[cold]
+fn believable<'a>(trailers: &'a mut Fields, pair: &Pair) -> &'a Fields {
+    remove_client_headers(trailers, &pair.site.routes.config.client_headers);
+    trailers
 }
 
 pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {

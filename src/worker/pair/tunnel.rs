@@ -23,6 +23,7 @@ use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::pass_through::Spliced;
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::{Pair, Stage};
 
@@ -35,6 +36,8 @@ pub struct Tunnel {
     closing: Closing,
     /// When `closing` became `Asked` or `Ending`.
     since: u64,
+    /// Of a connection that is passed through.
+    spliced: Spliced,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +54,8 @@ enum Closing {
 impl Tunnel {
     fn new(websocket: bool) -> Box<Tunnel> {
         let frames = if websocket { Frames::new() } else { Frames::unknown() };
-        Box::new(Tunnel { from_server: frames, from_client: frames, closing: Closing::Open, since: 0 })
+        let (closing, since, spliced) = (Closing::Open, 0, Spliced::default());
+        Box::new(Tunnel { from_server: frames, from_client: frames, closing, since, spliced })
     }
 
     /// Follows the server's bytes. Returns how many of them go to the client.
@@ -80,7 +84,7 @@ impl Tunnel {
 }
 
 impl Pair {
-    /// A 101 goes to the client.
+    /// A 101 goes to the client, or its connection is passed through.
     pub fn begin_tunnel(&mut self) {
         let protocol = self.exchange.head.fields.get(Name::Upgrade).unwrap_or_default();
         let websocket = protocol.eq_ignore_ascii_case(PROTOCOL);
@@ -102,11 +106,34 @@ impl Pair {
         matches!(&self.stage, Stage::Tunnel(_, tunnel) if tunnel.closing == Closing::Asked)
     }
 
+    /// The server has sent a Close frame, after which nothing follows.
+    pub fn has_server_closed(&self) -> bool {
+        matches!(&self.stage, Stage::Tunnel(_, tunnel) if tunnel.from_server.is_closed())
+    }
+
+    pub fn has_client_closed(&self) -> bool {
+        matches!(&self.stage, Stage::Tunnel(_, tunnel) if tunnel.has_client_closed())
+    }
+
     /// Follows the server's bytes. Returns how many of them go to the client.
     pub fn passes_to_client(&mut self, bytes: &[u8]) -> usize {
         match &mut self.stage {
             Stage::Tunnel(_, tunnel) => tunnel.passes(bytes),
             _ => bytes.len(),
+        }
+    }
+
+    /// The directions that are spliced now.
+    pub fn spliced(&self) -> Spliced {
+        match &self.stage {
+            Stage::Tunnel(_, tunnel) => tunnel.spliced,
+            _ => Spliced::default(),
+        }
+    }
+
+    pub fn set_spliced(&mut self, spliced: Spliced) {
+        if let Stage::Tunnel(_, tunnel) = &mut self.stage {
+            tunnel.spliced = spliced;
         }
     }
 

@@ -1,15 +1,18 @@
 //! State shared by the workers of a process, for limits that apply to the process. Used when a connection opens or
 //! closes, never per request.
 
+pub(crate) mod challenges;
 pub(crate) mod gateway_errors;
 pub(crate) mod per_client;
 pub(crate) mod permits;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mio::Waker;
 
+use self::challenges::{ChallengeAsk, ChallengeSender, Challenges};
 use self::gateway_errors::GatewayErrors;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
@@ -40,6 +43,7 @@ struct SharedState {
     per_client: ClientCounts,
     gateway_errors: GatewayErrors,
     reserve: Reserve,
+    challenges: Challenges,
 }
 
 /// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
@@ -53,6 +57,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         per_client: ClientCounts::default(),
         gateway_errors: GatewayErrors::default(),
         reserve: Reserve::default(),
+        challenges: Challenges::new(),
     });
     (0..workers).map(|worker| Shared { state: state.clone(), worker }).collect()
 }
@@ -78,6 +83,16 @@ impl Shared {
 
     pub fn reserve(&self) -> Reserve {
         self.state.reserve.clone()
+    }
+
+    /// Where a worker asks for files of challenges.
+    pub(crate) fn challenges(&self) -> ChallengeSender {
+        self.state.challenges.sender.clone()
+    }
+
+    /// What workers ask for; `None` if that is taken already.
+    pub fn take_challenges(&self) -> Option<Receiver<ChallengeAsk>> {
+        self.state.challenges.take_receiver()
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {

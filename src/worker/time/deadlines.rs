@@ -28,15 +28,20 @@ impl<N: Network> Core<N> {
         if let Some(lingering) = client.role.lingering() {
             return Some(Deadline::at_time(lingering.ends(client.read_at), Reason::Linger));
         }
+        let limits = self.sites.current.timeouts();
         match client.role.pair.and_then(|pair| self.pairs.get(pair as usize)) {
             Some(pair) => self.pair_deadline(client, pair),
-            None => Some(between_requests(&client.role, client.read_at, self.sites.current.timeouts())),
+            None if !client.stream.is_established() => {
+                Some(Deadline::new(client.read_at, limits.handshake, Reason::Handshake))
+            }
+            None => Some(between_requests(&client.role, client.read_at, limits)),
         }
     }
 
     fn pair_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let (x, limits) = (&pair.exchange, pair.site.timeouts());
         match pair.stage {
+            Stage::Challenge(ref wait) => return Some(Deadline::at_time(wait.deadline(), Reason::Challenge)),
             Stage::Queued(ref wait) => return Some(Deadline::at_time(wait.deadline(), Reason::Queue)),
             Stage::Tunnel(backend, ref tunnel) => match tunnel.closing_since() {
                 None => {
@@ -244,8 +249,10 @@ impl<N: Network> Core<N> {
             Reason::FirstByte => self.close_silent(key),
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
+            Reason::Handshake => self.end_handshake(key),
             Reason::ProxyHeader => self.refuse_headless(key),
             Reason::Queue => self.queue_timer(key),
+            Reason::Challenge => self.challenge_timer(key),
             Reason::Delivery => self.end_cut_response(key),
             Reason::Closing => self.end_clients_tunnel(key),
             _ => self.close_client(key),
@@ -327,6 +334,10 @@ fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadl
         }
         (since, _) if role.arrival == Arrival::Awaited => {
             Deadline::new(since, limits.head, Reason::ProxyHeader)
+        }
+        (since, _) if role.arrival == Arrival::Hello => {
+            let since = if since == NO_HEAD { read_at } else { since };
+            Deadline::new(since, limits.handshake, Reason::Handshake)
         }
         (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::FirstByte),
         (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),

@@ -11,7 +11,8 @@ use crate::worker::time::min_rate::{CHECKS, Direction, MinRate};
 pub fn shortest(config: &Config) -> u64 {
     let timeouts = &config.settings.timeouts;
     let looked_at = timeouts.write.min(timeouts.rate).min(timeouts.body) / CHECKS as u32;
-    let own = [timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at].into_iter();
+    let own = [timeouts.handshake, timeouts.head, timeouts.body, timeouts.idle, timeouts.tunnel, looked_at]
+        .into_iter();
     let of_pools = config.pools.iter().map(|pool| shortest_of_pool(&pool.timeouts));
     own.chain(of_pools).map(micros).chain([linger::GAP]).min().unwrap_or(0)
 }
@@ -49,6 +50,8 @@ pub enum Reason {
     Delivery,
     /// A head is incomplete.
     Head,
+    /// A client's TLS handshake is incomplete.
+    Handshake,
     /// A PROXY header is incomplete.
     ProxyHeader,
     /// An idle connection: closed without a response.
@@ -59,6 +62,8 @@ pub enum Reason {
     Linger,
     /// The request waits for a server.
     Queue,
+    /// The request waits for the file that answers it.
+    Challenge,
 }
 
 impl Reason {
@@ -73,13 +78,15 @@ impl Reason {
             Reason::Gap => Some(Failure::GapTimeout),
             Reason::Upload => Some(Failure::UploadTimeout),
             Reason::Head
+            | Reason::Handshake
             | Reason::ProxyHeader
             | Reason::Silent
             | Reason::FirstByte
             | Reason::Linger
             | Reason::Delivery
             | Reason::Closing
-            | Reason::Queue => None,
+            | Reason::Queue
+            | Reason::Challenge => None,
         }
     }
 

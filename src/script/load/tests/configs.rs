@@ -59,9 +59,9 @@ fn a_config_with_every_key_is_loaded() {
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
         rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
-          fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, resolver = "127.0.0.1:53", splice = "1m",
+          fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, acme_challenge_dir = "acme", resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
-          timeouts = { head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
+          timeouts = { handshake = 7, head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
           admin = { "localhost:9180" }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
         "#,
@@ -99,6 +99,7 @@ fn a_config_with_every_key_is_loaded() {
     assert!(config.on_request && config.on_response);
     let log = AccessLog { target: LogTarget::File("/var/log/rsp".into()), format: LogFormat::Rsp };
     let timeouts = Timeouts {
+        handshake: ms(7000),
         head: ms(1000),
         body: ms(2000),
         idle: ms(3000),
@@ -137,6 +138,7 @@ fn a_config_with_every_key_is_loaded() {
         upgrades: vec!["websocket".into(), "tcp".into(), "spdy/3.1".into()],
         splice: Some(1 << 20),
         timeouts,
+        acme_challenge_dir: Some("acme".into()),
     };
     assert_eq!(config.settings, settings);
 }

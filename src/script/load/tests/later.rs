@@ -17,9 +17,6 @@ fn keys_of_a_later_version_say_so() {
     for name in later::POOL {
         refused("rsp.pool { servers = { '127.0.0.1:1' },", name, " = true }", name);
     }
-    for name in later::SERVER {
-        refused("rsp.pool { servers = { { '127.0.0.1:1',", name, " = 1 } } }", &format!("servers[1].{name}"));
-    }
     for name in later::SETTINGS {
         refused("rsp.settings {", name, " = 'x' }", name);
     }
@@ -41,15 +38,6 @@ fn values_of_a_later_version_say_so() {
         let shown = format!("access_log: \"{scheme}/dev/log\"");
         refused("rsp.settings {", "access_log", &format!(" = '{scheme}/dev/log' }}"), &shown);
     }
-    for scheme in later::SERVER_SCHEMES {
-        let address = format!("{scheme}10.0.0.5:8443");
-        refused(
-            "rsp.pool { servers = {",
-            &format!("'{address}'"),
-            " } }",
-            &format!("servers[1]: \"{address}\""),
-        );
-    }
 }
 
 #[test]
@@ -67,11 +55,10 @@ fn functions_of_a_later_version_say_so_when_called_assigned_or_read() {
 /// A name that is supported now must be removed from the table.
 #[test]
 fn supported_names_are_not_in_the_table() {
-    use super::super::{admin, listen, pool, server, settings};
+    use super::super::{admin, listen, pool, settings};
     let none = |taken: Vec<&str>, later: &[&str]| assert!(taken.iter().all(|name| !later.contains(name)));
     none(listen::KEYS.taken().collect(), later::LISTENER);
     none(pool::KEYS.taken().collect(), later::POOL);
-    none(server::SERVER.taken().collect(), later::SERVER);
     none(settings::KEYS.taken().collect(), later::SETTINGS);
     none(settings::SCRIPT.taken().collect(), later::SCRIPT);
     none(admin::ADMIN.taken().collect(), later::ADMIN);

@@ -29,7 +29,6 @@ fn listeners() {
         ("rsp.listen()", &format!("1: listen: got nothing (nil), {address}")),
         ("rsp.listen {}", &format!("1: listen: got nothing (nil), {address}")),
         ("rsp.listen(80)", &format!("1: listen: got 80, {address}")),
-        ("rsp.listen { '127.0.0.1:0',\n\n tls = {} }", "3: tls: not supported by this version"),
         (
             "rsp.listen { '127.0.0.1:0', proxy_protocol = 'v2' }",
             "1: proxy_protocol: got \"v2\", expected true or false",
@@ -106,7 +105,7 @@ fn pools() {
         ),
         (
             "rsp.pool { servers = {\n { '127.0.0.1:1',\n sni = 'a' } } }",
-            "3: servers[1].sni: not supported by this version",
+            "3: servers[1].sni: \"127.0.0.1:1\" has no TLS, expected an address such as \"https://app.internal:8443\"",
         ),
         (
             "rsp.pool { servers = { { '127.0.0.1:1', nmae = 'a' } } }",
@@ -114,7 +113,7 @@ fn pools() {
         ),
         (
             "rsp.pool { servers = { { '127.0.0.1:1', colour = 1 } } }",
-            "1: servers[1].colour: unknown server key, expected one of name, weight, max_connections, backup, disabled, resolve",
+            "1: servers[1].colour: unknown server key, expected one of name, weight, max_connections, backup, disabled, resolve, sni, ca, verify, cert, key",
         ),
         (
             "rsp.pool { servers = { '127.0.0.1:1', '127.0.0.1:1' } }",
@@ -204,7 +203,7 @@ fn settings() {
     let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, acme_challenge_dir, script";
     all(&[
         (
             "rsp.settings()",
@@ -459,7 +458,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, acme_challenge_dir, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

@@ -9,6 +9,7 @@ mod policies;
 mod requires;
 mod servers;
 mod sockets;
+mod tls;
 mod types;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mlua::Lua;
 
 use super::super::schema::Keys;
-use super::super::{TYPES, admin, balancing, health, listen, pool, server, settings};
+use super::super::{TYPES, admin, balancing, health, listen, pool, server, settings, tls};
 
 /// The `---@field`s of a class, without positional ones.
 fn documented(class: &str) -> BTreeSet<String> {
@@ -25,6 +25,8 @@ fn taken<T>(keys: &Keys<T>) -> BTreeSet<String> {
 fn documented_keys_are_the_supported_keys() {
     assert!(TYPES.contains("---@class rsp.Listener\n"));
     assert_eq!(documented("rsp.Listener"), taken(&listen::KEYS));
+    assert_eq!(documented("rsp.Tls"), taken(&tls::KEYS));
+    assert_eq!(documented("rsp.Certificate"), taken(&tls::PAIR));
     assert_eq!(documented("rsp.PoolOptions"), taken(&pool::KEYS));
     assert_eq!(documented("rsp.ServerOptions"), taken(&server::SERVER));
     assert_eq!(documented("rsp.Health"), taken(&health::HEALTH));

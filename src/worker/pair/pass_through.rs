@@ -1,0 +1,242 @@
+//! Connections whose TLS goes to the server as it comes, found by the name in their ClientHello.
+//!
+//! ```text
+//!   hello whole ─► script ─► pick, dial, retry as for requests ─► connected: a tunnel ─► both sides have ended
+//!                    └─ no pool, no server: an alert, and the end
+//! ```
+//!
+//! The hello waits in the client's input until a server is connected, so a retry has nothing to repeat. From then on it
+//! is a tunnel as after a 101, whose bytes need not be looked at: where many come, they are spliced. A direction begins
+//! to be spliced once `BULK` bytes were copied in one turn, and is copied again, without a pipe, when its socket is
+//! empty: what few bytes come one at a time cost less so, and an idle connection holds no pipe.
+
+use std::io;
+
+use crate::exchange::end::Phase;
+use crate::exchange::{Failure, ResponseHalf};
+use crate::http::{RequestHead, Sink, StreamId};
+use crate::net::{Either, Network, Transport};
+use crate::route::{NoRoute, admit_name};
+use crate::tls::Alert;
+use crate::worker::conn::backend::{Backend, BackendState};
+use crate::worker::conn::client::Client;
+use crate::worker::conn::connection::Connection;
+use crate::worker::core::{Core, Step};
+use crate::worker::pair::closed::{client_gone, closed_early};
+use crate::worker::pair::pump::{READS, Tools, watch_upload};
+use crate::worker::pair::splice::{self, Unframed};
+use crate::worker::pair::to_client::to_client;
+use crate::worker::pair::to_server::{flush_backend, to_server, writing_failed};
+use crate::worker::pair::{Pair, Stage};
+
+/// Bytes copied in one turn from which on a direction is spliced: a whole record of TLS.
+const BULK: u64 = 16 * 1024;
+
+/// A connection was made: what `least_latency` and ejection make of it.
+const MADE: u16 = 200;
+
+/// The directions that are spliced.
+#[derive(Clone, Copy, Default)]
+pub struct Spliced {
+    to_server: bool,
+    to_client: bool,
+}
+
+impl<N: Network> Core<N> {
+    /// Begins to pass a client through that asked for this host.
+    pub(crate) fn pass_through(&mut self, client: u32, name: Option<&str>) -> Step {
+        let key = self.open_pair(client, StreamId::ONLY, true);
+        let pair = &mut self.pairs[key as usize];
+        let role = &self.clients[client].role;
+        let x = &mut pair.exchange;
+        // What was read into it last is none of this.
+        x.head = RequestHead::default();
+        if let Some(name) = name {
+            x.head.fields.append(b"Host", name.as_bytes());
+        }
+        (x.client, x.close_client, x.tries.fresh) = (role.peer.address(), true, true);
+        x.entrance = role.entrance().cloned();
+        let (Some(entrance), Some(handlers)) = (role.entrance(), &pair.handlers) else {
+            return self.answer_failure(key, Failure::Internal, Phase::Request);
+        };
+        let of = (&*entrance.listener, &pair.site.routes);
+        let route = admit_name(x, &role.peer, of, &mut handlers.borrow_mut(), self.tools.now);
+        match route {
+            Ok(route) => self.forward(key, route),
+            Err(NoRoute::Failure(failure)) => self.answer_failure(key, failure, Phase::Request),
+            Err(NoRoute::ScriptFailed(error)) => {
+                self.tools.errors.log("sni", &error, "", self.tools.now);
+                self.answer_failure(key, Failure::Script, Phase::Request)
+            }
+        }
+    }
+
+    /// Attaches a new connection to a server, which gets nothing that the client does not send.
+    pub(crate) fn attach_raw(&mut self, key: u32, backend: u32) -> Step {
+        let pair = &mut *self.pairs[key as usize];
+        (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
+        let role = &mut self.backends[backend].role;
+        (role.pair, role.since) = (Some(key), self.tools.now);
+        role.server.request_begins();
+        if let Some(route) = &pair.route {
+            route.pool.requests.begins();
+        }
+        self.wait(key)
+    }
+
+    /// The connection to the server is established, after so many microseconds.
+    pub(crate) fn begin_passing(&mut self, key: u32, backend: u32, waited: u64) -> Step {
+        let now = self.tools.now;
+        let pair = &mut *self.pairs[key as usize];
+        if pair.tells_of_server() {
+            pair.note_response(MADE, waited, now);
+        }
+        let (client, backend) = (&mut self.clients[pair.client], &mut self.backends[backend]);
+        backend.role.state = BackendState::Passing;
+        client.role.codec.switch();
+        backend.role.codec.switch();
+        pair.begin_tunnel();
+        pair.exchange.status = MADE;
+        pair.response_begins();
+        if self.tools.draining {
+            let token = self.clients.token(pair.client);
+            self.closings.add_last(now, token);
+        }
+        Step::Again
+    }
+
+    /// Tells a client that it is not passed through. There is no answer that it could read.
+    #[cold]
+    pub(crate) fn answer_alert(&mut self, key: u32, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut *self.pairs[key as usize];
+        pair.exchange.ends(failure, phase);
+        pair.exchange.response = ResponseHalf::Done;
+        pair.stage = Stage::Delivering(None);
+        pair.response_begins();
+        let client = pair.client;
+        if matches!(failure.status(), 502..=504) {
+            self.note_gateway_error(key, failure);
+        }
+        let alert = match failure {
+            Failure::UnknownName | Failure::Script => Alert::UnrecognizedName,
+            _ => Alert::InternalError,
+        };
+        self.clients[client].write_at = self.tools.now;
+        self.sink(client).1.put(&alert.record());
+        Step::Again
+    }
+}
+
+/// Both directions of a connection that is passed through.
+#[inline(never)]
+pub fn both_ways<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    let mut spliced = pair.spliced();
+    let mut moved = pass_to_server(client, backend, pair, tools, &mut spliced.to_server)?;
+    moved |= flush_backend(backend, tools) && pair.exchange.request.is_open();
+    moved |= pass_to_client(client, backend, pair, tools, &mut spliced.to_client)?;
+    pair.set_spliced(spliced);
+    let x = &pair.exchange;
+    if x.response == ResponseHalf::Done && (x.request.is_open() || !backend.is_flushed()) {
+        moved |= watch_upload(backend, pair, tools)?;
+    }
+    Ok(moved)
+}
+
+fn pass_to_server<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+    spliced: &mut bool,
+) -> Result<bool, Failure> {
+    let mut moved = false;
+    if *spliced && pair.exchange.request.is_open() && !backend.role.write_failed {
+        let done = splice(client, backend, spliced, tools).map_err(|_| client_gone(pair))?;
+        pair.exchange.received += done.bytes;
+        moved = done.moved;
+        if done.broken {
+            writing_failed(backend, tools);
+        }
+    }
+    if is_copied(*spliced, client) {
+        let before = pair.exchange.received;
+        moved |= to_server(client, backend, pair, tools)?;
+        *spliced |= pair.exchange.received - before >= BULK;
+    }
+    Ok(moved)
+}
+
+fn pass_to_client<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+    spliced: &mut bool,
+) -> Result<bool, Failure> {
+    let mut moved = false;
+    if *spliced && pair.exchange.response == ResponseHalf::Body {
+        let done = splice(backend, client, spliced, tools).map_err(|_| closed_early(pair))?;
+        pair.exchange.sent += done.bytes;
+        moved = done.moved;
+        if done.broken {
+            return Err(Failure::ClientGone);
+        }
+    }
+    if is_copied(*spliced, backend) {
+        let before = pair.exchange.sent;
+        moved |= to_client(client, backend, pair, tools)?;
+        *spliced |= pair.exchange.sent - before >= BULK;
+    }
+    Ok(moved)
+}
+
+/// Whether this side's bytes are read into its input: what is there, or its end, must be passed on first.
+fn is_copied<S: Transport, R>(spliced: bool, from: &Connection<S, R>) -> bool {
+    !spliced || !from.input.is_empty() || from.eof
+}
+
+/// What one direction came to.
+#[derive(Default)]
+struct Done {
+    bytes: u64,
+    moved: bool,
+    /// The side that they go to takes no more.
+    broken: bool,
+}
+
+/// Splices one direction as long as bytes come. An error is that of the side they come from.
+fn splice<S: Transport, A, B>(
+    from: &mut Connection<Either<S>, A>,
+    to: &mut Connection<Either<S>, B>,
+    goes_on: &mut bool,
+    tools: &mut Tools<S>,
+) -> io::Result<Done> {
+    let mut done = Done::default();
+    for _ in 0..READS {
+        // What was read before goes first.
+        if !from.input.is_empty() || from.eof {
+            break;
+        }
+        match splice::unframed(from, to, tools)? {
+            Unframed::Bytes(n) => done.bytes += n as u64,
+            Unframed::Again => {}
+            Unframed::Later => break,
+            Unframed::Over => {
+                *goes_on = false;
+                tools.pipes.give_back(to.spliced.take_if(|held| held.bytes == 0));
+                break;
+            }
+        }
+        done.moved = true;
+        if to.flush(&mut tools.blocks, tools.now).is_err() {
+            done.broken = true;
+            break;
+        }
+    }
+    Ok(done)
+}
