@@ -20,24 +20,33 @@ const NOT_SHOWN: [End; 6] = [
     End::ClientWriteRate,
 ];
 
-fn site(servers: &Origin, deaf: &Origin, refusing: &RefusingAddress, full: &FullListener) -> String {
+fn site(
+    servers: &Origin,
+    plain: &Origin,
+    deaf: &Origin,
+    refusing: &RefusingAddress,
+    full: &FullListener,
+) -> String {
     on_any_port(&format!(
         "local web = rsp.pool {{ servers = {{ {0:?} }}, timeouts = {{ response = '1s', gap = '1s' }} }}
          local patient = rsp.pool {{ servers = {{ {0:?} }} }}
          local dead = rsp.pool {{ servers = {{ {1:?} }} }}
          local full = rsp.pool {{ servers = {{ {2:?} }}, timeouts = {{ connect = '300ms' }} }}
          local deaf = rsp.pool {{ servers = {{ {3:?} }} }}
+         local plain = rsp.pool {{ servers = {{ {{ 'https://{4}', verify = false }} }} }}
          rsp.on_request(function(req)
            if req.path == '/own' then return rsp.respond {{ status = tonumber(req.query), body = 'own' }} end
            if req.path == '/waits' then return patient end
            if req.path == '/deaf' then return deaf end
+           if req.path == '/plain' then return plain end
            if req.path == '/dead' then return dead end
            if req.path == '/full' then return full end
            if req.path == '/script' then error('x') end
            return web end)
+         rsp.listen {{ '127.0.0.1:0', sni = function(name) return nil end }}
          rsp.settings {{ access_log = 'access.log', max_body = '100m', min_request_rate = '1m',
            timeouts = {{ head = '1s', body = '1s', write = '1s', tunnel = '1s', rate = '2s' }} }}",
-        servers.address, refusing.address, full.address, deaf.address
+        servers.address, refusing.address, full.address, deaf.address, plain.address
     ))
 }
 
@@ -108,7 +117,7 @@ fn ask_whole(rsp: &Rsp) -> usize {
     for status in [200, 302, 404, 429, 503] {
         requests.push(format!("GET /own?{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
-    for path in ["/dead", "/full", "/script", "/cut", "/gap", "/close", "/garbage", "/slow"] {
+    for path in ["/dead", "/full", "/plain", "/script", "/cut", "/gap", "/close", "/garbage", "/slow"] {
         requests.push(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
     for request in &requests {
@@ -169,8 +178,11 @@ fn goaccess_accepts_the_line_of_every_end() {
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         hears.wait();
     });
-    let mut rsp = Rsp::start(&site(&servers, &deaf, &refusing, &full));
-    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2;
+    let plain = Origin::run(|visit| _ = visit.send("no TLS\r\n\r\n"));
+    let mut rsp = Rsp::start(&site(&servers, &plain, &deaf, &refusing, &full));
+    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2 + 1;
+    let unknown = TlsClient::new(&Authority::new()).try_on(Client::connect(&rsp.addresses()[1]));
+    assert!(unknown.is_err_and(|error| error.to_string().contains("UnrecognisedName")));
     let before = servers.head_count();
     let mut waiting = Client::connect(rsp.address());
     waiting.ask("/waits");
