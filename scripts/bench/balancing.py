@@ -122,6 +122,13 @@ class Claim:
         return (self.words, f"{self.value:.4g}", f"{sign} {self.limit:g}", "holds" if self.holds() else "BROKEN")
 
 
+def pick_claims(counted):
+    few, many = SIZES
+    for algorithm, of_sizes in counted.items():
+        ratio = of_sizes[many] / of_sizes[few]
+        yield Claim(f"{algorithm}: a pick with {many:,} servers / with {few}", ratio, 1.5)
+
+
 def faster(results, where=""):
     """Algorithms that know the load are better with servers of different speeds."""
     base = results["round_robin"]["p99_us"]

@@ -59,6 +59,10 @@ impl Candidate for WorkerServer {
         self.server.in_flight()
     }
 
+    fn is_shared(&self) -> bool {
+        self.server.counters.len() > 1
+    }
+
     fn latency(&self, now: u64) -> Option<u64> {
         self.server.latency.at(now)
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 
-use rsp::balance::{Pool, Tried, Want};
+use rsp::balance::{Picked, Pool, Tried, Want};
 
 use crate::origin::Spec;
 use crate::pools::{ALGORITHMS, config, pool, views};
@@ -15,21 +15,22 @@ const AT_ONCE: usize = 64;
 
 pub fn count(sizes: &[usize], number: usize) {
     // Not inlined: callgrind finds it by its name.
-    let picks: fn(&Pool, usize) = black_box(picks);
+    let picks: fn(&Pool, &mut VecDeque<Picked>, usize) = black_box(picks);
     for size in sizes {
         let servers = vec![Spec::default(); *size];
         let (pools, views) = views(&config(ALGORITHMS[0].1, &servers), 1);
         for (name, balance) in ALGORITHMS {
             let pool = pool(&config(balance, &servers), &pools, &views[0].servers);
-            picks(&pool, number);
+            // Made before: with many servers, the allocator would clear up at this moment.
+            let mut running = VecDeque::with_capacity(AT_ONCE + 1);
+            picks(&pool, &mut running, number);
             println!("picks\t{name}\t{size}\t{number}");
         }
     }
 }
 
 /// Picks, and the beginning and end of each request.
-fn picks(pool: &Pool, number: usize) {
-    let mut running = VecDeque::with_capacity(AT_ONCE + 1);
+fn picks(pool: &Pool, running: &mut VecDeque<Picked>, number: usize) {
     for n in 0..number {
         let now = BEGIN + n as u64;
         let want = Want { now, key: Some(n as u64 * 0x9E37_79B9_7F4A_7C15), may_probe: true, in_turn: false };
@@ -45,7 +46,7 @@ fn picks(pool: &Pool, number: usize) {
             pool.requests.ends();
         }
     }
-    for picked in running {
+    for picked in running.drain(..) {
         picked.server.request_ends();
         pool.requests.ends();
     }

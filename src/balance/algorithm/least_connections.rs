@@ -1,11 +1,12 @@
 //! `least_connections`: the server with the fewest requests in progress for its weight. Among equals they take turns
 //! in proportion to their weights, so that the weights count in an idle pool too.
 //!
-//! A small pool is searched at every pick. In a large one a tree knows the lowest load of which this worker was told;
-//! the loads that other workers change are found out by reading the true load of a server before it is picked, and of
-//! a few others in rotation with every pick.
+//! A small pool is searched at every pick. In a large one an index knows the lowest load of which this worker was told:
+//! levels where all weights are alike, else a tree. The loads that other workers change are found out by reading the
+//! true load of a server before it is picked, and of a few others in rotation with every pick.
 
 use super::identities::Identities;
+use super::levels::Levels;
 use super::tournament::{LAST, Tournament};
 use super::{Algorithm, Candidate, Pick, weight_of};
 
@@ -27,15 +28,27 @@ pub struct LeastConnections {
     servers: Vec<Share>,
     /// The highest turn that was taken: servers that were busy since come next, but once only.
     turn: u64,
-    /// Empty in a small pool. Servers set aside are `LAST`.
-    tree: Tournament,
+    index: Index,
     /// The server picked last: its key in the tree is out of date. Not corrected at once, since its load is about to
     /// change too.
     picked: Option<usize>,
     /// Servers that were unusable when the tree had them first.
     aside: Vec<usize>,
+    /// Other workers change loads too.
+    is_shared: bool,
     next_refreshed: usize,
     next_reconsidered: usize,
+}
+
+/// The loads as this worker knows them; servers set aside are not in it.
+#[derive(Default)]
+enum Index {
+    /// The pool is small.
+    #[default]
+    None,
+    Levels(Levels),
+    /// Those set aside are `LAST`.
+    Tree(Tournament),
 }
 
 struct Share {
@@ -66,7 +79,7 @@ impl LeastConnections {
     }
 
     fn is_small(&self) -> bool {
-        self.tree.len() == 0
+        matches!(self.index, Index::None)
     }
 
     fn take(&mut self, at: usize) {
@@ -80,28 +93,64 @@ impl LeastConnections {
         (0..servers.len()).filter(|at| usable(*at)).min_by_key(|at| self.key(servers, *at))
     }
 
-    /// Corrects the key of the server picked last.
+    /// Corrects the place of the server picked last.
     fn settle<C: Candidate>(&mut self, servers: &[C]) {
         if let Some(at) = self.picked.take() {
-            self.update(servers, at);
+            self.update(servers, at, true);
         }
     }
 
-    fn update<C: Candidate>(&mut self, servers: &[C], at: usize) {
-        if self.tree.key(at) == LAST {
-            return;
+    /// Corrects a server's place, unless it is aside. `had_turn`: it goes behind its equals. Returns true if its place was
+    /// wrong.
+    fn update<C: Candidate>(&mut self, servers: &[C], at: usize, had_turn: bool) -> bool {
+        match &mut self.index {
+            Index::None => false,
+            Index::Levels(levels) => {
+                let Some(known) = levels.load(at) else { return false };
+                let load = Levels::load_of(servers[at].in_flight());
+                let wrong = had_turn || known != load;
+                if wrong {
+                    levels.set(at, load);
+                }
+                wrong
+            }
+            Index::Tree(tree) => {
+                let known = tree.key(at);
+                let key = self.servers[at].key(servers[at].in_flight());
+                let wrong = known != key && known != LAST;
+                if wrong {
+                    tree.set(at, key);
+                }
+                wrong
+            }
         }
-        let key = self.key(servers, at);
-        if key != self.tree.key(at) {
-            self.tree.set(at, key);
+    }
+
+    fn lowest(&mut self) -> Option<usize> {
+        match &mut self.index {
+            Index::None => None,
+            Index::Levels(levels) => levels.lowest(),
+            Index::Tree(tree) => tree.lowest(),
         }
+    }
+
+    fn set_aside(&mut self, at: usize) {
+        match &mut self.index {
+            Index::None => {}
+            Index::Levels(levels) => levels.remove(at),
+            Index::Tree(tree) => tree.set(at, LAST),
+        }
+        self.aside.push(at);
     }
 
     fn refresh<C: Candidate>(&mut self, servers: &[C]) {
+        if !self.is_shared {
+            return;
+        }
         for _ in 0..REFRESHED {
             let at = self.next_refreshed;
             self.next_refreshed = if at + 1 < servers.len() { at + 1 } else { 0 };
-            self.update(servers, at);
+            self.update(servers, at, false);
         }
     }
 
@@ -122,21 +171,23 @@ impl LeastConnections {
 
     fn put_back<C: Candidate>(&mut self, servers: &[C], place: usize) {
         let at = self.aside.swap_remove(place);
-        self.tree.set(at, self.key(servers, at));
+        match &mut self.index {
+            Index::None => {}
+            Index::Levels(levels) => levels.set(at, Levels::load_of(servers[at].in_flight())),
+            Index::Tree(tree) => tree.set(at, self.servers[at].key(servers[at].in_flight())),
+        }
     }
 
     fn search<C: Candidate>(&mut self, servers: &[C], usable: &impl Fn(usize) -> bool) -> Option<usize> {
         let mut corrections = 0;
-        while let Some(at) = self.tree.lowest() {
-            let key = self.key(servers, at);
-            if key != self.tree.key(at) && corrections < CORRECTIONS {
-                self.tree.set(at, key);
+        while let Some(at) = self.lowest() {
+            // Of its own changes the worker was told.
+            if self.is_shared && corrections < CORRECTIONS && self.update(servers, at, false) {
                 corrections += 1;
             } else if usable(at) {
                 return Some(at);
             } else {
-                self.tree.set(at, LAST);
-                self.aside.push(at);
+                self.set_aside(at);
             }
         }
         let places = (0..self.aside.len()).filter(|place| usable(self.aside[*place]));
@@ -144,6 +195,23 @@ impl LeastConnections {
         let at = self.aside[place];
         self.put_back(servers, place);
         Some(at)
+    }
+}
+
+impl LeastConnections {
+    fn index_of<C: Candidate>(&self, servers: &[C]) -> Index {
+        if servers.len() <= SMALL {
+            return Index::None;
+        }
+        if self.servers.iter().any(|share| share.weight != self.servers[0].weight) {
+            let mut tree = Tournament::default();
+            tree.rebuild((0..servers.len()).map(|at| self.key(servers, at)).collect());
+            return Index::Tree(tree);
+        }
+        let (mut levels, mut order) = (Levels::default(), (0..servers.len()).collect::<Vec<_>>());
+        order.sort_by_key(|at| self.servers[*at].turn);
+        levels.rebuild(servers.len(), order.into_iter().map(|at| (at, servers[at].in_flight())));
+        Index::Levels(levels)
     }
 }
 
@@ -164,8 +232,8 @@ impl Algorithm for LeastConnections {
         self.turn = 0;
         self.picked = None;
         self.aside.clear();
-        let in_tree = if servers.len() > SMALL { servers.len() } else { 0 };
-        self.tree.rebuild((0..in_tree).map(|at| self.key(servers, at)).collect());
+        self.index = self.index_of(servers);
+        self.is_shared = servers.iter().any(Candidate::is_shared);
         self.next_refreshed = 0;
     }
 
@@ -176,8 +244,8 @@ impl Algorithm for LeastConnections {
         if self.picked != Some(at) {
             self.settle(servers);
         }
-        self.picked = None;
-        self.update(servers, at);
+        let had_turn = self.picked.take().is_some();
+        self.update(servers, at, had_turn);
     }
 
     fn pick<C: Candidate>(

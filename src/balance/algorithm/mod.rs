@@ -10,6 +10,7 @@ mod hash;
 mod identities;
 mod least_connections;
 mod least_latency;
+mod levels;
 mod numbers;
 mod peak_ewma;
 mod ring;
@@ -41,6 +42,8 @@ pub trait Candidate {
     fn weight(&self) -> u32;
     /// Requests in progress, of all workers.
     fn in_flight(&self) -> u32;
+    /// Whether other workers have requests there too.
+    fn is_shared(&self) -> bool;
     /// Moving average of the time to the first byte at `now`, in microseconds; `None` before the first response.
     fn latency(&self, now: u64) -> Option<u64>;
     /// A stable hash of the server's identity (pool and name).
@@ -54,6 +57,10 @@ impl<T: Candidate> Candidate for Rc<T> {
 
     fn in_flight(&self) -> u32 {
         T::in_flight(self)
+    }
+
+    fn is_shared(&self) -> bool {
+        T::is_shared(self)
     }
 
     fn latency(&self, now: u64) -> Option<u64> {

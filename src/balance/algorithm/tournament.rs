@@ -3,9 +3,8 @@
 
 #[derive(Default)]
 pub struct Tournament {
-    /// One for each leaf, a power of two; those beyond `len` are `LAST`.
+    /// One for each leaf, a power of two; those beyond the keys are `LAST`.
     keys: Vec<u128>,
-    len: usize,
     /// Node 1 is the root, the children of node n are 2n and 2n + 1, and the second half are the leaves. Each node is
     /// the index of its lowest key.
     winners: Vec<u32>,
@@ -16,7 +15,6 @@ pub const LAST: u128 = u128::MAX;
 
 impl Tournament {
     pub fn rebuild(&mut self, mut keys: Vec<u128>) {
-        self.len = keys.len();
         let leaves = keys.len().next_power_of_two();
         keys.resize(leaves, LAST);
         self.keys = keys;
@@ -26,10 +24,6 @@ impl Tournament {
             let right_wins = self.keys[right as usize] < self.keys[left as usize];
             self.winners[node] = if right_wins { right } else { left };
         }
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Returns the index of the lowest key, of several equal ones the first; `None` if all are `LAST`.

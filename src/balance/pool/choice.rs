@@ -45,6 +45,8 @@ pub(super) struct Choice {
     pub(super) balancer: Balancer,
     pub(super) random: Random,
     pub(super) changes: Changes,
+    /// Changes are noted for the algorithm.
+    is_watching: bool,
 }
 
 impl Choice {
@@ -67,6 +69,7 @@ impl Choice {
             balancer: balancer(balance),
             random: Random::new(seed),
             changes: Changes::default(),
+            is_watching: false,
         }
     }
 
@@ -155,7 +158,9 @@ impl Choice {
             server.watched.set(false);
             server.noted.set(false);
         }
-        if config.balance != Balance::LeastConnections || self.active.len() <= LeastConnections::SCANNED {
+        self.is_watching =
+            config.balance == Balance::LeastConnections && self.active.len() > LeastConnections::SCANNED;
+        if !self.is_watching {
             return;
         }
         for (place, server) in (0..).zip(&self.active) {
@@ -192,7 +197,7 @@ impl Choice {
     }
 
     pub(super) fn pick(&mut self, want: &Want, in_flight: u32, tried: &Tried) -> Result<Picked, Unavailable> {
-        if self.active.len() > LeastConnections::SCANNED {
+        if self.is_watching {
             self.tell_changes();
         }
         // Those that another worker was quicker to fill.
@@ -213,10 +218,12 @@ impl Choice {
     /// Tells the algorithm of requests that began or ended.
     fn tell_changes(&mut self) {
         let mut changes = self.changes.take();
-        for place in changes.drain(..) {
-            self.active[place as usize].noted.set(false);
-            self.balancer.load_changed(&self.active, place as usize);
+        for place in &changes {
+            let place = *place as usize;
+            self.active[place].noted.set(false);
+            self.balancer.load_changed(&self.active, place);
         }
+        changes.clear();
         // Put back for its memory.
         self.changes.replace(changes);
     }

@@ -28,6 +28,10 @@ impl Candidate for TestServer {
         self.in_flight.get()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn latency(&self, _: u64) -> Option<u64> {
         self.looks.set(self.looks.get() + 1);
         self.latency.get()
