@@ -4,9 +4,12 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
+use crate::base::counted::counted;
+use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::worker::{ChallengeAsk, Shared};
 
@@ -18,29 +21,36 @@ const BELOW_ROOT: &str = ".well-known/acme-challenge";
 /// Starts the thread, unless it runs already. It ends with the process.
 pub fn serve(shared: &Shared) -> io::Result<()> {
     let Some(asked) = shared.take_challenges() else { return Ok(()) };
-    let run = move || asked.into_iter().for_each(answer);
+    let run = move || {
+        let (zero, mut unreadable) = (Instant::now(), LogLimit::default());
+        asked.into_iter().for_each(|ask| answer(ask, &mut unreadable, zero));
+    };
     thread::Builder::new().name("challenges".into()).spawn(run).map(drop)
 }
 
-fn answer(ask: ChallengeAsk) {
-    let text = find(ask.directory(), ask.token());
+fn answer(ask: ChallengeAsk, unreadable: &mut LogLimit, zero: Instant) {
+    let text = find(ask.directory(), ask.token()).unwrap_or_else(|(path, error)| {
+        // Anybody may ask for such a file, as often as he likes.
+        if let Some(n) = unreadable.count(zero.elapsed().as_micros() as u64) {
+            let (path, times) = (path.display(), counted(n, "time"));
+            log::error!("acme_challenge_dir: cannot use {path}: {} ({times})", os_error(&error));
+        }
+        None
+    });
     ask.answer(text);
 }
 
 /// The file is in the directory itself, or the directory is the root that clients are told of.
-fn find(directory: &Path, token: &str) -> Option<Vec<u8>> {
+fn find(directory: &Path, token: &str) -> Result<Option<Vec<u8>>, (PathBuf, io::Error)> {
     let mut unreadable = None;
     for path in [directory.join(token), directory.join(BELOW_ROOT).join(token)] {
         match read(&path) {
-            Ok(text) => return Some(text),
+            Ok(text) => return Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => unreadable = Some((path, error)),
         }
     }
-    if let Some((path, error)) = unreadable {
-        log::error!("acme_challenge_dir: cannot use {}: {}", path.display(), os_error(&error));
-    }
-    None
+    unreadable.map_or(Ok(None), Err)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -78,6 +88,7 @@ mod tests {
         fs::write(dir.join("secret.txt"), "secret").unwrap();
         std::os::unix::fs::symlink(dir.join("secret.txt"), dir.join("link")).unwrap();
         nix::unistd::mkfifo(&dir.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let find = |dir: &Path, token: &str| find(dir, token).ok().flatten();
         let found = |token: &str| find(&dir, token).map(|text| String::from_utf8(text).unwrap());
         assert_eq!(found("one").as_deref(), Some("one.key"));
         assert_eq!(found("two").as_deref(), Some("two.key"));

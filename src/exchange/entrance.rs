@@ -37,6 +37,10 @@ impl Entrance {
     /// Tells the server who the client is, by the certificate that was verified.
     pub fn name_client(&self, fields: &mut Fields) {
         let header = self.listener.tls.as_ref().and_then(|tls| tls.client_header.as_ref());
+        if let Some(header) = header {
+            // The config may have another name for it meanwhile.
+            remove_client_headers(fields, std::slice::from_ref(header));
+        }
         let subject = self.tls.as_ref().and_then(|tls| tls.client_subject.as_ref());
         if let (Some(header), Some(subject)) = (header, subject) {
             fields.append(header.as_bytes(), subject.as_bytes());

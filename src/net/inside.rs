@@ -225,6 +225,10 @@ impl<S: Transport> Transport for Either<S> {
         }
     }
 
+    fn has_answered(&self) -> bool {
+        matches!(self, Either::Socket(socket) if socket.has_answered())
+    }
+
     fn lacks_tls(&self) -> bool {
         matches!(self, Either::Socket(socket) if socket.lacks_tls())
     }

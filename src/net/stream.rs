@@ -154,6 +154,10 @@ impl Transport for Stream {
         any!(self, _s => false, tls => tls.send_before_tls(bytes))
     }
 
+    fn has_answered(&self) -> bool {
+        self.filter().is_some_and(Transport::has_answered)
+    }
+
     fn lacks_tls(&self) -> bool {
         self.filter().is_some_and(Transport::lacks_tls)
     }

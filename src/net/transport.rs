@@ -66,6 +66,10 @@ pub trait Transport {
     fn send_before_tls(&mut self, _bytes: &[u8]) -> bool {
         false
     }
+    /// Returns true once the expensive part of a client's handshake is done.
+    fn has_answered(&self) -> bool {
+        false
+    }
     /// Returns true for a client that speaks plain HTTP where TLS is expected: it gets a plain answer.
     fn lacks_tls(&self) -> bool {
         false

@@ -56,6 +56,8 @@ pub(super) struct Session {
     records: u64,
     /// Bytes of records that are waiting to be written.
     waiting: usize,
+    /// A record was written.
+    written: bool,
     /// The peer has announced its end: nothing follows what is inside.
     ended: bool,
     /// Nothing more can be opened.
@@ -75,7 +77,7 @@ impl Session {
     }
 
     fn of(connection: Connection) -> Session {
-        Session { connection, sealed: 0, records: 0, waiting: 0, ended: false, failed: None }
+        Session { connection, sealed: 0, records: 0, waiting: 0, written: false, ended: false, failed: None }
     }
 
     pub(super) fn is_with_server(&self) -> bool {
@@ -150,6 +152,10 @@ impl Session {
         if self.has_records() { self.waiting.max(1) } else { 0 }
     }
 
+    pub(super) fn has_written(&self) -> bool {
+        self.written
+    }
+
     /// Nothing follows what is inside: the peer has announced its end, or sent what cannot be opened.
     pub(super) fn is_at_end(&self) -> bool {
         self.ended || self.failed.is_some()
@@ -160,7 +166,10 @@ impl Session {
         while self.connection.wants_write() {
             match self.connection.write_tls(out)? {
                 0 => return Err(ErrorKind::WriteZero.into()),
-                n => self.waiting = self.waiting.saturating_sub(n),
+                n => {
+                    self.waiting = self.waiting.saturating_sub(n);
+                    self.written = true;
+                }
             }
         }
         self.waiting = 0;

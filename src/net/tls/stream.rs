@@ -377,6 +377,10 @@ impl<S: Transport> Transport for Tls<S> {
         true
     }
 
+    fn has_answered(&self) -> bool {
+        self.session.has_written()
+    }
+
     fn lacks_tls(&self) -> bool {
         self.state == State::Plain
     }

@@ -27,6 +27,8 @@ const MOST: u64 = 1_000;
 pub(crate) struct Handshakes {
     /// In order. Their `queued` is set, so each is there once.
     waiting: VecDeque<Token>,
+    /// Those that were answered: the signature is spent, and would be for nothing if they waited behind all others.
+    answered: VecDeque<Token>,
     clients: Spent,
     servers: Spent,
     of_clients: LogLimit,
@@ -58,7 +60,11 @@ impl Spent {
 impl Handshakes {
     /// Some go on in the next iteration.
     pub(crate) fn wait(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.answered.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Token> {
+        self.answered.pop_front().or_else(|| self.waiting.pop_front())
     }
 
     fn count_server(&mut self, name: &str, now: u64) -> Option<u64> {
@@ -74,8 +80,9 @@ impl<N: Network> Core<N> {
     pub(crate) fn queue_handshake(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
         if !std::mem::replace(&mut client.queued, true) {
-            let token = self.clients.token(key);
-            self.handshakes.waiting.push_back(token);
+            let Handshakes { waiting, answered, .. } = &mut self.handshakes;
+            let queue = if client.stream.has_answered() { answered } else { waiting };
+            queue.push_back(self.clients.token(key));
         }
         Step::Wait
     }
@@ -83,7 +90,7 @@ impl<N: Network> Core<N> {
     /// Continues handshakes of clients, for a bounded time.
     pub(crate) fn run_handshakes(&mut self) {
         while self.handshakes.wait() && self.handshakes.clients.may_go_on(self.tools.now) {
-            let Some(token) = self.handshakes.waiting.pop_front() else { return };
+            let Some(token) = self.handshakes.next() else { return };
             if let Some(client) = self.clients.by_token(token) {
                 client.queued = false;
                 self.guarded_handshake(token.key);

@@ -244,6 +244,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn cut_short(&mut self, pair: u32) {
         let (phase, key) = (self.phase(pair), self.pairs[pair as usize].client);
+        self.reset_tunnel(pair);
         self.drop_backend(pair);
         match self.pairs[pair as usize].exchange.failed(Failure::Stopped, true) {
             Next::Deliver => self.deliver(pair, Failure::Stopped, phase),
