@@ -14,7 +14,8 @@ use crate::base::os_error::os_error;
 use crate::config::{CertificateFiles, Config, FileProblem, ListenerConfig, ListenerTls, Stamp};
 use crate::tls::{Certificate, Client, Expiry};
 
-const EVERY: Duration = Duration::from_secs(1);
+/// New files are in use within a second.
+const EVERY: Duration = Duration::from_millis(500);
 /// How long files may be unusable before that is worth a line.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the dates are looked at.
