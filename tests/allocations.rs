@@ -1,9 +1,9 @@
 //! In the steady state a keep-alive request allocates nothing: a worker runs in this process under an allocator
 //! that counts, and ten thousand requests go through it after a warm-up.
 //!
-//! Counted is every thread but those of this test (its client and its origin say so of themselves), so the
-//! worker with its Lua VM is. A script's new strings and tables are the script's own; this one makes none that
-//! it has not made before.
+//! The worker writes records for an access log and begins a trace for each request. Counted is every thread but those
+//! of this test (its client, its origin and the reader of the log say so of themselves), so the worker with its Lua VM
+//! is. A script's new strings and tables are the script's own; this one makes none that it has not made before.
 
 mod support;
 
@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rsp::balance::Servers;
+use rsp::base::batch;
 use rsp::net::bind;
 use rsp::script::{Source, load};
-use rsp::worker::{Drain, Setup, WorkerIo, start};
+use rsp::worker::{AccessSender, Drain, Setup, WorkerIo, start};
 use support::Directory;
 
 struct Counting;
@@ -103,6 +104,18 @@ fn ask(stream: &mut TcpStream, requests: usize) {
     }
 }
 
+/// What the log's thread does, without the formatting: that thread may allocate.
+fn read_records() -> batch::Sender {
+    let (sender, mut receiver) = batch::queue(64, 32 * 1024);
+    std::thread::spawn(move || {
+        IS_THE_TESTS.set(true);
+        while let Some(batch) = receiver.recv() {
+            receiver.recycle(batch);
+        }
+    });
+    sender
+}
+
 #[test]
 fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     IS_THE_TESTS.set(true);
@@ -118,7 +131,8 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
              rsp.on_request(function(req)
                if req.host == 'api.example.com' or req.path:sub(1, 8) == '/static/' then return 'nowhere' end
                return web
-             end)"
+             end)
+             rsp.settings {{ access_log = {{ '-', format = 'json' }}, trace = true }}"
         ),
     );
     let (config, script) = load(&mut Source::file(&path)).expect("the config");
@@ -128,7 +142,8 @@ fn ten_thousand_requests_of_the_steady_state_allocate_nothing() {
     let config = Arc::new(config);
     let setup =
         Setup::each(1, &Servers::new(1), &config, &config, &Source::file(&path), Instant::now()).remove(0);
-    let io = WorkerIo { listeners: vec![listener], access: None };
+    let log = config.settings.access_log.as_ref().expect("an access log");
+    let io = WorkerIo { listeners: vec![listener], access: Some(AccessSender::new(read_records(), log)) };
     let worker = start(setup, io, |_| ()).expect("a worker").go().expect("a config that loads");
     let mut client = TcpStream::connect(&address).expect("a connection");
     client.set_nodelay(true).expect("an option");

@@ -254,7 +254,7 @@ function rsp.settings(settings) end
 ---@field max_fields? integer the most fields of a request, from 10 to 1000: 100; a response may have twice as many
 ---@field min_request_rate? rsp.Size bytes a second that a client has to send of a request body, on average over `timeouts.rate`: 100; 0 for none
 ---@field min_response_rate? rsp.Size bytes a second that a client has to take of a response, over `timeouts.rate` or `timeouts.write`, the longer: 50; 0 for none
----@field access_log? string|rsp.AccessLog "-" for stdout, or a path; off without it
+---@field access_log? string|rsp.AccessLog "-" for stdout, a path, "syslog:/dev/log" or "syslog:udp:10.0.0.1:514"; off without it
 ---@field trusted? string[] networks whose forwarding headers and PROXY headers are believed: { "10.0.0.0/8" }; "unix:" for whoever connects to a unix socket of rsp
 ---@field fallback? rsp.Pool|string where requests go whose handler failed
 ---@field drain_timeout? rsp.Time how long running requests and WebSockets may take to end at a stop: 30s
@@ -268,6 +268,7 @@ function rsp.settings(settings) end
 ---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it
 ---@field splice? boolean|integer|string bodies of known length pass through the kernel alone (splice(2)) from this many bytes left; default `"64k"`, `false`: never
 ---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another
+---@field trace? boolean a request without a valid `traceparent` gets one, and the id of its trace as its own: false
 ---@field via? string the name to add to `Via`; none is added without it
 ---@field timeouts? rsp.Timeouts
 ---@field script? rsp.Script
@@ -285,9 +286,10 @@ function rsp.settings(settings) end
 ---@field level? "admin"|"observe" what its commands may do: "admin"; "observe" only looks
 
 ---@class rsp.AccessLog
----@field [1]? string the path, or "-" for stdout
+---@field [1]? string the path, "-" for stdout, "syslog:/dev/log" or "syslog:udp:10.0.0.1:514"
 ---@field path? string the same
----@field format? "combined"|"rsp" "combined" without it; "rsp" adds pool, server, times and how it ended
+---@field format? "combined"|"rsp"|"haproxy"|"json" "combined" without it; the others have pool, server, times and how it ended as well
+---@field sample? number the share of the requests without an error that is logged, from 0 to 1: 1
 
 ---How long to wait for clients.
 ---@class rsp.Timeouts

@@ -27,6 +27,8 @@ pub type ServerKey = usize;
 /// A request's place in the queue.
 pub struct Ticket {
     pub number: u64,
+    /// How many wait for the same and came before.
+    pub ahead: usize,
     pub wakes: Wakes,
 }
 
@@ -98,12 +100,14 @@ impl Queue {
         let wakes = waiting.wakes(&waiter, server.is_some());
         let number = waiting.next;
         waiting.next += 1;
-        match server {
-            None => waiting.any.insert(number, waiter),
-            Some(server) => waiting.bound.entry(key(server)).or_default().insert(number, waiter),
+        let waiters = match server {
+            None => &mut waiting.any,
+            Some(server) => waiting.bound.entry(key(server)).or_default(),
         };
+        let ahead = waiters.len();
+        waiters.insert(number, waiter);
         self.note_len(&waiting, 1);
-        Some(Ticket { number, wakes })
+        Some(Ticket { number, ahead, wakes })
     }
 
     /// The request does not wait any more. Returns false if its turn has come already.

@@ -15,6 +15,11 @@ impl Server {
         self.limit.load(Relaxed) != u32::MAX
     }
 
+    /// The most requests that it takes at a time; `u32::MAX` without a limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Relaxed)
+    }
+
     /// Whether it takes one more request.
     pub fn has_room(&self) -> bool {
         let limit = self.limit.load(SeqCst);

@@ -48,22 +48,13 @@ pub const LISTENER: &[&str] = &[];
 pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirror"];
 
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &["buffer_memory", "metrics", "trace"];
+pub const SETTINGS: &[&str] = &["buffer_memory", "metrics"];
 
 /// Keys of `admin` in `rsp.settings`.
 pub const ADMIN: &[&str] = &["hosts", "token"];
 
 /// Keys of `script` in `rsp.settings`.
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
-
-/// Keys of `access_log` in `rsp.settings`.
-pub const ACCESS_LOG: &[&str] = &["sample"];
-
-/// Values of its `format`.
-pub const LOG_FORMATS: &[&str] = &["haproxy", "json"];
-
-/// Prefixes of its path.
-pub const LOG_SCHEMES: &[&str] = &["syslog:"];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &["body", "listener"];

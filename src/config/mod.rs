@@ -1,6 +1,7 @@
 //! Floor 2: the configuration, typed and checked. Nothing is left to interpret: addresses are parsed, times are
 //! durations, pools are indices. The script floor builds it; everything else reads it.
 
+mod access_log;
 mod address;
 mod admin;
 mod certificate_files;
@@ -13,6 +14,7 @@ mod timeouts;
 mod tls;
 mod trusted;
 
+pub use access_log::{AccessLog, LogFormat, LogTarget, Sample};
 pub use address::Address;
 pub use admin::{Admin, Control, ControlLevel};
 pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
@@ -26,7 +28,7 @@ pub use trusted::Trusted;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,6 +190,8 @@ pub struct Settings {
     pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
     pub on_response_error: OnResponseError,
+    /// A request without a valid `traceparent` gets one.
+    pub trace: bool,
     /// Pseudonym in `Via`; without it none is added.
     pub via: Option<String>,
     /// Protocols, in lower case, that a client may switch to with `Upgrade`.
@@ -223,6 +227,7 @@ impl Default for Settings {
             group: None,
             resolver: None,
             on_response_error: OnResponseError::Answer,
+            trace: false,
             via: None,
             upgrades: vec!["websocket".into()],
             splice: Some(SPLICE_FROM),
@@ -246,26 +251,6 @@ impl fmt::Display for Account {
             Account::Number(number) => number.fmt(f),
         }
     }
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AccessLog {
-    pub target: LogTarget,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LogTarget {
-    Stdout,
-    File(PathBuf),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// The combined log format of Apache and nginx.
-    Combined,
-    /// rsp's own: adds pool, server, times and the reason of the end.
-    Rsp,
 }
 
 /// Limits per client address. Off by default: a whole company may share one address.

@@ -1,19 +1,19 @@
 //! The access log's thread: takes batches of records from the workers' queue, formats them and writes each batch in
-//! one call. Only this thread blocks on the disk or the terminal; records that find the queue full are dropped,
-//! counted and reported on the error log.
+//! one call. Only this thread blocks on the disk or the terminal; records that find the queue full are dropped and
+//! counted. The control thread reports them on the error log, as this one may stand still for long.
 //!
 //! ```text
 //! worker ─ records ─► queue ─ batch ─► line … line ─ one write ─► stdout or file
 //! ```
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::base::batch::{self, Batch, BatchWaker, Counts, Receiver, Sender};
+use crate::base::batch::{self, BatchWaker, Counts, Receiver, Sender};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::config::LogTarget;
@@ -33,8 +33,16 @@ pub struct AccessLogHandle {
     waker: Option<BatchWaker>,
     reopen: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
+    dropped: Arc<Dropped>,
+}
+
+/// The lines that are lost because the queue was full.
+struct Dropped {
     counts: Arc<Counts>,
     settled: Settled,
+    /// Those that could not be written, beside.
+    unwritten: Arc<AtomicU64>,
+    told: Mutex<LogLimit>,
 }
 
 /// Number of lines written or reported as lost.
@@ -54,14 +62,15 @@ pub fn open(
     let settled = Settled::default();
     let output = LogOutput::open(target, settled.clone(), owner)?;
     let (senders, receiver) = batch::queues(workers, DEPTH, BATCH_SIZE);
+    let (counts, unwritten) = (receiver.counts(), output.lost());
+    let dropped = Arc::new(Dropped { counts, settled, unwritten, told: Mutex::default() });
     let writer = AccessWriter {
         receiver,
         output,
         line,
         clock,
         reopen: Arc::new(AtomicBool::new(false)),
-        settled,
-        losses: LogLimit::default(),
+        dropped,
         lines: Vec::new(),
     };
     Ok((senders, OpenedLog(writer)))
@@ -72,14 +81,13 @@ impl OpenedLog {
     pub fn start(self) -> io::Result<AccessLogHandle> {
         let OpenedLog(mut writer) = self;
         let waker = writer.receiver.waker().ok_or(io::ErrorKind::Other)?;
-        let (reopen, counts) = (writer.reopen.clone(), writer.receiver.counts());
-        let settled = writer.settled.clone();
+        let (reopen, dropped) = (writer.reopen.clone(), writer.dropped.clone());
         let (ends, ended) = mpsc::channel::<()>();
         thread::Builder::new().name("access-log".into()).spawn(move || {
             writer.run();
             drop(ends);
         })?;
-        Ok(AccessLogHandle { waker: Some(waker), reopen, ended, counts, settled })
+        Ok(AccessLogHandle { waker: Some(waker), reopen, ended, dropped })
     }
 }
 
@@ -90,6 +98,16 @@ impl AccessLogHandle {
         if let Some(waker) = &self.waker {
             waker.wake();
         }
+    }
+
+    /// The lines that were lost so far, in the queue or when they were written.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.counts.dropped() + self.dropped.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Reports lines that were dropped, at most every ten seconds. `now`: microseconds of any steady clock.
+    pub fn report_dropped(&self, now: u64) {
+        self.dropped.report(Some(now));
     }
 
     /// Another log takes its place: it ends once the last sender is gone and all is written.
@@ -109,7 +127,23 @@ impl AccessLogHandle {
         drop(self.waker);
         match self.ended.recv_timeout(wait) {
             Err(RecvTimeoutError::Disconnected) => Ok(()),
-            _ => Err(self.counts.sent().saturating_sub(self.settled.load(Ordering::Relaxed))),
+            _ => Err(self.dropped.counts.sent().saturating_sub(self.dropped.settled.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+impl Dropped {
+    /// All at the end, without a time.
+    fn report(&self, now: Option<u64>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.note_total(self.counts.dropped());
+        let lost = match now {
+            Some(now) => told.due(now),
+            None => told.rest(),
+        };
+        if let Some(lost) = lost {
+            self.settled.fetch_add(lost, Ordering::Relaxed);
+            log::warn!("access log: {} lost, it could not be written fast enough", counted(lost, "line"));
         }
     }
 }
@@ -120,44 +154,22 @@ struct AccessWriter {
     line: FormatLine,
     clock: Clock,
     reopen: Arc<AtomicBool>,
-    settled: Settled,
-    /// Lines dropped because the queue was full.
-    losses: LogLimit,
+    dropped: Arc<Dropped>,
     /// The text of one batch; the allocation is reused.
     lines: Vec<u8>,
 }
 
 impl AccessWriter {
     fn run(mut self) {
-        while let Ok(batch) = self.next() {
-            if let Some(batch) = batch {
-                self.write(&batch);
-                self.receiver.recycle(batch);
-            }
+        while let Some(batch) = self.receiver.recv() {
+            self.write(&batch);
+            self.receiver.recycle(batch);
             if self.reopen.swap(false, Ordering::Acquire) {
                 self.output.reopen();
             }
-            self.losses.note_total(self.receiver.dropped());
-            let lost = self.losses.due(self.now());
-            self.report(lost);
         }
-        self.losses.note_total(self.receiver.dropped());
-        let lost = self.losses.rest();
-        self.report(lost);
+        self.dropped.report(None);
         self.output.end();
-    }
-
-    /// The next batch, or nothing when a report of losses is due first; an error once the queue is closed.
-    fn next(&mut self) -> Result<Option<Batch>, RecvTimeoutError> {
-        self.losses.note_total(self.receiver.dropped());
-        let Some(due_at) = self.losses.due_at() else {
-            return self.receiver.recv().map(Some).ok_or(RecvTimeoutError::Disconnected);
-        };
-        match self.receiver.recv_timeout(Duration::from_micros(due_at.saturating_sub(self.now()))) {
-            Ok(batch) => Ok(Some(batch)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(closed) => Err(closed),
-        }
     }
 
     fn write(&mut self, mut batch: &[u8]) {
@@ -169,17 +181,6 @@ impl AccessWriter {
         self.lines.clear();
         self.lines.shrink_to(8 * BATCH_SIZE);
     }
-
-    fn now(&self) -> u64 {
-        self.clock.zero.elapsed().as_micros() as u64
-    }
-
-    fn report(&self, lost: Option<u64>) {
-        if let Some(lost) = lost {
-            self.settled.fetch_add(lost, Ordering::Relaxed);
-            log::warn!("access log: {} lost, it could not be written fast enough", counted(lost, "line"));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -187,31 +188,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::exchange::record::{End, Phase, Times};
 
     fn send(sender: &mut Sender, target: &str) {
-        let record = Record {
-            client: None,
-            client_port: 0,
-            status: 200,
-            end: End::Complete,
-            phase: Phase::Request,
-            version: 11,
-            retries: 0,
-            times: Times::default(),
-            sent: 0,
-            received: 0,
-            method: b"GET",
-            target: target.as_bytes(),
-            host: b"",
-            referer: b"",
-            user_agent: b"",
-            pool: b"",
-            server: b"",
-            id: b"",
-            left: b"",
-            detail: b"",
-        };
+        let record = Record { status: 200, method: b"GET", target: target.as_bytes(), ..Record::default() };
         record.write(sender.buffer());
         sender.note();
         sender.send();
@@ -253,7 +232,7 @@ mod tests {
         for i in 2..2_000 {
             send(&mut sender, &format!("/{i}"));
         }
-        let counts = log.counts.clone();
+        let counts = log.dropped.counts.clone();
         drop(sender);
         assert_eq!(log.close(Duration::from_secs(60)), Ok(()));
         let lines = std::fs::read_to_string(&path).unwrap();
@@ -274,5 +253,15 @@ mod tests {
     fn a_log_that_cannot_be_opened_is_an_error_at_start() {
         let clock = Clock { zero: Instant::now() };
         assert!(open(&LogTarget::File("/nowhere/at/all".into()), targets_only(), clock, 1, None).is_err());
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted() {
+        let (mut senders, log) = start("/dev/full");
+        let mut sender = senders.remove(0);
+        (0..3).for_each(|_| send(&mut sender, "/"));
+        until("they are lost", || log.dropped() == 3);
+        drop(sender);
+        assert_eq!(log.close(Duration::from_secs(60)), Ok(()));
     }
 }

@@ -27,6 +27,7 @@ pub struct Stamp {
     second: u64,
     clf: String,
     iso: String,
+    syslog: String,
 }
 
 /// 9999-12-31T23:59:59: a year of five digits breaks readers of these texts (and panics in httpdate).
@@ -51,6 +52,7 @@ impl Stamp {
             second,
             clf: format!("{day}/{month}/{year}:{time} +0000"),
             iso: format!("{year}-{number:02}-{day}T{time}"),
+            syslog: format!("{month} {:>2} {time}", day.trim_start_matches('0')),
         }
     }
 
@@ -64,6 +66,12 @@ impl Stamp {
     pub fn clf(&mut self, micros: u64) -> &str {
         self.turn_to(micros / 1_000_000);
         &self.clf
+    }
+
+    /// `Oct 10 13:55:36`, as local syslog daemons expect it (RFC 3164 section 4.1.2).
+    pub fn syslog(&mut self, micros: u64) -> &str {
+        self.turn_to(micros / 1_000_000);
+        &self.syslog
     }
 
     /// `2000-10-10T13:55:36`; the caller adds a fraction and `Z`.
@@ -88,6 +96,8 @@ mod tests {
         ] {
             assert_eq!((stamp.clf(second * 1_000_000), second), (clf, second));
             assert_eq!(stamp.iso(second * 1_000_000 + 999_999), iso);
+            let day = clf[..2].replacen('0', " ", usize::from(clf.starts_with('0')));
+            assert_eq!(stamp.syslog(second * 1_000_000), format!("{} {day} {}", &clf[3..6], &iso[11..]));
         }
     }
 

@@ -28,5 +28,6 @@ mod sockets;
 mod stalls;
 mod startup;
 mod supervise;
+pub mod syslog;
 pub mod upgrade;
 mod warnings;

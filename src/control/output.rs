@@ -1,13 +1,14 @@
-//! Destination of the access log: standard output or a file that can be reopened after rotation. A batch is one
-//! write, except into a pipe, which gets whole lines in pieces. A write error is reported once and costs lines, never
-//! the program: a full disk or a reader that went away must not end the service.
+//! Destination of the access log: standard output or a file that can be reopened after rotation, or a syslog daemon
+//! (`syslog`). A batch is one write, except into a pipe, which gets whole lines in pieces. A write error is reported once
+//! and costs lines, never the program: a full disk or a reader that went away must not end the service.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::counted::counted;
@@ -15,16 +16,111 @@ use crate::base::os_error::os_error;
 use crate::config::LogTarget;
 use crate::control::access::Settled;
 use crate::control::privileges::Identity;
+use crate::control::syslog::{Daemon, SyslogOutput};
 use crate::net;
 
-pub struct LogOutput {
-    target: LogTarget,
-    file: File,
-    /// The most bytes of whole lines in one write.
-    piece: usize,
+/// Where lines go.
+pub enum LogOutput {
+    File(FileOutput),
+    Syslog(SyslogOutput),
+}
+
+impl LogOutput {
+    /// `owner`: whose a file is that this makes.
+    pub fn open(target: &LogTarget, settled: Settled, owner: Option<&Identity>) -> io::Result<LogOutput> {
+        let losses = Losses::new(target, settled);
+        let daemon = match target {
+            LogTarget::Stdout => return FileOutput::open(None, losses, None).map(LogOutput::File),
+            LogTarget::File(path) => return FileOutput::open(Some(path), losses, owner).map(LogOutput::File),
+            LogTarget::Syslog(path) => Daemon::Local(path.clone()),
+            LogTarget::SyslogUdp(address) => Daemon::Udp(*address),
+        };
+        Ok(LogOutput::Syslog(SyslogOutput::open(daemon, losses)))
+    }
+
+    /// Writes whole lines.
+    pub fn write(&mut self, text: &[u8]) {
+        match self {
+            LogOutput::File(file) => file.write(text),
+            LogOutput::Syslog(daemon) => daemon.write(text),
+        }
+    }
+
+    /// Opens it again: a file by its name, after a rotation.
+    pub fn reopen(&mut self) {
+        match self {
+            LogOutput::File(file) => file.reopen(),
+            LogOutput::Syslog(daemon) => daemon.reopen(),
+        }
+    }
+
+    /// The count of the lines that could not be written.
+    pub fn lost(&self) -> Arc<AtomicU64> {
+        match self {
+            LogOutput::File(file) => file.losses.total.clone(),
+            LogOutput::Syslog(daemon) => daemon.losses.total.clone(),
+        }
+    }
+
+    /// Reports the losses at the end.
+    pub fn end(&mut self) {
+        match self {
+            LogOutput::File(file) => file.losses.say(""),
+            LogOutput::Syslog(daemon) => daemon.losses.say(""),
+        }
+    }
+}
+
+/// Lines that could not be written: reported when that begins and when it is over, and counted.
+pub struct Losses {
+    name: String,
     settled: Settled,
     /// Lines lost since writing began to fail; `None` while it works.
     failing: Option<u64>,
+    /// Lines lost in all.
+    total: Arc<AtomicU64>,
+}
+
+impl Losses {
+    pub fn new(target: &LogTarget, settled: Settled) -> Losses {
+        Losses { name: target.to_string(), settled, failing: None, total: Arc::default() }
+    }
+
+    /// So many lines were written.
+    pub fn wrote(&self, lines: u64) {
+        self.settled.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    pub fn failed(&mut self, lines: u64, error: &io::Error) {
+        if self.failing.is_none() {
+            let reason = os_error(error);
+            log::error!("access log {}: cannot write: {reason}; requests go on without it", self.name);
+        }
+        *self.failing.get_or_insert(0) += lines;
+        self.total.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Writing works again, or is over.
+    pub fn say(&mut self, first: &str) {
+        if let Some(lost) = self.failing.take() {
+            self.wrote(lost);
+            log::warn!("access log {}: {first}{} lost", self.name, counted(lost, "line"));
+        }
+    }
+}
+
+/// Standard output, or a file.
+pub struct FileOutput {
+    /// `None`: standard output.
+    path: Option<PathBuf>,
+    file: File,
+    /// The most bytes of whole lines in one write.
+    piece: usize,
+    losses: Losses,
     /// The last write stopped within a line.
     mid_line: bool,
 }
@@ -41,25 +137,25 @@ const PIPE_PIECE: usize = libc::PIPE_BUF;
 const READER_TRIES: u32 = 50;
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
-impl LogOutput {
+impl FileOutput {
     /// `owner`: whose a file is that this makes.
-    pub fn open(target: &LogTarget, settled: Settled, owner: Option<&Identity>) -> io::Result<LogOutput> {
-        let (file, piece) = open(target, owner)?;
-        Ok(LogOutput { target: target.clone(), file, piece, settled, failing: None, mid_line: false })
+    fn open(path: Option<&PathBuf>, losses: Losses, owner: Option<&Identity>) -> io::Result<FileOutput> {
+        let path = path.cloned();
+        let (file, piece) = open(path.as_deref(), owner)?;
+        Ok(FileOutput { path, file, piece, losses, mid_line: false })
     }
 
-    /// Writes whole lines.
-    pub fn write(&mut self, mut text: &[u8]) {
+    fn write(&mut self, mut text: &[u8]) {
         if text.is_empty() {
             return;
         }
         while !text.is_empty() {
             match self.write_piece(text) {
                 Ok(written) => text = &text[written..],
-                Err((written, error)) => return self.failed(count_lines(&text[written..]), &error),
+                Err((written, error)) => return self.losses.failed(count_lines(&text[written..]), &error),
             }
         }
-        self.say_lost("writing works again, ");
+        self.losses.say("writing works again, ");
     }
 
     /// On failure returns how many bytes were written before it.
@@ -72,58 +168,32 @@ impl LogOutput {
         let written = write_all(&mut self.file, piece).map(|()| piece.len());
         let lines = &piece[..*written.as_ref().unwrap_or_else(|(written, _)| written)];
         self.mid_line = lines.last().is_some_and(|byte| *byte != b'\n');
-        self.settled.fetch_add(count_lines(lines), Ordering::Relaxed);
+        self.losses.wrote(count_lines(lines));
         written
     }
 
-    fn failed(&mut self, lines: u64, error: &io::Error) {
-        if self.failing.is_none() {
-            let reason = os_error(error);
-            log::error!("access log {}: cannot write: {reason}; requests go on without it", self.name());
-        }
-        *self.failing.get_or_insert(0) += lines;
-    }
-
-    fn say_lost(&mut self, first: &str) {
-        if let Some(lost) = self.failing.take() {
-            self.settled.fetch_add(lost, Ordering::Relaxed);
-            log::warn!("access log {}: {first}{} lost", self.name(), counted(lost, "line"));
-        }
-    }
-
-    /// Reports the losses at the end.
-    pub fn end(&mut self) {
-        self.say_lost("");
-    }
-
-    /// Opens the file by its name again. On failure the old one stays in use.
-    pub fn reopen(&mut self) {
-        match open(&self.target, None) {
+    /// On failure the old file stays in use.
+    fn reopen(&mut self) {
+        let name = &self.losses.name;
+        match open(self.path.as_deref(), None) {
             Ok((file, piece)) => {
+                log::info!("access log {name} reopened");
                 (self.file, self.piece, self.mid_line) = (file, piece, false);
-                log::info!("access log {} reopened", self.name());
             }
             Err(error) => {
-                let (name, reason) = (self.name(), os_error(&error));
+                let reason = os_error(&error);
                 log::error!("access log {name}: cannot reopen: {reason}; the old file stays in use");
             }
-        }
-    }
-
-    fn name(&self) -> String {
-        match &self.target {
-            LogTarget::Stdout => "to stdout".into(),
-            LogTarget::File(path) => path.display().to_string(),
         }
     }
 }
 
 /// The file and the largest write into it.
-fn open(target: &LogTarget, owner: Option<&Identity>) -> io::Result<(File, usize)> {
-    let file = match target {
+fn open(path: Option<&Path>, owner: Option<&Identity>) -> io::Result<(File, usize)> {
+    let file = match path {
         // A descriptor of our own: std's handle buffers by lines, which would split a batch into several writes.
-        LogTarget::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        LogTarget::File(path) => match owner.filter(|owner| owner.is_switch()) {
+        None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        Some(path) => match owner.filter(|owner| owner.is_switch()) {
             Some(owner) => append_as_root(path, owner)?,
             None => append_to(path, 0)?,
         },
@@ -207,18 +277,19 @@ mod tests {
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
 
-    fn output(path: impl Into<PathBuf>) -> LogOutput {
-        LogOutput::open(&LogTarget::File(path.into()), Settled::default(), None).unwrap()
+    fn output(path: impl Into<PathBuf>) -> FileOutput {
+        let path = path.into();
+        let losses = Losses::new(&LogTarget::File(path.clone()), Settled::default());
+        FileOutput::open(Some(&path), losses, None).unwrap()
     }
 
-    fn put(output: &mut LogOutput, line: &str) {
+    fn put(output: &mut FileOutput, line: &str) {
         output.write(line.as_bytes());
     }
 
-    fn settled(output: &LogOutput) -> u64 {
-        output.settled.load(Ordering::Relaxed)
+    fn settled(output: &FileOutput) -> u64 {
+        output.losses.settled.load(Ordering::Relaxed)
     }
 
     #[test]
@@ -246,19 +317,20 @@ mod tests {
         let mut output = output("/dev/full");
         put(&mut output, "lost\n");
         put(&mut output, "lost\nlost\n");
-        assert_eq!((output.failing, settled(&output)), (Some(3), 0));
+        assert_eq!((output.losses.failing, settled(&output)), (Some(3), 0));
         output.file = append_to(Path::new("/dev/null"), 0).unwrap();
         put(&mut output, "kept\n");
-        assert_eq!((output.failing, output.mid_line, settled(&output)), (None, false, 4));
+        assert_eq!((output.losses.failing, output.mid_line, settled(&output)), (None, false, 4));
+        assert_eq!(output.losses.total.load(Ordering::Relaxed), 3);
     }
 
     #[test]
     fn a_file_that_cannot_be_reopened_stays_in_use() {
         let mut output = output("/dev/null");
-        output.target = LogTarget::File("/nowhere/at/all".into());
+        output.path = Some("/nowhere/at/all".into());
         output.reopen();
         put(&mut output, "kept\n");
-        assert_eq!(output.failing, None);
+        assert_eq!(output.losses.failing, None);
     }
 
     #[test]
@@ -272,7 +344,7 @@ mod tests {
         let line = format!("{}\n", "x".repeat(99));
         put(&mut output, &line.repeat(2_000));
         let taken = settled(&output);
-        assert_eq!(output.failing, Some(2_000 - taken));
+        assert_eq!(output.losses.failing, Some(2_000 - taken));
         let mut text = String::new();
         output = self::output("/dev/null");
         reader.read_to_string(&mut text).unwrap();

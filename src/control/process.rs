@@ -34,7 +34,7 @@ use crate::control::upgrade::Handover;
 use crate::control::warnings;
 use crate::net::Inherited;
 use crate::script::{PackedScript, Source};
-use crate::worker::{NextListener, PackedSite, Setup, Shared};
+use crate::worker::{AccessSender, NextListener, PackedSite, Setup, Shared};
 
 pub struct Process {
     pub workers: usize,
@@ -74,7 +74,7 @@ struct Access {
 }
 
 /// A sender for each worker, and the log.
-type OpenLog<L> = (Vec<Sender>, L);
+type OpenLog<L> = (Vec<AccessSender>, L);
 
 /// What a config needs beyond the present one: open, and without a thread yet.
 pub struct Opened {
@@ -122,7 +122,7 @@ pub enum NextNames {
 pub struct WorkerParts {
     pub listeners: Vec<NextListener>,
     /// If the access log changes.
-    pub access: Option<Option<Sender>>,
+    pub access: Option<Option<AccessSender>>,
 }
 
 impl Process {
@@ -150,11 +150,12 @@ impl Process {
     }
 
     /// Writes these lines to standard output, instead of the config's access log.
-    pub fn write_own_lines(&mut self, line: FormatLine) -> Result<Vec<Option<Sender>>, RunError> {
+    pub fn write_own_lines(&mut self, line: FormatLine) -> Result<Vec<Option<AccessSender>>, RunError> {
         let (senders, log) = self.open_log(&LogTarget::Stdout, line)?;
+        let senders = senders.into_iter().map(AccessSender::of_all);
         let log = log.start().map_err(|error| RunError::AccessLog("on stdout".into(), error))?;
         self.access = Access { log: Some(log), former: Vec::new(), is_own: true };
-        Ok(senders.into_iter().map(Some).collect())
+        Ok(senders.map(Some).collect())
     }
 
     /// Opens, binds and starts what the config needs beyond the present one.
@@ -184,14 +185,19 @@ impl Process {
         if self.access.is_own || !is_first && self.stated.settings.access_log.as_ref() == wanted {
             return Ok(None);
         }
-        let open = |wanted: &AccessSettings| self.open_log(&wanted.target, lines::line(wanted.format));
+        let open = |wanted: &AccessSettings| {
+            let line = lines::line(wanted.format, &wanted.target);
+            let (senders, log) = self.open_log(&wanted.target, line)?;
+            Ok((senders.into_iter().map(|sender| AccessSender::new(sender, wanted)).collect(), log))
+        };
         wanted.map(open).transpose().map(Some)
     }
 
-    fn open_log(&self, target: &LogTarget, line: FormatLine) -> Result<OpenLog<OpenedLog>, RunError> {
+    /// Returns the senders for the workers, too.
+    fn open_log(&self, target: &LogTarget, line: FormatLine) -> Result<(Vec<Sender>, OpenedLog), RunError> {
         let name = match target {
             LogTarget::Stdout => "on stdout".to_string(),
-            LogTarget::File(path) => path.display().to_string(),
+            target => target.to_string(),
         };
         let opened = access::open(target, line, self.clock, self.workers, self.identity.as_ref());
         opened.map_err(|error| RunError::AccessLog(name, error))
@@ -300,6 +306,13 @@ impl Process {
         self.access.log.as_ref().map(AccessLogHandle::reopen).is_some()
     }
 
+    /// Reports what the access logs have lost because they could not be written fast enough.
+    pub fn report_dropped_lines(&self) {
+        let now = self.clock.zero.elapsed().as_micros() as u64;
+        let Access { log, former, .. } = &self.access;
+        former.iter().chain(log).for_each(|log| log.report_dropped(now));
+    }
+
     /// Descriptors of the listening sockets, for the next process.
     pub fn handles(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         self.listeners.handles()
@@ -349,7 +362,7 @@ impl Access {
         &mut self,
         next: Option<Option<OpenLog<AccessLogHandle>>>,
         workers: usize,
-    ) -> Vec<Option<Option<Sender>>> {
+    ) -> Vec<Option<Option<AccessSender>>> {
         let Some(next) = next else { return (0..workers).map(|_| None).collect() };
         // Those that have ended need not be waited for at the end.
         self.former.retain(|log| !log.has_ended());

@@ -10,7 +10,6 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::base::batch::Sender;
 use crate::base::buffer::BLOCK;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
@@ -27,7 +26,7 @@ use crate::control::upgrade::{Handover, Predecessor};
 use crate::control::{descriptors, errors, notify, permissions, privileges, startup};
 use crate::net::{self, Inherited};
 use crate::script::{self, Source};
-use crate::worker::{NextListener, WorkerIo};
+use crate::worker::{AccessSender, NextListener, WorkerIo};
 
 /// What to run, with deviations from the config.
 pub struct Start {
@@ -76,7 +75,7 @@ struct Everything {
     process: Process,
     config: Opened,
     control: (ControlLoop, CaughtSignals),
-    own_lines: Option<Vec<Option<Sender>>>,
+    own_lines: Option<Vec<Option<AccessSender>>>,
     cores: usize,
     warnings: Vec<String>,
     /// What the process before this one knows.
@@ -128,7 +127,7 @@ fn become_user(identity: &Identity, config: &Config, source: &Source) -> Result<
 fn serve(
     process: &mut Process,
     start: Start,
-    (config, own_lines): (Opened, Option<Vec<Option<Sender>>>),
+    (config, own_lines): (Opened, Option<Vec<Option<AccessSender>>>),
     (control, signals): (ControlLoop, CaughtSignals),
     (cores, warnings): (usize, &[String]),
     (handover, unused): (Option<Handover>, &[String]),
@@ -172,7 +171,7 @@ fn announce(process: &mut Process, cores: usize) {
 }
 
 /// What the workers start with.
-fn worker_io(parts: Vec<WorkerParts>, own_lines: Option<Vec<Option<Sender>>>) -> Vec<WorkerIo> {
+fn worker_io(parts: Vec<WorkerParts>, own_lines: Option<Vec<Option<AccessSender>>>) -> Vec<WorkerIo> {
     let mut own_lines = own_lines.into_iter().flatten();
     let each = parts.into_iter().map(|WorkerParts { listeners, access }| {
         let new = |next| if let NextListener::New(listener) = next { Some(listener) } else { None };

@@ -48,16 +48,26 @@ impl Ids {
     pub fn new() -> Ids {
         // The standard library seeds its hash keys from the operating system.
         let random = || RandomState::new().build_hasher().finish();
-        Ids { prefix: hex(random()), next: random() }
+        // Not zero, so that no id is: a trace-id must not be.
+        Ids { prefix: hex(random().max(1)), next: random() }
     }
 
     /// A new id.
     pub fn make(&mut self) -> [u8; 32] {
-        self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut digits = [0; 32];
         digits[..16].copy_from_slice(&self.prefix);
-        digits[16..].copy_from_slice(&hex(mix(self.next)));
+        digits[16..].copy_from_slice(&hex(self.number()));
         digits
+    }
+
+    /// The parent-id of a new trace, which is never zero.
+    pub fn span(&mut self) -> [u8; 16] {
+        hex(self.number().max(1))
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mix(self.next)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod record;
 mod retry;
 mod rewrite;
 mod state;
+mod trace;
 
 pub use answer::{last_hop, plain, scripted};
 pub use entrance::{Entrance, remove_client_headers};

@@ -10,24 +10,84 @@ pub use super::end::{End, Phase};
 pub struct Times {
     /// First byte of the request head.
     pub start: u64,
+    /// From `start` until the whole head was read, and, where that is timed, the script had chosen a route.
+    pub head: u32,
     /// How long it waited for a server, in all.
     pub queued: u32,
     /// From `start` until: connected to the server, first byte of the response, end.
     pub connected: u32,
     pub first_byte: u32,
     pub end: u32,
+    /// How long functions of the script ran for it, in all; `NEVER` where none ran, or nobody wants to know.
+    pub script: u32,
 }
 
 pub const NEVER: u32 = u32::MAX;
 
 impl Default for Times {
     fn default() -> Times {
-        Times { start: 0, queued: NEVER, connected: NEVER, first_byte: NEVER, end: 0 }
+        Times {
+            start: 0,
+            head: NEVER,
+            queued: NEVER,
+            connected: NEVER,
+            first_byte: NEVER,
+            end: 0,
+            script: NEVER,
+        }
     }
 }
 
+impl Times {
+    /// From there to the connection with the last server, without the wait for one: earlier tries are in it.
+    pub fn connecting(&self) -> u32 {
+        let before = known(self.head).saturating_add(known(self.queued));
+        self.after(self.connected, before)
+    }
+
+    /// From that connection to the first byte of the response.
+    pub fn responding(&self) -> u32 {
+        // A kept connection is there before the script has ended: a turn of the loop has one time.
+        self.after(self.first_byte, known(self.connected).max(known(self.head)))
+    }
+
+    fn after(&self, until: u32, before: u32) -> u32 {
+        if until == NEVER { NEVER } else { until.saturating_sub(before) }
+    }
+
+    /// A function of the script ran for so long. Before there is a connection, that moves the begin of the phases that
+    /// follow.
+    pub fn add_script(&mut self, micros: u64) {
+        let micros = micros.min(u64::from(NEVER) - 1) as u32;
+        let add = |time: u32| known(time).saturating_add(micros).min(NEVER - 1);
+        self.script = add(self.script);
+        if self.connected == NEVER {
+            self.head = add(self.head);
+        }
+    }
+}
+
+/// A time, or 0 for a step that was not reached.
+pub fn known(time: u32) -> u32 {
+    if time == NEVER { 0 } else { time }
+}
+
+/// What else went on when a request ended, for the `haproxy` format; it includes the request itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Clients' connections: of the process, and of the listener.
+    pub process: u32,
+    pub listener: u32,
+    /// Requests: of the pool, with those that wait, and of the server.
+    pub pool: u32,
+    pub server: u32,
+    /// How many others waited when this one began to, for one server or for any of the pool.
+    pub server_queue: u32,
+    pub pool_queue: u32,
+}
+
 /// One request in the access log, not formatted yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Record<'a> {
     pub client: Option<IpAddr>,
     pub client_port: u16,
@@ -40,11 +100,18 @@ pub struct Record<'a> {
     pub version: u8,
     /// Servers tried after the first.
     pub retries: u8,
+    /// The URI's scheme is https.
+    pub https: bool,
+    /// Whether the connection to the last server had carried a request before; `None` without one.
+    pub reused: Option<bool>,
     pub times: Times,
+    /// Bytes of heads sent to the client.
+    pub sent_heads: u32,
     /// Body bytes sent to the client (as combined's %b: without the head).
     pub sent: u64,
     /// Body bytes received from the client.
     pub received: u64,
+    pub load: Load,
     /// Empty if unknown, as for a malformed request.
     pub method: &'a [u8],
     /// For a malformed request its first line, as far as it was received.
@@ -59,70 +126,30 @@ pub struct Record<'a> {
     pub left: &'a [u8],
     /// What was wrong with a malformed message.
     pub detail: &'a [u8],
+    /// Name of the listener that the client came in at.
+    pub listener: &'a [u8],
+    /// `1.3`; empty without TLS.
+    pub tls_version: &'a [u8],
+    /// The name that the client's handshake asked for.
+    pub sni: &'a [u8],
 }
 
-const TEXTS: usize = 10;
+const TEXTS: usize = 13;
 /// Longer texts are cut.
 const TEXT_MAX: usize = u16::MAX as usize;
+/// Bytes of the fixed part.
+const FIXED: usize = 103;
 
 impl<'a> Record<'a> {
+    /// No request could be read; `target` holds what is known of its first line, if anything.
+    pub fn is_malformed(&self) -> bool {
+        self.method.is_empty()
+    }
+
     fn texts(&self) -> [&'a [u8]; TEXTS] {
         let Record { method, target, host, referer, user_agent, pool, server, id, left, detail, .. } = *self;
-        [method, target, host, referer, user_agent, pool, server, id, left, detail]
-    }
-
-    /// Appends the record to a batch.
-    pub fn write(&self, batch: &mut Vec<u8>) {
-        let (kind, octets) = match self.client {
-            None => (0u8, [0u8; 16]),
-            Some(IpAddr::V4(ip)) => (4, ip.to_ipv6_mapped().octets()),
-            Some(IpAddr::V6(ip)) => (6, ip.octets()),
-        };
-        batch.push(kind);
-        batch.extend_from_slice(&octets);
-        batch.extend_from_slice(&self.client_port.to_le_bytes());
-        batch.extend_from_slice(&self.status.to_le_bytes());
-        batch.extend_from_slice(&[self.end as u8, self.phase as u8, self.version, self.retries]);
-        batch.extend_from_slice(&self.times.start.to_le_bytes());
-        batch.extend_from_slice(&self.times.queued.to_le_bytes());
-        batch.extend_from_slice(&self.times.connected.to_le_bytes());
-        batch.extend_from_slice(&self.times.first_byte.to_le_bytes());
-        batch.extend_from_slice(&self.times.end.to_le_bytes());
-        batch.extend_from_slice(&self.sent.to_le_bytes());
-        batch.extend_from_slice(&self.received.to_le_bytes());
-        for text in self.texts() {
-            let text = &text[..text.len().min(TEXT_MAX)];
-            batch.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            batch.extend_from_slice(text);
-        }
-    }
-
-    /// Takes the first record from a batch; `None` when the batch is empty or ends within a record.
-    pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
-        let mut rest = *batch;
-        let kind = take::<1>(&mut rest)?[0];
-        let octets = take::<16>(&mut rest)?;
-        let client = address(kind, octets);
-        let client_port = u16::from_le_bytes(take(&mut rest)?);
-        let status = u16::from_le_bytes(take(&mut rest)?);
-        let [end, phase, version, retries] = take::<4>(&mut rest)?;
-        let times = take_times(&mut rest)?;
-        let sent = u64::from_le_bytes(take(&mut rest)?);
-        let received = u64::from_le_bytes(take(&mut rest)?);
-        let [method, target, host, referer, user_agent, pool, server, id, left, detail] =
-            take_texts(&mut rest)?;
-        *batch = rest;
-        Some(Record {
-            client,
-            client_port,
-            status,
-            end: *End::ALL.get(end as usize)?,
-            phase: *Phase::ALL.get(phase as usize)?,
-            version,
-            retries,
-            times,
-            sent,
-            received,
+        let Record { listener, tls_version, sni, .. } = *self;
+        [
             method,
             target,
             host,
@@ -133,7 +160,120 @@ impl<'a> Record<'a> {
             id,
             left,
             detail,
+            listener,
+            tls_version,
+            sni,
+        ]
+    }
+
+    /// Appends the record to a batch.
+    pub fn write(&self, batch: &mut Vec<u8>) {
+        batch.extend_from_slice(&self.fixed());
+        for text in self.texts() {
+            let text = &text[..text.len().min(TEXT_MAX)];
+            batch.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            batch.extend_from_slice(text);
+        }
+    }
+
+    /// In one array, so that the batch has to grow once for it.
+    fn fixed(&self) -> [u8; FIXED] {
+        let Record { times, load, .. } = self;
+        let (kind, octets) = match self.client {
+            None => (0u8, [0u8; 16]),
+            Some(IpAddr::V4(ip)) => (4, ip.to_ipv6_mapped().octets()),
+            Some(IpAddr::V6(ip)) => (6, ip.octets()),
+        };
+        let reused = self.reused.map_or(2, u8::from);
+        let mut fixed = Fixed { bytes: [0; FIXED], len: 0 };
+        fixed.put(octets);
+        fixed.put([kind, self.end as u8, self.phase as u8, self.version]);
+        fixed.put([self.retries, self.https.into(), reused]);
+        fixed.put(self.client_port.to_le_bytes());
+        fixed.put(self.status.to_le_bytes());
+        for number in [times.start, self.sent, self.received] {
+            fixed.put(number.to_le_bytes());
+        }
+        let Times { head, queued, connected, first_byte, end, script, .. } = *times;
+        let Load { process, listener, pool, server, server_queue, pool_queue } = *load;
+        for number in [head, queued, connected, first_byte, end, script, self.sent_heads] {
+            fixed.put(number.to_le_bytes());
+        }
+        for number in [process, listener, pool, server, server_queue, pool_queue] {
+            fixed.put(number.to_le_bytes());
+        }
+        debug_assert_eq!(fixed.len, FIXED);
+        fixed.bytes
+    }
+
+    /// Takes the first record from a batch; `None` when the batch is empty or ends within a record.
+    pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
+        let mut rest = *batch;
+        let fixed = Record::read_fixed(&mut rest)?;
+        let [method, target, host, referer, user_agent, pool, server, id, left, more @ ..] =
+            take_texts(&mut rest)?;
+        let [detail, listener, tls_version, sni] = more;
+        *batch = rest;
+        Some(Record {
+            method,
+            target,
+            host,
+            referer,
+            user_agent,
+            pool,
+            server,
+            id,
+            left,
+            detail,
+            listener,
+            tls_version,
+            sni,
+            ..fixed
         })
+    }
+
+    fn read_fixed(rest: &mut &[u8]) -> Option<Record<'a>> {
+        let octets = take::<16>(rest)?;
+        let [kind, end, phase, version] = take(rest)?;
+        let [retries, https, reused] = take(rest)?;
+        let client_port = u16::from_le_bytes(take(rest)?);
+        let status = u16::from_le_bytes(take(rest)?);
+        let [start, sent, received] = take_numbers(rest, u64::from_le_bytes)?;
+        let [head, queued, connected, first_byte, ended, script, sent_heads] =
+            take_numbers(rest, u32::from_le_bytes)?;
+        let [process, listener, pool, server, server_queue, pool_queue] =
+            take_numbers(rest, u32::from_le_bytes)?;
+        Some(Record {
+            client: address(kind, octets),
+            client_port,
+            status,
+            end: *End::ALL.get(end as usize)?,
+            phase: *Phase::ALL.get(phase as usize)?,
+            version,
+            retries,
+            https: https != 0,
+            reused: (reused < 2).then_some(reused == 1),
+            times: Times { start, head, queued, connected, first_byte, end: ended, script },
+            sent_heads,
+            sent,
+            received,
+            load: Load { process, listener, pool, server, server_queue, pool_queue },
+            ..Record::default()
+        })
+    }
+}
+
+/// The fixed part while it is written.
+struct Fixed {
+    bytes: [u8; FIXED],
+    len: usize,
+}
+
+impl Fixed {
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += N;
     }
 }
 
@@ -145,14 +285,15 @@ fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-fn take_times(rest: &mut &[u8]) -> Option<Times> {
-    Some(Times {
-        start: u64::from_le_bytes(take(rest)?),
-        queued: u32::from_le_bytes(take(rest)?),
-        connected: u32::from_le_bytes(take(rest)?),
-        first_byte: u32::from_le_bytes(take(rest)?),
-        end: u32::from_le_bytes(take(rest)?),
-    })
+fn take_numbers<const N: usize, const SIZE: usize, T: Copy + Default>(
+    rest: &mut &[u8],
+    read: impl Fn([u8; SIZE]) -> T,
+) -> Option<[T; N]> {
+    let mut numbers = [T::default(); N];
+    for number in &mut numbers {
+        *number = read(take(rest)?);
+    }
+    Some(numbers)
 }
 
 fn take_texts<'a>(rest: &mut &'a [u8]) -> Option<[&'a [u8]; TEXTS]> {
@@ -183,9 +324,13 @@ mod tests {
             phase: Phase::Request,
             version: 11,
             retries: 1,
-            times: Times { start: 5, queued: 4, connected: 6, first_byte: NEVER, end: 8 },
+            https: true,
+            reused: Some(true),
+            times: Times { start: 5, head: 2, queued: 4, connected: 6, first_byte: NEVER, end: 8, script: 3 },
+            sent_heads: 11,
             sent: 9,
             received: 10,
+            load: Load { process: 6, listener: 5, pool: 4, server: 3, server_queue: 2, pool_queue: 1 },
             method: b"GET",
             target,
             host: b"h",
@@ -196,6 +341,9 @@ mod tests {
             id: b"x",
             left: b"",
             detail: b"",
+            listener: b"https",
+            tls_version: b"1.3",
+            sni: b"a.example",
         }
     }
 
@@ -208,7 +356,8 @@ mod tests {
             phase: Phase::Tunnel,
             ..record(b"/2")
         };
-        let third = Record { client: None, method: b"", detail: b"malformed", ..record(b"GET") };
+        let third =
+            Record { client: None, reused: None, detail: b"malformed", method: b"", ..record(b"GET") };
         for r in [record(b"/1"), second, third] {
             r.write(&mut batch);
         }
@@ -227,5 +376,41 @@ mod tests {
         for cut in 0..batch.len() {
             assert_eq!(Record::read(&mut &batch[..cut]), None);
         }
+    }
+
+    #[test]
+    fn phases_add_up_and_those_that_were_not_reached_are_never() {
+        let times = Times { head: 10, queued: 200, connected: 260, first_byte: 1_000, ..Times::default() };
+        assert_eq!((times.connecting(), times.responding()), (50, 740));
+        let kept = Times { head: 10, connected: 10, first_byte: 30, ..Times::default() };
+        assert_eq!((kept.connecting(), kept.responding()), (0, 20), "a kept connection takes no time");
+        let unsent = Times { head: 10, queued: 5, ..Times::default() };
+        assert_eq!((unsent.connecting(), unsent.responding()), (NEVER, NEVER));
+    }
+
+    #[test]
+    fn times_of_the_script_are_added_up() {
+        let mut times = Times::default();
+        times.add_script(0);
+        assert_eq!(times.script, 0, "it ran, however short");
+        times.add_script(7);
+        times.add_script(8);
+        assert_eq!(times.script, 15);
+        times.add_script(u64::MAX);
+        assert_eq!(times.script, NEVER - 1);
+    }
+
+    #[test]
+    fn the_time_of_the_script_is_that_of_no_other_phase() {
+        let mut times = Times { head: 10, ..Times::default() };
+        times.add_script(500);
+        let made = Times { connected: 600, first_byte: 700, ..times };
+        assert_eq!((made.connecting(), made.responding()), (90, 100));
+        // Stamped with the time at which the turn began.
+        let kept = Times { connected: 10, first_byte: 700, ..times };
+        assert_eq!((kept.connecting(), kept.responding()), (0, 190));
+        let mut answered = made;
+        answered.add_script(50);
+        assert_eq!((answered.connecting(), answered.responding(), answered.script), (90, 100, 550));
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::hop::{HOP, OF_NO_REQUEST, remove_hop_by_hop};
 use super::id::{Id, Ids};
+use super::trace;
 use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version};
 
 /// What is known about a request besides its head.
@@ -20,6 +21,8 @@ pub struct Inbound<'a> {
     pub scheme: Scheme,
     /// Pseudonym for `Via`, if one is to be added.
     pub via: Option<&'a [u8]>,
+    /// A request without a valid `traceparent` gets one, and the trace's id as its own.
+    pub trace: bool,
     /// Protocols that may be requested with `Upgrade`, in lower case.
     pub upgrades: &'a [String],
 }
@@ -50,7 +53,7 @@ fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
 /// Adds the forwarding fields.
 #[inline(always)]
 fn add(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
-    if let (Some(peer), None, false) = (inbound.peer, inbound.via, fields.has_any(CLAIMS))
+    if let (Some(peer), None, false) = (inbound.peer, inbound.via, inbound.trace | fields.has_any(CLAIMS))
         && let Some(host) = host_of(fields)
     {
         let made = ids.make();
@@ -68,7 +71,17 @@ fn add_each(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut 
         let value = fields.store_all(&[b"1.1 ", name]);
         fields.append_copy(Name::Via, b"Via: ", value);
     }
-    add_id(fields, ids, id);
+    match inbound.trace {
+        true => add_traced_id(fields, ids, id),
+        false => add_id(fields, || ids.make(), id),
+    }
+}
+
+/// Not inlined, as hardly anybody needs it.
+#[inline(never)]
+fn add_traced_id(fields: &mut Fields, ids: &mut Ids, id: &mut Id) {
+    let trace = trace::take(fields, ids);
+    add_id(fields, || trace, id);
 }
 
 /// The usual case, none of the fields exists yet: they are written in three pieces.
@@ -159,11 +172,12 @@ fn host_of(fields: &Fields) -> Option<Span> {
     fields.list().iter().find(|f| f.tag == Name::Host).map(|f| f.value)
 }
 
-fn add_id(fields: &mut Fields, ids: &mut Ids, id: &mut Id) {
+/// A trusted peer's id stays.
+fn add_id(fields: &mut Fields, make: impl FnOnce() -> [u8; 32], id: &mut Id) {
     if let Some(given) = fields.get(Name::XRequestId).filter(|given| !given.is_empty()) {
         return id.set(given);
     }
-    let made = ids.make();
+    let made = make();
     match fields.has(Name::XRequestId) {
         false => fields.append_pieces(Name::XRequestId, 12, [b"X-Request-ID: ", &made, b"\r\n"]),
         true => fields.set(b"X-Request-ID", &made),
@@ -278,7 +292,14 @@ mod tests {
     fn rewritten(fields: &[(&str, &str)], trusted: bool) -> Vec<String> {
         let mut head = head(fields);
         let peer = "192.0.2.7".parse().unwrap();
-        let inbound = Inbound { peer: Some(&peer), trusted, scheme: Scheme::Http, via: None, upgrades: &[] };
+        let inbound = Inbound {
+            peer: Some(&peer),
+            trusted,
+            scheme: Scheme::Http,
+            via: None,
+            upgrades: &[],
+            trace: false,
+        };
         let mut id = Id::default();
         request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(head.fields.get(Name::XRequestId), Some(id.as_bytes()));
@@ -399,8 +420,14 @@ mod tests {
             ]
         );
         let mut head = head(&[("X-Request-ID", "theirs")]);
-        let inbound =
-            Inbound { peer: None, trusted: true, scheme: Scheme::Https, via: Some(b"edge"), upgrades: &[] };
+        let inbound = Inbound {
+            peer: None,
+            trusted: true,
+            scheme: Scheme::Https,
+            via: Some(b"edge"),
+            upgrades: &[],
+            trace: false,
+        };
         let mut id = Id::default();
         request(&mut head, &inbound, &mut Ids::new(), &mut id);
         assert_eq!(id.as_bytes(), b"theirs");
@@ -495,7 +522,14 @@ mod tests {
             let peer = peer.parse().unwrap();
             for scheme in [Scheme::Http, Scheme::Https] {
                 let (mut together, mut each) = (head(&[("Host", "a:8")]), head(&[("Host", "a:8")]));
-                let inbound = Inbound { peer: Some(&peer), trusted: false, scheme, via: None, upgrades: &[] };
+                let inbound = Inbound {
+                    peer: Some(&peer),
+                    trusted: false,
+                    scheme,
+                    via: None,
+                    upgrades: &[],
+                    trace: false,
+                };
                 let mut ids = Ids::new();
                 let (mut id, mut other) = (Id::default(), Id::default());
                 add(&mut together.fields, &inbound, &mut ids.clone(), &mut id);
@@ -517,8 +551,14 @@ mod tests {
             let mut head = head(&[("Host", "a"), ("Upgrade", asked)]);
             head.upgrade = true;
             let upgrades = ["x".to_string(), "tcp".to_string()];
-            let inbound =
-                Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &upgrades };
+            let inbound = Inbound {
+                peer: None,
+                trusted: false,
+                scheme: Scheme::Http,
+                via: None,
+                upgrades: &upgrades,
+                trace: false,
+            };
             request(&mut head, &inbound, &mut Ids::new(), &mut Id::default());
             assert_eq!((head.upgrade, head.fields.has(Name::Upgrade)), (goes, goes), "{asked}");
         }
@@ -529,8 +569,14 @@ mod tests {
         for (version, goes) in [(Version::Http10, false), (Version::Http11, true)] {
             let mut head = head(&[("Host", "a"), ("Expect", "100-continue")]);
             head.version = version;
-            let inbound =
-                Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &[] };
+            let inbound = Inbound {
+                peer: None,
+                trusted: false,
+                scheme: Scheme::Http,
+                via: None,
+                upgrades: &[],
+                trace: false,
+            };
             request(&mut head, &inbound, &mut Ids::new(), &mut Id::default());
             assert_eq!(head.fields.has(Name::Expect), goes);
         }

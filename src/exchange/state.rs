@@ -107,6 +107,10 @@ pub struct Exchange {
     pub times: Times,
     /// The servers tried before the last one, each with why it was left: `app1:server-refused,app2:server-closed`.
     pub left: Vec<u8>,
+    /// How many requests waited before it, when it waited for one server, or for any of its pool.
+    pub waited_behind: [u16; 2],
+    /// Bytes of heads that went to the client.
+    pub sent_heads: u32,
     pub sent: u64,
     pub received: u64,
 }
@@ -142,6 +146,8 @@ impl Exchange {
             failure,
             times,
             left,
+            waited_behind,
+            sent_heads,
             sent,
             received,
         } = self;
@@ -155,6 +161,7 @@ impl Exchange {
         (*own_host, *tries) = (false, Tries::default());
         (*asked_for_body, *close_client) = (None, false);
         (*interim, *status, *sent, *received) = (0, 0, 0, 0);
+        (*waited_behind, *sent_heads) = ([0; 2], 0);
     }
 
     /// What to make of a response head that arrived.
@@ -304,6 +311,11 @@ impl Exchange {
         self.left.extend_from_slice(server.as_bytes());
         self.left.push(b':');
         self.left.extend_from_slice(why.as_bytes());
+    }
+
+    /// A server is left for another: what was measured with it says nothing about the next.
+    pub fn forget_server(&mut self) {
+        (self.times.connected, self.times.first_byte) = (NEVER, NEVER);
     }
 
     /// Microseconds from the start, as the record counts them.

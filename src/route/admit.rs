@@ -82,6 +82,7 @@ fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
         peer: peer.ip(),
         trusted,
         scheme,
+        trace: settings.trace,
         via: settings.via.as_ref().map(String::as_bytes),
         upgrades: &settings.upgrades,
     };

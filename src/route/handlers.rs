@@ -25,15 +25,21 @@ pub struct Handlers {
     /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
     response_as_it_came: ResponseHead,
+    /// The time in microseconds, if anybody wants to know how long calls take.
+    clock: Option<CallClock>,
 }
 
+/// Reads a clock in microseconds.
+pub type CallClock = Box<dyn Fn() -> u64>;
+
 impl Handlers {
-    pub fn new(script: Script) -> Handlers {
+    pub fn new(script: Script, clock: Option<CallClock>) -> Handlers {
         Handlers {
             script,
             known: Vec::new(),
             request_as_it_came: RequestHead::default(),
             response_as_it_came: ResponseHead::default(),
+            clock,
         }
     }
 
@@ -53,8 +59,10 @@ impl Handlers {
         if restores {
             self.request_as_it_came.copy_from(&x.head);
         }
+        let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x);
         let verdict = self.script.on_request(head, meta);
+        self.note_time(x, began);
         if restores && verdict.is_err() {
             x.head.copy_from(&self.request_as_it_came);
         }
@@ -108,8 +116,11 @@ impl Handlers {
         if passes {
             self.response_as_it_came.copy_from(response);
         }
+        let began = self.now();
         let (head, meta) = parts(x);
-        match self.script.on_response(head, meta, response) {
+        let responded = self.script.on_response(head, meta, response);
+        self.note_time(x, began);
+        match responded {
             Ok(()) => Responded::Ok,
             Err(error) if passes => {
                 // The handler may have made only part of its changes.
@@ -132,6 +143,7 @@ impl Handlers {
         if let Err(error) = self.set_servers(pool) {
             return Some(Err(error));
         }
+        let began = self.now();
         let (head, meta) = parts(x);
         let offer = Offer {
             pool: pool.id,
@@ -141,13 +153,29 @@ impl Handlers {
             up: &candidates.up,
             latencies: &candidates.latencies,
         };
-        (!candidates.servers.is_empty()).then(|| self.script.balance(head, meta, offer))
+        let picked = (!candidates.servers.is_empty()).then(|| self.script.balance(head, meta, offer));
+        self.note_time(x, began.filter(|_| picked.is_some()));
+        picked
     }
 
     /// Calls the pool's `hash_by` function and hashes its key.
     pub(super) fn hash_by(&mut self, pool: &Pool, x: &mut Exchange) -> Result<Option<u64>, ScriptError> {
+        let began = self.now();
         let (head, meta) = parts(x);
-        self.script.hash_by(pool.id, head, meta, |key| key.map(hash))
+        let key = self.script.hash_by(pool.id, head, meta, |key| key.map(hash));
+        self.note_time(x, began);
+        key
+    }
+
+    /// When a call begins, if that is of interest.
+    fn now(&self) -> Option<u64> {
+        self.clock.as_ref().map(|clock| clock())
+    }
+
+    fn note_time(&self, x: &mut Exchange, began: Option<u64>) {
+        if let Some((began, now)) = began.zip(self.now()) {
+            x.times.add_script(now.saturating_sub(began));
+        }
     }
 
     /// Returns the number of large scripted bodies being sent to clients.

@@ -25,7 +25,7 @@ use crate::config::{Config, PoolId, ServerConfig};
 pub use admit::{Decision, admit, admit_further};
 pub use affinity::session_cookie;
 pub use challenge::Challenge;
-pub use handlers::{Handlers, Responded};
+pub use handlers::{CallClock, Handlers, Responded};
 pub use pass_through::{NoRoute, admit_name};
 pub use pick::{NoServer, pick, waits_for};
 

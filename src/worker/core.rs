@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::base::batch;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
@@ -19,6 +18,7 @@ use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
 use crate::worker::accept::handshake::Handshakes;
 use crate::worker::accept::proxy_header::ProxyRefusals;
+use crate::worker::access::AccessSender;
 use crate::worker::backend::checks::Checks;
 use crate::worker::backend::dedicated::Kept;
 use crate::worker::conn::backend::{Backend, BackendState};
@@ -31,6 +31,7 @@ use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
 use crate::worker::shared::challenges::ChallengeSender;
+use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
 use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
@@ -56,10 +57,13 @@ pub struct Core<N: Network> {
     pub(crate) kept: Kept,
     pub(crate) wheel: Wheel,
     pub(crate) ids: Ids,
-    pub(crate) access: Option<batch::Sender>,
+    pub(crate) access: Option<AccessSender>,
     pub(crate) proxy_refusals: ProxyRefusals,
     pub(crate) handshakes: Handshakes,
     pub(crate) per_client: ClientCounts,
+    pub(crate) connections: ConnectionCounts,
+    /// By their numbers (`ClientSide::listener`).
+    pub(crate) listener_names: Vec<Arc<str>>,
     pub(crate) gateway_errors: GatewayErrors,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stopwatch: Stopwatch,
@@ -94,7 +98,7 @@ impl<N: Network> Core<N> {
     pub fn new(
         network: N,
         sites: Sites,
-        access: Option<batch::Sender>,
+        access: Option<AccessSender>,
         clock: impl Fn() -> u64 + 'static,
     ) -> Core<N> {
         let (stopwatch, now) = Stopwatch::start(clock);
@@ -113,6 +117,8 @@ impl<N: Network> Core<N> {
             proxy_refusals: ProxyRefusals::default(),
             handshakes: Handshakes::default(),
             per_client: ClientCounts::default(),
+            connections: ConnectionCounts::default(),
+            listener_names: Vec::new(),
             gateway_errors: GatewayErrors::default(),
             counters: Arc::default(),
             stopwatch,
@@ -130,6 +136,7 @@ impl<N: Network> Core<N> {
     /// Sets up the state shared with the other workers of the process.
     pub(crate) fn share(&mut self, shared: &Shared) {
         self.per_client = shared.per_client();
+        self.connections = shared.connections();
         self.gateway_errors = shared.gateway_errors();
         self.others = shared.count() > 1;
         self.challenges = Some(shared.challenges());

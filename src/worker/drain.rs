@@ -128,6 +128,7 @@ impl<N: Network> Core<N> {
             let token = self.clients.token(key);
             let role = &mut self.clients[key].role;
             if role.listener == number && role.arrival != Arrival::Inside {
+                self.connections.moves(number, LEAVES);
                 role.listener = LEAVES;
                 if role.pair.is_none() && role.lingering().is_none() {
                     idle.push((self.earliest(key, micros(within)), token));

@@ -12,11 +12,11 @@ use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
 use super::{Drain, Message, Switch};
-use crate::base::batch;
 use crate::base::counted::counted;
 use crate::exchange::counters::Counters;
 use crate::net::{Kernel, Listener};
 use crate::worker::accept::acceptor::Acceptor;
+use crate::worker::access::AccessSender;
 use crate::worker::core::{Core, Ready};
 use crate::worker::drain::{DELIVERY, Draining};
 use crate::worker::heartbeat::{Beating, Heartbeat};
@@ -57,7 +57,7 @@ impl EventLoop {
     pub fn new(
         site: SiteParts,
         listeners: Vec<Listener>,
-        access: Option<batch::Sender>,
+        access: Option<AccessSender>,
         zero: Instant,
         messages: Receiver<Message>,
         shared: Shared,
@@ -70,6 +70,7 @@ impl EventLoop {
         let clock = move || zero.elapsed().as_micros() as u64;
         let mut core = Core::new(kernel, Sites::new(site, shared.worker()), access, clock);
         core.share(&shared);
+        core.listener_names = acceptor.names();
         let grants = waker.clone();
         core.wake_by(move || _ = grants.wake());
         let event_loop = EventLoop {
@@ -193,6 +194,7 @@ impl EventLoop {
         let now = self.core.now();
         if self.draining.is_none() {
             self.acceptor.switch(switch.listeners, &mut self.core, self.poll.registry(), now);
+            self.core.listener_names = self.acceptor.names();
         }
         if let Some(access) = switch.access {
             self.core.set_access(access);

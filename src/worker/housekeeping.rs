@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::batch;
 use crate::base::buffer::BLOCK;
 use crate::exchange::counters::Counters;
 use crate::http::Fields;
 use crate::net::Network;
+use crate::worker::access::AccessSender;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
@@ -33,21 +33,21 @@ impl fmt::Display for Footprint {
 impl<N: Network> Core<N> {
     /// Returns true if access records are waiting to be sent.
     pub fn access_waits(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| !a.is_empty())
+        self.access.as_ref().is_some_and(AccessSender::is_waiting)
     }
 
     pub fn access_is_full(&self) -> bool {
-        self.access.as_ref().is_some_and(|a| a.len() >= a.batch_size() / 2)
+        self.access.as_ref().is_some_and(AccessSender::is_full)
     }
 
     pub fn flush_access(&mut self) {
         if let Some(access) = &mut self.access {
-            access.send_or_keep();
+            access.records().send_or_keep();
         }
     }
 
     /// Sends access records elsewhere from now on.
-    pub(crate) fn set_access(&mut self, access: Option<batch::Sender>) {
+    pub(crate) fn set_access(&mut self, access: Option<AccessSender>) {
         self.flush_access();
         self.access = access;
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! event_loop.rs   epoll, the clock, messages from the control thread
+//! access.rs       which requests the access log has, and the queue to its thread
 //! core.rs         the state of a worker and its ready queue; generic over the network
 //! turn.rs         one client's turn and its limits
 //! heartbeat.rs    whether the loop turns, for the control thread
@@ -19,6 +20,7 @@
 //! ```
 
 mod accept;
+mod access;
 mod backend;
 mod conn;
 mod core;
@@ -42,6 +44,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use self::accept::acceptor::NextListener;
+pub use self::access::AccessSender;
 pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
 pub use self::heartbeat::{Heartbeat, Turn};
@@ -53,7 +56,6 @@ pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Starting, ThreadState, start};
 
 use crate::balance::{Servers, SitePools};
-use crate::base::batch;
 use crate::base::os_error::os_error;
 use crate::config::Config;
 use crate::exchange::counters::Counters;
@@ -100,7 +102,7 @@ pub struct WorkerIo {
     /// Already bound, in the order of the config.
     pub listeners: Vec<Listener>,
     /// The sender for access records, if there is an access log.
-    pub access: Option<batch::Sender>,
+    pub access: Option<AccessSender>,
 }
 
 /// What a worker exchanges when another config takes the place of the present one.
@@ -109,7 +111,7 @@ pub struct Switch {
     /// In the order of the config.
     pub listeners: Vec<NextListener>,
     /// If the access log changes.
-    pub access: Option<Option<batch::Sender>>,
+    pub access: Option<Option<AccessSender>>,
     /// Called on the worker's thread when new requests use the new config.
     pub done: Box<dyn FnOnce() + Send>,
 }

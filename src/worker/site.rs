@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::conn::backend::BackendState;
 use super::core::Core;
@@ -15,7 +16,7 @@ use crate::balance::{Grant, Inboxes, Servers, SitePools, WorkerServers};
 use crate::config::{Config, Settings, Timeouts};
 use crate::h1::HeadLimits;
 use crate::net::Network;
-use crate::route::{Handlers, Routes};
+use crate::route::{CallClock, Handlers, Routes};
 use crate::script::{PackedScript, Script};
 
 /// The parts that a worker makes a site from.
@@ -177,9 +178,16 @@ impl Sites {
 }
 
 fn open(parts: SiteParts, servers: &Rc<RefCell<WorkerServers>>) -> (Rc<Site>, SharedHandlers) {
+    let handlers = Rc::new(RefCell::new(Handlers::new(parts.script, call_clock(&parts.config))));
     let routes = Routes::new(parts.config, &parts.servers, servers);
-    let handlers = Rc::new(RefCell::new(Handlers::new(parts.script)));
     (Rc::new(Site::new(parts.generation, routes)), handlers)
+}
+
+/// For the access log, if its format says how long the script runs.
+fn call_clock(config: &Config) -> Option<CallClock> {
+    let log = config.settings.access_log.as_ref()?;
+    let zero = Instant::now();
+    log.format.shows_script().then(|| Box::new(move || zero.elapsed().as_micros() as u64) as CallClock)
 }
 
 impl<N: Network> Core<N> {

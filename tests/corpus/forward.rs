@@ -54,8 +54,14 @@ fn next<Head>(
 
 fn request(mut message: Message<RequestHead>, trailers: bool) -> Vec<u8> {
     let upgrades = ["websocket".to_string()];
-    let inbound =
-        Inbound { peer: None, trusted: false, scheme: Scheme::Http, via: None, upgrades: &upgrades };
+    let inbound = Inbound {
+        peer: None,
+        trusted: false,
+        scheme: Scheme::Http,
+        via: None,
+        upgrades: &upgrades,
+        trace: false,
+    };
     rewrite_request(&mut message.head, &inbound, &mut Ids::new(), &mut Id::default());
     let persistence = if message.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
     if message.head.fields.get(Name::Host).is_none() {

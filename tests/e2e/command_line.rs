@@ -110,7 +110,6 @@ fn a_key_of_a_later_version_says_so() {
             "token",
             "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = { '127.0.0.1:9180', token = 'x' } }",
         ),
-        ("trace", "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n trace = true }"),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));
         assert!(what.starts_with("site.lua:4: "), "{what}");

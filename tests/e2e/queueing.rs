@@ -194,7 +194,7 @@ fn the_time_in_the_queue_of_a_request_that_is_served_is_in_the_log() {
     let line = logged(&rsp, "/waits");
     let [waited, connected, total] =
         ["queue", "connect", "total"].map(|key| value(&line, key).parse::<f64>().expect("milliseconds"));
-    assert!(waited >= 150.0 && connected >= waited && total >= connected, "{line}");
+    assert!(waited >= 150.0 && connected < waited && total >= waited + connected, "{line}");
 }
 
 #[test]

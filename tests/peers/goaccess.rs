@@ -20,13 +20,7 @@ const NOT_SHOWN: [End; 6] = [
     End::ClientWriteRate,
 ];
 
-fn site(
-    servers: &Origin,
-    plain: &Origin,
-    deaf: &Origin,
-    refusing: &RefusingAddress,
-    full: &FullListener,
-) -> String {
+fn site([servers, deaf, plain]: [&Origin; 3], refusing: &RefusingAddress, full: &FullListener) -> String {
     on_any_port(&format!(
         "local web = rsp.pool {{ servers = {{ {0:?} }}, timeouts = {{ response = '1s', gap = '1s' }} }}
          local patient = rsp.pool {{ servers = {{ {0:?} }} }}
@@ -41,6 +35,7 @@ fn site(
            if req.path == '/plain' then return plain end
            if req.path == '/dead' then return dead end
            if req.path == '/full' then return full end
+           if req.path == '/plain' then return plain end
            if req.path == '/script' then error('x') end
            return web end)
          rsp.listen {{ '127.0.0.1:0', sni = function(name) return nil end }}
@@ -117,7 +112,7 @@ fn ask_whole(rsp: &Rsp) -> usize {
     for status in [200, 302, 404, 429, 503] {
         requests.push(format!("GET /own?{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
-    for path in ["/dead", "/full", "/plain", "/script", "/cut", "/gap", "/close", "/garbage", "/slow"] {
+    for path in ["/dead", "/plain", "/full", "/script", "/cut", "/gap", "/close", "/garbage", "/slow"] {
         requests.push(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
     for request in &requests {
@@ -179,7 +174,7 @@ fn goaccess_accepts_the_line_of_every_end() {
         hears.wait();
     });
     let plain = Origin::run(|visit| _ = visit.send("no TLS\r\n\r\n"));
-    let mut rsp = Rsp::start(&site(&servers, &plain, &deaf, &refusing, &full));
+    let mut rsp = Rsp::start(&site([&servers, &deaf, &plain], &refusing, &full));
     let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2 + 1;
     let unknown = TlsClient::new(&Authority::new()).try_on(Client::connect(&rsp.addresses()[1]));
     assert!(unknown.is_err_and(|error| error.to_string().contains("UnrecognisedName")));

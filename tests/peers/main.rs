@@ -10,6 +10,7 @@ mod acme;
 mod applications;
 mod corpus;
 mod goaccess;
+mod log_readers;
 mod logrotate;
 mod proxy_protocol;
 mod python;

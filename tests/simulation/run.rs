@@ -110,7 +110,12 @@ impl Run {
         let clock = Rc::new(Clock { slow: rng.one_in(4), ..Clock::default() });
         let reads = clock.clone();
         let reads = move || reads.read();
-        let core = Core::new(Net { world: world.clone() }, worker::Sites::new(site, 0), Some(access), reads);
+        let core = Core::new(
+            Net { world: world.clone() },
+            worker::Sites::new(site, 0),
+            Some(worker::AccessSender::of_all(access)),
+            reads,
+        );
         let (clients, servers) = (Vec::new(), Vec::new());
         let inside = Asked::new(&mut world.borrow_mut().rng, first_id, ledger.honest);
         Run {

@@ -87,30 +87,17 @@ fn remark(record: &Record<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::record::{Phase, Times};
+    use crate::exchange::record::Times;
 
     fn record() -> Record<'static> {
         Record {
-            client: None,
-            client_port: 0,
             status: 200,
-            end: End::Complete,
-            phase: Phase::Request,
-            version: 11,
-            retries: 0,
             times: Times { start: 1_250_000, end: 2_345, ..Times::default() },
             sent: 312,
-            received: 0,
             method: b"GET",
             target: b"/slow",
-            host: b"",
-            referer: b"",
-            user_agent: b"",
-            pool: b"",
             server: b"127.0.0.1:4001",
-            id: b"",
-            left: b"",
-            detail: b"",
+            ..Record::default()
         }
     }
 

@@ -213,6 +213,7 @@ impl<'a> Running<'a> {
                 return Ok(event);
             }
             self.stalls.look(&self.workers, now);
+            self.process.report_dropped_lines();
         }
     }
 

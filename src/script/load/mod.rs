@@ -5,6 +5,7 @@
 //! `ValueError` with its path in the table, which becomes one line `FILE:LINE: key: what is wrong, what was expected`
 //! (`position`, with the key's line from `key_lines`). What can only be known at the end is checked here.
 
+mod access_log;
 mod address;
 mod admin;
 mod balancing;

@@ -5,17 +5,15 @@ use std::time::Duration;
 
 use mlua::Value;
 
+use super::access_log::access_log;
 use super::admin::{admin, control};
 use super::builder::{Builder, SetOnce};
 use super::calls::{Call, set};
-use super::error::{PathStep, ReadValue, ValueError, quoted};
+use super::error::{PathStep, ReadValue, ValueError};
 use super::position::Position;
-use super::schema::{Keys, list, raw, row, table};
-use super::values::{is_token, network, one_of, size, text, time, time_within, whole};
-use crate::config::{
-    AccessLog, Account, LogFormat, LogTarget, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted,
-    Workers, later,
-};
+use super::schema::{Keys, list, row, table};
+use super::values::{is_token, network, one_of, size, text, time, time_within, whole, yes_or_no};
+use crate::config::{Account, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers, later};
 
 #[derive(Default)]
 pub(super) struct SettingsTable {
@@ -66,6 +64,7 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
         row("user", |value, all| account(value).map(|user| all.settings.user = Some(user))),
         row("group", |value, all| account(value).map(|group| all.settings.group = Some(group))),
         row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),
+        row("trace", |value, all| yes_or_no(value).map(|on| all.settings.trace = on)),
         row("via", |value, all| via(value).map(|via| all.settings.via = Some(via))),
         row("upgrades", |value, all| upgrades(value).map(|names| all.settings.upgrades = names)),
         row("splice", |value, all| splice(value).map(|least| all.settings.splice = least)),
@@ -109,27 +108,6 @@ pub(super) const SCRIPT: Keys<Settings> = Keys {
 
 const ON_RESPONSE_ERROR: &[(&str, OnResponseError)] =
     &[("answer", OnResponseError::Answer), ("pass", OnResponseError::Pass)];
-
-pub(super) const ACCESS_LOG: Keys<AccessLogTable> = Keys {
-    noun: "access_log key",
-    rows: &[
-        row("path", |value, log| text(value, LOG_PATH).map(|path| log.path = Some(path))),
-        row("format", |value, log| {
-            one_of(value, FORMATS, later::LOG_FORMATS).map(|format| log.format = Some(format))
-        }),
-    ],
-    later: later::ACCESS_LOG,
-    items: 1,
-};
-
-#[derive(Default)]
-pub(super) struct AccessLogTable {
-    path: Option<String>,
-    format: Option<LogFormat>,
-}
-
-const LOG_PATH: &str = "a path or \"-\" for stdout";
-const FORMATS: &[(&str, LogFormat)] = &[("combined", LogFormat::Combined), ("rsp", LogFormat::Rsp)];
 
 pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let mut written = SettingsTable::default();
@@ -189,34 +167,6 @@ fn upgrade(value: &Value) -> ReadValue<String> {
     let (protocol, version) = name.split_once('/').unwrap_or((&name, "1"));
     let fits = name.len() <= 64 && is_token(protocol) && is_token(version);
     if fits { Ok(name) } else { Err(ValueError::got(value, EXPECTED)) }
-}
-
-fn access_log(value: &Value) -> ReadValue<AccessLog> {
-    const EXPECTED: &str = "\"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
-    let mut log = AccessLogTable::default();
-    match value {
-        Value::Table(table) => {
-            ACCESS_LOG.read(table, &mut log)?;
-            log.path = log_path(&raw(table, 1)?, log.path)?;
-        }
-        other => log.path = Some(text(other, EXPECTED)?),
-    }
-    let path = log.path.unwrap_or_default();
-    if later::LOG_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
-        return Err(ValueError::new(format!("{}: {}", quoted(&path), later::LATER)));
-    }
-    let target = if path == "-" { LogTarget::Stdout } else { LogTarget::File(path.into()) };
-    Ok(AccessLog { target, format: log.format.unwrap_or(LogFormat::Combined) })
-}
-
-/// The path is the first value or has a key.
-fn log_path(first: &Value, keyed: Option<String>) -> ReadValue<Option<String>> {
-    match (first, keyed) {
-        (Value::Nil, Some(path)) => Ok(Some(path)),
-        (Value::Nil, None) => Err(ValueError::new(format!("no path, expected {LOG_PATH}"))),
-        (_, Some(_)) => Err(ValueError::new("two paths, expected one")),
-        (first, None) => text(first, LOG_PATH).map(Some).map_err(|error| error.item(1)),
-    }
 }
 
 /// Bytes a second; 0 for none.

@@ -53,6 +53,7 @@ struct Accepting {
     token: u64,
     /// Of its clients: few enough that they can share a byte, and used again after so many others.
     number: u8,
+    name: Arc<str>,
     listener: Listener,
     /// Clients connect through a proxy that sends a PROXY header.
     proxied: bool,
@@ -101,9 +102,20 @@ impl Acceptor {
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
         let (number, ready, closes_by) = ((token % u64::from(LEAVES)) as u8, false, None);
         let entrance = Entrance::of(&Arc::new(config.clone()));
-        let accepting = Accepting { token, number, listener, proxied, deferred, entrance, ready, closes_by };
+        let name = config.name.as_str().into();
+        let accepting =
+            Accepting { token, number, name, listener, proxied, deferred, entrance, ready, closes_by };
         self.listeners.push(accepting);
         watched
+    }
+
+    /// The names of the listeners, by number.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut names = vec![Arc::from(""); usize::from(LEAVES)];
+        for listener in self.listeners.iter().filter(|listener| listener.closes_by.is_none()) {
+            names[usize::from(listener.number)] = listener.name.clone();
+        }
+        names
     }
 
     /// Marks a listener ready. Returns false if the token is not a listener's.
@@ -224,7 +236,8 @@ impl Acceptor {
                     let Some(kept) = before.get_mut(position).and_then(Option::take) else { continue };
                     let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
                     let entrance = Entrance::of(&Arc::new(config.clone()));
-                    self.listeners.push(Accepting { proxied, deferred, entrance, ..kept });
+                    let name = config.name.as_str().into();
+                    self.listeners.push(Accepting { name, proxied, deferred, entrance, ..kept });
                 }
                 NextListener::New(listener) => {
                     if let Err(error) = self.add(listener, config, registry) {

@@ -29,6 +29,7 @@ impl<N: Network> Core<N> {
     /// Notes the number of a client's listener, and what it does besides accepting.
     pub fn set_listener(&mut self, key: u32, number: u8, entrance: Option<&Rc<Entrance>>) {
         if let Some(client) = self.clients.get_mut(key) {
+            self.connections.moves(client.role.listener, number);
             client.role.listener = number;
             if let Some(entrance) = entrance {
                 if entrance.passes_through() && client.role.arrival == Arrival::Direct {
@@ -46,6 +47,7 @@ impl<N: Network> Core<N> {
             self.per_client.leaves(&role);
             return None;
         }
+        self.connections.enters(role.listener);
         let key = self.clients.insert(Connection::new(Either::Socket(stream), role, true, self.tools.now));
         self.watch_client(key);
         Some(key)

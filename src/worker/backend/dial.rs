@@ -95,6 +95,7 @@ impl<N: Network> Core<N> {
     /// Goes to another server after this one failed.
     pub(crate) fn dial_other(&mut self, pair: u32, failure: Failure) -> Step {
         self.note_tried(pair, failure);
+        self.pairs[pair as usize].exchange.forget_server();
         self.dial(pair)
     }
 
@@ -106,6 +107,7 @@ impl<N: Network> Core<N> {
         let place = &mut self.pairs[pair as usize];
         let Some(before) = place.server.clone() else { return self.dial(pair) };
         place.exchange.leaves(before.name(), "reused-stale");
+        place.exchange.forget_server();
         place.is_fresh_try = true;
         if place.route.as_ref().is_some_and(|route| route.stays_with(&before)) {
             return self.dial(pair);

@@ -64,6 +64,9 @@ impl<N: Network> Core<N> {
         let Some(ticket) = pool.state.queue.enter(waiter, bound.as_ref(), most) else {
             return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
         };
+        // Positions of several waits add up, as haproxy counts them.
+        let ahead = &mut pair.exchange.waited_behind[usize::from(bound.is_none())];
+        *ahead = ahead.saturating_add(u16::try_from(ticket.ahead).unwrap_or(u16::MAX));
         let since = *pair.waits_since.get_or_insert(now);
         let again = match ticket.wakes {
             Wakes::Time => now + ((now - since) / 2).clamp(SHORTEST, LONGEST),

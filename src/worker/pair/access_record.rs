@@ -1,9 +1,9 @@
 //! Accounting for an ended request: its counter, and a record for the access log.
 
 use super::Pair;
-use crate::exchange::record::Record;
+use crate::exchange::record::{Load, NEVER, Record};
 use crate::exchange::{Exchange, Failure};
-use crate::http::{Name, Version};
+use crate::http::{Name, Scheme, Version};
 use crate::net::Network;
 use crate::worker::core::Core;
 
@@ -13,7 +13,9 @@ impl<N: Network> Core<N> {
             return self.note_inside_end(pair);
         }
         self.counters.ended(pair.exchange.end);
-        if self.access.is_some() {
+        if let Some(access) = &mut self.access
+            && access.wants(is_error(&pair.exchange))
+        {
             self.write_record(pair);
         }
     }
@@ -26,37 +28,80 @@ impl<N: Network> Core<N> {
     }
 
     fn write_record(&mut self, pair: &Pair) {
-        let x = &pair.exchange;
+        let number = self.clients.get(pair.client).map_or(0, |client| client.role.listener);
         let Some(access) = &mut self.access else { return };
-        let mut times = x.times;
-        times.end = x.elapsed(self.tools.now);
-        let pool = pair.route.as_ref().map(|route| &route.pool.config);
-        let text = |tag| x.head.fields.get(tag).unwrap_or_default();
-        let record = Record {
-            client: x.client.map(|client| client.ip.to_canonical()),
-            client_port: x.client.map_or(0, |client| client.port),
-            status: x.logged_status(),
-            end: x.end,
-            phase: x.phase,
-            version: version_of(x),
-            retries: x.tries.retries,
-            times,
-            sent: x.sent,
-            received: x.received,
-            method: x.head.method_text(),
-            target: x.head.target(),
-            host: text(Name::Host),
-            referer: text(Name::Referer),
-            user_agent: text(Name::UserAgent),
-            pool: pool.map_or(b"", |p| p.name.as_bytes()),
-            server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
-            id: x.id.as_bytes(),
-            left: &x.left,
-            detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
-        };
-        record.write(access.buffer());
-        access.note();
+        let mut record = record_of(pair);
+        record.times.end = pair.exchange.elapsed(self.tools.now);
+        if record.listener.is_empty() {
+            let name = self.listener_names.get(usize::from(number));
+            record.listener = name.map_or("", |name| name).as_bytes();
+        }
+        if access.shows_load {
+            let [process, listener] = self.connections.sums(number);
+            record.load = Load { process, listener, ..load_of(pair) };
+        }
+        record.write(access.records().buffer());
+        access.records().note();
     }
+}
+
+/// What the pair knows: all but the time of the end, what else went on, and the names of simple listeners.
+fn record_of(pair: &Pair) -> Record<'_> {
+    let x = &pair.exchange;
+    let entrance = x.entrance.as_deref();
+    let tls = entrance.and_then(|entrance| entrance.tls.as_deref());
+    let text = |tag| x.head.fields.get(tag).unwrap_or_default();
+    // Of a connection that is passed through, the name in its hello is all that there is of a request.
+    let hello = if x.head.method_text.is_empty() { text(Name::Host) } else { b"" };
+    Record {
+        client: x.client.map(|client| client.ip.to_canonical()),
+        client_port: x.client.map_or(0, |client| client.port),
+        status: x.logged_status(),
+        end: x.end,
+        phase: x.phase,
+        version: version_of(x),
+        retries: x.tries.retries,
+        https: x.scheme == Scheme::Https,
+        reused: (x.times.connected != NEVER).then_some(x.tries.reused),
+        times: x.times,
+        sent_heads: x.sent_heads,
+        sent: x.sent,
+        received: x.received,
+        load: Load::default(),
+        method: x.head.method_text(),
+        target: x.head.target(),
+        host: text(Name::Host),
+        referer: text(Name::Referer),
+        user_agent: text(Name::UserAgent),
+        pool: pair.route.as_ref().map_or(b"", |route| route.pool.config.name.as_bytes()),
+        server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
+        id: x.id.as_bytes(),
+        left: &x.left,
+        detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
+        listener: entrance.map_or(b"", |entrance| entrance.listener.name.as_bytes()),
+        tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
+        sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),
+    }
+}
+
+/// Such a request is logged whatever the sample.
+fn is_error(x: &Exchange) -> bool {
+    !x.end.is_normal() || x.logged_status() >= 400
+}
+
+/// What the request's pool and server have to do. The request itself is counted no more, and belongs to it.
+fn load_of(pair: &Pair) -> Load {
+    let [server_queue, pool_queue] = pair.exchange.waited_behind.map(u32::from);
+    let pool = pair.route.as_ref().map_or(0, |route| {
+        let state = &route.pool.state;
+        state.in_flight() + u32::try_from(state.queue.count()).unwrap_or(u32::MAX - 1) + 1
+    });
+    let connected = pair.server.as_ref().filter(|_| pair.exchange.times.connected != NEVER);
+    let server = connected.map_or(0, |server| {
+        // The next request may have its place already.
+        (server.shared().in_flight() + 1).min(server.shared().limit())
+    });
+    Load { pool, server, server_queue, pool_queue, ..Load::default() }
 }
 
 /// Returns 0 if no request could be read.

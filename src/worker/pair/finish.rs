@@ -154,11 +154,13 @@ impl<N: Network> Core<N> {
             // The write timeout starts here, not at the client's last write.
             self.clients[key].write_at = self.tools.now;
         }
+        let before = self.clients[key].output.len();
         let head = std::mem::take(&mut self.tools.response);
         let (codec, mut out) = self.sink(key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
         let pair = &mut self.pairs[pair as usize];
+        pair.exchange.sent_heads += (self.clients[key].output.len() - before) as u32;
         pair.stage = Stage::Delivering(None);
         pair.exchange.close_client |= persistence == Persistence::Close;
         pair.response_begins();

@@ -127,6 +127,7 @@ impl<N: Network> Core<N> {
         let routes = &pair.site.routes;
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
         let (x, now) = (&mut pair.exchange, self.tools.now);
+        x.times.head = x.elapsed(now);
         x.close_client |= role.listener == LEAVES;
         let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
@@ -245,6 +246,9 @@ impl<N: Network> Core<N> {
             client.say_farewell();
             client.discard(&mut self.tools.blocks);
             self.per_client.leaves(&client.role);
+            if client.role.arrival != Arrival::Inside {
+                self.connections.leaves(client.role.listener);
+            }
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
                 crate::worker::conn::table::Side::Client,
                 key,

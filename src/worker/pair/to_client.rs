@@ -262,8 +262,10 @@ fn pass_interim<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &m
         pair.exchange.asked_for_body.get_or_insert(tools.now);
     }
     rewrite_interim(&mut tools.response);
+    let before = client.output.len();
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_interim(&tools.response, out);
+    note_head(client, pair, before);
 }
 
 #[cold]
@@ -275,8 +277,10 @@ fn pass_switch<S: Transport>(
 ) {
     backend.role.codec.switch();
     rewrite_response(&mut tools.response, &tools.date);
+    let before = client.output.len();
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_switch(&tools.response, out);
+    note_head(client, pair, before);
     pair.begin_tunnel();
     pair.response_begins();
     if tools.draining {
@@ -305,11 +309,19 @@ fn pass_final_head<S: Transport>(
     x.begin_response(&tools.response);
     let facts = RequestFacts::of(&x.head);
     let persistence = x.persistence(tools.draining);
+    let before = client.output.len();
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     let (_, persistence) = client.role.codec.encode_head(facts, &tools.response, persistence, out);
     x.close_client |= persistence == Persistence::Close;
+    note_head(client, pair, before);
     pair.response_begins();
     Ok(())
+}
+
+/// Counts a head that is in the client's output now; `before`: the length without it.
+#[inline(always)]
+fn note_head<S: Transport>(client: &Client<S>, pair: &mut Pair, before: usize) {
+    pair.exchange.sent_heads += (client.output.len() - before) as u32;
 }
 
 #[inline(never)]

@@ -2,6 +2,7 @@
 //! closes, never per request.
 
 pub(crate) mod challenges;
+pub(crate) mod connection_counts;
 pub(crate) mod gateway_errors;
 pub(crate) mod per_client;
 pub(crate) mod permits;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use mio::Waker;
 
 use self::challenges::{ChallengeAsk, ChallengeSender, Challenges};
+use self::connection_counts::ConnectionCounts;
 use self::gateway_errors::GatewayErrors;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
@@ -41,6 +43,7 @@ struct SharedState {
     /// Time of the last call for descriptors, in microseconds; 0 if none.
     called: AtomicU64,
     per_client: ClientCounts,
+    connections: ConnectionCounts,
     gateway_errors: GatewayErrors,
     reserve: Reserve,
     challenges: Challenges,
@@ -55,6 +58,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         accept_failed: Mutex::default(),
         called: AtomicU64::new(0),
         per_client: ClientCounts::default(),
+        connections: ConnectionCounts::new(workers),
         gateway_errors: GatewayErrors::default(),
         reserve: Reserve::default(),
         challenges: Challenges::new(),
@@ -75,6 +79,10 @@ impl Shared {
 
     pub fn per_client(&self) -> ClientCounts {
         self.state.per_client.clone()
+    }
+
+    pub fn connections(&self) -> ConnectionCounts {
+        self.state.connections.of_worker(self.worker)
     }
 
     pub fn gateway_errors(&self) -> GatewayErrors {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::super::builder::{Builder, Loading};
 use super::super::{Source, calls, load_again, modules};
-use super::{Files, load, load_text};
+use super::{Files, error, load, load_text};
 use crate::config::{
     AccessLog, Account, Address, Admin, Balance, Config, Control, ControlLevel, LogFormat, LogTarget,
-    OnResponseError, PerClient, PoolId, PoolTimeouts, ProxyVersion, Settings, Timeouts, Trusted, Workers,
+    OnResponseError, PerClient, PoolId, PoolTimeouts, ProxyVersion, Sample, Settings, Timeouts, Trusted,
+    Workers,
 };
 use crate::script::vm::Vm;
 
@@ -58,7 +59,7 @@ fn a_config_with_every_key_is_loaded() {
         rsp.pool { servers = { "127.0.0.1:84" }, send_proxy = "v2", abort_on_close = true, strict = true }
         rsp.on_request(function(req) return web end)
         rsp.on_response(function(req, res) end)
-        rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp" }, trusted = { "10.0.0.0/8", "unix:" },
+        rsp.settings { max_connections = 500, access_log = { "/var/log/rsp", format = "rsp", sample = 0.25 }, trace = true, trusted = { "10.0.0.0/8", "unix:" },
           fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, acme_challenge_dir = "acme", resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { handshake = 7, head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
@@ -97,7 +98,11 @@ fn a_config_with_every_key_is_loaded() {
         [("pool1", Balance::RoundRobin), ("api", Balance::Function), ("pool3", Balance::RoundRobin)]
     );
     assert!(config.on_request && config.on_response);
-    let log = AccessLog { target: LogTarget::File("/var/log/rsp".into()), format: LogFormat::Rsp };
+    let log = AccessLog {
+        target: LogTarget::File("/var/log/rsp".into()),
+        format: LogFormat::Rsp,
+        sample: Sample::of(0.25),
+    };
     let timeouts = Timeouts {
         handshake: ms(7000),
         head: ms(1000),
@@ -116,6 +121,7 @@ fn a_config_with_every_key_is_loaded() {
         min_request_rate: 1024,
         min_response_rate: 0,
         access_log: Some(log),
+        trace: true,
         trusted: Trusted { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: true },
         fallback: Some(PoolId(1)),
         drain_timeout: Duration::from_secs(3600),
@@ -163,6 +169,40 @@ fn users_and_groups_have_a_name_or_a_number() {
 }
 
 #[test]
+fn a_bad_access_log_is_told_what_was_expected() {
+    let log = "expected \"-\" for stdout, a path, \"syslog:/dev/log\", or { path, format = \"combined\" }";
+    let cases: [(&str, &str); 8] = [
+        ("rsp.settings { access_log = true }", &format!("1: access_log: got true, {log}")),
+        ("rsp.settings { access_log = '' }", &format!("1: access_log: got \"\", {log}")),
+        (
+            "rsp.settings { access_log = {} }",
+            "1: access_log: no path, expected a path, \"-\" for stdout or \"syslog:/dev/log\"",
+        ),
+        (
+            "rsp.settings { access_log = 'syslog:udp:logs' }",
+            "1: access_log: got \"syslog:udp:logs\", expected \"syslog:/dev/log\" or \"syslog:udp:ADDRESS\" with an \
+             address such as 10.0.0.1:514",
+        ),
+        ("rsp.settings { access_log = { '-', path = '-' } }", "1: access_log: two paths, expected one"),
+        (
+            "rsp.settings { access_log = { '-',\n format = 'yaml' } }",
+            "2: access_log.format: got \"yaml\", expected \"combined\" or \"rsp\" or \"haproxy\" or \"json\"",
+        ),
+        (
+            "rsp.settings { access_log = { '-',\n sample = 2 } }",
+            "2: access_log.sample: got 2, expected a number from 0 to 1",
+        ),
+        (
+            "rsp.settings { access_log = { '-', formt = 'rsp' } }",
+            "1: access_log.formt: unknown access_log key, did you mean format?",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(error(text), format!("site.lua:{message}"), "{text}");
+    }
+}
+
+#[test]
 fn the_access_log_has_three_forms() {
     let log = |text: &str| settings(text).access_log.map(|log| (log.target, log.format)).unwrap();
     let file = || LogTarget::File("a.log".into());
@@ -171,6 +211,9 @@ fn the_access_log_has_three_forms() {
     assert_eq!(log("access_log = { 'a.log' }"), (file(), LogFormat::Combined));
     assert_eq!(log("access_log = { path = 'a.log', format = 'combined' }"), (file(), LogFormat::Combined));
     assert_eq!(log("access_log = { '-', format = 'rsp' }"), (LogTarget::Stdout, LogFormat::Rsp));
+    let syslog = LogTarget::Syslog("/dev/log".into());
+    assert_eq!(log("access_log = 'syslog:/dev/log'"), (syslog.clone(), LogFormat::Combined));
+    assert_eq!(log("access_log = { 'syslog:/dev/log', format = 'haproxy' }"), (syslog, LogFormat::Haproxy));
 }
 
 #[test]

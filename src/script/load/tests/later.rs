@@ -23,21 +23,6 @@ fn keys_of_a_later_version_say_so() {
     for name in later::SCRIPT {
         refused("rsp.settings { script = {", name, " = 1 } }", &format!("script.{name}"));
     }
-    for name in later::ACCESS_LOG {
-        refused("rsp.settings { access_log = { '-',", name, " = 1 } }", &format!("access_log.{name}"));
-    }
-}
-
-#[test]
-fn values_of_a_later_version_say_so() {
-    for word in later::LOG_FORMATS {
-        let shown = format!("access_log.format: \"{word}\"");
-        refused("rsp.settings { access_log = { '-',", "format", &format!(" = '{word}' }} }}"), &shown);
-    }
-    for scheme in later::LOG_SCHEMES {
-        let shown = format!("access_log: \"{scheme}/dev/log\"");
-        refused("rsp.settings {", "access_log", &format!(" = '{scheme}/dev/log' }}"), &shown);
-    }
 }
 
 #[test]
@@ -62,7 +47,6 @@ fn supported_names_are_not_in_the_table() {
     none(settings::KEYS.taken().collect(), later::SETTINGS);
     none(settings::SCRIPT.taken().collect(), later::SCRIPT);
     none(admin::ADMIN.taken().collect(), later::ADMIN);
-    none(settings::ACCESS_LOG.taken().collect(), later::ACCESS_LOG);
     none(super::super::calls::names().collect(), later::CALLS);
     load_text("rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }").unwrap();
 }

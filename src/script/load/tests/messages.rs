@@ -200,10 +200,9 @@ fn proxy_protocol_needs_trusted_peers() {
 
 #[test]
 fn settings() {
-    let log = "expected \"-\" for stdout, a path, or { path, format = \"combined\" or \"rsp\" }";
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, acme_challenge_dir, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script";
     all(&[
         (
             "rsp.settings()",
@@ -267,18 +266,7 @@ fn settings() {
             "rsp.settings { script = {\n on_response_error = 'ignore' } }",
             "2: script.on_response_error: got \"ignore\", expected \"answer\" or \"pass\"",
         ),
-        ("rsp.settings { access_log = true }", &format!("1: access_log: got true, {log}")),
-        ("rsp.settings { access_log = '' }", &format!("1: access_log: got \"\", {log}")),
-        ("rsp.settings { access_log = {} }", "1: access_log: no path, expected a path or \"-\" for stdout"),
-        ("rsp.settings { access_log = { '-', path = '-' } }", "1: access_log: two paths, expected one"),
-        (
-            "rsp.settings { access_log = { '-',\n format = 'yaml' } }",
-            "2: access_log.format: got \"yaml\", expected \"combined\" or \"rsp\"",
-        ),
-        (
-            "rsp.settings { access_log = { '-', formt = 'rsp' } }",
-            "1: access_log.formt: unknown access_log key, did you mean format?",
-        ),
+        ("rsp.settings { trace = 1 }", "1: trace: got 1, expected true or false"),
         (
             "rsp.settings { trusted = '10.0.0.0/8' }",
             "1: trusted: got \"10.0.0.0/8\", expected a list such as { \"10.0.0.0/8\" }",
@@ -458,7 +446,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, via, upgrades, splice, timeouts, acme_challenge_dir, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mlua::Lua;
 
 use super::super::schema::Keys;
-use super::super::{TYPES, admin, balancing, health, listen, pool, server, settings, tls};
+use super::super::{TYPES, access_log, admin, balancing, health, listen, pool, server, settings, tls};
 
 /// The `---@field`s of a class, without positional ones.
 fn documented(class: &str) -> BTreeSet<String> {
@@ -36,7 +36,7 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
-    assert_eq!(documented("rsp.AccessLog"), taken(&settings::ACCESS_LOG));
+    assert_eq!(documented("rsp.AccessLog"), taken(&access_log::KEYS));
     assert_eq!(documented("rsp.Admin"), taken(&admin::ADMIN));
     assert_eq!(documented("rsp.Control"), taken(&admin::CONTROL));
     assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
