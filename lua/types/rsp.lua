@@ -261,8 +261,9 @@ function rsp.settings(settings) end
 ---@field acme_challenge_dir? string where files answer ACME challenges (HTTP-01): the tokens' directory, or its root
 ---@field drain_delay? rsp.Time how long rsp goes on serving after it was told to stop, so that others notice: 0
 ---@field upgrade_drain_timeout? rsp.Time as `drain_timeout`, for a process that a new binary replaces; `drain_timeout` without it
----@field admin? string|rsp.Admin the address that answers /ready and /live: "127.0.0.1:9180"; off without it
+---@field admin? string|rsp.Admin the address of /ready, /live, /metrics and /api: "127.0.0.1:9180"; off without it
 ---@field control? string|rsp.Control the unix socket for commands (rsp ctl): "/run/rsp/control.sock"; off without it
+---@field metrics? rsp.Metrics what /metrics tells besides the rest
 ---@field user? string|integer who rsp runs as once everything is open (name or number): whoever started it without it
 ---@field group? string|integer the group of `user`: that user's own without it
 ---@field resolver? string the name server that is asked for the names of servers: "127.0.0.1:53"; those of /etc/resolv.conf without it
@@ -278,6 +279,11 @@ function rsp.settings(settings) end
 
 ---@class rsp.Admin
 ---@field [1] string the address
+---@field token? string who sends it (`Authorization: Bearer`) may change the state of servers; nobody may without one
+---@field hosts? string[] names under which it is asked for, besides its address and `localhost`
+
+---@class rsp.Metrics
+---@field hosts? integer so many of the busiest hosts are counted by name, up to 1000; none without it
 
 ---@class rsp.Control
 ---@field [1] string the path of the socket

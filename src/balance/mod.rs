@@ -1,11 +1,13 @@
 //! Floor 4: choosing a server. No sockets: connections are numbers that the worker assigns.
 //!
 //! ```text
-//! process    pool_state.rs  the pools and their servers; server.rs, whose state is state.rs
+//! process    servers.rs     the pools by name; pool_state.rs: one, with its servers
+//!            server.rs      a server, whose state is state.rs; history.rs: since when and why
 //!            by_hand.rs     what operators set while rsp runs
 //!            slot.rs        what a request holds of its server
 //!            queue.rs       requests that wait; budget.rs: how often they may be tried again
-//!            outcomes.rs    failures that eject a server; idle_limit.rs: how long it keeps connections
+//!            counters.rs    what each worker counts of servers and pools
+//!            ejection.rs    what failures do, counted in outcomes.rs; idle_limit.rs: how long it keeps connections
 //! worker     pool.rs        the servers that may take a request, and the algorithm that chooses one
 //!            algorithm/     the algorithms
 //!            sessions.rs    tokens of sticky sessions
@@ -15,6 +17,9 @@
 pub mod algorithm;
 mod budget;
 mod by_hand;
+mod counters;
+mod ejection;
+mod history;
 mod idle;
 mod idle_limit;
 mod outcomes;
@@ -22,17 +27,21 @@ mod pool;
 mod pool_state;
 mod queue;
 mod server;
+mod servers;
 mod sessions;
 mod slot;
 mod state;
 mod worker_server;
 
 pub use by_hand::{ByHand, ByHandTable};
+pub use counters::{Former, PoolCounters, PoolTotals, REQUEST_BOUNDS, ServerTotals};
+pub use history::Change;
 pub use idle::{Idle, IdleConnections};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
-pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState, Servers, SitePools};
+pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState};
 pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
 pub use server::Server;
+pub use servers::{Servers, SitePools};
 pub use slot::{Probe, Slot};
 pub use state::{Administrative, ServerState};
 pub use worker_server::{WorkerServer, WorkerServers};

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::{RecentCount, RequestCounter, allows};
 use super::by_hand::{ByHand, ByHandTable};
-use super::queue::{Inboxes, Queue};
+use super::counters::{Former, PoolCells, PoolCounters, PoolTotals};
+use super::queue::Queue;
 use super::server::{Server, lock};
-use super::state::ServerState;
-use crate::config::{Address, Config, PoolConfig, ServerConfig};
+use super::servers::Servers;
+use super::state::{Administrative, ServerState};
+use crate::config::{Address, PoolConfig, ServerConfig};
 
 /// After so long without another one, a server that is not ejected is said again, in microseconds.
 const NOT_EJECTED_AGAIN: u64 = 60_000_000;
@@ -49,6 +51,7 @@ pub struct PoolState {
     name: String,
     workers: usize,
     by_hand: Arc<ByHandTable>,
+    former: Arc<Former>,
     /// Incremented when the members, their states or their weights change.
     version: AtomicU32,
     members: Mutex<Arc<Vec<Arc<Server>>>>,
@@ -65,18 +68,20 @@ pub struct PoolState {
     pub queue: Queue,
     requests: Box<[Arc<RequestCounter>]>,
     retries: RecentCount,
+    /// One per worker.
+    counters: PoolCells,
 }
 
 impl Source {
     /// The servers with each name as its addresses; one without any stays as it is, and is down.
-    fn expanded(&self, config: &PoolConfig) -> Vec<ServerConfig> {
+    fn expanded(&self, config: &PoolConfig, by_hand: &ByHandTable) -> Vec<ServerConfig> {
         let of = |server: &ServerConfig| match self.names.get(&server.name) {
             Some(addresses) if server.is_name() && !addresses.is_empty() => {
                 addresses.iter().map(|address| address.of(server)).collect()
             }
             _ => vec![server.clone()],
         };
-        config.servers.iter().flat_map(of).collect()
+        by_hand.servers(&config.name, &config.servers).iter().flat_map(of).collect()
     }
 }
 
@@ -110,12 +115,13 @@ fn changes(before: &[Arc<Server>], now: &[Arc<Server>]) -> MemberChanges {
 }
 
 impl PoolState {
-    fn new(name: &str, servers: &Servers) -> PoolState {
+    pub(super) fn new(name: &str, servers: &Servers) -> PoolState {
         let workers = servers.workers;
         PoolState {
             name: name.to_owned(),
             workers,
             by_hand: servers.by_hand.clone(),
+            former: servers.former.clone(),
             version: AtomicU32::new(0),
             members: Mutex::default(),
             source: Mutex::default(),
@@ -126,11 +132,35 @@ impl PoolState {
             queue: Queue::new(servers.inboxes.clone()),
             requests: (0..workers).map(|_| Arc::default()).collect(),
             retries: RecentCount::default(),
+            counters: servers.former.take_pool(name, workers),
         }
     }
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn former(&self) -> &Arc<Former> {
+        &self.former
+    }
+
+    /// This worker's counters.
+    pub(super) fn counters(&self, worker: usize) -> Arc<PoolCounters> {
+        self.counters[worker].clone()
+    }
+
+    /// Those of all workers.
+    pub fn cells(&self) -> &[Arc<PoolCounters>] {
+        &self.counters
+    }
+
+    pub fn totals(&self) -> PoolTotals {
+        PoolTotals::of(&self.counters)
+    }
+
+    /// Its present config.
+    pub fn config(&self) -> Option<Arc<PoolConfig>> {
+        lock(&self.source).config.clone()
     }
 
     pub fn version(&self) -> u32 {
@@ -190,7 +220,7 @@ impl PoolState {
                 None => Arc::new(Server::new(&of, &config, self, self.workers)),
             }
         };
-        let new: Vec<Arc<Server>> = source.expanded(&config).into_iter().map(member).collect();
+        let new: Vec<Arc<Server>> = source.expanded(&config, &self.by_hand).into_iter().map(member).collect();
         self.count.store(new.len() as u32, Relaxed);
         let new = Arc::new(new);
         let before = std::mem::replace(&mut *members, new.clone());
@@ -223,6 +253,27 @@ impl PoolState {
         }
         drop(source);
         self.changed();
+    }
+
+    /// Adds a server to those of the config.
+    pub fn add_server(self: &Arc<Self>, server: ServerConfig) -> Result<(), &'static str> {
+        let mut source = lock(&self.source);
+        let maint = ByHand { state: Some(Administrative::Maint), weight: None };
+        let name = server.name.clone();
+        if !self.by_hand.add(&self.name, server) {
+            return Err("Too many servers were added.");
+        }
+        self.by_hand.set(&self.name, &name, maint);
+        self.set_members(&mut source);
+        Ok(())
+    }
+
+    /// Removes a server, also if the config has it.
+    pub fn delete_server(self: &Arc<Self>, server: &str) {
+        let mut source = lock(&self.source);
+        let configured = |config: &Arc<PoolConfig>| config.servers.iter().any(|of| of.name == server);
+        self.by_hand.delete(&self.name, server, source.config.as_ref().is_some_and(configured));
+        self.set_members(&mut source);
     }
 
     /// Takes the result of another process's checks, for a server that has not been checked.
@@ -337,54 +388,9 @@ impl PoolState {
     }
 }
 
-/// All pools of the process that are in use, by name.
-pub struct Servers {
-    workers: usize,
-    by_hand: Arc<ByHandTable>,
-    inboxes: Arc<Inboxes>,
-    known: Mutex<HashMap<String, Weak<PoolState>>>,
-}
-
-/// The pools of a config, in its order.
-#[derive(Clone)]
-pub struct SitePools {
-    pub pools: Vec<Arc<PoolState>>,
-    pub inboxes: Arc<Inboxes>,
-}
-
-impl Servers {
-    pub fn new(workers: usize) -> Servers {
-        let (by_hand, inboxes) = (Arc::default(), Arc::new(Inboxes::new(workers)));
-        Servers { workers, by_hand, inboxes, known: Mutex::default() }
-    }
-
-    /// What is set of servers by hand.
-    pub fn by_hand(&self) -> &ByHandTable {
-        &self.by_hand
-    }
-
-    /// Returns the pools of a config. Those that are known stay unchanged until `adopt`.
-    pub fn of(&self, config: &Config) -> SitePools {
-        let mut known = lock(&self.known);
-        known.retain(|_, pool| pool.strong_count() > 0);
-        let pools = config.pools.iter().map(|pool| self.find(&mut known, pool)).collect();
-        SitePools { pools, inboxes: self.inboxes.clone() }
-    }
-
-    /// Makes this config the current one: its pools (from `of`) get its servers. Returns the changes of each pool.
-    pub fn adopt(config: &Config, pools: &SitePools, known: KnownNames<'_>) -> Vec<MemberChanges> {
-        let pools = config.pools.iter().zip(&pools.pools);
-        pools.map(|(config, pool)| pool.set_config(config, known)).collect()
-    }
-
-    fn find(&self, known: &mut HashMap<String, Weak<PoolState>>, config: &Arc<PoolConfig>) -> Arc<PoolState> {
-        if let Some(pool) = known.get(&config.name).and_then(Weak::upgrade) {
-            return pool;
-        }
-        let pool = Arc::new(PoolState::new(&config.name, self));
-        pool.set_config(config, &|_, _| None);
-        known.insert(config.name.clone(), Arc::downgrade(&pool));
-        pool
+impl Drop for PoolState {
+    fn drop(&mut self) {
+        self.former.keep_pool(&self.name, &self.counters);
     }
 }
 

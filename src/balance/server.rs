@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use super::algorithm::PeakEwma;
 use super::by_hand::ByHand;
+use super::counters::{Former, ServerCells, ServerCounters, ServerTotals};
+use super::history::History;
 use super::idle_limit::LearntIdleLimit;
 use super::outcomes::Outcomes;
 use super::pool_state::PoolState;
-use super::slot::Probe;
-use super::state::{Pauses, ServerState, States};
+use super::state::{ServerState, States};
 use crate::base::counted::counted;
-use crate::config::{Eject, Endpoint, Health, PoolConfig, ServerConfig};
+use crate::config::{Endpoint, Health, PoolConfig, ServerConfig};
 
 pub struct Server {
-    pool: Weak<PoolState>,
+    pub(super) pool: Weak<PoolState>,
     pool_name: String,
     name: String,
     /// A hash of pool and name, the same in every worker and process of one build.
@@ -36,30 +37,24 @@ pub struct Server {
     /// It is not a member of its pool any more.
     gone: AtomicBool,
     /// It counts among the pool's ejected ones.
-    counts_as_ejected: AtomicBool,
+    pub(super) counts_as_ejected: AtomicBool,
     /// Requests in flight at most; `u32::MAX` without a limit.
     pub(super) limit: AtomicU32,
     /// Slots of the limit that are taken.
     pub(super) taken: AtomicU32,
-    states: Mutex<States>,
+    pub(super) states: Mutex<States>,
     /// What `states` come to, for those who only read.
     state: AtomicU8,
     /// Since when it is up again after it was not, in microseconds; 0 if it was up from the start.
     up_since: AtomicU64,
-    outcomes: Outcomes,
+    pub(super) outcomes: Outcomes,
     /// Of the time to the first byte, where the pool's balancing reads it.
     pub latency: PeakEwma,
     pub idle_limit: LearntIdleLimit,
+    pub history: History,
+    former: Arc<Former>,
     /// One per worker.
-    pub(super) counters: Box<[Arc<ServerCounters>]>,
-}
-
-/// One worker's counters of a server. Only that worker writes them, on cache lines of their own (some processors fetch
-/// them in pairs); readers sum over the workers.
-#[derive(Default)]
-#[repr(align(128))]
-pub(super) struct ServerCounters {
-    pub(super) in_flight: AtomicU32,
+    pub(super) counters: ServerCells,
 }
 
 impl Server {
@@ -91,7 +86,9 @@ impl Server {
             outcomes: Outcomes::default(),
             latency: PeakEwma::default(),
             idle_limit: LearntIdleLimit::default(),
-            counters: (0..workers).map(|_| Arc::default()).collect(),
+            history: History::new(pool.former().now()),
+            counters: pool.former().take_server(&pool_config.name, &config.name, workers),
+            former: pool.former().clone(),
         };
         server.configure(config, pool_config, pool.by_hand(&config.name));
         server
@@ -112,7 +109,7 @@ impl Server {
         if pool.eject.is_none() {
             states.set_in_use();
         }
-        self.publish(&states);
+        self.publish(&states, &"config");
         let is_ejected = states.is_ejected();
         drop(states);
         self.gone.store(false, Relaxed);
@@ -123,6 +120,7 @@ impl Server {
 
     pub(super) fn leave_pool(&self) {
         self.gone.store(true, Relaxed);
+        self.former.keep_server(&self.pool_name, &self.name, &self.counters);
         self.uncount_ejected();
     }
 
@@ -131,7 +129,7 @@ impl Server {
     }
 
     /// Does not count among the pool's ejected servers any more.
-    fn uncount_ejected(&self) {
+    pub(super) fn uncount_ejected(&self) {
         if self.counts_as_ejected.swap(false, Relaxed)
             && let Some(pool) = self.pool.upgrade()
         {
@@ -141,6 +139,10 @@ impl Server {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn pool_name(&self) -> &str {
+        &self.pool_name
     }
 
     pub fn identity(&self) -> u64 {
@@ -213,104 +215,8 @@ impl Server {
         (since != 0 && passed < length).then(|| (length - passed, length))
     }
 
-    /// Requests to it failed, and none was answered since; also while it is ejected.
-    pub fn has_failed(&self) -> bool {
-        self.outcomes.have_failures()
-    }
-
-    /// A request reached the server and was answered, with a status that is no failure.
-    pub fn note_success(&self, eject: &Eject, now: u64) {
-        if self.state() == ServerState::Ejected {
-            return self.end_ejection(eject, now);
-        }
-        self.outcomes.succeeded();
-        if eject.error_rate.is_some() {
-            self.outcomes.count(false, now / 1_000_000);
-        }
-    }
-
-    /// A request that was no probe (as of a script that named the server) was answered after the pause.
-    fn end_ejection(&self, eject: &Eject, now: u64) {
-        if lock(&self.states).begin_probe(now).is_some() {
-            self.end_probe(Some(Ok(())), Pauses::of(eject), now);
-        }
-    }
-
-    /// A request failed for a reason that speaks against the server.
-    pub fn note_failure(&self, eject: &Eject, why: &dyn fmt::Display, now: u64) {
-        let in_a_row = self.outcomes.failed();
-        if in_a_row >= eject.failures {
-            let failures = counted(u64::from(in_a_row), "failure");
-            self.eject(eject, &format!("{failures} in a row, the last one: {why}"), now);
-        }
-        if let Some(most) = eject.error_rate {
-            let second = now / 1_000_000;
-            self.outcomes.count(true, second);
-            let rate = self.outcomes.error_rate(second);
-            if rate > 0.0 && rate >= most {
-                let percent = (rate * 100.0).round();
-                let reason =
-                    format!("{percent} % of its requests in the last 10 s failed, the last one: {why}");
-                self.eject(eject, &reason, now);
-            }
-        }
-    }
-
-    fn eject(&self, eject: &Eject, why: &str, now: u64) {
-        let Some(pool) = self.pool.upgrade() else { return };
-        let mut states = lock(&self.states);
-        // One of weight 0 has only sessions, which go elsewhere when it fails them.
-        if states.is_ejected() || states.state() != ServerState::Up || self.weight() == 0 || self.is_gone() {
-            return;
-        }
-        if !pool.may_eject(eject.most) {
-            drop(states);
-            return pool.say_not_ejected(self, why, now);
-        }
-        let Some(pause) = states.eject(now, Pauses::of(eject)) else { return };
-        self.counts_as_ejected.store(true, Relaxed);
-        self.publish(&states);
-        drop(states);
-        let pause = Duration::from_micros(pause);
-        log::warn!("server {self} is ejected for {pause:?}: {why}");
-        pool.changed();
-    }
-
-    /// When it may be probed, if it is ejected.
-    pub fn probe_at(&self) -> Option<u64> {
-        lock(&self.states).probe_at()
-    }
-
-    /// Begins a probe, if one is due.
-    pub fn begin_probe(self: &Arc<Self>, eject: &Eject, now: u64) -> Option<Probe> {
-        let pause = lock(&self.states).begin_probe(now)?;
-        Some(Probe::new(self.clone(), Pauses::of(eject), pause, now))
-    }
-
-    /// `None`: the probe told nothing.
-    pub(super) fn end_probe(&self, result: Option<Result<(), String>>, pauses: Pauses, now: u64) {
-        let mut states = lock(&self.states);
-        let was_ejected = states.is_ejected();
-        states.end_probe(result.as_ref().map(Result::is_ok), now, pauses);
-        let (after, next) = (states.state(), states.probe_at());
-        self.publish(&states);
-        drop(states);
-        match result {
-            Some(Err(why)) if was_ejected => {
-                let pause = Duration::from_micros(next.unwrap_or(now).saturating_sub(now));
-                log::info!("server {self} stays ejected for {pause:?}: the probe failed: {why}");
-            }
-            Some(Ok(())) if was_ejected => {
-                self.outcomes.clear();
-                self.uncount_ejected();
-                self.comes_back(after, &"it answered a request", now);
-            }
-            _ => {}
-        }
-    }
-
     /// Ejection or checks do not keep it out of use any more; it may still be for another reason.
-    fn comes_back(&self, after: ServerState, why: &dyn fmt::Display, now: u64) {
+    pub(super) fn comes_back(&self, after: ServerState, why: &dyn fmt::Display, now: u64) {
         if after == ServerState::Up {
             self.up_since.store(now.max(1), Relaxed);
             log::info!("server {self} is up again: {why}");
@@ -327,16 +233,19 @@ impl Server {
         self.weight.store(by_hand.weight.unwrap_or(self.configured_weight.load(Relaxed)), Relaxed);
         let mut states = lock(&self.states);
         states.set_by_hand(by_hand.state);
-        self.publish(&states);
+        self.publish(&states, &"by hand");
     }
 
     /// A check has ended; `why` says what was wrong, or what came.
     pub fn checked(&self, health: &Health, passed: bool, why: &dyn fmt::Display, now: u64) {
+        if !passed {
+            self.history.note_failed_check();
+        }
         let mut states = lock(&self.states);
         let before = states.state();
         states.check(passed, health.rise, health.fall);
         let after = states.state();
-        self.publish(&states);
+        self.publish(&states, why);
         drop(states);
         if before == after {
             return;
@@ -370,11 +279,43 @@ impl Server {
         if states.checked().is_none() {
             states.check(up, 1, 1);
         }
-        self.publish(&states);
+        self.publish(&states, &"checked by the process before");
     }
 
-    fn publish(&self, states: &States) {
-        self.state.store(states.state() as u8, Ordering::Release);
+    pub(super) fn publish(&self, states: &States, why: &dyn fmt::Display) {
+        let (before, after) = (self.state(), states.state());
+        self.state.store(after as u8, Ordering::Release);
+        if before != after {
+            self.history.note(before, after, why, self.former.now());
+        }
+    }
+
+    /// The cells of all workers.
+    pub fn cells(&self) -> &[Arc<ServerCounters>] {
+        &self.counters
+    }
+
+    pub fn totals(&self) -> ServerTotals {
+        ServerTotals::of(&self.counters)
+    }
+
+    /// As the config says.
+    pub fn configured_weight(&self) -> u32 {
+        self.configured_weight.load(Relaxed)
+    }
+
+    /// The most requests in flight.
+    pub fn max_connections(&self) -> Option<u32> {
+        Some(self.limit.load(Relaxed)).filter(|limit| *limit != u32::MAX)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its pool is gone with it.
+        if !self.is_gone() {
+            self.former.keep_server(&self.pool_name, &self.name, &self.counters);
+        }
     }
 }
 

@@ -57,6 +57,14 @@ impl ServerState {
         }
     }
 
+    /// In one word, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            ServerState::Unchecked => "unchecked",
+            other => other.text(),
+        }
+    }
+
     /// Whether a request that names the server may go there.
     pub fn takes_named(self) -> bool {
         matches!(self, ServerState::Up | ServerState::Ejected | ServerState::Drain)
@@ -76,6 +84,23 @@ pub enum Administrative {
     Ready,
     Drain,
     Maint,
+}
+
+impl Administrative {
+    pub const ALL: [Administrative; 3] =
+        [Administrative::Ready, Administrative::Drain, Administrative::Maint];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Administrative::Ready => "ready",
+            Administrative::Drain => "drain",
+            Administrative::Maint => "maint",
+        }
+    }
+
+    pub fn from_text(text: &str) -> Option<Administrative> {
+        Administrative::ALL.into_iter().find(|state| state.text() == text)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

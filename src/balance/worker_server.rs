@@ -10,15 +10,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::algorithm::Candidate;
+use super::counters::ServerCounters;
 use super::idle::IdleConnections;
-use super::server::{Server, ServerCounters};
+use super::server::Server;
 
 /// Places of servers whose requests in flight changed since the last pick.
 pub(super) type Changes = Rc<RefCell<Vec<u32>>>;
 
 pub struct WorkerServer {
     server: Arc<Server>,
-    counters: Arc<ServerCounters>,
+    pub counters: Arc<ServerCounters>,
     pub idle: RefCell<IdleConnections>,
     /// The idle timeout of the current config.
     pub idle_timeout: Cell<Duration>,
@@ -87,6 +88,7 @@ impl WorkerServer {
     pub fn request_begins(&self) {
         let count = &self.counters.in_flight;
         count.store(count.load(Relaxed) + 1, Relaxed);
+        self.counters.tries.add(1);
         if self.watched.get() {
             self.note_change();
         }

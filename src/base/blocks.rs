@@ -4,6 +4,15 @@
 
 pub const BLOCK: usize = 32 * 1024;
 
+/// Bytes received from sockets and sent to them; of TLS what is inside.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    pub client_in: u64,
+    pub client_out: u64,
+    pub server_in: u64,
+    pub server_out: u64,
+}
+
 /// A buffer's storage while it holds bytes. The positions are in here and not in the buffer, so that the empty
 /// buffers of an idle connection stay one pointer.
 #[derive(Debug)]
@@ -68,11 +77,13 @@ pub struct BlockPool {
     keep: usize,
     /// The lowest number of free blocks since the last `trim`: those were not needed.
     least: usize,
+    /// Bytes of sockets that passed the blocks, or could have.
+    pub traffic: Traffic,
 }
 
 impl BlockPool {
     pub fn new(keep: usize) -> BlockPool {
-        BlockPool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0 }
+        BlockPool { free: Vec::with_capacity(keep), lent: 0, keep, least: 0, traffic: Traffic::default() }
     }
 
     /// Blocks borrowed now.

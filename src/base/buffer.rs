@@ -5,7 +5,7 @@
 //! written and was not yet taken by the kernel. Both keep bytes strictly in order: they only ever lose bytes at
 //! the front (`consume`) and gain them at the end.
 
-pub use super::blocks::{BLOCK, BlockPool};
+pub use super::blocks::{BLOCK, BlockPool, Traffic};
 use super::blocks::{Lent, Overflow};
 
 /// At most one block of bytes, first in first out; more only after `grow`.

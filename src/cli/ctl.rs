@@ -1,6 +1,7 @@
-//! `rsp ctl SOCKET COMMAND…`: one command to a running rsp, over its control socket.
+//! `rsp ctl SOCKET COMMAND…`: one command to a running rsp, over its control socket. What haproxy's programs read as CSV
+//! or as columns is a table on a terminal; elsewhere it is as it came.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,8 +29,82 @@ pub fn run(socket: &Path, words: &[String]) -> Exit {
             complain(text.trim_end());
             Exit::Failed
         }
+        _ if io::stdout().is_terminal() => say(&for_people(text)),
         _ => say(text),
     }
+}
+
+/// The columns of `show stat` that are worth their width.
+const COLUMNS: [&str; 14] = [
+    "pxname",
+    "svname",
+    "status",
+    "weight",
+    "qcur",
+    "scur",
+    "smax",
+    "stot",
+    "rate",
+    "hrsp_2xx",
+    "hrsp_4xx",
+    "hrsp_5xx",
+    "lastchg",
+    "check_status",
+];
+
+/// A table, if it is one.
+fn for_people(text: &str) -> String {
+    if text.starts_with("# pxname,") {
+        return csv_table(text);
+    }
+    let rows: Vec<Vec<String>> = text
+        .lines()
+        .skip_while(|line| *line == "1")
+        .map(|line| line.trim_start_matches("# ").split(' ').map(str::to_owned).collect())
+        .collect();
+    if text.starts_with("1\n# be_id ") { table(&rows) } else { text.to_owned() }
+}
+
+fn csv_table(text: &str) -> String {
+    let mut lines = text.lines().map(csv);
+    let Some(head) = lines.next() else { return String::new() };
+    let names: Vec<&str> = head.iter().map(|name| name.trim_start_matches("# ")).collect();
+    let at: Vec<usize> =
+        COLUMNS.iter().filter_map(|column| names.iter().position(|name| name == column)).collect();
+    let pick = |row: &[String]| at.iter().map(|at| row.get(*at).cloned().unwrap_or_default()).collect();
+    let mut rows: Vec<Vec<String>> = vec![at.iter().map(|at| names[*at].to_owned()).collect()];
+    rows.extend(lines.filter(|row| row.len() > 1).map(|row| pick(&row)));
+    table(&rows)
+}
+
+/// The fields of a line (RFC 4180).
+fn csv(line: &str) -> Vec<String> {
+    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(std::mem::take(&mut field)),
+            c => field.push(c),
+        }
+    }
+    fields.push(field);
+    fields
+}
+
+/// Columns as wide as what is in them; what others chose is shown without control bytes.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let shown = |cell: &String| -> String { cell.chars().filter(|c| !c.is_control()).collect() };
+    let width =
+        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| shown(cell).chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or_default()).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{:<width$}", shown(cell)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().filter(|row| row.iter().any(|cell| !cell.is_empty())).map(line).collect()
 }
 
 /// Returns the answers as they came, to commands whose messages begin with their severity.
@@ -70,6 +145,18 @@ fn hint(error: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_and_columns_are_tables_for_people() {
+        let csv = "# pxname,svname,qcur,odd,\nweb,a,7,x,\n\"long,\x1b name\",BACKEND,,y,\n\n";
+        assert_eq!(
+            for_people(csv),
+            "pxname      svname   qcur\nweb         a        7\nlong, name  BACKEND\n"
+        );
+        let state = "1\n# be_id be_name\n12 web\n";
+        assert_eq!(for_people(state), "be_id  be_name\n12     web\n");
+        assert_eq!(for_people("Success=1\n"), "Success=1\n");
+    }
 
     #[test]
     fn the_severity_is_taken_off_an_answer() {

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use super::{Account, Address};
 
-/// `admin`: HTTP, for probes of health.
+/// `admin`: HTTP, for probes of health, monitoring and the dashboard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admin {
     pub address: Address,
+    /// Who sends it may change the state of servers; nobody may without one.
+    pub token: Option<String>,
+    /// Names under which it is asked for, besides its address and those of this machine.
+    pub hosts: Vec<String>,
 }
 
 /// `control`: a unix socket with haproxy's runtime commands.

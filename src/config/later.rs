@@ -48,10 +48,7 @@ pub const LISTENER: &[&str] = &[];
 pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirror"];
 
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &["buffer_memory", "metrics"];
-
-/// Keys of `admin` in `rsp.settings`.
-pub const ADMIN: &[&str] = &["hosts", "token"];
+pub const SETTINGS: &[&str] = &["buffer_memory"];
 
 /// Keys of `script` in `rsp.settings`.
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];

@@ -183,6 +183,8 @@ pub struct Settings {
     pub upgrade_drain_timeout: Option<Duration>,
     pub admin: Option<Admin>,
     pub control: Option<Control>,
+    /// How many hosts are told in the metrics; `None`: none.
+    pub hosts: Option<u32>,
     /// Who the process runs as once everything is open, and its group; `None`: as whoever started it.
     pub user: Option<Account>,
     pub group: Option<Account>,
@@ -223,6 +225,7 @@ impl Default for Settings {
             upgrade_drain_timeout: None,
             admin: None,
             control: None,
+            hosts: None,
             user: None,
             group: None,
             resolver: None,
@@ -234,6 +237,13 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             acme_challenge_dir: None,
         }
+    }
+}
+
+impl Settings {
+    /// Whether somebody may read what workers count.
+    pub fn is_observed(&self) -> bool {
+        self.admin.is_some() || self.control.is_some()
     }
 }
 

@@ -145,6 +145,22 @@ pub enum Balance {
     Function,
 }
 
+impl Balance {
+    /// As the config names it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Balance::RoundRobin => "round_robin",
+            Balance::LeastConnections => "least_connections",
+            Balance::LeastLatency => "least_latency",
+            Balance::Random => "random",
+            Balance::First => "first",
+            Balance::SourceHash => "source_hash",
+            Balance::Hash => "hash",
+            Balance::Function => "function",
+        }
+    }
+}
+
 /// What requests of one server have in common.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HashBy {

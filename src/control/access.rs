@@ -22,6 +22,7 @@ use crate::control::lines::FormatLine;
 use crate::control::output::LogOutput;
 use crate::control::privileges::Identity;
 use crate::exchange::record::Record;
+use crate::worker::AccessSender;
 
 /// 64 batches of 32 KiB a worker: some ten thousand lines.
 const DEPTH: usize = 64;
@@ -180,6 +181,46 @@ impl AccessWriter {
         self.output.write(&self.lines);
         self.lines.clear();
         self.lines.shrink_to(8 * BATCH_SIZE);
+    }
+}
+
+/// The access log, and earlier ones that may have lines to write.
+#[derive(Default)]
+pub struct Access {
+    pub log: Option<AccessLogHandle>,
+    pub former: Vec<AccessLogHandle>,
+    /// Lines that were lost of those that have ended.
+    pub lost: u64,
+    /// Not as the config says.
+    pub is_own: bool,
+}
+
+/// A sender for each worker, and the log.
+pub type OpenLog<L> = (Vec<AccessSender>, L);
+
+impl Access {
+    /// What each worker gets, if anything.
+    pub fn switch(
+        &mut self,
+        next: Option<Option<OpenLog<AccessLogHandle>>>,
+        workers: usize,
+    ) -> Vec<Option<Option<AccessSender>>> {
+        let Some(next) = next else { return (0..workers).map(|_| None).collect() };
+        // Those that have ended need not be waited for at the end.
+        let lost = &mut self.lost;
+        self.former.retain(|log| {
+            let ended = log.has_ended();
+            *lost += if ended { log.dropped() } else { 0 };
+            !ended
+        });
+        self.former.extend(self.log.take().map(AccessLogHandle::retire));
+        match next {
+            Some((senders, log)) => {
+                self.log = Some(log);
+                senders.into_iter().map(|sender| Some(Some(sender))).collect()
+            }
+            None => (0..workers).map(|_| Some(None)).collect(),
+        }
     }
 }
 

@@ -5,13 +5,15 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::batch::{self, Batch, BatchWaker, Receiver, Sender};
+use log::LevelFilter;
+
+use crate::base::batch::{self, Batch, BatchWaker, Counts, Receiver, Sender};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::control::clock::{self, Stamp};
@@ -22,6 +24,14 @@ const LINE: usize = 256;
 
 /// How long shutdown waits for the last lines.
 pub const FLUSH: Duration = Duration::from_secs(1);
+
+/// What was dropped since the log's thread runs.
+static COUNTS: OnceLock<Arc<Counts>> = OnceLock::new();
+
+/// Lines of the log that were lost so far.
+pub fn dropped() -> u64 {
+    COUNTS.get().map_or(0, |counts| counts.dropped())
+}
 
 /// The log while the process has no second thread: each line is written at once.
 pub struct DirectLog {
@@ -41,8 +51,11 @@ pub fn install(default_level: &str) -> DirectLog {
     let (sender, receiver) = batch::queue(DEPTH, LINE);
     let queued = Arc::new(AtomicBool::new(false));
     let writer = QueueWriter { sender, queued: queued.clone() };
+    let logger = Leveled { writer: builder("trace", writer).build(), filter: filter(default_level).build() };
     // Fails only on a second start in one process: the first logger stays.
-    let _ = builder(default_level, writer).try_init();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(filter(default_level).build().filter());
+    }
     std::panic::set_hook(Box::new(|info| log::error!("internal fault: {}", one_line(info))));
     DirectLog { receiver, queued }
 }
@@ -51,6 +64,8 @@ impl DirectLog {
     /// Starts the thread that writes the log from now on.
     pub fn start(mut self) -> io::Result<ErrorLog> {
         let waker = self.receiver.waker().ok_or(io::ErrorKind::Other)?;
+        // A second start in one process keeps the first.
+        let _ = COUNTS.set(self.receiver.counts());
         let closing = Arc::new(AtomicBool::new(false));
         let (ends, ended) = mpsc::channel::<()>();
         let writer = ErrorWriter::new(self.receiver, closing.clone(), io::stderr());
@@ -72,9 +87,56 @@ impl Drop for ErrorLog {
     }
 }
 
-fn builder(default_level: &str, writer: QueueWriter) -> env_logger::Builder {
-    let environment = env_logger::Env::new().filter_or("RSP_LOG", default_level);
-    let mut builder = env_logger::Builder::from_env(environment);
+/// What is logged: as RSP_LOG says, or the default level.
+fn filter(default_level: &str) -> env_logger::Builder {
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("RSP_LOG", default_level))
+}
+
+/// The level that was set while rsp runs; 0 for none, which is as the filter says.
+static LEVEL: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets the level of the log, instead of RSP_LOG's, until the process ends.
+pub fn set_level(level: LevelFilter) {
+    LEVEL.store(level as usize, Ordering::Relaxed);
+    log::set_max_level(level);
+}
+
+/// The level of the log.
+pub fn level() -> String {
+    log::max_level().as_str().to_lowercase()
+}
+
+/// Writes what the filter, or the level that was set, lets pass.
+struct Leveled {
+    writer: env_logger::Logger,
+    filter: env_logger::Logger,
+}
+
+impl log::Log for Leveled {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        match LEVEL.load(Ordering::Relaxed) {
+            0 => self.filter.enabled(metadata),
+            level => metadata.level() as usize <= level,
+        }
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let passes = match LEVEL.load(Ordering::Relaxed) {
+            0 => self.filter.matches(record),
+            level => record.level() as usize <= level,
+        };
+        if passes {
+            self.writer.log(record);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Writes every line that it is given.
+fn builder(level: &str, writer: QueueWriter) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(level);
     builder.target(env_logger::Target::Pipe(Box::new(writer)));
     builder.format(|out, record| {
         let mut line = Vec::with_capacity(LINE);

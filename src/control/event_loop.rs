@@ -10,13 +10,14 @@ use std::time::Instant;
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use crate::control::signals::Signal;
+use crate::control::sockets::Asker;
 use crate::net::{Mailbox, mailbox_queue};
-use crate::worker::ThreadState;
+use crate::worker::{Session, ThreadState};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS: usize = 64;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ControlEvent {
     Signal(Signal),
     /// The worker's index, and its report.
@@ -25,8 +26,19 @@ pub enum ControlEvent {
     Loaded,
     /// A worker uses the config of this generation.
     Switched(u64),
+    /// A worker has answered what this connection asked.
+    Answer(Asker, WorkerAnswer),
     /// A socket that was registered under this token is ready.
     Socket(Token),
+}
+
+/// The answer of a worker to `show sess` or `shutdown session`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WorkerAnswer {
+    /// Part of its connections, by its clock, and where the next part begins.
+    Sessions { worker: usize, now: u64, sessions: Vec<Session>, next: Option<u32> },
+    /// One was there to be closed.
+    Shut(bool),
 }
 
 impl From<Signal> for ControlEvent {

@@ -3,11 +3,13 @@
 //! through bounded queues, and a log that cannot be written costs lines, not requests.
 
 pub mod access;
+mod by_hand;
 pub mod certificates;
 mod challenges;
 pub mod clock;
 pub mod errors;
 pub mod escape;
+mod haproxy;
 pub mod lines;
 pub mod names;
 pub mod notify;
@@ -27,6 +29,7 @@ mod signals;
 mod sockets;
 mod stalls;
 mod startup;
+mod stats;
 mod supervise;
 pub mod syslog;
 pub mod upgrade;

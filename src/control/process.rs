@@ -9,16 +9,16 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use log::Level;
 
-use crate::balance::{Server, ServerState, Servers, SitePools};
+use crate::balance::{PoolState, Server, ServerState, Servers, SitePools};
 use crate::base::batch::Sender;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{AccessLog as AccessSettings, Config, LogTarget};
-use crate::control::access::{self, AccessLogHandle, OpenedLog};
+use crate::control::access::{self, Access, AccessLogHandle, OpenLog, OpenedLog};
 use crate::control::certificates::{CertificateWatch, Notices};
 use crate::control::challenges;
 use crate::control::clock::Clock;
@@ -63,18 +63,6 @@ pub struct Process {
     said: (Vec<String>, Option<String>),
     room: Option<(Level, String)>,
 }
-
-/// The access log, and earlier ones that may have lines to write.
-#[derive(Default)]
-struct Access {
-    log: Option<AccessLogHandle>,
-    former: Vec<AccessLogHandle>,
-    /// Not as the config says.
-    is_own: bool,
-}
-
-/// A sender for each worker, and the log.
-type OpenLog<L> = (Vec<AccessSender>, L);
 
 /// What a config needs beyond the present one: open, and without a thread yet.
 pub struct Opened {
@@ -129,10 +117,12 @@ impl Process {
     /// Without any config yet. `inherited`: sockets that the process was started with.
     pub fn new(workers: usize, inherited: Inherited) -> Process {
         let nothing = Arc::new(Config::default());
+        let servers = Servers::new(workers);
+        servers.former().set_clock(SystemTime::now);
         Process {
             workers,
             clock: Clock { zero: Instant::now() },
-            servers: Servers::new(workers),
+            servers,
             generation: 0,
             stated: nothing.clone(),
             config: nothing,
@@ -154,7 +144,7 @@ impl Process {
         let (senders, log) = self.open_log(&LogTarget::Stdout, line)?;
         let senders = senders.into_iter().map(AccessSender::of_all);
         let log = log.start().map_err(|error| RunError::AccessLog("on stdout".into(), error))?;
-        self.access = Access { log: Some(log), former: Vec::new(), is_own: true };
+        self.access = Access { log: Some(log), former: Vec::new(), lost: 0, is_own: true };
         Ok(senders.map(Some).collect())
     }
 
@@ -283,6 +273,22 @@ impl Process {
         std::mem::take(&mut self.sockets)
     }
 
+    /// The pools of the present config, in its order.
+    pub fn pools(&self) -> &[Arc<PoolState>] {
+        self.pools.as_ref().map_or(&[], |pools| &pools.pools)
+    }
+
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&Arc<PoolState>> {
+        self.pools().iter().find(|pool| pool.name() == name)
+    }
+
+    /// Lines of access logs that were lost so far.
+    pub fn lost_lines(&self) -> u64 {
+        let Access { log, former, lost, .. } = &self.access;
+        lost + former.iter().chain(log).map(AccessLogHandle::dropped).sum::<u64>()
+    }
+
     /// The servers that have no result of a check yet.
     pub fn unchecked(&self) -> usize {
         let members = self.pools.iter().flat_map(|pools| &pools.pools).map(|pool| pool.members());
@@ -352,27 +358,6 @@ impl Process {
                 let lost = counted(lost, "line");
                 log::warn!("access log: {lost} lost, not written within {:?} of the stop", errors::FLUSH);
             }
-        }
-    }
-}
-
-impl Access {
-    /// What each worker gets, if anything.
-    fn switch(
-        &mut self,
-        next: Option<Option<OpenLog<AccessLogHandle>>>,
-        workers: usize,
-    ) -> Vec<Option<Option<AccessSender>>> {
-        let Some(next) = next else { return (0..workers).map(|_| None).collect() };
-        // Those that have ended need not be waited for at the end.
-        self.former.retain(|log| !log.has_ended());
-        self.former.extend(self.log.take().map(AccessLogHandle::retire));
-        match next {
-            Some((senders, log)) => {
-                self.log = Some(log);
-                senders.into_iter().map(|sender| Some(Some(sender))).collect()
-            }
-            None => (0..workers).map(|_| Some(None)).collect(),
         }
     }
 }

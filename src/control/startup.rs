@@ -204,14 +204,15 @@ mod tests {
     fn a_stop_ends_the_startup_and_other_signals_wait_until_all_are_ready() {
         let mut control = ControlLoop::new().unwrap();
         let sender = control.mailbox();
-        let say = |events: &[ControlEvent]| events.iter().for_each(|event| assert!(sender.send(*event)));
+        let say =
+            |events: &[ControlEvent]| events.iter().for_each(|event| assert!(sender.send(event.clone())));
         let (ready, reopen) =
             (ControlEvent::Worker(0, ThreadState::Ready), ControlEvent::Signal(Signal::Reopen));
-        say(&[reopen, ready, reopen, ready]);
-        assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::All(vec![reopen]));
-        say(&[reopen, ready, ControlEvent::Signal(Signal::Stop)]);
+        say(&[reopen.clone(), ready.clone(), reopen.clone(), ready.clone()]);
+        assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::All(vec![reopen.clone()]));
+        say(&[reopen.clone(), ready.clone(), ControlEvent::Signal(Signal::Stop)]);
         assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Stop);
-        say(&[ready, ControlEvent::Worker(1, ThreadState::Ended)]);
+        say(&[ready.clone(), ControlEvent::Worker(1, ThreadState::Ended)]);
         assert_eq!(until_ready(&mut control, 2).unwrap(), StartupWait::Ended(1));
     }
 }

@@ -1,9 +1,13 @@
 //! Counters of each end, one set a worker, written by it alone and read by any thread. Besides the ends of requests
-//! they count connections that rsp closed without a request.
+//! they count connections that rsp closed without a request, and what belongs to no server and no pool.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::end::End;
+use super::hosts::HostTable;
+use crate::base::buffer::Traffic;
+use crate::base::cells::{Classes, Count, Histogram};
 
 /// Why rsp closed a connection without a request, other than by its idle timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,11 +53,143 @@ impl ConnectionEnd {
     }
 }
 
+/// Upper bounds of `script_seconds`, in nanoseconds.
+pub const SCRIPT_BOUNDS: [u64; 12] = [
+    2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
+    10_000_000,
+];
+
+/// A function of the script that requests call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Handler {
+    OnRequest,
+    OnResponse,
+    Balance,
+    HashBy,
+}
+
+impl Handler {
+    pub const ALL: [Handler; 4] =
+        [Handler::OnRequest, Handler::OnResponse, Handler::Balance, Handler::HashBy];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Handler::OnRequest => "on_request",
+            Handler::OnResponse => "on_response",
+            Handler::Balance => "balance",
+            Handler::HashBy => "hash_by",
+        }
+    }
+}
+
+/// Why a function of the script failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ScriptFailure {
+    Error,
+    Time,
+    Memory,
+}
+
+impl ScriptFailure {
+    pub const ALL: [ScriptFailure; 3] = [ScriptFailure::Error, ScriptFailure::Time, ScriptFailure::Memory];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            ScriptFailure::Error => "error",
+            ScriptFailure::Time => "time",
+            ScriptFailure::Memory => "memory",
+        }
+    }
+}
+
+/// What calls of one function cost.
 #[derive(Default)]
+pub struct ScriptCounters {
+    pub seconds: Histogram<{ SCRIPT_BOUNDS.len() }>,
+    failures: [Count; ScriptFailure::ALL.len()],
+}
+
+impl ScriptCounters {
+    pub fn failed(&self, why: ScriptFailure) {
+        self.failures[why as usize].add(1);
+    }
+
+    pub fn failures(&self, why: ScriptFailure) -> u64 {
+        self.failures[why as usize].get()
+    }
+}
+
+/// How a TLS handshake with a client ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Handshake {
+    Full,
+    Resumed,
+    Failed,
+}
+
+impl Handshake {
+    pub const ALL: [Handshake; 3] = [Handshake::Full, Handshake::Resumed, Handshake::Failed];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Handshake::Full => "full",
+            Handshake::Resumed => "resumed",
+            Handshake::Failed => "failed",
+        }
+    }
+}
+
+/// What came by one listener.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct ListenerCounters {
+    /// Clients that are connected.
+    pub connections: Count,
+    pub accepted: Count,
+    pub answers: Classes,
+    /// Body bytes.
+    pub received: Count,
+    pub sent: Count,
+}
+
+/// Listeners have numbers of one byte in a worker.
+const LISTENERS: usize = 256;
+
+#[repr(align(128))]
 pub struct Counters {
     ends: [AtomicU64; End::ALL.len()],
     connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
     stale: AtomicU64,
+    /// What rsp answered itself, and what nobody did.
+    pub own: Classes,
+    traffic: [Count; 4],
+    handshakes: [Count; Handshake::ALL.len()],
+    scripts: [ScriptCounters; Handler::ALL.len()],
+    listeners: Box<[ListenerCounters]>,
+    /// By number. Locked where listeners change, never for a request.
+    names: Mutex<Vec<(u8, String)>>,
+    /// Made when `metrics.hosts` is first set.
+    hosts: OnceLock<HostTable>,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            ends: Default::default(),
+            connection_ends: Default::default(),
+            stale: AtomicU64::default(),
+            own: Classes::default(),
+            traffic: Default::default(),
+            handshakes: Default::default(),
+            scripts: Default::default(),
+            listeners: (0..LISTENERS).map(|_| ListenerCounters::default()).collect(),
+            names: Mutex::default(),
+            hosts: OnceLock::new(),
+        }
+    }
 }
 
 /// A connection to a server that was used again and turned out dead: the request is sent on a new one.
@@ -71,6 +207,58 @@ impl Counters {
     /// A reused connection died under a request that was then sent on a new one.
     pub fn stale(&self) {
         add_one(&self.stale);
+    }
+
+    pub fn shook_hands(&self, how: Handshake) {
+        self.handshakes[how as usize].add(1);
+    }
+
+    pub fn handshakes(&self, how: Handshake) -> u64 {
+        self.handshakes[how as usize].get()
+    }
+
+    pub fn script(&self, handler: Handler) -> &ScriptCounters {
+        &self.scripts[handler as usize]
+    }
+
+    /// Shows what was counted up to now.
+    pub fn set_traffic(&self, traffic: Traffic) {
+        let Traffic { client_in, client_out, server_in, server_out } = traffic;
+        self.traffic
+            .iter()
+            .zip([client_in, client_out, server_in, server_out])
+            .for_each(|(cell, n)| cell.set(n));
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        let [client_in, client_out, server_in, server_out] = [0, 1, 2, 3].map(|at| self.traffic[at].get());
+        Traffic { client_in, client_out, server_in, server_out }
+    }
+
+    /// Of the listener with this number.
+    pub fn listener(&self, number: u8) -> &ListenerCounters {
+        &self.listeners[usize::from(number)]
+    }
+
+    /// A listener got this number, maybe that of one that is gone.
+    pub fn name_listener(&self, number: u8, name: &str) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|(known, _)| *known != number);
+        names.push((number, name.to_owned()));
+    }
+
+    /// The numbers of listeners with their names.
+    pub fn listener_names(&self) -> Vec<(u8, String)> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The table of hosts, made for so many of them when it is first needed.
+    pub fn hosts_for(&self, most: u32) -> &HostTable {
+        self.hosts.get_or_init(|| HostTable::new(most))
+    }
+
+    pub fn hosts(&self) -> Option<&HostTable> {
+        self.hosts.get()
     }
 
     /// How many did.

@@ -9,6 +9,7 @@ mod failure;
 mod forward_rules;
 mod forwarded;
 mod hop;
+pub mod hosts;
 mod id;
 pub mod record;
 mod retry;

@@ -98,6 +98,8 @@ pub struct Exchange {
     pub close_client: bool,
     interim: u8,
     pub status: u16,
+    /// rsp made the answer itself, or the script did.
+    pub answered_here: bool,
     /// How it ends, once that is not simply complete.
     pub end: End,
     /// How far it had come by then.
@@ -141,6 +143,7 @@ impl Exchange {
             close_client,
             interim,
             status,
+            answered_here,
             end,
             phase,
             failure,
@@ -159,7 +162,7 @@ impl Exchange {
         *times = Times { start, ..Times::default() };
         (*end, *phase, *failure) = (End::default(), Phase::default(), None);
         (*own_host, *tries) = (false, Tries::default());
-        (*asked_for_body, *close_client) = (None, false);
+        (*asked_for_body, *close_client, *answered_here) = (None, false, false);
         (*interim, *status, *sent, *received) = (0, 0, 0, 0);
         (*waited_behind, *sent_heads) = ([0; 2], 0);
     }

@@ -37,6 +37,7 @@ mod grammar;
 mod head;
 mod head_end;
 mod lenient;
+mod locate;
 mod simd;
 mod target;
 mod trailers;
@@ -49,6 +50,7 @@ pub use crate::http::{After, HeadLimits};
 pub use backend_codec::BackendCodec;
 pub use client_codec::{ClientCodec, RequestFacts};
 pub use frame::Frame;
+pub use locate::{Kind, locate};
 pub use target::is_authority as is_host;
 
 /// Other limits on received bytes.

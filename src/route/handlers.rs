@@ -7,6 +7,7 @@ use super::affinity::hash;
 use crate::balance::{Pool, Server, Tried};
 use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
+use crate::exchange::counters::{Counters, Handler, SCRIPT_BOUNDS, ScriptFailure};
 use crate::http::{RequestHead, ResponseHead};
 use crate::script::{Offer, RequestMeta, Script, ScriptError, ServerNames, Verdict};
 
@@ -27,6 +28,8 @@ pub struct Handlers {
     response_as_it_came: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
+    /// Where calls are counted, if somebody may read it.
+    counters: Option<Arc<Counters>>,
 }
 
 /// Reads a clock in microseconds.
@@ -40,7 +43,16 @@ impl Handlers {
             request_as_it_came: RequestHead::default(),
             response_as_it_came: ResponseHead::default(),
             clock,
+            counters: None,
         }
+    }
+
+    /// Counts calls here from now on, or nowhere; by this clock, if there is none yet.
+    pub fn observe(&mut self, counters: Option<Arc<Counters>>, clock: impl FnOnce() -> CallClock) {
+        if counters.is_some() {
+            self.clock.get_or_insert_with(clock);
+        }
+        self.counters = counters;
     }
 
     /// Calls `on_request`, which chooses the route and may change the head. If it fails and there is a fallback pool,
@@ -62,7 +74,7 @@ impl Handlers {
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x);
         let verdict = self.script.on_request(head, meta);
-        self.note_time(x, began);
+        self.note_call(Handler::OnRequest, x, began, &verdict);
         if restores && verdict.is_err() {
             x.head.copy_from(&self.request_as_it_came);
         }
@@ -119,7 +131,7 @@ impl Handlers {
         let began = self.now();
         let (head, meta) = parts(x);
         let responded = self.script.on_response(head, meta, response);
-        self.note_time(x, began);
+        self.note_call(Handler::OnResponse, x, began, &responded);
         match responded {
             Ok(()) => Responded::Ok,
             Err(error) if passes => {
@@ -153,9 +165,12 @@ impl Handlers {
             up: &candidates.up,
             latencies: &candidates.latencies,
         };
-        let picked = (!candidates.servers.is_empty()).then(|| self.script.balance(head, meta, offer));
-        self.note_time(x, began.filter(|_| picked.is_some()));
-        picked
+        if candidates.servers.is_empty() {
+            return None;
+        }
+        let picked = self.script.balance(head, meta, offer);
+        self.note_call(Handler::Balance, x, began, &picked);
+        Some(picked)
     }
 
     /// Calls the pool's `hash_by` function and hashes its key.
@@ -163,7 +178,7 @@ impl Handlers {
         let began = self.now();
         let (head, meta) = parts(x);
         let key = self.script.hash_by(pool.id, head, meta, |key| key.map(hash));
-        self.note_time(x, began);
+        self.note_call(Handler::HashBy, x, began, &key);
         key
     }
 
@@ -172,9 +187,26 @@ impl Handlers {
         self.clock.as_ref().map(|clock| clock())
     }
 
-    fn note_time(&self, x: &mut Exchange, began: Option<u64>) {
-        if let Some((began, now)) = began.zip(self.now()) {
-            x.times.add_script(now.saturating_sub(began));
+    /// Counts a call, and what it took.
+    #[inline]
+    fn note_call<T>(
+        &self,
+        handler: Handler,
+        x: &mut Exchange,
+        began: Option<u64>,
+        result: &Result<T, ScriptError>,
+    ) {
+        let Some((began, now)) = began.zip(self.now()) else { return };
+        let took = now.saturating_sub(began);
+        x.times.add_script(took);
+        let Some(counters) = &self.counters else { return };
+        let script = counters.script(handler);
+        script.seconds.observe(&SCRIPT_BOUNDS, took * 1000);
+        match result {
+            Ok(_) => {}
+            Err(error) if error.is_over_time() => script.failed(ScriptFailure::Time),
+            Err(error) if error.is_short_of_memory() => script.failed(ScriptFailure::Memory),
+            Err(_) => script.failed(ScriptFailure::Error),
         }
     }
 

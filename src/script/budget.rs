@@ -8,6 +8,9 @@
 
 use std::time::Duration;
 
+/// How the message of a spent budget begins.
+pub const OVER_TIME: &str = "ran longer than";
+
 /// One handler call on the data path.
 pub const CALL: Duration = Duration::from_millis(10);
 
@@ -57,7 +60,7 @@ impl Budget {
         let limit = self.limit.unwrap_or_default();
         let (number, unit) =
             if limit.as_secs() > 0 { (limit.as_secs() as u128, "s") } else { (limit.as_millis(), "ms") };
-        format!("ran longer than {number} {unit} of CPU time")
+        format!("{OVER_TIME} {number} {unit} of CPU time")
     }
 }
 

@@ -78,7 +78,19 @@ pub struct LoadError(pub String);
 #[derive(Debug)]
 pub struct ScriptError(pub String);
 
+/// The words by which Lua says that memory is short.
+const NO_MEMORY: &str = "not enough memory";
+
 impl ScriptError {
+    /// Over its time, or short of memory; a script that raises these words itself counts as such.
+    pub fn is_over_time(&self) -> bool {
+        self.0.contains(budget::OVER_TIME)
+    }
+
+    pub fn is_short_of_memory(&self) -> bool {
+        self.0.contains(NO_MEMORY)
+    }
+
     /// Its `file:line`.
     pub fn place(&self) -> &str {
         failure::position(&self.0)

@@ -33,6 +33,7 @@ use crate::worker::shared::Shared;
 use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
+use crate::worker::shared::malformed::MalformedLog;
 use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
 use crate::worker::turn::Stopwatch;
@@ -65,7 +66,10 @@ pub struct Core<N: Network> {
     /// By their numbers (`ClientSide::listener`).
     pub(crate) listener_names: Vec<Arc<str>>,
     pub(crate) gateway_errors: GatewayErrors,
+    pub(crate) malformed: MalformedLog,
     pub(crate) counters: Arc<Counters>,
+    /// Somebody may read what is counted: `admin` or `control` is set.
+    pub(crate) observed: bool,
     pub(crate) stopwatch: Stopwatch,
     /// The ready queue.
     queue: Vec<(Side, u32)>,
@@ -102,13 +106,14 @@ impl<N: Network> Core<N> {
         clock: impl Fn() -> u64 + 'static,
     ) -> Core<N> {
         let (stopwatch, now) = Stopwatch::start(clock);
-        Core {
+        let core = Core {
             network,
             clients: Table::new(Side::Client),
             backends: Table::new(Side::Backend),
             pairs: Slab::new(),
             tools: Tools::new(&sites.current, now),
             spare: SparePairs::new(&sites),
+            observed: false,
             sites,
             kept: Kept::default(),
             wheel: Wheel::new(now),
@@ -120,6 +125,7 @@ impl<N: Network> Core<N> {
             connections: ConnectionCounts::default(),
             listener_names: Vec::new(),
             gateway_errors: GatewayErrors::default(),
+            malformed: MalformedLog::default(),
             counters: Arc::default(),
             stopwatch,
             queue: Vec::new(),
@@ -130,7 +136,8 @@ impl<N: Network> Core<N> {
             second: u64::MAX,
             inside: 0,
             challenges: None,
-        }
+        };
+        core.observing()
     }
 
     /// Sets up the state shared with the other workers of the process.
@@ -138,6 +145,7 @@ impl<N: Network> Core<N> {
         self.per_client = shared.per_client();
         self.connections = shared.connections();
         self.gateway_errors = shared.gateway_errors();
+        self.malformed = shared.malformed();
         self.others = shared.count() > 1;
         self.challenges = Some(shared.challenges());
         self.tools.pipes.share(shared.count());

@@ -11,7 +11,7 @@ use httpdate::HttpDate;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
-use super::{Drain, Message, Switch};
+use super::{Drain, Message, Question, Switch};
 use crate::base::counted::counted;
 use crate::exchange::counters::Counters;
 use crate::net::{Kernel, Listener};
@@ -71,6 +71,7 @@ impl EventLoop {
         let mut core = Core::new(kernel, Sites::new(site, shared.worker()), access, clock);
         core.share(&shared);
         core.listener_names = acceptor.names();
+        acceptor.name_listeners(core.config(), core.counters());
         let grants = waker.clone();
         core.wake_by(move || _ = grants.wake());
         let event_loop = EventLoop {
@@ -108,6 +109,7 @@ impl EventLoop {
             self.acceptor.release_permits(&mut self.core);
             self.send_access(now);
             self.core.report();
+            self.core.show_traffic();
             self.trim(now);
             if self.is_over(now) {
                 self.core.stop();
@@ -183,8 +185,17 @@ impl EventLoop {
             match message {
                 Message::Switch(switch) => self.switch(*switch),
                 Message::Drain(drain) => self.drain(drain),
+                Message::Ask(question) => self.answer(question),
                 Message::Stop => self.stopped = true,
             }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Sessions(from, answer) => answer(self.core.sessions(from)),
+            Question::Session(token, answer) => answer(self.core.now(), self.core.session_of(token)),
+            Question::Shut(token, answer) => answer(self.core.shut_session(token)),
         }
     }
 

@@ -10,6 +10,7 @@
 //! guard.rs        a panic ends one pair, not the worker
 //! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
 //! housekeeping.rs work between turns; drain.rs: graceful shutdown
+//! sessions.rs     what connections do, for the control thread
 //! thread.rs       a worker's thread and its start
 //! shared/         state shared by workers: connection permits, limits per client, gateway error counts
 //! accept/         new clients: the acceptor, admission, PROXY headers
@@ -30,6 +31,7 @@ mod guard;
 mod heartbeat;
 mod housekeeping;
 mod pair;
+mod sessions;
 mod shared;
 mod site;
 #[cfg(test)]
@@ -49,8 +51,10 @@ pub use self::backend::dedicated::KEPT;
 pub use self::core::{Core, Ready};
 pub use self::heartbeat::{Heartbeat, Turn};
 pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
+pub use self::sessions::{Session, Sessions};
 pub use self::shared::Shared;
 pub use self::shared::challenges::ChallengeAsk;
+pub use self::shared::malformed::{Malformed, MalformedLog};
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Starting, ThreadState, start};
@@ -130,8 +134,19 @@ pub(crate) enum Message {
     Switch(Box<Switch>),
     /// Finish running requests within this time, then end.
     Drain(Drain),
+    /// What connections do, and what is to become of one.
+    Ask(Question),
     /// End at once.
     Stop,
+}
+
+/// A question to a worker, answered between two turns, on its thread.
+pub(crate) enum Question {
+    /// From this slot on.
+    Sessions(u32, Box<dyn FnOnce(Sessions) + Send>),
+    Session(u64, Box<dyn FnOnce(u64, Option<Session>) + Send>),
+    /// Whether it was there to be closed.
+    Shut(u64, Box<dyn FnOnce(bool) + Send>),
 }
 
 /// A running worker.
@@ -180,6 +195,21 @@ impl Handle {
     /// Uses another config for new requests.
     pub fn switch(&self, switch: Switch) {
         self.mailbox.send(Message::Switch(Box::new(switch)));
+    }
+
+    /// Asks for what connections do, from this slot on.
+    pub fn ask_sessions(&self, from: u32, answer: impl FnOnce(Sessions) + Send + 'static) {
+        self.mailbox.send(Message::Ask(Question::Sessions(from, Box::new(answer))));
+    }
+
+    /// Asks for one, with the worker's clock.
+    pub fn ask_session(&self, token: u64, answer: impl FnOnce(u64, Option<Session>) + Send + 'static) {
+        self.mailbox.send(Message::Ask(Question::Session(token, Box::new(answer))));
+    }
+
+    /// Closes a client's connection.
+    pub fn shut_session(&self, token: u64, answer: impl FnOnce(bool) + Send + 'static) {
+        self.mailbox.send(Message::Ask(Question::Shut(token, Box::new(answer))));
     }
 
     /// Makes the loop turn.

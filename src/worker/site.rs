@@ -186,8 +186,12 @@ fn open(parts: SiteParts, servers: &Rc<RefCell<WorkerServers>>) -> (Rc<Site>, Sh
 /// For the access log, if its format says how long the script runs.
 fn call_clock(config: &Config) -> Option<CallClock> {
     let log = config.settings.access_log.as_ref()?;
+    log.format.shows_script().then(microseconds)
+}
+
+pub(crate) fn microseconds() -> CallClock {
     let zero = Instant::now();
-    log.format.shows_script().then(|| Box::new(move || zero.elapsed().as_micros() as u64) as CallClock)
+    Box::new(move || zero.elapsed().as_micros() as u64)
 }
 
 impl<N: Network> Core<N> {
@@ -205,6 +209,7 @@ impl<N: Network> Core<N> {
         self.sites.forget_ended();
         self.checks.look();
         self.tools.errors = ScriptErrors::default();
+        self.observe();
         // The new timeouts may be shorter.
         self.look_ahead();
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));

@@ -107,8 +107,8 @@ fn a_key_of_a_later_version_says_so() {
     for (key, config) in [
         ("hedge", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  hedge = { after = 'p95' },\n}"),
         (
-            "token",
-            "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n admin = { '127.0.0.1:9180', token = 'x' } }",
+            "buffer_memory",
+            "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n buffer_memory = '1m' }",
         ),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));

@@ -64,7 +64,7 @@ fn the_socket_speaks_as_haproxys_does() {
         "\n[6]:Success=1\n\n[6]:Success=1\n\n"
     );
     assert!(talk(&rsp, "help\n").contains("\n  reload "));
-    assert!(talk(&rsp, "shwo stat\n").starts_with("Unknown command: 'shwo'. Please enter"));
+    assert!(talk(&rsp, "shwo stat\n").starts_with("Unknown command: 'shwo stat'. Please enter"));
     let unknown = ctl(&rsp, &["shwo", "stat"]);
     assert_eq!(unknown.code, Some(1));
     rsp.stop();

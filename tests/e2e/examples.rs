@@ -74,9 +74,11 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
                 include_str!("../peers/acme.rs"),
                 include_str!("../peers/logrotate.rs"),
                 include_str!("../peers/supervisors.rs"),
+                include_str!("../peers/monitoring.rs"),
+                include_str!("metrics.rs"),
             ];
             let used = tests.iter().any(|test| test.contains(&format!("examples/{name}")));
-            assert!(used, "examples/{name} has no test in tests/peers");
+            assert!(used, "examples/{name} has no test");
             continue;
         }
         assert_eq!(read(&name).1, ["rsp".to_string(), format!("examples/{name}")], "line 1 of {name}");

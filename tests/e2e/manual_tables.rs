@@ -292,7 +292,6 @@ fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
         ("listener keys", later::LISTENER),
         ("pool keys", later::POOL),
         ("settings", later::SETTINGS),
-        ("`admin` keys", later::ADMIN),
         ("`script` keys", later::SCRIPT),
         ("fields of `req`", later::REQUEST),
         ("fields of `req` to assign", later::REQUEST_WRITABLE),

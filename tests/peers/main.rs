@@ -12,6 +12,7 @@ mod corpus;
 mod goaccess;
 mod log_readers;
 mod logrotate;
+mod monitoring;
 mod proxy_protocol;
 mod python;
 mod real_servers;

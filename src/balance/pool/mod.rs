@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use self::choice::Choice;
 use super::budget::RequestCounter;
+use super::counters::PoolCounters;
 use super::pool_state::PoolState;
 use super::queue::{ServerKey, key};
 use super::server::Server;
@@ -95,6 +96,8 @@ pub struct Pool {
     pub state: Arc<PoolState>,
     /// This worker's requests.
     pub requests: Arc<RequestCounter>,
+    /// This worker's.
+    pub counters: Arc<PoolCounters>,
     /// Every response tells the pool something, and not only those of servers that failed before.
     pub reads_responses: bool,
     /// `PoolConfig::binds`.
@@ -140,7 +143,7 @@ impl Pool {
         all: &Rc<RefCell<WorkerServers>>,
     ) -> Pool {
         let worker = all.borrow().worker();
-        let requests = state.request_counter(worker);
+        let (requests, counters) = (state.request_counter(worker), state.counters(worker));
         let choice = RefCell::new(Choice::new(config.balance, all.clone(), state.name()));
         let reads_status = |eject: &Eject| eject.error_rate.is_some() || !eject.status.is_empty();
         let reads_responses = config.reads_latency() || config.eject.as_ref().is_some_and(reads_status);
@@ -151,6 +154,7 @@ impl Pool {
             config,
             state,
             requests,
+            counters,
             choice,
             candidates: RefCell::default(),
             told: Cell::default(),

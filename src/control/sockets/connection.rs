@@ -4,7 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use super::console::{Answer, Command, Console, ConsoleStep};
+use super::commands::Command;
+use super::console::{Answer, Console, ConsoleStep};
 use super::http::{self, HttpAnswer, HttpRequest, HttpStep};
 use crate::config::ControlLevel;
 use crate::net::{Stream, Transport};
@@ -41,6 +42,8 @@ enum Stage {
     Reading,
     /// A request waits for its answer.
     Asked,
+    /// Part of the answer is there.
+    Telling,
     /// The last bytes are on their way.
     Ending,
     /// They are; what still comes is dropped.
@@ -129,11 +132,12 @@ impl Connection {
         while self.sent < self.output.len() {
             match self.stream.send(&self.output[self.sent..]) {
                 Ok(count) => (self.sent, moved) = (self.sent + count, true),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(moved),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(self.note_sent(moved)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.note_sent(moved);
         self.output.clear();
         self.sent = 0;
         if self.stage == Stage::Ending {
@@ -145,6 +149,14 @@ impl Connection {
             return Ok(true);
         }
         Ok(moved)
+    }
+
+    /// A client that takes a long answer, however slowly, may go on.
+    fn note_sent(&mut self, moved: bool) -> bool {
+        if moved && self.stage == Stage::Telling {
+            self.deadline = Instant::now() + REQUEST_TIME;
+        }
+        moved
     }
 
     /// The next request, if it is whole and the one before it is answered.
@@ -209,6 +221,20 @@ impl Connection {
             self.stage = Stage::Reading;
             self.deadline = Instant::now() + REQUEST_TIME;
         }
+    }
+
+    /// Adds to the answer, which `answer` ends.
+    pub fn answer_part(&mut self, text: &str) {
+        self.output.extend_from_slice(text.as_bytes());
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Telling;
+            self.deadline = Instant::now() + REQUEST_TIME;
+        }
+    }
+
+    /// Whether the client has taken what there is of the answer.
+    pub fn is_sent(&self) -> bool {
+        self.output.is_empty()
     }
 
     /// Answers a request, and ends.

@@ -4,13 +4,8 @@
 
 use std::collections::VecDeque;
 
+use super::commands::{self, Command, Parsed};
 use crate::config::ControlLevel;
-
-/// A command that the process has to obey.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
-    Reload,
-}
 
 /// How an answer begins, if it is a message: `set severity-output`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -75,33 +70,6 @@ pub struct Console {
     served: bool,
 }
 
-/// What a command is, who may give it, and what `help` says of it.
-struct Known {
-    words: &'static [&'static str],
-    level: ControlLevel,
-    help: &'static str,
-}
-
-const KNOWN: &[Known] = &[
-    Known { words: &["help"], level: ControlLevel::Observe, help: "help                  : this list" },
-    Known {
-        words: &["prompt"],
-        level: ControlLevel::Observe,
-        help: "prompt                : toggle interactive mode with a prompt",
-    },
-    Known { words: &["quit"], level: ControlLevel::Observe, help: "quit                  : disconnect" },
-    Known {
-        words: &["set", "severity-output"],
-        level: ControlLevel::Observe,
-        help: "set severity-output [none|number|string] : how messages begin",
-    },
-    Known {
-        words: &["reload"],
-        level: ControlLevel::Admin,
-        help: "reload                : load the config again",
-    },
-];
-
 impl Console {
     /// Reads the next command. Answers of those that concern only the connection are written to `output`.
     pub fn next(
@@ -138,37 +106,24 @@ impl Console {
     }
 
     fn obey(&mut self, text: &str, level: ControlLevel) -> Obeyed {
-        let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let Some(known) = KNOWN.iter().find(|known| words.starts_with(known.words)) else {
-            let word = shown(words.first().copied().unwrap_or_default());
-            let list = help(level);
-            return Obeyed::Answer(Answer::error(format!(
-                "Unknown command: '{word}'. Please enter one of the following commands only:\n{list}"
-            )));
-        };
-        if level < known.level {
-            return Obeyed::Answer(Answer::error("Permission denied"));
-        }
-        match (known.words, &words[known.words.len()..]) {
-            (["help"], _) => {
-                let list = help(level);
-                Obeyed::Answer(Answer::data(format!(
-                    "The following commands are valid at this level:\n{list}"
-                )))
-            }
-            (["quit"], _) => Obeyed::Quit,
-            (["prompt"], _) => {
+        Obeyed::Answer(match commands::parse(text, level) {
+            Parsed::Command(command) => return Obeyed::Command(command),
+            Parsed::Quit => return Obeyed::Quit,
+            Parsed::Wrong(answer) => answer,
+            Parsed::Severity(words) => self.set_severity(&words),
+            Parsed::Prompt => {
                 self.interactive = !self.interactive;
-                Obeyed::Answer(Answer::data(""))
+                Answer::data("")
             }
-            (["set", "severity-output"], arguments) => Obeyed::Answer(self.set_severity(arguments)),
-            (["reload"], []) => Obeyed::Command(Command::Reload),
-            (words, _) => Obeyed::Answer(Answer::error(format!("'{}' takes no arguments", words.join(" ")))),
-        }
+            Parsed::Help => {
+                let list = commands::help(level);
+                Answer::data(format!("The following commands are valid at this level:\n{list}"))
+            }
+        })
     }
 
-    fn set_severity(&mut self, arguments: &[&str]) -> Answer {
-        self.severity = match arguments {
+    fn set_severity(&mut self, arguments: &[String]) -> Answer {
+        self.severity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["none"] => SeverityOutput::None,
             ["number"] => SeverityOutput::Number,
             ["string"] => SeverityOutput::Word,
@@ -202,22 +157,6 @@ enum Obeyed {
     Answer(Answer),
     Command(Command),
     Quit,
-}
-
-/// The commands of a level.
-fn help(level: ControlLevel) -> String {
-    let mut text = String::new();
-    for known in KNOWN.iter().filter(|known| known.level <= level) {
-        text.push_str("  ");
-        text.push_str(known.help);
-        text.push('\n');
-    }
-    text
-}
-
-/// What a client sent, safe for a terminal and not too long.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 /// Takes a whole line; what is left when the client has closed counts as one.
@@ -262,6 +201,7 @@ mod tests {
                 ConsoleStep::Command(Command::Reload) => {
                     console.answer(&Answer::info("Success=1"), &mut output)
                 }
+                ConsoleStep::Command(other) => panic!("{other:?}"),
                 ConsoleStep::More | ConsoleStep::Full => panic!("the client has closed"),
                 ConsoleStep::Close => return String::from_utf8(output).unwrap(),
             }

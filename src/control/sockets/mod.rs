@@ -2,6 +2,7 @@
 //! (`http`). They are served by the control thread's loop; requests are taken with `next_request` and answered when the
 //! process has an answer, which may be later.
 
+pub mod commands;
 mod connection;
 pub mod console;
 pub mod http;
@@ -341,6 +342,15 @@ impl Sockets {
             connection.answer(answer);
         }
         self.transfer(asker);
+    }
+
+    /// Adds to the answer to a command. Returns whether the client has taken all of it; `None`: it is gone.
+    pub fn answer_part(&mut self, asker: Asker, text: &str) -> Option<bool> {
+        if let Some((_, connection)) = self.connections.get_mut(&asker) {
+            connection.answer_part(text);
+        }
+        self.transfer(asker);
+        self.connections.get(&asker).map(|(_, connection)| connection.is_sent())
     }
 
     /// Answers a request to the admin address.

@@ -7,14 +7,17 @@
 //!    └─────────────────────── all workers have ended ◄─────────────────────────┘
 //! ```
 
+mod admin;
+mod commands;
 mod reload;
+mod sessions;
 mod upgrade;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use self::sessions::Listings;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Settings;
@@ -24,11 +27,10 @@ use crate::control::process::Process;
 use crate::control::reload::Reload;
 use crate::control::run_error::RunError;
 use crate::control::signals::Signal;
-use crate::control::sockets::console::Command;
-use crate::control::sockets::http::{HttpAnswer, HttpRequest};
 use crate::control::sockets::{Asker, Request, Sockets};
 use crate::control::stalls::Stalls;
 use crate::control::startup;
+use crate::control::stats::Stats;
 use crate::control::upgrade::Upgrade;
 use crate::exchange::counters::Counters;
 use crate::exchange::end::End;
@@ -72,6 +74,9 @@ pub struct Running<'a> {
     /// Why rsp ends, if it must not.
     fault: Option<String>,
     stalls: Stalls,
+    stats: Stats,
+    /// Answers that go out in parts.
+    listings: Listings,
     /// A new process that is to take over.
     upgrade: Option<Upgrade>,
 }
@@ -91,6 +96,7 @@ impl<'a> Running<'a> {
         }
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
+            stats: Stats::new(workers.iter().map(Handle::counters).collect()),
             stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
             reload: Reload::new(source, workers.len(), control.mailbox()),
@@ -103,13 +109,14 @@ impl<'a> Running<'a> {
             stage: Stage::Serving,
             was_ready: false,
             fault: None,
+            listings: Listings::new(),
             upgrade: None,
         })
     }
 
     /// Waits until all workers have ended.
     pub fn wait(mut self) -> Result<(), RunError> {
-        let counters: Vec<Arc<Counters>> = self.running().map(Handle::counters).collect();
+        let counters = self.stats.counters.clone();
         let outcome = self.until_all_ended();
         log_abnormal_ends(&Counters::total(counters.iter().map(|counters| &**counters)));
         if outcome.is_ok() {
@@ -136,6 +143,7 @@ impl<'a> Running<'a> {
             ControlEvent::Socket(CHANNEL) => self.serve_upgrade(),
             ControlEvent::Socket(token) => self.sockets.ready(token),
             ControlEvent::Signal(signal) => self.handle_signal(signal),
+            ControlEvent::Answer(asker, answer) => self.answered(asker, answer),
             ControlEvent::Loaded => self.loaded(),
             ControlEvent::Switched(generation) => {
                 if generation == self.process.generation && self.reload.switched() {
@@ -162,9 +170,10 @@ impl<'a> Running<'a> {
 
     /// Answers what operators ask.
     fn serve_sockets(&mut self) {
+        self.go_on_listing();
         while let Some((asker, request)) = self.sockets.next_request() {
             match request {
-                Request::Command(Command::Reload) => self.ask_reload(Some(asker)),
+                Request::Command(command) => self.obey(asker, command),
                 Request::Http(request) => {
                     let answer = self.answer(&request);
                     self.sockets.answer_http(asker, &answer);
@@ -181,21 +190,6 @@ impl<'a> Running<'a> {
         unchecked
     }
 
-    fn answer(&mut self, request: &HttpRequest) -> HttpAnswer {
-        match request.path.as_str() {
-            "/live" => HttpAnswer::text(200, "live\n"),
-            "/ready" => match (self.stage, self.unchecked()) {
-                (Stage::Serving, 0) => HttpAnswer::text(200, "ready\n"),
-                (Stage::Serving, servers) => {
-                    let servers = counted(servers as u64, "server");
-                    HttpAnswer::text(503, format!("starting: no check of {servers} has ended yet\n"))
-                }
-                _ => HttpAnswer::text(503, "draining\n"),
-            },
-            _ => HttpAnswer::text(404, "there are /ready and /live\n"),
-        }
-    }
-
     /// `None` when a deadline has passed.
     fn next(&mut self) -> Result<Option<ControlEvent>, RunError> {
         let of_stage = self.until();
@@ -204,16 +198,35 @@ impl<'a> Running<'a> {
             .flatten()
             .min();
         loop {
-            let due = self.stalls.due();
+            let due = self.stalls.due().min(self.sample_due());
             let event = self.control.next(Some(until.map_or(due, |until| until.min(due))));
             let event =
                 event.map_err(|error| RunError::Fault(format!("control loop: {}", os_error(&error))))?;
             let now = Instant::now();
+            self.sample(now);
             if event.is_some() || until.is_some_and(|until| now >= until) {
                 return Ok(event);
             }
             self.stalls.look(&self.workers, now);
             self.process.report_dropped_lines();
+        }
+    }
+
+    /// When to look at the counters again; never, where nobody can ask.
+    fn sample_due(&self) -> Instant {
+        match self.process.config.settings.is_observed() {
+            true => self.stats.recent.due(),
+            false => Instant::now() + STOP_WAIT,
+        }
+    }
+
+    fn sample(&mut self, now: Instant) {
+        if self.process.config.settings.is_observed() && self.stats.recent.due() <= now {
+            let sample = self.view().sample();
+            if let Some((ago, before)) = self.stats.recent.last(now) {
+                self.stats.peaks.note(self.process.pools(), &sample, before, ago);
+            }
+            self.stats.recent.add(now, sample);
         }
     }
 

@@ -72,6 +72,7 @@ impl Running<'_> {
         if self.stage == Stage::Serving {
             notify::ready(&notify::serving(self.process.workers, generation));
         }
+        self.stats.note_reload(generation, outcome.as_ref().err().map(|error| error.reason().to_string()));
         let askers = self.reload.end();
         self.answer_reload(askers, outcome);
         if let Err(error) = self.reload.go_on(self.process.known_names()) {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::{Administrative, ByHand, PoolState, Server, Servers, SitePools};
+use crate::control::by_hand;
 use crate::tls::RandomKeys;
 
 #[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
@@ -16,6 +17,9 @@ pub struct Handover {
     /// The number of the config in use.
     pub generation: u64,
     pub by_hand: Vec<SetByHand>,
+    pub added: Vec<Added>,
+    /// Servers of the config that are not used: pool and server.
+    pub deleted: Vec<(String, String)>,
     /// What the health checks say of those servers that have been checked.
     pub checked: Vec<Checked>,
     /// The keys of session tickets: what the old process sealed, the new one opens.
@@ -61,6 +65,18 @@ pub struct SetByHand {
     pub weight: Option<u32>,
 }
 
+/// A server that operators have added.
+#[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
+#[serde(default)]
+pub struct Added {
+    pub pool: String,
+    pub server: String,
+    pub address: String,
+    pub weight: u32,
+    pub max_connections: Option<u32>,
+    pub backup: bool,
+}
+
 #[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
 #[serde(default)]
 pub struct Checked {
@@ -69,27 +85,47 @@ pub struct Checked {
     pub up: bool,
 }
 
-const STATES: [(Administrative, &str); 3] =
-    [(Administrative::Ready, "ready"), (Administrative::Drain, "drain"), (Administrative::Maint, "maint")];
-
 impl Handover {
     pub fn of(generation: u64, servers: &Servers, pools: &SitePools) -> Handover {
         let by_hand = servers.by_hand().all().into_iter();
         let by_hand = by_hand.map(|(pool, server, ByHand { state, weight })| {
-            let word = STATES.iter().find(|(of, _)| Some(*of) == state).map(|(_, word)| (*word).to_owned());
-            SetByHand { pool, server, state: word, weight }
+            let state = state.map(|state| state.text().to_owned());
+            SetByHand { pool, server, state, weight }
         });
         let checked = pools.pools.iter().flat_map(|pool| checked(pool));
-        let (by_hand, checked) = (by_hand.collect(), checked.collect());
-        Handover { generation, by_hand, checked, tickets: Tickets::of_process() }
+        let added = servers.by_hand().all_added().into_iter();
+        let added = added.map(|(pool, server, config)| Added {
+            pool,
+            server,
+            address: config.written,
+            weight: config.weight,
+            max_connections: config.max_connections,
+            backup: config.backup,
+        });
+        Handover {
+            generation,
+            by_hand: by_hand.collect(),
+            added: added.collect(),
+            deleted: servers.by_hand().all_deleted(),
+            checked: checked.collect(),
+            tickets: Tickets::of_process(),
+        }
     }
 
     /// Sets what was set by hand, before the pools are made.
     pub fn set_by_hand(&self, servers: &Servers) {
         for SetByHand { pool, server, state, weight } in &self.by_hand {
-            let known = STATES.iter().find(|(_, word)| Some(*word) == state.as_deref());
-            let by_hand = ByHand { state: known.map(|(state, _)| *state), weight: *weight };
-            servers.by_hand().set(pool, server, by_hand);
+            let state = state.as_deref().and_then(Administrative::from_text);
+            servers.by_hand().set(pool, server, ByHand { state, weight: *weight });
+        }
+        for (pool, server) in &self.deleted {
+            servers.by_hand().delete(pool, server, true);
+        }
+        for Added { pool, server, address, weight, max_connections, backup } in &self.added {
+            let Ok(mut config) = by_hand::server(server, address) else { continue };
+            (config.weight, config.backup) = (*weight, *backup);
+            config.max_connections = *max_connections;
+            servers.by_hand().add(pool, config);
         }
     }
 
@@ -152,6 +188,8 @@ mod tests {
         pools.pools[0].set_checked("a", true);
         pools.pools[0].set_checked("b", false);
         pools.pools[0].set_by_hand("c", ByHand { state: Some(Administrative::Drain), weight: Some(3) });
+        pools.pools[0].add_server(by_hand::server("new", "127.0.0.1:2").unwrap()).unwrap();
+        pools.pools[0].delete_server("b");
         let line = Handover::of(7, &old, &pools).to_line();
         let handover = Handover::from_line(&line).unwrap();
         assert_eq!(handover.generation, 7);
@@ -163,8 +201,8 @@ mod tests {
         let pools = new.of(&config());
         handover.set_checked(&pools);
         let states: Vec<_> = pools.pools[0].members().iter().map(|server| server.state()).collect();
-        assert_eq!(states, [ServerState::Up, ServerState::Down, ServerState::Drain]);
-        assert_eq!(pools.pools[0].members()[2].weight(), 3);
+        assert_eq!(states, [ServerState::Up, ServerState::Drain, ServerState::Maint]);
+        assert_eq!(pools.pools[0].members()[1].weight(), 3);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `admin` and `control` of `rsp.settings`: the sockets of operators.
+//! `admin`, `control` and `metrics` of `rsp.settings`: what operators see, and by which sockets.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,40 @@ use mlua::Value;
 
 use super::address::{PATH_MAX, fixed_address};
 use super::error::{ReadValue, ValueError, quoted};
-use super::schema::{Keys, raw, row};
+use super::schema::{Keys, list, raw, row, table};
 use super::settings::account;
-use super::values::{one_of, text};
-use crate::config::{Account, Admin, Control, ControlLevel, later};
+use super::values::{one_of, text, whole};
+use crate::config::{Account, Admin, Control, ControlLevel};
 
 #[derive(Default)]
-pub(super) struct AdminTable;
+pub(super) struct AdminTable {
+    token: Option<String>,
+    hosts: Vec<String>,
+}
 
-pub(super) const ADMIN: Keys<AdminTable> =
-    Keys { noun: "admin key", rows: &[], later: later::ADMIN, items: 1 };
+pub(super) const ADMIN: Keys<AdminTable> = Keys {
+    noun: "admin key",
+    rows: &[
+        row("token", |value, admin| token(value).map(|token| admin.token = Some(token))),
+        row("hosts", |value, admin| hosts(value).map(|hosts| admin.hosts = hosts)),
+    ],
+    later: &[],
+    items: 1,
+};
+
+#[derive(Default)]
+pub(super) struct MetricsTable {
+    hosts: Option<u32>,
+}
+
+pub(super) const METRICS: Keys<MetricsTable> = Keys {
+    noun: "metrics key",
+    rows: &[row("hosts", |value, metrics| {
+        whole(value, 1..=1000).map(|number| metrics.hosts = Some(number as u32))
+    })],
+    later: &[],
+    items: 0,
+};
 
 #[derive(Default)]
 pub(super) struct ControlTable {
@@ -39,15 +63,44 @@ const LEVELS: &[(&str, ControlLevel)] = &[("admin", ControlLevel::Admin), ("obse
 
 pub(super) fn admin(value: &Value) -> ReadValue<Admin> {
     const EXPECTED: &str = "an address such as \"127.0.0.1:9180\"";
+    let mut keys = AdminTable::default();
     let written = match value {
         Value::Table(table) => {
-            ADMIN.read(table, &mut AdminTable)?;
+            ADMIN.read(table, &mut keys)?;
             text(&raw(table, 1)?, EXPECTED).map_err(|error| error.item(1))?
         }
         value => text(value, EXPECTED)?,
     };
     let address = fixed_address(&written).map_err(|bad| bad.in_config(&written))?;
-    Ok(Admin { address })
+    Ok(Admin { address, token: keys.token, hosts: keys.hosts })
+}
+
+/// How many hosts the metrics tell, if any.
+pub(super) fn metrics(value: &Value) -> ReadValue<Option<u32>> {
+    let mut keys = MetricsTable::default();
+    METRICS.read(table(value, "a table such as { hosts = 20 }")?, &mut keys)?;
+    Ok(keys.hosts)
+}
+
+/// Anything that a field can carry without a blank.
+fn token(value: &Value) -> ReadValue<String> {
+    const EXPECTED: &str = "up to 256 printable characters without blanks";
+    // Its value is not for a log.
+    let error = || ValueError::new(format!("not usable, expected {EXPECTED}"));
+    let token = text(value, EXPECTED)?;
+    let fits = !token.contains(|c: char| c.is_control() || c.is_whitespace());
+    if fits && (1..=256).contains(&token.len()) { Ok(token) } else { Err(error()) }
+}
+
+fn hosts(value: &Value) -> ReadValue<Vec<String>> {
+    const EXPECTED: &str = "a host name without a port such as \"ops.example.com\"";
+    let read = |(index, item): (usize, &Value)| {
+        let host = text(item, EXPECTED).map_err(|error| error.item(index + 1))?.to_ascii_lowercase();
+        let fits = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let error = || ValueError::got(item, EXPECTED).item(index + 1);
+        if fits && (1..=255).contains(&host.len()) { Ok(host) } else { Err(error()) }
+    };
+    list(value, "a list such as { \"ops.example.com\" }")?.iter().enumerate().map(read).collect()
 }
 
 pub(super) fn control(value: &Value) -> ReadValue<Control> {

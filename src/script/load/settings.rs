@@ -6,7 +6,7 @@ use std::time::Duration;
 use mlua::Value;
 
 use super::access_log::access_log;
-use super::admin::{admin, control};
+use super::admin::{admin, control, metrics};
 use super::builder::{Builder, SetOnce};
 use super::calls::{Call, set};
 use super::error::{PathStep, ReadValue, ValueError};
@@ -61,6 +61,7 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
         }),
         row("admin", |value, all| admin(value).map(|admin| all.settings.admin = Some(admin))),
         row("control", |value, all| control(value).map(|control| all.settings.control = Some(control))),
+        row("metrics", |value, all| metrics(value).map(|hosts| all.settings.hosts = hosts)),
         row("user", |value, all| account(value).map(|user| all.settings.user = Some(user))),
         row("group", |value, all| account(value).map(|group| all.settings.group = Some(group))),
         row("resolver", |value, all| resolver(value).map(|server| all.settings.resolver = Some(server))),

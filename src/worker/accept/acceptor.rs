@@ -11,7 +11,7 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
 use crate::exchange::Entrance;
-use crate::exchange::counters::ConnectionEnd;
+use crate::exchange::counters::{ConnectionEnd, Counters};
 use crate::net::{Accepted, Kernel, Listener, Stream};
 use crate::worker::conn::client::LEAVES;
 use crate::worker::core::Core;
@@ -116,6 +116,14 @@ impl Acceptor {
             names[usize::from(listener.number)] = listener.name.clone();
         }
         names
+    }
+
+    /// Shows the listeners that accept, by name: `config` is the one that they are of.
+    pub fn name_listeners(&self, config: &Config, counters: &Counters) {
+        let open = self.listeners.iter().filter(|listener| listener.closes_by.is_none());
+        for (listener, config) in open.zip(&config.listeners) {
+            counters.name_listener(listener.number, &config.name);
+        }
     }
 
     /// Marks a listener ready. Returns false if the token is not a listener's.
@@ -253,6 +261,7 @@ impl Acceptor {
             core.drain_listener(removed.number, config.settings.drain_timeout);
             closing.push(removed);
         }
+        self.name_listeners(&config, core.counters());
         self.closing = closing.len();
         self.listeners.append(&mut closing);
         self.close_removed(core, now);

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
-use crate::exchange::counters::ConnectionEnd;
+use crate::exchange::counters::{ConnectionEnd, Handshake};
 use crate::exchange::{Entrance, Failure};
 use crate::http::Fault;
 use crate::net::{Network, TlsInfo, Transport};
@@ -130,6 +130,7 @@ impl<N: Network> Core<N> {
         if has_expired(info) {
             return self.refuse_handshake(key, &io::Error::other("the client's certificate has expired"));
         }
+        self.counters.shook_hands(if info.resumed { Handshake::Resumed } else { Handshake::Full });
         let entrance = Entrance { tls: Some(info.clone()), ..Entrance::clone(entrance) };
         client.role.set_entrance(Rc::new(entrance));
         Step::Again
@@ -137,6 +138,7 @@ impl<N: Network> Core<N> {
 
     pub(crate) fn refuse_handshake(&mut self, key: u32, error: &io::Error) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
+        self.counters.shook_hands(Handshake::Failed);
         // Whoever only connects and closes again is a port scan or a check of a balancer in front.
         if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
             return self.close_client(key);
@@ -156,6 +158,7 @@ impl<N: Network> Core<N> {
     /// The handshake took too long.
     pub(crate) fn end_handshake(&mut self, key: u32) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
+        self.counters.shook_hands(Handshake::Failed);
         self.close_client(key)
     }
 

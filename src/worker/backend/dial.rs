@@ -4,12 +4,11 @@ use std::io;
 use std::rc::Rc;
 
 use crate::balance::{Picked, Want, WorkerServer};
-use crate::base::os_error::os_error;
 use crate::exchange::end::Phase;
 use crate::exchange::{Failure, RequestHalf};
 use crate::h1;
 use crate::http::{Codec, Framing, Name, Persistence};
-use crate::net::{self, Either, Network, Transport};
+use crate::net::{self, Either, Network};
 use crate::route::{Binding, NoServer, pick};
 use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
@@ -176,7 +175,7 @@ impl<N: Network> Core<N> {
     }
 
     /// A full accept queue, a local shortage and a reused connection that died do not count as a try.
-    fn uncount_try(&mut self, pair: u32) {
+    pub(crate) fn uncount_try(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
         pair.tries = pair.tries.saturating_sub(1);
     }
@@ -234,6 +233,7 @@ impl<N: Network> Core<N> {
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
+            backend.role.server.counters.idle.subtract(1);
             let silent = !(backend.readable || backend.read_closed || backend.hung_up);
             if (silent || backend.is_still_idle()) && backend.role.may_be_kept() {
                 return Some(key);
@@ -294,6 +294,8 @@ impl<N: Network> Core<N> {
             write_failed: false,
         };
         let key = self.backends.insert(Connection::new(Either::Socket(stream), role, false, self.tools.now));
+        server.counters.connections.add(1);
+        server.counters.opened.add(1);
         debug_assert_eq!(key, token.key, "its events would go elsewhere");
         Ok(key)
     }
@@ -334,69 +336,5 @@ impl<N: Network> Core<N> {
         if trailers {
             role.codec.pass_trailers(&x.head);
         }
-    }
-
-    /// Checks a connection in progress. Returns the failure if it was refused.
-    pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
-        let Some(key) = self.pairs[pair as usize].backend() else { return Ok(Step::Wait) };
-        let backend = &mut self.backends[key];
-        let connected = match backend.role.state {
-            BackendState::Connecting => backend.stream.connect_result(),
-            _ => Ok(()),
-        };
-        match connected {
-            Ok(()) => {}
-            Err(e)
-                if e.kind() == io::ErrorKind::NotConnected
-                    && backend.role.state == BackendState::Connecting =>
-            {
-                backend.writable = false;
-                return Ok(Step::Again);
-            }
-            Err(error) => {
-                self.note_server_failure(pair, &os_error(&error));
-                return Err(Failure::of_connect(&error));
-            }
-        }
-        match self.shake_hands_with_server(key) {
-            Some(Ok(true)) => Ok(self.connected(pair, key)),
-            Some(Ok(false)) => {
-                self.backends[key].role.state = BackendState::Handshaking;
-                Ok(Step::Wait)
-            }
-            Some(Err(error)) => Err(self.note_failed_handshake(pair, &error)),
-            None => {
-                let client = self.pairs[pair as usize].client;
-                self.queue_client(client);
-                Ok(Step::Wait)
-            }
-        }
-    }
-
-    fn connected(&mut self, pair: u32, key: u32) -> Step {
-        let role = &mut self.backends[key].role;
-        let waited = self.tools.now.saturating_sub(role.since);
-        (role.state, role.since) = (BackendState::Busy, self.tools.now);
-        let place = &mut self.pairs[pair as usize];
-        place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
-        if place.exchange.passes_through() {
-            return self.begin_passing(pair, key, waited);
-        }
-        match self.clients[place.client].role.only_connects() {
-            true => self.finish_connect_only(pair),
-            false => Step::Again,
-        }
-    }
-
-    fn note_refusal(&mut self, pair: u32, error: &io::Error) {
-        let failure = Failure::of_connect(error);
-        match failure {
-            Failure::AcceptQueueFull => {
-                self.uncount_try(pair);
-                self.pairs[pair as usize].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
-            }
-            _ => self.note_server_failure(pair, &os_error(error)),
-        }
-        self.note_tried(pair, failure);
     }
 }

@@ -1,6 +1,7 @@
 //! Connections to servers: dialing, retrying, releasing.
 
 pub(crate) mod checks;
+pub(crate) mod connect;
 pub(crate) mod dedicated;
 pub(crate) mod dial;
 pub(crate) mod idle;

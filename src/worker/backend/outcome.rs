@@ -32,6 +32,7 @@ impl<N: Network> Core<N> {
                 self.note_server_failure(pair, &failure.text());
             }
             Failure::Response(_) | Failure::TooManyInterim => {
+                self.note_malformed_response(pair, backend, failure);
                 let now = self.tools.now;
                 self.pairs[pair as usize].fail_probe(&failure.text(), now);
             }
@@ -47,6 +48,10 @@ impl<N: Network> Core<N> {
             pair.last_failure = Some(failure);
         }
         let Some(server) = &pair.server else { return };
+        match failure.is_connect_failure() {
+            true => server.counters.connect_errors.add(1),
+            false => server.counters.response_errors.add(1),
+        }
         if failure != Failure::AcceptQueueFull {
             pair.exchange.leaves(server.name(), failure.end().text());
         }
@@ -64,9 +69,20 @@ impl Pair {
             || route.pool.state.take_retry(route.pool.config.retry_budget, now)
     }
 
+    #[cold]
+    fn note_retry(&self, server: &WorkerServer) {
+        server.counters.redispatched.add(1);
+        if let Some(route) = &self.route {
+            route.pool.counters.retries.add(1);
+        }
+    }
+
     /// The server of the next try, with what the request holds of it.
     pub(crate) fn take_picked(&mut self, picked: Picked) {
         let Picked { server, slot, probe } = picked;
+        if self.tries > 0 {
+            self.note_retry(&server);
+        }
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);
         self.server = Some(server);

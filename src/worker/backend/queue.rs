@@ -42,6 +42,15 @@ impl QueueWait {
     pub fn deadline(&self) -> u64 {
         self.again.min(self.until)
     }
+
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// When it has waited too long, if ever.
+    pub fn limit(&self) -> Option<u64> {
+        Some(self.until).filter(|until| *until != u64::MAX)
+    }
 }
 
 impl<N: Network> Core<N> {

@@ -39,6 +39,7 @@ impl<N: Network> Core<N> {
         match role.dedicated.as_ref().map(|dedicated| dedicated.owner) {
             Some(owner) => {
                 (role.state, role.since) = (BackendState::Idle, self.tools.now);
+                role.server.counters.idle.add(1);
                 self.keep(key, owner);
                 self.watch_backend(key);
             }
@@ -52,6 +53,7 @@ impl<N: Network> Core<N> {
         (role.state, role.since) = (BackendState::Idle, self.tools.now);
         let idle = Idle { connection: key, since: role.since };
         let server = &role.server;
+        server.counters.idle.add(1);
         let is_full = server.idle.borrow_mut().put(idle, server.max_idle.get());
         // A learnt limit may be shorter than all timeouts.
         if is_full || server.idle_limit.get() != u64::MAX {
@@ -99,6 +101,11 @@ impl<N: Network> Core<N> {
         backend.say_farewell();
         backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
+        let counters = &backend.role.server.counters;
+        counters.connections.subtract(1);
+        if backend.role.state == BackendState::Idle {
+            counters.idle.subtract(1);
+        }
         match (backend.role.state, &backend.role.dedicated) {
             (BackendState::Opening, _) => {
                 let opening = &backend.role.server.opening;

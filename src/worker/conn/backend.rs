@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::connection::Connection;
+use super::connection::{Connection, CountsTraffic};
 use crate::balance::WorkerServer;
+use crate::base::buffer::Traffic;
 use crate::h1;
 use crate::net::Either;
 use crate::worker::backend::dedicated::Dedicated;
@@ -41,6 +42,16 @@ pub struct BackendSide {
     pub keep_alive: bool,
     /// A write failed; the response may still be readable.
     pub write_failed: bool,
+}
+
+impl CountsTraffic for BackendSide {
+    fn received(&self, bytes: usize, traffic: &mut Traffic) {
+        traffic.server_in += bytes as u64;
+    }
+
+    fn sent(&self, bytes: usize, traffic: &mut Traffic) {
+        traffic.server_out += bytes as u64;
+    }
 }
 
 impl BackendSide {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::connection::Connection;
+use super::connection::{Connection, CountsTraffic};
 use super::linger::Lingering;
+use crate::base::buffer::Traffic;
 use crate::exchange::{Entrance, Peer};
 use crate::h1;
 use crate::net::Either;
@@ -65,6 +66,20 @@ impl Arrival {
     #[inline]
     pub fn is_before_requests(self) -> bool {
         matches!(self, Arrival::Awaited | Arrival::Hello)
+    }
+}
+
+impl CountsTraffic for ClientSide {
+    fn received(&self, bytes: usize, traffic: &mut Traffic) {
+        if self.arrival != Arrival::Inside {
+            traffic.client_in += bytes as u64;
+        }
+    }
+
+    fn sent(&self, bytes: usize, traffic: &mut Traffic) {
+        if self.arrival != Arrival::Inside {
+            traffic.client_out += bytes as u64;
+        }
     }
 }
 

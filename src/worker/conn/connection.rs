@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::base::buffer::{BlockPool, Buffer, Output};
+use crate::base::buffer::{BlockPool, Buffer, Output, Traffic};
 use crate::http::Sink;
 use crate::net::Transport;
 use crate::worker::conn::table::HasGeneration;
@@ -63,9 +63,19 @@ impl<S: Transport, R> HasGeneration for Connection<S, R> {
     fn generation(&mut self) -> &mut u32 {
         &mut self.generation
     }
+
+    fn has_generation(&self) -> u32 {
+        self.generation
+    }
 }
 
-impl<S: Transport, R> Connection<S, R> {
+/// Counts the bytes of one side of a pair.
+pub trait CountsTraffic {
+    fn received(&self, bytes: usize, traffic: &mut Traffic);
+    fn sent(&self, bytes: usize, traffic: &mut Traffic);
+}
+
+impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     pub fn new(stream: S, role: R, writable: bool, now: u64) -> Connection<S, R> {
         Connection {
             stream,
@@ -120,6 +130,7 @@ impl<S: Transport, R> Connection<S, R> {
                     self.readable = false;
                 }
                 self.read_at = now;
+                self.role.received(n, &mut blocks.traffic);
                 Ok(true)
             }
             Err(error) => self.not_received(error),
@@ -162,11 +173,12 @@ impl<S: Transport, R> Connection<S, R> {
             }
             let sent = self.stream.send(self.output.bytes());
             let n = self.sent(sent, now)?;
+            self.role.sent(n, &mut blocks.traffic);
             self.output.consume(blocks, n);
             moved |= n > 0;
         }
         if self.spliced.is_some() {
-            moved |= self.flush_spliced(now)?;
+            moved |= self.flush_spliced(blocks, now)?;
         }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.end_writing(now)?;
@@ -267,12 +279,13 @@ impl<S: Transport, R> Connection<S, R> {
     }
 
     #[inline(never)]
-    fn flush_spliced(&mut self, now: u64) -> io::Result<bool> {
+    fn flush_spliced(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && self.output.is_empty() {
             let Some(held) = self.spliced.as_mut().filter(|held| held.bytes > 0) else { break };
             let sent = self.stream.splice_out(&mut held.pipe, held.bytes);
             let n = self.sent(sent, now)?;
+            self.role.sent(n, &mut blocks.traffic);
             if let Some(held) = &mut self.spliced {
                 held.bytes -= n;
             }

@@ -43,6 +43,7 @@ impl Token {
 /// Stores the slot's generation in the connection, where it fits into padding.
 pub trait HasGeneration {
     fn generation(&mut self) -> &mut u32;
+    fn has_generation(&self) -> u32;
 }
 
 /// Slots that `trim` always keeps.
@@ -72,6 +73,12 @@ impl<C: HasGeneration> Table<C> {
     /// The token of a connection.
     pub fn token(&mut self, key: u32) -> Token {
         Token { side: self.side, key, generation: *self.slab[key as usize].generation() }
+    }
+
+    /// The same without changing anything.
+    pub fn peek_token(&self, key: u32) -> Option<Token> {
+        let generation = self.slab.get(key as usize)?.has_generation();
+        Some(Token { side: self.side, key, generation })
     }
 
     pub fn insert(&mut self, mut connection: C) -> u32 {
@@ -118,6 +125,11 @@ impl<C: HasGeneration> Table<C> {
         self.slab.get_mut(key as usize)
     }
 
+    /// Returns one more than the highest key in use.
+    pub fn slots(&self) -> u32 {
+        self.slab.iter().next_back().map_or(0, |(key, _)| key as u32 + 1)
+    }
+
     pub fn len(&self) -> usize {
         self.slab.len()
     }
@@ -150,6 +162,10 @@ mod tests {
     impl HasGeneration for Named {
         fn generation(&mut self) -> &mut u32 {
             &mut self.1
+        }
+
+        fn has_generation(&self) -> u32 {
+            self.1
         }
     }
 

@@ -5,13 +5,13 @@ use std::io::{self, IoSlice};
 
 use crate::base::buffer::BlockPool;
 use crate::net::Transport;
-use crate::worker::conn::connection::Connection;
+use crate::worker::conn::connection::{Connection, CountsTraffic};
 
 /// Body pieces of at least this many bytes are written directly from the read buffer; smaller ones are copied behind
 /// the head, so that one write sends both.
 const DIRECT_MIN: usize = 4096;
 
-impl<S: Transport, R> Connection<S, R> {
+impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Sends a piece of a body with its framing, directly from `body` where that saves a copy; not if `more` follows,
     /// since a copy costs less than a second write. The caller has checked that the output has room for all of it, so
     /// unsent bytes are buffered.
@@ -52,6 +52,7 @@ impl<S: Transport, R> Connection<S, R> {
         let sent = self.stream.send_parts(&parts.map(IoSlice::new));
         let waiting = waiting.len();
         let n = self.sent(sent, now)?;
+        self.role.sent(n, &mut blocks.traffic);
         self.output.consume(blocks, n.min(waiting));
         Ok(n - n.min(waiting))
     }

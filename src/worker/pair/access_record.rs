@@ -1,4 +1,4 @@
-//! Accounting for an ended request: its counter, and a record for the access log.
+//! Accounting for an ended request: its counters, and a record for the access log.
 
 use super::Pair;
 use crate::exchange::record::{Load, NEVER, Record};
@@ -13,6 +13,9 @@ impl<N: Network> Core<N> {
             return self.note_inside_end(pair);
         }
         self.counters.ended(pair.exchange.end);
+        if self.observed {
+            self.count(pair);
+        }
         if let Some(access) = &mut self.access
             && access.wants(is_error(&pair.exchange))
         {

@@ -141,7 +141,7 @@ impl<N: Network> Core<N> {
         if let Some(entrance) = &x.entrance {
             entrance.demand_https(&mut self.tools.response);
         }
-        x.status = self.tools.response.status;
+        (x.status, x.answered_here) = (self.tools.response.status, true);
         x.response = ResponseHalf::Done;
         if x.request.is_open() {
             x.request = RequestHalf::Ending;

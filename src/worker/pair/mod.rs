@@ -10,6 +10,7 @@
 //! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
+//! counted.rs      what metrics count of a request
 //! script_errors.rs logging of script failures
 //! ```
 
@@ -17,6 +18,7 @@ pub(crate) mod access_record;
 pub(crate) mod answer_body;
 pub(crate) mod challenge;
 pub(crate) mod closed;
+pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod inside;
 pub(crate) mod pass_through;

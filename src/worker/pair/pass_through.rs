@@ -21,6 +21,7 @@ use crate::tls::Alert;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
+use crate::worker::conn::connection::CountsTraffic;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::closed::{client_gone, closed_early};
 use crate::worker::pair::pump::{READS, Tools, watch_upload};
@@ -210,7 +211,7 @@ struct Done {
 }
 
 /// Splices one direction as long as bytes come. An error is that of the side they come from.
-fn splice<S: Transport, A, B>(
+fn splice<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     from: &mut Connection<Either<S>, A>,
     to: &mut Connection<Either<S>, B>,
     goes_on: &mut bool,

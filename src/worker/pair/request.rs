@@ -193,6 +193,7 @@ impl<N: Network> Core<N> {
 
     /// Answers and records a request whose head cannot be parsed.
     pub(crate) fn refuse(&mut self, key: u32, fault: Fault) -> Step {
+        self.note_malformed_request(key, fault);
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
@@ -248,6 +249,7 @@ impl<N: Network> Core<N> {
             self.per_client.leaves(&client.role);
             if client.role.arrival != Arrival::Inside {
                 self.connections.leaves(client.role.listener);
+                self.counters.listener(client.role.listener).connections.subtract(1);
             }
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
                 crate::worker::conn::table::Side::Client,

@@ -18,7 +18,7 @@ use crate::http::Codec;
 use crate::net::{Either, Transport};
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
-use crate::worker::conn::connection::Connection;
+use crate::worker::conn::connection::{Connection, CountsTraffic};
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{client_gone, closed_early, is_cut};
 use crate::worker::pair::pipes::Pipes;
@@ -58,6 +58,7 @@ pub fn response<S: Transport>(
         other => return Ok(other.spliced()),
     };
     pair.exchange.sent += n as u64;
+    backend.role.received(n, &mut tools.blocks.traffic);
     client.role.codec.frame_body(pair.source, n);
     client.flush(&mut tools.blocks, tools.now).map_err(|_| Failure::ClientGone)?;
     if backend.role.codec.pass(pair.target, n as u64) {
@@ -86,6 +87,7 @@ pub fn request<S: Transport>(
         other => return Ok(other.spliced()),
     };
     pair.exchange.received += n as u64;
+    client.role.received(n, &mut tools.blocks.traffic);
     backend.role.wrote = true;
     backend.role.codec.frame_body(pair.target, n);
     pair.exchange.take_body(client.role.codec.pass(pair.source, n as u64));
@@ -104,7 +106,7 @@ pub enum Unframed {
 }
 
 /// One direction of a connection that is passed through. The caller checks that nothing is buffered.
-pub fn unframed<S: Transport, A, B>(
+pub fn unframed<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     from: &mut Connection<Either<S>, A>,
     to: &mut Connection<Either<S>, B>,
     tools: &mut Tools<S>,
@@ -131,7 +133,7 @@ enum Eligibility {
 }
 
 /// Decides whether the next `left` bytes of `from` can be spliced to `to`. The caller checks that none are buffered.
-fn fit<S: Transport, A, B>(
+fn fit<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     from: &Connection<S, A>,
     to: &Connection<S, B>,
     left: u64,
@@ -175,7 +177,7 @@ impl Received {
 }
 
 /// Splices from a socket into the other connection's pipe.
-fn fill<S: Transport, A, B>(
+fn fill<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     from: &mut Connection<S, A>,
     to: &mut Connection<S, B>,
     left: u64,

@@ -4,6 +4,7 @@
 pub(crate) mod challenges;
 pub(crate) mod connection_counts;
 pub(crate) mod gateway_errors;
+pub(crate) mod malformed;
 pub(crate) mod per_client;
 pub(crate) mod permits;
 
@@ -16,6 +17,7 @@ use mio::Waker;
 use self::challenges::{ChallengeAsk, ChallengeSender, Challenges};
 use self::connection_counts::ConnectionCounts;
 use self::gateway_errors::GatewayErrors;
+use self::malformed::MalformedLog;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
 use crate::base::log_limit::LogLimit;
@@ -45,6 +47,7 @@ struct SharedState {
     per_client: ClientCounts,
     connections: ConnectionCounts,
     gateway_errors: GatewayErrors,
+    malformed: MalformedLog,
     reserve: Reserve,
     challenges: Challenges,
 }
@@ -60,6 +63,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         per_client: ClientCounts::default(),
         connections: ConnectionCounts::new(workers),
         gateway_errors: GatewayErrors::default(),
+        malformed: MalformedLog::default(),
         reserve: Reserve::default(),
         challenges: Challenges::new(),
     });
@@ -87,6 +91,10 @@ impl Shared {
 
     pub fn gateway_errors(&self) -> GatewayErrors {
         self.state.gateway_errors.shared()
+    }
+
+    pub fn malformed(&self) -> MalformedLog {
+        self.state.malformed.clone()
     }
 
     pub fn reserve(&self) -> Reserve {

@@ -23,7 +23,7 @@ const OPENING: Duration = Duration::from_secs(3);
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 
 impl<N: Network> Core<N> {
-    fn client_deadline(&self, key: u32) -> Option<Deadline> {
+    pub(crate) fn client_deadline(&self, key: u32) -> Option<Deadline> {
         let client = self.clients.get(key)?;
         if let Some(lingering) = client.role.lingering() {
             return Some(Deadline::at_time(lingering.ends(client.read_at), Reason::Linger));
@@ -85,7 +85,7 @@ impl<N: Network> Core<N> {
             .is_some_and(|b| b.role.state == BackendState::Busy && b.is_flushed() && !b.role.write_failed)
     }
 
-    fn backend_deadline(&self, key: u32) -> Option<Deadline> {
+    pub(crate) fn backend_deadline(&self, key: u32) -> Option<Deadline> {
         let backend = self.backends.get(key)?;
         let role = &backend.role;
         if role.state == BackendState::Idle {

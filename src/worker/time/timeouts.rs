@@ -126,6 +126,11 @@ impl Deadline {
         self.since.saturating_add(self.wait)
     }
 
+    /// Returns when the wait began, if that is known.
+    pub fn since(&self) -> Option<u64> {
+        (self.wait > 0).then_some(self.since)
+    }
+
     /// Returns when to check next: at the deadline, or several times before it if progress has to be polled or a
     /// minimum rate applies.
     pub fn next_check(&self, now: u64, min_rate: impl Fn(Direction) -> Option<MinRate>) -> u64 {

@@ -28,6 +28,10 @@ fn names(config: &Config) -> Vec<Vec<&str>> {
     config.pools.iter().map(|pool| pool.servers.iter().map(|server| server.name.as_str()).collect()).collect()
 }
 
+fn admin(address: &str) -> Admin {
+    Admin { address: ip(address), token: None, hosts: Vec::new() }
+}
+
 #[test]
 fn a_small_config_takes_the_defaults() {
     let config = load_text("rsp.listen '127.0.0.1:0'\nrsp.pool { servers = { '127.0.0.1:83' } }").unwrap();
@@ -64,7 +68,7 @@ fn a_config_with_every_key_is_loaded() {
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { handshake = 7, head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
           script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
-          admin = { "localhost:9180" }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
+          admin = { "localhost:9180", token = "0123456789abcdef", hosts = { "Ops.example.com" } }, metrics = { hosts = 7 }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
         "#,
     )
     .unwrap();
@@ -127,7 +131,12 @@ fn a_config_with_every_key_is_loaded() {
         drain_timeout: Duration::from_secs(3600),
         drain_delay: Duration::from_secs(5),
         upgrade_drain_timeout: Some(Duration::from_secs(7200)),
-        admin: Some(Admin { address: ip("127.0.0.1:9180") }),
+        admin: Some(Admin {
+            token: Some("0123456789abcdef".into()),
+            hosts: vec!["ops.example.com".into()],
+            ..admin("127.0.0.1:9180")
+        }),
+        hosts: Some(7),
         control: Some(Control {
             mode: 0o660,
             group: Some(Account::Name("ops".into())),
@@ -156,7 +165,7 @@ fn the_control_socket_is_a_path_or_a_table() {
     for text in ["control = '/run/rsp.sock'", "control = { 'unix:/run/rsp.sock' }"] {
         assert_eq!(settings(text).control, Some(plain.clone()), "{text}");
     }
-    assert_eq!(settings("admin = '[::1]:0'").admin, Some(Admin { address: ip("[::1]:0") }));
+    assert_eq!(settings("admin = '[::1]:0'").admin, Some(admin("[::1]:0")));
 }
 
 #[test]

@@ -40,13 +40,12 @@ fn functions_of_a_later_version_say_so_when_called_assigned_or_read() {
 /// A name that is supported now must be removed from the table.
 #[test]
 fn supported_names_are_not_in_the_table() {
-    use super::super::{admin, listen, pool, settings};
+    use super::super::{listen, pool, settings};
     let none = |taken: Vec<&str>, later: &[&str]| assert!(taken.iter().all(|name| !later.contains(name)));
     none(listen::KEYS.taken().collect(), later::LISTENER);
     none(pool::KEYS.taken().collect(), later::POOL);
     none(settings::KEYS.taken().collect(), later::SETTINGS);
     none(settings::SCRIPT.taken().collect(), later::SCRIPT);
-    none(admin::ADMIN.taken().collect(), later::ADMIN);
     none(super::super::calls::names().collect(), later::CALLS);
     load_text("rsp.listen '127.0.0.1:0' rsp.pool { servers = { '127.0.0.1:1' } }").unwrap();
 }

@@ -202,7 +202,7 @@ fn proxy_protocol_needs_trusted_peers() {
 fn settings() {
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script";
+                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script";
     all(&[
         (
             "rsp.settings()",
@@ -231,8 +231,8 @@ fn settings() {
             "1: admin: name in \"host:1\", expected an IP address with a port, or unix:PATH",
         ),
         (
-            "rsp.settings { admin = { '127.0.0.1:1', token = 'x' } }",
-            "1: admin.token: not supported by this version",
+            "rsp.settings { admin = { '127.0.0.1:1', token = 'x y' } }",
+            "1: admin.token: not usable, expected up to 256 printable characters without blanks",
         ),
         (
             "rsp.settings { control = '' }",
@@ -446,7 +446,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

@@ -38,6 +38,7 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
     assert_eq!(documented("rsp.AccessLog"), taken(&access_log::KEYS));
     assert_eq!(documented("rsp.Admin"), taken(&admin::ADMIN));
+    assert_eq!(documented("rsp.Metrics"), taken(&admin::METRICS));
     assert_eq!(documented("rsp.Control"), taken(&admin::CONTROL));
     assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
 }

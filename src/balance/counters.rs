@@ -1,0 +1,275 @@
+//! What happened at servers and in pools: cells that each worker writes by itself, and readers sum. The cells of servers
+//! and pools that are gone are kept for a while, so that one that a reload removes and another one brings back goes on
+//! counting; the number of those is bounded.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
+
+use super::server::lock;
+use crate::base::cells::{CLASSES, Classes, Count, Histogram, Spread};
+
+/// Upper bounds of `request_seconds`, in microseconds.
+pub const REQUEST_BOUNDS: [u64; 16] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// Servers that are gone and whose counters are kept, and the same of pools.
+const KEPT_SERVERS: usize = 256;
+const KEPT_POOLS: usize = 64;
+
+/// One worker's counters of a server. Only that worker writes them, on cache lines of their own (some processors fetch
+/// them in pairs).
+#[derive(Default)]
+#[repr(align(128))]
+pub struct ServerCounters {
+    pub(super) in_flight: AtomicU32,
+    /// Requests that were sent here, also those that were tried elsewhere afterwards.
+    pub tries: Count,
+    /// Connections that are open, and those of them that are idle.
+    pub connections: Count,
+    pub idle: Count,
+    /// Responses that clients got.
+    pub answers: Classes,
+    /// Body bytes received from clients for it and sent to them.
+    pub received: Count,
+    pub sent: Count,
+    /// Connections that failed, and those opened.
+    pub connect_errors: Count,
+    pub opened: Count,
+    /// Responses that failed.
+    pub response_errors: Count,
+    /// Tries after the first that came here from another server.
+    pub redispatched: Count,
+}
+
+/// One worker's counters of a pool.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct PoolCounters {
+    /// From the first byte of the request to the end.
+    pub seconds: Histogram<{ REQUEST_BOUNDS.len() }>,
+    /// Requests that were sent again, to whichever server.
+    pub retries: Count,
+}
+
+/// The cells of all workers.
+pub type ServerCells = Box<[Arc<ServerCounters>]>;
+pub type PoolCells = Box<[Arc<PoolCounters>]>;
+
+/// What the cells of a server come to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ServerTotals {
+    pub in_flight: u64,
+    pub tries: u64,
+    pub connections: u64,
+    pub idle: u64,
+    pub answers: [u64; CLASSES],
+    pub received: u64,
+    pub sent: u64,
+    pub connect_errors: u64,
+    pub opened: u64,
+    pub response_errors: u64,
+    pub redispatched: u64,
+}
+
+impl ServerTotals {
+    pub fn of(cells: &[Arc<ServerCounters>]) -> ServerTotals {
+        let mut sum = ServerTotals::default();
+        for cell in cells {
+            sum.add(&ServerTotals {
+                in_flight: cell.in_flight.load(Relaxed).into(),
+                tries: cell.tries.get(),
+                connections: cell.connections.get(),
+                idle: cell.idle.get(),
+                answers: cell.answers.get(),
+                received: cell.received.get(),
+                sent: cell.sent.get(),
+                connect_errors: cell.connect_errors.get(),
+                opened: cell.opened.get(),
+                response_errors: cell.response_errors.get(),
+                redispatched: cell.redispatched.get(),
+            });
+        }
+        sum
+    }
+
+    pub fn add(&mut self, more: &ServerTotals) {
+        self.combine(more, u64::wrapping_add);
+    }
+
+    /// What was counted since an earlier reading. What is there now (requests in flight, connections) stays.
+    pub fn since(mut self, before: &ServerTotals) -> ServerTotals {
+        let zero = ServerTotals { in_flight: 0, connections: 0, idle: 0, ..*before };
+        self.combine(&zero, u64::saturating_sub);
+        self
+    }
+
+    fn combine(&mut self, other: &ServerTotals, with: fn(u64, u64) -> u64) {
+        // Lists every field, so that one added later is not forgotten here.
+        let ServerTotals {
+            in_flight,
+            tries,
+            connections,
+            idle,
+            answers,
+            received,
+            sent,
+            connect_errors,
+            opened,
+            response_errors,
+            redispatched,
+        } = self;
+        *in_flight = with(*in_flight, other.in_flight);
+        *tries = with(*tries, other.tries);
+        *connections = with(*connections, other.connections);
+        *idle = with(*idle, other.idle);
+        answers.iter_mut().zip(other.answers).for_each(|(sum, more)| *sum = with(*sum, more));
+        *received = with(*received, other.received);
+        *sent = with(*sent, other.sent);
+        *connect_errors = with(*connect_errors, other.connect_errors);
+        *opened = with(*opened, other.opened);
+        *response_errors = with(*response_errors, other.response_errors);
+        *redispatched = with(*redispatched, other.redispatched);
+    }
+}
+
+/// What the cells of a pool come to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PoolTotals {
+    pub seconds: Spread,
+    pub retries: u64,
+}
+
+impl PoolTotals {
+    pub fn of(cells: &[Arc<PoolCounters>]) -> PoolTotals {
+        let mut sum = PoolTotals::default();
+        for cell in cells {
+            sum.seconds.add(&cell.seconds.read());
+            sum.retries += cell.retries.get();
+        }
+        sum
+    }
+}
+
+/// Counters of servers and pools that are gone, the latest last, and the clock by which servers tell since when they are
+/// as they are.
+#[derive(Default)]
+pub struct Former {
+    clock: OnceLock<fn() -> SystemTime>,
+    servers: Mutex<VecDeque<(String, String, ServerCells)>>,
+    pools: Mutex<VecDeque<(String, PoolCells)>>,
+}
+
+impl Former {
+    /// Sets the clock, once: without one it is always 1970.
+    pub fn set_clock(&self, clock: fn() -> SystemTime) {
+        let _ = self.clock.set(clock);
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.get().map_or(SystemTime::UNIX_EPOCH, |clock| clock())
+    }
+
+    pub(super) fn keep_server(&self, pool: &str, server: &str, cells: &ServerCells) {
+        let mut kept = lock(&self.servers);
+        kept.retain(|(of, name, _)| (of.as_str(), name.as_str()) != (pool, server));
+        kept.push_back((pool.to_owned(), server.to_owned(), cells.clone()));
+        if kept.len() > KEPT_SERVERS {
+            kept.pop_front();
+        }
+    }
+
+    pub(super) fn take_server(&self, pool: &str, server: &str, workers: usize) -> ServerCells {
+        let mut kept = lock(&self.servers);
+        let at = kept.iter().position(|(of, name, _)| (of.as_str(), name.as_str()) == (pool, server));
+        let found = at.and_then(|at| kept.remove(at)).map(|(_, _, cells)| cells);
+        found.unwrap_or_else(|| (0..workers).map(|_| Arc::default()).collect())
+    }
+
+    pub(super) fn keep_pool(&self, pool: &str, cells: &PoolCells) {
+        let mut kept = lock(&self.pools);
+        kept.retain(|(name, _)| name != pool);
+        kept.push_back((pool.to_owned(), cells.clone()));
+        if kept.len() > KEPT_POOLS {
+            kept.pop_front();
+        }
+    }
+
+    pub(super) fn take_pool(&self, pool: &str, workers: usize) -> PoolCells {
+        let mut kept = lock(&self.pools);
+        let at = kept.iter().position(|(name, _)| name == pool);
+        let found = at.and_then(|at| kept.remove(at)).map(|(_, cells)| cells);
+        found.unwrap_or_else(|| (0..workers).map(|_| Arc::default()).collect())
+    }
+
+    /// Of each server: pool, name and counters.
+    pub fn servers(&self) -> Vec<(String, String, ServerTotals)> {
+        let kept = lock(&self.servers);
+        let totals = |(pool, name, cells): &(String, String, ServerCells)| {
+            (pool.clone(), name.clone(), ServerTotals::of(cells))
+        };
+        kept.iter().map(totals).collect()
+    }
+
+    pub fn pools(&self) -> Vec<(String, PoolTotals)> {
+        let kept = lock(&self.pools);
+        kept.iter().map(|(name, cells)| (name.clone(), PoolTotals::of(cells))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Servers;
+    use crate::balance::tests::config;
+
+    #[test]
+    fn a_server_that_comes_back_goes_on_counting() {
+        let servers = Servers::new(2);
+        let pools = servers.of(&config(&[2]));
+        pools.pools[0].members()[1].cells()[1].tries.add(7);
+        Servers::adopt(&config(&[1]), &pools, &|_, _| None);
+        assert_eq!(servers.former().servers().len(), 1);
+        assert_eq!(servers.former().servers()[0].2.tries, 7);
+        Servers::adopt(&config(&[2]), &pools, &|_, _| None);
+        assert_eq!(pools.pools[0].members()[1].totals().tries, 7);
+        assert!(servers.former().servers().is_empty());
+    }
+
+    #[test]
+    fn a_pool_that_comes_back_goes_on_counting() {
+        let servers = Servers::new(1);
+        let pools = servers.of(&config(&[1]));
+        pools.pools[0].cells()[0].retries.add(3);
+        pools.pools[0].members()[0].cells()[0].tries.add(2);
+        drop(pools);
+        assert_eq!(servers.former().pools()[0].1.retries, 3);
+        let pools = servers.of(&config(&[1]));
+        assert_eq!((pools.pools[0].totals().retries, pools.pools[0].members()[0].totals().tries), (3, 2));
+    }
+
+    #[test]
+    fn the_counters_of_what_is_gone_are_bounded() {
+        let former = Former::default();
+        for number in 0..2 * KEPT_SERVERS {
+            former.keep_server("p", &number.to_string(), &former.take_server("p", "x", 1));
+            former.keep_pool(&number.to_string(), &former.take_pool("x", 1));
+        }
+        assert_eq!((former.servers().len(), former.pools().len()), (KEPT_SERVERS, KEPT_POOLS));
+        assert_eq!(former.servers()[0].1, KEPT_SERVERS.to_string(), "the earliest go first");
+    }
+
+    #[test]
+    fn what_is_there_now_is_not_taken_off() {
+        let before =
+            ServerTotals { in_flight: 4, tries: 10, connections: 5, idle: 1, ..ServerTotals::default() };
+        let now =
+            ServerTotals { in_flight: 2, tries: 15, connections: 3, idle: 1, ..ServerTotals::default() };
+        let since = now.since(&before);
+        assert_eq!((since.in_flight, since.tries, since.connections, since.idle), (2, 5, 3, 1));
+    }
+}
