@@ -53,6 +53,7 @@ pub fn admit(
 }
 
 /// The rest of `admit`, where no file answers a challenge.
+#[inline(always)]
 pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers, now: u64) -> Decision {
     // A proxy in front that ends TLS has done it already.
     if let Some(entrance) = x.entrance.clone()

@@ -20,6 +20,7 @@ use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
 
 /// Server to client.
+#[inline(always)]
 pub fn to_client<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,

@@ -13,6 +13,7 @@ use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 
 /// Client to server: the request's body.
+#[inline(always)]
 pub fn to_server<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
@@ -149,6 +150,7 @@ fn believable<'a>(trailers: &'a mut Fields, pair: &Pair) -> &'a Fields {
     trailers
 }
 
+#[inline(always)]
 pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S>) -> bool {
     // What a filter holds inside would fail again each time.
     if backend.role.write_failed {
