@@ -19,7 +19,6 @@ pub const CALLS: &[&str] = &[
     "concurrency",
     "equal",
     "every",
-    "fetch",
     "hex",
     "hmac_sha256",
     "json",
@@ -33,10 +32,8 @@ pub const CALLS: &[&str] = &[
     "random",
     "rate",
     "regex",
-    "resolve",
     "sha256",
     "shared",
-    "sleep",
     "split",
     "url",
 ];

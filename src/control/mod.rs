@@ -20,6 +20,7 @@ pub mod run_error;
 
 mod descriptors;
 pub mod event_loop;
+mod jobs;
 mod listeners;
 mod output;
 mod permissions;

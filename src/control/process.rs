@@ -24,6 +24,7 @@ use crate::control::challenges;
 use crate::control::clock::Clock;
 use crate::control::descriptors;
 use crate::control::errors;
+use crate::control::jobs;
 use crate::control::lines::{self, FormatLine};
 use crate::control::listeners::{self, Listeners};
 use crate::control::names::{Names, Watched};
@@ -251,6 +252,15 @@ impl Process {
             && let Err(error) = challenges::serve(shared)
         {
             log::error!("acme_challenge_dir: cannot start a thread: {}", os_error(&error));
+        }
+    }
+
+    /// Has work done for handlers of the script that wait, once there may be any.
+    pub fn serve_jobs(&self, shared: &Shared) {
+        if (self.config.on_request || self.config.on_response)
+            && let Err(error) = jobs::serve(shared)
+        {
+            log::error!("rsp.resolve: cannot start a thread: {}", os_error(&error));
         }
     }
 

@@ -142,6 +142,7 @@ fn serve(
     let setups = process.setups(&start.source);
     let shared = setups[0].shared.clone();
     process.serve_challenges(&shared);
+    process.serve_jobs(&shared);
     let each = setups.into_iter().zip(worker_io(parts, own_lines));
     let Some((control, workers)) = startup::start(each, control)? else { return Ok(()) };
     announce(process, cores);

@@ -89,6 +89,8 @@ pub enum End {
     ClientUnknownName,
     /// The script failed or exceeded its budget.
     ScriptFailed,
+    /// As many handlers of scripts waited as may.
+    ScriptBusy,
     /// No server was available.
     NoServer,
     /// As many requests waited for a server as may.
@@ -125,7 +127,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 29] = [
+    pub const ALL: [End; 30] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -138,6 +140,7 @@ impl End {
         End::ClientWriteRate,
         End::ClientUnknownName,
         End::ScriptFailed,
+        End::ScriptBusy,
         End::NoServer,
         End::QueueFull,
         End::QueueTimeout,
@@ -172,6 +175,7 @@ impl End {
             End::ClientWriteRate => "client-write-rate",
             End::ClientUnknownName => "client-unknown-name",
             End::ScriptFailed => "script-failed",
+            End::ScriptBusy => "script-busy",
             End::NoServer => "no-server",
             End::QueueFull => "queue-full",
             End::QueueTimeout => "queue-timeout",
@@ -208,6 +212,7 @@ impl End {
             | End::ServerBadResponse
             | End::ServerCutResponse => 502,
             End::NoServer
+            | End::ScriptBusy
             | End::QueueFull
             | End::QueueTimeout
             | End::NoDescriptors
@@ -250,6 +255,7 @@ impl End {
             End::Complete
             | End::Answered
             | End::ScriptFailed
+            | End::ScriptBusy
             | End::NoServer
             | End::QueueFull
             | End::QueueTimeout

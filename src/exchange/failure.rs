@@ -34,6 +34,8 @@ pub enum Failure {
     /// As many requests wait for a server of the pool as may.
     QueueFull,
     QueueTimeout,
+    /// As many handlers of scripts wait as may.
+    TooManyWaiting,
     ResponseTimeout,
     GapTimeout,
     /// It stopped reading the request's body, after its response.
@@ -107,6 +109,7 @@ impl Failure {
             Failure::NoDescriptors => End::NoDescriptors,
             Failure::QueueFull => End::QueueFull,
             Failure::QueueTimeout => End::QueueTimeout,
+            Failure::TooManyWaiting => End::ScriptBusy,
             Failure::ConnectTimeout | Failure::AcceptQueueFull => End::ServerConnectTimeout,
             Failure::ResponseTimeout => End::ServerResponseTimeout,
             Failure::GapTimeout => End::ServerGapTimeout,
@@ -147,6 +150,7 @@ impl Failure {
             Failure::NoServer
             | Failure::QueueFull
             | Failure::QueueTimeout
+            | Failure::TooManyWaiting
             | Failure::NoDescriptors
             | Failure::Stopped => 503,
             Failure::ConnectTimeout
@@ -179,6 +183,7 @@ impl Failure {
             Failure::ConnectTimeout => "the server did not accept the connection in time",
             Failure::AcceptQueueFull => "the server's accept queue is full",
             Failure::QueueFull => "too many requests wait for a server",
+            Failure::TooManyWaiting => "too many handlers of the script wait",
             Failure::QueueTimeout => "the request waited too long for a server",
             Failure::ResponseTimeout => "the server did not begin to respond in time",
             Failure::GapTimeout => "the server stopped in the middle of its response",

@@ -3,7 +3,7 @@
 //! ```text
 //!   request:   Held ─► Body ─► Done                 (Whole: no body; a switch to a tunnel opens it again)
 //!                └───────┴─► Ending                 (the response ends it, whole or not)
-//!   response:  Waiting ─► Body ─► Done
+//!   response:  Waiting ─► Body ─► Done           (Judged: between the two, while a handler waits)
 //!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
 //! ```
@@ -55,11 +55,20 @@ pub enum ResponseHalf {
     /// No final response head yet.
     #[default]
     Waiting,
+    /// The script's handler waits with the final head.
+    Judged,
     Body,
     /// All of it is in the client's output.
     Done,
     /// What came of it is in the client's output; the server will send no more.
     Cut,
+}
+
+impl ResponseHalf {
+    /// More of it may be read from the server.
+    pub fn takes_more(self) -> bool {
+        !matches!(self, ResponseHalf::Done | ResponseHalf::Judged)
+    }
 }
 
 /// What a response head is to the exchange.
@@ -302,7 +311,7 @@ impl Exchange {
         match self.response {
             ResponseHalf::Done => !matches!(self.request, RequestHalf::Held | RequestHalf::Body),
             ResponseHalf::Cut => true,
-            ResponseHalf::Waiting | ResponseHalf::Body => false,
+            ResponseHalf::Waiting | ResponseHalf::Judged | ResponseHalf::Body => false,
         }
     }
 

@@ -4,11 +4,13 @@
 //! forwarded claims ─► rewrite ─► challenge ─► redirect ─► on_request ─► max_body ─► methods that go no further ─► Decision
 //! ```
 //!
-//! All checks of a request, in order, without a socket.
+//! All checks of a request, in order, without a socket. A handler that waits goes on in `waiting`.
 
 use std::rc::Rc;
 
 use super::challenge::{Challenge, challenge};
+use super::handlers::Asked;
+use super::waiting::WaitingCall;
 use super::{Binding, Handlers, Route, Routes, affinity};
 use crate::balance::Pool;
 use crate::config::Balance;
@@ -17,12 +19,14 @@ use crate::exchange::{
     forwarded_scheme, remove_client_headers, rewrite_request,
 };
 use crate::http::{Fault, Framing, Method, Scheme};
-use crate::script::{Answer, Body, ScriptError, Verdict};
+use crate::script::{Answer, Body, ScriptError, Verdict, Wait};
 
 pub enum Decision {
     Forward(Route),
     /// Answered from a file, if there is one; if not, `admit_further` decides.
     Challenge(Box<Challenge>),
+    /// The handler waits; `Handlers::resume_request` decides.
+    Wait(Wait, Box<WaitingCall>),
     /// The script failed; a fallback pool takes the request.
     Fallback(Rc<Pool>, ScriptError, Box<Decision>),
     /// The script's own answer.
@@ -32,6 +36,12 @@ pub enum Decision {
     Refuse(Failure),
     /// The script failed, and there is no fallback pool.
     ScriptFailed(ScriptError),
+}
+
+impl Decision {
+    pub(super) fn waits((wait, call): (Wait, WaitingCall)) -> Decision {
+        Decision::Wait(wait, Box::new(call))
+    }
 }
 
 /// Decides about a request from `peer`. `now`: microseconds of the clock common to all workers.
@@ -63,7 +73,8 @@ pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers,
         return decision;
     }
     match handlers.on_request(x, routes, now) {
-        Ok(verdict) => after_script(x, verdict, routes, handlers, now),
+        Ok(Asked::Verdict(verdict)) => after_script(x, verdict, routes, handlers, now),
+        Ok(Asked::Waits(wait, call)) => Decision::waits((wait, call)),
         Err(error) => script_failed(x, error, routes, handlers),
     }
 }
@@ -107,7 +118,7 @@ fn redirect(entrance: &Entrance, x: &Exchange) -> Option<Decision> {
     Some(Decision::Answer(Box::new(answer)))
 }
 
-fn after_script(
+pub(super) fn after_script(
     x: &mut Exchange,
     verdict: Verdict,
     routes: &Routes,
@@ -152,7 +163,12 @@ pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers)
     Ok(())
 }
 
-fn script_failed(x: &mut Exchange, error: ScriptError, routes: &Routes, handlers: &mut Handlers) -> Decision {
+pub(super) fn script_failed(
+    x: &mut Exchange,
+    error: ScriptError,
+    routes: &Routes,
+    handlers: &mut Handlers,
+) -> Decision {
     let Some(pool) = routes.config.settings.fallback.and_then(|pool| routes.pool(pool)) else {
         return Decision::ScriptFailed(error);
     };

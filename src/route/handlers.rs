@@ -4,28 +4,36 @@ use std::sync::{Arc, Weak};
 
 use super::Routes;
 use super::affinity::hash;
+use super::waiting::{AsItCame, WaitingCall};
 use crate::balance::{Pool, Server, Tried};
 use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
 use crate::exchange::counters::{Counters, Handler, SCRIPT_BOUNDS, ScriptFailure};
 use crate::http::{RequestHead, ResponseHead};
-use crate::script::{Offer, RequestMeta, Script, ScriptError, ServerNames, Verdict};
+use crate::script::{Called, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Verdict, Wait};
+
+/// What `on_request` came to.
+pub(super) enum Asked {
+    Verdict(Verdict),
+    Waits(Wait, WaitingCall),
+}
 
 /// The result of `on_response`.
 pub enum Responded {
     Ok,
+    Waits(Wait, Box<WaitingCall>),
     /// The script failed; the response is passed on as the server sent it.
     Unchanged(ScriptError),
     Failed(ScriptError),
 }
 
 pub struct Handlers {
-    script: Script,
+    pub(super) script: Script,
     /// For each pool, the servers that the script was told.
     known: Vec<Weak<Vec<Arc<Server>>>>,
     /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
-    response_as_it_came: ResponseHead,
+    pub(super) response_as_it_came: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
     /// Where calls are counted, if somebody may read it.
@@ -62,7 +70,7 @@ impl Handlers {
         x: &mut Exchange,
         routes: &Routes,
         now: u64,
-    ) -> Result<Verdict, ScriptError> {
+    ) -> Result<Asked, ScriptError> {
         for pool in &routes.with_names {
             drop(pool.servers(now));
             self.set_servers(pool)?;
@@ -73,12 +81,28 @@ impl Handlers {
         }
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x);
-        let verdict = self.script.on_request(head, meta);
-        self.note_call(Handler::OnRequest, x, began, &verdict);
-        if restores && verdict.is_err() {
-            x.head.copy_from(&self.request_as_it_came);
+        let called = self.script.on_request(head, meta);
+        let ran = self.ran(Handler::OnRequest, x, began, 0, &called);
+        match called {
+            Ok(Called::Done(verdict)) => Ok(Asked::Verdict(verdict)),
+            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, ran)),
+            Err(error) => {
+                if restores {
+                    x.head.copy_from(&self.request_as_it_came);
+                }
+                Err(error)
+            }
         }
-        verdict
+    }
+
+    #[cold]
+    fn request_waits(&self, suspended: Suspended, restores: bool, ran: u64) -> Asked {
+        let as_it_came = match restores {
+            true => AsItCame::Request(Box::new(self.request_as_it_came.clone())),
+            false => AsItCame::Forgotten,
+        };
+        let (wait, call) = WaitingCall::new(suspended, as_it_came, ran);
+        Asked::Waits(wait, call)
     }
 
     /// Calls a listener's `sni` function.
@@ -130,10 +154,30 @@ impl Handlers {
         }
         let began = self.now();
         let (head, meta) = parts(x);
-        let responded = self.script.on_response(head, meta, response);
-        self.note_call(Handler::OnResponse, x, began, &responded);
-        match responded {
-            Ok(()) => Responded::Ok,
+        let called = self.script.on_response(head, meta, response);
+        let ran = self.ran(Handler::OnResponse, x, began, 0, &called);
+        self.responded(called, ran, response, config)
+    }
+
+    /// What an `on_response` came to; what it may restore stands in `response_as_it_came`.
+    pub(super) fn responded(
+        &mut self,
+        called: Result<Called<()>, ScriptError>,
+        ran: u64,
+        response: &mut ResponseHead,
+        config: &Config,
+    ) -> Responded {
+        let passes = config.settings.on_response_error == OnResponseError::Pass;
+        match called {
+            Ok(Called::Done(())) => Responded::Ok,
+            Ok(Called::Waits(suspended)) => {
+                let as_it_came = match passes {
+                    true => AsItCame::Response(Box::new(self.response_as_it_came.clone())),
+                    false => AsItCame::Forgotten,
+                };
+                let (wait, call) = WaitingCall::new(suspended, as_it_came, ran);
+                Responded::Waits(wait, Box::new(call))
+            }
             Err(error) if passes => {
                 // The handler may have made only part of its changes.
                 response.copy_from(&self.response_as_it_came);
@@ -183,7 +227,7 @@ impl Handlers {
     }
 
     /// When a call begins, if that is of interest.
-    fn now(&self) -> Option<u64> {
+    pub(super) fn now(&self) -> Option<u64> {
         self.clock.as_ref().map(|clock| clock())
     }
 
@@ -199,14 +243,20 @@ impl Handlers {
         let Some((began, now)) = began.zip(self.now()) else { return };
         let took = now.saturating_sub(began);
         x.times.add_script(took);
+        self.count_call(handler, took, result.as_ref().err());
+    }
+
+    /// Counts a call that took so many microseconds.
+    #[inline]
+    pub(super) fn count_call(&self, handler: Handler, took: u64, error: Option<&ScriptError>) {
         let Some(counters) = &self.counters else { return };
         let script = counters.script(handler);
         script.seconds.observe(&SCRIPT_BOUNDS, took * 1000);
-        match result {
-            Ok(_) => {}
-            Err(error) if error.is_over_time() => script.failed(ScriptFailure::Time),
-            Err(error) if error.is_short_of_memory() => script.failed(ScriptFailure::Memory),
-            Err(_) => script.failed(ScriptFailure::Error),
+        match error {
+            None => {}
+            Some(error) if error.is_over_time() => script.failed(ScriptFailure::Time),
+            Some(error) if error.is_short_of_memory() => script.failed(ScriptFailure::Memory),
+            Some(_) => script.failed(ScriptFailure::Error),
         }
     }
 
@@ -226,7 +276,7 @@ fn names(server: &Server) -> ServerNames {
 }
 
 /// Splits an exchange into the request's head and the metadata for scripts.
-fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
+pub(super) fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
     let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
     (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls })
 }

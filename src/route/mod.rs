@@ -7,6 +7,7 @@
 //! - `handlers` the functions of a config's script, and their failures
 //! - `pass_through` finds the pool for a connection whose TLS is not ended here
 //! - `pick`     chooses the server of one try
+//! - `waiting`  handlers that wait, and how they go on
 
 mod admit;
 mod affinity;
@@ -14,6 +15,7 @@ mod challenge;
 mod handlers;
 mod pass_through;
 mod pick;
+mod waiting;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,6 +30,7 @@ pub use challenge::Challenge;
 pub use handlers::{CallClock, Handlers, Responded};
 pub use pass_through::{NoRoute, admit_name};
 pub use pick::{NoServer, pick, waits_for};
+pub use waiting::WaitingCall;
 
 /// A config with its pools, for one worker.
 pub struct Routes {
@@ -52,6 +55,11 @@ impl Routes {
     /// Returns a route to the pool of this name.
     pub fn to(&self, pool: &str) -> Option<Route> {
         self.pools.iter().find(|found| found.config.name == pool).map(Route::to)
+    }
+
+    /// Returns a route to the pool that the script of the same config names.
+    pub fn route_to(&self, pool: PoolId) -> Option<Route> {
+        self.pool(pool).map(Route::to)
     }
 
     /// Returns the pool for an id from the same config's script.

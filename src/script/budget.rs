@@ -28,16 +28,24 @@ pub const INSTRUCTIONS: i32 = 10_000;
 pub struct Budget {
     limit: Option<Duration>,
     started: Option<Duration>,
+    /// Before the call waited.
+    used: Duration,
     spent: bool,
 }
 
 impl Budget {
     pub fn begin(&mut self, limit: Duration) {
-        *self = Budget { limit: Some(limit), started: None, spent: false };
+        *self = Budget { limit: Some(limit), ..Budget::default() };
     }
 
     pub fn end(&mut self) {
         *self = Budget::default();
+    }
+
+    /// What is left of it while the call waits.
+    pub fn pause(self, now: impl FnOnce() -> Duration) -> Budget {
+        let ran = self.started.map_or(Duration::ZERO, |started| now().saturating_sub(started));
+        Budget { started: None, used: self.used + ran, ..self }
     }
 
     /// Whether the call has to stop; `now` is called only if needed.
@@ -46,7 +54,7 @@ impl Budget {
         if !self.spent {
             let now = now();
             let started = *self.started.get_or_insert(now);
-            self.spent = now.saturating_sub(started) > limit;
+            self.spent = self.used + now.saturating_sub(started) > limit;
         }
         self.spent
     }
@@ -89,6 +97,18 @@ mod tests {
         budget.end();
         budget.begin(CALL);
         assert!(!budget.is_spent(ms(2000)));
+    }
+
+    #[test]
+    fn waiting_takes_no_time_and_gives_none_back() {
+        let mut budget = Budget::default();
+        budget.begin(CALL);
+        assert!(!budget.is_spent(ms(100)));
+        budget = budget.pause(ms(106));
+        assert!(!budget.is_spent(ms(500)));
+        assert!(!budget.is_spent(ms(504)));
+        assert!(budget.is_spent(ms(505)));
+        assert_eq!(budget.text(), "ran longer than 10 ms of CPU time");
     }
 
     #[test]

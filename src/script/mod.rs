@@ -20,6 +20,7 @@ mod run;
 mod source;
 mod tls_store;
 mod vm;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,12 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{PackedScript, PublishedPosition, ScriptPosition};
+pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket};
 pub use load::{TYPES, load, load_again};
 pub use request::Offer;
 pub use run::Script;
 pub use source::Source;
+pub use wait::{Fetch, Fetched, LONGEST as LONGEST_WAIT, Wait, Waited};
 
 /// The decision of `on_request`.
 #[derive(Debug, PartialEq)]

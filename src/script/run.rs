@@ -6,9 +6,10 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
-use super::ffi::{Job, KeptFunction, Machine, Returned};
+use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket};
 use super::request::{Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
+use super::wait::{LONGEST, Waited};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
@@ -46,6 +47,25 @@ impl Handler {
     fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
         ScriptError(failure::line(message.as_ref(), &self.origin))
     }
+
+    /// What a call came to whose results were judged.
+    fn came_to<T>(
+        &self,
+        called: Result<Called<Result<T, String>>, Vec<u8>>,
+    ) -> Result<Called<T>, ScriptError> {
+        match called.map_err(|raised| self.failed(raised))? {
+            Called::Done(judged) => judged.map(Called::Done).map_err(|wrong| self.failed(wrong)),
+            Called::Waits(suspended) => Ok(Called::Waits(suspended)),
+        }
+    }
+
+    /// The same of a function that cannot wait.
+    fn came_at_once<T>(&self, called: Result<Called<Result<T, String>>, Vec<u8>>) -> Result<T, ScriptError> {
+        match self.came_to(called)? {
+            Called::Done(result) => Ok(result),
+            Called::Waits(_) => Err(self.failed("internal fault of rsp: it cannot wait")),
+        }
+    }
 }
 
 impl Script {
@@ -80,13 +100,34 @@ impl Script {
         &mut self,
         head: &mut RequestHead,
         client: RequestMeta<'_>,
-    ) -> Result<Verdict, ScriptError> {
-        let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
+    ) -> Result<Called<Verdict>, ScriptError> {
+        let Some(handler) = &self.on_request else {
+            return only_pool(self.pools).map(Called::Done).map_err(ScriptError);
+        };
         let mut subject = Subject { head, client, response: None, offer: None };
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
-        let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
-        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+        handler.came_to(self.vm.machine.call(Job::Request, handler.function, &mut subject, judge))
+    }
+
+    /// Continues it after it has waited.
+    pub fn resume_request(
+        &mut self,
+        ticket: Ticket,
+        waited: Waited,
+        head: &mut RequestHead,
+        client: RequestMeta<'_>,
+    ) -> Result<Called<Verdict>, ScriptError> {
+        let Some(handler) = &self.on_request else { return Err(ScriptError(NO_HANDLER.into())) };
+        let mut subject = Subject { head, client, response: None, offer: None };
+        let bodies = &mut self.bodies;
+        let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
+        handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, judge))
+    }
+
+    /// The error of an `on_request` that has waited too long.
+    pub fn request_late(&self) -> ScriptError {
+        late(&self.on_request)
     }
 
     /// Asks a listener's `sni` function for the route of a connection, whose name is the `Host` of this head. `None`: the
@@ -101,8 +142,7 @@ impl Script {
             return Err(ScriptError(format!("there is no sni function {}", function.0)));
         };
         let mut subject = Subject { head, client, response: None, offer: None };
-        let called = self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name);
-        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+        handler.came_at_once(self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name))
     }
 
     /// Runs the handler that may change a server's response.
@@ -111,11 +151,34 @@ impl Script {
         request: &mut RequestHead,
         client: RequestMeta<'_>,
         response: &mut ResponseHead,
-    ) -> Result<(), ScriptError> {
-        let Some(handler) = &self.on_response else { return Ok(()) };
+    ) -> Result<Called<()>, ScriptError> {
+        let Some(handler) = &self.on_response else { return Ok(Called::Done(())) };
         let mut subject = Subject { head: request, client, response: Some(response), offer: None };
-        let called = self.vm.machine.call(Job::Response, handler.function, &mut subject, |_, _| ());
-        called.map_err(|raised| handler.failed(raised))
+        handler.came_to(self.vm.machine.call(Job::Response, handler.function, &mut subject, nothing))
+    }
+
+    /// Continues it after it has waited.
+    pub fn resume_response(
+        &mut self,
+        ticket: Ticket,
+        waited: Waited,
+        request: &mut RequestHead,
+        client: RequestMeta<'_>,
+        response: &mut ResponseHead,
+    ) -> Result<Called<()>, ScriptError> {
+        let Some(handler) = &self.on_response else { return Err(ScriptError(NO_HANDLER.into())) };
+        let mut subject = Subject { head: request, client, response: Some(response), offer: None };
+        handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, nothing))
+    }
+
+    /// The error of an `on_response` that has waited too long.
+    pub fn response_late(&self) -> ScriptError {
+        late(&self.on_response)
+    }
+
+    /// The number of calls that wait.
+    pub fn waiting(&self) -> usize {
+        self.vm.machine.waiting()
     }
 
     /// Calls the `balance` function of the offer's pool.
@@ -131,8 +194,7 @@ impl Script {
         };
         let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
-        let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
-        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+        handler.came_at_once(self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge))
     }
 
     /// Calls the pool's `hash_by` function; the key it returns, if any, is passed to `take`.
@@ -152,8 +214,7 @@ impl Script {
             Returned::Text(key) => Ok(take(Some(key))),
             other => Err(format!("hash_by returned {}, expected a string or nil", shown(other))),
         };
-        let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
-        called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
+        handler.came_at_once(self.vm.machine.call(Job::Key, handler.function, &mut subject, judge))
     }
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
@@ -176,6 +237,18 @@ impl Script {
     pub(super) fn vm(&self) -> &Vm {
         &self.vm
     }
+}
+
+const NO_HANDLER: &str = "internal fault of rsp: there is no such handler";
+
+/// `on_response` returns nothing that counts.
+fn nothing(_: [Returned<'_>; 3], _: &Directory) -> Result<(), String> {
+    Ok(())
+}
+
+fn late(handler: &Option<Handler>) -> ScriptError {
+    let text = format!("waited longer than {} s in all", LONGEST.as_secs());
+    handler.as_ref().map_or_else(|| ScriptError(NO_HANDLER.into()), |handler| handler.failed(text))
 }
 
 /// Interprets the return values of `on_request`.

@@ -60,8 +60,8 @@ end
 "#;
 
 impl Vm {
-    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`
-    /// and `rsp.redirect`.
+    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with the functions
+    /// that handlers call.
     pub(super) fn new() -> mlua::Result<Vm> {
         let libraries =
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
@@ -69,12 +69,12 @@ impl Vm {
         let machine = Machine::new(&lua)?;
         ffi::watch(&lua)?;
         narrow(&lua)?;
-        let [respond, redirect, set_metatable] = machine.functions()?;
         let rsp = lua.create_table()?;
-        rsp.set("respond", respond)?;
-        rsp.set("redirect", redirect)?;
+        for (name, function) in machine.functions()? {
+            rsp.set(name, function)?;
+        }
         lua.globals().set("rsp", rsp)?;
-        lua.globals().set("setmetatable", set_metatable)?;
+        lua.globals().set("setmetatable", machine.set_metatable()?)?;
         lua.set_memory_limit(budget::MEMORY)?;
         Ok(Vm { lua, machine })
     }

@@ -28,15 +28,18 @@ use crate::worker::conn::table::{Side, Table, Token};
 use crate::worker::drain::Closings;
 use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
+use crate::worker::pair::waiting::WaitingCount;
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
 use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
+use crate::worker::shared::jobs::JobSender;
 use crate::worker::shared::malformed::MalformedLog;
 use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
 use crate::worker::turn::Stopwatch;
+use crate::worker::waits::Waits;
 
 /// Readiness reported by epoll for a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +87,10 @@ pub struct Core<N: Network> {
     pub(crate) inside: usize,
     /// Where files of ACME challenges are asked for.
     pub(crate) challenges: Option<ChallengeSender>,
+    /// What handlers wait for, where work for that goes, and how many wait in all workers.
+    pub(crate) waits: Waits,
+    pub(crate) jobs: Option<JobSender>,
+    pub(crate) waiting: WaitingCount,
 }
 
 /// The result of one step of a client's turn.
@@ -136,6 +143,9 @@ impl<N: Network> Core<N> {
             second: u64::MAX,
             inside: 0,
             challenges: None,
+            waits: Waits::default(),
+            jobs: None,
+            waiting: WaitingCount::default(),
         };
         core.observing()
     }
@@ -148,6 +158,7 @@ impl<N: Network> Core<N> {
         self.malformed = shared.malformed();
         self.others = shared.count() > 1;
         self.challenges = Some(shared.challenges());
+        (self.jobs, self.waiting) = (shared.jobs(), shared.waiting());
         self.tools.pipes.share(shared.count());
     }
 
@@ -212,7 +223,7 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_turns(&self) -> bool {
-        self.turns_due() > 0 || self.sites.has_grants() || self.handshakes.wait()
+        self.turns_due() > 0 || self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -282,6 +293,7 @@ impl<N: Network> Core<N> {
                 Ok(step) => step,
                 Err(failure) => self.fail(pair, failure),
             },
+            Outcome::Wait | Outcome::Again if self.tools.asks.is_some() => self.wait_for_response(pair),
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
                 self.queue_client(key);

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::net::Network;
-use crate::worker::conn::table::Side;
+use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
@@ -38,6 +38,16 @@ impl<N: Network> Core<N> {
         });
         if catch_unwind(timer).is_err() {
             self.clear_up(side, key, client);
+        }
+    }
+
+    /// Continues what a handler of this connection's request waited for.
+    pub(crate) fn guarded_resume(&mut self, client: Token, resume: impl FnOnce(&mut Core<N>)) {
+        if self.clients.by_token(client).is_none() {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| resume(self))).is_err() {
+            self.clear_up(Side::Client, client.key, Some(client.key));
         }
     }
 

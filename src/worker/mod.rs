@@ -10,6 +10,7 @@
 //! guard.rs        a panic ends one pair, not the worker
 //! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
 //! housekeeping.rs work between turns; drain.rs: graceful shutdown
+//! waits.rs        until when handlers of scripts wait, and what came of it
 //! sessions.rs     what connections do, for the control thread
 //! thread.rs       a worker's thread and its start
 //! shared/         state shared by workers: connection permits, limits per client, gateway error counts
@@ -39,6 +40,7 @@ mod tests;
 mod thread;
 mod time;
 mod turn;
+mod waits;
 
 use std::io;
 use std::sync::Arc;
@@ -54,10 +56,12 @@ pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::sessions::{Session, Sessions};
 pub use self::shared::Shared;
 pub use self::shared::challenges::ChallengeAsk;
+pub use self::shared::jobs::{Job, Work};
 pub use self::shared::malformed::{Malformed, MalformedLog};
 use self::shared::share;
 pub use self::site::{PackedSite, SiteParts, Sites};
 pub use self::thread::{Starting, ThreadState, start};
+pub use self::waits::Reply;
 
 use crate::balance::{Servers, SitePools};
 use crate::base::os_error::os_error;

@@ -105,8 +105,10 @@ impl<N: Network> Core<N> {
             Stage::Queued(ref wait) => Some((wait.since(), wait.limit())),
             _ => None,
         });
+        let handler = pair.and_then(|pair| pair.waiting.as_ref());
         let since = deadline.and_then(|deadline| deadline.since()).unwrap_or(client.read_at);
         let until = deadline.map(|deadline| deadline.at());
+        let (since, until) = handler.map_or((since, until), |wait| (wait.since(), Some(wait.until())));
         let (since, until) = queued.map_or((since, until), |(since, until)| (since, until));
         let address = client.role.peer.address();
         let x = pair.map(|pair| &pair.exchange);
@@ -123,7 +125,10 @@ impl<N: Network> Core<N> {
             pool: pair.and_then(|pair| pair.route.as_ref()).map(|route| route.pool.config.name.clone()),
             server: pair.and_then(|pair| pair.server.as_ref()).map(|server| server.name().to_owned()),
             status: x.map_or(0, |x| x.status),
-            waits: deadline.map_or("", |deadline| deadline.reason.waits_for()),
+            waits: match handler {
+                Some(_) => "script",
+                None => deadline.map_or("", |deadline| deadline.reason.waits_for()),
+            },
             since,
             until,
             began: x.map(|x| x.times.start),

@@ -68,6 +68,7 @@ mod tls_servers;
 mod tracing;
 mod trusted;
 mod upgrade;
+mod waiting;
 mod warnings;
 mod websocket;
 mod workers;

@@ -149,7 +149,7 @@ fn termination(record: &Record<'_>) -> [u8; 2] {
         | End::ServerResponseTimeout
         | End::ServerGapTimeout
         | End::ServerBodyTimeout => b's',
-        End::NoDescriptors => b'R',
+        End::NoDescriptors | End::ScriptBusy => b'R',
         End::Stopped | End::Drained => b'K',
         End::ScriptFailed | End::Internal => b'I',
     };

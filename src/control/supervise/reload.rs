@@ -43,6 +43,7 @@ impl Running<'_> {
         let parts = self.process.switch(prepared);
         self.sockets.switch(self.process.take_sockets(), &self.process.stated.settings);
         self.process.serve_challenges(&self.shared);
+        self.process.serve_jobs(&self.shared);
         self.shared.set_max_connections(self.process.config.settings.max_connections);
         let generation = self.process.generation;
         self.reload.switching(self.running().count());

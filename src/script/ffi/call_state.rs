@@ -10,15 +10,17 @@ use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
 use super::library::CUTS;
+use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
-use super::{Job, LuaState, RegistryIndex};
+use super::{Job, KeptFunction, LuaState, RegistryIndex};
 use crate::config::PoolId;
 use crate::script::answer::AnswerBuilder;
 use crate::script::budget::Budget;
 use crate::script::cached_fields::CachedField;
 use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
+use crate::script::wait::{FetchBuilder, Wait, Waited};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -32,9 +34,14 @@ pub(super) struct CallState {
     pub(super) calls: u64,
     /// Points to the caller's `Subject` while a call runs, null otherwise.
     pub(super) subject: *mut Subject<'static>,
-    pub(super) main: LuaState,
+    /// The thread that the call runs on: a script's own coroutines are others.
+    pub(super) thread: LuaState,
     pub(super) job: Job,
-    pub(super) function: RegistryIndex,
+    pub(super) function: KeptFunction,
+    /// What the running call is about to wait for.
+    pub(super) wait: Option<Wait>,
+    /// What came of it.
+    pub(super) waited: Option<Waited>,
     pub(super) kinds: [KindState; ObjectKind::ALL.len()],
     pub(super) servers: Vec<ServersOfPool>,
     pub(super) directory: Directory,
@@ -50,6 +57,7 @@ pub(super) struct CallState {
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
     pub(super) builder: AnswerBuilder,
+    pub(super) fetch: FetchBuilder,
     pub(super) pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Values of a list that a script assigns, and those of `headers:all`.
     pub(super) values: Vec<Vec<u8>>,
@@ -105,9 +113,11 @@ impl CallState {
             live: 0,
             calls: 1,
             subject: std::ptr::null_mut(),
-            main: std::ptr::null_mut(),
+            thread: std::ptr::null_mut(),
             job: Job::Request,
-            function: RegistryIndex(0),
+            function: KeptFunction { index: RegistryIndex(0), id: FunctionId::NONE },
+            wait: None,
+            waited: None,
             kinds: [none; ObjectKind::ALL.len()],
             servers: Vec::new(),
             directory: Directory::default(),
@@ -120,6 +130,7 @@ impl CallState {
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),
+            fetch: FetchBuilder::default(),
             pairs: Vec::new(),
             values: Vec::new(),
             value_bytes: 0,

@@ -25,10 +25,10 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         let call = call_state_of(state);
-        registry(state, (*call).function);
+        registry(state, (*call).function.index);
         let (arguments, results) = match (*call).job {
-            // Called without this detour.
-            Job::Request => {
+            // `Request` is called without this detour.
+            Job::Request | Job::Key => {
                 push_request(state, call);
                 (1, 3)
             }
@@ -47,9 +47,14 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 (2, 1)
             }
         };
-        ffi::lua_callk(state, arguments, results, 0, None);
+        ffi::lua_callk(state, arguments, results, results as ffi::lua_KContext, Some(entered));
         results
     }
+}
+
+/// Goes on after the handler has waited and returned.
+unsafe extern "C-unwind" fn entered(_: LuaState, _: c_int, results: ffi::lua_KContext) -> c_int {
+    results as c_int
 }
 
 /// The name that a client asks for, or nil.
@@ -133,7 +138,7 @@ pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
     // SAFETY: see above; setting a hook cannot raise.
     unsafe {
         take_over();
-        for thread in [state, (*call).main] {
+        for thread in [state, (*call).thread] {
             ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, 1);
         }
         guard(call, |call| {

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi;
 
 use super::LuaState;
-use super::call_state::{call_state_of, raise};
+use super::call_state::{call_state_of, raise, refuse};
 use super::calls::note_spent;
 use super::library::original;
 use super::stack::{push_text, text_at};
@@ -20,8 +20,54 @@ use crate::script::budget;
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
-pub(super) const WATCHED: [(&CStr, ffi::lua_CFunction); 4] =
-    [(c"close", close), (c"create", create), (c"wrap", wrap), (c"resume", resume)];
+pub(super) const WATCHED: [(&CStr, ffi::lua_CFunction); 7] = [
+    (c"close", close),
+    (c"create", create),
+    (c"wrap", wrap),
+    (c"resume", resume),
+    (c"yield", yields),
+    (c"running", running),
+    (c"isyieldable", is_yieldable),
+];
+
+/// A handler runs in a coroutine of ours, which scripts are not to see: to them it is the main one.
+unsafe fn is_outside(state: LuaState) -> bool {
+    // SAFETY: see above.
+    unsafe { (*call_state_of(state)).thread == state }
+}
+
+unsafe extern "C-unwind" fn yields(state: LuaState) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        if is_outside(state) {
+            refuse(state, "attempt to yield from outside a coroutine");
+        }
+        original(state)
+    }
+}
+
+unsafe extern "C-unwind" fn running(state: LuaState) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        if !is_outside(state) {
+            return original(state);
+        }
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
+        ffi::lua_pushboolean(state, 1);
+        2
+    }
+}
+
+unsafe extern "C-unwind" fn is_yieldable(state: LuaState) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        if !(is_outside(state) && ffi::lua_isnone(state, 1) != 0) {
+            return original(state);
+        }
+        ffi::lua_pushboolean(state, 0);
+        1
+    }
+}
 
 unsafe extern "C-unwind" fn resume(state: LuaState) -> c_int {
     // SAFETY: see above.
@@ -90,6 +136,9 @@ unsafe extern "C-unwind" fn close(state: LuaState) -> c_int {
     unsafe {
         refuse_spent(state);
         let thread = ffi::lua_tothread(state, 1);
+        if !thread.is_null() && is_main(state, thread) {
+            refuse(state, "cannot close a running coroutine");
+        }
         if !thread.is_null() && has_failed(thread) && was_stopped(thread) {
             ffi::lua_pushboolean(state, 0);
             push_text(state, b"the coroutine was stopped");
@@ -98,6 +147,16 @@ unsafe extern "C-unwind" fn close(state: LuaState) -> c_int {
         let results = original(state);
         propagate(state, results);
         results
+    }
+}
+
+unsafe fn is_main(state: LuaState, thread: LuaState) -> bool {
+    // SAFETY: see above.
+    unsafe {
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
+        let main = ffi::lua_tothread(state, -1);
+        ffi::lua_settop(state, -2);
+        main == thread
     }
 }
 

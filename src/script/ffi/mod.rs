@@ -1,13 +1,17 @@
 //! The per-request call into Lua through its C API: the only folder of the script floor with `unsafe`.
 //!
 //! ```text
-//! Machine::call ── lua_pcall ──► enter ──► the script's function ──► index, newindex, pairs, respond …
+//! Machine::call ── lua_resume ─► enter ──► the script's function ──► index, newindex, pairs, respond …
 //!      ▲ results or error      (on_request is called without it)        (ask request.rs, answer.rs)
+//!      ▲ or waits (waits.rs) ◄── sleep, fetch … yield; Machine::resume goes on
 //! ```
 //!
-//! Lua raises with `longjmp`, which runs no destructors. So everything that can raise runs below `lua_pcall`, in
-//! frames that own nothing (only `Copy` data); owned data, texts above all, is in the `CallState`. Safe code that is
-//! called from there is wrapped in `guard`.
+//! Lua raises with `longjmp`, which runs no destructors. So everything that can raise runs below `lua_resume` or
+//! `lua_pcall`, in frames that own nothing (only `Copy` data); owned data, texts above all, is in the `CallState`. Safe
+//! code that is called from there is wrapped in `guard`.
+//!
+//! Calls run on a thread of Lua's own (`runners.rs`), so that they may wait: one that waits keeps its thread, and the
+//! next call gets another.
 
 mod answers;
 mod call_state;
@@ -19,10 +23,12 @@ mod library;
 mod objects;
 mod packed;
 mod results;
+mod runners;
 mod running;
 mod servers;
 mod stack;
 mod string_cache;
+mod waits;
 mod watchdog;
 
 use std::ffi::c_int;
@@ -41,9 +47,12 @@ pub use library::watch;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
+use runners::{Runner, Waiting};
+pub use runners::{Suspended, Ticket};
 use running::{FunctionId, KnownFunctions};
 pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
+use waits::{fetch, resolve, sleep};
 use watchdog::Watchdog;
 
 type LuaState = *mut ffi::lua_State;
@@ -59,6 +68,32 @@ pub enum Job {
     Balance,
     /// `(name)`, three results.
     Name,
+    /// `(req)`, three results, and it may not wait.
+    Key,
+}
+
+impl Job {
+    fn may_wait(self) -> bool {
+        matches!(self, Job::Request | Job::Response)
+    }
+}
+
+/// How a call has come out.
+#[derive(Debug)]
+pub enum Called<T> {
+    Done(T),
+    /// It waits, and goes on with `Machine::resume`.
+    Waits(Suspended),
+}
+
+#[cfg(test)]
+impl<T> Called<T> {
+    pub fn done(self) -> T {
+        match self {
+            Called::Done(result) => result,
+            Called::Waits(suspended) => panic!("it waits for {:?}", suspended.wait),
+        }
+    }
 }
 
 /// A Lua value kept alive in the registry.
@@ -77,7 +112,15 @@ pub struct Machine {
     /// First, so that it is dropped before the state, whose hook it may have to reset.
     watchdog: Watchdog,
     lua: Lua,
+    /// For what mlua runs.
     main: LuaState,
+    /// For the next call.
+    runner: Runner,
+    /// Runners of calls that waited and have ended.
+    spare: Vec<Runner>,
+    /// There is no thread for calls: memory was too short for it.
+    broken: bool,
+    waiting: Waiting,
     call_state: *mut CallState,
     known: KnownFunctions,
 }
@@ -95,7 +138,6 @@ impl Machine {
                 ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
                 main = ffi::lua_tothread(state, -1);
                 ffi::lua_pop(state, 1);
-                (*call).main = main;
                 *ffi::lua_getextraspace(main).cast::<*mut CallState>() = call;
                 *ffi::lua_getextraspace(state).cast::<*mut CallState>() = call;
                 for kind in ObjectKind::ALL {
@@ -103,20 +145,33 @@ impl Machine {
                 }
             })?;
         }
-        let (watchdog, known) = (Watchdog::new(main), KnownFunctions::default());
-        Ok(Machine { watchdog, lua: lua.clone(), main, call_state: call, known })
+        let runner = Runner::new(lua)?;
+        let (watchdog, known) = (Watchdog::new([main, runner.thread]), KnownFunctions::default());
+        let (spare, waiting, broken) = (Vec::new(), Waiting::default(), false);
+        let lua = lua.clone();
+        Ok(Machine { watchdog, lua, main, runner, spare, broken, waiting, call_state: call, known })
     }
 
-    /// `rsp.respond`, `rsp.redirect`, and `setmetatable` for scripts.
-    pub fn functions(&self) -> mlua::Result<[Function; 3]> {
+    /// The functions of `rsp` that handlers call.
+    pub fn functions(&self) -> mlua::Result<[(&'static str, Function); 5]> {
+        let named = |name, function| self.c_function(function).map(|function| (name, function));
+        Ok([
+            named("respond", respond)?,
+            named("redirect", redirect)?,
+            named("sleep", sleep)?,
+            named("fetch", fetch)?,
+            named("resolve", resolve)?,
+        ])
+    }
+
+    /// `setmetatable` for scripts.
+    pub fn set_metatable(&self) -> mlua::Result<Function> {
+        self.c_function(set_metatable)
+    }
+
+    fn c_function(&self, function: ffi::lua_CFunction) -> mlua::Result<Function> {
         // SAFETY: these follow the rules at the top of this file and find the call state in the thread's extra space.
-        unsafe {
-            Ok([
-                self.lua.create_c_function(respond)?,
-                self.lua.create_c_function(redirect)?,
-                self.lua.create_c_function(set_metatable)?,
-            ])
-        }
+        unsafe { self.lua.create_c_function(function) }
     }
 
     /// Keeps a function for `call`; `origin` is the `FILE:LINE` where it begins.
@@ -157,8 +212,11 @@ impl Machine {
     /// Runs `work`, which calls Lua through mlua, with a budget of CPU time.
     pub fn with_budget<R>(&self, limit: Duration, work: impl FnOnce() -> R) -> R {
         // SAFETY: no reference into the call state outlives these statements.
-        unsafe { (*self.call_state).budget.begin(limit) };
-        self.watchdog.begin();
+        unsafe {
+            (*self.call_state).budget.begin(limit);
+            (*self.call_state).thread = self.main;
+        }
+        self.watchdog.begin(self.main);
         let result = work();
         self.watchdog.end();
         // SAFETY: as above.
@@ -172,13 +230,13 @@ impl Machine {
     }
 
     pub fn enter_thread(&mut self) {
-        self.watchdog.enter_thread();
+        self.watchdog.enter_thread([self.main, self.runner.thread]);
     }
 
     /// Simulates a system without timers for the watchdog.
     #[cfg(test)]
     pub fn stop_timer(&mut self) {
-        self.watchdog.stop();
+        self.watchdog.stop([self.main, self.runner.thread]);
     }
 
     /// Calls a script's function about `subject` and passes its results to `judge`. An error is Lua's message.
@@ -188,47 +246,62 @@ impl Machine {
         function: KeptFunction,
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
-    ) -> Result<R, Vec<u8>> {
+    ) -> Result<Called<R>, Vec<u8>> {
+        if self.broken {
+            self.mend()?;
+        }
         self.begin(job, function, subject);
-        // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
-        // Reading the registry by number, pushing a light userdata and pushing a C function without upvalues
-        // cannot raise; all else runs inside `lua_pcall`.
-        let status = unsafe {
-            let arguments = if job == Job::Request {
-                registry(self.main, function.index);
-                push_request(self.main, self.call_state);
+        let thread = self.runner.thread;
+        // SAFETY: the thread is idle, with Lua's guaranteed free slots on its stack. Reading the registry by number,
+        // pushing a light userdata and pushing a C function without upvalues cannot raise.
+        let arguments = unsafe {
+            if job == Job::Request {
+                registry(thread, function.index);
+                push_request(thread, self.call_state);
                 1
             } else {
-                ffi::lua_pushcclosure(self.main, enter, 0);
+                ffi::lua_pushcclosure(thread, enter, 0);
                 0
-            };
-            ffi::lua_pcall(self.main, arguments, 3, 0)
+            }
         };
-        // SAFETY: the call is over, so the C functions do not run and the call state is not written.
+        self.run(arguments, judge)
+    }
+
+    /// Runs the runner's thread from its start, or from where it waited, until it waits or ends.
+    fn run<R>(
+        &mut self,
+        arguments: c_int,
+        judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
+    ) -> Result<Called<R>, Vec<u8>> {
+        let (thread, mut left) = (self.runner.thread, 0);
+        // SAFETY: the thread is ready to be resumed, and all that can raise runs within.
+        let status = unsafe { ffi::lua_resume(thread, self.main, arguments, &mut left) };
+        // SAFETY: the call has ended or waits, so the C functions do not run and the call state is not written.
         let call = unsafe { &*self.call_state };
-        let result = match status {
-            // A script that caught the failure and finished has exceeded its budget all the same.
-            ffi::LUA_OK if call.budget.was_spent() => Err(call.budget.text().into_bytes()),
-            ffi::LUA_OK => Ok(judge(self.returned_all(), &call.directory)),
-            ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
-            _ => Err(self.error_text()),
+        if status != ffi::LUA_OK || call.budget.was_spent() {
+            return self.stopped(status).map(Called::Waits);
+        }
+        // SAFETY: the results are all that is on the stack; `judge` keeps no value of Lua's.
+        let result = unsafe {
+            ffi::lua_settop(thread, 3);
+            let result = judge(self.returned_all(), &call.directory);
+            ffi::lua_settop(thread, 0);
+            result
         };
-        let left = if status == ffi::LUA_OK { 3 } else { 1 };
-        // SAFETY: removes what the call left; no value of Lua's is referred to any more.
-        unsafe { ffi::lua_settop(self.main, -left - 1) };
         self.end();
-        result
+        Ok(Called::Done(result))
     }
 
     fn begin(&mut self, job: Job, function: KeptFunction, subject: &mut Subject<'_>) {
+        let thread = self.runner.thread;
         let call = self.call_state();
         call.calls += 2;
         call.live = call.calls;
         call.subject = std::ptr::from_mut(subject).cast();
-        (call.job, call.function) = (job, function.index);
+        (call.job, call.function, call.thread) = (job, function, thread);
         call.budget.begin(budget::CALL);
         running::begin(function.id);
-        self.watchdog.begin();
+        self.watchdog.begin(thread);
     }
 
     fn end(&mut self) {

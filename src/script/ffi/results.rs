@@ -31,7 +31,8 @@ impl Machine {
     pub(super) fn returned_all(&self) -> [Returned<'_>; 3] {
         // SAFETY: neither raises, and the values stand on the stack. What has the address of a pool's table is that
         // table, since the directory's tables live, and `req` has an odd number.
-        let (first, second) = unsafe { (ffi::lua_topointer(self.main, -3), ffi::lua_type(self.main, -2)) };
+        let (first, second) =
+            unsafe { (ffi::lua_topointer(self.runner.thread, -3), ffi::lua_type(self.runner.thread, -2)) };
         // SAFETY: no C function runs, so the call state is not written.
         match unsafe { &(*self.call_state).directory }.pool_of(first) {
             Some(pool) if second == ffi::LUA_TNIL => [Returned::Pool(pool), Returned::Nil, Returned::Nil],
@@ -44,19 +45,19 @@ impl Machine {
         // SAFETY: none of these raise or allocate for values of the types they are asked about, and the
         // pointers stay valid while the values stand on the stack.
         unsafe {
-            match ffi::lua_type(self.main, index) {
+            match ffi::lua_type(self.runner.thread, index) {
                 ffi::LUA_TNIL => Returned::Nil,
-                ffi::LUA_TBOOLEAN => Returned::Boolean(ffi::lua_toboolean(self.main, index) != 0),
-                ffi::LUA_TSTRING => text_at(self.main, index).map_or(Returned::Nil, Returned::Text),
+                ffi::LUA_TBOOLEAN => Returned::Boolean(ffi::lua_toboolean(self.runner.thread, index) != 0),
+                ffi::LUA_TSTRING => text_at(self.runner.thread, index).map_or(Returned::Nil, Returned::Text),
                 ffi::LUA_TTABLE => {
                     let directory = &(*self.call_state).directory;
                     directory
-                        .pool_of(ffi::lua_topointer(self.main, index))
+                        .pool_of(ffi::lua_topointer(self.runner.thread, index))
                         .map_or(Returned::Other("table"), Returned::Pool)
                 }
                 ffi::LUA_TUSERDATA => self.returned_object(index),
                 ffi::LUA_TLIGHTUSERDATA => Returned::Other(ObjectKind::Request.name()),
-                other => Returned::Other(type_name(self.main, other)),
+                other => Returned::Other(type_name(self.runner.thread, other)),
             }
         }
     }
@@ -65,10 +66,10 @@ impl Machine {
         // SAFETY: the metatable says which of our layouts the userdata has; metatables of ours are out of
         // scripts' reach (`__metatable`), so no other userdata can carry them.
         unsafe {
-            let data = ffi::lua_touserdata(self.main, index);
-            match kind_at(self.main, self.call_state, index) {
+            let data = ffi::lua_touserdata(self.runner.thread, index);
+            match kind_at(self.runner.thread, self.call_state, index) {
                 Some(ObjectKind::Answer) => {
-                    let len = ffi::lua_rawlen(self.main, index);
+                    let len = ffi::lua_rawlen(self.runner.thread, index);
                     Returned::Answer(std::slice::from_raw_parts(data.cast(), len))
                 }
                 Some(ObjectKind::Server) => {
@@ -86,12 +87,15 @@ impl Machine {
         // SAFETY: an error that is not a string may have a `__tostring`, so it is asked inside `lua_pcall`;
         // pushing a C function without upvalues cannot raise.
         unsafe {
-            if ffi::lua_type(self.main, -1) != ffi::LUA_TSTRING {
-                ffi::lua_pushcclosure(self.main, describe, 0);
-                ffi::lua_rotate(self.main, -2, 1);
-                ffi::lua_pcall(self.main, 1, 1, 0);
+            if ffi::lua_type(self.runner.thread, -1) != ffi::LUA_TSTRING {
+                if (*self.call_state).budget.was_spent() {
+                    return (*self.call_state).budget.text().into_bytes();
+                }
+                ffi::lua_pushcclosure(self.runner.thread, describe, 0);
+                ffi::lua_rotate(self.runner.thread, -2, 1);
+                ffi::lua_pcall(self.runner.thread, 1, 1, 0);
             }
-            let text = text_at(self.main, -1).map(<[u8]>::to_vec);
+            let text = text_at(self.runner.thread, -1).map(<[u8]>::to_vec);
             text.unwrap_or_else(|| b"an error object that cannot be shown".to_vec())
         }
     }

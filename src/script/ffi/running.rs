@@ -21,6 +21,10 @@ use super::LuaState;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FunctionId(u32);
 
+impl FunctionId {
+    pub(super) const NONE: FunctionId = FunctionId(0);
+}
+
 /// What runs on one thread.
 #[derive(Default, Debug)]
 struct Running {

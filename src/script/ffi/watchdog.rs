@@ -1,7 +1,7 @@
 //! Stops long calls without a cost for short ones.
 //!
-//! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the main
-//! thread of a VM runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a signal
+//! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the thread of
+//! Lua's that a call begins on runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a signal
 //! that finds a call running sets the hook, which then checks the `budget` until the call ends. Until the hook runs,
 //! each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and long C
 //! functions let few instructions pass between two signals. Lua's own command line stops scripts like this: a signal
@@ -29,9 +29,9 @@ const SIGNAL: c_int = libc::SIGVTALRM;
 
 /// SignalState by the signal handler and the code that it interrupts, always on the same thread.
 struct SignalState {
-    /// The main thread of the VM whose call runs now, null between calls.
+    /// The thread of Lua's that the call began on which runs now, null between calls.
     running: AtomicPtr<ffi::lua_State>,
-    /// The hook of that main thread was changed in this call, or its line was noted.
+    /// The hook of that thread was changed in this call, or its line was noted.
     hooked: AtomicBool,
     /// Count of instructions for the hook that the next signal sets; 0: signals do not set it.
     next: AtomicI32,
@@ -50,16 +50,15 @@ thread_local! {
 
 /// Watchdog of one VM.
 pub(super) struct Watchdog {
-    main: LuaState,
     /// `None`: the hook is always set.
     timer: Option<Timer>,
 }
 
 impl Watchdog {
-    /// For calls on this thread; sets the hook of `main` between calls.
-    pub(super) fn new(main: LuaState) -> Watchdog {
-        let watchdog = Watchdog { main, timer: Timer::new() };
-        watchdog.rest();
+    /// For calls on this thread; sets the hook of these threads of Lua's between calls.
+    pub(super) fn new(threads: [LuaState; 2]) -> Watchdog {
+        let watchdog = Watchdog { timer: Timer::new() };
+        threads.into_iter().for_each(|thread| watchdog.rest(thread));
         watchdog
     }
 
@@ -69,44 +68,48 @@ impl Watchdog {
     }
 
     /// Calls run on this thread from now on.
-    pub(super) fn enter_thread(&mut self) {
+    pub(super) fn enter_thread(&mut self, threads: [LuaState; 2]) {
         self.timer = Timer::new();
-        self.rest();
+        threads.into_iter().for_each(|thread| self.rest(thread));
     }
 
-    /// Begins a call. A thread makes one at a time.
-    pub(super) fn begin(&self) {
-        SIGNAL_STATE.with(|shared| shared.running.store(self.main, Ordering::Relaxed));
+    /// Begins a call on this thread of Lua's. Each thread of the system makes one at a time.
+    pub(super) fn begin(&self, thread: LuaState) {
+        SIGNAL_STATE.with(|shared| shared.running.store(thread, Ordering::Relaxed));
         compiler_fence(Ordering::SeqCst);
     }
 
     pub(super) fn end(&self) {
         compiler_fence(Ordering::SeqCst);
         SIGNAL_STATE.with(|shared| {
+            let thread = shared.running.load(Ordering::Relaxed);
             shared.running.store(std::ptr::null_mut(), Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
             if shared.hooked.load(Ordering::Relaxed) {
                 shared.hooked.store(false, Ordering::Relaxed);
                 shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
                 running::forget_line();
-                self.rest();
+                if !thread.is_null() {
+                    self.rest(thread);
+                }
             }
         });
     }
 
-    fn rest(&self) {
+    /// Sets the hook of a thread that no call runs on.
+    pub(super) fn rest(&self, thread: LuaState) {
         match self.timer {
             // SAFETY: the state lives, on this thread; setting a hook cannot raise.
-            Some(_) => unsafe { ffi::lua_sethook(self.main, None, 0, 0) },
-            None => watch_closely(self.main),
+            Some(_) => unsafe { ffi::lua_sethook(thread, None, 0, 0) },
+            None => watch_closely(thread),
         }
     }
 
     /// Simulates a system that refuses the timer.
     #[cfg(test)]
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&mut self, threads: [LuaState; 2]) {
         self.timer = None;
-        self.rest();
+        threads.into_iter().for_each(|thread| self.rest(thread));
     }
 }
 
@@ -127,7 +130,7 @@ fn watch_each(thread: LuaState, instructions: c_int) {
     unsafe { ffi::lua_sethook(thread, Some(hook), ffi::LUA_MASKCOUNT, instructions) }
 }
 
-/// The caller sets the main thread's hook itself: signals do not set it until the call ends.
+/// The caller sets that thread's hook itself: signals do not set it until the call ends.
 pub(super) fn take_over() {
     SIGNAL_STATE.with(|shared| {
         shared.next.store(0, Ordering::Relaxed);
@@ -153,12 +156,12 @@ pub(super) fn hook_ran() {
 /// The signal handler: sets the hook if a call runs, with an ever shorter interval until the hook runs.
 extern "C" fn on_signal(_: c_int) {
     SIGNAL_STATE.with(|shared| {
-        let main = shared.running.load(Ordering::Relaxed);
+        let thread = shared.running.load(Ordering::Relaxed);
         let instructions = shared.next.load(Ordering::Relaxed);
-        if !main.is_null() && instructions > 0 {
+        if !thread.is_null() && instructions > 0 {
             shared.hooked.store(true, Ordering::Relaxed);
             shared.next.store((instructions / 10).max(1), Ordering::Relaxed);
-            watch_each(main, instructions);
+            watch_each(thread, instructions);
         }
     });
 }
@@ -278,7 +281,7 @@ mod tests {
     #[test]
     fn a_signal_after_a_vm_was_dropped_within_a_call_does_nothing() {
         let vm = Vm::new().unwrap();
-        vm.machine.watchdog.begin();
+        vm.machine.watchdog.begin(vm.machine.main);
         on_signal(SIGNAL);
         drop(vm);
         SIGNAL_STATE.with(|shared| assert!(shared.running.load(Ordering::Relaxed).is_null()));

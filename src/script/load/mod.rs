@@ -36,6 +36,7 @@ use mlua::{Function, Lua, Value};
 
 use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
+pub(super) use self::values::{bytes, seconds};
 use super::source::{EntryPoint, Source};
 use super::vm::{ScriptHandlers, Vm};
 use super::{LoadError, Script};

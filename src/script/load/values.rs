@@ -75,7 +75,8 @@ pub(super) fn size(value: &Value, range: RangeInclusive<u64>, expected: &str) ->
     bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| ValueError::got(value, expected))
 }
 
-fn bytes(text: &str) -> Option<u64> {
+/// "16k" in bytes.
+pub(in crate::script) fn bytes(text: &str) -> Option<u64> {
     let factor = match text.as_bytes().last()?.to_ascii_lowercase() {
         b'k' => 1 << 10,
         b'm' => 1 << 20,
@@ -116,7 +117,8 @@ pub(super) fn time_within(value: &Value, range: RangeInclusive<f64>, expected: &
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
-fn seconds(text: &str) -> Option<f64> {
+/// "500ms" in seconds.
+pub(in crate::script) fn seconds(text: &str) -> Option<f64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);
     let factor = match unit {

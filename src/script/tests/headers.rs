@@ -262,7 +262,7 @@ fn answered_to(status: u16, source: &str) -> (Result<(), String>, ResponseHead) 
     response.fields.append(b"Content-Length", b"5");
     let source = format!("function on_response(req, res)\n{source}\nend");
     let result = script(&source).on_response(&mut usual(), client(), &mut response);
-    (result.map_err(|ScriptError(line)| line), response)
+    (result.map(Called::done).map_err(|ScriptError(line)| line), response)
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn memory_stays_flat_over_two_hundred_thousand_calls() {
     for n in 0..200_000u32 {
         let fields = head.fields.bytes().len();
         assert_eq!(
-            script.on_request(&mut head, client()).unwrap(),
+            script.on_request(&mut head, client()).unwrap().done(),
             Verdict::Server { pool: WEB, server: ServerId(0), preferred: false }
         );
         script.on_response(&mut head, client(), &mut ResponseHead::default()).unwrap();

@@ -8,11 +8,13 @@ mod limits;
 mod request;
 mod sandbox;
 mod verdicts;
+mod waits;
 
 use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
 
+use super::ffi::Called;
 use super::vm::{ScriptHandlers, Vm};
 use super::{Offer, RequestMeta, Script, ScriptError, Verdict};
 use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId, Settings};
@@ -94,7 +96,7 @@ fn usual() -> RequestHead {
 }
 
 fn run(script: &mut Script, head: &mut RequestHead) -> Result<Verdict, String> {
-    script.on_request(head, client()).map_err(|ScriptError(line)| line)
+    script.on_request(head, client()).map(Called::done).map_err(|ScriptError(line)| line)
 }
 
 /// Runs `on_request` with this body on the usual request.

@@ -32,7 +32,8 @@ fn every_field_of_a_request_is_readable() {
 fn a_client_on_a_unix_socket_has_no_address() {
     let source = "function on_request(r) return rsp.redirect('/' .. r.client_ip .. r.client_port) end";
     let client = RequestMeta { address: None, ..client() };
-    let Ok(Verdict::Answer(answer)) = script(source).on_request(&mut usual(), client) else { panic!() };
+    let called = script(source).on_request(&mut usual(), client).map(Called::done);
+    let Ok(Verdict::Answer(answer)) = called else { panic!() };
     assert_eq!(*answer.body, b"See /unix:0\n");
 }
 
@@ -51,7 +52,7 @@ fn what_was_agreed_on_over_tls_is_readable_and_nil_without_it() {
         let source =
             format!("function on_request(req) return rsp.redirect('/' .. tostring({expression})) end");
         let client = RequestMeta { tls: Some(&tls), ..client() };
-        match script(&source).on_request(&mut usual(), client) {
+        match script(&source).on_request(&mut usual(), client).map(Called::done) {
             Ok(Verdict::Answer(answer)) => String::from_utf8_lossy(&answer.body).into_owned(),
             other => format!("{other:?}"),
         }

@@ -8,10 +8,13 @@ use crate::worker::conn::client::Client;
 use crate::worker::pair::{Pair, Stage};
 
 /// Returns true if a client whose close was seen counts as gone. A half-closed client may still read, unless the pool
-/// has `abort_on_close` or the request waits for a server's queue; once a response has begun, it is delivered.
+/// has `abort_on_close` or the request waits in a queue or for a handler; once a response has begun, it is delivered.
 pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
         return !pair.is_tunnel();
+    }
+    if pair.waiting.is_some() {
+        return true;
     }
     let queues = matches!(pair.stage, Stage::Queued(_));
     let aborts = pair.route.as_ref().is_some_and(|route| route.pool.config.abort_on_close);
@@ -46,7 +49,7 @@ pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
             None | Some(BackendState::Opening | BackendState::Connecting | BackendState::Handshaking),
         ) => Phase::Connect,
         (ResponseHalf::Waiting, _) if x.request.is_open() => Phase::Body,
-        (ResponseHalf::Waiting, _) => Phase::Headers,
+        (ResponseHalf::Waiting | ResponseHalf::Judged, _) => Phase::Headers,
     }
 }
 

@@ -26,6 +26,7 @@ impl<N: Network> Core<N> {
             return self.end_tunnel(pair);
         }
         let phase = self.phase(pair);
+        self.stop_waiting(pair);
         if failure == Failure::Tls
             && let Some(error) = self.tools.refused_certificate.take()
         {
@@ -246,6 +247,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn cut_short(&mut self, pair: u32) {
         let (phase, key) = (self.phase(pair), self.pairs[pair as usize].client);
+        self.stop_waiting(pair);
         self.reset_tunnel(pair);
         self.drop_backend(pair);
         match self.pairs[pair as usize].exchange.failed(Failure::Stopped, true) {
@@ -265,6 +267,7 @@ impl<N: Network> Core<N> {
     /// Detaches an exchange that ends early from its connections, and records it.
     #[cold]
     pub(crate) fn detach(&mut self, pair: u32) {
+        self.stop_waiting(pair);
         self.drop_backend(pair);
         let mut pair = self.pairs.remove(pair as usize);
         pair.stage = Stage::Routing;

@@ -10,6 +10,7 @@ use crate::exchange::{Failure, Peer};
 use crate::h1::{BackendCodec, HeadLimits};
 use crate::http::{Codec, Event, Fields, Method, Persistence, RequestHead, ResponseHead};
 use crate::net::{Collected, Either, Inside, Network};
+use crate::route::Route;
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::Token;
@@ -33,6 +34,8 @@ pub struct InsideRequest {
 pub enum InsideTarget {
     /// To the server that its pool's balancing picks.
     Pool,
+    /// A script's request: the pool is that of its own config.
+    Fetch { route: Box<Route>, own_host: bool },
     /// To this one, whatever its state, on a connection of its own.
     Check {
         server: Arc<Server>,
@@ -104,11 +107,12 @@ fn decode(mut bytes: &[u8], method: Method, whole: bool) -> Option<Response> {
 }
 
 impl<N: Network> Core<N> {
-    /// Starts a request. Returns a number to cancel it with, or `None` if rsp is draining: then it has already ended.
+    /// Starts a request. Returns a number to cancel it with, or `None` if rsp is draining: then it has already ended,
+    /// unless a script's request that still runs needs it.
     pub fn request_inside(&mut self, request: InsideRequest) -> Option<u64> {
         let InsideRequest { pool, target, method, bytes, most, done } = request;
         let side = InsideSide { pool, target, method, done, end: None };
-        if self.tools.draining {
+        if self.tools.draining && !matches!(side.target, InsideTarget::Fetch { .. }) {
             side.finish(Collected::default());
             return None;
         }

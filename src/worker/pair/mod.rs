@@ -7,6 +7,7 @@
 //! pass_through.rs connections whose TLS goes to the server as it comes
 //! challenge.rs    requests that wait for the file of an ACME challenge
 //! closed.rs       what a closed connection means for its exchange
+//! waiting.rs      requests whose handler waits
 //! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
@@ -30,6 +31,7 @@ pub(crate) mod splice;
 pub(crate) mod to_client;
 pub(crate) mod to_server;
 pub(crate) mod tunnel;
+pub(crate) mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
 use self::tunnel::Tunnel;
+use self::waiting::HandlerWait;
 use super::backend::queue::QueueWait;
 use super::site::{SharedHandlers, Site, Sites};
 use super::time::min_rate::RateWindow;
@@ -59,6 +62,8 @@ pub struct Pair {
     /// The request is internal.
     pub inside: bool,
     pub stage: Stage,
+    /// Its handler waits.
+    pub waiting: Option<Box<HandlerWait>>,
     pub route: Option<Route>,
     /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
@@ -84,7 +89,7 @@ pub struct Pair {
 
 /// What a pair is doing.
 pub enum Stage {
-    /// Between a head and a server's connection, within one turn.
+    /// Between a head and a server's connection, within one turn or while `on_request` waits.
     Routing,
     /// The file that answers it is looked for.
     Challenge(Box<ChallengeWait>),
@@ -110,6 +115,7 @@ impl Pair {
             target: StreamId::ONLY,
             inside: false,
             stage: Stage::Routing,
+            waiting: None,
             route: None,
             server: None,
             tried: Tried::default(),
@@ -147,6 +153,7 @@ impl Pair {
             target,
             inside,
             stage,
+            waiting,
             route,
             server,
             tried,
@@ -166,6 +173,7 @@ impl Pair {
         tried.clear();
         (*tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
+        debug_assert!(waiting.is_none(), "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 

@@ -25,6 +25,7 @@ use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
 use crate::worker::pair::to_client::to_client;
 use crate::worker::pair::to_server::{flush_backend, to_server, writing_failed};
+use crate::worker::pair::waiting::Asks;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::site::Site;
 
@@ -49,6 +50,8 @@ pub struct Tools<S: Transport> {
     pub draining: bool,
     /// Reads from sockets in the present turn.
     pub reads: u32,
+    /// A handler of `on_response` is about to wait.
+    pub asks: Option<Box<Asks>>,
     /// A server's words about the certificate that it was shown, for the log.
     pub refused_certificate: Option<io::Error>,
 }
@@ -65,6 +68,7 @@ impl<S: Transport> Tools<S> {
             date: Vec::new(),
             draining: false,
             reads: 0,
+            asks: None,
             refused_certificate: None,
         }
     }

@@ -146,14 +146,22 @@ impl<N: Network> Core<N> {
         let Some(side) = self.clients[pair.client].role.inside() else {
             return self.fail(key, Failure::Internal);
         };
-        let Some(mut route) = pair.site.routes.to(&side.pool) else {
-            return self.fail(key, Failure::NoServer);
+        let route = match &side.target {
+            InsideTarget::Fetch { route, own_host } => {
+                pair.exchange.own_host = *own_host;
+                Some((**route).clone())
+            }
+            InsideTarget::Pool => pair.site.routes.to(&side.pool),
+            InsideTarget::Check { server, .. } => pair.site.routes.to(&side.pool).map(|route| Route {
+                server: Some(self.sites.servers.borrow_mut().get(server)),
+                binding: Binding::Check,
+                ..route
+            }),
         };
-        if let InsideTarget::Check { server, .. } = &side.target {
-            route.server = Some(self.sites.servers.borrow_mut().get(server));
-            route.binding = Binding::Check;
+        match route {
+            Some(route) => self.forward(key, route),
+            None => self.fail(key, Failure::NoServer),
         }
-        self.forward(key, route)
     }
 
     pub(crate) fn forward(&mut self, pair: u32, route: Route) -> Step {
@@ -176,6 +184,7 @@ impl<N: Network> Core<N> {
         match decision {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
+            Decision::Wait(wait, call) => self.wait_for_request(pair, wait, call),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
             Decision::LastHop => self.answer_last_hop(pair),
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),

@@ -18,6 +18,7 @@ use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
+use crate::worker::pair::waiting::{Asks, JudgedResponse};
 
 /// Server to client.
 #[inline(always)]
@@ -28,7 +29,7 @@ pub fn to_client<S: Transport>(
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
     let (mut moved, most) = (false, tools.reads + READS);
-    while pair.exchange.response != ResponseHalf::Done
+    while pair.exchange.response.takes_more()
         && tools.reads < most
         && !backend.is_silent()
         && client.room() > 0
@@ -145,6 +146,11 @@ fn pass_response<S: Transport>(
         Event::Reset => return Err(closed_early(pair)),
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
+            if let Some(asks) = &mut tools.asks {
+                asks.response.whole = end;
+                backend.input.consume(&mut tools.blocks, consumed);
+                return Ok(());
+            }
             // Most small responses are complete after one read.
             let (rest, here) = (backend.role.codec.known_rest(pair.target), backend.input.len() - consumed);
             if rest > 0 && rest <= here.min(client.room()) as u64 {
@@ -164,7 +170,7 @@ fn pass_response<S: Transport>(
     }
     backend.input.consume(&mut tools.blocks, consumed);
     if end {
-        end_response(client, pair, step, tools);
+        end_response(client, pair, step.event == Event::Trailers, tools);
     }
     Ok(())
 }
@@ -203,13 +209,13 @@ fn pass_tunnel<S: Transport>(
     Ok(())
 }
 
-fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, step: &Decoded, tools: &mut Tools<S>) {
+fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, trailers: bool, tools: &mut Tools<S>) {
     pair.exchange.response = ResponseHalf::Done;
     if pair.is_tunnel() {
         client.end_output();
         return;
     }
-    let trailers = (step.event == Event::Trailers).then_some(&tools.trailers);
+    let trailers = trailers.then_some(&tools.trailers);
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     if client.role.codec.encode_end(pair.source, trailers, out) == After::MustClose {
         pair.exchange.close_client = true;
@@ -297,7 +303,26 @@ fn pass_final_head<S: Transport>(
     rewrite_response(&mut tools.response, &tools.date);
     if pair.site.routes.config.on_response && !pair.inside {
         ask_script(pair, tools)?;
+        if tools.asks.is_some() {
+            return Ok(());
+        }
     }
+    pass_final(client, pair, tools);
+    Ok(())
+}
+
+/// Passes on a response whose head a handler that waited has judged; `whole`: nothing follows it.
+#[cold]
+pub fn pass_judged<S: Transport>(client: &mut Client<S>, pair: &mut Pair, whole: bool, tools: &mut Tools<S>) {
+    pair.exchange.response = ResponseHalf::Waiting;
+    pass_final(client, pair, tools);
+    if whole {
+        end_response(client, pair, false, tools);
+    }
+}
+
+#[inline(always)]
+fn pass_final<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) {
     if let Some(entrance) = &pair.exchange.entrance {
         entrance.demand_https(&mut tools.response);
     }
@@ -316,7 +341,6 @@ fn pass_final_head<S: Transport>(
     x.close_client |= persistence == Persistence::Close;
     note_head(client, pair, before);
     pair.response_begins();
-    Ok(())
 }
 
 /// Counts a head that is in the client's output now; `before`: the length without it.
@@ -331,6 +355,11 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
     let Some(handlers) = handlers else { return Err(Failure::Internal) };
     match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
         Responded::Ok => {}
+        Responded::Waits(wait, call) => {
+            x.response = ResponseHalf::Judged;
+            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
+            tools.asks = Some(Box::new(Asks { wait, call, response }));
+        }
         Responded::Unchanged(error) => {
             tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
         }

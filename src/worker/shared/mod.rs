@@ -4,6 +4,7 @@
 pub(crate) mod challenges;
 pub(crate) mod connection_counts;
 pub(crate) mod gateway_errors;
+pub(crate) mod jobs;
 pub(crate) mod malformed;
 pub(crate) mod per_client;
 pub(crate) mod permits;
@@ -17,12 +18,14 @@ use mio::Waker;
 use self::challenges::{ChallengeAsk, ChallengeSender, Challenges};
 use self::connection_counts::ConnectionCounts;
 use self::gateway_errors::GatewayErrors;
+use self::jobs::{Job, JobSender, Jobs};
 use self::malformed::MalformedLog;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::net::Reserve;
+use crate::worker::pair::waiting::WaitingCount;
 
 /// Minimum interval between calls for descriptors, in microseconds: answering one costs the workers time.
 const CALL_AGAIN: u64 = 10_000;
@@ -50,6 +53,8 @@ struct SharedState {
     malformed: MalformedLog,
     reserve: Reserve,
     challenges: Challenges,
+    jobs: Jobs,
+    waiting: WaitingCount,
 }
 
 /// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
@@ -66,6 +71,8 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         malformed: MalformedLog::default(),
         reserve: Reserve::default(),
         challenges: Challenges::new(),
+        jobs: Jobs::new(),
+        waiting: WaitingCount::default(),
     });
     (0..workers).map(|worker| Shared { state: state.clone(), worker }).collect()
 }
@@ -109,6 +116,21 @@ impl Shared {
     /// What workers ask for; `None` if that is taken already.
     pub fn take_challenges(&self) -> Option<Receiver<ChallengeAsk>> {
         self.state.challenges.take_receiver()
+    }
+
+    /// Where a worker puts jobs, once it can be woken.
+    pub(crate) fn jobs(&self) -> Option<JobSender> {
+        self.state.wakers[self.worker].get().map(|waker| self.state.jobs.sender(waker.clone()))
+    }
+
+    /// What workers ask for; `None` if that is taken already.
+    pub fn take_jobs(&self) -> Option<Receiver<Job>> {
+        self.state.jobs.take_receiver()
+    }
+
+    /// Handlers of all workers that wait.
+    pub(crate) fn waiting(&self) -> WaitingCount {
+        self.state.waiting.clone()
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {

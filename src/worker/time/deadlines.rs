@@ -122,7 +122,7 @@ impl<N: Network> Core<N> {
                 })
             }
             ResponseHalf::Done => upload_deadline(backend, pair),
-            ResponseHalf::Cut => None,
+            ResponseHalf::Cut | ResponseHalf::Judged => None,
         }
     }
 
@@ -210,7 +210,7 @@ impl<N: Network> Core<N> {
     pub fn next_timer(&self) -> Option<u64> {
         let checks = Some(self.checks.next()).filter(|at| *at != u64::MAX);
         let closing = self.closings.next().filter(|_| self.clients.len() > 0);
-        self.wheel.next().into_iter().chain(checks).chain(closing).min()
+        self.wheel.next().into_iter().chain(checks).chain(closing).chain(self.waits.next()).min()
     }
 
     /// Handles all deadlines that have passed.
@@ -220,6 +220,7 @@ impl<N: Network> Core<N> {
             self.guarded_timer(side, key);
         }
         self.run_checks();
+        self.run_waits();
         self.run_closings();
     }
 

@@ -1,0 +1,329 @@
+//! Requests whose handler waits. The handler is a suspended call of the script; the request stays where it is: between
+//! its head and a server (`on_request`), or between a server's head and the client (`on_response`). Meanwhile the
+//! request's body is not read in the first case, and the response's in the second.
+//!
+//! ```text
+//!   admit ──► Wait ──► begins to wait ──► ends: resume ──► forward, answer, or waits again
+//!                          │ the client leaves, a drain's end
+//!                          └──► the call is dropped, what it waited for is cancelled
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::exchange::end::End;
+use crate::exchange::{Failure, ResponseHalf};
+use crate::http::ResponseHead;
+use crate::net::Network;
+use crate::route::{Decision, Responded, WaitingCall};
+use crate::script::{Fetch, Fetched, LONGEST_WAIT, Wait, Waited};
+use crate::worker::core::{Core, Step};
+use crate::worker::pair::Pair;
+use crate::worker::pair::inside::{InsideEnd, InsideRequest, InsideTarget};
+use crate::worker::pair::to_client::pass_judged;
+use crate::worker::shared::jobs::{Job, Work};
+use crate::worker::time::timeouts::micros;
+use crate::worker::waits::WaitKind;
+
+/// What a fetched response may have beside its body: head and framing, in bytes.
+const HEAD_MOST: usize = 64 * 1024;
+/// Handlers that may wait at once.
+const MOST_WAITING: usize = 10_000;
+/// How long a name is waited for.
+const RESOLVE: u64 = 5_000_000;
+
+/// A request whose handler waits.
+pub struct HandlerWait {
+    number: u64,
+    call: Box<WaitingCall>,
+    /// When it first waited, in microseconds.
+    since: u64,
+    /// When the present wait is over at the latest.
+    until: u64,
+    /// It has waited as long as a handler may when the present wait is over.
+    is_last: bool,
+    response: Option<JudgedResponse>,
+    _counted: Counted,
+}
+
+/// A response whose head the handler is judging.
+pub struct JudgedResponse {
+    pub head: ResponseHead,
+    /// Nothing follows the head.
+    pub whole: bool,
+}
+
+/// A handler of `on_response` that waits, on its way from the pump to the core.
+pub struct Asks {
+    pub wait: Wait,
+    pub call: Box<WaitingCall>,
+    pub response: JudgedResponse,
+}
+
+/// Handlers of all workers that wait.
+#[derive(Clone, Default)]
+pub struct WaitingCount(Arc<AtomicUsize>);
+
+/// One of them.
+struct Counted(Arc<AtomicUsize>);
+
+impl WaitingCount {
+    fn add(&self, most: usize) -> Option<Counted> {
+        let counted = Counted(self.0.clone());
+        // The one that is counted too much is taken back by `Drop`.
+        (self.0.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl HandlerWait {
+    /// When the handler first waited, in microseconds.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Until when it waits now, at the longest.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+}
+
+impl<N: Network> Core<N> {
+    /// The handler of a request waits for the first time.
+    #[cold]
+    pub(crate) fn wait_for_request(&mut self, key: u32, wait: Wait, call: Box<WaitingCall>) -> Step {
+        self.begin_wait(key, wait, call, None, self.tools.now)
+    }
+
+    /// The same of a response.
+    #[cold]
+    pub(crate) fn wait_for_response(&mut self, key: u32) -> Step {
+        let Some(asks) = self.tools.asks.take() else { return Step::Wait };
+        let Asks { wait, call, response } = *asks;
+        self.begin_wait(key, wait, call, Some(response), self.tools.now)
+    }
+
+    fn begin_wait(
+        &mut self,
+        key: u32,
+        wait: Wait,
+        call: Box<WaitingCall>,
+        response: Option<JudgedResponse>,
+        since: u64,
+    ) -> Step {
+        let pair = &self.pairs[key as usize];
+        let Some(counted) = self.waiting.add(MOST_WAITING) else {
+            drop(call);
+            return self.fail(key, Failure::TooManyWaiting);
+        };
+        let (now, client) = (self.tools.now, self.clients.token(pair.client));
+        let (most, kind) = match &wait {
+            Wait::Sleep(time) => (micros(*time), WaitKind::Sleep),
+            Wait::Fetch(fetch) => (micros(fetch.timeout), WaitKind::Fetch(None)),
+            Wait::Resolve(_) => (RESOLVE, WaitKind::Resolve),
+        };
+        let last = since + micros(LONGEST_WAIT);
+        let (until, is_last) = (last.min(now + most), last < now + most);
+        let number = self.waits.begin(client, until, kind);
+        let waiting = HandlerWait { number, call, since, until, is_last, response, _counted: counted };
+        self.pairs[key as usize].waiting = Some(Box::new(waiting));
+        match wait {
+            Wait::Sleep(_) => {}
+            Wait::Fetch(fetch) => self.fetch(key, number, *fetch),
+            Wait::Resolve(name) => self.resolve(key, number, name),
+        }
+        self.wait(key)
+    }
+
+    fn fetch(&mut self, key: u32, number: u64, fetch: Fetch) {
+        let results = self.waits.results();
+        let route = self.pairs[key as usize].site.routes.route_to(fetch.pool);
+        let Some(route) = route else {
+            let none = Err("internal fault of rsp".to_string());
+            return results.borrow_mut().push((number, Waited::Fetched(none)));
+        };
+        let max_body = fetch.max_body;
+        let done = move |end| results.borrow_mut().push((number, Waited::Fetched(fetched(end, max_body))));
+        let inside = self.request_inside(InsideRequest {
+            pool: String::new(),
+            target: InsideTarget::Fetch { route: Box::new(route), own_host: fetch.own_host },
+            method: fetch.method,
+            bytes: fetch.bytes,
+            most: max_body.saturating_add(max_body / 8).saturating_add(HEAD_MOST),
+            done: Box::new(done),
+        });
+        self.waits.fetches(number, inside);
+    }
+
+    fn resolve(&mut self, key: u32, number: u64, name: String) {
+        let failed = |why: &str| Waited::Resolved(Err(why.to_string()));
+        let Some(jobs) = &self.jobs else {
+            return self.waits.results().borrow_mut().push((number, failed("not available here")));
+        };
+        let reply = self.waits.reply(number, jobs.waker.clone());
+        let server = self.pairs[key as usize].site.settings().resolver;
+        if let Err(job) = jobs.send(Job { work: Work::Resolve { name, server }, reply }) {
+            job.reply.send(failed("busy"));
+        }
+    }
+
+    /// Continues the handlers whose waits are over.
+    pub fn run_waits(&mut self) {
+        if self.waits.next().is_none_or(|next| next > self.tools.now) {
+            return;
+        }
+        for (number, waited) in self.waits.take_ended() {
+            if let Some(wait) = self.waits.end(number) {
+                self.guarded_resume(wait.client, |core| core.resume(wait.client.key, number, waited));
+            }
+        }
+        while let Some(number) = self.waits.overdue(self.tools.now) {
+            let Some(wait) = self.waits.end(number) else { return };
+            let late = || "timeout".to_string();
+            let waited = match wait.kind {
+                WaitKind::Sleep => Waited::Slept,
+                WaitKind::Resolve => Waited::Resolved(Err(late())),
+                WaitKind::Fetch(inside) => {
+                    inside.into_iter().for_each(|inside| self.cancel_inside(inside));
+                    Waited::Fetched(Err(late()))
+                }
+            };
+            self.guarded_resume(wait.client, |core| core.resume(wait.client.key, number, waited));
+        }
+    }
+
+    fn resume(&mut self, client: u32, number: u64, waited: Waited) {
+        let Some(key) = self.clients.get(client).and_then(|client| client.role.pair) else { return };
+        let pair = &mut self.pairs[key as usize];
+        let Some(wait) = pair.waiting.take_if(|wait| wait.number == number) else { return };
+        let HandlerWait { call, since, is_last, response, _counted, .. } = *wait;
+        let waited = if is_last && is_timeout(&waited) { None } else { Some(waited) };
+        let step = match response {
+            None => self.resume_request(key, *call, waited, since),
+            Some(response) => self.resume_response(key, *call, waited, response, since),
+        };
+        self.go_on(client, step);
+    }
+
+    fn resume_request(&mut self, key: u32, call: WaitingCall, waited: Option<Waited>, since: u64) -> Step {
+        let pair = &mut *self.pairs[key as usize];
+        let Some(handlers) = pair.handlers.clone() else { return self.fail(key, Failure::Internal) };
+        let (x, routes) = (&mut pair.exchange, &pair.site.routes);
+        let decision = handlers.borrow_mut().resume_request(call, waited, x, routes, self.tools.now);
+        match decision {
+            Decision::Wait(wait, call) => self.begin_wait(key, wait, call, None, since),
+            decision => self.start_otherwise(key, decision),
+        }
+    }
+
+    fn resume_response(
+        &mut self,
+        key: u32,
+        call: WaitingCall,
+        waited: Option<Waited>,
+        response: JudgedResponse,
+        since: u64,
+    ) -> Step {
+        let JudgedResponse { mut head, whole } = response;
+        let pair = &mut *self.pairs[key as usize];
+        let Some(handlers) = pair.handlers.clone() else { return self.fail(key, Failure::Internal) };
+        let Pair { exchange: x, site, .. } = pair;
+        let config = &site.routes.config;
+        let responded = handlers.borrow_mut().resume_response(call, waited, x, &mut head, config);
+        match responded {
+            Responded::Ok => {}
+            Responded::Waits(wait, call) => {
+                return self.begin_wait(key, wait, call, Some(JudgedResponse { head, whole }), since);
+            }
+            Responded::Unchanged(error) => {
+                self.tools.errors.log(
+                    "on_response",
+                    &error,
+                    " (the response passes as it came)",
+                    self.tools.now,
+                );
+            }
+            Responded::Failed(error) => {
+                self.tools.errors.log("on_response", &error, "", self.tools.now);
+                return self.fail(key, Failure::Script);
+            }
+        }
+        self.tools.response = head;
+        pass_judged(&mut self.clients[pair.client], pair, whole, &mut self.tools);
+        Step::Again
+    }
+
+    /// The request ends before its handler: what that waits for is cancelled.
+    #[cold]
+    pub(crate) fn stop_waiting(&mut self, key: u32) {
+        let pair = &mut *self.pairs[key as usize];
+        let Some(wait) = pair.waiting.take() else { return };
+        if pair.exchange.response == ResponseHalf::Judged {
+            pair.exchange.response = ResponseHalf::Waiting;
+        }
+        if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(wait.number).map(|wait| wait.kind) {
+            self.cancel_inside(inside);
+        }
+    }
+}
+
+/// Whether this is what a handler gets whose time is over.
+fn is_timeout(waited: &Waited) -> bool {
+    match waited {
+        Waited::Slept => true,
+        Waited::Fetched(Err(why)) => why == "timeout",
+        Waited::Resolved(Err(why)) => why == "timeout",
+        Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) => false,
+    }
+}
+
+/// What the script gets of an internal request's end.
+fn fetched(end: InsideEnd, max_body: usize) -> Result<Box<Fetched>, String> {
+    let response = match end.response {
+        _ if end.too_long => return Err("too large".into()),
+        Some(response) if response.body.len() > max_body => return Err("too large".into()),
+        Some(response) => response,
+        None => return Err(reason(end.end, end.failure).into()),
+    };
+    let fields = response.head.fields.iter();
+    let headers = fields.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect();
+    Ok(Box::new(Fetched { status: response.head.status, headers, body: response.body }))
+}
+
+/// A word or two for scripts to compare.
+fn reason(end: End, failure: Option<Failure>) -> &'static str {
+    match end {
+        End::ServerRefused => "refused",
+        End::ServerConnectTimeout
+        | End::ServerResponseTimeout
+        | End::ServerGapTimeout
+        | End::QueueTimeout => "timeout",
+        End::ServerTls => "tls",
+        End::ServerClosed => "closed",
+        End::ServerCutResponse => "cut",
+        End::ServerBadResponse => "bad response",
+        End::NoServer => "no server",
+        End::QueueFull => "queue full",
+        End::Stopped => "stopped",
+        _ => failure.map_or("failed", Failure::text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_handlers_wait_than_may() {
+        let count = WaitingCount::default();
+        let (first, second) = (count.add(2), count.clone().add(2));
+        assert!(first.is_some() && second.is_some() && count.add(2).is_none());
+        drop(first);
+        assert!(count.add(2).is_some());
+    }
+}

@@ -1,0 +1,160 @@
+//! What handlers of scripts wait for: until when, and what came of it. The handlers themselves wait with their requests
+//! (`pair::waiting`).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mio::Waker;
+
+use crate::script::Waited;
+use crate::worker::conn::table::Token;
+
+/// One worker's waits.
+#[derive(Default)]
+pub(crate) struct Waits {
+    last: u64,
+    running: BTreeMap<u64, RunningWait>,
+    /// When each is over at the latest, in microseconds, and its number.
+    due: BTreeSet<(u64, u64)>,
+    ended: Rc<RefCell<Vec<(u64, Waited)>>>,
+    inbox: Arc<Inbox>,
+}
+
+/// One wait.
+pub(crate) struct RunningWait {
+    pub client: Token,
+    due: u64,
+    pub kind: WaitKind,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WaitKind {
+    Sleep,
+    /// The internal request's number, if it has begun.
+    Fetch(Option<u64>),
+    Resolve,
+}
+
+/// What other threads have done for handlers of a worker that wait.
+#[derive(Default)]
+pub struct Inbox {
+    filled: AtomicBool,
+    ended: Mutex<Vec<(u64, Waited)>>,
+}
+
+/// Where another thread leaves what it has done.
+pub struct Reply {
+    number: u64,
+    inbox: Arc<Inbox>,
+    waker: Arc<Waker>,
+}
+
+impl Reply {
+    pub fn send(self, waited: Waited) {
+        self.inbox.ended.lock().unwrap_or_else(PoisonError::into_inner).push((self.number, waited));
+        self.inbox.filled.store(true, Ordering::Release);
+        // Failing means that the worker has ended.
+        let _ = self.waker.wake();
+    }
+}
+
+impl Waits {
+    /// Begins a wait and returns its number.
+    pub fn begin(&mut self, client: Token, due: u64, kind: WaitKind) -> u64 {
+        self.last += 1;
+        self.running.insert(self.last, RunningWait { client, due, kind });
+        self.due.insert((due, self.last));
+        self.last
+    }
+
+    /// The internal request of a wait has begun.
+    pub fn fetches(&mut self, number: u64, inside: Option<u64>) {
+        if let Some(wait) = self.running.get_mut(&number) {
+            wait.kind = WaitKind::Fetch(inside);
+        }
+    }
+
+    /// Ends a wait, unless it has ended before.
+    pub fn end(&mut self, number: u64) -> Option<RunningWait> {
+        let wait = self.running.remove(&number)?;
+        self.due.remove(&(wait.due, number));
+        Some(wait)
+    }
+
+    /// When there is something to do, in microseconds.
+    pub fn next(&self) -> Option<u64> {
+        if self.has_ended() { Some(0) } else { self.due.first().map(|(due, _)| *due) }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        !self.ended.borrow().is_empty() || self.inbox.filled.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Where this worker's thread leaves what has ended.
+    pub fn results(&self) -> Rc<RefCell<Vec<(u64, Waited)>>> {
+        self.ended.clone()
+    }
+
+    pub fn reply(&self, number: u64, waker: Arc<Waker>) -> Reply {
+        Reply { number, inbox: self.inbox.clone(), waker }
+    }
+
+    /// Takes what has ended.
+    pub fn take_ended(&mut self) -> Vec<(u64, Waited)> {
+        let mut ended = std::mem::take(&mut *self.ended.borrow_mut());
+        if self.inbox.filled.swap(false, Ordering::AcqRel) {
+            ended.append(&mut self.inbox.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        ended
+    }
+
+    /// The number of a wait that is over.
+    pub fn overdue(&self, now: u64) -> Option<u64> {
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, number)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Token {
+        Token::from_bits(0)
+    }
+
+    #[test]
+    fn a_wait_ends_once() {
+        let mut waits = Waits::default();
+        let (first, second) =
+            (waits.begin(client(), 20, WaitKind::Sleep), waits.begin(client(), 10, WaitKind::Resolve));
+        assert_eq!((waits.next(), waits.overdue(9), waits.overdue(10)), (Some(10), None, Some(second)));
+        assert_eq!(waits.end(second).unwrap().kind, WaitKind::Resolve);
+        assert!(waits.end(second).is_none());
+        assert_eq!(waits.next(), Some(20));
+        waits.end(first);
+        assert_eq!((waits.next(), waits.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_another_thread_leaves_is_found() {
+        let mut waits = Waits::default();
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let number = waits.begin(client(), 10, WaitKind::Resolve);
+        let reply = waits.reply(number, waker);
+        assert!(!waits.has_ended());
+        std::thread::spawn(move || reply.send(Waited::Slept)).join().unwrap();
+        assert_eq!(waits.next(), Some(0));
+        assert!(matches!(waits.take_ended()[..], [(n, Waited::Slept)] if n == number));
+        assert_eq!(waits.next(), Some(10));
+    }
+}

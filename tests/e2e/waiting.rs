@@ -1,0 +1,237 @@
+//! Handlers that wait: `rsp.sleep`, `rsp.fetch`, `rsp.resolve`, and what their requests and others see of it.
+
+use std::time::Duration;
+
+use crate::support::*;
+
+/// A pool `web` with an echoing origin, a pool `auth` at this address, and a script.
+fn with_auth(auth: &str, script: &str) -> (Origin, Rsp) {
+    let origin = Origin::named("origin");
+    let config = format!(
+        "local web = rsp.pool {{ name = 'web', servers = {{ {:?} }} }}\n\
+         local auth = rsp.pool {{ name = 'auth', servers = {{ {auth:?} }}, retries = 0 }}\n{script}",
+        origin.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    (origin, rsp)
+}
+
+const ASKS: &str = "rsp.on_request(function(req)
+    local answer, why = rsp.fetch { pool = auth, path = '/auth' .. req.path, headers = { ['X-Token'] = req.headers['X-Token'] or 'none' } }
+    if not answer then return rsp.respond { status = 503, body = why } end
+    if answer.status ~= 200 then return rsp.respond { status = answer.status, body = answer.body } end
+    req.headers['X-User'] = answer.headers['x-user']
+    return web
+end)";
+
+/// Lets a request pass whose token is `good`, and says who it is.
+fn guard() -> Origin {
+    Origin::run(|visit| {
+        while let Some(request) = visit.request() {
+            let good = request.get("X-Token") == Some("good");
+            let answer = match good {
+                true => "HTTP/1.1 200 OK\r\nX-User: bob\r\nContent-Length: 0\r\n\r\n",
+                false => "HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno\n",
+            };
+            if !visit.send(answer) {
+                return;
+            }
+        }
+    })
+}
+
+fn silent() -> Origin {
+    Origin::run(|visit| {
+        visit.request();
+        visit.wait_for_end();
+    })
+}
+
+const GOOD: &str = "GET /a HTTP/1.1\r\nHost: x\r\nX-Token: good\r\n\r\n";
+
+#[test]
+fn an_authentication_server_lets_a_request_pass_or_answers_it() {
+    let auth = guard();
+    let (origin, rsp) = with_auth(&auth.address, ASKS);
+    let mut client = Client::connect(rsp.address());
+    for _ in 0..3 {
+        let passed = client.send(GOOD).response();
+        assert_eq!((passed.status(), passed.text()), (200, "origin".into()));
+        assert_eq!(origin.last().get("X-User"), Some("bob"));
+        let refused = client.get("/a");
+        assert_eq!((refused.status(), refused.text()), (403, "no\n".into()));
+    }
+    assert_eq!(origin.request_count(), 3);
+    assert_eq!(auth.last().head.target(), "/auth/a");
+    assert_eq!(auth.connection_count(), 1, "it is asked over connections that are kept");
+    assert_eq!(auth.last().get("Host"), Some(auth.address.as_str()));
+}
+
+#[test]
+fn a_server_that_is_gone_or_too_slow_is_a_reason_for_the_script() {
+    let gone = RefusingAddress::new();
+    let (_origin, rsp) = with_auth(&gone.address, ASKS);
+    assert_eq!(get(rsp.address(), "/").text(), "refused");
+    let slow = silent();
+    let (_origin, rsp) = with_auth(&slow.address, &ASKS.replace("path =", "timeout = '50ms', path ="));
+    assert_eq!(get(rsp.address(), "/").text(), "timeout");
+    until("the authentication server sees the close", || slow.open_count() == 0);
+}
+
+#[test]
+fn a_response_larger_than_is_allowed_is_none() {
+    let large =
+        Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{}", "x".repeat(2000)));
+    let (_origin, rsp) = with_auth(&large.address, &ASKS.replace("path =", "max_body = '1k', path ="));
+    assert_eq!(get(rsp.address(), "/").text(), "too large");
+    let (_origin, rsp) = with_auth(&large.address, &ASKS.replace("path =", "max_body = 2000, path ="));
+    assert_eq!(get(rsp.address(), "/").text(), "origin");
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_handler_and_what_that_waits_for() {
+    let auth = silent();
+    let (origin, rsp) = with_auth(&auth.address, ASKS);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(1);
+    drop(client);
+    until("the authentication server sees the close", || auth.open_count() == 0);
+    assert_eq!(origin.connection_count(), 0);
+}
+
+#[test]
+fn others_go_on_while_a_handler_sleeps() {
+    let script =
+        "rsp.on_request(function(req) if req.path == '/sleep' then rsp.sleep(30) end return web end)";
+    let (_origin, rsp) = with_auth("127.0.0.1:1", script);
+    let mut sleepers: Vec<Client> = (0..50).map(|_| Client::connect(rsp.address())).collect();
+    sleepers.iter_mut().for_each(|client| _ = client.ask("/sleep"));
+    for _ in 0..20 {
+        assert_eq!(get(rsp.address(), "/").status(), 200);
+    }
+    assert!(sleepers[0].stays_open(Duration::from_millis(50)));
+}
+
+#[test]
+fn a_handler_that_sleeps_goes_on_with_its_own_request() {
+    let script = "rsp.on_request(function(req)
+        local path = req.path
+        rsp.sleep('20ms')
+        return rsp.respond { body = path .. req.path .. req.headers['X-N'] }
+    end)";
+    let (_origin, rsp) = with_auth("127.0.0.1:1", script);
+    let mut clients: Vec<Client> = (0..30).map(|_| Client::connect(rsp.address())).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(format!("GET /{n} HTTP/1.1\r\nHost: x\r\nX-N: {n}\r\n\r\n"));
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.response().text(), format!("/{n}/{n}{n}"));
+    }
+}
+
+#[test]
+fn a_response_waits_for_its_handler_and_nothing_of_it_is_lost() {
+    let body = "0123456789".repeat(30_000);
+    let script = "rsp.on_response(function(req, res)
+        rsp.sleep('20ms')
+        local answer = rsp.fetch { pool = auth, headers = { ['X-Token'] = 'good' } }
+        res.headers['X-User'] = answer.headers['X-User']
+    end)
+    rsp.on_request(function(req) return web end)";
+    let auth = guard();
+    let large = Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let config = format!(
+        "local web = rsp.pool {{ servers = {{ {:?} }} }}\nlocal auth = rsp.pool {{ name = 'auth', servers = {{ {:?} }} }}\n{script}",
+        large.address, auth.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    let mut client = Client::connect(rsp.address());
+    for _ in 0..3 {
+        let response = client.get("/");
+        assert_eq!((response.status(), response.get("X-User")), (200, Some("bob")));
+        assert!(response.text() == body);
+    }
+    // Nothing follows this head.
+    let mut client = Client::connect(rsp.address());
+    let empty = client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").response_to("HEAD");
+    assert_eq!(empty.get("X-User"), Some("bob"));
+}
+
+#[test]
+fn a_body_that_is_uploaded_meanwhile_reaches_the_server() {
+    let script = "rsp.on_request(function(req) rsp.sleep('30ms') return web end)
+                  rsp.on_response(function(req, res) rsp.sleep('30ms') end)";
+    let echo = Origin::echo();
+    let config = format!("local web = rsp.pool {{ servers = {{ {:?} }} }}\n{script}", echo.address);
+    let rsp = Rsp::start(&on_any_port(&config));
+    let body = "abcdefghij".repeat(50_000);
+    let mut client = Client::connect(rsp.address());
+    assert!(client.post("/", &body).text() == body);
+    assert!(client.post("/", "small").text() == "small");
+}
+
+#[test]
+fn a_reload_lets_handlers_that_wait_finish_with_their_own_config() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let auth = Origin::run(move |visit| {
+        while visit.request().is_some() {
+            opened.wait();
+            visit.send("HTTP/1.1 200 OK\r\nX-User: old\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let (origin, rsp) = with_auth(&auth.address, ASKS);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(1);
+    rsp.reload(&on_any_port("rsp.on_request(function() return rsp.respond { body = 'new' } end)"));
+    gate.open();
+    assert_eq!(client.response().text(), "origin");
+    assert_eq!(origin.last().get("X-User"), Some("old"));
+}
+
+#[test]
+fn the_end_of_a_drain_finds_a_handler_that_waits() {
+    let auth = silent();
+    let script = format!("{ASKS}\nrsp.settings {{ drain_timeout = '200ms' }}");
+    let (_origin, mut rsp) = with_auth(&auth.address, &script);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(1);
+    rsp.signal(libc::SIGTERM);
+    assert_eq!(client.response().status(), 503);
+    rsp.wait_for_exit();
+}
+
+#[test]
+fn a_name_is_resolved_and_one_that_there_is_not_is_a_reason() {
+    let script = "rsp.on_request(function(req)
+        local list, why = rsp.resolve(req.headers['X-Name'])
+        return rsp.respond { body = list and table.concat(list, ' ') or 'none: ' .. why }
+    end)";
+    let (_origin, rsp) = with_auth("127.0.0.1:1", script);
+    let mut client = Client::connect(rsp.address());
+    let mut ask = |name: &str| {
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nX-Name: {name}\r\n\r\n")).response().text()
+    };
+    assert_eq!(ask("127.0.0.9"), "127.0.0.9");
+    let local = ask("localhost");
+    assert!(local.contains("127.0.0.1") || local.contains("::1"), "{local}");
+    let none = ask("no-such-host.invalid");
+    assert!(none.starts_with("none: "), "{none}");
+}
+
+#[test]
+fn a_handler_that_fails_after_it_waited_costs_its_request_only_and_the_fallback_gets_it_as_it_came() {
+    let script = "rsp.settings { fallback = 'web' }
+    rsp.on_request(function(req)
+        req.headers['X-Changed'] = 'yes'
+        rsp.sleep('5ms')
+        error('broken')
+    end)";
+    let (origin, rsp) = with_auth("127.0.0.1:1", script);
+    assert_eq!(get(rsp.address(), "/").text(), "origin");
+    assert_eq!(origin.last().get("X-Changed"), None);
+    rsp.wait_for_log("broken (the fallback pool web takes the request)");
+}
