@@ -54,10 +54,4 @@ pub const SETTINGS: &[&str] = &["buffer_memory"];
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
 
 /// Fields of `req`.
-pub const REQUEST: &[&str] = &["body", "listener"];
-
-/// Fields of `req` that are read-only for now.
-pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];
-
-/// Fields of `res`.
-pub const RESPONSE: &[&str] = &["cookies"];
+pub const REQUEST: &[&str] = &["body"];

@@ -16,7 +16,9 @@ mod headers;
 mod load;
 mod nearest;
 mod request;
+mod rewrite;
 mod run;
+mod set_cookie;
 mod source;
 mod tls_store;
 mod vm;
@@ -67,6 +69,8 @@ pub struct RequestMeta<'a> {
     pub id: &'a [u8],
     /// What was agreed on with the client; `None` without TLS.
     pub tls: Option<&'a TlsInfo>,
+    /// Name of the listener that the client came in at; empty if the config does not have it any more.
+    pub listener: &'a str,
 }
 
 /// Why a config could not be loaded. `Display` gives the line for the operator: `FILE:LINE: what is wrong, what was

@@ -7,7 +7,7 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Job, KeptFunction, Machine, Returned};
-use super::request::{Offer, Subject};
+use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
@@ -82,7 +82,7 @@ impl Script {
         client: RequestMeta<'_>,
     ) -> Result<Verdict, ScriptError> {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
@@ -100,7 +100,7 @@ impl Script {
         let Some(handler) = self.sni.get(function.0 as usize) else {
             return Err(ScriptError(format!("there is no sni function {}", function.0)));
         };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let called = self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
@@ -113,7 +113,8 @@ impl Script {
         response: &mut ResponseHead,
     ) -> Result<(), ScriptError> {
         let Some(handler) = &self.on_response else { return Ok(()) };
-        let mut subject = Subject { head: request, client, response: Some(response), offer: None };
+        let changes = Changes::Response;
+        let mut subject = Subject { response: Some(response), changes, ..Subject::request(request, client) };
         let called = self.vm.machine.call(Job::Response, handler.function, &mut subject, |_, _| ());
         called.map_err(|raised| handler.failed(raised))
     }
@@ -129,7 +130,7 @@ impl Script {
         let Some(Some(handler)) = self.balance.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no balance function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
+        let mut subject = Subject { offer: Some(offer), ..Subject::request(request, client) };
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
@@ -146,7 +147,7 @@ impl Script {
         let Some(Some(handler)) = self.hash_by.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no hash_by function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: None };
+        let mut subject = Subject::request(request, client);
         let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
             Returned::Nil => Ok(take(None)),
             Returned::Text(key) => Ok(take(Some(key))),

@@ -12,6 +12,7 @@
 mod answers;
 mod call_state;
 mod calls;
+mod cookies;
 mod coroutines;
 mod fields;
 mod headers;

@@ -6,6 +6,7 @@ mod escapes;
 mod headers;
 mod limits;
 mod request;
+mod rewriting;
 mod sandbox;
 mod verdicts;
 
@@ -80,7 +81,13 @@ fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHead {
 }
 
 fn client() -> RequestMeta<'static> {
-    RequestMeta { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1", tls: None }
+    RequestMeta {
+        address: Some("10.9.8.7:4711".parse().unwrap()),
+        scheme: "http",
+        id: b"id-1",
+        tls: None,
+        listener: "public",
+    }
 }
 
 /// A request for `http://Example.COM:8080/static/a%20b?x=1`.

@@ -54,6 +54,8 @@ fn record_of(pair: &Pair) -> Record<'_> {
     let entrance = x.entrance.as_deref();
     let tls = entrance.and_then(|entrance| entrance.tls.as_deref());
     let text = |tag| x.head.fields.get(tag).unwrap_or_default();
+    // The script may have replaced them.
+    let (target, host) = x.head.asked();
     // Of a connection that is passed through, the name in its hello is all that there is of a request.
     let hello = if x.head.method_text.is_empty() { text(Name::Host) } else { b"" };
     Record {
@@ -72,8 +74,8 @@ fn record_of(pair: &Pair) -> Record<'_> {
         received: x.received,
         load: Load::default(),
         method: x.head.method_text(),
-        target: x.head.target(),
-        host: text(Name::Host),
+        target,
+        host,
         referer: text(Name::Referer),
         user_agent: text(Name::UserAgent),
         pool: pair.route.as_ref().map_or(b"", |route| route.pool.config.name.as_bytes()),

@@ -216,6 +216,7 @@ impl<N: Network> Core<N> {
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
         pair.begin(key, stream, whole, start);
+        pair.exchange.listener = role.listener;
         pair.inside = role.arrival == Arrival::Inside;
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);
