@@ -12,7 +12,6 @@ pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
 pub const CALLS: &[&str] = &[
-    "abort",
     "base64",
     "basic_auth",
     "cidr",

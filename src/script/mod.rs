@@ -47,6 +47,8 @@ pub enum Verdict {
     Server { pool: PoolId, server: ServerId, preferred: bool },
     /// `rsp.respond` or `rsp.redirect`.
     Answer(Box<Answer>),
+    /// `rsp.abort`: the connection closes without an answer.
+    Abort,
 }
 
 /// An answer made by the script.

@@ -191,11 +191,11 @@ fn verdict(
         Returned::Nil if second == Returned::Nil => return only_pool(names.pools()),
         Returned::Answer(bytes) => {
             let answer = answer::decode(bytes, bodies).ok_or("internal fault of rsp")?;
-            return Ok(Verdict::Answer(Box::new(answer)));
+            return Ok(if answer.status == 0 { Verdict::Abort } else { Verdict::Answer(Box::new(answer)) });
         }
         other => {
             return Err(format!(
-                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect or nil",
+                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect, rsp.abort or nil",
                 shown(other)
             ));
         }

@@ -60,8 +60,8 @@ end
 "#;
 
 impl Vm {
-    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`
-    /// and `rsp.redirect`.
+    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`,
+    /// `rsp.redirect` and `rsp.abort`.
     pub(super) fn new() -> mlua::Result<Vm> {
         let libraries =
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
@@ -69,10 +69,11 @@ impl Vm {
         let machine = Machine::new(&lua)?;
         ffi::watch(&lua)?;
         narrow(&lua)?;
-        let [respond, redirect, set_metatable] = machine.functions()?;
+        let [respond, redirect, abort, set_metatable] = machine.functions()?;
         let rsp = lua.create_table()?;
         rsp.set("respond", respond)?;
         rsp.set("redirect", redirect)?;
+        rsp.set("abort", abort)?;
         lua.globals().set("rsp", rsp)?;
         lua.globals().set("setmetatable", set_metatable)?;
         lua.set_memory_limit(budget::MEMORY)?;

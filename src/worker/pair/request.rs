@@ -177,6 +177,7 @@ impl<N: Network> Core<N> {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
+            Decision::Abort => self.fail(pair, Failure::Aborted),
             Decision::LastHop => self.answer_last_hop(pair),
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
             Decision::ScriptFailed(error) => {

@@ -50,7 +50,7 @@ fn listeners() {
         ),
         (
             "rsp.quux()",
-            "1: rsp.quux: unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
+            "1: rsp.quux: unknown, expected one of abort, listen, on_request, on_response, pool, redirect, respond, settings",
         ),
     ]);
 }
