@@ -20,18 +20,18 @@ pub enum Responded {
 }
 
 pub struct Handlers {
-    script: Script,
+    pub(super) script: Script,
     /// For each pool, the servers that the script was told.
     known: Vec<Weak<Vec<Arc<Server>>>>,
     /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
-    response_as_it_came: ResponseHead,
+    pub(super) response_as_it_came: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
     /// Where calls are counted, if somebody may read it.
     counters: Option<Arc<Counters>>,
     /// The names of the worker's listeners, by number.
-    listeners: Vec<Arc<str>>,
+    pub(super) listeners: Vec<Arc<str>>,
 }
 
 /// Reads a clock in microseconds.
@@ -191,13 +191,13 @@ impl Handlers {
     }
 
     /// When a call begins, if that is of interest.
-    fn now(&self) -> Option<u64> {
+    pub(super) fn now(&self) -> Option<u64> {
         self.clock.as_ref().map(|clock| clock())
     }
 
     /// Counts a call, and what it took.
     #[inline]
-    fn note_call<T>(
+    pub(super) fn note_call<T>(
         &self,
         handler: Handler,
         x: &mut Exchange,
@@ -207,6 +207,12 @@ impl Handlers {
         let Some((began, now)) = began.zip(self.now()) else { return };
         let took = now.saturating_sub(began);
         x.times.add_script(took);
+        self.count_call(handler, took, result);
+    }
+
+    /// Counts a call that took so many microseconds, if somebody may read it.
+    #[inline]
+    pub(super) fn count_call<T>(&self, handler: Handler, took: u64, result: &Result<T, ScriptError>) {
         let Some(counters) = &self.counters else { return };
         let script = counters.script(handler);
         script.seconds.observe(&SCRIPT_BOUNDS, took * 1000);
@@ -234,7 +240,10 @@ fn names(server: &Server) -> ServerNames {
 }
 
 /// Splits an exchange into the request's head and the metadata for scripts.
-fn parts<'a>(x: &'a mut Exchange, listeners: &'a [Arc<str>]) -> (&'a mut RequestHead, RequestMeta<'a>) {
+pub(super) fn parts<'a>(
+    x: &'a mut Exchange,
+    listeners: &'a [Arc<str>],
+) -> (&'a mut RequestHead, RequestMeta<'a>) {
     let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
     let listener = listeners.get(usize::from(x.listener)).map_or("", |name| name);
     let meta = RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls, listener };

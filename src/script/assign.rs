@@ -1,6 +1,6 @@
 //! What a script may change in a request and its response: `object[key] = value`, and the functions of `headers`.
 
-use super::request::{Changes, ObjectKind, Subject};
+use super::request::{Changes, ENDED, ObjectKind, Subject};
 use super::set_cookie::{self, SetCookie};
 use super::{headers, rewrite};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, reason_phrase};
@@ -53,6 +53,10 @@ pub fn write(
             let status = if let Assigned::Number(status) = value { Some(status) } else { None };
             set_status(changeable_response(kind, subject)?, status)
         }
+        ObjectKind::Log => match &mut subject.log {
+            Some(log) => log.set(key, value),
+            None => Err(ENDED.to_string()),
+        },
         _ => Err(read_only(kind, key)),
     }
 }
@@ -139,6 +143,7 @@ fn read_only(kind: ObjectKind, key: &[u8]) -> String {
     let (what, key_shown) = (kind.written(), key[..key.len().min(100)].escape_ascii());
     let why = match kind {
         ObjectKind::Args => "assign req.query",
+        ObjectKind::Connection => "nothing of it can be changed",
         ObjectKind::Response | ObjectKind::ResponseHeaders => {
             "only status, headers and cookies can be changed"
         }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use super::log_fields::LogFields;
 use super::{RequestMeta, nearest, set_cookie};
 use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
@@ -16,6 +17,8 @@ pub struct Subject<'a> {
     pub response: Option<&'a mut ResponseHead>,
     /// Set while a `balance` function runs.
     pub offer: Option<Offer<'a>>,
+    /// Set while `on_log` runs.
+    pub log: Option<&'a mut LogFields>,
     pub changes: Changes,
 }
 
@@ -30,7 +33,7 @@ pub enum Changes {
 impl<'a> Subject<'a> {
     /// A request that is not sent yet.
     pub fn request(head: &'a mut RequestHead, client: RequestMeta<'a>) -> Subject<'a> {
-        Subject { head, client, response: None, offer: None, changes: Changes::Request }
+        Subject { head, client, response: None, offer: None, log: None, changes: Changes::Request }
     }
 
     /// The host that is asked for.
@@ -66,10 +69,12 @@ pub enum ObjectKind {
     Tls,
     Server,
     Answer,
+    Connection,
+    Log,
 }
 
 impl ObjectKind {
-    pub const ALL: [ObjectKind; 10] = [
+    pub const ALL: [ObjectKind; 12] = [
         ObjectKind::Request,
         ObjectKind::Response,
         ObjectKind::Headers,
@@ -80,6 +85,8 @@ impl ObjectKind {
         ObjectKind::Tls,
         ObjectKind::Server,
         ObjectKind::Answer,
+        ObjectKind::Connection,
+        ObjectKind::Log,
     ];
 
     /// The name in Lua's own messages.
@@ -93,6 +100,8 @@ impl ObjectKind {
             ObjectKind::Tls => "tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
+            ObjectKind::Connection => "conn",
+            ObjectKind::Log => "log",
         }
     }
 
@@ -109,6 +118,8 @@ impl ObjectKind {
             ObjectKind::Tls => "req.tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
+            ObjectKind::Connection => "conn",
+            ObjectKind::Log => "log",
         }
     }
 }
@@ -173,6 +184,12 @@ pub fn read<'a>(
         }
         ObjectKind::Args => Ok(arg(subject.head.query().unwrap_or_default(), key, scratch)),
         ObjectKind::Tls => tls_field(key, subject),
+        ObjectKind::Connection => match key {
+            b"client_ip" => Ok(FieldValue::Text(client_ip(&subject.client, scratch))),
+            b"listener" => Ok(FieldValue::Text(subject.client.listener.as_bytes())),
+            _ => Err(unknown(kind, key, &["client_ip", "listener"])),
+        },
+        ObjectKind::Log => Ok(subject.log.as_ref().map_or(FieldValue::Nil, |log| log.get(key))),
         ObjectKind::Server | ObjectKind::Answer => Ok(FieldValue::Nil),
     }
 }

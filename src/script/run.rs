@@ -7,6 +7,7 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Job, KeptFunction, Machine, Returned};
+use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
@@ -15,12 +16,13 @@ use crate::http::{RequestHead, ResponseHead};
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
-    vm: Vm,
+    pub(super) vm: Vm,
     on_request: Option<Handler>,
     on_response: Option<Handler>,
     sni: Vec<Handler>,
     balance: Vec<Option<Handler>>,
     hash_by: Vec<Option<Handler>>,
+    pub(super) phases: PhaseHandlers,
     pools: usize,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
@@ -29,21 +31,21 @@ pub struct Script {
 }
 
 #[derive(Clone)]
-struct Handler {
-    function: KeptFunction,
+pub(super) struct Handler {
+    pub function: KeptFunction,
     /// `site.lua:12`, where the function is defined.
     origin: String,
 }
 
 impl Handler {
-    fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
+    pub fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
         let info = function.info();
         let file = info.short_src.unwrap_or_else(|| "?".to_string());
         let origin = format!("{file}:{}", info.line_defined.unwrap_or_default());
         Ok(Handler { function: vm.machine.keep(function, &origin)?, origin })
     }
 
-    fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
+    pub fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
         ScriptError(failure::line(message.as_ref(), &self.origin))
     }
 }
@@ -56,11 +58,12 @@ impl Script {
         let sni = sni.into_iter().flatten().collect();
         let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
+        let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, pools, bodies, _identities })
+        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -286,7 +289,7 @@ fn choice(value: Returned<'_>, offer: &Offer<'_>, names: &Directory) -> Result<S
     }
 }
 
-fn shown(value: Returned<'_>) -> String {
+pub(super) fn shown(value: Returned<'_>) -> String {
     match value {
         Returned::Nil => "nil".to_string(),
         Returned::Pool(_) => "a pool".to_string(),

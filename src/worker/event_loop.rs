@@ -95,6 +95,9 @@ impl EventLoop {
 
     /// Runs until stopped, or until drained.
     pub fn run(&mut self) -> io::Result<()> {
+        let now = self.zero.elapsed().as_micros() as u64;
+        self.core.set_clock(now, self.date.at(now));
+        self.core.begin_site();
         loop {
             self.wait()?;
             let now = self.zero.elapsed().as_micros() as u64;
@@ -210,6 +213,7 @@ impl EventLoop {
         if let Some(access) = switch.access {
             self.core.set_access(access);
         }
+        self.core.begin_site();
         (switch.done)();
     }
 

@@ -194,10 +194,8 @@ pub(super) unsafe extern "C-unwind" fn pairs(state: LuaState) -> c_int {
 }
 
 pub(super) fn copy_pairs(object: Object, call: &mut CallState) -> Result<(), String> {
-    if matches!(
-        object.kind,
-        ObjectKind::Request | ObjectKind::Response | ObjectKind::Server | ObjectKind::Tls
-    ) {
+    use ObjectKind::{Connection, Log, Request, Response, Server, Tls};
+    if matches!(object.kind, Request | Response | Server | Tls | Connection | Log) {
         return Err(format!("pairs: a {} has no list of fields", object.kind.name()));
     }
     check_live(object, call)?;

@@ -60,6 +60,12 @@ pub enum Job {
     Balance,
     /// `(name)`, three results.
     Name,
+    /// `(req, res, log)`, no result.
+    Log,
+    /// `(conn)`, one result.
+    Connect,
+    /// No argument, no result.
+    Plain,
 }
 
 /// A Lua value kept alive in the registry.
