@@ -274,6 +274,36 @@ function rsp.settings(settings) end
 ---@field timeouts? rsp.Timeouts
 ---@field script? rsp.Script
 
+---Waits. In `on_request`, `on_response`, `on_start` and functions of `rsp.every`; others go on meanwhile.
+---@param time rsp.Time up to 60s, which is also the most that a handler waits in all
+function rsp.sleep(time) end
+
+---Sends a request to a pool, as rsp sends those of clients, and waits for the response. Where `rsp.sleep` may wait.
+---@param request rsp.Fetch
+---@return rsp.Fetched? response nil if there is none
+---@return string? reason "timeout", "refused", "too large" …
+function rsp.fetch(request) end
+
+---@class rsp.Fetch
+---@field pool rsp.Pool|string whose balancing, TLS, timeouts and retries are used
+---@field method? string "GET"
+---@field path? string with its query: "/"
+---@field headers? table<string, string|number|string[]> without `Host` the server's own is sent
+---@field body? string
+---@field timeout? rsp.Time for all of it: 5s
+---@field max_body? rsp.Size the largest body of a response: 1m
+
+---@class rsp.Fetched
+---@field status integer
+---@field headers table<string, string> the first value of each; names ignore case
+---@field body string
+
+---Looks up the addresses of a host, and waits for that. Where `rsp.sleep` may wait.
+---@param name string
+---@return string[]? addresses nil if there is none
+---@return string? reason
+function rsp.resolve(name) end
+
 ---@class rsp.Script
 ---@field on_response_error? "answer"|"pass" what the client gets where on_response fails: a 500 ("answer"), or the server's response as it came ("pass")
 

@@ -12,23 +12,17 @@ pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
 pub const CALLS: &[&str] = &[
-    "abort",
     "base64",
     "basic_auth",
     "cidr",
     "concurrency",
     "equal",
-    "every",
     "hex",
     "hmac_sha256",
     "json",
     "log",
     "map",
     "now",
-    "on_answer",
-    "on_connect",
-    "on_log",
-    "on_start",
     "random",
     "rate",
     "regex",
@@ -51,10 +45,4 @@ pub const SETTINGS: &[&str] = &["buffer_memory"];
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
 
 /// Fields of `req`.
-pub const REQUEST: &[&str] = &["body", "listener"];
-
-/// Fields of `req` that are read-only for now.
-pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];
-
-/// Fields of `res`.
-pub const RESPONSE: &[&str] = &["cookies"];
+pub const REQUEST: &[&str] = &["body"];

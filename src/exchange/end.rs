@@ -91,6 +91,8 @@ pub enum End {
     ScriptFailed,
     /// As many handlers of scripts waited as may.
     ScriptBusy,
+    /// The script had the connection closed without an answer.
+    Aborted,
     /// No server was available.
     NoServer,
     /// As many requests waited for a server as may.
@@ -127,7 +129,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 30] = [
+    pub const ALL: [End; 31] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -141,6 +143,7 @@ impl End {
         End::ClientUnknownName,
         End::ScriptFailed,
         End::ScriptBusy,
+        End::Aborted,
         End::NoServer,
         End::QueueFull,
         End::QueueTimeout,
@@ -176,6 +179,7 @@ impl End {
             End::ClientUnknownName => "client-unknown-name",
             End::ScriptFailed => "script-failed",
             End::ScriptBusy => "script-busy",
+            End::Aborted => "aborted",
             End::NoServer => "no-server",
             End::QueueFull => "queue-full",
             End::QueueTimeout => "queue-timeout",
@@ -197,7 +201,7 @@ impl End {
     }
 
     /// The status in the log if no answer was begun, one that log readers know. (499 is nginx's for a client that
-    /// left.)
+    /// left, 444 for one that gets no answer.)
     pub fn unanswered(self) -> u16 {
         match self {
             End::Complete | End::Answered => 200,
@@ -205,6 +209,7 @@ impl End {
             End::ClientHeadTimeout | End::ClientBodyTimeout | End::ClientBodyRate => 408,
             End::ClientCutResponse | End::ClientWriteTimeout | End::ClientWriteRate => 499,
             End::ClientUnknownName => 421,
+            End::Aborted => 444,
             End::ScriptFailed | End::Internal => 500,
             End::ServerRefused
             | End::ServerTls
@@ -256,6 +261,7 @@ impl End {
             | End::Answered
             | End::ScriptFailed
             | End::ScriptBusy
+            | End::Aborted
             | End::NoServer
             | End::QueueFull
             | End::QueueTimeout
@@ -289,6 +295,7 @@ mod tests {
         for end in End::ALL {
             let statuses = match end.side() {
                 _ if end.is_normal() => 200..=200,
+                _ if end == End::Aborted => 444..=444,
                 Party::Client => 400..=499,
                 Party::Server | Party::Rsp => 500..=504,
             };

@@ -38,6 +38,8 @@ pub struct Handlers {
     clock: Option<CallClock>,
     /// Where calls are counted, if somebody may read it.
     counters: Option<Arc<Counters>>,
+    /// The names of the worker's listeners, by number.
+    pub(super) listeners: Vec<Arc<str>>,
 }
 
 /// Reads a clock in microseconds.
@@ -52,7 +54,13 @@ impl Handlers {
             response_as_it_came: ResponseHead::default(),
             clock,
             counters: None,
+            listeners: Vec::new(),
         }
+    }
+
+    /// The names of the worker's listeners, by number.
+    pub fn name_listeners(&mut self, names: Vec<Arc<str>>) {
+        self.listeners = names;
     }
 
     /// Counts calls here from now on, or nowhere; by this clock, if there is none yet.
@@ -80,7 +88,7 @@ impl Handlers {
             self.request_as_it_came.copy_from(&x.head);
         }
         let began = if routes.config.on_request { self.now() } else { None };
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let called = self.script.on_request(head, meta);
         let ran = self.ran(Handler::OnRequest, x, began, 0, &called);
         match called {
@@ -117,7 +125,7 @@ impl Handlers {
             drop(pool.servers(now));
             self.set_servers(pool)?;
         }
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         self.script.sni(function, head, meta)
     }
 
@@ -153,7 +161,7 @@ impl Handlers {
             self.response_as_it_came.copy_from(response);
         }
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let called = self.script.on_response(head, meta, response);
         let ran = self.ran(Handler::OnResponse, x, began, 0, &called);
         self.responded(called, ran, response, config)
@@ -200,7 +208,7 @@ impl Handlers {
             return Some(Err(error));
         }
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let offer = Offer {
             pool: pool.id,
             candidates: &candidates.servers,
@@ -220,7 +228,7 @@ impl Handlers {
     /// Calls the pool's `hash_by` function and hashes its key.
     pub(super) fn hash_by(&mut self, pool: &Pool, x: &mut Exchange) -> Result<Option<u64>, ScriptError> {
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let key = self.script.hash_by(pool.id, head, meta, |key| key.map(hash));
         self.note_call(Handler::HashBy, x, began, &key);
         key
@@ -233,7 +241,7 @@ impl Handlers {
 
     /// Counts a call, and what it took.
     #[inline]
-    fn note_call<T>(
+    pub(super) fn note_call<T>(
         &self,
         handler: Handler,
         x: &mut Exchange,
@@ -276,7 +284,12 @@ fn names(server: &Server) -> ServerNames {
 }
 
 /// Splits an exchange into the request's head and the metadata for scripts.
-pub(super) fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
+pub(super) fn parts<'a>(
+    x: &'a mut Exchange,
+    listeners: &'a [Arc<str>],
+) -> (&'a mut RequestHead, RequestMeta<'a>) {
     let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
-    (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls })
+    let listener = listeners.get(usize::from(x.listener)).map_or("", |name| name);
+    let meta = RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls, listener };
+    (&mut x.head, meta)
 }

@@ -6,6 +6,7 @@
 //! - `challenge` the token of an ACME challenge that is asked for
 //! - `handlers` the functions of a config's script, and their failures
 //! - `pass_through` finds the pool for a connection whose TLS is not ended here
+//! - `phases`   the functions that decide about no request: `on_answer`, `on_log`, `on_connect`, `rsp.every`
 //! - `pick`     chooses the server of one try
 //! - `waiting`  handlers that wait, and how they go on
 
@@ -14,6 +15,7 @@ mod affinity;
 mod challenge;
 mod handlers;
 mod pass_through;
+mod phases;
 mod pick;
 mod waiting;
 
@@ -29,6 +31,7 @@ pub use affinity::session_cookie;
 pub use challenge::Challenge;
 pub use handlers::{CallClock, Handlers, Responded};
 pub use pass_through::{NoRoute, admit_name};
+pub use phases::TaskStep;
 pub use pick::{NoServer, pick, waits_for};
 pub use waiting::WaitingCall;
 

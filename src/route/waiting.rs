@@ -11,7 +11,7 @@ use crate::script::{Called, ScriptError, Suspended, Ticket, Wait, Waited};
 
 /// A call that waits. Dropping it ends the call.
 pub struct WaitingCall {
-    ticket: Ticket,
+    pub(super) ticket: Ticket,
     pub(super) as_it_came: AsItCame,
     /// Microseconds that it ran before.
     pub(super) took: u64,
@@ -43,7 +43,7 @@ impl Handlers {
     ) -> Decision {
         let WaitingCall { ticket, as_it_came, took } = call;
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
             Some(waited) => self.script.resume_request(ticket, waited, head, meta),
             None => Err(self.script.request_late()),
@@ -70,7 +70,7 @@ impl Handlers {
     ) -> Responded {
         let WaitingCall { ticket, as_it_came, took } = call;
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
             Some(waited) => self.script.resume_response(ticket, waited, head, meta, response),
             None => Err(self.script.response_late()),

@@ -14,9 +14,13 @@ mod failure;
 mod ffi;
 mod headers;
 mod load;
+mod log_fields;
 mod nearest;
+mod phases;
 mod request;
+mod rewrite;
 mod run;
+mod set_cookie;
 mod source;
 mod tls_store;
 mod vm;
@@ -33,10 +37,11 @@ pub use bodies::Body;
 pub use directory::ServerNames;
 pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket};
 pub use load::{TYPES, load, load_again};
+pub use phases::TaskFunction;
 pub use request::Offer;
 pub use run::Script;
 pub use source::Source;
-pub use wait::{Fetch, Fetched, LONGEST as LONGEST_WAIT, Wait, Waited};
+pub use wait::{Fetch, Fetched, LONGEST as LONGEST_WAIT, TIMEOUT, Wait, Waited};
 
 /// The decision of `on_request`.
 #[derive(Debug, PartialEq)]
@@ -47,6 +52,8 @@ pub enum Verdict {
     Server { pool: PoolId, server: ServerId, preferred: bool },
     /// `rsp.respond` or `rsp.redirect`.
     Answer(Box<Answer>),
+    /// `rsp.abort`: the connection closes without an answer.
+    Abort,
 }
 
 /// An answer made by the script.
@@ -69,6 +76,8 @@ pub struct RequestMeta<'a> {
     pub id: &'a [u8],
     /// What was agreed on with the client; `None` without TLS.
     pub tls: Option<&'a TlsInfo>,
+    /// Name of the listener that the client came in at; empty if the config does not have it any more.
+    pub listener: &'a str,
 }
 
 /// Why a config could not be loaded. `Display` gives the line for the operator: `FILE:LINE: what is wrong, what was

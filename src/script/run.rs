@@ -7,7 +7,8 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket};
-use super::request::{Offer, Subject};
+use super::phases::PhaseHandlers;
+use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::wait::{LONGEST, Waited};
 use super::{RequestMeta, ScriptError, Verdict};
@@ -16,12 +17,13 @@ use crate::http::{RequestHead, ResponseHead};
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
-    vm: Vm,
+    pub(super) vm: Vm,
     on_request: Option<Handler>,
     on_response: Option<Handler>,
     sni: Vec<Handler>,
     balance: Vec<Option<Handler>>,
     hash_by: Vec<Option<Handler>>,
+    pub(super) phases: PhaseHandlers,
     pools: usize,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
@@ -30,26 +32,26 @@ pub struct Script {
 }
 
 #[derive(Clone)]
-struct Handler {
-    function: KeptFunction,
+pub(super) struct Handler {
+    pub function: KeptFunction,
     /// `site.lua:12`, where the function is defined.
     origin: String,
 }
 
 impl Handler {
-    fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
+    pub fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
         let info = function.info();
         let file = info.short_src.unwrap_or_else(|| "?".to_string());
         let origin = format!("{file}:{}", info.line_defined.unwrap_or_default());
         Ok(Handler { function: vm.machine.keep(function, &origin)?, origin })
     }
 
-    fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
+    pub fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
         ScriptError(failure::line(message.as_ref(), &self.origin))
     }
 
     /// What a call came to whose results were judged.
-    fn came_to<T>(
+    pub(super) fn came_to<T>(
         &self,
         called: Result<Called<Result<T, String>>, Vec<u8>>,
     ) -> Result<Called<T>, ScriptError> {
@@ -60,7 +62,10 @@ impl Handler {
     }
 
     /// The same of a function that cannot wait.
-    fn came_at_once<T>(&self, called: Result<Called<Result<T, String>>, Vec<u8>>) -> Result<T, ScriptError> {
+    pub(super) fn came_at_once<T>(
+        &self,
+        called: Result<Called<Result<T, String>>, Vec<u8>>,
+    ) -> Result<T, ScriptError> {
         match self.came_to(called)? {
             Called::Done(result) => Ok(result),
             Called::Waits(_) => Err(self.failed("internal fault of rsp: it cannot wait")),
@@ -76,11 +81,12 @@ impl Script {
         let sni = sni.into_iter().flatten().collect();
         let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
+        let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, pools, bodies, _identities })
+        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -104,7 +110,7 @@ impl Script {
         let Some(handler) = &self.on_request else {
             return only_pool(self.pools).map(Called::Done).map_err(ScriptError);
         };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         handler.came_to(self.vm.machine.call(Job::Request, handler.function, &mut subject, judge))
@@ -119,7 +125,7 @@ impl Script {
         client: RequestMeta<'_>,
     ) -> Result<Called<Verdict>, ScriptError> {
         let Some(handler) = &self.on_request else { return Err(ScriptError(NO_HANDLER.into())) };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, judge))
@@ -127,7 +133,7 @@ impl Script {
 
     /// The error of an `on_request` that has waited too long.
     pub fn request_late(&self) -> ScriptError {
-        late(&self.on_request)
+        late(self.on_request.as_ref())
     }
 
     /// Asks a listener's `sni` function for the route of a connection, whose name is the `Host` of this head. `None`: the
@@ -141,7 +147,7 @@ impl Script {
         let Some(handler) = self.sni.get(function.0 as usize) else {
             return Err(ScriptError(format!("there is no sni function {}", function.0)));
         };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         handler.came_at_once(self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name))
     }
 
@@ -153,7 +159,8 @@ impl Script {
         response: &mut ResponseHead,
     ) -> Result<Called<()>, ScriptError> {
         let Some(handler) = &self.on_response else { return Ok(Called::Done(())) };
-        let mut subject = Subject { head: request, client, response: Some(response), offer: None };
+        let changes = Changes::Response;
+        let mut subject = Subject { response: Some(response), changes, ..Subject::request(request, client) };
         handler.came_to(self.vm.machine.call(Job::Response, handler.function, &mut subject, nothing))
     }
 
@@ -167,13 +174,14 @@ impl Script {
         response: &mut ResponseHead,
     ) -> Result<Called<()>, ScriptError> {
         let Some(handler) = &self.on_response else { return Err(ScriptError(NO_HANDLER.into())) };
-        let mut subject = Subject { head: request, client, response: Some(response), offer: None };
+        let changes = Changes::Response;
+        let mut subject = Subject { response: Some(response), changes, ..Subject::request(request, client) };
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, nothing))
     }
 
     /// The error of an `on_response` that has waited too long.
     pub fn response_late(&self) -> ScriptError {
-        late(&self.on_response)
+        late(self.on_response.as_ref())
     }
 
     /// The number of calls that wait.
@@ -192,7 +200,7 @@ impl Script {
         let Some(Some(handler)) = self.balance.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no balance function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
+        let mut subject = Subject { offer: Some(offer), ..Subject::request(request, client) };
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         handler.came_at_once(self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge))
     }
@@ -208,7 +216,7 @@ impl Script {
         let Some(Some(handler)) = self.hash_by.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no hash_by function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: None };
+        let mut subject = Subject::request(request, client);
         let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
             Returned::Nil => Ok(take(None)),
             Returned::Text(key) => Ok(take(Some(key))),
@@ -241,14 +249,14 @@ impl Script {
 
 const NO_HANDLER: &str = "internal fault of rsp: there is no such handler";
 
-/// `on_response` returns nothing that counts.
-fn nothing(_: [Returned<'_>; 3], _: &Directory) -> Result<(), String> {
+/// For handlers that return nothing that counts.
+pub(super) fn nothing(_: [Returned<'_>; 3], _: &Directory) -> Result<(), String> {
     Ok(())
 }
 
-fn late(handler: &Option<Handler>) -> ScriptError {
+pub(super) fn late(handler: Option<&Handler>) -> ScriptError {
     let text = format!("waited longer than {} s in all", LONGEST.as_secs());
-    handler.as_ref().map_or_else(|| ScriptError(NO_HANDLER.into()), |handler| handler.failed(text))
+    handler.map_or_else(|| ScriptError(NO_HANDLER.into()), |handler| handler.failed(text))
 }
 
 /// Interprets the return values of `on_request`.
@@ -263,11 +271,11 @@ fn verdict(
         Returned::Nil if second == Returned::Nil => return only_pool(names.pools()),
         Returned::Answer(bytes) => {
             let answer = answer::decode(bytes, bodies).ok_or("internal fault of rsp")?;
-            return Ok(Verdict::Answer(Box::new(answer)));
+            return Ok(if answer.status == 0 { Verdict::Abort } else { Verdict::Answer(Box::new(answer)) });
         }
         other => {
             return Err(format!(
-                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect or nil",
+                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect, rsp.abort or nil",
                 shown(other)
             ));
         }
@@ -358,7 +366,7 @@ fn choice(value: Returned<'_>, offer: &Offer<'_>, names: &Directory) -> Result<S
     }
 }
 
-fn shown(value: Returned<'_>) -> String {
+pub(super) fn shown(value: Returned<'_>) -> String {
     match value {
         Returned::Nil => "nil".to_string(),
         Returned::Pool(_) => "a pool".to_string(),

@@ -19,9 +19,16 @@ pub(super) struct Vm {
 }
 
 /// The handlers of the config, as the loader found them.
+#[derive(Default)]
 pub(super) struct ScriptHandlers {
     pub on_request: Option<Function>,
     pub on_response: Option<Function>,
+    pub on_answer: Option<Function>,
+    pub on_log: Option<Function>,
+    pub on_connect: Option<Function>,
+    pub on_start: Option<Function>,
+    /// In the order of their calls.
+    pub every: Vec<Function>,
     /// Per listener that has one.
     pub sni: Vec<Function>,
     /// Per pool.

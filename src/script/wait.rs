@@ -25,6 +25,9 @@ const PATH_MAX: usize = 16 * 1024;
 /// The longest name for `rsp.resolve` (RFC 1035 section 2.3.4).
 const NAME_MAX: usize = 255;
 
+/// The reason beside nil when a wait's time is over.
+pub const TIMEOUT: &str = "timeout";
+
 /// What a handler waits for.
 #[derive(Debug)]
 pub enum Wait {
@@ -39,6 +42,17 @@ pub enum Waited {
     Slept,
     Fetched(Result<Box<Fetched>, String>),
     Resolved(Result<Vec<String>, String>),
+}
+
+impl Waited {
+    /// Whether this is what a handler gets whose time is over.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Waited::Slept => true,
+            Waited::Fetched(Err(why)) | Waited::Resolved(Err(why)) => why == TIMEOUT,
+            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) => false,
+        }
+    }
 }
 
 /// A request to a pool.

@@ -11,6 +11,7 @@
 //! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
 //! housekeeping.rs work between turns; drain.rs: graceful shutdown
 //! waits.rs        until when handlers of scripts wait, and what came of it
+//! periodic.rs     the script's on_start and rsp.every
 //! sessions.rs     what connections do, for the control thread
 //! thread.rs       a worker's thread and its start
 //! shared/         state shared by workers: connection permits, limits per client, gateway error counts
@@ -32,6 +33,7 @@ mod guard;
 mod heartbeat;
 mod housekeeping;
 mod pair;
+mod periodic;
 mod sessions;
 mod shared;
 mod site;

@@ -23,9 +23,18 @@ pub(crate) struct Waits {
     inbox: Arc<Inbox>,
 }
 
+/// Who waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waiter {
+    /// The request of this client.
+    Client(Token),
+    /// `on_start`, or a function of `rsp.every`.
+    Task,
+}
+
 /// One wait.
 pub(crate) struct RunningWait {
-    pub client: Token,
+    pub waiter: Waiter,
     due: u64,
     pub kind: WaitKind,
 }
@@ -64,9 +73,9 @@ impl Reply {
 
 impl Waits {
     /// Begins a wait and returns its number.
-    pub fn begin(&mut self, client: Token, due: u64, kind: WaitKind) -> u64 {
+    pub fn begin(&mut self, waiter: Waiter, due: u64, kind: WaitKind) -> u64 {
         self.last += 1;
-        self.running.insert(self.last, RunningWait { client, due, kind });
+        self.running.insert(self.last, RunningWait { waiter, due, kind });
         self.due.insert((due, self.last));
         self.last
     }
@@ -127,8 +136,8 @@ impl Waits {
 mod tests {
     use super::*;
 
-    fn client() -> Token {
-        Token::from_bits(0)
+    fn client() -> Waiter {
+        Waiter::Client(Token::from_bits(0))
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::script::budget::Budget;
 use crate::script::cached_fields::CachedField;
 use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
+use crate::script::set_cookie::SetCookie;
 use crate::script::wait::{FetchBuilder, Wait, Waited};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -58,6 +59,8 @@ pub(super) struct CallState {
     pub(super) scratch: Vec<u8>,
     pub(super) builder: AnswerBuilder,
     pub(super) fetch: FetchBuilder,
+    /// Read from the table that a script assigns.
+    pub(super) cookie: SetCookie,
     pub(super) pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Values of a list that a script assigns, and those of `headers:all`.
     pub(super) values: Vec<Vec<u8>>,
@@ -131,6 +134,7 @@ impl CallState {
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),
             fetch: FetchBuilder::default(),
+            cookie: SetCookie::default(),
             pairs: Vec::new(),
             values: Vec::new(),
             value_bytes: 0,

@@ -36,7 +36,7 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 push_name(state, call);
                 (1, 3)
             }
-            Job::Response => {
+            Job::Response | Job::Answer => {
                 push_request(state, call);
                 push_own(state, call, ObjectKind::Response);
                 (2, 0)
@@ -46,6 +46,17 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 push_servers(state, call);
                 (2, 1)
             }
+            Job::Log => {
+                push_request(state, call);
+                push_response(state, call);
+                push_own(state, call, ObjectKind::Log);
+                (3, 0)
+            }
+            Job::Connect => {
+                push_own(state, call, ObjectKind::Connection);
+                (1, 1)
+            }
+            Job::Plain => (0, 0),
         };
         ffi::lua_callk(state, arguments, results, results as ffi::lua_KContext, Some(entered));
         results
@@ -55,6 +66,17 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
 /// Goes on after the handler has waited and returned.
 unsafe extern "C-unwind" fn entered(_: LuaState, _: c_int, results: ffi::lua_KContext) -> c_int {
     results as c_int
+}
+
+/// The response, or nil where there is none.
+unsafe fn push_response(state: LuaState, call: *mut CallState) {
+    // SAFETY: see above; the subject lives as long as the call, and nothing else refers to it now.
+    unsafe {
+        match (*(*call).subject).response {
+            Some(_) => push_own(state, call, ObjectKind::Response),
+            None => ffi::lua_pushnil(state),
+        }
+    }
 }
 
 /// The name that a client asks for, or nil.

@@ -16,6 +16,7 @@
 mod answers;
 mod call_state;
 mod calls;
+mod cookies;
 mod coroutines;
 mod fields;
 mod headers;
@@ -40,7 +41,7 @@ use super::budget;
 use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
 use crate::config::PoolId;
-use answers::{redirect, respond};
+use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
 pub use library::watch;
@@ -64,17 +65,25 @@ pub enum Job {
     Request,
     /// `(req, res)`, no result.
     Response,
+    /// The same, and it may not wait.
+    Answer,
     /// `(req, servers)`, one result.
     Balance,
     /// `(name)`, three results.
     Name,
     /// `(req)`, three results, and it may not wait.
     Key,
+    /// `(req, res, log)`, no result.
+    Log,
+    /// `(conn)`, one result.
+    Connect,
+    /// No argument, no result.
+    Plain,
 }
 
 impl Job {
     fn may_wait(self) -> bool {
-        matches!(self, Job::Request | Job::Response)
+        matches!(self, Job::Request | Job::Response | Job::Plain)
     }
 }
 
@@ -153,11 +162,12 @@ impl Machine {
     }
 
     /// The functions of `rsp` that handlers call.
-    pub fn functions(&self) -> mlua::Result<[(&'static str, Function); 5]> {
+    pub fn functions(&self) -> mlua::Result<[(&'static str, Function); 6]> {
         let named = |name, function| self.c_function(function).map(|function| (name, function));
         Ok([
             named("respond", respond)?,
             named("redirect", redirect)?,
+            named("abort", abort)?,
             named("sleep", sleep)?,
             named("fetch", fetch)?,
             named("resolve", resolve)?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::script::{Fetched, Suspended, Wait, Waited};
+use crate::script::{Fetched, Suspended, TaskFunction, Wait, Waited};
 
 const SLEEPS: &str = "rsp.sleep('5ms')";
 
@@ -253,4 +253,24 @@ fn a_million_calls_of_which_many_wait_leave_the_memory_where_it_was() {
     (0..95).for_each(|_| round(&mut script));
     let after = used(&script);
     assert!(after < before + before / 10 + 16 * 1024, "{before} → {after} bytes");
+}
+
+#[test]
+fn functions_that_belong_to_no_request_may_wait_and_others_may_not() {
+    let source =
+        format!("function on_start() {SLEEPS} seen = rsp.resolve('a') end function on_answer() {SLEEPS} end");
+    let mut script = script(&source);
+    let first = match script.run_task(TaskFunction::OnStart) {
+        Ok(Called::Waits(waits)) => waits,
+        _ => panic!("it does not wait"),
+    };
+    let second = match script.resume_task(TaskFunction::OnStart, first.ticket, Some(Waited::Slept)) {
+        Ok(Called::Waits(waits)) => waits,
+        _ => panic!("it does not wait again"),
+    };
+    let late = script.resume_task(TaskFunction::OnStart, second.ticket, None).unwrap_err().0;
+    assert!(late.ends_with("waited longer than 60 s in all"), "{late}");
+    assert_eq!(script.waiting(), 0);
+    let error = script.on_answer(&mut usual(), client(), &mut ResponseHead::default()).unwrap_err().0;
+    assert!(error.contains("cannot wait here"), "{error}");
 }

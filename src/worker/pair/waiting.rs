@@ -16,14 +16,15 @@ use crate::exchange::{Failure, ResponseHalf};
 use crate::http::ResponseHead;
 use crate::net::Network;
 use crate::route::{Decision, Responded, WaitingCall};
-use crate::script::{Fetch, Fetched, LONGEST_WAIT, Wait, Waited};
+use crate::script::{Fetch, Fetched, LONGEST_WAIT, TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Pair;
 use crate::worker::pair::inside::{InsideEnd, InsideRequest, InsideTarget};
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::shared::jobs::{Job, Work};
+use crate::worker::site::Site;
 use crate::worker::time::timeouts::micros;
-use crate::worker::waits::WaitKind;
+use crate::worker::waits::{WaitKind, Waiter};
 
 /// What a fetched response may have beside its body: head and framing, in bytes.
 const HEAD_MOST: usize = 64 * 1024;
@@ -121,7 +122,23 @@ impl<N: Network> Core<N> {
             drop(call);
             return self.fail(key, Failure::TooManyWaiting);
         };
-        let (now, client) = (self.tools.now, self.clients.token(pair.client));
+        let (client, site) = (self.clients.token(pair.client), pair.site.clone());
+        let (number, until, is_last) = self.start_wait(Waiter::Client(client), &site, wait, since);
+        let waiting = HandlerWait { number, call, since, until, is_last, response, _counted: counted };
+        self.pairs[key as usize].waiting = Some(Box::new(waiting));
+        self.wait(key)
+    }
+
+    /// Starts a wait of a handler of this site that first waited at `since`. Returns its number, when it is over at the
+    /// latest, and whether the handler may not wait any longer then.
+    pub(crate) fn start_wait(
+        &mut self,
+        waiter: Waiter,
+        site: &Site,
+        wait: Wait,
+        since: u64,
+    ) -> (u64, u64, bool) {
+        let now = self.tools.now;
         let (most, kind) = match &wait {
             Wait::Sleep(time) => (micros(*time), WaitKind::Sleep),
             Wait::Fetch(fetch) => (micros(fetch.timeout), WaitKind::Fetch(None)),
@@ -129,21 +146,18 @@ impl<N: Network> Core<N> {
         };
         let last = since + micros(LONGEST_WAIT);
         let (until, is_last) = (last.min(now + most), last < now + most);
-        let number = self.waits.begin(client, until, kind);
-        let waiting = HandlerWait { number, call, since, until, is_last, response, _counted: counted };
-        self.pairs[key as usize].waiting = Some(Box::new(waiting));
+        let number = self.waits.begin(waiter, until, kind);
         match wait {
             Wait::Sleep(_) => {}
-            Wait::Fetch(fetch) => self.fetch(key, number, *fetch),
-            Wait::Resolve(name) => self.resolve(key, number, name),
+            Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
+            Wait::Resolve(name) => self.resolve(site, number, name),
         }
-        self.wait(key)
+        (number, until, is_last)
     }
 
-    fn fetch(&mut self, key: u32, number: u64, fetch: Fetch) {
+    fn fetch(&mut self, site: &Site, number: u64, fetch: Fetch) {
         let results = self.waits.results();
-        let route = self.pairs[key as usize].site.routes.route_to(fetch.pool);
-        let Some(route) = route else {
+        let Some(route) = site.routes.route_to(fetch.pool) else {
             let none = Err("internal fault of rsp".to_string());
             return results.borrow_mut().push((number, Waited::Fetched(none)));
         };
@@ -160,13 +174,13 @@ impl<N: Network> Core<N> {
         self.waits.fetches(number, inside);
     }
 
-    fn resolve(&mut self, key: u32, number: u64, name: String) {
+    fn resolve(&mut self, site: &Site, number: u64, name: String) {
         let failed = |why: &str| Waited::Resolved(Err(why.to_string()));
         let Some(jobs) = &self.jobs else {
             return self.waits.results().borrow_mut().push((number, failed("not available here")));
         };
         let reply = self.waits.reply(number, jobs.waker.clone());
-        let server = self.pairs[key as usize].site.settings().resolver;
+        let server = site.settings().resolver;
         if let Err(job) = jobs.send(Job { work: Work::Resolve { name, server }, reply }) {
             job.reply.send(failed("busy"));
         }
@@ -179,12 +193,12 @@ impl<N: Network> Core<N> {
         }
         for (number, waited) in self.waits.take_ended() {
             if let Some(wait) = self.waits.end(number) {
-                self.guarded_resume(wait.client, |core| core.resume(wait.client.key, number, waited));
+                self.continue_waiter(wait.waiter, number, waited);
             }
         }
         while let Some(number) = self.waits.overdue(self.tools.now) {
             let Some(wait) = self.waits.end(number) else { return };
-            let late = || "timeout".to_string();
+            let late = || TIMEOUT.to_string();
             let waited = match wait.kind {
                 WaitKind::Sleep => Waited::Slept,
                 WaitKind::Resolve => Waited::Resolved(Err(late())),
@@ -193,7 +207,16 @@ impl<N: Network> Core<N> {
                     Waited::Fetched(Err(late()))
                 }
             };
-            self.guarded_resume(wait.client, |core| core.resume(wait.client.key, number, waited));
+            self.continue_waiter(wait.waiter, number, waited);
+        }
+    }
+
+    fn continue_waiter(&mut self, waiter: Waiter, number: u64, waited: Waited) {
+        match waiter {
+            Waiter::Client(client) => {
+                self.guarded_resume(client, |core| core.resume(client.key, number, waited));
+            }
+            Waiter::Task => self.resume_task(number, waited),
         }
     }
 
@@ -202,7 +225,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[key as usize];
         let Some(wait) = pair.waiting.take_if(|wait| wait.number == number) else { return };
         let HandlerWait { call, since, is_last, response, _counted, .. } = *wait;
-        let waited = if is_last && is_timeout(&waited) { None } else { Some(waited) };
+        let waited = if is_last && waited.is_timeout() { None } else { Some(waited) };
         let step = match response {
             None => self.resume_request(key, *call, waited, since),
             Some(response) => self.resume_response(key, *call, waited, response, since),
@@ -269,16 +292,6 @@ impl<N: Network> Core<N> {
         if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(wait.number).map(|wait| wait.kind) {
             self.cancel_inside(inside);
         }
-    }
-}
-
-/// Whether this is what a handler gets whose time is over.
-fn is_timeout(waited: &Waited) -> bool {
-    match waited {
-        Waited::Slept => true,
-        Waited::Fetched(Err(why)) => why == "timeout",
-        Waited::Resolved(Err(why)) => why == "timeout",
-        Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) => false,
     }
 }
 
