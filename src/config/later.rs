@@ -36,13 +36,13 @@ pub const CALLS: &[&str] = &[
 pub const LISTENER: &[&str] = &[];
 
 /// Keys of `rsp.pool`.
-pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirror"];
+pub const POOL: &[&str] = &["buffer_response", "hedge", "mirror"];
 
 /// Keys of `rsp.settings`.
-pub const SETTINGS: &[&str] = &["buffer_memory"];
+pub const SETTINGS: &[&str] = &[];
 
 /// Keys of `script` in `rsp.settings`.
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
 
 /// Fields of `req`.
-pub const REQUEST: &[&str] = &["body"];
+pub const REQUEST: &[&str] = &[];

@@ -169,6 +169,8 @@ pub struct Settings {
     pub per_client: PerClient,
     /// Limit on the bytes of a request body.
     pub max_body: Option<u64>,
+    /// Memory for held bodies, of the process, in bytes.
+    pub buffer_memory: u64,
     /// Limits on the bytes and fields of a request head; twice that for a response.
     pub max_head: u32,
     pub max_fields: u32,
@@ -220,6 +222,7 @@ impl Default for Settings {
             max_connections_is_set: false,
             per_client: PerClient::default(),
             max_body: None,
+            buffer_memory: 256 << 20,
             max_head: 16 << 10,
             max_fields: 100,
             min_request_rate: 100,

@@ -37,15 +37,19 @@ pub struct PoolConfig {
     pub strict: bool,
     /// For TCP connections to its servers.
     pub sockets: SocketOptions,
+    /// A request's body is held up to so many bytes before the request goes to a server.
+    pub buffer_request: Option<u64>,
     /// Request trailers are forwarded to these servers.
     pub trailers: bool,
     pub timeouts: PoolTimeouts,
 }
 
 impl PoolConfig {
-    /// Something in a request may tie it to a server.
+    /// Something in a request may tie it to a server, or its body is held first.
     pub fn binds(&self) -> bool {
-        self.sticky.is_some() || matches!(self.balance, Balance::Hash | Balance::SourceHash)
+        self.sticky.is_some()
+            || self.buffer_request.is_some()
+            || matches!(self.balance, Balance::Hash | Balance::SourceHash)
     }
 
     /// The balancing reads the servers' latency.
@@ -73,6 +77,7 @@ impl PoolConfig {
             abort_on_close: false,
             strict: false,
             sockets: SocketOptions::default(),
+            buffer_request: None,
             trailers: false,
             timeouts: PoolTimeouts::default(),
         }

@@ -23,6 +23,8 @@ use crate::script::{Answer, Body, ScriptError, Verdict, Wait};
 
 pub enum Decision {
     Forward(Route),
+    /// The same, once its body is held.
+    Buffer(Route),
     /// Answered from a file, if there is one; if not, `admit_further` decides.
     Challenge(Box<Challenge>),
     /// The handler waits; `Handlers::resume_request` decides.
@@ -143,12 +145,23 @@ pub(super) fn after_script(
             return Decision::Refuse(Failure::NoServer);
         }
     }
-    if pool.binds
-        && let Err(error) = bind(x, &mut route, handlers)
-    {
-        return script_failed(x, error, routes, handlers);
+    if !pool.binds {
+        return forward(x, route, routes);
     }
-    forward(x, route, routes)
+    match bind(x, &mut route, handlers) {
+        Ok(()) => buffered(x, route, routes),
+        Err(error) => script_failed(x, error, routes, handlers),
+    }
+}
+
+/// A pool may want the request's body to be held first.
+fn buffered(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
+    match forward(x, route, routes) {
+        Decision::Forward(route) if route.pool.config.buffer_request.is_some() && x.request.is_open() => {
+            Decision::Buffer(route)
+        }
+        decision => decision,
+    }
 }
 
 /// Finds what ties the request to a server of its pool.
@@ -178,7 +191,7 @@ pub(super) fn script_failed(
     let mut route = Route::to(pool);
     // A key that cannot be had is a missing one.
     let _ = bind(x, &mut route, handlers);
-    let then = forward(x, route, routes);
+    let then = buffered(x, route, routes);
     Decision::Fallback(pool.clone(), error, Box::new(then))
 }
 

@@ -84,6 +84,8 @@ impl Script {
         let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
+        let most_body = config.pools.iter().filter_map(|pool| pool.buffer_request).max();
+        vm.machine.set_most_body(most_body.map(|most| most as usize));
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
         Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })

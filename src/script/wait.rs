@@ -34,6 +34,8 @@ pub enum Wait {
     Sleep(Duration),
     Fetch(Box<Fetch>),
     Resolve(String),
+    /// The request's body, up to so many bytes.
+    Body(usize),
 }
 
 /// What came of it. An error is the reason that the script gets beside nil.
@@ -42,6 +44,7 @@ pub enum Waited {
     Slept,
     Fetched(Result<Box<Fetched>, String>),
     Resolved(Result<Vec<String>, String>),
+    Body(Result<Vec<u8>, &'static str>),
 }
 
 impl Waited {
@@ -50,7 +53,8 @@ impl Waited {
         match self {
             Waited::Slept => true,
             Waited::Fetched(Err(why)) | Waited::Resolved(Err(why)) => why == TIMEOUT,
-            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) => false,
+            Waited::Body(Err(why)) => *why == TIMEOUT,
+            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) | Waited::Body(Ok(_)) => false,
         }
     }
 }

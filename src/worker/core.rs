@@ -166,6 +166,7 @@ impl<N: Network> Core<N> {
         self.others = shared.count() > 1;
         self.challenges = Some(shared.challenges());
         (self.jobs, self.waiting) = (shared.jobs(), shared.waiting());
+        self.tools.buffers = shared.buffers().limited(self.tools.buffers.most);
         self.tools.pipes.share(shared.count());
     }
 
@@ -300,7 +301,7 @@ impl<N: Network> Core<N> {
                 Ok(step) => step,
                 Err(failure) => self.fail(pair, failure),
             },
-            Outcome::Wait | Outcome::Again if self.tools.asks.is_some() => self.wait_for_response(pair),
+            Outcome::Wait | Outcome::Again if self.tools.asks.is_some() => self.asked(pair),
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
                 self.queue_client(key);

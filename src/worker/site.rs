@@ -199,6 +199,7 @@ impl<N: Network> Core<N> {
     pub fn set_site(&mut self, parts: SiteParts) {
         self.sites.replace(parts);
         self.sites.handlers.borrow_mut().name_listeners(self.listener_names.clone());
+        self.tools.buffers = self.tools.buffers.limited(self.sites.current.settings().buffer_memory as usize);
         self.tools.pipes.set_least(self.sites.current.settings().splice);
         self.spare.renew(&self.sites);
         for (_, pair) in &mut self.pairs {

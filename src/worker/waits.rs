@@ -46,6 +46,8 @@ pub(crate) enum WaitKind {
     /// The internal request's number, if it has begun.
     Fetch(Option<u64>),
     Resolve,
+    /// The request's body is being held.
+    Body,
 }
 
 /// What other threads have done for handlers of a worker that wait.

@@ -235,3 +235,104 @@ fn a_handler_that_fails_after_it_waited_costs_its_request_only_and_the_fallback_
     assert_eq!(origin.last().get("X-Changed"), None);
     rsp.wait_for_log("broken (the fallback pool web takes the request)");
 }
+
+/// An echoing origin whose pool holds bodies up to 64 KiB, and a handler.
+fn holding(handler: &str) -> (Origin, Rsp) {
+    let echo = Origin::echo();
+    let config = format!(
+        "local web = rsp.pool {{ servers = {{ {:?} }}, buffer_request = '64k' }}\n\
+         rsp.on_request(function(req) {handler} end)",
+        echo.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    (echo, rsp)
+}
+
+#[test]
+fn a_handler_reads_the_body_and_the_server_gets_all_of_it_too() {
+    let (origin, rsp) = holding(
+        "local body, why = req:body()
+         req.headers['X-Length'] = body and #body .. body:sub(1, 3) or why
+         if req.path == '/own' then return rsp.respond { body = 'own ' .. req:body() } end
+         return web",
+    );
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.post("/", "hello").text(), "hello");
+    assert_eq!(origin.last().get("X-Length"), Some("5hel"));
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    assert_eq!(client.send(chunked).response().text(), "abcde");
+    assert_eq!(origin.last().get("X-Length"), Some("5abc"));
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(origin.last().get("X-Length"), Some("0"));
+    // The body of a request that the script answers was read, so the connection goes on.
+    assert_eq!(client.post("/own", "mine").text(), "own mine");
+    let exact = "x".repeat(64 * 1024);
+    assert!(client.post("/", &exact).text() == exact);
+    assert_eq!(origin.last().get("X-Length"), Some("65536xxx"));
+    assert_eq!(origin.connection_count(), 1, "one connection carried all of it");
+}
+
+#[test]
+fn a_body_larger_than_is_held_is_a_reason_for_the_script_and_reaches_the_server_whole() {
+    let (origin, rsp) = holding("local body, why = req:body() req.headers['X-Why'] = why return web");
+    let mut client = Client::connect(rsp.address());
+    let large = "0123456789".repeat(20_000);
+    assert!(client.post("/", &large).text() == large);
+    assert_eq!(origin.last().get("X-Why"), Some("too large"));
+    let chunk = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let chunked = format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+    assert!(client.send(chunked).response().text() == large);
+    assert_eq!(origin.last().get("X-Why"), Some("too large"));
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_rsp_and_the_server_never_hears_of_it() {
+    for handler in ["req:body() return web", "return web"] {
+        let (origin, rsp) = holding(handler);
+        let mut client = Client::connect(rsp.address());
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!(client.head().status(), 100);
+        assert_eq!(origin.connection_count(), 0);
+        assert_eq!(client.send("ok").response().text(), "ok");
+        assert_eq!(origin.last().get("Expect"), None);
+    }
+}
+
+#[test]
+fn a_server_is_not_asked_before_a_slow_body_is_whole() {
+    let (origin, rsp) = holding("return web");
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc");
+    assert!(client.stays_open(Duration::from_millis(50)));
+    assert_eq!(origin.connection_count(), 0);
+    assert_eq!(client.send("def").response().text(), "abcdef");
+}
+
+#[test]
+fn a_body_that_never_comes_times_out_and_one_that_is_cut_goes_nowhere() {
+    let echo = Origin::echo();
+    let config = format!(
+        "rsp.settings {{ timeouts = {{ body = '100ms' }} }}\n\
+         local web = rsp.pool {{ servers = {{ {:?} }}, buffer_request = '64k' }}\n\
+         rsp.on_request(function(req) if req.path == '/read' then req:body() end return web end)",
+        echo.address
+    );
+    let rsp = Rsp::start(&on_any_port(&config));
+    for path in ["/", "/read"] {
+        let mut client = Client::connect(rsp.address());
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc"));
+        assert_eq!(client.response().status(), 408, "{path}");
+        let mut client = Client::connect(rsp.address());
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc"));
+        drop(client);
+    }
+    assert_eq!(echo.connection_count(), 0);
+}
+
+#[test]
+fn without_buffer_request_reading_the_body_is_an_error_that_names_it() {
+    let (_origin, rsp) = with_auth("127.0.0.1:1", "rsp.on_request(function(req) req:body() return web end)");
+    assert_eq!(get(rsp.address(), "/").status(), 500);
+    rsp.wait_for_log("req:body(): no pool has buffer_request");
+}

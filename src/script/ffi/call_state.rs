@@ -39,6 +39,8 @@ pub(super) struct CallState {
     pub(super) thread: LuaState,
     pub(super) job: Job,
     pub(super) function: KeptFunction,
+    /// The most that `req:body()` reads, if it may, in bytes.
+    pub(super) most_body: Option<usize>,
     /// What the running call is about to wait for.
     pub(super) wait: Option<Wait>,
     /// What came of it.
@@ -119,6 +121,7 @@ impl CallState {
             thread: std::ptr::null_mut(),
             job: Job::Request,
             function: KeptFunction { index: RegistryIndex(0), id: FunctionId::NONE },
+            most_body: None,
             wait: None,
             waited: None,
             kinds: [none; ObjectKind::ALL.len()],

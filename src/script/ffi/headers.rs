@@ -9,6 +9,7 @@ use super::call_state::{CallState, Object, call_state_of, guard, raise, refuse};
 use super::fields::store;
 use super::objects::{check_live, kind_at, own, subject};
 use super::stack::{push_text, text_at};
+use super::waits::body;
 use crate::script::assign::{self, Assigned};
 use crate::script::headers;
 use crate::script::request::ObjectKind;
@@ -90,6 +91,7 @@ pub(super) fn method_of(kind: ObjectKind, key: &[u8]) -> Option<ffi::lua_CFuncti
     match (kind, key) {
         (ObjectKind::Headers | ObjectKind::ResponseHeaders, b"add") => Some(add),
         (ObjectKind::Headers | ObjectKind::ResponseHeaders, b"all") => Some(all),
+        (ObjectKind::Request, b"body") => Some(body),
         _ => None,
     }
 }

@@ -206,6 +206,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Sets the most that `req:body()` reads, in bytes.
+    pub fn set_most_body(&mut self, most: Option<usize>) {
+        self.call_state().most_body = most;
+    }
+
     /// The names that handlers use.
     pub fn directory(&self) -> &Directory {
         // SAFETY: as in `call_state`.

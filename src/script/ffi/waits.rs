@@ -1,4 +1,4 @@
-//! The functions that wait: `rsp.sleep`, `rsp.fetch`, `rsp.resolve`. Each reads its arguments, leaves in the call state
+//! The functions that wait: `rsp.sleep`, `rsp.fetch`, `rsp.resolve`, `req:body`. Each reads its arguments, leaves in the call state
 //! what is waited for, and yields; it goes on in a second function, which returns what came of it. What the arguments
 //! mean is in `wait`, in safe code.
 
@@ -8,8 +8,11 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{CallState, call_state_of, guard, raise, refuse};
+use super::objects::{check_live, kind_at, own, subject};
 use super::stack::{push_text, text_at, type_name, written_at};
-use crate::script::wait::{self, Amount, FetchBuilder, FetchKey, Fetched, Waited};
+use crate::http::Framing;
+use crate::script::request::ObjectKind;
+use crate::script::wait::{self, Amount, FetchBuilder, FetchKey, Fetched, Wait, Waited};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_resume` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -115,6 +118,58 @@ unsafe fn push_reason(state: LuaState, reason: &str) -> c_int {
         ffi::lua_pushnil(state);
         push_text(state, reason.as_bytes());
         2
+    }
+}
+
+/// `req:body()`
+pub(super) unsafe extern "C-unwind" fn body(state: LuaState) -> c_int {
+    // SAFETY: see above; what is in argument 1 is checked before it is used.
+    unsafe {
+        let call = call_state_of(state);
+        if kind_at(state, call, 1) != Some(ObjectKind::Request) {
+            refuse(state, "expected req:body(), with a colon");
+        }
+        let object = own(state);
+        let body = guard(call, |call| {
+            check_live(object, call)?;
+            let most =
+                call.most_body.ok_or("req:body(): no pool has buffer_request, which limits its size")?;
+            let subject = subject(call).0;
+            if subject.response.is_some() {
+                return Err("req:body(): the request was sent already".to_string());
+            }
+            let is_empty = subject.head.framing == Framing::None;
+            call.wait = Some(Wait::Body(most));
+            Ok(is_empty)
+        });
+        match body {
+            None => raise(state, call),
+            Some(true) => {
+                push_text(state, b"");
+                1
+            }
+            Some(false) => {
+                need_wait(state, call);
+                wait_for(state, call, body_came)
+            }
+        }
+    }
+}
+
+/// The body, or nil and why it is not here.
+unsafe extern "C-unwind" fn body_came(state: LuaState, _: c_int, _: ffi::lua_KContext) -> c_int {
+    // SAFETY: see above; what was waited for stands in the call state while it is copied.
+    unsafe {
+        let call = call_state_of(state);
+        match &(*call).waited {
+            Some(Waited::Body(Ok(body))) => {
+                let body: *const [u8] = &raw const body[..];
+                push_text(state, &*body);
+                1
+            }
+            Some(Waited::Body(Err(reason))) => push_reason(state, reason),
+            _ => push_reason(state, "internal fault of rsp"),
+        }
     }
 }
 

@@ -72,6 +72,10 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
         }),
         row("send_buffer", |value, pool| buffer(value).map(|size| pool.config.sockets.send_buffer = size)),
         row("busy_poll", |value, pool| busy_poll(value).map(|micros| pool.config.sockets.busy_poll = micros)),
+        row("buffer_request", |value, pool| {
+            super::values::size(value, 1..=1 << 30, "a size from 1 byte to \"1g\", such as \"64k\"")
+                .map(|most| pool.config.buffer_request = Some(most))
+        }),
         row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.config.trailers = pass)),
         row("timeouts", |value, pool| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut pool.config.timeouts)

@@ -36,6 +36,10 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
         row("new_connections_per_client", |value, all| {
             whole(value, 1..=1_000_000).map(|n| all.settings.per_client.new_a_second = Some(n as u32))
         }),
+        row("buffer_memory", |value, all| {
+            size(value, 1 << 20..=1 << 40, "a size from \"1m\" to \"1024g\"")
+                .map(|most| all.settings.buffer_memory = most)
+        }),
         row("max_body", |value, all| {
             size(value, 0..=1 << 50, "a size such as \"10m\"").map(|most| all.settings.max_body = Some(most))
         }),

@@ -8,6 +8,7 @@ use crate::net::Transport;
 use crate::script::Body;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
+use crate::worker::pair::held_body::fill_held;
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::{Pair, Stage};
 
@@ -27,14 +28,15 @@ impl AnswerBody {
     }
 }
 
-/// Returns true if anything was moved. Not inlined: few pairs need it.
+/// What is there to do without a server: a large answer is sent, or a body is held. Returns true if anything was moved.
+/// Not inlined: few pairs need it.
 #[inline(never)]
 pub fn send_answer<S: Transport>(
     client: &mut Client<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    let Stage::Delivering(Some(answer)) = &mut pair.stage else { return Ok(false) };
+    let Stage::Delivering(Some(answer)) = &mut pair.stage else { return fill_held(client, pair, tools) };
     let mut moved = false;
     for _ in 0..PIECES {
         let left = &answer.body[answer.passed..];

@@ -81,6 +81,7 @@ impl<N: Network> Core<N> {
             return self.answer_alert(pair, failure, phase);
         }
         self.pairs[pair as usize].exchange.ends(failure, phase);
+        self.pairs[pair as usize].let_go_of_held();
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
         if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].inside {
@@ -96,6 +97,7 @@ impl<N: Network> Core<N> {
     /// Sends the script's answer.
     #[cold]
     pub(crate) fn answer_scripted(&mut self, pair: u32, answer: Answer) -> Step {
+        self.pairs[pair as usize].let_go_of_held();
         let x = &mut self.pairs[pair as usize].exchange;
         x.end = End::Answered;
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
@@ -116,6 +118,7 @@ impl<N: Network> Core<N> {
     /// Answers an OPTIONS request that must not be forwarded.
     #[cold]
     pub(crate) fn answer_last_hop(&mut self, pair: u32) -> Step {
+        self.pairs[pair as usize].let_go_of_held();
         let x = &mut self.pairs[pair as usize].exchange;
         x.end = End::Answered;
         x.close_client |= x.request.is_open();

@@ -7,6 +7,7 @@
 //! pass_through.rs connections whose TLS goes to the server as it comes
 //! challenge.rs    requests that wait for the file of an ACME challenge
 //! closed.rs       what a closed connection means for its exchange
+//! held_body.rs    request bodies that are held before they go to a server
 //! waiting.rs      requests whose handler waits
 //! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
@@ -22,6 +23,7 @@ pub(crate) mod challenge;
 pub(crate) mod closed;
 pub(crate) mod counted;
 pub(crate) mod finish;
+pub(crate) mod held_body;
 pub(crate) mod inside;
 pub(crate) mod pass_through;
 pub(crate) mod phases;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
+use self::held_body::HeldBody;
 use self::tunnel::Tunnel;
 use self::waiting::HandlerWait;
 use super::backend::queue::QueueWait;
@@ -66,6 +69,8 @@ pub struct Pair {
     pub stage: Stage,
     /// Its handler waits.
     pub waiting: Option<Box<HandlerWait>>,
+    /// The first part of its body, or all of it.
+    pub held: Option<Box<HeldBody>>,
     pub route: Option<Route>,
     /// The server of the present try.
     pub server: Option<Rc<WorkerServer>>,
@@ -97,6 +102,8 @@ pub enum Stage {
     Routing,
     /// The file that answers it is looked for.
     Challenge(Box<ChallengeWait>),
+    /// Its body is held before a server is looked for.
+    Buffering(Box<Route>),
     /// No server takes it now.
     Queued(QueueWait),
     /// Has a connection to a server, whose state says whether it is established.
@@ -120,6 +127,7 @@ impl Pair {
             inside: false,
             stage: Stage::Routing,
             waiting: None,
+            held: None,
             route: None,
             server: None,
             tried: Tried::default(),
@@ -150,6 +158,7 @@ impl Pair {
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
     pub(crate) fn let_go(&mut self) {
         (self.probe, self.slot, self.bound) = (None, None, None);
+        self.held = None;
     }
 
     /// Resets the pair for a new request, whose head is already in the exchange.
@@ -165,6 +174,7 @@ impl Pair {
             inside,
             stage,
             waiting,
+            held,
             route,
             server,
             tried,
@@ -185,7 +195,7 @@ impl Pair {
         tried.clear();
         (*tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
-        debug_assert!(waiting.is_none(), "left by the exchange before");
+        debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 
@@ -193,7 +203,11 @@ impl Pair {
     pub fn backend(&self) -> Option<u32> {
         match self.stage {
             Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
-            Stage::Routing | Stage::Challenge(_) | Stage::Queued(_) | Stage::Delivering(_) => None,
+            Stage::Routing
+            | Stage::Challenge(_)
+            | Stage::Buffering(_)
+            | Stage::Queued(_)
+            | Stage::Delivering(_) => None,
         }
     }
 
@@ -242,7 +256,9 @@ impl SparePairs {
     }
 
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
-    pub fn put(&mut self, pair: Box<Pair>, sites: &Sites) {
+    pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
+        // A response may come before all of a body has gone to the server.
+        pair.held = None;
         let grew = pair.heads() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);

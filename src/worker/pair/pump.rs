@@ -20,6 +20,7 @@ use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::answer_body::send_answer;
+use crate::worker::pair::held_body::BufferMemory;
 use crate::worker::pair::pass_through;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
@@ -44,13 +45,14 @@ pub struct Tools<S: Transport> {
     /// Scratch storage for decoded heads and trailers.
     pub response: ResponseHead,
     pub trailers: Fields,
+    pub buffers: BufferMemory,
     /// The clock, read once per loop iteration, in microseconds, and the date to send.
     pub now: u64,
     pub date: Vec<u8>,
     pub draining: bool,
     /// Reads from sockets in the present turn.
     pub reads: u32,
-    /// A handler of `on_response` is about to wait.
+    /// A handler of `on_response` is about to wait, or a held body is filled.
     pub asks: Option<Box<Asks>>,
     /// A server's words about the certificate that it was shown, for the log.
     pub refused_certificate: Option<io::Error>,
@@ -64,6 +66,7 @@ impl<S: Transport> Tools<S> {
             errors: ScriptErrors::default(),
             response: ResponseHead::default(),
             trailers: Fields::default(),
+            buffers: BufferMemory::default().limited(site.settings().buffer_memory as usize),
             now,
             date: Vec::new(),
             draining: false,

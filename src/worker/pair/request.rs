@@ -184,6 +184,7 @@ impl<N: Network> Core<N> {
         match decision {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
+            Decision::Buffer(route) => self.buffer_request(pair, route),
             Decision::Wait(wait, call) => self.wait_for_request(pair, wait, call),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
             Decision::Abort => self.fail(pair, Failure::Aborted),

@@ -147,7 +147,7 @@ fn pass_response<S: Transport>(
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
             if let Some(asks) = &mut tools.asks {
-                asks.response.whole = end;
+                asks.ends_with_head(end);
                 backend.input.consume(&mut tools.blocks, consumed);
                 return Ok(());
             }
@@ -364,7 +364,7 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
         Responded::Waits(wait, call) => {
             x.response = ResponseHalf::Judged;
             let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
-            tools.asks = Some(Box::new(Asks { wait, call, response }));
+            tools.asks = Some(Box::new(Asks::Wait { wait, call, response }));
         }
         Responded::Unchanged(error) => {
             tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);

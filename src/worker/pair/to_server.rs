@@ -9,6 +9,7 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
+use crate::worker::pair::held_body::send_held;
 use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::splice::{self, Spliced};
 
@@ -42,6 +43,9 @@ fn step<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
+    if pair.held.is_some() {
+        return send_held(client, backend, pair, tools);
+    }
     if client.input.is_empty() && !client.eof {
         return match splice::request(client, backend, pair, tools)? {
             Spliced::No => fill_client(client, pair, tools),
@@ -118,16 +122,16 @@ fn pass_request<S: Transport>(
         return Err(Failure::ClientGone);
     }
     if end {
-        end_request(client, backend, pair, step, tools);
+        end_request(client, backend, pair, step.event == Event::Trailers, tools);
     }
     Ok(())
 }
 
-fn end_request<S: Transport>(
+pub fn end_request<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
     pair: &mut Pair,
-    step: &Decoded,
+    trailers: bool,
     tools: &mut Tools<S>,
 ) {
     pair.exchange.take_body(true);
@@ -138,7 +142,7 @@ fn end_request<S: Transport>(
         }
         return;
     }
-    let trailers = (step.event == Event::Trailers).then(|| believable(&mut tools.trailers, pair));
+    let trailers = trailers.then(|| believable(&mut tools.trailers, pair));
     let out = &mut OutputSink { output: &mut backend.output, blocks: &mut tools.blocks };
     backend.role.codec.encode_end(pair.target, trailers, out);
 }

@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::exchange::end::End;
 use crate::exchange::{Failure, ResponseHalf};
-use crate::http::ResponseHead;
+use crate::http::{Framing, ResponseHead};
 use crate::net::Network;
-use crate::route::{Decision, Responded, WaitingCall};
+use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{Fetch, Fetched, LONGEST_WAIT, TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::Pair;
+use crate::worker::pair::held_body::{HeldBody, ask_for_body};
 use crate::worker::pair::inside::{InsideEnd, InsideRequest, InsideTarget};
 use crate::worker::pair::to_client::pass_judged;
+use crate::worker::pair::{Pair, Stage};
 use crate::worker::shared::jobs::{Job, Work};
 use crate::worker::site::Site;
 use crate::worker::time::timeouts::micros;
@@ -54,11 +55,21 @@ pub struct JudgedResponse {
     pub whole: bool,
 }
 
-/// A handler of `on_response` that waits, on its way from the pump to the core.
-pub struct Asks {
-    pub wait: Wait,
-    pub call: Box<WaitingCall>,
-    pub response: JudgedResponse,
+/// What the pump asks the core for.
+pub enum Asks {
+    /// A handler of `on_response` waits.
+    Wait { wait: Wait, call: Box<WaitingCall>, response: JudgedResponse },
+    /// A held body is whole, or full.
+    Filled,
+}
+
+impl Asks {
+    /// Whether nothing follows the response's head.
+    pub fn ends_with_head(&mut self, whole: bool) {
+        if let Asks::Wait { response, .. } = self {
+            response.whole = whole;
+        }
+    }
 }
 
 /// Handlers of all workers that wait.
@@ -101,12 +112,63 @@ impl<N: Network> Core<N> {
         self.begin_wait(key, wait, call, None, self.tools.now)
     }
 
-    /// The same of a response.
+    /// Does what the pump asked for.
     #[cold]
-    pub(crate) fn wait_for_response(&mut self, key: u32) -> Step {
-        let Some(asks) = self.tools.asks.take() else { return Step::Wait };
-        let Asks { wait, call, response } = *asks;
-        self.begin_wait(key, wait, call, Some(response), self.tools.now)
+    pub(crate) fn asked(&mut self, key: u32) -> Step {
+        match self.tools.asks.take().map(|asks| *asks) {
+            None => Step::Wait,
+            Some(Asks::Wait { wait, call, response }) => {
+                self.begin_wait(key, wait, call, Some(response), self.tools.now)
+            }
+            Some(Asks::Filled) => self.body_is_held(key),
+        }
+    }
+
+    /// A pool with `buffer_request` takes the request once its body is whole, or as much of it as is held.
+    #[cold]
+    pub(crate) fn buffer_request(&mut self, key: u32, route: Route) -> Step {
+        let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
+        self.pairs[key as usize].stage = Stage::Buffering(Box::new(route));
+        match self.hold_body(key, most) {
+            true => Step::Again,
+            false => self.body_is_held(key),
+        }
+    }
+
+    /// Begins to hold the request's body. Returns false if there is nothing to wait for.
+    fn hold_body(&mut self, key: u32, most: usize) -> bool {
+        let pair = &mut *self.pairs[key as usize];
+        if !pair.exchange.request.is_open() {
+            return false;
+        }
+        ask_for_body(&mut self.clients[pair.client], pair, &mut self.tools);
+        let memory = &self.tools.buffers;
+        let held = pair.held.get_or_insert_with(|| Box::new(HeldBody::new(memory.clone())));
+        let too_large = matches!(pair.exchange.head.framing, Framing::Exact(length) if length > most as u64);
+        if !too_large {
+            held.fill(most);
+        }
+        held.is_filling()
+    }
+
+    /// The body is whole, or as much of it is here as may be held.
+    fn body_is_held(&mut self, key: u32) -> Step {
+        let pair = &mut *self.pairs[key as usize];
+        if let Some(wait) = &pair.waiting {
+            let (number, client) = (wait.number, pair.client);
+            let waited = Waited::Body(body_of(pair));
+            return match self.waits.end(number) {
+                Some(_) => self.resume_waiting(client, number, waited).unwrap_or(Step::Wait),
+                None => Step::Wait,
+            };
+        }
+        match std::mem::replace(&mut pair.stage, Stage::Routing) {
+            Stage::Buffering(route) => self.forward(key, *route),
+            other => {
+                pair.stage = other;
+                Step::Wait
+            }
+        }
     }
 
     fn begin_wait(
@@ -123,10 +185,15 @@ impl<N: Network> Core<N> {
             return self.fail(key, Failure::TooManyWaiting);
         };
         let (client, site) = (self.clients.token(pair.client), pair.site.clone());
+        let body = if let Wait::Body(most) = wait { Some(most) } else { None };
         let (number, until, is_last) = self.start_wait(Waiter::Client(client), &site, wait, since);
         let waiting = HandlerWait { number, call, since, until, is_last, response, _counted: counted };
         self.pairs[key as usize].waiting = Some(Box::new(waiting));
-        self.wait(key)
+        match body {
+            Some(most) if !self.hold_body(key, most) => self.body_is_held(key),
+            Some(_) => Step::Again,
+            None => self.wait(key),
+        }
     }
 
     /// Starts a wait of a handler of this site that first waited at `since`. Returns its number, when it is over at the
@@ -143,6 +210,8 @@ impl<N: Network> Core<N> {
             Wait::Sleep(time) => (micros(*time), WaitKind::Sleep),
             Wait::Fetch(fetch) => (micros(fetch.timeout), WaitKind::Fetch(None)),
             Wait::Resolve(_) => (RESOLVE, WaitKind::Resolve),
+            // The timeout of the request's body ends it sooner.
+            Wait::Body(_) => (micros(LONGEST_WAIT), WaitKind::Body),
         };
         let last = since + micros(LONGEST_WAIT);
         let (until, is_last) = (last.min(now + most), last < now + most);
@@ -151,6 +220,8 @@ impl<N: Network> Core<N> {
             Wait::Sleep(_) => {}
             Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
             Wait::Resolve(name) => self.resolve(site, number, name),
+            // Begun by `begin_wait`.
+            Wait::Body(_) => {}
         }
         (number, until, is_last)
     }
@@ -202,6 +273,7 @@ impl<N: Network> Core<N> {
             let waited = match wait.kind {
                 WaitKind::Sleep => Waited::Slept,
                 WaitKind::Resolve => Waited::Resolved(Err(late())),
+                WaitKind::Body => Waited::Body(Err(TIMEOUT)),
                 WaitKind::Fetch(inside) => {
                     inside.into_iter().for_each(|inside| self.cancel_inside(inside));
                     Waited::Fetched(Err(late()))
@@ -221,16 +293,22 @@ impl<N: Network> Core<N> {
     }
 
     fn resume(&mut self, client: u32, number: u64, waited: Waited) {
-        let Some(key) = self.clients.get(client).and_then(|client| client.role.pair) else { return };
+        if let Some(step) = self.resume_waiting(client, number, waited) {
+            self.go_on(client, step);
+        }
+    }
+
+    /// `None` if the request does not wait for this any more.
+    fn resume_waiting(&mut self, client: u32, number: u64, waited: Waited) -> Option<Step> {
+        let key = self.clients.get(client).and_then(|client| client.role.pair)?;
         let pair = &mut self.pairs[key as usize];
-        let Some(wait) = pair.waiting.take_if(|wait| wait.number == number) else { return };
+        let wait = pair.waiting.take_if(|wait| wait.number == number)?;
         let HandlerWait { call, since, is_last, response, _counted, .. } = *wait;
         let waited = if is_last && waited.is_timeout() { None } else { Some(waited) };
-        let step = match response {
+        Some(match response {
             None => self.resume_request(key, *call, waited, since),
             Some(response) => self.resume_response(key, *call, waited, response, since),
-        };
-        self.go_on(client, step);
+        })
     }
 
     fn resume_request(&mut self, key: u32, call: WaitingCall, waited: Option<Waited>, since: u64) -> Step {
@@ -292,6 +370,18 @@ impl<N: Network> Core<N> {
         if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(wait.number).map(|wait| wait.kind) {
             self.cancel_inside(inside);
         }
+    }
+}
+
+/// What the script gets of its request's body.
+fn body_of(pair: &Pair) -> Result<Vec<u8>, &'static str> {
+    match &pair.held {
+        None => Ok(Vec::new()),
+        Some(held) => match held.whole() {
+            Some(body) => Ok(body.to_vec()),
+            None if held.short => Err("no memory"),
+            None => Err("too large"),
+        },
     }
 }
 

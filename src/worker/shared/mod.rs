@@ -25,6 +25,7 @@ use self::permits::Permits;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::net::Reserve;
+use crate::worker::pair::held_body::BufferMemory;
 use crate::worker::pair::waiting::WaitingCount;
 
 /// Minimum interval between calls for descriptors, in microseconds: answering one costs the workers time.
@@ -55,6 +56,7 @@ struct SharedState {
     challenges: Challenges,
     jobs: Jobs,
     waiting: WaitingCount,
+    buffers: BufferMemory,
 }
 
 /// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
@@ -73,6 +75,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         challenges: Challenges::new(),
         jobs: Jobs::new(),
         waiting: WaitingCount::default(),
+        buffers: BufferMemory::default(),
     });
     (0..workers).map(|worker| Shared { state: state.clone(), worker }).collect()
 }
@@ -126,6 +129,11 @@ impl Shared {
     /// What workers ask for; `None` if that is taken already.
     pub fn take_jobs(&self) -> Option<Receiver<Job>> {
         self.state.jobs.take_receiver()
+    }
+
+    /// Memory for held bodies.
+    pub(crate) fn buffers(&self) -> BufferMemory {
+        self.state.buffers.clone()
     }
 
     /// Handlers of all workers that wait.

@@ -1,0 +1,279 @@
+//! Request bodies that are held before their request goes to a server: for a handler that wants to read one
+//! (`req:body()`), and for pools with `buffer_request`, whose servers are not to wait for slow uploads. What is held goes
+//! to the server first, then what follows it, as ever.
+//!
+//! ```text
+//!   client.input ─ decode ─► HeldBody, until it is whole or full ─► (a server is found) ─► backend.output
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::exchange::{Failure, RequestHalf};
+use crate::http::{Codec, Event, Fields, Name, Sink};
+use crate::net::Transport;
+use crate::worker::conn::backend::Backend;
+use crate::worker::conn::client::Client;
+use crate::worker::conn::connection::OutputSink;
+use crate::worker::pair::closed::client_gone;
+use crate::worker::pair::pump::{READS, Tools};
+use crate::worker::pair::to_server::{end_request, writing_failed};
+use crate::worker::pair::{Pair, waiting};
+
+/// Memory is reserved in pieces of so many bytes.
+const PIECE: usize = 4096;
+
+/// Memory for held bodies, of all workers.
+#[derive(Clone)]
+pub struct BufferMemory {
+    used: Arc<AtomicUsize>,
+    pub most: usize,
+}
+
+impl Default for BufferMemory {
+    fn default() -> BufferMemory {
+        BufferMemory { used: Arc::default(), most: usize::MAX }
+    }
+}
+
+impl BufferMemory {
+    /// The same memory with another limit.
+    pub fn limited(&self, most: usize) -> BufferMemory {
+        BufferMemory { used: self.used.clone(), most }
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= self.most;
+        if !fits {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Bytes that are reserved.
+    #[cfg(test)]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// The first part of a request's body, or all of it.
+pub struct HeldBody {
+    bytes: Vec<u8>,
+    /// Bytes that went to the server.
+    passed: usize,
+    /// Nothing of the request follows; these are its trailers.
+    end: Option<Option<Box<Fields>>>,
+    /// It is being filled up to so many bytes.
+    fills: Option<usize>,
+    /// No memory was left for more.
+    pub short: bool,
+    reserved: usize,
+    memory: BufferMemory,
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.reserved, Ordering::Relaxed);
+    }
+}
+
+impl HeldBody {
+    pub fn new(memory: BufferMemory) -> HeldBody {
+        let bytes = Vec::new();
+        HeldBody { bytes, passed: 0, end: None, fills: None, short: false, reserved: 0, memory }
+    }
+
+    /// All of the body; `None` if that is not here.
+    pub fn whole(&self) -> Option<&[u8]> {
+        self.end.as_ref().map(|_| &self.bytes[..])
+    }
+
+    pub fn is_filling(&self) -> bool {
+        self.fills.is_some()
+    }
+
+    /// Fills it further, up to `most` bytes; what exceeds them by one shows that there is more.
+    pub fn fill(&mut self, most: usize) {
+        self.fills = (self.end.is_none() && self.bytes.len() <= most && !self.short).then_some(most);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Reserves memory for one more piece. Where there is none, it is as full as it gets.
+    fn make_room(&mut self) -> usize {
+        if self.reserved == self.bytes.len() {
+            match self.memory.reserve(PIECE) {
+                true => self.reserved += PIECE,
+                false => self.short = true,
+            }
+        }
+        self.reserved - self.bytes.len()
+    }
+}
+
+/// Fills the held body of a request that has no server yet. Returns true if anything came.
+#[inline(never)]
+pub fn fill_held<S: Transport>(
+    client: &mut Client<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    let (mut moved, most) = (false, tools.reads + READS);
+    while let Some(limit) = pair.held.as_ref().and_then(|held| held.fills) {
+        if !fill_step(client, pair, tools, limit)? {
+            return Ok(moved);
+        }
+        moved = true;
+        if tools.reads >= most {
+            return Ok(true);
+        }
+    }
+    Ok(moved)
+}
+
+fn fill_step<S: Transport>(
+    client: &mut Client<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+    limit: usize,
+) -> Result<bool, Failure> {
+    let Some(held) = &mut pair.held else { return Ok(false) };
+    let room = held.make_room().min(limit + 1 - held.bytes.len());
+    if room == 0 {
+        filled(pair, tools);
+        return Ok(true);
+    }
+    let (x, trailers) = (&mut pair.exchange, &mut tools.trailers);
+    let limits = &pair.site.heads.request;
+    let decoded = client
+        .role
+        .codec
+        .decode(client.input.bytes(), client.eof, room, limits, &mut x.head, trailers)
+        .map_err(Failure::of_request)?;
+    client.role.codec.emit(&mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks });
+    let Some(step) = decoded else {
+        if client.eof {
+            return Err(Failure::RequestCut);
+        }
+        tools.reads += 1;
+        return client.fill(&mut tools.blocks, tools.now).map_err(|_| client_gone(pair));
+    };
+    match &step.event {
+        Event::Reset => return Err(client_gone(pair)),
+        Event::Body(range) => {
+            held.push(&client.input.bytes()[range.clone()]);
+            x.received += range.len() as u64;
+            if pair.site.settings().max_body.is_some_and(|most| x.received > most) {
+                return Err(Failure::TooLarge);
+            }
+        }
+        Event::Head | Event::Trailers | Event::Nothing => {}
+    }
+    if step.end {
+        let trailers = (step.event == Event::Trailers).then(|| Box::new(tools.trailers.clone()));
+        held.end = Some(trailers);
+    }
+    let full = held.bytes.len() > limit;
+    client.input.consume(&mut tools.blocks, step.consumed);
+    if step.end || full {
+        filled(pair, tools);
+    }
+    Ok(true)
+}
+
+/// The held body is whole or full: whoever wants it goes on.
+fn filled<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) {
+    if let Some(held) = &mut pair.held {
+        held.fills = None;
+        tools.asks = Some(Box::new(waiting::Asks::Filled));
+    }
+}
+
+/// Sends what is held to the server, as far as there is room. Returns true if anything moved.
+#[cold]
+pub fn send_held<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
+    let Some(held) = &mut pair.held else { return Ok(false) };
+    let left = &held.bytes[held.passed..];
+    let piece = &left[..left.len().min(backend.room())];
+    let moved = !piece.is_empty();
+    if moved {
+        let frame = backend.role.codec.frame_body(pair.target, piece.len());
+        let parts = [frame.before(), piece, frame.after()];
+        pair.exchange.take_body(false);
+        backend.role.wrote = true;
+        let (length, more) = (piece.len(), piece.len() < left.len());
+        if backend.send_body(&mut tools.blocks, parts, more, tools.now).is_err() {
+            writing_failed(backend, tools);
+        }
+        held.passed += length;
+    }
+    if held.passed < held.bytes.len() {
+        return Ok(moved);
+    }
+    let end = held.end.take();
+    pair.held = None;
+    pair.exchange.take_body(false);
+    if let Some(trailers) = end {
+        let has_trailers = trailers.is_some();
+        if let Some(trailers) = trailers {
+            tools.trailers = *trailers;
+        }
+        end_request(client, backend, pair, has_trailers, tools);
+    }
+    Ok(true)
+}
+
+/// A body that is to be held is asked for, if the client waits for that, and the server never hears of it.
+pub fn ask_for_body<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) {
+    let x = &mut pair.exchange;
+    if !x.head.fields.has(Name::Expect) {
+        return;
+    }
+    if x.awaits_leave() {
+        let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
+        out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
+        x.asked_for_body = Some(tools.now);
+    }
+    x.head.fields.remove_where(|tag, _| tag == Name::Expect);
+}
+
+impl Pair {
+    /// rsp answers itself: a body that is held whole is read from the client's connection, which can go on.
+    pub(crate) fn let_go_of_held(&mut self) {
+        if let Some(held) = self.held.take()
+            && held.end.is_some()
+            && self.exchange.request == RequestHalf::Held
+        {
+            self.exchange.request = RequestHalf::Done;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_over_all_bodies_and_given_back() {
+        let memory = BufferMemory::default().limited(2 * PIECE);
+        let (mut first, mut second) = (HeldBody::new(memory.clone()), HeldBody::new(memory.clone()));
+        assert_eq!(first.make_room(), PIECE);
+        first.push(&vec![0; PIECE]);
+        assert_eq!((first.make_room(), memory.used()), (PIECE, 2 * PIECE));
+        assert_eq!(second.make_room(), 0);
+        assert!(second.short && !first.short);
+        second.fill(10);
+        assert!(!second.is_filling());
+        drop((first, second));
+        assert_eq!(memory.used(), 0);
+    }
+}
