@@ -39,8 +39,8 @@ function microseconds(number) {
   return number >= 1000 ? milliseconds(number / 1000) : `${number.toFixed(number < 10 ? 1 : 0)} µs`;
 }
 
-/** The two largest units. */
-function duration(seconds) {
+/** The largest units, two at most. */
+function duration(seconds, most = 2) {
   let rest = Math.max(0, Math.floor(seconds));
   const parts = [];
   for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
@@ -49,7 +49,7 @@ function duration(seconds) {
     if (number > 0 || (unit === "s" && parts.length === 0)) parts.push(`${number} ${unit}`);
     else if (parts.length > 0) break;
   }
-  return parts.slice(0, 2).join(" ");
+  return parts.slice(0, most).join(" ");
 }
 
 const two = (number) => String(number).padStart(2, "0");

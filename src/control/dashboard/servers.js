@@ -89,7 +89,7 @@ function updateServer(part, server) {
   part.shape.show(server.state);
   setText(part.word, STATES[server.state] ?? server.state);
   const reason = server.reason === "config" || server.reason === "start" ? "" : server.reason;
-  setText(part.why, [reason, `for ${duration(now - server.since)}`].filter(Boolean).join(", "));
+  setText(part.why, [reason, `for ${duration(now - server.since, 1)}`].filter(Boolean).join(", "));
   setText(part.address, server.address === server.name ? "" : server.address);
   const tags = [server.backup && "backup", server.by_hand.state && "by hand"].filter(Boolean);
   setText(part.tags, tags.join(", "));
