@@ -224,7 +224,11 @@ fn a_server_is_changed_with_the_token_alone() {
     }
     assert_eq!(observed.state()["pools"][0]["servers"][0]["state"], "up", "nothing has changed it");
     let of_pool_with_slash = "/api/servers/web%2Fa/a";
-    assert_eq!(status(of_pool_with_slash, &[TOKEN], drain), 404, "the first / that is not escaped ends the pool");
+    assert_eq!(
+        status(of_pool_with_slash, &[TOKEN], drain),
+        404,
+        "the first / that is not escaped ends the pool"
+    );
     let own = ["Origin: http://localhost", TOKEN, "Sec-Fetch-Site: same-origin"];
     assert_eq!(status(path, &own, drain), 200);
     (0..4).for_each(|_| assert_eq!(get(observed.rsp.address(), "/").text(), "b"));

@@ -27,7 +27,13 @@ impl Browser {
         let profile = Directory::new();
         let data = format!("--user-data-dir={}", profile.path().display());
         let mut command = Command::new(find("chromium").expect("chromium"));
-        command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-breakpad", "--no-first-run"]);
+        command.args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-breakpad",
+            "--no-first-run",
+        ]);
         command.args([data.as_str(), "--remote-debugging-port=0", "about:blank"]);
         // In a group of its own, so that its helpers end with it.
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);

@@ -49,7 +49,8 @@ fn its_buttons_move_the_requests_of_clients() {
     let rsp = start("web", &[("app1", &a), ("app2", &b)], "");
     let mut browser = open(&rsp);
     assert_eq!(answers(&rsp).matches('a').count(), 5);
-    browser.until("the requests", "document.querySelector('#tile-requests').textContent.includes('10 since')");
+    browser
+        .until("the requests", "document.querySelector('#tile-requests').textContent.includes('10 since')");
     browser.click("[aria-label='drain web/app1']");
     browser.until("the question for the token", "document.querySelector('#ask').open");
     browser.write("sécret");
@@ -95,7 +96,10 @@ fn names_are_text_and_a_wrong_token_changes_nothing() {
     browser.until("the question for the token", "document.querySelector('#ask').open");
     browser.write("wrong");
     browser.press("Enter");
-    browser.until("why not", "document.querySelector('.note[role=alert]')?.textContent.includes('token is wrong')");
+    browser.until(
+        "why not",
+        "document.querySelector('.note[role=alert]')?.textContent.includes('token is wrong')",
+    );
     assert_eq!(state(&rsp)["pools"][0]["servers"][0]["state"], "up");
     browser.click(".servers tbody .segments button:nth-child(2)");
     browser.until("the question again", "document.querySelector('#ask').open");
@@ -140,7 +144,8 @@ fn it_fits_a_phone_in_the_dark_and_has_names_for_screen_readers() {
     if !have(&["chromium"]) {
         return;
     }
-    let (a, long) = (Origin::named("a"), "node-7f9c6d5b8-x2v4q.eu-central-1.compute.internal.example.com".repeat(2));
+    let (a, long) =
+        (Origin::named("a"), "node-7f9c6d5b8-x2v4q.eu-central-1.compute.internal.example.com".repeat(2));
     let rsp = start(&format!("pool-{long}"), &[(&long, &a), ("b", &a)], "");
     rsp.reload_fails(&format!("rsp.{}()", "x".repeat(200)));
     let mut browser = open(&rsp);

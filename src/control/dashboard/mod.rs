@@ -90,7 +90,8 @@ mod tests {
         for word in outside.iter().chain(&markup) {
             assert!(!page.contains(word), "{word}");
         }
-        let links: Vec<&str> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let links: Vec<&str> =
+            page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(links.iter().all(|link| link.starts_with('#') || link.starts_with("data:")), "{links:?}");
     }
 }
