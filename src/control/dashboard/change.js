@@ -65,7 +65,7 @@ byId("unlock").addEventListener("click", () => {
 function say(text, isError = false) {
   const close = element("button", { type: "button", "aria-label": "Close this message" }, "×");
   const note = element("p", { class: isError ? "note error" : "note" }, element("span", {}, text), close);
-  note.setAttribute("role", isError ? "alert" : "status");
+  if (isError) note.setAttribute("role", "alert");
   close.addEventListener("click", () => note.remove());
   const notes = byId("messages");
   notes.append(note);

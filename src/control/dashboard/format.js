@@ -6,7 +6,7 @@ const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 /** How many: exact as long as that is short. */
 function count(number) {
-  return Math.abs(number) < 100000 ? whole.format(number) : short.format(number);
+  return number < 1e6 ? whole.format(number) : short.format(number);
 }
 
 /** How many a second. */

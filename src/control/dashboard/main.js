@@ -91,7 +91,7 @@ function showHead(state) {
   const all = state.pools.flatMap((pool) => pool.servers);
   const up = all.filter((server) => server.state === "up").length;
   setText(byId("summary"), `${plural(state.pools.length, "pool")}, ${up} of ${plural(all.length, "server")} up`);
-  setText(byId("window"), `Rates and latencies: the last ${Math.round(state.window_seconds)} s. In and Out of pools and servers: bytes of bodies, from clients and to them.`);
+  setText(byId("window"), `Rates and latencies: the last ${Math.round(state.window_seconds)} s. In and Out: bytes of bodies, from clients and to them.`);
   const down = all.filter((server) => ["down", "ejected"].includes(server.state)).length;
   document.title = `${down > 0 ? `(${down} down) ` : ""}rsp ${location.host}`;
 }

@@ -1,30 +1,29 @@
 // What concerns all pools: tiles, problems, and the tables at the foot.
 
-const FIRST = {};
+const TILES = {};
 
-function makeTile(id, name, hasSpark = true, tone = "") {
+function makeTile(id, name, tone = "") {
   const value = element("span", { class: "value" });
   const more = element("span", { class: "more" });
   const spark = sparkline(tone);
   const node = element("div", { class: "tile", id: `tile-${id}` }, element("dt", {}, name));
-  node.append(element("dd", {}, value, more));
-  if (hasSpark) node.append(spark.node);
+  node.append(element("dd", {}, value, more, spark.node));
   byId("tiles").append(node);
-  FIRST[id] = { node, value, more, spark };
+  TILES[id] = { node, value, more, spark };
 }
 
 makeTile("requests", "Requests");
-makeTile("errors", "Errors", true, "bad");
-makeTile("latency", "Latency");
+makeTile("errors", "Errors (5xx)", "bad");
+makeTile("latency", "Latency (p95)");
 makeTile("flight", "In flight");
 makeTile("clients", "Clients");
 makeTile("traffic", "Traffic to clients");
 makeTile("process", "CPU");
 
 function showTile(id, value, more, spark) {
-  setText(FIRST[id].value, value);
-  setText(FIRST[id].more, more);
-  if (spark !== null) FIRST[id].spark.push(spark);
+  setText(TILES[id].value, value);
+  setText(TILES[id].more, more);
+  if (spark !== null) TILES[id].spark.push(spark);
 }
 
 /** `since`: how much a number of the state grew since the last poll, a second; `null` after the first one. */
@@ -34,16 +33,16 @@ function showTiles(state, since) {
   const lately = since((of) => of.totals.requests);
   showTile("requests", `${rate(rates.requests)}/s`, `${count(totals.requests)} since the start`, lately);
   showTile(
-    "errors", `${rate(rates["5xx"])}/s`, `5xx; 4xx ${rate(rates["4xx"])}/s`,
+    "errors", `${rate(rates["5xx"])}/s`, `4xx ${rate(rates["4xx"])}/s`,
     since((of) => of.totals.classes["5xx"] ?? 0),
   );
-  FIRST.errors.node.classList.toggle("alert", rates["5xx"] > 0);
+  TILES.errors.node.classList.toggle("alert", rates["5xx"] > 0);
   const { p50, p95, p99 } = latency;
-  showTile("latency", milliseconds(p95), `p95; p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}`, p95 ?? 0);
+  showTile("latency", milliseconds(p95), `p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}`, p95 ?? 0);
   showTile("flight", count(totals.in_flight), `queue ${count(totals.queue)}`, totals.in_flight);
-  FIRST.flight.node.classList.toggle("alert", totals.queue > 0);
-  const { full, resumed } = state.tls_handshakes;
-  showTile("clients", count(totals.client_connections), `TLS: ${count(full)} full, ${count(resumed)} resumed`, totals.client_connections);
+  TILES.flight.node.classList.toggle("alert", totals.queue > 0);
+  const clients = totals.client_connections;
+  showTile("clients", count(clients), `at ${plural(state.listeners.length, "listener")}`, clients);
   showTile(
     "traffic", `${bytes(moved.client_out_rate)}/s`, `from them ${bytes(moved.client_in_rate)}/s`,
     since((of) => of.totals.bytes.client_out),
@@ -82,7 +81,7 @@ function problemsOf(state) {
     const sum = Object.values(failures).reduce((a, b) => a + b, 0);
     if (sum > 0) add("ejected", `${name} failed ${plural(sum, "time")} since the start.`);
   }
-  return found;
+  return found.sort((a, b) => (b.kind === "down") - (a.kind === "down"));
 }
 
 function showProblems(state) {
@@ -181,7 +180,7 @@ function showTables(state) {
   const facts = [
     ["Process id", state.pid], ["Threads", process.threads], ["Memory", bytes(process.resident_bytes)],
     ["Open files", `${count(process.open_fds)} of ${count(process.max_fds)}`], ["CPU time", duration(process.cpu_seconds)],
-    ["TLS handshakes failed", count(tls.failed)], ["Access log lines lost", count(logs.access_dropped)],
+    ["TLS handshakes", `${count(tls.full)} full, ${count(tls.resumed)} resumed, ${count(tls.failed)} failed`], ["Access log lines lost", count(logs.access_dropped)],
     ["Error log lines lost", count(logs.error_dropped)],
   ];
   TABLES.process(facts.map((texts) => ({ texts })));

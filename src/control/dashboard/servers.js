@@ -3,9 +3,9 @@
 const STATES = { unchecked: "not checked yet" };
 /** Those which the row says, by name of the column; on a phone each cell shows the name of its own. */
 const COLUMNS = [
-  ["Server", "name"], ["State", "state"], ["Requests/s", "number"], ["4xx/s", "number"], ["5xx/s", "number"],
-  ["In flight", "number"], ["Busy + idle", "number"], ["In/s", "number"], ["Out/s", "number"],
-  ["Failures", "failures"], ["Weight", "weight"], ["Set by hand", "actions"],
+  ["Server", "name"], ["State", "state"], ["Requests/s", "number rate"], ["4xx/s", "number"], ["5xx/s", "number"],
+  ["In flight", "number flight"], ["Out/s", "number bytes"], ["Failures", "failures"], ["Weight", "weight"],
+  ["Set by hand", "actions"],
 ];
 const FIGURES = [
   "Requests/s", "4xx/s", "5xx/s", "p50", "p95", "p99", "In flight", "Queue", "Retries", "Out/s",
@@ -33,7 +33,7 @@ function makePool(pool) {
     element("div", { class: "head" }, element("div", {}, title, meta), spark.node),
     element("dl", { class: "figures" }, ...figures.map((figure) => figure.node)), table, none,
   );
-  return { node, meta, spark, figures, body, table, none, before: null };
+  return { node, meta, spark, figures, body, table, none };
 }
 
 function updatePool(part, pool, shown) {
@@ -64,10 +64,11 @@ function makeServer(pool, { name }) {
   parts.word = element("span", { class: "word" });
   parts.why = element("small");
   parts.spark = sparkline();
-  const texts = {};
+  const [texts, more] = [{}, { "In flight": element("small"), "Out/s": element("small") }];
   const cells = COLUMNS.map(([title, kind]) => {
     const cell = element("td", { role: "cell", class: kind, "data-title": title });
-    if (kind === "number" || kind === "failures") cell.append((texts[title] = element("span")));
+    if (/number|failures/.test(kind)) cell.append((texts[title] = element("span", { class: "main" })));
+    if (more[title]) cell.append(more[title]);
     return cell;
   });
   cells[0] = element(
@@ -77,11 +78,11 @@ function makeServer(pool, { name }) {
   cells[1].append(element("span", { class: "is" }, parts.shape.node, parts.word), parts.why);
   cells[2].prepend(parts.spark.node);
   const weight = makeWeight(pool, name, label);
-  cells[10].append(weight.node);
+  cells[8].append(weight.node);
   const buttons = makeButtons(pool, name, label);
-  cells[11].append(buttons.node);
+  cells[9].append(buttons.node);
   const node = element("tr", { role: "row" }, ...cells);
-  return { ...parts, node, texts, weight, buttons, key: label, state: null };
+  return { ...parts, node, texts, more, weight, buttons };
 }
 
 function updateServer(part, server) {
@@ -91,8 +92,7 @@ function updateServer(part, server) {
   const reason = server.reason === "config" || server.reason === "start" ? "" : server.reason;
   setText(part.why, [reason, `for ${duration(now - server.since, 1)}`].filter(Boolean).join(", "));
   setText(part.address, server.address === server.name ? "" : server.address);
-  const tags = [server.backup && "backup", server.by_hand.state && "by hand"].filter(Boolean);
-  setText(part.tags, tags.join(", "));
+  setText(part.tags, server.backup ? "backup" : "");
   const { busy, idle } = server.connections;
   const most = server.max_connections ? ` of ${count(server.max_connections)}` : "";
   const failures = [["connect", server.connect_errors], ["response", server.response_errors], ["check", server.failed_checks]];
@@ -102,15 +102,15 @@ function updateServer(part, server) {
     "4xx/s": rate(server.rates["4xx"]),
     "5xx/s": rate(server.rates["5xx"]),
     "In flight": count(server.in_flight) + most,
-    "Busy + idle": `${count(busy)} + ${count(idle)}`,
-    "In/s": bytes(server.byte_rates.in),
     "Out/s": bytes(server.byte_rates.out),
     Failures: failed.join(", ") || "none",
   };
   for (const [title, text] of Object.entries(texts)) {
     setText(part.texts[title], text);
-    part.texts[title].classList.toggle("zero", ["0", "0 B", "0 + 0", "none"].includes(text));
+    part.texts[title].classList.toggle("zero", ["0", "0 B", "none"].includes(text));
   }
+  setText(part.more["In flight"], busy + idle > 0 ? `${count(busy)} busy, ${count(idle)} idle` : "");
+  setText(part.more["Out/s"], server.byte_rates.in > 0 ? `in ${bytes(server.byte_rates.in)}` : "");
   part.texts["5xx/s"].classList.toggle("alert", server.rates["5xx"] > 0);
   part.weight.update(server);
   part.buttons.update(server);
