@@ -70,8 +70,8 @@ function icon() {
 
 const KEPT = 60;
 
-/** The last values as a line; the numbers beside it say the same. */
-function sparkline(tone = "") {
+/** The last values as a line; the numbers beside it say the same. What stays below `least` shall look small. */
+function sparkline(tone = "", least = 1) {
   const svg = drawing("svg", {
     viewBox: "0 0 60 20", preserveAspectRatio: "none", class: `spark ${tone}`, "aria-hidden": "true",
   });
@@ -79,7 +79,7 @@ function sparkline(tone = "") {
   svg.append(area, line);
   const values = [];
   const draw = () => {
-    const most = Math.max(...values, 1e-9);
+    const most = Math.max(...values, least);
     const first = KEPT - values.length;
     const at = (value, index) => `${first + index + 0.5} ${(18.5 - (value / most) * 17).toFixed(2)}`;
     const points = values.map(at).join("L");
@@ -88,7 +88,6 @@ function sparkline(tone = "") {
   };
   return {
     node: svg,
-    clear: () => values.splice(0),
     push: (value) => {
       values.push(Number.isFinite(value) ? value : 0);
       if (values.length > KEPT) values.shift();

@@ -2,10 +2,10 @@
 
 const TILES = {};
 
-function makeTile(id, name, tone = "") {
+function makeTile(id, name, tone = "", least = 1) {
   const value = element("span", { class: "value" });
   const more = element("span", { class: "more" });
-  const spark = sparkline(tone);
+  const spark = sparkline(tone, least);
   const node = element("div", { class: "tile", id: `tile-${id}` }, element("dt", {}, name));
   node.append(element("dd", {}, value, more, spark.node));
   byId("tiles").append(node);
@@ -18,7 +18,7 @@ makeTile("latency", "Latency (p95)");
 makeTile("flight", "In flight");
 makeTile("clients", "Clients");
 makeTile("traffic", "Traffic to clients");
-makeTile("process", "CPU");
+makeTile("process", "CPU", "", 0.1);
 
 function showTile(id, value, more, spark) {
   setText(TILES[id].value, value);
