@@ -187,6 +187,11 @@ fn the_state_is_json_that_tells_pools_servers_and_rates() {
         (&pool["name"], &pool["requests"], &pool["latency_since_start_ms"]["count"]),
         (&"web".into(), &4.into(), &4.into())
     );
+    for rates in
+        [&pool["byte_rates"], &pool["servers"][0]["byte_rates"], &state["listeners"][0]["byte_rates"]]
+    {
+        assert!(rates["out"].as_f64() > Some(0.0) && rates["in"] == 0.0, "{state}");
+    }
     let server = &pool["servers"][0];
     assert_eq!(
         (&server["name"], &server["state"], &server["address"]),

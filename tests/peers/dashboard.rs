@@ -134,6 +134,35 @@ fn it_says_when_rsp_does_not_answer_and_goes_on_once_it_does() {
     browser.until("that there is no answer", is_told);
 }
 
+#[test]
+fn a_page_from_elsewhere_reads_and_changes_nothing_but_may_link_to_it() {
+    if !have(&["chromium"]) {
+        return;
+    }
+    let (a, page) = (Origin::named("a"), "<!doctype html><title>Elsewhere</title>");
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", page.len());
+    let elsewhere = Origin::answering(format!("{head}{page}"));
+    let rsp = start("web", &[("a", &a)], "");
+    let mut browser = Browser::open(&format!("http://{}/", elsewhere.address));
+    browser.until("itself", "document.title === 'Elsewhere'");
+    let admin = admin(&rsp);
+    let asks =
+        |options: &str| format!("fetch('http://{admin}{options}).then(() => 'answered', () => 'refused')");
+    assert_eq!(browser.value(&asks("/api/state'")), "refused");
+    assert_eq!(browser.value(&asks("/'")), "refused");
+    let with_token =
+        "/api/servers/web/a', { method: 'POST', headers: { Authorization: 'Bearer s\\xc3\\xa9cret' },
+        body: '{\"state\": \"maint\"}' }";
+    assert_eq!(browser.value(&asks(with_token)), "refused");
+    let simple = "/api/servers/web/a', { method: 'POST', mode: 'no-cors', body: '{\"state\": \"maint\"}' }";
+    browser.value(&asks(simple));
+    assert_eq!(state(&rsp)["pools"][0]["servers"][0]["state"], "up");
+    browser.value(&format!("void (location.href = 'http://{admin}/')"));
+    browser.until("the servers", "document.querySelectorAll('.servers tbody tr').length > 0");
+    rsp.stop();
+}
+
 /// What has this role in the tree that screen readers read, by name.
 fn named(tree: &Value, role: &str) -> Vec<String> {
     let nodes = tree["nodes"].as_array().expect("nodes");

@@ -12,6 +12,8 @@ let failedSince = null;
 
 const inFilter = byId("filter");
 
+const isFiltering = () => byId("only").checked || inFilter.value.trim() !== "";
+
 function isShown(pool, server) {
   if (byId("only").checked && server.state === "up") return false;
   const words = inFilter.value.trim().toLowerCase();
@@ -44,7 +46,17 @@ function show(state) {
 }
 
 function showPools(state) {
-  each(byId("pools"), state.pools, (pool) => pool.name, makePool, (part, pool) => updatePool(part, pool, isShown));
+  let shown = 0;
+  each(byId("pools"), state.pools, (pool) => pool.name, makePool, (part, pool) => {
+    const servers = pool.servers.filter((server) => isShown(pool, server));
+    shown += servers.length;
+    updatePool(part, pool, servers);
+    part.node.hidden = servers.length === 0 && isFiltering();
+  });
+  const all = state.pools.flatMap((pool) => pool.servers);
+  const up = all.filter((server) => server.state === "up").length;
+  const filtered = isFiltering() ? `, ${count(shown)} shown` : "";
+  setText(byId("summary"), `${plural(state.pools.length, "pool")}, ${up} of ${plural(all.length, "server")} up${filtered}`);
 }
 
 /** By pool and name. */
@@ -62,11 +74,11 @@ function pushLines(state, before, grew) {
   const old = new Map((last?.pools ?? []).map((pool) => [pool.name, pool.requests]));
   for (const pool of state.pools) {
     const part = pools.get(pool.name);
-    part.spark.push(grew(pool.requests, old.get(pool.name)) ?? 0);
+    part.spark.push(grew(pool.requests, old.get(pool.name)));
     const rows = partsOf.get(part.body);
     for (const server of pool.servers) {
       const was = before.get(`${pool.name} ${server.name}`);
-      rows.get(server.name)?.spark.push(grew(server.requests, was?.requests) ?? 0);
+      rows.get(server.name)?.spark.push(grew(server.requests, was?.requests));
     }
   }
 }
@@ -88,11 +100,8 @@ function showHead(state) {
     setText(part.name, name);
     setText(part.value, value);
   });
-  const all = state.pools.flatMap((pool) => pool.servers);
-  const up = all.filter((server) => server.state === "up").length;
-  setText(byId("summary"), `${plural(state.pools.length, "pool")}, ${up} of ${plural(all.length, "server")} up`);
   setText(byId("window"), `Rates and latencies: the last ${Math.round(state.window_seconds)} s. In and Out: bytes of bodies, from clients and to them.`);
-  const down = all.filter((server) => ["down", "ejected"].includes(server.state)).length;
+  const down = state.pools.flatMap((pool) => pool.servers).filter((server) => ["down", "ejected"].includes(server.state)).length;
   document.title = `${down > 0 ? `(${down} down) ` : ""}rsp ${location.host}`;
 }
 
@@ -107,23 +116,34 @@ function speakChanges(state, before) {
   if (text) setText(byId("spoken"), text);
 }
 
-function showFailure(why) {
-  failedSince ??= Date.now();
+function showFailure(text) {
   document.body.classList.add("stale");
   const stage = byId("stage");
   setText(stage, "unreachable");
   stage.className = "badge down";
-  const then = last ? ` What is shown is from ${moment(last.time)}.` : "";
   const banner = byId("unreachable");
-  setText(banner, `No answer from rsp since ${moment(failedSince / 1000)} (${why}).${then} Trying again.`);
+  setText(banner, text);
   banner.hidden = false;
   document.title = `(unreachable) rsp ${location.host}`;
 }
 
-function showReached() {
+function showNoAnswer(error) {
+  failedSince ??= Date.now() / 1000;
+  const why = error.name === "TimeoutError" ? "it takes too long" : error.message;
+  const then = last ? ` What is shown is from ${moment(last.time)}.` : "";
+  showFailure(`No answer from rsp since ${moment(failedSince)} (${why}).${then} Trying again.`);
+}
+
+function showAnswer(state) {
   failedSince = null;
-  byId("unreachable").hidden = true;
-  document.body.classList.remove("stale");
+  try {
+    show(state);
+    byId("unreachable").hidden = true;
+    document.body.classList.remove("stale");
+  } catch (error) {
+    // Another version of rsp runs now, with another page.
+    showFailure(`This page cannot show what rsp answers (${error.message}): load it again.`);
+  }
 }
 
 async function ask() {
@@ -138,13 +158,7 @@ async function poll() {
   clearTimeout(timer);
   isAsking = true;
   const start = performance.now();
-  try {
-    const state = await ask();
-    showReached();
-    show(state);
-  } catch (error) {
-    showFailure(error.name === "TimeoutError" ? "it takes too long" : error.message);
-  }
+  await ask().then(showAnswer, showNoAnswer);
   isAsking = false;
   const took = performance.now() - start;
   if (!document.hidden && !isPaused) timer = setTimeout(poll, Math.max(EVERY - took, took * 2, 200));

@@ -88,8 +88,10 @@ function sparkline(tone = "", least = 1) {
   };
   return {
     node: svg,
+    /** `null`: not known yet. */
     push: (value) => {
-      values.push(Number.isFinite(value) ? value : 0);
+      if (value === null) return;
+      values.push(value);
       if (values.length > KEPT) values.shift();
       draw();
     },

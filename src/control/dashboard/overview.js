@@ -23,7 +23,7 @@ makeTile("process", "CPU", "", 0.1);
 function showTile(id, value, more, spark) {
   setText(TILES[id].value, value);
   setText(TILES[id].more, more);
-  if (spark !== null) TILES[id].spark.push(spark);
+  TILES[id].spark.push(spark);
 }
 
 /** `since`: how much a number of the state grew since the last poll, a second; `null` after the first one. */

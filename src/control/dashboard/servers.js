@@ -27,7 +27,7 @@ function makePool(pool) {
     element("caption", { class: "hidden" }, `Servers of ${pool.name}`),
     element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...heads)), body,
   );
-  const none = element("p", { class: "none" }, "No server here fits the filter.");
+  const none = element("p", { class: "none" }, "No servers.");
   const node = element(
     "section", { class: "card pool", "aria-label": `Pool ${pool.name}` },
     element("div", { class: "head" }, element("div", {}, title, meta), spark.node),
@@ -36,7 +36,8 @@ function makePool(pool) {
   return { node, meta, spark, figures, body, table, none };
 }
 
-function updatePool(part, pool, shown) {
+/** `servers`: those to be shown. */
+function updatePool(part, pool, servers) {
   const up = pool.servers.filter((server) => server.state === "up").length;
   const says = [pool.balance, pool.health && "health checks", `${up} of ${plural(pool.servers.length, "server")} up`];
   setText(part.meta, says.filter(Boolean).join(" · "));
@@ -51,7 +52,6 @@ function updatePool(part, pool, shown) {
   texts.forEach((text, index) => setText(part.figures[index].value, text));
   part.figures[2].node.classList.toggle("alert", pool.rates["5xx"] > 0);
   part.figures[7].node.classList.toggle("alert", pool.queue > 0);
-  const servers = pool.servers.filter((server) => shown(pool, server));
   part.table.hidden = servers.length === 0;
   part.none.hidden = servers.length > 0;
   each(part.body, servers, (server) => server.name, (server) => makeServer(pool.name, server), updateServer);
