@@ -47,6 +47,7 @@ impl Browser {
         let (port, path) = told.split_once('\n').expect("a port and a path");
         let stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         let socket = blocking_client(&format!("ws://127.0.0.1:{port}{}", path.trim()), stream);
         let mut browser =
             Browser { child, _profile: profile, socket, session: None, last_id: 0, errors: Vec::new() };

@@ -72,6 +72,11 @@ fn its_buttons_move_the_requests_of_clients() {
     browser.press("Enter");
     until("the weight", || state(&rsp)["pools"][0]["servers"][0]["weight"] == 4);
     assert_eq!(answers(&rsp).matches('a').count(), 8);
+    browser.click("#filter");
+    browser.write("app2");
+    let rows = "[...document.querySelectorAll('.servers tbody tr')].filter((row) => row.offsetHeight > 0)";
+    browser
+        .until("the one server", &format!("{rows}.length === 1 && {rows}[0].textContent.includes('app2')"));
     assert_eq!(browser.value("location.search + location.hash"), "");
     assert_eq!(browser.value("sessionStorage.getItem('rsp-token')"), "sécret");
     assert!(browser.errors.is_empty(), "{:?}", browser.errors);

@@ -48,10 +48,9 @@ function show(state) {
 function showPools(state) {
   let shown = 0;
   each(byId("pools"), state.pools, (pool) => pool.name, makePool, (part, pool) => {
-    const servers = pool.servers.filter((server) => isShown(pool, server));
-    shown += servers.length;
-    updatePool(part, pool, servers);
-    part.node.hidden = servers.length === 0 && isFiltering();
+    const fits = updatePool(part, pool, isShown);
+    shown += fits;
+    part.node.hidden = fits === 0 && isFiltering();
   });
   const all = state.pools.flatMap((pool) => pool.servers);
   const up = all.filter((server) => server.state === "up").length;

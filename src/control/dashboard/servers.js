@@ -36,8 +36,8 @@ function makePool(pool) {
   return { node, meta, spark, figures, body, table, none };
 }
 
-/** `servers`: those to be shown. */
-function updatePool(part, pool, servers) {
+/** Returns how many of its servers are shown; rows of the others are hidden and go on. */
+function updatePool(part, pool, isShown) {
   const up = pool.servers.filter((server) => server.state === "up").length;
   const says = [pool.balance, pool.health && "health checks", `${up} of ${plural(pool.servers.length, "server")} up`];
   setText(part.meta, says.filter(Boolean).join(" · "));
@@ -52,9 +52,15 @@ function updatePool(part, pool, servers) {
   texts.forEach((text, index) => setText(part.figures[index].value, text));
   part.figures[2].node.classList.toggle("alert", pool.rates["5xx"] > 0);
   part.figures[7].node.classList.toggle("alert", pool.queue > 0);
-  part.table.hidden = servers.length === 0;
-  part.none.hidden = servers.length > 0;
-  each(part.body, servers, (server) => server.name, (server) => makeServer(pool.name, server), updateServer);
+  part.table.hidden = pool.servers.length === 0;
+  part.none.hidden = pool.servers.length > 0;
+  let shown = 0;
+  each(part.body, pool.servers, (server) => server.name, (server) => makeServer(pool.name, server), (row, server) => {
+    row.node.hidden = !isShown(pool, server);
+    shown += row.node.hidden ? 0 : 1;
+    updateServer(row, server);
+  });
+  return shown;
 }
 
 function makeServer(pool, { name }) {
