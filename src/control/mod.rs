@@ -7,6 +7,7 @@ mod by_hand;
 pub mod certificates;
 mod challenges;
 pub mod clock;
+mod dashboard;
 pub mod errors;
 pub mod escape;
 mod haproxy;

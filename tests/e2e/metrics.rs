@@ -187,6 +187,11 @@ fn the_state_is_json_that_tells_pools_servers_and_rates() {
         (&pool["name"], &pool["requests"], &pool["latency_since_start_ms"]["count"]),
         (&"web".into(), &4.into(), &4.into())
     );
+    for rates in
+        [&pool["byte_rates"], &pool["servers"][0]["byte_rates"], &state["listeners"][0]["byte_rates"]]
+    {
+        assert!(rates["out"].as_f64() > Some(0.0) && rates["in"] == 0.0, "{state}");
+    }
     let server = &pool["servers"][0];
     assert_eq!(
         (&server["name"], &server["state"], &server["address"]),
@@ -223,6 +228,12 @@ fn a_server_is_changed_with_the_token_alone() {
         assert_eq!(status(path, fields, body), expected, "{path} {fields:?} {body}");
     }
     assert_eq!(observed.state()["pools"][0]["servers"][0]["state"], "up", "nothing has changed it");
+    let of_pool_with_slash = "/api/servers/web%2Fa/a";
+    assert_eq!(
+        status(of_pool_with_slash, &[TOKEN], drain),
+        404,
+        "the first / that is not escaped ends the pool"
+    );
     let own = ["Origin: http://localhost", TOKEN, "Sec-Fetch-Site: same-origin"];
     assert_eq!(status(path, &own, drain), 200);
     (0..4).for_each(|_| assert_eq!(get(observed.rsp.address(), "/").text(), "b"));
@@ -231,6 +242,38 @@ fn a_server_is_changed_with_the_token_alone() {
     assert_eq!(status(path, &[TOKEN], "{\"state\": \"ready\", \"weight\": 3}"), 200);
     assert_eq!(observed.state()["pools"][0]["servers"][0]["weight"], 3);
     assert_eq!(a.request_count(), 0);
+    observed.rsp.stop();
+}
+
+#[test]
+fn the_dashboard_is_for_who_asks_for_it_here_and_for_nobody_else() {
+    let a = Origin::named("a");
+    let observed = Observed::start(&[&a.address], "");
+    let status = |fields: &[&str]| ask(&observed.admin, "GET", "/", fields, "").status();
+    let page = observed.get("/");
+    let policy = page.get("content-security-policy").expect("a policy").to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.get("cache-control"), Some("no-store"));
+    assert_eq!(page.get("content-type"), Some("text/html; charset=utf-8"));
+    for (fields, expected) in [
+        (&["Sec-Fetch-Site: none"][..], 200),
+        (&["Sec-Fetch-Site: same-origin", "Origin: http://localhost"], 200),
+        (&["Host: evil.example"], 403),
+        (&["Host: evil.example", "Sec-Fetch-Site: none"], 403),
+        (&["Origin: http://evil.example"], 403),
+        (&["Sec-Fetch-Site: cross-site"], 403),
+        (&["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: iframe"], 403),
+        (&["Sec-Fetch-Site: same-site", "Sec-Fetch-Dest: script"], 403),
+        // Somebody follows a link.
+        (&["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: document"], 200),
+        (&["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: document", "Host: evil.example"], 403),
+    ] {
+        assert_eq!(status(fields), expected, "{fields:?}");
+    }
+    let link = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: document"];
+    assert_eq!(ask(&observed.admin, "GET", "/api/state", &link, "").status(), 403);
+    assert_eq!(observed.post("/", &[], "x").status(), 405);
     observed.rsp.stop();
 }
 

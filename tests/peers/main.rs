@@ -8,7 +8,9 @@ mod support;
 
 mod acme;
 mod applications;
+mod browser;
 mod corpus;
+mod dashboard;
 mod goaccess;
 mod log_readers;
 mod logrotate;

@@ -13,6 +13,7 @@ pub struct HttpRequest {
     pub host: Option<String>,
     pub origin: Option<String>,
     pub fetch_site: Option<String>,
+    pub fetch_dest: Option<String>,
     /// Of `Authorization: Bearer`.
     pub token: Option<String>,
     pub body: Vec<u8>,
@@ -95,6 +96,7 @@ pub fn read(input: &[u8]) -> HttpStep {
         host: field("Host"),
         origin: field("Origin"),
         fetch_site: field("Sec-Fetch-Site"),
+        fetch_dest: field("Sec-Fetch-Dest"),
         token: field("Authorization").and_then(|value| bearer(&value).map(str::to_owned)),
         body,
     })

@@ -107,6 +107,12 @@ impl PoolSample {
     pub fn answers(&self) -> [u64; CLASSES] {
         super::sum_of(self.servers.values().map(|server| server.answers))
     }
+
+    /// Received from all its servers, and sent to them.
+    pub fn bytes(&self) -> (u64, u64) {
+        let add = |(received, sent), server: &ServerTotals| (received + server.received, sent + server.sent);
+        self.servers.values().fold((0, 0), add)
+    }
 }
 
 #[cfg(test)]

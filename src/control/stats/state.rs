@@ -123,6 +123,7 @@ fn listeners(view: &View<'_>, before: &Before<'_>) -> Vec<Value> {
             "requests": sum(&totals.answers),
             "classes": classes(&totals.answers),
             "rates": rates(&totals.answers, &then.answers, before),
+            "byte_rates": byte_rates((totals.received, totals.sent), (then.received, then.sent), before),
             "bytes_in": totals.received,
             "bytes_out": totals.sent,
         })
@@ -144,6 +145,7 @@ fn pool(view: &View<'_>, state: &PoolState, present: &Sample, before: &Before<'_
         "requests": sum(&answers),
         "classes": classes(&answers),
         "rates": rates(&answers, &earlier, before),
+        "byte_rates": byte_rates(now.bytes(), then.bytes(), before),
         "latency_ms": latency(&now.totals.seconds.since(&then.totals.seconds)),
         "latency_since_start_ms": latency(&now.totals.seconds),
         "in_flight": state.in_flight(),
@@ -187,6 +189,7 @@ fn server(
         "tries": totals.tries,
         "classes": classes(&totals.answers),
         "rates": rates(&totals.answers, &then.answers, before),
+        "byte_rates": byte_rates((totals.received, totals.sent), (then.received, then.sent), before),
         "connect_errors": totals.connect_errors,
         "response_errors": totals.response_errors,
         "latency_ms": latency.filter(|_| reads_latency).map(|micros| round(micros as f64 / 1e3)),
@@ -285,6 +288,14 @@ fn rates(now: &[u64; CLASSES], then: &[u64; CLASSES], before: &Before<'_>) -> Va
     let since = |class: usize| now[class].saturating_sub(then[class]);
     let all: u64 = (0..CLASSES).map(since).sum();
     json!({ "requests": before.rate(all), "4xx": before.rate(since(4)), "5xx": before.rate(since(5)) })
+}
+
+/// What is received and what is sent.
+fn byte_rates(now: (u64, u64), then: (u64, u64), before: &Before<'_>) -> Value {
+    json!({
+        "in": before.rate(now.0.saturating_sub(then.0)),
+        "out": before.rate(now.1.saturating_sub(then.1)),
+    })
 }
 
 fn latency(spread: &Spread) -> Value {

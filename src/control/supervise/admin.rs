@@ -13,9 +13,12 @@ use crate::balance::Administrative;
 use crate::base::counted::counted;
 use crate::config::{Address, Admin};
 use crate::control::by_hand::{self, Change};
+use crate::control::dashboard::dashboard;
 use crate::control::sockets::http::{HttpAnswer, HttpMethod, HttpRequest};
 use crate::control::stats::{View, metrics, state};
 
+/// What is said of paths that are not there.
+const PATHS: &str = "there are /, /ready, /live, /metrics and /api/state\n";
 const SERVERS: &str = "/api/servers/";
 /// Prometheus' text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,18 +43,19 @@ impl Running<'_> {
                 None => self.answer_browser(request),
             },
             "/live" | "/ready" | "/metrics" => HttpAnswer::text(405, "expected GET or HEAD\n"),
-            _ => HttpAnswer::text(404, "there are /ready, /live, /metrics and /api/state\n"),
+            _ => HttpAnswer::text(404, PATHS),
         }
     }
 
     fn answer_browser(&mut self, request: &HttpRequest) -> HttpAnswer {
         match (request.method, request.path.as_str()) {
+            (HttpMethod::Get | HttpMethod::Head, "/") => page(),
             (HttpMethod::Get | HttpMethod::Head, "/api/state") => self.state(),
             (HttpMethod::Post, path) if path.starts_with(SERVERS) => self.change(request),
-            (_, path) if path == "/api/state" || path.starts_with(SERVERS) => {
+            (_, path) if path == "/" || path == "/api/state" || path.starts_with(SERVERS) => {
                 HttpAnswer::error(405, "not with this method")
             }
-            _ => HttpAnswer::text(404, "there are /ready, /live, /metrics and /api/state\n"),
+            _ => HttpAnswer::text(404, PATHS),
         }
     }
 
@@ -101,8 +105,8 @@ impl Running<'_> {
         let own =
             |origin: &str| origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
         let is_own = request.origin.as_deref().is_none_or(own);
-        let site = request.fetch_site.as_deref().unwrap_or("none");
-        if !is_own || matches!(site, "cross-site" | "same-site") {
+        let is_foreign = matches!(request.fetch_site.as_deref(), Some("cross-site" | "same-site"));
+        if !is_own || is_foreign && !is_link(request) {
             return Some(HttpAnswer::error(403, "asked for by another site"));
         }
         None
@@ -120,10 +124,9 @@ impl Running<'_> {
         if !self.may_change(request) {
             return HttpAnswer::error(401, "expected the token of `admin` as Authorization: Bearer");
         }
-        let path = request.path.strip_prefix(SERVERS).and_then(decoded);
-        let names = path.as_deref().and_then(|path| path.split_once('/'));
+        let names = request.path.strip_prefix(SERVERS).and_then(names);
         let Some((pool, server)) =
-            names.and_then(|(pool, server)| by_hand::find(self.process, pool, server).ok())
+            names.and_then(|(pool, server)| by_hand::find(self.process, &pool, &server).ok())
         else {
             return HttpAnswer::error(404, "no such pool or server");
         };
@@ -139,6 +142,28 @@ impl Running<'_> {
         });
         HttpAnswer::json(200, &answer)
     }
+}
+
+fn page() -> HttpAnswer {
+    let dashboard = dashboard();
+    HttpAnswer {
+        fields: &dashboard.fields,
+        ..HttpAnswer::new(200, "text/html; charset=utf-8", dashboard.page.as_str())
+    }
+}
+
+/// Whether somebody follows a link to the dashboard, which then has a tab of its own: the page that has the link does not
+/// see what is in it.
+fn is_link(request: &HttpRequest) -> bool {
+    request.path == "/"
+        && request.method == HttpMethod::Get
+        && request.fetch_dest.as_deref() == Some("document")
+}
+
+/// Pool and server of a path `POOL/SERVER`. The first `/` is between them; in names it may be percent-encoded.
+fn names(path: &str) -> Option<(String, String)> {
+    let (pool, server) = path.split_once('/')?;
+    Some((decoded(pool)?, decoded(server)?))
 }
 
 fn wanted(body: &[u8]) -> Result<Change, String> {
@@ -213,6 +238,10 @@ mod tests {
 
     #[test]
     fn a_path_is_percent_decoded() {
+        let both = |pool: &str, server: &str| Some((pool.to_owned(), server.to_owned()));
+        assert_eq!(names("web/unix:/run/a.sock"), both("web", "unix:/run/a.sock"));
+        assert_eq!(names("a%2Fb/%3Cc%3E"), both("a/b", "<c>"));
+        assert_eq!(names("web"), None);
         assert_eq!(decoded("web/unix:%2Frun%2Fa.sock").as_deref(), Some("web/unix:/run/a.sock"));
         for bad in ["%", "%2", "%zz", "%ff"] {
             assert_eq!(decoded(bad), None, "{bad}");
