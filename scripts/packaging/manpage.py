@@ -5,10 +5,8 @@ here. The result is ASCII: man(7) macros and, for tables, those of tbl(1).
 
 import re
 
-# Columns of a table together, on a terminal of 80; tbl puts three blanks between two of them.
-WIDTH, GAP = 73, 3
-# What a column that is wrapped needs.
-WRAPPED = 14
+# Of a table on a terminal of 80, where text is indented by 7 and ends before the last column.
+WIDTH = 70
 # What stands for something else in a line of usage, and what only says how often.
 PLACEHOLDER = re.compile(r"([A-Z]+(?:\.lua)?)")
 SIGNS = "[]|…"
@@ -66,7 +64,7 @@ def head(name, section, about, version, date):
     return [r"'\" t", r".\" Made by scripts/package: do not edit.",
             f'.TH {name.upper()} {section} "{date}" "rsp {version}" "rsp manual"',
             # Tables have narrow columns; blanks between their words would be wide.
-            ".ad l", ".nh", ".SH NAME", rf"{escaped(name, True)} \- {inline(about)}"]
+            ".ad l", ".nh", ".if n .pl 10000v", ".SH NAME", rf"{escaped(name, True)} \- {inline(about)}"]
 
 
 # ---- rsp(1)
@@ -196,27 +194,35 @@ def table(lines):
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", text.strip().removeprefix("|").removesuffix("|"))]
             for text in lines]
     heads, _, *rows = rows
-    plain = lambda cell: re.sub(r"\]\([^)]*\)|[`\[*]", "", cell)
-    widest = [max(len(plain(row[at])) for row in [heads, *rows] if at < len(row)) for at in range(len(heads))]
-    wide = wrapped(widest)
-    kinds = "\t".join("lx" if of else "l" for of in wide)
-    out = [".PP", ".TS", "tab(@);", kinds.replace("l", "lB").replace("\t", " "), kinds.replace("\t", " ") + "."]
+    plain = [[re.sub(r"\]\([^)]*\)|[`\[*]", "", cell) for cell in row] for row in [heads, *rows]]
+    columns = [[row[at] for row in plain if at < len(row)] for at in range(len(heads))]
+    keys, wrapped = layout(columns)
+    out = [".PP", ".TS", "tab(@);", keys.replace("l", "lB"), keys + "."]
     if any(heads):
-        out += ["@".join(block(cell, of) for cell, of in zip(heads, wide)), "_"]
+        out += ["@".join(map(block, heads, wrapped)), "_"]
     else:
         del out[3]
-    for row in rows:
-        out.append("@".join(block(cell, of) for cell, of in zip(row, wide)))
-    return out + [".TE"]
+    return out + ["@".join(map(block, row, wrapped)) for row in rows] + [".TE"]
 
 
-def wrapped(widest):
-    """Which columns are wrapped: the widest ones, until the table fits."""
-    wide = [False] * len(widest)
-    room = WIDTH - GAP * (len(widest) - 1)
-    while sum(WRAPPED if of else width for width, of in zip(widest, wide)) > room and not all(wide):
-        wide[max((at for at in range(len(widest)) if not wide[at]), key=widest.__getitem__)] = True
-    return wide
+def layout(columns):
+    """The key of tbl for each column, and which of them are wrapped: the widest one takes what the others leave, which
+    are as wide as they have to be for that."""
+    natural = [max(len(cell) for cell in column) for column in columns]
+    # What follows a word stays with it: a comma, "(7)".
+    words = [max(len(word) for cell in column for word in cell.split(" ")) + 1 for column in columns]
+    for gap in (3, 2, 1):
+        widths, room = natural[:], WIDTH - gap * (len(columns) - 1)
+        while sum(widths) > room and any(width > word for width, word in zip(widths, words)):
+            at = max((at for at in range(len(widths)) if widths[at] > words[at]), key=widths.__getitem__)
+            widths[at] -= 1
+        if sum(widths) <= room:
+            break
+    wrapped = [width < whole for width, whole in zip(widths, natural)]
+    widest = max(range(len(widths)), key=natural.__getitem__)
+    keys = (f"lx{gap}" if of and at == widest else f"lw({width}n){gap}" if of else f"l{gap}"
+            for at, (of, width) in enumerate(zip(wrapped, widths)))
+    return " ".join(keys)[:-1], wrapped # nothing follows the last one
 
 
 def block(cell, wide):
