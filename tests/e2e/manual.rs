@@ -190,6 +190,7 @@ fn the_messages_that_the_manual_explains_are_those_of_the_program() {
 
 /// Programs that command lines of the manual may begin with, beside rsp, the scripts and cargo.
 const PROGRAMS: &[&str] = &[
+    "apt-get",
     "certbot",
     "curl",
     "echo",
@@ -202,6 +203,7 @@ const PROGRAMS: &[&str] = &[
     "setcap",
     "systemctl",
     "systemd-analyze",
+    "tar",
     "for",
     "exec",
     "less",

@@ -15,6 +15,7 @@ mod goaccess;
 mod log_readers;
 mod logrotate;
 mod monitoring;
+mod packages;
 mod proxy_protocol;
 mod python;
 mod real_servers;
