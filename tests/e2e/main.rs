@@ -36,6 +36,8 @@ mod logs;
 mod lua;
 mod lua_balance;
 mod lua_heads;
+mod lua_phases;
+mod lua_rewriting;
 mod manual;
 mod manual_tables;
 mod metrics;
