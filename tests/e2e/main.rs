@@ -21,6 +21,7 @@ mod draining;
 mod early_answers;
 mod ejection;
 mod examples;
+mod examples_of_scripts;
 mod greedy;
 mod handover;
 mod headers;
