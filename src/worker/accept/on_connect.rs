@@ -23,7 +23,7 @@ impl<N: Network> Core<N> {
         match may {
             Ok(true) => return true,
             Ok(false) => {
-                if let Some(n) = self.connect_refusals.count(self.tools.now) {
+                if let Some(n) = self.refusals.by_script.count(self.tools.now) {
                     let connections = counted(n, "connection");
                     log::info!("on_connect: {connections} closed; the last was from {}", shown(address));
                 }
