@@ -153,6 +153,8 @@ pub struct ListenerCounters {
     /// Body bytes.
     pub received: Count,
     pub sent: Count,
+    /// Requests that their clients spoiled, or left, before they went to a server.
+    pub request_errors: Count,
 }
 
 /// Listeners have numbers of one byte in a worker.

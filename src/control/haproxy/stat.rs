@@ -214,13 +214,9 @@ fn checks(row: &mut Row, server: &Server, health: &Health, reason: &str) {
 
 fn backend(facts: &Facts<'_>, pool: &PoolState, iid: usize) -> Row {
     let stats = facts.view.stats;
-    let (sample, members) = (facts.now.pool(pool.name()), pool.members());
-    let mut totals = ServerTotals::default();
-    for (name, server) in &sample.servers {
-        totals.add(&server.since(&stats.cleared.server(pool.name(), name)));
-    }
-    let tries = |sample: &Sample| sample.pool(pool.name()).servers.values().map(|server| server.tries).sum();
-    let rate = facts.rate(tries(&facts.now), tries);
+    let (all, members) = (facts.now.pool(pool.name()).all(), pool.members());
+    let totals = all.since(&stats.cleared.pool(pool.name()));
+    let rate = facts.rate(all.tries, |sample| sample.pool(pool.name()).all().tries);
     let peak = stats.peaks.of_pool(pool.name());
     let config = pool.config();
     let usable = |backup: bool| {

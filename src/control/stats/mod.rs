@@ -63,7 +63,9 @@ pub struct View<'a> {
 impl View<'_> {
     /// Everything that is counted, now.
     pub fn sample(&self) -> Sample {
-        Sample::take(&self.stats.counters, self.process.pools(), self.stats.listeners())
+        let pools = self.process.pools();
+        let others = self.process.servers.others(pools);
+        Sample::take(&self.stats.counters, (pools, others), self.stats.listeners())
     }
 
     /// The certificates of all listeners by name, each once, with the second at which it ends. Of several with one

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::recent::PoolSample;
 use super::{ListenerTotals, Sample};
 use crate::balance::{PoolState, ServerTotals};
 
@@ -131,6 +132,12 @@ impl Cleared {
 
     pub fn listener(&self, name: &str) -> ListenerTotals {
         self.0.as_ref().and_then(|sample| sample.listeners.get(name)).copied().unwrap_or_default()
+    }
+
+    /// Of all servers that it had then.
+    pub fn pool(&self, name: &str) -> ServerTotals {
+        let pool = self.0.as_ref().and_then(|sample| sample.pools.get(name));
+        pool.map_or(ServerTotals::default(), PoolSample::all)
     }
 
     pub fn server(&self, pool: &str, name: &str) -> ServerTotals {
