@@ -86,6 +86,11 @@ impl Queue {
         self.len.load(Ordering::SeqCst)
     }
 
+    /// How many wait for one server, by server.
+    pub fn bound_counts(&self) -> HashMap<ServerKey, usize> {
+        lock(&self.waiting).bound.iter().map(|(server, waiters)| (*server, waiters.len())).collect()
+    }
+
     /// Others wait for any server, so that a new request has to wait behind them.
     pub fn is_busy(&self) -> bool {
         self.any.load(Ordering::SeqCst) > 0

@@ -146,8 +146,6 @@ impl Handshake {
 #[derive(Default)]
 #[repr(align(128))]
 pub struct ListenerCounters {
-    /// Clients that are connected.
-    pub connections: Count,
     pub accepted: Count,
     pub answers: Classes,
     /// Body bytes.

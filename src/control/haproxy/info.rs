@@ -1,30 +1,46 @@
 //! `show info`: the process, a line each.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::time::Instant;
 
+use super::format::{self, Format, OF_INFO};
 use super::seconds_since;
 use crate::control::errors;
 use crate::control::stats::{ProcessFacts, View, seconds};
 use crate::exchange::counters::Handshake;
 
-/// A line for each key.
+/// The keys with their values, in the order in which they are told.
 #[derive(Default)]
-struct Lines(String);
+struct Lines(Vec<(&'static str, String)>);
 
 impl Lines {
-    fn set(&mut self, key: &str, value: impl Display) -> &mut Lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{key}: {value}");
+    fn set(&mut self, key: &'static str, value: impl Display) -> &mut Lines {
+        self.0.push((key, value.to_string()));
         self
+    }
+
+    fn written(&self, as_what: Format) -> String {
+        let tagged = self.0.iter().filter_map(|(key, value)| {
+            let known = OF_INFO.iter().find(|(_, name, _)| name == key);
+            debug_assert!(known.is_some(), "{key} has no tags");
+            Some((*known?, value))
+        });
+        match as_what {
+            Format::Plain => self.0.iter().map(|(key, value)| format!("{key}: {value}\n")).collect(),
+            Format::Typed => tagged.map(|(field, value)| format::typed("", field, value)).collect(),
+            Format::Json => {
+                let all: Vec<_> = tagged.map(|(field, value)| format::json(field, value)).collect();
+                serde_json::Value::from(all).to_string() + "\n"
+            }
+        }
     }
 }
 
-pub fn text(view: &View<'_>, now: Instant) -> String {
+pub fn text(view: &View<'_>, as_what: Format, now: Instant) -> String {
     let mut lines = Lines::default();
     process(&mut lines, view);
     traffic(&mut lines, view, now);
-    lines.0
+    lines.written(as_what)
 }
 
 fn process(lines: &mut Lines, view: &View<'_>) {

@@ -156,14 +156,29 @@ fn change(text: &mut String, process: &Process, (pool, name): (&str, &str), by_h
     if added.is_some() {
         said.push("added".to_owned());
     }
+    let initial = added.as_ref().map(|added| added.weight);
     if let Some(weight) = by_hand.weight {
-        let configured = server.map_or("?".into(), |server| server.configured_weight().to_string());
+        let configured = server.map(|server| server.configured_weight()).or(initial);
+        let configured = configured.map_or("?".into(), |weight| weight.to_string());
         said.push(format!("weight {weight} (config {configured})"));
+    }
+    let drained = by_hand.state == Some(Administrative::Drain);
+    if let Some(weight) = by_hand.weight.or(initial.filter(|weight| *weight != 1)).filter(|_| !drained) {
         let _ = write!(keys, ", weight = {weight}");
+    }
+    if let Some(added) = &added {
+        if let Some(most) = added.max_connections {
+            let _ = write!(keys, ", max_connections = {most}");
+        }
+        if added.backup {
+            keys.push_str(", backup = true");
+        }
     }
     if let Some(state) = by_hand.state {
         said.push(state.text().into());
         keys.push_str(match state {
+            // What was added is in use when the config has it.
+            Administrative::Ready if added.is_some() => "",
             Administrative::Ready => ", disabled = false",
             Administrative::Drain => ", weight = 0",
             Administrative::Maint => ", disabled = true",
