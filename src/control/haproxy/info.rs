@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::format::{self, Format, OF_INFO};
 use super::seconds_since;
 use crate::control::errors;
-use crate::control::stats::{ProcessFacts, View, seconds};
+use crate::control::stats::{ProcessFacts, View, cpu_used, seconds};
 use crate::exchange::counters::Handshake;
 
 /// The keys with their values, in the order in which they are told.
@@ -85,8 +85,16 @@ fn traffic(lines: &mut Lines, view: &View<'_>, now: Instant) {
     lines.set("SessRate", rate).set("SessRateLimit", 0).set("MaxSessRate", most);
     let shaken = |kind| stats.sum(|counters| counters.handshakes(kind));
     lines.set("CumSslConns", shaken(Handshake::Full) + shaken(Handshake::Resumed));
-    lines.set("Tasks", connections).set("Run_queue", 0).set("Idle_pct", 100).set("Jobs", connections);
+    let idle = idle_percent(view, now);
+    lines.set("Tasks", connections).set("Run_queue", 0).set("Idle_pct", idle).set("Jobs", connections);
     lines.set("TotalBytesOut", stats.sum(|counters| counters.traffic().client_out));
+}
+
+/// How much of the time of as many cores as there are workers the process did not use in the last second.
+fn idle_percent(view: &View<'_>, now: Instant) -> u64 {
+    let Some((ago, sample)) = view.stats.recent.last(now) else { return 100 };
+    let busy = (cpu_used() - sample.cpu) / (ago * view.process.workers as f64);
+    (100.0 * (1.0 - busy)).round().clamp(0.0, 100.0) as u64
 }
 
 fn host_name() -> String {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub use self::peaks::{Cleared, Peaks};
-pub use self::process::ProcessFacts;
+pub use self::process::{ProcessFacts, cpu_used};
 pub use self::recent::{Recent, Sample};
 use crate::base::cells::{CLASSES, Spread};
 use crate::control::process::Process;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ListenerTotals;
+use super::process::cpu_used;
 use crate::balance::{Others, PoolState, PoolTotals, ServerTotals};
 use crate::base::buffer::Traffic;
 use crate::base::cells::CLASSES;
@@ -20,6 +21,8 @@ const WINDOW: usize = 10;
 pub struct Sample {
     pub own: [u64; CLASSES],
     pub traffic: Traffic,
+    /// CPU time of the process, in seconds.
+    pub cpu: f64,
     pub pools: HashMap<String, PoolSample>,
     /// Of servers of pools that are gone.
     pub gone: ServerTotals,
@@ -78,7 +81,8 @@ impl Sample {
         (pools, others): (&[Arc<PoolState>], Others),
         listeners: Vec<(String, ListenerTotals)>,
     ) -> Sample {
-        let mut sample = Sample { listeners: listeners.into_iter().collect(), ..Sample::default() };
+        let (listeners, cpu) = (listeners.into_iter().collect(), cpu_used());
+        let mut sample = Sample { listeners, cpu, ..Sample::default() };
         for counters in counters {
             let own = counters.own.get();
             sample.own.iter_mut().zip(own).for_each(|(sum, more)| *sum += more);
