@@ -164,7 +164,7 @@ impl Said {
             let (labels, class) = labels.split_once(",class=\"").expect("a class");
             *told.entry((labels.to_owned(), class[..1].parse().expect("a digit"))).or_default() += count;
         }
-        self.same(told, logged, "rsp_requests_total, the access log");
+        self.same(told, logged.clone(), "rsp_requests_total, the access log");
         for server in self.servers() {
             let of = |line: &Line| line.is_servers() && line.pool == server.0 && line.server == server.1;
             let state = self.server_state(&server);
