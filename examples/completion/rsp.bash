@@ -11,6 +11,7 @@ _rsp_ctl() { # the words behind the socket are in $before, one blank behind each
         "show ") printf '%s\n' backend changes errors info pools servers sess stat ;;
         "show servers ") echo state ;;
         "show servers state ") rsp ctl "$socket" show backend 2>/dev/null | grep -v '^#' ;;
+        "show info ") printf '%s\n' json typed ;;
         "show stat ") rsp ctl "$socket" show backend 2>/dev/null | grep -v '^#' ;;
         "set ") printf '%s\n' server severity-output weight ;;
         "get ") echo weight ;;

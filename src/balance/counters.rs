@@ -2,14 +2,14 @@
 //! and pools that are gone are kept for a while, so that one that a reload removes and another one brings back goes on
 //! counting; the number of those is bounded.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use super::server::lock;
-use crate::base::cells::{CLASSES, Classes, Count, Histogram, Spread};
+use crate::base::cells::{CLASSES, Classes, Count, Histogram, Most, Spread};
 
 /// Upper bounds of `request_seconds`, in microseconds.
 pub const REQUEST_BOUNDS: [u64; 16] = [
@@ -40,10 +40,36 @@ pub struct ServerCounters {
     /// Connections that failed, and those opened.
     pub connect_errors: Count,
     pub opened: Count,
-    /// Responses that failed.
+    /// Responses that failed, whatever became of the request.
     pub response_errors: Count,
-    /// Tries after the first that came here from another server.
+    /// Requests that went on to another server.
     pub redispatched: Count,
+    /// Requests that clients left, and responses that ended before they were whole.
+    pub client_aborts: Count,
+    pub server_aborts: Count,
+    pub phases: PhaseTimes,
+}
+
+/// How long the phases of requests took that a server answered, in microseconds; not of tunnels.
+#[derive(Default)]
+pub struct PhaseTimes {
+    requests: Count,
+    sums: [Count; PHASES],
+    longest: [Most; PHASES],
+}
+
+/// In the queue, connecting, until the response began, and all together.
+pub const PHASES: usize = 4;
+
+impl PhaseTimes {
+    #[inline]
+    pub fn add(&self, times: [u32; PHASES]) {
+        self.requests.add(1);
+        for (at, time) in times.into_iter().enumerate() {
+            self.sums[at].add(time.into());
+            self.longest[at].raise(time.into());
+        }
+    }
 }
 
 /// One worker's counters of a pool.
@@ -74,6 +100,11 @@ pub struct ServerTotals {
     pub opened: u64,
     pub response_errors: u64,
     pub redispatched: u64,
+    pub client_aborts: u64,
+    pub server_aborts: u64,
+    /// How many requests the times of phases are of, and their sums in microseconds.
+    pub timed: u64,
+    pub phases: [u64; PHASES],
 }
 
 impl ServerTotals {
@@ -92,9 +123,23 @@ impl ServerTotals {
                 opened: cell.opened.get(),
                 response_errors: cell.response_errors.get(),
                 redispatched: cell.redispatched.get(),
+                client_aborts: cell.client_aborts.get(),
+                server_aborts: cell.server_aborts.get(),
+                timed: cell.phases.requests.get(),
+                phases: std::array::from_fn(|at| cell.phases.sums[at].get()),
             });
         }
         sum
+    }
+
+    /// The longest times of phases, in microseconds.
+    pub fn longest(cells: &[Arc<ServerCounters>]) -> [u64; PHASES] {
+        let longest = |at: usize| cells.iter().map(|cell| cell.phases.longest[at].get()).max();
+        std::array::from_fn(|at| longest(at).unwrap_or_default())
+    }
+
+    pub fn forget_longest(cells: &[Arc<ServerCounters>]) {
+        cells.iter().flat_map(|cell| &cell.phases.longest).for_each(Most::clear);
     }
 
     pub fn add(&mut self, more: &ServerTotals) {
@@ -122,6 +167,10 @@ impl ServerTotals {
             opened,
             response_errors,
             redispatched,
+            client_aborts,
+            server_aborts,
+            timed,
+            phases,
         } = self;
         *in_flight = with(*in_flight, other.in_flight);
         *tries = with(*tries, other.tries);
@@ -134,6 +183,10 @@ impl ServerTotals {
         *opened = with(*opened, other.opened);
         *response_errors = with(*response_errors, other.response_errors);
         *redispatched = with(*redispatched, other.redispatched);
+        *client_aborts = with(*client_aborts, other.client_aborts);
+        *server_aborts = with(*server_aborts, other.server_aborts);
+        *timed = with(*timed, other.timed);
+        phases.iter_mut().zip(other.phases).for_each(|(sum, more)| *sum = with(*sum, more));
     }
 }
 
@@ -162,6 +215,8 @@ pub struct Former {
     clock: OnceLock<fn() -> SystemTime>,
     servers: Mutex<VecDeque<(String, String, ServerCells)>>,
     pools: Mutex<VecDeque<(String, PoolCells)>>,
+    /// What servers counted that are not kept any more, by pool; of pools that are not, under no name.
+    rest: Mutex<HashMap<String, ServerTotals>>,
 }
 
 impl Former {
@@ -178,9 +233,18 @@ impl Former {
         let mut kept = lock(&self.servers);
         kept.retain(|(of, name, _)| (of.as_str(), name.as_str()) != (pool, server));
         kept.push_back((pool.to_owned(), server.to_owned(), cells.clone()));
-        if kept.len() > KEPT_SERVERS {
-            kept.pop_front();
+        if kept.len() > KEPT_SERVERS
+            && let Some((pool, _, cells)) = kept.pop_front()
+        {
+            // What is in flight there is told no more.
+            let totals = ServerTotals { in_flight: 0, connections: 0, idle: 0, ..ServerTotals::of(&cells) };
+            lock(&self.rest).entry(pool).or_default().add(&totals);
         }
+    }
+
+    /// The server is back, with its own cells.
+    pub(super) fn forget_server(&self, pool: &str, server: &str) {
+        lock(&self.servers).retain(|(of, name, _)| (of.as_str(), name.as_str()) != (pool, server));
     }
 
     pub(super) fn take_server(&self, pool: &str, server: &str, workers: usize) -> ServerCells {
@@ -194,8 +258,12 @@ impl Former {
         let mut kept = lock(&self.pools);
         kept.retain(|(name, _)| name != pool);
         kept.push_back((pool.to_owned(), cells.clone()));
-        if kept.len() > KEPT_POOLS {
-            kept.pop_front();
+        if kept.len() > KEPT_POOLS
+            && let Some((pool, _)) = kept.pop_front()
+        {
+            let mut rest = lock(&self.rest);
+            let of_pool = rest.remove(&pool).unwrap_or_default();
+            rest.entry(String::new()).or_default().add(&of_pool);
         }
     }
 
@@ -204,6 +272,11 @@ impl Former {
         let at = kept.iter().position(|(name, _)| name == pool);
         let found = at.and_then(|at| kept.remove(at)).map(|(_, cells)| cells);
         found.unwrap_or_else(|| (0..workers).map(|_| Arc::default()).collect())
+    }
+
+    /// What servers counted that are not kept any more, by pool.
+    pub fn rest(&self) -> HashMap<String, ServerTotals> {
+        lock(&self.rest).clone()
     }
 
     /// Of each server: pool, name and counters.

@@ -58,6 +58,7 @@ pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::sessions::{Session, Sessions};
 pub use self::shared::Shared;
 pub use self::shared::challenges::ChallengeAsk;
+pub use self::shared::connection_counts::ConnectionCounts;
 pub use self::shared::jobs::{Job, Work};
 pub use self::shared::malformed::{Malformed, MalformedLog};
 use self::shared::share;

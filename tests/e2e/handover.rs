@@ -306,3 +306,35 @@ fn sessions_are_resumed_by_the_new_process() {
     assert_eq!([kind(), kind()], ["Resumed", "Resumed"]);
     drop(second);
 }
+
+#[test]
+fn what_was_set_by_hand_and_the_added_servers_go_over() {
+    let (a, b, c) = (Origin::named("a"), Origin::named("b"), Origin::named("c"));
+    let config = on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {{ '{}', name = 'a' }}, {{ '{}', name = 'b' }} }} }}
+         rsp.settings {{ control = 'c.sock' }}",
+        a.address, b.address
+    ));
+    let installed = install(&config, |_| {});
+    let ctl = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let done = run(installed.rsp.directory().path(), &[&["ctl", "c.sock"], &words[..]].concat());
+        assert_eq!(done.code, Some(0), "{words:?}: {done:?}");
+        done.stdout
+    };
+    ctl(&format!("add server web/new {} weight 3 maxconn 7 backup", c.address));
+    ctl("enable server web/new");
+    ctl("set server web/a state drain");
+    ctl("set weight web/b 5");
+    let changes = ctl("show changes");
+    let successor = Successor(installed.upgrade());
+    assert!(ctl("show info").contains(&format!("\nPid: {}\n", successor.0)), "the new process answers");
+    assert_eq!(ctl("show changes"), changes);
+    assert!(changes.contains("weight = 3, max_connections = 7, backup = true"), "{changes}");
+    assert_eq!(ctl("get weight web/b"), "5 (initial 1)\n");
+    (0..4).for_each(|_| {
+        assert_eq!(get(installed.rsp.address(), "/").text(), "b", "a is drained, new is a backup")
+    });
+    ctl("disable server web/b");
+    assert_eq!(get(installed.rsp.address(), "/").text(), "c");
+}

@@ -136,7 +136,7 @@ fn requests(text: &mut Text, view: &View<'_>) {
             text.classes(NAME, &labels, &server.totals().answers);
         }
     }
-    for (pool, server, totals) in view.process.servers.former().servers() {
+    for (pool, server, totals) in view.process.servers.others(view.process.pools()).servers {
         if totals.answers != [0; CLASSES] {
             text.classes(NAME, &[("pool", &pool), ("server", &server)], &totals.answers);
         }
@@ -208,8 +208,8 @@ fn pools(text: &mut Text, view: &View<'_>) {
     const SECONDS: &str = "rsp_request_seconds";
     const RETRIES: &str = "rsp_retries_total";
     let present = view.process.pools().iter().map(|pool| (pool.name().to_owned(), pool.totals()));
-    let former = view.process.servers.former().pools();
-    let all: Vec<_> = present.chain(former).collect();
+    let others = view.process.servers.others(view.process.pools()).pools.into_iter();
+    let all: Vec<_> = present.chain(others.filter(|(_, totals)| totals.seconds.count() > 0)).collect();
     text.metric(SECONDS);
     for (pool, totals) in &all {
         text.histogram(SECONDS, ("pool", pool), &totals.seconds, &REQUEST_BOUNDS, 1e6);

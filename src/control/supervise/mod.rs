@@ -96,7 +96,7 @@ impl<'a> Running<'a> {
         }
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
-            stats: Stats::new(workers.iter().map(Handle::counters).collect()),
+            stats: Stats::new(workers.iter().map(Handle::counters).collect(), shared.connections()),
             stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
             reload: Reload::new(source, workers.len(), control.mailbox()),

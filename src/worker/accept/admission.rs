@@ -38,9 +38,7 @@ impl<N: Network> Core<N> {
         if let Some(client) = self.clients.get_mut(key) {
             self.connections.moves(client.role.listener, number);
             client.role.listener = number;
-            let listener = self.counters.listener(number);
-            listener.connections.add(1);
-            listener.accepted.add(1);
+            self.counters.listener(number).accepted.add(1);
             if let Some(entrance) = entrance {
                 if entrance.passes_through() && client.role.arrival == Arrival::Direct {
                     client.role.arrival = Arrival::Hello;

@@ -261,7 +261,6 @@ impl<N: Network> Core<N> {
             self.per_client.leaves(&client.role);
             if client.role.arrival != Arrival::Inside {
                 self.connections.leaves(client.role.listener);
-                self.counters.listener(client.role.listener).connections.subtract(1);
             }
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
                 crate::worker::conn::table::Side::Client,
