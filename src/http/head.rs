@@ -3,6 +3,8 @@
 //! A head is reused from message to message: a codec overwrites all of it, so nothing is allocated in the steady
 //! state.
 
+use std::num::NonZeroU32;
+
 use super::{Fields, Framing, Name, Span};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -126,13 +128,10 @@ pub struct RequestHead {
     pub asked: Option<Asked>,
 }
 
-/// Where the target and the `Host` that came are, after one of them was replaced.
+/// Where the target and the `Host` that came are, after one of them was replaced: four numbers in the bytes of the fields,
+/// since hardly any head needs them. This is their position, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asked {
-    target: Span,
-    /// Empty if there was none.
-    host: Span,
-}
+pub struct Asked(NonZeroU32);
 
 impl RequestHead {
     /// Becomes the same as `other`. Allocations are kept.
@@ -155,15 +154,27 @@ impl RequestHead {
     pub fn asked(&self) -> (&[u8], &[u8]) {
         match self.asked {
             None => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),
-            Some(Asked { target, host }) => (self.fields.text(target), self.fields.text(host)),
+            Some(Asked(at)) => {
+                let number = |n: u32| {
+                    let bytes = &self.fields.bytes()[(at.get() - 1 + 4 * n) as usize..];
+                    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+                };
+                let span = |n: u32| Span { start: number(n), end: number(n + 1) };
+                (self.fields.text(span(0)), self.fields.text(span(2)))
+            }
         }
     }
 
     /// The target or `Host` will be replaced: what came can be read further on.
     pub fn keep_asked(&mut self) {
+        if self.asked.is_some() {
+            return;
+        }
         let host = self.fields.list().iter().find(|field| field.tag == Name::Host);
         let host = host.map_or(Span::default(), |field| field.value);
-        self.asked.get_or_insert(Asked { target: self.target, host });
+        let numbers = [self.target.start, self.target.end, host.start, host.end];
+        let stored = self.fields.store(numbers.map(u32::to_le_bytes).as_flattened());
+        self.asked = NonZeroU32::new(stored.start + 1).map(Asked);
     }
 
     /// Replaces the target up to `?`. Callers check the path.

@@ -119,6 +119,9 @@ fn api_version_goes_by_either_header_to_servers_of_its_own() {
             ("127.0.0.1:8080", "127.0.0.1:0"),
             ("127.0.0.1:8081", &one.address),
             ("127.0.0.1:8082", &two.address),
+            // Versions, which look like ports.
+            ("1", "1"),
+            ("2", "2"),
         ],
     );
     let mut client = Client::connect(rsp.address());

@@ -201,7 +201,7 @@ fn on_connect_comes_before_the_handshake() {
     let (directory, authority) = secured();
     let rsp = Rsp::start_in(
         directory,
-        "rsp.listen { '127.0.0.1:0', tls = { cert = 'site.pem', key = 'site.key' } }
+        "rsp.listen { '127.0.0.1:0', tls = { cert = 'site.crt', key = 'site.key' } }
          rsp.on_connect(function() return false end)
          rsp.on_request(function() return rsp.respond {} end)",
     );
