@@ -51,7 +51,7 @@ pub const POOL: &[&str] = &["buffer_request", "buffer_response", "hedge", "mirro
 pub const SETTINGS: &[&str] = &["buffer_memory"];
 
 /// Keys of `script` in `rsp.settings`.
-pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
+pub const SCRIPT: &[&str] = &["waiting"];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &["body", "listener"];

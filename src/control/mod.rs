@@ -20,6 +20,7 @@ pub mod run_error;
 
 mod descriptors;
 pub mod event_loop;
+mod fresh_vms;
 mod listeners;
 mod output;
 mod permissions;

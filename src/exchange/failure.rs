@@ -24,6 +24,8 @@ pub enum Failure {
     BodyRate,
     WriteRate,
     Script,
+    /// The script's VM has no memory left for the call.
+    ScriptMemory,
     /// The script knows no pool for the name in a ClientHello.
     UnknownName,
     NoServer,
@@ -101,7 +103,7 @@ impl Failure {
             Failure::WriteTimeout => End::ClientWriteTimeout,
             Failure::BodyRate => End::ClientBodyRate,
             Failure::WriteRate => End::ClientWriteRate,
-            Failure::Script => End::ScriptFailed,
+            Failure::Script | Failure::ScriptMemory => End::ScriptFailed,
             Failure::UnknownName => End::ClientUnknownName,
             Failure::NoServer => End::NoServer,
             Failure::NoDescriptors => End::NoDescriptors,
@@ -148,6 +150,7 @@ impl Failure {
             | Failure::QueueFull
             | Failure::QueueTimeout
             | Failure::NoDescriptors
+            | Failure::ScriptMemory
             | Failure::Stopped => 503,
             Failure::ConnectTimeout
             | Failure::AcceptQueueFull
@@ -173,6 +176,7 @@ impl Failure {
             Failure::BodyRate => "the request body came too slowly",
             Failure::WriteRate => "the client read the response too slowly",
             Failure::Script => "the routing script failed",
+            Failure::ScriptMemory => "the routing script has no memory left",
             Failure::UnknownName => "no pool serves this name",
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",

@@ -57,6 +57,7 @@ impl Script {
         let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
+        vm.limit(config.settings.script)?;
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
@@ -158,6 +159,11 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// Its VM has used up its memory.
+    pub fn needs_replacement(&self) -> bool {
+        self.vm.machine.needs_replacement()
     }
 
     /// Number of large bodies of answers that clients are reading now.

@@ -36,6 +36,7 @@ mod logs;
 mod lua;
 mod lua_balance;
 mod lua_heads;
+mod lua_hurt;
 mod manual;
 mod manual_tables;
 mod metrics;

@@ -12,17 +12,23 @@
 mod answers;
 mod call_state;
 mod calls;
+mod charge;
 mod coroutines;
 mod fields;
+mod globals;
 mod headers;
 mod library;
+mod memory;
 mod objects;
 mod packed;
+mod patterns;
 mod results;
 mod running;
 mod servers;
 mod stack;
 mod string_cache;
+mod strings;
+mod tables;
 mod watchdog;
 
 use std::ffi::c_int;
@@ -30,14 +36,15 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, ffi};
 
-use super::budget;
 use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
-use crate::config::PoolId;
+use crate::config::{PoolId, ScriptLimits};
 use answers::{redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
+pub use globals::{STANDS_BEFORE, guard_chunk, protect};
 pub use library::watch;
+use memory::Fill;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
@@ -80,6 +87,7 @@ pub struct Machine {
     main: LuaState,
     call_state: *mut CallState,
     known: KnownFunctions,
+    fill: Fill,
 }
 
 impl Machine {
@@ -104,7 +112,7 @@ impl Machine {
             })?;
         }
         let (watchdog, known) = (Watchdog::new(main), KnownFunctions::default());
-        Ok(Machine { watchdog, lua: lua.clone(), main, call_state: call, known })
+        Ok(Machine { watchdog, lua: lua.clone(), main, call_state: call, known, fill: Fill::default() })
     }
 
     /// `rsp.respond`, `rsp.redirect`, and `setmetatable` for scripts.
@@ -181,6 +189,11 @@ impl Machine {
         self.watchdog.stop();
     }
 
+    /// What calls may use from now on.
+    pub fn set_limits(&mut self, limits: ScriptLimits) {
+        self.call_state().limits = limits;
+    }
+
     /// Calls a script's function about `subject` and passes its results to `judge`. An error is Lua's message.
     pub fn call<R>(
         &mut self,
@@ -189,6 +202,9 @@ impl Machine {
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
+        if self.fill == Fill::Full {
+            return Err(self.call_state().limits.memory_text().into_bytes());
+        }
         self.begin(job, function, subject);
         // SAFETY: `main` is the state's main thread, idle now, with Lua's guaranteed free slots on its stack.
         // Reading the registry by number, pushing a light userdata and pushing a C function without upvalues
@@ -210,13 +226,16 @@ impl Machine {
             // A script that caught the failure and finished has exceeded its budget all the same.
             ffi::LUA_OK if call.budget.was_spent() => Err(call.budget.text().into_bytes()),
             ffi::LUA_OK => Ok(judge(self.returned_all(), &call.directory)),
-            ffi::LUA_ERRMEM => Err(budget::memory_text().into_bytes()),
+            ffi::LUA_ERRMEM => Err(call.limits.memory_text().into_bytes()),
             _ => Err(self.error_text()),
         };
         let left = if status == ffi::LUA_OK { 3 } else { 1 };
         // SAFETY: removes what the call left; no value of Lua's is referred to any more.
         unsafe { ffi::lua_settop(self.main, -left - 1) };
-        self.end();
+        let took_long = self.end();
+        if took_long || status == ffi::LUA_ERRMEM {
+            self.look_at_memory(status == ffi::LUA_ERRMEM);
+        }
         result
     }
 
@@ -226,17 +245,20 @@ impl Machine {
         call.live = call.calls;
         call.subject = std::ptr::from_mut(subject).cast();
         (call.job, call.function) = (job, function.index);
-        call.budget.begin(budget::CALL);
+        call.budget.begin(call.limits.time);
+        call.work = 0;
         running::begin(function.id);
         self.watchdog.begin();
     }
 
-    fn end(&mut self) {
+    /// True if the call took long enough for the watchdog to see it.
+    fn end(&mut self) -> bool {
         running::end();
-        self.watchdog.end();
+        let took_long = self.watchdog.end();
         let call = self.call_state();
         call.live = 0;
         call.subject = std::ptr::null_mut();
         call.budget.end();
+        took_long
     }
 }

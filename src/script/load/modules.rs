@@ -9,6 +9,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::failure::is_absent;
+use super::super::ffi::guard_chunk;
 use super::super::source::EntryPoint;
 use super::builder::{Builder, Loading};
 use super::position::{Position, SHIPPED};
@@ -134,7 +135,8 @@ pub(super) fn compile(lua: &Lua, file: &str, text: &[u8]) -> mlua::Result<Functi
         Some(b'#') => &text[text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len())..],
         _ => text,
     };
-    lua.load(text).set_name(format!("@{file}")).set_mode(ChunkMode::Text).into_function()
+    let chunk = lua.load(text).set_name(format!("@{file}")).set_mode(ChunkMode::Text).into_function()?;
+    guard_chunk(lua, chunk)
 }
 
 fn find(name: &str, builder: &mut Builder) -> Result<Module, String> {

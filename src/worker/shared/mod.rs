@@ -50,7 +50,11 @@ struct SharedState {
     malformed: MalformedLog,
     reserve: Reserve,
     challenges: Challenges,
+    script_asked: OnceLock<ScriptAsk>,
 }
+
+/// Passes on that this worker needs a fresh VM of the site of this generation.
+type ScriptAsk = Box<dyn Fn(usize, u64) + Send + Sync>;
 
 /// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
 pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
@@ -66,6 +70,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         malformed: MalformedLog::default(),
         reserve: Reserve::default(),
         challenges: Challenges::new(),
+        script_asked: OnceLock::new(),
     });
     (0..workers).map(|worker| Shared { state: state.clone(), worker }).collect()
 }
@@ -109,6 +114,18 @@ impl Shared {
     /// What workers ask for; `None` if that is taken already.
     pub fn take_challenges(&self) -> Option<Receiver<ChallengeAsk>> {
         self.state.challenges.take_receiver()
+    }
+
+    /// Calls `ask` when a worker needs a fresh VM.
+    pub fn provide_scripts(&self, ask: impl Fn(usize, u64) + Send + Sync + 'static) {
+        // Set once, when the workers run.
+        let _ = self.state.script_asked.set(Box::new(ask));
+    }
+
+    pub fn ask_for_script(&self, generation: u64) {
+        if let Some(ask) = self.state.script_asked.get() {
+            ask(self.worker, generation);
+        }
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {

@@ -1,0 +1,55 @@
+//! The memory of a VM that is nearly full: collected once, and then reported, so that a fresh VM takes its place.
+//!
+//! At the limit each allocation that fails makes Lua collect all garbage first, which takes as long as a whole call may,
+//! many times over. So the VM gets some more until it is replaced; if that is not enough either, its calls fail at once.
+
+use std::ffi::c_int;
+
+use mlua::ffi;
+
+use super::Machine;
+
+/// How much of its memory a VM uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Fill {
+    #[default]
+    Fine,
+    /// Nearly full after all garbage was collected; it has got some more.
+    Short,
+    /// That is used up as well.
+    Full,
+}
+
+impl Machine {
+    /// After a call that took long, or failed for memory: only such a call can have found the VM full.
+    #[cold]
+    pub(super) fn look_at_memory(&mut self, out_of_memory: bool) {
+        let most = self.call_state().limits.memory;
+        self.fill = match self.fill {
+            Fill::Fine if out_of_memory || self.is_nearly(most) => {
+                // Fails only if a finalizer does, and scripts have none.
+                let _ = self.lua.gc_collect();
+                if !self.is_nearly(most) {
+                    return;
+                }
+                // Fails only without a limit.
+                let _ = self.lua.set_memory_limit(most + most / 8);
+                Fill::Short
+            }
+            Fill::Short if out_of_memory => Fill::Full,
+            fill => fill,
+        };
+    }
+
+    /// More than nine tenths are in use.
+    fn is_nearly(&self, most: usize) -> bool {
+        // SAFETY: the state is idle; counting touches nothing.
+        let kilobytes = unsafe { ffi::lua_gc(self.main, ffi::LUA_GCCOUNT as c_int) };
+        (kilobytes as usize) << 10 > most / 10 * 9
+    }
+
+    /// A fresh VM should take the place of this one.
+    pub fn needs_replacement(&self) -> bool {
+        self.fill != Fill::Fine
+    }
+}
