@@ -106,9 +106,13 @@ impl Vm {
     }
 }
 
+/// Bytes of what `print` was given that are looked at.
+const LONGEST_LINE: usize = 16_000;
+
 fn narrow(lua: &Lua) -> mlua::Result<()> {
     let log = lua.create_function(|_, line: mlua::LuaString| {
-        log::info!(target: "lua", "{}", failure::single_line(&line.to_string_lossy()));
+        let bytes = &line.as_bytes()[..line.as_bytes().len().min(LONGEST_LINE)];
+        log::info!(target: "lua", "{}", failure::single_line(&String::from_utf8_lossy(bytes)));
         Ok(())
     })?;
     lua.load(PRELUDE).set_name("=rsp").call::<()>(log)?;

@@ -98,7 +98,8 @@ impl<'a> Running<'a> {
         }
         let mailbox = control.mailbox();
         shared.provide_scripts(move |worker, generation| {
-            mailbox.send(ControlEvent::VmWanted(worker, generation))
+            // It goes nowhere only where rsp ends.
+            _ = mailbox.send(ControlEvent::VmWanted(worker, generation));
         });
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {

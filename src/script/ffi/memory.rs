@@ -1,7 +1,8 @@
 //! The memory of a VM that is nearly full: collected once, and then reported, so that a fresh VM takes its place.
 //!
 //! At the limit each allocation that fails makes Lua collect all garbage first, which takes as long as a whole call may,
-//! many times over. So the VM gets some more until it is replaced; if that is not enough either, its calls fail at once.
+//! many times over. So the VM gets some more until it is replaced; if that is not enough either, most of its calls fail at
+//! once, and only some are tried.
 
 use std::ffi::c_int;
 
@@ -16,9 +17,12 @@ pub(super) enum Fill {
     Fine,
     /// Nearly full after all garbage was collected; it has got some more.
     Short,
-    /// That is used up as well.
-    Full,
+    /// That is used up as well. So many calls were refused since one was tried.
+    Full(u32),
 }
+
+/// Calls that are refused before one is tried.
+const REFUSED: u32 = 15;
 
 impl Machine {
     /// After a call that took long, or failed for memory: only such a call can have found the VM full.
@@ -36,9 +40,25 @@ impl Machine {
                 let _ = self.lua.set_memory_limit(most + most / 8);
                 Fill::Short
             }
-            Fill::Short if out_of_memory => Fill::Full,
+            Fill::Short | Fill::Full(_) if out_of_memory => Fill::Full(0),
             fill => fill,
         };
+    }
+
+    /// Whether a call is refused because the VM is full.
+    pub(super) fn refuses(&mut self) -> bool {
+        match &mut self.fill {
+            Fill::Full(refused) if *refused < REFUSED => {
+                *refused += 1;
+                true
+            }
+            Fill::Full(_) => {
+                // Unless it fails.
+                self.fill = Fill::Short;
+                false
+            }
+            _ => false,
+        }
     }
 
     /// More than nine tenths are in use.

@@ -202,7 +202,7 @@ impl Machine {
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<R, Vec<u8>> {
-        if self.fill == Fill::Full {
+        if self.fill != Fill::Fine && self.refuses() {
             return Err(self.call_state().limits.memory_text().into_bytes());
         }
         self.begin(job, function, subject);

@@ -145,7 +145,7 @@ fn library_loops_over_a_made_up_length_are_stopped() {
         ("table.move(t, -1 << 60, 1 << 60, -1 << 61)", RAN_LONG),
         ("table.concat({}, '', 1, 1 << 60)", "invalid value (nil) at index 1 in table for 'concat'"),
         ("table.unpack({}, 1, 1 << 60)", "too many results to unpack"),
-        ("table.unpack(t, 1, 500000)", "stack overflow"),
+        ("table.unpack(t, 1, 500000)", RAN_LONG),
     ] {
         let error_of = error_of(&format!("{made_up}{body}"));
         assert!(error_of.starts_with(&format!("site.lua:4: {message}")), "{body}: {error_of}");

@@ -345,3 +345,19 @@ fn nothing_can_be_configured_after_the_load() {
     // What was loaded is still available.
     vm.lua().load("assert(require 'rsp.round_robin')").exec().unwrap();
 }
+
+#[test]
+fn a_script_may_use_more_memory_while_it_is_loaded_than_the_default_and_less_afterwards() {
+    let kept = |settings: &str, mib: usize| {
+        let fill = format!("kept = {{}} for i = 1, {mib} do kept[i] = i .. ('x'):rep(1 << 20) end");
+        load_text(&format!(
+            "{settings} {fill} rsp.listen '127.0.0.1:0' rsp.pool {{ servers = {{ '127.0.0.1:1' }} }}"
+        ))
+    };
+    assert!(kept("rsp.settings { script = { memory = '128m' } }", 80).is_ok());
+    let told = kept("", 80).unwrap_err();
+    assert_eq!(told, "site.lua:1: not enough memory: a script may use 64 MiB");
+    let told = kept("rsp.settings { script = { memory = '4m' } }", 8).unwrap_err();
+    assert!(told.starts_with("site.lua:1: script.memory: loading the config leaves "), "{told}");
+    assert!(told.ends_with(" KiB in use, expected up to 4096 KiB"), "{told}");
+}
