@@ -17,7 +17,6 @@ mod headers;
 mod load;
 mod nearest;
 mod pattern;
-mod pattern_class;
 mod request;
 mod run;
 mod source;

@@ -111,7 +111,7 @@ fn a_script_that_has_used_up_its_memory_is_started_afresh() {
     ));
     let mut client = Client::connect(rsp.address());
     until("the script is out of memory", || client.get("/leak").status() == 503);
-    rsp.wait_for_log("rsp.lua:5: not enough memory: a script may use 8 MiB");
+    rsp.wait_for_log("not enough memory: a script may use 8 MiB");
     until("it was started afresh", || {
         assert_eq!(client.get("/").status(), 200);
         rsp.log().contains("The script had used up its memory of 8 MiB and was started afresh")

@@ -232,10 +232,7 @@ impl Machine {
         let left = if status == ffi::LUA_OK { 3 } else { 1 };
         // SAFETY: removes what the call left; no value of Lua's is referred to any more.
         unsafe { ffi::lua_settop(self.main, -left - 1) };
-        let took_long = self.end();
-        if took_long || status == ffi::LUA_ERRMEM {
-            self.look_at_memory(status == ffi::LUA_ERRMEM);
-        }
+        self.end(status == ffi::LUA_ERRMEM);
         result
     }
 
@@ -251,14 +248,15 @@ impl Machine {
         self.watchdog.begin();
     }
 
-    /// True if the call took long enough for the watchdog to see it.
-    fn end(&mut self) -> bool {
+    fn end(&mut self, out_of_memory: bool) {
         running::end();
         let took_long = self.watchdog.end();
         let call = self.call_state();
         call.live = 0;
         call.subject = std::ptr::null_mut();
         call.budget.end();
-        took_long
+        if took_long || out_of_memory {
+            self.look_at_memory(out_of_memory);
+        }
     }
 }

@@ -173,7 +173,6 @@ unsafe extern "C-unwind" fn gsub(state: LuaState) -> c_int {
         let kind = ffi::lua_type(state, 3);
         let most = ffi::luaL_optinteger(state, 4, text.len() as i64 + 1);
         if !matches!(kind, ffi::LUA_TNUMBER | ffi::LUA_TSTRING | ffi::LUA_TFUNCTION | ffi::LUA_TTABLE) {
-            // Raises.
             return original(state);
         }
         let mut buffer = MaybeUninit::<ffi::luaL_Buffer>::uninit();
@@ -243,16 +242,24 @@ unsafe fn add_value(
             return false;
         }
         if ffi::lua_isstring(state, -1) == 0 {
-            let name = type_name(state, ffi::lua_type(state, -1));
-            push_text(state, b"invalid replacement value (a ");
-            push_text(state, name.as_bytes());
-            push_text(state, b")");
-            ffi::lua_concat(state, 3);
-            fail(state);
+            raise_replacement(state);
         }
         charge_bytes(state, ffi::lua_rawlen(state, -1));
         ffi::luaL_addvalue(buffer);
         true
+    }
+}
+
+/// Raises that the value on top of the stack is no replacement.
+unsafe fn raise_replacement(state: LuaState) -> ! {
+    // SAFETY: see above.
+    unsafe {
+        let name = type_name(state, ffi::lua_type(state, -1));
+        for part in [b"invalid replacement value (a ", name.as_bytes(), b")"] {
+            push_text(state, part);
+        }
+        ffi::lua_concat(state, 3);
+        fail(state)
     }
 }
 
