@@ -30,10 +30,12 @@ impl Machine {
     pub(super) fn look_at_memory(&mut self, out_of_memory: bool) {
         let most = self.call_state().limits.memory;
         self.fill = match self.fill {
-            Fill::Fine if out_of_memory || self.is_nearly(most) => {
+            Fill::Fine if out_of_memory || self.uses_over(most / 10 * 9) => {
                 // Fails only if a finalizer does, and scripts have none.
                 let _ = self.lua.gc_collect();
-                if !self.is_nearly(most) {
+                // What a call failed for may be more than is left of a VM that is not quite full.
+                let much = if out_of_memory { most / 4 * 3 } else { most / 10 * 9 };
+                if !self.uses_over(much) {
                     return;
                 }
                 // Fails only without a limit.
@@ -61,11 +63,10 @@ impl Machine {
         }
     }
 
-    /// More than nine tenths are in use.
-    fn is_nearly(&self, most: usize) -> bool {
+    fn uses_over(&self, bytes: usize) -> bool {
         // SAFETY: the state is idle; counting touches nothing.
         let kilobytes = unsafe { ffi::lua_gc(self.main, ffi::LUA_GCCOUNT as c_int) };
-        (kilobytes as usize) << 10 > most / 10 * 9
+        (kilobytes as usize) << 10 > bytes
     }
 
     /// A fresh VM should take the place of this one.
