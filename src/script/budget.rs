@@ -33,13 +33,8 @@ impl Budget {
         *self = Budget::default();
     }
 
-    /// Whether the call has to stop; `now` is called only if needed.
-    pub fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
-        self.is_spent_with(now, Duration::ZERO, Duration::ZERO)
-    }
-
-    /// The same before work that takes at least as long as `ahead`. `used` is what the call took, at least, before
-    /// the first check.
+    /// Whether the call has to stop, before work that takes at least as long as `ahead`; `now` is called only if
+    /// needed. `used` is what the call took, at least, before the first check.
     pub fn is_spent_with(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
         let Some(limit) = self.limit else { return false };
         if !self.spent {
@@ -71,6 +66,12 @@ mod tests {
     use super::*;
 
     const CALL: Duration = Duration::from_millis(10);
+
+    impl Budget {
+        fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
+            self.is_spent_with(now, Duration::ZERO, Duration::ZERO)
+        }
+    }
 
     fn ms(n: u64) -> impl FnOnce() -> Duration {
         move || Duration::from_millis(n)
