@@ -42,7 +42,7 @@ pub const POOL: &[&str] = &["buffer_response", "hedge", "mirror"];
 pub const SETTINGS: &[&str] = &[];
 
 /// Keys of `script` in `rsp.settings`.
-pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
+pub const SCRIPT: &[&str] = &["waiting"];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &[];

@@ -9,6 +9,7 @@ mod endpoint;
 mod health;
 pub mod later;
 mod pool;
+mod script_limits;
 mod sockets;
 mod timeouts;
 mod tls;
@@ -21,6 +22,7 @@ pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
 pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
+pub use script_limits::ScriptLimits;
 pub use sockets::{BACKLOG, SocketOptions};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use tls::{ListenerTls, SeenFiles};
@@ -201,6 +203,7 @@ pub struct Settings {
     pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
     pub on_response_error: OnResponseError,
+    pub script: ScriptLimits,
     /// A request without a valid `traceparent` gets one.
     pub trace: bool,
     /// Pseudonym in `Via`; without it none is added.
@@ -240,6 +243,7 @@ impl Default for Settings {
             group: None,
             resolver: None,
             on_response_error: OnResponseError::Answer,
+            script: ScriptLimits::default(),
             trace: false,
             via: None,
             upgrades: vec!["websocket".into()],

@@ -21,6 +21,7 @@ pub mod run_error;
 
 mod descriptors;
 pub mod event_loop;
+mod fresh_vms;
 mod jobs;
 mod listeners;
 mod output;

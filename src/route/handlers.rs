@@ -268,6 +268,11 @@ impl Handlers {
         }
     }
 
+    /// The script's VM has used up its memory: a fresh one should take its place.
+    pub fn needs_replacement(&self) -> bool {
+        self.script.needs_replacement()
+    }
+
     /// Returns the number of large scripted bodies being sent to clients.
     pub fn answer_bodies(&self) -> usize {
         self.script.bodies()

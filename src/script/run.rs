@@ -83,6 +83,7 @@ impl Script {
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
+        vm.limit(config.settings.script)?;
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let most_body = config.pools.iter().filter_map(|pool| pool.buffer_request).max();
         vm.machine.set_most_body(most_body.map(|most| most as usize));
@@ -229,6 +230,11 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// Its VM has used up its memory.
+    pub fn needs_replacement(&self) -> bool {
+        self.vm.machine.needs_replacement()
     }
 
     /// Number of large bodies of answers that clients are reading now.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,13 @@ impl Source {
             EntryPoint::File(path) => Some(Source::file(path)),
             EntryPoint::Arguments { .. } => None,
         }
+    }
+
+    /// Tells whether the script's files are the same as those of another `Source`.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.files.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// As messages name it.

@@ -71,7 +71,7 @@ use crate::base::os_error::os_error;
 use crate::config::Config;
 use crate::exchange::counters::Counters;
 use crate::net::{Listener, Mailbox};
-use crate::script::{LoadError, Source};
+use crate::script::{LoadError, PackedScript, Source};
 use event_loop::EventLoop;
 
 /// The arguments of a worker's start.
@@ -139,6 +139,8 @@ pub struct Drain {
 /// A message from the control thread to a running worker.
 pub(crate) enum Message {
     Switch(Box<Switch>),
+    /// Another VM of the site of this generation.
+    Script(u64, PackedScript),
     /// Finish running requests within this time, then end.
     Drain(Drain),
     /// What connections do, and what is to become of one.
@@ -202,6 +204,11 @@ impl Handle {
     /// Uses another config for new requests.
     pub fn switch(&self, switch: Switch) {
         self.mailbox.send(Message::Switch(Box::new(switch)));
+    }
+
+    /// Uses another VM of the site of this generation for new requests.
+    pub fn set_script(&self, generation: u64, script: PackedScript) {
+        self.mailbox.send(Message::Script(generation, script));
     }
 
     /// Asks for what connections do, from this slot on.

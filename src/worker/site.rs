@@ -154,6 +154,12 @@ impl Sites {
         self.inboxes.take(self.worker)
     }
 
+    /// Uses a fresh VM of the current site for new requests.
+    fn renew(&mut self, script: Script) {
+        let clock = call_clock(&self.current.routes.config);
+        self.handlers = Rc::new(RefCell::new(Handlers::new(script, clock)));
+    }
+
     fn replace(&mut self, parts: SiteParts) {
         self.servers.borrow().unlist();
         let (site, handlers) = open(parts, &self.servers);
@@ -220,6 +226,21 @@ impl<N: Network> Core<N> {
         self.look_ahead();
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
         self.backends.keys().into_iter().for_each(|key| self.watch_backend(key));
+    }
+
+    /// The script's VM has used up its memory.
+    pub fn needs_script(&self) -> bool {
+        self.sites.handlers.borrow().needs_replacement()
+    }
+
+    /// Uses a fresh VM for new requests, if it is one of the current site; those that run finish with theirs.
+    pub(crate) fn set_script(&mut self, generation: u64, script: PackedScript) {
+        if generation != self.sites.current.generation {
+            return;
+        }
+        self.sites.renew(script.unpack());
+        self.spare.renew(&self.sites);
+        self.observe();
     }
 
     /// Closes idle connections of servers that moved or that the current site does not have.

@@ -37,6 +37,7 @@ mod logs;
 mod lua;
 mod lua_balance;
 mod lua_heads;
+mod lua_hurt;
 mod lua_phases;
 mod lua_rewriting;
 mod manual;

@@ -22,6 +22,7 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Settings;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
+use crate::control::fresh_vms::FreshVms;
 use crate::control::notify;
 use crate::control::process::Process;
 use crate::control::reload::Reload;
@@ -67,6 +68,7 @@ pub struct Running<'a> {
     /// Overrides the config's.
     drain_timeout: Option<Duration>,
     reload: Reload<Asker>,
+    fresh_vms: FreshVms,
     sockets: Sockets,
     stage: Stage,
     /// The first checks of all servers have ended.
@@ -94,11 +96,17 @@ impl<'a> Running<'a> {
         if let Some(address) = sockets.admin_address() {
             log::info!("Admin address: {address}");
         }
+        let mailbox = control.mailbox();
+        shared.provide_scripts(move |worker, generation| {
+            // It goes nowhere only where rsp ends.
+            _ = mailbox.send(ControlEvent::VmWanted(worker, generation));
+        });
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
             stats: Stats::new(workers.iter().map(Handle::counters).collect(), shared.connections()),
             stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
+            fresh_vms: FreshVms::new(source, control.mailbox()),
             reload: Reload::new(source, workers.len(), control.mailbox()),
             control,
             workers: workers.into_iter().map(Some).collect(),
@@ -145,6 +153,8 @@ impl<'a> Running<'a> {
             ControlEvent::Signal(signal) => self.handle_signal(signal),
             ControlEvent::Answer(asker, answer) => self.answered(asker, answer),
             ControlEvent::Loaded => self.loaded(),
+            ControlEvent::VmWanted(worker, generation) => self.load_vm(worker, generation),
+            ControlEvent::FreshVm => self.hand_out_vm(),
             ControlEvent::Switched(generation) => {
                 if generation == self.process.generation && self.reload.switched() {
                     self.end_reload(&Ok(()));

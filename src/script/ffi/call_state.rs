@@ -9,12 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
-use super::library::CUTS;
 use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
+use super::strings::CUTS;
 use super::{Job, KeptFunction, LuaState, RegistryIndex};
-use crate::config::PoolId;
+use crate::config::{PoolId, ScriptLimits};
 use crate::script::answer::AnswerBuilder;
 use crate::script::budget::Budget;
 use crate::script::cached_fields::CachedField;
@@ -48,14 +48,15 @@ pub(super) struct CallState {
     pub(super) kinds: [KindState; ObjectKind::ALL.len()],
     pub(super) servers: Vec<ServersOfPool>,
     pub(super) directory: Directory,
+    pub(super) limits: ScriptLimits,
     pub(super) budget: Budget,
+    /// Work of C functions since the clock was read, see `charge`.
+    pub(super) work: i64,
     /// Addresses of the cached fields' names in Lua.
     pub(super) names: [*const c_void; CachedField::ALL.len()],
     pub(super) hosts: StringCache,
     pub(super) texts: StringCache,
     pub(super) cuts: StringCache,
-    /// Comparisons of `table.sort`, to check the clock now and then.
-    pub(super) compared: u32,
     /// Why the last guarded step was refused.
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
@@ -127,12 +128,13 @@ impl CallState {
             kinds: [none; ObjectKind::ALL.len()],
             servers: Vec::new(),
             directory: Directory::default(),
+            limits: ScriptLimits::default(),
             budget: Budget::default(),
+            work: 0,
             names: [std::ptr::null(); CachedField::ALL.len()],
             hosts: StringCache::new(HOSTS),
             texts: StringCache::new(TEXTS),
             cuts: StringCache::new(CUTS),
-            compared: 0,
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),

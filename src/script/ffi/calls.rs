@@ -11,7 +11,7 @@ use super::objects::{push_own, push_request};
 use super::running::note_line;
 use super::servers::push_servers;
 use super::stack::{push_text, registry};
-use super::watchdog::{hook_ran, take_over, watch_closely};
+use super::watchdog::{hook_ran, take_over, used_at_least, watch_closely};
 use super::{Job, LuaState};
 use crate::script::budget;
 use crate::script::request::ObjectKind;
@@ -148,7 +148,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
         hook_ran();
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         note_line(at);
-        if !(*call).budget.is_spent(cpu_time) {
+        if !is_spent(call, Duration::ZERO) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A signal shortened the interval, or this coroutine was stopped in an earlier call.
                 watch_closely(state);
@@ -176,6 +176,12 @@ pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
             Ok(())
         });
     }
+}
+
+/// Whether the call has to stop before work that takes at least so long.
+pub(super) unsafe fn is_spent(call: *mut CallState, ahead: Duration) -> bool {
+    // SAFETY: no other reference into the call state is alive in frames above.
+    unsafe { (*call).budget.is_spent_with(cpu_time, used_at_least(), ahead) }
 }
 
 /// CPU time of this thread.

@@ -16,19 +16,25 @@
 mod answers;
 mod call_state;
 mod calls;
+mod charge;
 mod cookies;
 mod coroutines;
 mod fields;
+mod globals;
 mod headers;
 mod library;
+mod memory;
 mod objects;
 mod packed;
+mod patterns;
 mod results;
 mod runners;
 mod running;
 mod servers;
 mod stack;
 mod string_cache;
+mod strings;
+mod tables;
 mod waits;
 mod watchdog;
 
@@ -37,14 +43,15 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, ffi};
 
-use super::budget;
 use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
-use crate::config::PoolId;
+use crate::config::{PoolId, ScriptLimits};
 use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
+pub use globals::{STANDS_BEFORE, guard_chunk, protect};
 pub use library::watch;
+use memory::Fill;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
@@ -132,6 +139,7 @@ pub struct Machine {
     waiting: Waiting,
     call_state: *mut CallState,
     known: KnownFunctions,
+    fill: Fill,
 }
 
 impl Machine {
@@ -157,8 +165,8 @@ impl Machine {
         let runner = Runner::new(lua)?;
         let (watchdog, known) = (Watchdog::new([main, runner.thread]), KnownFunctions::default());
         let (spare, waiting, broken) = (Vec::new(), Waiting::default(), false);
-        let lua = lua.clone();
-        Ok(Machine { watchdog, lua, main, runner, spare, broken, waiting, call_state: call, known })
+        let (lua, fill) = (lua.clone(), Fill::default());
+        Ok(Machine { watchdog, lua, main, runner, spare, broken, waiting, call_state: call, known, fill })
     }
 
     /// The functions of `rsp` that handlers call.
@@ -254,6 +262,11 @@ impl Machine {
         self.watchdog.stop([self.main, self.runner.thread]);
     }
 
+    /// What calls may use from now on.
+    pub fn set_limits(&mut self, limits: ScriptLimits) {
+        self.call_state().limits = limits;
+    }
+
     /// Calls a script's function about `subject` and passes its results to `judge`. An error is Lua's message.
     pub fn call<R>(
         &mut self,
@@ -262,6 +275,9 @@ impl Machine {
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
+        if self.fill != Fill::Fine && self.refuses() {
+            return Err(self.call_state().limits.memory_text().into_bytes());
+        }
         if self.broken {
             self.mend()?;
         }
@@ -303,7 +319,7 @@ impl Machine {
             ffi::lua_settop(thread, 0);
             result
         };
-        self.end();
+        self.end(false);
         Ok(Called::Done(result))
     }
 
@@ -314,17 +330,21 @@ impl Machine {
         call.live = call.calls;
         call.subject = std::ptr::from_mut(subject).cast();
         (call.job, call.function, call.thread) = (job, function, thread);
-        call.budget.begin(budget::CALL);
+        call.budget.begin(call.limits.time);
+        call.work = 0;
         running::begin(function.id);
         self.watchdog.begin(thread);
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, out_of_memory: bool) {
         running::end();
-        self.watchdog.end();
+        let took_long = self.watchdog.end();
         let call = self.call_state();
         call.live = 0;
         call.subject = std::ptr::null_mut();
         call.budget.end();
+        if took_long || out_of_memory {
+            self.look_at_memory(out_of_memory);
+        }
     }
 }

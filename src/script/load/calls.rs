@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
+use super::super::ffi::STANDS_BEFORE;
 use super::builder::{Builder, Loading, SetOnce};
 use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
@@ -64,6 +65,7 @@ pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     meta.raw_set("__index", functions)?;
     meta.raw_set("__newindex", lua.create_function(assigned)?)?;
     meta.raw_set("__metatable", false)?;
+    meta.raw_set(STANDS_BEFORE, true)?;
     rsp.set_metatable(Some(meta))?;
     lua.globals().raw_set("rsp", rsp)
 }

@@ -59,7 +59,10 @@ pub fn load(source: &mut Source) -> Result<(Config, Script), LoadError> {
     *source = builder.source.clone();
     let vm = outcome.map_err(LoadError)?;
     let (config, handlers) = finish(builder, vm.lua()).map_err(LoadError)?;
-    let script = Script::new(vm, handlers, &config).map_err(|error| LoadError(error.to_string()))?;
+    let script = Script::new(vm, handlers, &config).map_err(|error| {
+        let text = error.to_string();
+        LoadError(format!("{}:1: {}", source.name(), text.strip_prefix("runtime error: ").unwrap_or(&text)))
+    })?;
     Ok((config, script))
 }
 
@@ -86,9 +89,11 @@ fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
         vm.run_config(&with_arguments(vm.lua(), main, loading)?)?;
         Ok(vm)
     };
-    let line =
-        |error| loading.with(|builder| position::one_line(&error, &name, &builder.texts)).unwrap_or_default();
-    run().map_err(line)
+    let line = |builder: &mut Builder, error: &mlua::Error| {
+        let limits = builder.settings.as_ref().map(|set| set.value.script).unwrap_or_default();
+        position::one_line(error, &name, &builder.texts, limits.while_loading())
+    };
+    run().map_err(|error| loading.with(|builder| line(builder, &error)).unwrap_or_default())
 }
 
 /// The name and text of the main chunk.

@@ -192,7 +192,9 @@ impl<N: Network> Core<N> {
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
             Decision::ScriptFailed(error) => {
                 self.tools.errors.log("on_request", &error, "", self.tools.now);
-                self.fail(pair, Failure::Script)
+                let failure =
+                    if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script };
+                self.fail(pair, failure)
             }
             Decision::Fallback(pool, error, then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);

@@ -275,6 +275,16 @@ fn settings() {
             "rsp.settings { script = {\n on_response_error = 'ignore' } }",
             "2: script.on_response_error: got \"ignore\", expected \"answer\" or \"pass\"",
         ),
+        (
+            "rsp.settings { script = { time = '2s' } }",
+            "1: script.time: got \"2s\", expected a time from 1ms to 1s",
+        ),
+        (
+            "rsp.settings { script = { memory = '1m' } }",
+            "1: script.memory: got \"1m\", expected a size from \"4m\" to \"1g\"",
+        ),
+        ("rsp.settings { script = { globals = 1 } }", "1: script.globals: got 1, expected true or false"),
+        ("rsp.settings { script = { tme = '1s' } }", "1: script.tme: unknown script key, did you mean time?"),
         ("rsp.settings { trace = 1 }", "1: trace: got 1, expected true or false"),
         (
             "rsp.settings { trusted = '10.0.0.0/8' }",
