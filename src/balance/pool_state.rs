@@ -372,18 +372,6 @@ impl PoolState {
         self.requests[worker].clone()
     }
 
-    /// Requests that wait for one server, by its name.
-    pub fn queued_for_servers(&self) -> HashMap<String, u64> {
-        if self.queue.count() == 0 {
-            return HashMap::new();
-        }
-        let (counts, members) = (self.queue.bound_counts(), self.members());
-        let of = |server: &Arc<Server>| {
-            Some((server.name().to_owned(), *counts.get(&super::queue::key(server))? as u64))
-        };
-        members.iter().filter_map(of).collect()
-    }
-
     /// Requests in flight of all workers.
     pub fn in_flight(&self) -> u32 {
         self.requests.iter().map(|worker| worker.in_flight()).sum()

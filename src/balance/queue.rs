@@ -86,9 +86,16 @@ impl Queue {
         self.len.load(Ordering::SeqCst)
     }
 
-    /// How many wait for one server, by server.
-    pub fn bound_counts(&self) -> HashMap<ServerKey, usize> {
-        lock(&self.waiting).bound.iter().map(|(server, waiters)| (*server, waiters.len())).collect()
+    /// How many wait for each of these servers and no other, by name.
+    pub fn by_server(&self, members: &[Arc<Server>]) -> HashMap<String, u64> {
+        if self.count() == 0 {
+            return HashMap::new();
+        }
+        let waiting = lock(&self.waiting);
+        let of = |server: &Arc<Server>| {
+            Some((server.name().to_owned(), waiting.bound.get(&key(server))?.len() as u64))
+        };
+        members.iter().filter_map(of).collect()
     }
 
     /// Others wait for any server, so that a new request has to wait behind them.

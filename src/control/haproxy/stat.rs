@@ -173,7 +173,7 @@ fn rows(view: &View<'_>, wanted: &Wanted, now: Instant) -> Option<Vec<Row>> {
             continue;
         }
         found = true;
-        let queued = pool.queued_for_servers();
+        let queued = pool.queue.by_server(&pool.members());
         for (at, of) in pool.members().iter().enumerate() {
             if wanted.has_server(at + 1, of.state()) {
                 rows.push(server(&facts, pool, of, (id, at + 1), queued.get(of.name()).copied()));

@@ -96,7 +96,7 @@ impl Peaks {
     ) {
         let (pool, then) = (now.pool(state.name()), before.pool(state.name()));
         let mut whole = Peak { queue: state.queue.count() as u64, ..Peak::default() };
-        let queued = state.queued_for_servers();
+        let queued = state.queue.by_server(&state.members());
         for (name, server) in &pool.servers {
             let tries = rate(server.tries, then.server(name).tries);
             let queue = queued.get(name).copied().unwrap_or_default();

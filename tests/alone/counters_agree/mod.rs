@@ -205,6 +205,13 @@ fn log_metrics_state_and_stat_agree_with_clients_and_servers() {
     said.agrees_with_itself();
     clients_agree(&said, &seen);
     servers_agree(&said, &tally);
+    let wrong = said.wrong.take();
+    assert!(
+        wrong.is_empty(),
+        "{} disagreements:\n{}",
+        wrong.len(),
+        wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
+    );
     rsp.stop();
 }
 
@@ -217,31 +224,41 @@ fn clients_agree(said: &Said, seen: &[Requests]) {
         *place = Some(line);
     }
     let connections: u64 = seen.iter().map(|client| client.connections).sum();
-    assert_eq!(said.info("CumConns"), connections);
+    said.same(said.info("CumConns"), connections, "said.info(CumConns)");
     for (number, status) in seen.iter().flat_map(|client| &client.answers) {
         let line = lines[*number as usize].unwrap_or_else(|| panic!("no line of request {number}"));
-        assert_eq!(line.status, *status, "{line:?}");
+        said.same(line.status, *status, format_args!("{line:?}"));
     }
     let body: u64 = seen.iter().map(|client| client.body_bytes).sum();
     let logged: u64 = said.lines.iter().filter(|line| line.kind != Kind::Leaves).map(|line| line.sent).sum();
-    assert_eq!(logged, body, "bytes of bodies that clients have");
+    said.same(logged, body, "bytes of bodies that clients have");
 }
 
 /// What servers saw is what rsp says it sent there.
 fn servers_agree(said: &Said, tally: &Tally) {
     let seen = tally.seen();
-    let stale = said.ends_in_metrics("reused-stale");
     for line in said.lines.iter().filter(|line| line.kind.is_plain()) {
         let at = seen.get(&line.number).unwrap_or_else(|| panic!("no server saw {line:?}"));
-        assert_eq!((line.retries, at.as_slice()), (0, [line.server.clone()].as_slice()), "{line:?}");
+        said.same(
+            (line.retries, at.as_slice()),
+            (0, [line.server.clone()].as_slice()),
+            format_args!("{line:?}"),
+        );
     }
     for server in ["s0", "s1", "s2"] {
         let heads = seen.values().flatten().filter(|of| *of == server).count() as u64;
-        assert_eq!(said.stat("web", server, "stot"), heads, "{server}; {stale} reused-stale in all");
+        // A client that left within its request may have done so before the server had anything of it.
+        let unseen = |line: &&Line| line.kind == Kind::HalfBody && !seen.contains_key(&line.number);
+        let lost = said.lines.iter().filter(|line| line.server == server).filter(unseen).count() as u64;
+        said.same(
+            said.stat("web", server, "stot"),
+            heads + lost,
+            format_args!("{server}: stot, heads that it saw"),
+        );
         let answered = tally.answered(server);
         let logged = said.lines.iter().filter(|line| line.server == server && line.end == "complete");
         let mut by_class = [0; 10];
         logged.for_each(|line| by_class[usize::from(line.status) / 100] += 1);
-        assert_eq!(by_class, answered, "{server}: whole answers by class");
+        said.same(by_class, answered, format_args!("{server}: whole answers by class"));
     }
 }

@@ -1,6 +1,8 @@
 //! What rsp says, read in all ways, and compared with each other.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -31,11 +33,13 @@ impl Line {
         let word = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let number = |key: &str| json[key].as_u64().unwrap_or_else(|| panic!("no {key}: {text}"));
         let (id, kind) = asked(&word("target"));
+        // There the log says what is wrong with it.
+        let end = if kind == Kind::Malformed { "client-bad-request".into() } else { word("end") };
         Line {
             number: id,
             kind,
             status: number("status") as u16,
-            end: word("end"),
+            end,
             pool: word("pool"),
             server: word("server"),
             listener: word("listener"),
@@ -62,6 +66,8 @@ pub struct Said {
     state: Value,
     stat: Vec<BTreeMap<String, String>>,
     info: String,
+    /// What does not agree.
+    pub wrong: RefCell<Vec<String>>,
 }
 
 /// By name and class.
@@ -92,6 +98,14 @@ impl Said {
             state: json(),
             stat: rows(&ask("show stat")),
             info: ask("show info"),
+            wrong: RefCell::default(),
+        }
+    }
+
+    /// Notes it if these are not.
+    pub fn same<A: PartialEq<B> + Debug, B: Debug>(&self, left: A, right: B, what: impl Display) {
+        if left != right {
+            self.wrong.borrow_mut().push(format!("{what}: {left:?}, {right:?}"));
         }
     }
 
@@ -150,7 +164,7 @@ impl Said {
             let (labels, class) = labels.split_once(",class=\"").expect("a class");
             *told.entry((labels.to_owned(), class[..1].parse().expect("a digit"))).or_default() += count;
         }
-        assert_eq!(told, logged, "rsp_requests_total, the access log");
+        self.same(told, logged.clone(), "rsp_requests_total, the access log");
         for server in self.servers() {
             let of = |line: &Line| line.is_servers() && line.pool == server.0 && line.server == server.1;
             let state = self.server_state(&server);
@@ -158,18 +172,18 @@ impl Said {
             for class in 1..6usize {
                 let key = (format!("pool=\"{}\",server=\"{}\"", server.0, server.1), class);
                 let count = logged.get(&key).copied().unwrap_or_default();
-                assert_eq!(stat(&format!("hrsp_{class}xx")), count, "{server:?} {class}xx");
+                self.same(stat(&format!("hrsp_{class}xx")), count, format_args!("{server:?} {class}xx"));
                 let state = state["classes"][format!("{class}xx")].as_u64().unwrap_or_default();
-                assert_eq!(state, count, "{server:?} {class}xx in the state");
+                self.same(state, count, format_args!("{server:?} {class}xx in the state"));
             }
             let (received, sent) = (self.sum(|line| line.received, of), self.sum(|line| line.sent, of));
-            assert_eq!((stat("bin"), stat("bout")), (received, sent), "{server:?}");
-            assert_eq!(
+            self.same((stat("bin"), stat("bout")), (received, sent), format_args!("{server:?}"));
+            self.same(
                 (&state["bytes_in"], &state["bytes_out"]),
                 (&received.into(), &sent.into()),
-                "{server:?}"
+                format_args!("{server:?}"),
             );
-            assert_eq!(state["tries"], stat("stot"), "{server:?}");
+            self.same(&state["tries"], stat("stot"), format_args!("{server:?}"));
         }
     }
 
@@ -179,15 +193,19 @@ impl Said {
             let of = |line: &Line| line.listener == listener;
             let state = self.state["listeners"].as_array().unwrap().iter().find(|of| of["name"] == listener);
             let (state, all) = (state.expect("a listener"), self.sum(|_| 1, of));
-            assert_eq!((self.stat(listener, "FRONTEND", "req_tot"), &state["requests"]), (all, &all.into()));
+            self.same(
+                (self.stat(listener, "FRONTEND", "req_tot"), &state["requests"]),
+                (all, &all.into()),
+                "(self.stat(listener, FRONTEND, req_tot), &state[requests])",
+            );
             for class in 1..6usize {
                 let count = logged.get(&(listener.to_owned(), class)).copied().unwrap_or_default();
                 let stat = self.stat(listener, "FRONTEND", &format!("hrsp_{class}xx"));
-                assert_eq!(stat, count, "{listener} {class}xx");
+                self.same(stat, count, format_args!("{listener} {class}xx"));
             }
             let (received, sent) = (self.sum(|line| line.received, of), self.sum(|line| line.sent, of));
             let stat = |column: &str| self.stat(listener, "FRONTEND", column);
-            assert_eq!((stat("bin"), stat("bout")), (received, sent), "{listener}");
+            self.same((stat("bin"), stat("bout")), (received, sent), format_args!("{listener}"));
         }
     }
 
@@ -195,21 +213,21 @@ impl Said {
         for pool in ["web", "late", "refused"] {
             let of = |line: &Line| line.pool == pool;
             let routed = self.sum(|_| 1, of);
-            assert_eq!(
+            self.same(
                 self.metrics[&format!("rsp_request_seconds_count{{pool=\"{pool}\"}}")],
                 routed,
-                "{pool}"
+                format_args!("{pool}"),
             );
             let retries = self.sum(|line| line.retries, of);
-            assert_eq!(
+            self.same(
                 self.metrics[&format!("rsp_retries_total{{pool=\"{pool}\"}}")],
                 retries,
-                "{pool}: retries"
+                format_args!("{pool}: retries"),
             );
             let answered = self.sum(|_| 1, |line| of(line) && line.is_servers());
             let state = self.state["pools"].as_array().unwrap().iter().find(|of| of["name"] == pool);
-            assert_eq!(state.expect("a pool")["requests"], answered, "{pool}");
-            assert_eq!(self.stat(pool, "BACKEND", "req_tot"), answered, "{pool}");
+            self.same(&state.expect("a pool")["requests"], answered, format_args!("{pool}"));
+            self.same(self.stat(pool, "BACKEND", "req_tot"), answered, format_args!("{pool}"));
             self.errors_agree(pool);
         }
     }
@@ -222,8 +240,16 @@ impl Said {
         let retries = self.sum(|line| line.retries, |line| line.pool == pool);
         let stat = |column: &str| self.stat(pool, "BACKEND", column);
         match pool {
-            "refused" => assert_eq!((stat("econ"), stat("eresp")), (ended(of_connect) + retries, 0)),
-            _ => assert_eq!((stat("econ"), stat("eresp")), (0, ended(of_response) + retries), "{pool}"),
+            "refused" => self.same(
+                (stat("econ"), stat("eresp")),
+                (ended(of_connect) + retries, 0),
+                "(stat(econ), stat(eresp))",
+            ),
+            _ => self.same(
+                (stat("econ"), stat("eresp")),
+                (0, ended(of_response) + retries),
+                format_args!("{pool}"),
+            ),
         }
     }
 
@@ -232,20 +258,24 @@ impl Said {
         let metrics = |name: &str| -> u64 {
             self.metrics.iter().filter(|(of, _)| of.starts_with(name)).map(|(_, count)| count).sum()
         };
-        assert_eq!(metrics("rsp_requests_total{"), all);
-        assert_eq!(metrics("rsp_host_requests_total{"), all);
-        assert_eq!((self.info("CumReq"), &self.state["totals"]["requests"]), (all, &all.into()));
+        self.same(metrics("rsp_requests_total{"), all, "metrics(rsp_requests_total)");
+        self.same(metrics("rsp_host_requests_total{"), all, "metrics(rsp_host_requests_total)");
+        self.same(
+            (self.info("CumReq"), &self.state["totals"]["requests"]),
+            (all, &all.into()),
+            "(self.info(CumReq), &self.state[totals][requests])",
+        );
         for (end, count) in self.ends() {
-            assert_eq!(
+            self.same(
                 (self.ends_in_metrics(end), &self.state["ends"][end]),
                 (count, &count.into()),
-                "{end}"
+                format_args!("{end}"),
             );
         }
         let not_requests = ["client-lingered", "client-silent", "reused-stale", "accept-failed"];
         let others: u64 = not_requests.iter().map(|reason| self.ends_in_metrics(reason)).sum();
-        assert_eq!(metrics("rsp_ends_total{") - others, all, "ends of requests");
-        assert_eq!(metrics("rsp_log_lines_dropped_total{"), 0);
+        self.same(metrics("rsp_ends_total{") - others, all, "ends of requests");
+        self.same(metrics("rsp_log_lines_dropped_total{"), 0, "metrics(rsp_log_lines_dropped_total)");
     }
 
     fn servers(&self) -> Vec<(String, String)> {
