@@ -314,6 +314,41 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_comes_back_while_a_request_has_it_counts_once() {
+        let servers = Servers::new(1);
+        let pools = servers.of(&config(&[2]));
+        let used = pools.pools[0].members()[1].clone();
+        used.cells()[0].tries.add(7);
+        Servers::adopt(&config(&[1]), &pools, &|_, _| None);
+        assert_eq!(servers.others(&pools.pools).servers.len(), 1);
+        Servers::adopt(&config(&[2]), &pools, &|_, _| None);
+        assert!(Arc::ptr_eq(&used, &pools.pools[0].members()[1]));
+        assert!(servers.others(&pools.pools).servers.is_empty());
+    }
+
+    #[test]
+    fn what_many_former_servers_counted_stays_with_their_pool() {
+        let servers = Servers::new(1);
+        let pools = servers.of(&config(&[300]));
+        pools.pools[0].members().iter().for_each(|server| server.cells()[0].tries.add(1));
+        Servers::adopt(&config(&[1]), &pools, &|_, _| None);
+        let others = servers.others(&pools.pools);
+        let kept: u64 = others.servers.iter().map(|(_, _, totals)| totals.tries).sum();
+        assert_eq!((others.servers.len(), kept, others.rest["p0"].tries), (KEPT_SERVERS, 256, 43));
+    }
+
+    #[test]
+    fn a_pool_that_a_reload_removed_is_told_while_a_request_has_it() {
+        let servers = Servers::new(1);
+        let used = servers.of(&config(&[1])).pools.remove(0);
+        used.members()[0].cells()[0].tries.add(5);
+        let others = servers.others(&[]);
+        assert_eq!((others.pools.len(), others.servers[0].2.tries), (1, 5));
+        drop(used);
+        assert_eq!(servers.others(&[]).servers[0].2.tries, 5, "and when it is gone");
+    }
+
+    #[test]
     fn a_pool_that_comes_back_goes_on_counting() {
         let servers = Servers::new(1);
         let pools = servers.of(&config(&[1]));
