@@ -240,6 +240,71 @@ function rsp.respond(answer) end
 ---@return rsp.Answer
 function rsp.redirect(url, status) end
 
+---JSON. A table with the keys 1 to n is a list, an empty one an object; a list that was decoded stays one when it is
+---empty. Fields are written in the order of their names.
+---@class rsp.Json
+---@field null any what stands for JSON's null
+rsp.json = {}
+
+---Raises what JSON cannot say: functions, gaps in lists, tables in themselves.
+---@param value any
+---@return string
+function rsp.json.encode(value) end
+
+---@param text string
+---@return any value nil if the text is no JSON
+---@return string? reason
+function rsp.json.decode(text) end
+
+---Marks a table as a list, also while it is empty: `rsp.json.array {}`.
+---@generic T
+---@param list T[]
+---@return T[]
+function rsp.json.array(list) end
+
+---@class rsp.Coding
+---@field encode fun(bytes: string): string
+---@field decode fun(text: string): string?, string? nil and a reason for what is none
+
+---Written with "+/" and padding; both alphabets are read, with padding or without it.
+---@type rsp.Coding
+rsp.base64 = {}
+
+---@type rsp.Coding
+rsp.hex = {}
+
+---`%XX` for all but letters, digits and "-._~"; "+" is no blank.
+---@type rsp.Coding
+rsp.url = {}
+
+---@param text string
+---@return string hash in lower-case hex
+function rsp.sha256(text) end
+
+---@param key string
+---@param text string
+---@return string code in lower-case hex
+function rsp.hmac_sha256(key, text) end
+
+---Compares two secrets in a time that does not say where they differ.
+---@param a string
+---@param b string
+---@return boolean
+function rsp.equal(a, b) end
+
+---@param bytes integer at most 65536
+---@return string
+function rsp.random(bytes) end
+
+---Seconds since 1970, with a fraction.
+---@return number
+function rsp.now() end
+
+---Writes a line to rsp's log.
+---@param level "error"|"warn"|"info"|"debug"
+---@param text string
+function rsp.log(level, text) end
+
 ---Settings of the whole program. At most one call.
 ---@param settings rsp.Settings
 function rsp.settings(settings) end

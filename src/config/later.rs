@@ -13,32 +13,22 @@ pub const OPTIONS: &[&str] = &["strict"];
 /// Functions and tables of `rsp`.
 pub const CALLS: &[&str] = &[
     "abort",
-    "base64",
     "basic_auth",
     "cidr",
     "concurrency",
-    "equal",
     "every",
     "fetch",
-    "hex",
-    "hmac_sha256",
-    "json",
-    "log",
     "map",
-    "now",
     "on_answer",
     "on_connect",
     "on_log",
     "on_start",
-    "random",
     "rate",
     "regex",
     "resolve",
-    "sha256",
     "shared",
     "sleep",
     "split",
-    "url",
 ];
 
 /// Keys of `rsp.listen`.

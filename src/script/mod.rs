@@ -15,6 +15,7 @@ mod ffi;
 mod headers;
 mod load;
 mod nearest;
+mod parts;
 mod request;
 mod run;
 mod source;

@@ -12,6 +12,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use super::budget;
 use super::failure;
 use super::ffi::{self, Machine};
+use super::parts;
 
 pub(super) struct Vm {
     lua: Lua,
@@ -73,6 +74,7 @@ impl Vm {
         let rsp = lua.create_table()?;
         rsp.set("respond", respond)?;
         rsp.set("redirect", redirect)?;
+        parts::install(&lua, &rsp)?;
         lua.globals().set("rsp", rsp)?;
         lua.globals().set("setmetatable", set_metatable)?;
         lua.set_memory_limit(budget::MEMORY)?;

@@ -12,6 +12,7 @@
 mod answers;
 mod call_state;
 mod calls;
+mod charge;
 mod coroutines;
 mod fields;
 mod headers;
@@ -37,6 +38,7 @@ use crate::config::PoolId;
 use answers::{redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
+pub use charge::{spent, wall_clock};
 pub use library::watch;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;

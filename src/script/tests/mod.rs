@@ -5,6 +5,8 @@ mod balance;
 mod escapes;
 mod headers;
 mod limits;
+mod parts;
+mod parts_cost;
 mod request;
 mod sandbox;
 mod verdicts;

@@ -1,0 +1,29 @@
+//! The budget of the running call and the clocks, for safe code that a script calls through mlua.
+
+use std::time::Duration;
+
+use mlua::Lua;
+
+use super::call_state::Owner;
+use super::calls::cpu_time;
+
+/// What to tell a script whose call has used up its time. Looks at the clock.
+pub fn spent(lua: &Lua) -> Option<String> {
+    let owner = lua.app_data_ref::<Owner>()?;
+    // SAFETY: the call state lives as long as the Lua state; the budget is touched only by what runs below the call,
+    // on this thread, and no reference to it outlives a statement.
+    let budget = unsafe { &mut (*owner.0).budget };
+    budget.is_spent(cpu_time).then(|| budget.text())
+}
+
+/// Time since 1970.
+pub fn wall_clock() -> Duration {
+    clock(libc::CLOCK_REALTIME)
+}
+
+fn clock(which: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours. The clocks used exist on every Linux; failing leaves zero.
+    unsafe { libc::clock_gettime(which, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
