@@ -51,7 +51,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{PoolState, Servers};
-    use crate::config::{Address, Balance, Config, PoolConfig, ServerConfig, Settings};
+    use crate::config::{Address, Balance, Config, PoolConfig, ServerConfig};
 
     fn pool(number: usize, servers: usize) -> PoolConfig {
         let server = |i: usize| {
@@ -68,17 +68,7 @@ mod tests {
     pub fn config(pools: &[usize]) -> Config {
         let pools =
             pools.iter().enumerate().map(|(number, servers)| Arc::new(pool(number, *servers))).collect();
-        let settings = Settings::default();
-        Config {
-            listeners: Vec::new(),
-            pools,
-            settings,
-            classic: None,
-            on_request: false,
-            on_response: false,
-            client_headers: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Config { pools, ..Config::default() }
     }
 
     /// Returns the pool p0 for so many workers, with servers of these limits.

@@ -7,5 +7,6 @@ pub mod cells;
 pub mod counted;
 pub mod ip_port;
 pub mod log_limit;
+pub mod named_values;
 pub mod os_error;
 pub mod wheel;

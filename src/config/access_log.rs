@@ -52,6 +52,39 @@ impl LogFormat {
     }
 }
 
+/// The keys of every line in the json format, in order.
+pub const JSON_KEYS: [&str; 29] = [
+    "ts",
+    "client_ip",
+    "client_port",
+    "listener",
+    "tls_version",
+    "sni",
+    "method",
+    "scheme",
+    "host",
+    "target",
+    "version",
+    "status",
+    "sent",
+    "received",
+    "pool",
+    "server",
+    "reused",
+    "retries",
+    "queue_ms",
+    "connect_ms",
+    "first_byte_ms",
+    "total_ms",
+    "script_us",
+    "end",
+    "by",
+    "phase",
+    "id",
+    "referer",
+    "user_agent",
+];
+
 /// A share, as the least of the numbers of 32 bits that is not in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sample(u64);

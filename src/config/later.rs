@@ -12,17 +12,11 @@ pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
 pub const CALLS: &[&str] = &[
-    "abort",
     "basic_auth",
     "cidr",
     "concurrency",
-    "every",
     "fetch",
     "map",
-    "on_answer",
-    "on_connect",
-    "on_log",
-    "on_start",
     "rate",
     "regex",
     "resolve",
@@ -44,10 +38,4 @@ pub const SETTINGS: &[&str] = &["buffer_memory"];
 pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
 
 /// Fields of `req`.
-pub const REQUEST: &[&str] = &["body", "listener"];
-
-/// Fields of `req` that are read-only for now.
-pub const REQUEST_WRITABLE: &[&str] = &["cookies", "host", "path", "query"];
-
-/// Fields of `res`.
-pub const RESPONSE: &[&str] = &["cookies"];
+pub const REQUEST: &[&str] = &["body"];

@@ -14,7 +14,7 @@ mod timeouts;
 mod tls;
 mod trusted;
 
-pub use access_log::{AccessLog, LogFormat, LogTarget, Sample};
+pub use access_log::{AccessLog, JSON_KEYS, LogFormat, LogTarget, Sample};
 pub use address::Address;
 pub use admin::{Admin, Control, ControlLevel};
 pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
@@ -59,6 +59,13 @@ pub struct Config {
     pub on_request: bool,
     /// The script set `rsp.on_response`.
     pub on_response: bool,
+    /// The same for the functions of other phases.
+    pub on_answer: bool,
+    pub on_log: bool,
+    pub on_connect: bool,
+    pub on_start: bool,
+    /// The periods of each `rsp.every`, in order.
+    pub every: Vec<Duration>,
     /// The `client_header`s of all listeners: nobody else may send these fields.
     pub client_headers: Vec<String>,
     /// What is probably a mistake, but can be run.

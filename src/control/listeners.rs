@@ -170,20 +170,11 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Address, Settings};
+    use crate::config::Address;
 
     fn config(addresses: &[&str]) -> Config {
         let at = |address: &&str| ListenerConfig::at(Address::Ip(address.parse().unwrap()));
-        Config {
-            listeners: addresses.iter().map(at).collect(),
-            pools: Vec::new(),
-            settings: Settings::default(),
-            classic: None,
-            on_request: false,
-            on_response: false,
-            client_headers: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Config { listeners: addresses.iter().map(at).collect(), ..Config::default() }
     }
 
     fn kinds(workers: &[Vec<NextListener>]) -> Vec<Option<usize>> {

@@ -23,6 +23,8 @@ pub enum ConnectionEnd {
     TooOften,
     /// Missing or malformed PROXY header.
     Proxy,
+    /// `on_connect` returned false, or failed.
+    Script,
     /// Its TLS handshake failed or took too long.
     Handshake,
     /// No descriptor was free; the connection stays in the accept queue and may be served later.
@@ -30,12 +32,13 @@ pub enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
-    pub const ALL: [ConnectionEnd; 7] = [
+    pub const ALL: [ConnectionEnd; 8] = [
         ConnectionEnd::Silent,
         ConnectionEnd::Lingered,
         ConnectionEnd::TooMany,
         ConnectionEnd::TooOften,
         ConnectionEnd::Proxy,
+        ConnectionEnd::Script,
         ConnectionEnd::Handshake,
         ConnectionEnd::AcceptFailed,
     ];
@@ -47,6 +50,7 @@ impl ConnectionEnd {
             ConnectionEnd::TooMany => "client-too-many",
             ConnectionEnd::TooOften => "client-too-often",
             ConnectionEnd::Proxy => "proxy-refused",
+            ConnectionEnd::Script => "script-refused",
             ConnectionEnd::Handshake => "tls-handshake",
             ConnectionEnd::AcceptFailed => "accept-failed",
         }
@@ -59,7 +63,7 @@ pub const SCRIPT_BOUNDS: [u64; 12] = [
     10_000_000,
 ];
 
-/// A function of the script that requests call.
+/// A function of the script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Handler {
@@ -67,11 +71,25 @@ pub enum Handler {
     OnResponse,
     Balance,
     HashBy,
+    OnAnswer,
+    OnLog,
+    OnConnect,
+    OnStart,
+    Every,
 }
 
 impl Handler {
-    pub const ALL: [Handler; 4] =
-        [Handler::OnRequest, Handler::OnResponse, Handler::Balance, Handler::HashBy];
+    pub const ALL: [Handler; 9] = [
+        Handler::OnRequest,
+        Handler::OnResponse,
+        Handler::Balance,
+        Handler::HashBy,
+        Handler::OnAnswer,
+        Handler::OnLog,
+        Handler::OnConnect,
+        Handler::OnStart,
+        Handler::Every,
+    ];
 
     pub fn text(self) -> &'static str {
         match self {
@@ -79,6 +97,11 @@ impl Handler {
             Handler::OnResponse => "on_response",
             Handler::Balance => "balance",
             Handler::HashBy => "hash_by",
+            Handler::OnAnswer => "on_answer",
+            Handler::OnLog => "on_log",
+            Handler::OnConnect => "on_connect",
+            Handler::OnStart => "on_start",
+            Handler::Every => "every",
         }
     }
 }

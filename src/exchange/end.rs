@@ -89,6 +89,8 @@ pub enum End {
     ClientUnknownName,
     /// The script failed or exceeded its budget.
     ScriptFailed,
+    /// The script had the connection closed without an answer.
+    Aborted,
     /// No server was available.
     NoServer,
     /// As many requests waited for a server as may.
@@ -125,7 +127,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 29] = [
+    pub const ALL: [End; 30] = [
         End::Complete,
         End::Answered,
         End::BadRequest,
@@ -138,6 +140,7 @@ impl End {
         End::ClientWriteRate,
         End::ClientUnknownName,
         End::ScriptFailed,
+        End::Aborted,
         End::NoServer,
         End::QueueFull,
         End::QueueTimeout,
@@ -172,6 +175,7 @@ impl End {
             End::ClientWriteRate => "client-write-rate",
             End::ClientUnknownName => "client-unknown-name",
             End::ScriptFailed => "script-failed",
+            End::Aborted => "aborted",
             End::NoServer => "no-server",
             End::QueueFull => "queue-full",
             End::QueueTimeout => "queue-timeout",
@@ -193,7 +197,7 @@ impl End {
     }
 
     /// The status in the log if no answer was begun, one that log readers know. (499 is nginx's for a client that
-    /// left.)
+    /// left, 444 for one that gets no answer.)
     pub fn unanswered(self) -> u16 {
         match self {
             End::Complete | End::Answered => 200,
@@ -201,6 +205,7 @@ impl End {
             End::ClientHeadTimeout | End::ClientBodyTimeout | End::ClientBodyRate => 408,
             End::ClientCutResponse | End::ClientWriteTimeout | End::ClientWriteRate => 499,
             End::ClientUnknownName => 421,
+            End::Aborted => 444,
             End::ScriptFailed | End::Internal => 500,
             End::ServerRefused
             | End::ServerTls
@@ -250,6 +255,7 @@ impl End {
             End::Complete
             | End::Answered
             | End::ScriptFailed
+            | End::Aborted
             | End::NoServer
             | End::QueueFull
             | End::QueueTimeout
@@ -283,6 +289,7 @@ mod tests {
         for end in End::ALL {
             let statuses = match end.side() {
                 _ if end.is_normal() => 200..=200,
+                _ if end == End::Aborted => 444..=444,
                 Party::Client => 400..=499,
                 Party::Server | Party::Rsp => 500..=504,
             };

@@ -24,6 +24,8 @@ pub enum Failure {
     BodyRate,
     WriteRate,
     Script,
+    /// The script wants the connection closed.
+    Aborted,
     /// The script knows no pool for the name in a ClientHello.
     UnknownName,
     NoServer,
@@ -102,6 +104,7 @@ impl Failure {
             Failure::BodyRate => End::ClientBodyRate,
             Failure::WriteRate => End::ClientWriteRate,
             Failure::Script => End::ScriptFailed,
+            Failure::Aborted => End::Aborted,
             Failure::UnknownName => End::ClientUnknownName,
             Failure::NoServer => End::NoServer,
             Failure::NoDescriptors => End::NoDescriptors,
@@ -130,6 +133,7 @@ impl Failure {
             | Failure::RequestGone
             | Failure::WriteTimeout
             | Failure::WriteRate
+            | Failure::Aborted
             | Failure::TunnelTimeout
             | Failure::Drained => 0,
             Failure::RequestCut | Failure::MaxForwards => 400,
@@ -173,6 +177,7 @@ impl Failure {
             Failure::BodyRate => "the request body came too slowly",
             Failure::WriteRate => "the client read the response too slowly",
             Failure::Script => "the routing script failed",
+            Failure::Aborted => "the routing script closed the connection",
             Failure::UnknownName => "no pool serves this name",
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",

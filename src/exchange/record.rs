@@ -132,6 +132,8 @@ pub struct Record<'a> {
     pub tls_version: &'a [u8],
     /// The name that the client's handshake asked for.
     pub sni: &'a [u8],
+    /// What the script adds (`base::named_values`). Not written at all where it is empty.
+    pub added: &'a [u8],
 }
 
 const TEXTS: usize = 13;
@@ -174,6 +176,10 @@ impl<'a> Record<'a> {
             batch.extend_from_slice(&(text.len() as u16).to_le_bytes());
             batch.extend_from_slice(text);
         }
+        if !self.added.is_empty() {
+            batch.extend_from_slice(&(self.added.len() as u32).to_le_bytes());
+            batch.extend_from_slice(self.added);
+        }
     }
 
     /// In one array, so that the batch has to grow once for it.
@@ -188,7 +194,8 @@ impl<'a> Record<'a> {
         let mut fixed = Fixed { bytes: [0; FIXED], len: 0 };
         fixed.put(octets);
         fixed.put([kind, self.end as u8, self.phase as u8, self.version]);
-        fixed.put([self.retries, self.https.into(), reused]);
+        let flags = u8::from(self.https) | u8::from(!self.added.is_empty()) << 1;
+        fixed.put([self.retries, flags, reused]);
         fixed.put(self.client_port.to_le_bytes());
         fixed.put(self.status.to_le_bytes());
         for number in [times.start, self.sent, self.received] {
@@ -209,10 +216,15 @@ impl<'a> Record<'a> {
     /// Takes the first record from a batch; `None` when the batch is empty or ends within a record.
     pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
         let mut rest = *batch;
-        let fixed = Record::read_fixed(&mut rest)?;
+        let (fixed, has_more) = Record::read_fixed(&mut rest)?;
         let [method, target, host, referer, user_agent, pool, server, id, left, more @ ..] =
             take_texts(&mut rest)?;
         let [detail, listener, tls_version, sni] = more;
+        let mut added: &[u8] = b"";
+        if has_more {
+            let len = u32::from_le_bytes(take(&mut rest)?) as usize;
+            (added, rest) = rest.split_at_checked(len)?;
+        }
         *batch = rest;
         Some(Record {
             method,
@@ -228,14 +240,16 @@ impl<'a> Record<'a> {
             listener,
             tls_version,
             sni,
+            added,
             ..fixed
         })
     }
 
-    fn read_fixed(rest: &mut &[u8]) -> Option<Record<'a>> {
+    /// Also returns whether the script added something.
+    fn read_fixed(rest: &mut &[u8]) -> Option<(Record<'a>, bool)> {
         let octets = take::<16>(rest)?;
         let [kind, end, phase, version] = take(rest)?;
-        let [retries, https, reused] = take(rest)?;
+        let [retries, flags, reused] = take(rest)?;
         let client_port = u16::from_le_bytes(take(rest)?);
         let status = u16::from_le_bytes(take(rest)?);
         let [start, sent, received] = take_numbers(rest, u64::from_le_bytes)?;
@@ -243,7 +257,7 @@ impl<'a> Record<'a> {
             take_numbers(rest, u32::from_le_bytes)?;
         let [process, listener, pool, server, server_queue, pool_queue] =
             take_numbers(rest, u32::from_le_bytes)?;
-        Some(Record {
+        let record = Record {
             client: address(kind, octets),
             client_port,
             status,
@@ -251,7 +265,7 @@ impl<'a> Record<'a> {
             phase: *Phase::ALL.get(phase as usize)?,
             version,
             retries,
-            https: https != 0,
+            https: flags & 1 != 0,
             reused: (reused < 2).then_some(reused == 1),
             times: Times { start, head, queued, connected, first_byte, end: ended, script },
             sent_heads,
@@ -259,7 +273,8 @@ impl<'a> Record<'a> {
             received,
             load: Load { process, listener, pool, server, server_queue, pool_queue },
             ..Record::default()
-        })
+        };
+        Some((record, flags & 2 != 0))
     }
 }
 
@@ -344,6 +359,7 @@ mod tests {
             listener: b"https",
             tls_version: b"1.3",
             sni: b"a.example",
+            added: b"",
         }
     }
 
@@ -354,6 +370,7 @@ mod tests {
             client: Some("::1".parse().unwrap()),
             end: End::Internal,
             phase: Phase::Tunnel,
+            added: b"anything",
             ..record(b"/2")
         };
         let third =

@@ -87,6 +87,8 @@ pub struct Exchange {
     pub scheme: Scheme,
     /// Its listener, if that speaks TLS or redirects to it.
     pub entrance: Option<Rc<Entrance>>,
+    /// The number of its listener in this worker.
+    pub listener: u8,
     pub request: RequestHalf,
     pub response: ResponseHalf,
     /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
@@ -135,6 +137,7 @@ impl Exchange {
             client,
             scheme,
             entrance,
+            listener: _,
             request,
             response,
             own_host,

@@ -51,7 +51,7 @@ pub use backend_codec::BackendCodec;
 pub use client_codec::{ClientCodec, RequestFacts};
 pub use frame::Frame;
 pub use locate::{Kind, locate};
-pub use target::is_authority as is_host;
+pub use target::{is_authority as is_host, is_path, is_query};
 
 /// Other limits on received bytes.
 pub mod limits {

@@ -29,6 +29,16 @@ pub(super) fn form(method: Method, target: &[u8]) -> Result<Form, Fault> {
     }
 }
 
+/// Whether text may stand in a target before `?`, in origin form.
+pub fn is_path(text: &[u8]) -> bool {
+    text.first() == Some(&b'/') && is_query(text) && !text.contains(&b'?')
+}
+
+/// Whether text may stand in a target after `?`.
+pub fn is_query(text: &[u8]) -> bool {
+    simd::target_end(text) == text.len()
+}
+
 fn require(condition: bool, form: Form) -> Result<Form, Fault> {
     if condition { Ok(form) } else { Err(Fault::Target) }
 }
@@ -184,6 +194,20 @@ mod tests {
             "]",
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_begins_with_a_slash_and_neither_it_nor_a_query_ends_the_target() {
+        for good in ["/", "//x/..%2f", "/<\"{|}>", &format!("/{}", "p".repeat(100))] {
+            assert!(is_path(good.as_bytes()) && is_query(good.as_bytes()), "{good}");
+        }
+        assert!(is_query(b"") && is_query(b"a?b=/"));
+        for bad in ["/a b", "/a#b", "/a\r\nb", "/a\0", "/\u{e4}", "/\x7f", "/\t"] {
+            assert!(!is_path(bad.as_bytes()) && !is_query(bad.as_bytes()), "{bad}");
+        }
+        for bad in ["", "a", "*", "?", "/a?b", "http://a/"] {
+            assert!(!is_path(bad.as_bytes()), "{bad}");
         }
     }
 

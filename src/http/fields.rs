@@ -196,6 +196,16 @@ impl Fields {
         Span::new(start, self.bytes.len())
     }
 
+    /// Appends pieces between two texts that are in the bytes already, as one text, and returns its span.
+    pub fn store_between(&mut self, before: Span, pieces: &[&[u8]], after: Span) -> Span {
+        self.edited = true;
+        let start = self.bytes.len();
+        self.bytes.extend_from_within(before.range());
+        pieces.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
+        self.bytes.extend_from_within(after.range());
+        Span::new(start, self.bytes.len())
+    }
+
     /// Adds a field at the end. `name` and `value` must be valid (no CR, LF, NUL): callers check input. It is stored
     /// serialized, so that an encoder can copy adjacent fields in one piece.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {

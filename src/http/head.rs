@@ -122,6 +122,16 @@ pub struct RequestHead {
     /// Connection has an unusual option, which may name a hop-by-hop field.
     pub nominates: bool,
     pub own: OwnLines,
+    /// Set once the target or `Host` was replaced.
+    pub asked: Option<Asked>,
+}
+
+/// Where the target and the `Host` that came are, after one of them was replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    target: Span,
+    /// Empty if there was none.
+    host: Span,
 }
 
 impl RequestHead {
@@ -138,6 +148,41 @@ impl RequestHead {
 
     pub fn target(&self) -> &[u8] {
         self.fields.text(self.target)
+    }
+
+    /// The target and the `Host` as they came.
+    #[inline]
+    pub fn asked(&self) -> (&[u8], &[u8]) {
+        match self.asked {
+            None => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),
+            Some(Asked { target, host }) => (self.fields.text(target), self.fields.text(host)),
+        }
+    }
+
+    /// The target or `Host` will be replaced: what came can be read further on.
+    pub fn keep_asked(&mut self) {
+        let host = self.fields.list().iter().find(|field| field.tag == Name::Host);
+        let host = host.map_or(Span::default(), |field| field.value);
+        self.asked.get_or_insert(Asked { target: self.target, host });
+    }
+
+    /// Replaces the target up to `?`. Callers check the path.
+    pub fn set_path(&mut self, path: &[u8]) {
+        self.keep_asked();
+        let Span { start, end } = self.target;
+        let query = Span { start: start + self.path().len() as u32, end };
+        self.target = self.fields.store_between(Span::default(), &[path], query);
+    }
+
+    /// Replaces what follows the first `?`, or removes it with the mark. Callers check the query.
+    pub fn set_query(&mut self, query: Option<&[u8]>) {
+        self.keep_asked();
+        let start = self.target.start;
+        let path = Span { start, end: start + self.path().len() as u32 };
+        self.target = match query {
+            None => path,
+            Some(query) => self.fields.store_between(path, &[b"?", query], Span::default()),
+        };
     }
 
     /// The target up to `?`.
@@ -163,12 +208,21 @@ impl RequestHead {
     /// The request's host without port, in its original case. Trailing dots (RFC 1034 section 3.1: the root) are
     /// removed, so that a dot cannot bypass a rule for a host.
     pub fn host(&self) -> &[u8] {
-        let mut host = host_of(self.fields.get(Name::Host).unwrap_or_default());
-        while let Some(shorter) = host.strip_suffix(b".") {
-            host = shorter;
-        }
-        host
+        named(self.fields.get(Name::Host).unwrap_or_default())
     }
+
+    /// The same of the `Host` that came.
+    pub fn asked_host(&self) -> &[u8] {
+        named(self.asked().1)
+    }
+}
+
+fn named(authority: &[u8]) -> &[u8] {
+    let mut host = host_of(authority);
+    while let Some(shorter) = host.strip_suffix(b".") {
+        host = shorter;
+    }
+    host
 }
 
 /// Position of the first `?`, eight bytes at a time: most targets are too short for memchr to pay.
@@ -256,6 +310,28 @@ mod tests {
             assert_eq!(head.path(), path.as_bytes());
             assert_eq!(head.query(), query.map(str::as_bytes));
         }
+    }
+
+    #[test]
+    fn path_and_query_can_be_replaced_and_what_came_stays_readable() {
+        let mut head = RequestHead::default();
+        head.target = head.fields.store(b"/a?b=c?d");
+        head.fields.append(b"Host", b"One.:80");
+        assert_eq!(head.asked(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
+        for (path, target) in [("/longer/path", "/longer/path?b=c?d"), ("/", "/?b=c?d")] {
+            head.set_path(path.as_bytes());
+            assert_eq!(head.target(), target.as_bytes());
+        }
+        for (query, target) in [(Some(""), "/?"), (Some("x?y"), "/?x?y"), (None, "/"), (Some("z"), "/?z")] {
+            head.set_query(query.map(str::as_bytes));
+            assert_eq!((head.target(), head.query()), (target.as_bytes(), query.map(str::as_bytes)));
+        }
+        head.set_query(None);
+        head.set_path(b"/b");
+        assert_eq!(head.target(), b"/b");
+        head.fields.set(b"Host", b"two");
+        assert_eq!(head.asked(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
+        assert_eq!((head.host(), head.asked_host()), (&b"two"[..], &b"One"[..]));
     }
 
     #[test]

@@ -34,6 +34,32 @@ pub fn remove_cookie(fields: &mut Fields, name: &[u8]) {
     }
 }
 
+/// Gives the cookie this value: the first of its name has it then, others of this name are removed. All cookies become
+/// one field.
+pub fn set_cookie(fields: &mut Fields, name: &[u8], value: &[u8]) {
+    let mut line: Vec<u8> = Vec::new();
+    let mut add = |pieces: &[&[u8]]| {
+        if !line.is_empty() {
+            line.extend_from_slice(b"; ");
+        }
+        pieces.iter().for_each(|piece| line.extend_from_slice(piece));
+    };
+    let mut is_set = false;
+    let lines = fields.values(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+    for pair in lines.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
+        let end = memchr::memchr(b'=', pair);
+        if end.is_none_or(|end| pair[..end].trim_ascii() != name) {
+            add(&[pair]);
+        } else if !std::mem::replace(&mut is_set, true) {
+            add(&[name, b"=", value]);
+        }
+    }
+    if !is_set {
+        add(&[name, b"=", value]);
+    }
+    fields.set(b"Cookie", &line);
+}
+
 /// Names and values of a query, undecoded. A name alone has an empty value.
 pub fn arguments(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -88,6 +114,20 @@ mod tests {
         for bad in ["", "timeout", "timeout=", "timeout=-1", "timeout=0", "timeout=99999999999999999999"] {
             assert_eq!(of(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cookie_is_set_in_its_place_and_all_become_one_field() {
+        let set = |lines: &[&str]| {
+            let mut fields = Fields::default();
+            lines.iter().for_each(|line| fields.append(b"cookie", line.as_bytes()));
+            set_cookie(&mut fields, b"a", b"new");
+            let left = fields.values(Name::Cookie).map(|line| String::from_utf8_lossy(line).into_owned());
+            left.collect::<Vec<_>>()
+        };
+        assert_eq!(set(&[]), ["a=new"]);
+        assert_eq!(set(&["b=1; a = 2;c"]), ["b=1; a=new; c"]);
+        assert_eq!(set(&["A=1", ";; a=2; a=3", "b=a=4"]), ["A=1; a=new; b=a=4"]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Decision {
     Fallback(Rc<Pool>, ScriptError, Box<Decision>),
     /// The script's own answer.
     Answer(Box<Answer>),
+    /// The script wants the connection closed without one.
+    Abort,
     /// An OPTIONS request that must not be forwarded: rsp answers it.
     LastHop,
     Refuse(Failure),
@@ -118,6 +120,7 @@ fn after_script(
         Verdict::Pool(pool) => (pool, None, false),
         Verdict::Server { pool, server, preferred } => (pool, Some(server), preferred),
         Verdict::Answer(answer) => return Decision::Answer(answer),
+        Verdict::Abort => return Decision::Abort,
     };
     let Some(pool) = routes.pool(pool) else { return Decision::Refuse(Failure::Internal) };
     let mut route = Route::to(pool);

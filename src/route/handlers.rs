@@ -20,16 +20,18 @@ pub enum Responded {
 }
 
 pub struct Handlers {
-    script: Script,
+    pub(super) script: Script,
     /// For each pool, the servers that the script was told.
     known: Vec<Weak<Vec<Arc<Server>>>>,
     /// Copies of the heads before the script ran, kept only if a failure restores them.
     request_as_it_came: RequestHead,
-    response_as_it_came: ResponseHead,
+    pub(super) response_as_it_came: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
     /// Where calls are counted, if somebody may read it.
     counters: Option<Arc<Counters>>,
+    /// The names of the worker's listeners, by number.
+    pub(super) listeners: Vec<Arc<str>>,
 }
 
 /// Reads a clock in microseconds.
@@ -44,7 +46,13 @@ impl Handlers {
             response_as_it_came: ResponseHead::default(),
             clock,
             counters: None,
+            listeners: Vec::new(),
         }
+    }
+
+    /// The names of the worker's listeners, by number.
+    pub fn name_listeners(&mut self, names: Vec<Arc<str>>) {
+        self.listeners = names;
     }
 
     /// Counts calls here from now on, or nowhere; by this clock, if there is none yet.
@@ -72,7 +80,7 @@ impl Handlers {
             self.request_as_it_came.copy_from(&x.head);
         }
         let began = if routes.config.on_request { self.now() } else { None };
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let verdict = self.script.on_request(head, meta);
         self.note_call(Handler::OnRequest, x, began, &verdict);
         if restores && verdict.is_err() {
@@ -93,7 +101,7 @@ impl Handlers {
             drop(pool.servers(now));
             self.set_servers(pool)?;
         }
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         self.script.sni(function, head, meta)
     }
 
@@ -129,7 +137,7 @@ impl Handlers {
             self.response_as_it_came.copy_from(response);
         }
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let responded = self.script.on_response(head, meta, response);
         self.note_call(Handler::OnResponse, x, began, &responded);
         match responded {
@@ -156,7 +164,7 @@ impl Handlers {
             return Some(Err(error));
         }
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let offer = Offer {
             pool: pool.id,
             candidates: &candidates.servers,
@@ -176,20 +184,20 @@ impl Handlers {
     /// Calls the pool's `hash_by` function and hashes its key.
     pub(super) fn hash_by(&mut self, pool: &Pool, x: &mut Exchange) -> Result<Option<u64>, ScriptError> {
         let began = self.now();
-        let (head, meta) = parts(x);
+        let (head, meta) = parts(x, &self.listeners);
         let key = self.script.hash_by(pool.id, head, meta, |key| key.map(hash));
         self.note_call(Handler::HashBy, x, began, &key);
         key
     }
 
     /// When a call begins, if that is of interest.
-    fn now(&self) -> Option<u64> {
+    pub(super) fn now(&self) -> Option<u64> {
         self.clock.as_ref().map(|clock| clock())
     }
 
     /// Counts a call, and what it took.
     #[inline]
-    fn note_call<T>(
+    pub(super) fn note_call<T>(
         &self,
         handler: Handler,
         x: &mut Exchange,
@@ -199,6 +207,12 @@ impl Handlers {
         let Some((began, now)) = began.zip(self.now()) else { return };
         let took = now.saturating_sub(began);
         x.times.add_script(took);
+        self.count_call(handler, took, result);
+    }
+
+    /// Counts a call that took so many microseconds, if somebody may read it.
+    #[inline]
+    pub(super) fn count_call<T>(&self, handler: Handler, took: u64, result: &Result<T, ScriptError>) {
         let Some(counters) = &self.counters else { return };
         let script = counters.script(handler);
         script.seconds.observe(&SCRIPT_BOUNDS, took * 1000);
@@ -226,7 +240,12 @@ fn names(server: &Server) -> ServerNames {
 }
 
 /// Splits an exchange into the request's head and the metadata for scripts.
-fn parts(x: &mut Exchange) -> (&mut RequestHead, RequestMeta<'_>) {
+pub(super) fn parts<'a>(
+    x: &'a mut Exchange,
+    listeners: &'a [Arc<str>],
+) -> (&'a mut RequestHead, RequestMeta<'a>) {
     let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
-    (&mut x.head, RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls })
+    let listener = listeners.get(usize::from(x.listener)).map_or("", |name| name);
+    let meta = RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls, listener };
+    (&mut x.head, meta)
 }

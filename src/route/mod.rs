@@ -6,6 +6,7 @@
 //! - `challenge` the token of an ACME challenge that is asked for
 //! - `handlers` the functions of a config's script, and their failures
 //! - `pass_through` finds the pool for a connection whose TLS is not ended here
+//! - `phases`   the functions that decide about no request: `on_answer`, `on_log`, `on_connect`, `rsp.every`
 //! - `pick`     chooses the server of one try
 
 mod admit;
@@ -13,6 +14,7 @@ mod affinity;
 mod challenge;
 mod handlers;
 mod pass_through;
+mod phases;
 mod pick;
 
 use std::cell::RefCell;

@@ -37,7 +37,7 @@ pub fn admit_name(
     let (id, server, preferred) = match verdict {
         Some(Verdict::Pool(pool)) => (pool, None, false),
         Some(Verdict::Server { pool, server, preferred }) => (pool, Some(server), preferred),
-        Some(Verdict::Answer(_)) | None => return Err(Failure::UnknownName.into()),
+        Some(Verdict::Answer(_) | Verdict::Abort) | None => return Err(Failure::UnknownName.into()),
     };
     let pool = routes.pool(id).ok_or(Failure::Internal)?;
     let mut route = Route::to(pool);

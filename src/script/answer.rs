@@ -114,6 +114,12 @@ fn encode(status: u16, headers: &[(Vec<u8>, Vec<u8>)], body: &[u8], out: &mut Ve
     }
 }
 
+/// Encodes what `rsp.abort()` returns: no answer has this status.
+pub fn abort(out: &mut Vec<u8>) -> Result<(), String> {
+    encode(0, &[], b"", out);
+    Ok(())
+}
+
 /// The inverse of `encode`.
 pub(super) fn decode(mut bytes: &[u8], bodies: &mut Bodies) -> Option<Answer> {
     let bytes = &mut bytes;

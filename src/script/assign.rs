@@ -1,9 +1,9 @@
 //! What a script may change in a request and its response: `object[key] = value`, and the functions of `headers`.
 
-use super::headers;
-use super::request::{ENDED, ObjectKind, Subject};
-use crate::config::later::{self, LATER};
-use crate::http::{Fields, ResponseHead, reason_phrase};
+use super::request::{Changes, ENDED, ObjectKind, Subject};
+use super::set_cookie::{self, SetCookie};
+use super::{headers, rewrite};
+use crate::http::{Fields, Name, RequestHead, ResponseHead, reason_phrase};
 
 /// A value that a script assigns.
 #[derive(Clone, Copy)]
@@ -11,10 +11,26 @@ pub enum Assigned<'a> {
     Nil,
     Text(&'a [u8]),
     Number(i64),
+    Float(f64),
+    Boolean(bool),
     /// The values of a list, at least one.
     Texts(&'a [Vec<u8>]),
     /// Any other value, of this type.
     Other(&'static str),
+}
+
+impl Assigned<'_> {
+    /// The name of its type in Lua.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Assigned::Nil => "nil",
+            Assigned::Text(_) => "string",
+            Assigned::Number(_) | Assigned::Float(_) => "number",
+            Assigned::Boolean(_) => "boolean",
+            Assigned::Texts(_) => "table",
+            Assigned::Other(kind) => kind,
+        }
+    }
 }
 
 /// Executes `object[key] = value`.
@@ -24,33 +40,51 @@ pub fn write(
     value: Assigned<'_>,
     subject: &mut Subject<'_>,
 ) -> Result<(), String> {
-    match (kind, value) {
-        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Nil) => {
-            headers::remove(kind, writable(kind, subject)?, key)
+    match kind {
+        ObjectKind::Headers | ObjectKind::ResponseHeaders => write_header(kind, key, value, subject),
+        ObjectKind::Request if rewrite::WRITABLE.iter().any(|name| name.as_bytes() == key) => {
+            rewrite::write(key, value, changeable_request(kind, subject)?)
         }
-        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Text(text)) => {
-            headers::assign(kind, writable(kind, subject)?, key, &[text])
+        ObjectKind::Cookies => rewrite::write_cookie(key, value, changeable_request(kind, subject)?),
+        ObjectKind::ResponseCookies => {
+            set_cookie::write(key, value, &mut changeable_response(kind, subject)?.fields)
         }
-        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Texts(texts)) => {
-            headers::assign(kind, writable(kind, subject)?, key, texts)
+        ObjectKind::Response if key == b"status" => {
+            let status = if let Assigned::Number(status) = value { Some(status) } else { None };
+            set_status(changeable_response(kind, subject)?, status)
         }
-        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Number(_)) => {
-            Err(headers::no_value(kind, key, "number"))
-        }
-        (ObjectKind::Headers | ObjectKind::ResponseHeaders, Assigned::Other(what)) => {
-            Err(headers::no_value(kind, key, what))
-        }
-        (ObjectKind::Response, value) if key == b"status" => {
-            let response = subject.response.as_deref_mut().ok_or(ENDED)?;
-            set_status(response, if let Assigned::Number(status) = value { Some(status) } else { None })
-        }
+        ObjectKind::Log => match &mut subject.log {
+            Some(log) => log.set(key, value),
+            None => Err(ENDED.to_string()),
+        },
         _ => Err(read_only(kind, key)),
     }
 }
 
+fn write_header(
+    kind: ObjectKind,
+    name: &[u8],
+    value: Assigned<'_>,
+    subject: &mut Subject<'_>,
+) -> Result<(), String> {
+    let fields = changeable_fields(kind, name, subject)?;
+    match value {
+        Assigned::Nil => headers::remove(kind, fields, name),
+        Assigned::Text(text) => headers::assign(kind, fields, name, &[text]),
+        Assigned::Texts(texts) => headers::assign(kind, fields, name, texts),
+        other => Err(headers::no_value(kind, name, other.kind())),
+    }
+}
+
+/// Executes `res.cookies[name] = { … }`.
+pub fn write_cookie(name: &[u8], cookie: SetCookie, subject: &mut Subject<'_>) -> Result<(), String> {
+    let response = changeable_response(ObjectKind::ResponseCookies, subject)?;
+    set_cookie::write_table(name, cookie, &mut response.fields)
+}
+
 /// Executes `headers:add(name, value)`.
 pub fn add(kind: ObjectKind, name: &[u8], value: &[u8], subject: &mut Subject<'_>) -> Result<(), String> {
-    headers::add(kind, writable(kind, subject)?, name, value)
+    headers::add(kind, changeable_fields(kind, name, subject)?, name, value)
 }
 
 /// Copies the values that `headers:all(name)` returns.
@@ -65,27 +99,55 @@ pub fn all(kind: ObjectKind, name: &[u8], subject: &Subject<'_>, into: &mut Vec<
 }
 
 /// The fields that may be changed now.
-fn writable<'a>(kind: ObjectKind, subject: &'a mut Subject<'_>) -> Result<&'a mut Fields, String> {
-    match (kind, &mut subject.response) {
-        (ObjectKind::Headers, None) => Ok(&mut subject.head.fields),
-        (ObjectKind::ResponseHeaders, Some(response)) => Ok(&mut response.fields),
-        _ => {
-            Err("req.headers: the request was sent already, only res.headers can be changed here".to_string())
+fn changeable_fields<'a>(
+    kind: ObjectKind,
+    name: &[u8],
+    subject: &'a mut Subject<'_>,
+) -> Result<&'a mut Fields, String> {
+    if kind == ObjectKind::ResponseHeaders {
+        return Ok(&mut changeable_response(kind, subject)?.fields);
+    }
+    let head = changeable_request(kind, subject)?;
+    if Name::of(name) == Name::Host {
+        head.keep_asked();
+    }
+    Ok(&mut head.fields)
+}
+
+fn changeable_request<'a>(
+    kind: ObjectKind,
+    subject: &'a mut Subject<'_>,
+) -> Result<&'a mut RequestHead, String> {
+    match subject.changes {
+        Changes::Request => Ok(subject.head),
+        Changes::Response => {
+            Err(format!("{}: the request was sent already, only res can be changed here", kind.written()))
         }
+        Changes::Nothing => Err(format!("{}: {NOTHING}", kind.written())),
     }
 }
 
+fn changeable_response<'a>(
+    kind: ObjectKind,
+    subject: &'a mut Subject<'_>,
+) -> Result<&'a mut ResponseHead, String> {
+    match (&mut subject.response, subject.changes) {
+        (Some(response), Changes::Response) => Ok(response),
+        _ => Err(format!("{}: {NOTHING}", kind.written())),
+    }
+}
+
+const NOTHING: &str = "the request is over, nothing of it can be changed here";
+
 fn read_only(kind: ObjectKind, key: &[u8]) -> String {
     let (what, key_shown) = (kind.written(), key[..key.len().min(100)].escape_ascii());
-    let is_later = |names: &[&str]| names.iter().any(|name| name.as_bytes() == key);
     let why = match kind {
-        ObjectKind::Request if is_later(later::REQUEST_WRITABLE) => {
-            return format!("{what}.{key_shown}: to change it is {LATER}");
+        ObjectKind::Args => "assign req.query",
+        ObjectKind::Connection => "nothing of it can be changed",
+        ObjectKind::Response | ObjectKind::ResponseHeaders => {
+            "only status, headers and cookies can be changed"
         }
-        ObjectKind::Cookies => return format!("{what}.{key_shown}: to change it is {LATER}"),
-        ObjectKind::Response if is_later(later::RESPONSE) => return format!("{what}.{key_shown}: {LATER}"),
-        ObjectKind::Response => "only res.headers[name] and res.status can be changed",
-        _ => "only req.headers[name] can be changed",
+        _ => "only path, query, host, headers and cookies can be changed",
     };
     format!("{what}.{key_shown}: read-only, {why}")
 }

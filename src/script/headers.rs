@@ -9,6 +9,9 @@ use crate::http::{Fields, Name, Names};
 /// Limit on the bytes of a head that a script changes, so that no loop can fill the memory outside the VM.
 pub const BYTES_MAX: usize = 256 * 1024;
 
+/// The message for more.
+pub const TOO_LARGE: &str = "the headers would be larger than 256 KiB";
+
 /// The same for its fields.
 pub const FIELDS_MAX: usize = 2000;
 
@@ -135,7 +138,7 @@ fn check(kind: ObjectKind, fields: &Fields, name: &[u8], values: &[impl AsRef<[u
         return Err("expected a host, perhaps with a port".to_string());
     }
     if bytes > BYTES_MAX {
-        return Err(format!("the headers would be larger than {} KiB", BYTES_MAX / 1024));
+        return Err(TOO_LARGE.to_string());
     }
     match fields.len() + values.len() > FIELDS_MAX {
         true => Err(format!("there would be more than {FIELDS_MAX} headers")),
@@ -149,7 +152,7 @@ fn is_single(name: &[u8]) -> bool {
 
 /// Whether a script may set a field of this name.
 pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+    if !is_name(name) {
         return Err("not a header name (letters, digits and !#$%&'*+-.^_`|~)");
     }
     if READ_ONLY.has(Name::of(name)) {
@@ -166,7 +169,8 @@ pub fn check_value(value: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// A token (RFC 9110 section 5.6.2), of which names of headers and cookies consist.
+pub fn is_name(name: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_part)
 }

@@ -14,10 +14,14 @@ mod failure;
 mod ffi;
 mod headers;
 mod load;
+mod log_fields;
 mod nearest;
 mod parts;
+mod phases;
 mod request;
+mod rewrite;
 mod run;
+mod set_cookie;
 mod source;
 mod tls_store;
 mod vm;
@@ -46,6 +50,8 @@ pub enum Verdict {
     Server { pool: PoolId, server: ServerId, preferred: bool },
     /// `rsp.respond` or `rsp.redirect`.
     Answer(Box<Answer>),
+    /// `rsp.abort`: the connection closes without an answer.
+    Abort,
 }
 
 /// An answer made by the script.
@@ -68,6 +74,8 @@ pub struct RequestMeta<'a> {
     pub id: &'a [u8],
     /// What was agreed on with the client; `None` without TLS.
     pub tls: Option<&'a TlsInfo>,
+    /// Name of the listener that the client came in at; empty if the config does not have it any more.
+    pub listener: &'a str,
 }
 
 /// Why a config could not be loaded. `Display` gives the line for the operator: `FILE:LINE: what is wrong, what was

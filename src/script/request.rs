@@ -3,7 +3,8 @@
 
 use std::io::Write;
 
-use super::{RequestMeta, nearest};
+use super::log_fields::LogFields;
+use super::{RequestMeta, nearest, set_cookie};
 use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version, arguments, cookies, percent_decode};
@@ -16,9 +17,25 @@ pub struct Subject<'a> {
     pub response: Option<&'a mut ResponseHead>,
     /// Set while a `balance` function runs.
     pub offer: Option<Offer<'a>>,
+    /// Set while `on_log` runs.
+    pub log: Option<&'a mut LogFields>,
+    pub changes: Changes,
 }
 
-impl Subject<'_> {
+/// What the function may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Changes {
+    Request,
+    Response,
+    Nothing,
+}
+
+impl<'a> Subject<'a> {
+    /// A request that is not sent yet.
+    pub fn request(head: &'a mut RequestHead, client: RequestMeta<'a>) -> Subject<'a> {
+        Subject { head, client, response: None, offer: None, log: None, changes: Changes::Request }
+    }
+
     /// The host that is asked for.
     pub fn name(&self) -> Option<&[u8]> {
         self.head.fields.get(Name::Host)
@@ -47,23 +64,29 @@ pub enum ObjectKind {
     Headers,
     ResponseHeaders,
     Cookies,
+    ResponseCookies,
     Args,
     Tls,
     Server,
     Answer,
+    Connection,
+    Log,
 }
 
 impl ObjectKind {
-    pub const ALL: [ObjectKind; 9] = [
+    pub const ALL: [ObjectKind; 12] = [
         ObjectKind::Request,
         ObjectKind::Response,
         ObjectKind::Headers,
         ObjectKind::ResponseHeaders,
         ObjectKind::Cookies,
+        ObjectKind::ResponseCookies,
         ObjectKind::Args,
         ObjectKind::Tls,
         ObjectKind::Server,
         ObjectKind::Answer,
+        ObjectKind::Connection,
+        ObjectKind::Log,
     ];
 
     /// The name in Lua's own messages.
@@ -72,11 +95,13 @@ impl ObjectKind {
             ObjectKind::Request => "request",
             ObjectKind::Response => "response",
             ObjectKind::Headers | ObjectKind::ResponseHeaders => "headers",
-            ObjectKind::Cookies => "cookies",
+            ObjectKind::Cookies | ObjectKind::ResponseCookies => "cookies",
             ObjectKind::Args => "args",
             ObjectKind::Tls => "tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
+            ObjectKind::Connection => "conn",
+            ObjectKind::Log => "log",
         }
     }
 
@@ -88,10 +113,13 @@ impl ObjectKind {
             ObjectKind::Headers => "req.headers",
             ObjectKind::ResponseHeaders => "res.headers",
             ObjectKind::Cookies => "req.cookies",
+            ObjectKind::ResponseCookies => "res.cookies",
             ObjectKind::Args => "req.args",
             ObjectKind::Tls => "req.tls",
             ObjectKind::Server => "server",
             ObjectKind::Answer => "answer",
+            ObjectKind::Connection => "conn",
+            ObjectKind::Log => "log",
         }
     }
 }
@@ -110,7 +138,7 @@ pub enum FieldValue<'a> {
 
 pub const ENDED: &str = "this request has ended: copy what you need while its handler runs";
 
-const REQUEST_FIELDS: [&str; 14] = [
+const REQUEST_FIELDS: [&str; 15] = [
     "method",
     "target",
     "path",
@@ -121,13 +149,14 @@ const REQUEST_FIELDS: [&str; 14] = [
     "client_ip",
     "client_port",
     "id",
+    "listener",
     "headers",
     "cookies",
     "args",
     "tls",
 ];
 const TLS_FIELDS: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_verified"];
-const RESPONSE_FIELDS: [&str; 3] = ["status", "reason", "headers"];
+const RESPONSE_FIELDS: [&str; 4] = ["status", "reason", "headers", "cookies"];
 
 /// Reads `object[key]`. `scratch` holds texts that are not in the head.
 pub fn read<'a>(
@@ -146,8 +175,21 @@ pub fn read<'a>(
         ObjectKind::Cookies => Ok(cookies(&subject.head.fields)
             .find(|(name, _)| *name == key)
             .map_or(FieldValue::Nil, |(_, value)| FieldValue::Text(value))),
+        ObjectKind::ResponseCookies => {
+            let fields = subject.response.as_ref().map(|response| &response.fields);
+            let mut all = fields.into_iter().flat_map(set_cookie::cookies);
+            Ok(all
+                .find(|(name, _)| *name == key)
+                .map_or(FieldValue::Nil, |(_, value)| FieldValue::Text(value)))
+        }
         ObjectKind::Args => Ok(arg(subject.head.query().unwrap_or_default(), key, scratch)),
         ObjectKind::Tls => tls_field(key, subject),
+        ObjectKind::Connection => match key {
+            b"client_ip" => Ok(FieldValue::Text(client_ip(&subject.client, scratch))),
+            b"listener" => Ok(FieldValue::Text(subject.client.listener.as_bytes())),
+            _ => Err(unknown(kind, key, &["client_ip", "listener"])),
+        },
+        ObjectKind::Log => Ok(subject.log.as_ref().map_or(FieldValue::Nil, |log| log.get(key))),
         ObjectKind::Server | ObjectKind::Answer => Ok(FieldValue::Nil),
     }
 }
@@ -177,7 +219,7 @@ fn request_field<'a>(
         b"host" => FieldValue::Text(lower(head.host(), scratch)),
         b"path" => FieldValue::Text(head.path()),
         b"method" => FieldValue::Text(head.method_text()),
-        b"target" => FieldValue::Text(head.target()),
+        b"target" => FieldValue::Text(head.asked().0),
         b"query" => head.query().map_or(FieldValue::Nil, FieldValue::Text),
         b"headers" => FieldValue::Object(ObjectKind::Headers),
         b"cookies" => FieldValue::Object(ObjectKind::Cookies),
@@ -185,13 +227,17 @@ fn request_field<'a>(
         b"tls" => client.tls.map_or(FieldValue::Nil, |_| FieldValue::Object(ObjectKind::Tls)),
         b"scheme" => FieldValue::Text(client.scheme.as_bytes()),
         b"id" => FieldValue::Text(client.id),
+        b"listener" => FieldValue::Text(client.listener.as_bytes()),
         b"client_ip" => FieldValue::Text(client_ip(client, scratch)),
         b"client_port" => FieldValue::Number(client.address.map_or(0, |a| a.port.into())),
         b"version" => FieldValue::Text(match head.version {
             Version::Http10 => b"1.0",
             Version::Http11 => b"1.1",
         }),
-        _ => return Err(absent(ObjectKind::Request, key, &REQUEST_FIELDS, later::REQUEST)),
+        _ if later::REQUEST.iter().any(|name| name.as_bytes() == key) => {
+            return Err(format!("req.{}: {LATER}", key.escape_ascii()));
+        }
+        _ => return Err(unknown(ObjectKind::Request, key, &REQUEST_FIELDS)),
     })
 }
 
@@ -201,16 +247,9 @@ fn response_field<'a>(key: &[u8], subject: &'a Subject<'_>) -> Result<FieldValue
         b"status" => FieldValue::Number(response.status.into()),
         b"reason" => FieldValue::Text(response.reason()),
         b"headers" => FieldValue::Object(ObjectKind::ResponseHeaders),
-        _ => return Err(absent(ObjectKind::Response, key, &RESPONSE_FIELDS, later::RESPONSE)),
+        b"cookies" => FieldValue::Object(ObjectKind::ResponseCookies),
+        _ => return Err(unknown(ObjectKind::Response, key, &RESPONSE_FIELDS)),
     })
-}
-
-/// The message for a field that is reserved or unknown.
-fn absent(kind: ObjectKind, key: &[u8], known: &[&str], later: &[&str]) -> String {
-    match later.iter().find(|name| name.as_bytes() == key) {
-        Some(name) => format!("{}.{name}: {LATER}", kind.written()),
-        None => unknown(kind, key, known),
-    }
 }
 
 /// The message for an unknown field.
@@ -266,6 +305,10 @@ pub fn pairs(kind: ObjectKind, subject: &Subject<'_>) -> Vec<(Vec<u8>, Vec<u8>)>
         ObjectKind::Headers => lines(&subject.head.fields),
         ObjectKind::ResponseHeaders => subject.response.as_ref().map_or(Vec::new(), |r| lines(&r.fields)),
         ObjectKind::Cookies => cookies(&subject.head.fields).map(copy).collect(),
+        ObjectKind::ResponseCookies => {
+            let fields = subject.response.as_ref().map(|response| &response.fields);
+            fields.into_iter().flat_map(set_cookie::cookies).map(copy).collect()
+        }
         ObjectKind::Args => {
             let query = subject.head.query().unwrap_or_default();
             arguments(query).map(|(name, value)| (decoded(name), decoded(value))).collect()

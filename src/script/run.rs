@@ -7,7 +7,8 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Job, KeptFunction, Machine, Returned};
-use super::request::{Offer, Subject};
+use super::phases::PhaseHandlers;
+use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
@@ -15,12 +16,13 @@ use crate::http::{RequestHead, ResponseHead};
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
-    vm: Vm,
+    pub(super) vm: Vm,
     on_request: Option<Handler>,
     on_response: Option<Handler>,
     sni: Vec<Handler>,
     balance: Vec<Option<Handler>>,
     hash_by: Vec<Option<Handler>>,
+    pub(super) phases: PhaseHandlers,
     pools: usize,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
@@ -29,21 +31,21 @@ pub struct Script {
 }
 
 #[derive(Clone)]
-struct Handler {
-    function: KeptFunction,
+pub(super) struct Handler {
+    pub function: KeptFunction,
     /// `site.lua:12`, where the function is defined.
     origin: String,
 }
 
 impl Handler {
-    fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
+    pub fn new(vm: &mut Vm, function: &Function) -> mlua::Result<Handler> {
         let info = function.info();
         let file = info.short_src.unwrap_or_else(|| "?".to_string());
         let origin = format!("{file}:{}", info.line_defined.unwrap_or_default());
         Ok(Handler { function: vm.machine.keep(function, &origin)?, origin })
     }
 
-    fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
+    pub fn failed(&self, message: impl AsRef<[u8]>) -> ScriptError {
         ScriptError(failure::line(message.as_ref(), &self.origin))
     }
 }
@@ -56,11 +58,12 @@ impl Script {
         let sni = sni.into_iter().flatten().collect();
         let balance = handlers.balance.iter().map(&mut handler).collect::<mlua::Result<_>>()?;
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
+        let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, pools, bodies, _identities })
+        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -82,7 +85,7 @@ impl Script {
         client: RequestMeta<'_>,
     ) -> Result<Verdict, ScriptError> {
         let Some(handler) = &self.on_request else { return only_pool(self.pools).map_err(ScriptError) };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
         let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
         let called = self.vm.machine.call(Job::Request, handler.function, &mut subject, judge);
@@ -100,7 +103,7 @@ impl Script {
         let Some(handler) = self.sni.get(function.0 as usize) else {
             return Err(ScriptError(format!("there is no sni function {}", function.0)));
         };
-        let mut subject = Subject { head, client, response: None, offer: None };
+        let mut subject = Subject::request(head, client);
         let called = self.vm.machine.call(Job::Name, handler.function, &mut subject, by_name);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
     }
@@ -113,7 +116,8 @@ impl Script {
         response: &mut ResponseHead,
     ) -> Result<(), ScriptError> {
         let Some(handler) = &self.on_response else { return Ok(()) };
-        let mut subject = Subject { head: request, client, response: Some(response), offer: None };
+        let changes = Changes::Response;
+        let mut subject = Subject { response: Some(response), changes, ..Subject::request(request, client) };
         let called = self.vm.machine.call(Job::Response, handler.function, &mut subject, |_, _| ());
         called.map_err(|raised| handler.failed(raised))
     }
@@ -129,7 +133,7 @@ impl Script {
         let Some(Some(handler)) = self.balance.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no balance function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: Some(offer) };
+        let mut subject = Subject { offer: Some(offer), ..Subject::request(request, client) };
         let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
         let called = self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge);
         called.map_err(|raised| handler.failed(raised))?.map_err(|wrong| handler.failed(wrong))
@@ -146,7 +150,7 @@ impl Script {
         let Some(Some(handler)) = self.hash_by.get(pool.0 as usize) else {
             return Err(ScriptError(format!("pool {} has no hash_by function", pool.0)));
         };
-        let mut subject = Subject { head: request, client, response: None, offer: None };
+        let mut subject = Subject::request(request, client);
         let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
             Returned::Nil => Ok(take(None)),
             Returned::Text(key) => Ok(take(Some(key))),
@@ -190,11 +194,11 @@ fn verdict(
         Returned::Nil if second == Returned::Nil => return only_pool(names.pools()),
         Returned::Answer(bytes) => {
             let answer = answer::decode(bytes, bodies).ok_or("internal fault of rsp")?;
-            return Ok(Verdict::Answer(Box::new(answer)));
+            return Ok(if answer.status == 0 { Verdict::Abort } else { Verdict::Answer(Box::new(answer)) });
         }
         other => {
             return Err(format!(
-                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect or nil",
+                "on_request returned {}, expected a pool or its name, rsp.respond, rsp.redirect, rsp.abort or nil",
                 shown(other)
             ));
         }
@@ -285,7 +289,7 @@ fn choice(value: Returned<'_>, offer: &Offer<'_>, names: &Directory) -> Result<S
     }
 }
 
-fn shown(value: Returned<'_>) -> String {
+pub(super) fn shown(value: Returned<'_>) -> String {
     match value {
         Returned::Nil => "nil".to_string(),
         Returned::Pool(_) => "a pool".to_string(),

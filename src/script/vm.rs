@@ -20,9 +20,16 @@ pub(super) struct Vm {
 }
 
 /// The handlers of the config, as the loader found them.
+#[derive(Default)]
 pub(super) struct ScriptHandlers {
     pub on_request: Option<Function>,
     pub on_response: Option<Function>,
+    pub on_answer: Option<Function>,
+    pub on_log: Option<Function>,
+    pub on_connect: Option<Function>,
+    pub on_start: Option<Function>,
+    /// In the order of their calls.
+    pub every: Vec<Function>,
     /// Per listener that has one.
     pub sni: Vec<Function>,
     /// Per pool.
@@ -61,8 +68,8 @@ end
 "#;
 
 impl Vm {
-    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`
-    /// and `rsp.redirect`.
+    /// A new VM: sandboxed standard library, memory limit, budget hook, and a global table `rsp` with `rsp.respond`,
+    /// `rsp.redirect` and `rsp.abort`.
     pub(super) fn new() -> mlua::Result<Vm> {
         let libraries =
             StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH | StdLib::OS;
@@ -70,11 +77,12 @@ impl Vm {
         let machine = Machine::new(&lua)?;
         ffi::watch(&lua)?;
         narrow(&lua)?;
-        let [respond, redirect, set_metatable] = machine.functions()?;
+        let [respond, redirect, abort, set_metatable] = machine.functions()?;
         let rsp = lua.create_table()?;
         rsp.set("respond", respond)?;
         rsp.set("redirect", redirect)?;
         parts::install(&lua, &rsp)?;
+        rsp.set("abort", abort)?;
         lua.globals().set("rsp", rsp)?;
         lua.globals().set("setmetatable", set_metatable)?;
         lua.set_memory_limit(budget::MEMORY)?;

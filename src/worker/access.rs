@@ -5,23 +5,38 @@ use crate::config::{AccessLog, LogFormat, Sample};
 
 /// Sends records to the log's thread.
 pub struct AccessSender {
-    records: Sender,
+    pub(crate) records: Sender,
     sample: Sample,
     random: Random,
     /// The format shows what else went on (`exchange::record::Load`).
     pub(crate) shows_load: bool,
+    /// The format shows what `on_log` adds.
+    pub(crate) takes_fields: bool,
+    /// What it adds to the present line; the allocation is reused.
+    pub(crate) fields: Vec<u8>,
 }
 
 impl AccessSender {
     /// As the config says.
     pub fn new(records: Sender, log: &AccessLog) -> AccessSender {
-        let shows_load = log.format == LogFormat::Haproxy;
-        AccessSender { records, sample: log.sample, random: Random::default(), shows_load }
+        AccessSender {
+            sample: log.sample,
+            shows_load: log.format == LogFormat::Haproxy,
+            takes_fields: log.format == LogFormat::Json,
+            ..AccessSender::of_all(records)
+        }
     }
 
     /// Every request has a line.
     pub fn of_all(records: Sender) -> AccessSender {
-        AccessSender { records, sample: Sample::ALL, random: Random::default(), shows_load: false }
+        AccessSender {
+            records,
+            sample: Sample::ALL,
+            random: Random::default(),
+            shows_load: false,
+            takes_fields: false,
+            fields: Vec::new(),
+        }
     }
 
     /// Whether this request has a line: by chance, but an error always.

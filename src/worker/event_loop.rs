@@ -70,7 +70,7 @@ impl EventLoop {
         let clock = move || zero.elapsed().as_micros() as u64;
         let mut core = Core::new(kernel, Sites::new(site, shared.worker()), access, clock);
         core.share(&shared);
-        core.listener_names = acceptor.names();
+        core.name_listeners(acceptor.names());
         acceptor.name_listeners(core.config(), core.counters());
         let grants = waker.clone();
         core.wake_by(move || _ = grants.wake());
@@ -95,6 +95,9 @@ impl EventLoop {
 
     /// Runs until stopped, or until drained.
     pub fn run(&mut self) -> io::Result<()> {
+        let now = self.zero.elapsed().as_micros() as u64;
+        self.core.set_clock(now, self.date.at(now));
+        self.core.begin_site();
         loop {
             self.wait()?;
             let now = self.zero.elapsed().as_micros() as u64;
@@ -205,11 +208,12 @@ impl EventLoop {
         let now = self.core.now();
         if self.draining.is_none() {
             self.acceptor.switch(switch.listeners, &mut self.core, self.poll.registry(), now);
-            self.core.listener_names = self.acceptor.names();
+            self.core.name_listeners(self.acceptor.names());
         }
         if let Some(access) = switch.access {
             self.core.set_access(access);
         }
+        self.core.begin_site();
         (switch.done)();
     }
 

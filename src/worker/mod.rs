@@ -10,6 +10,7 @@
 //! guard.rs        a panic ends one pair, not the worker
 //! site.rs         a loaded config as a worker runs it; old and new side by side after a reload
 //! housekeeping.rs work between turns; drain.rs: graceful shutdown
+//! periodic.rs     the script's on_start and rsp.every
 //! sessions.rs     what connections do, for the control thread
 //! thread.rs       a worker's thread and its start
 //! shared/         state shared by workers: connection permits, limits per client, gateway error counts
@@ -31,6 +32,7 @@ mod guard;
 mod heartbeat;
 mod housekeeping;
 mod pair;
+mod periodic;
 mod sessions;
 mod shared;
 mod site;

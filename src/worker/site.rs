@@ -198,6 +198,7 @@ impl<N: Network> Core<N> {
     /// Uses this site for new requests; running ones finish with theirs.
     pub fn set_site(&mut self, parts: SiteParts) {
         self.sites.replace(parts);
+        self.sites.handlers.borrow_mut().name_listeners(self.listener_names.clone());
         self.tools.pipes.set_least(self.sites.current.settings().splice);
         self.spare.renew(&self.sites);
         for (_, pair) in &mut self.pairs {

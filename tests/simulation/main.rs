@@ -30,8 +30,8 @@ use rsp::exchange::record::End;
 use rsp::script::{Source, load};
 
 const SEEDS: u64 = 10_000;
-/// Ends that only a script that fails or a fault of rsp's makes.
-const NOT_REACHED: [End; 3] = [End::ScriptFailed, End::NoServer, End::Internal];
+/// Ends that only a script or a fault of rsp's makes.
+const NOT_REACHED: [End; 4] = [End::ScriptFailed, End::Aborted, End::NoServer, End::Internal];
 
 thread_local! {
     /// What the last panic of this thread said. The core catches panics of its own, so they are noted here.

@@ -132,7 +132,7 @@ fn termination(record: &Record<'_>) -> [u8; 2] {
     let cause = match record.end {
         End::Complete => return *b"--",
         End::Answered => return *b"LR",
-        End::BadRequest | End::ClientUnknownName => b'P',
+        End::BadRequest | End::ClientUnknownName | End::Aborted => b'P',
         End::ClientCutRequest | End::ClientCutResponse => b'C',
         End::ClientHeadTimeout
         | End::ClientBodyTimeout

@@ -2,6 +2,7 @@
 //! occur 0. Bytes that are no UTF-8 become `\u00NN`: a line is valid JSON whatever a client sends.
 
 use super::text::{FIRST_LINE, ip, milliseconds, number, six_digits};
+use crate::base::named_values::{self, NamedValue};
 use crate::control::clock::Stamp;
 use crate::control::escape;
 use crate::exchange::end::Party;
@@ -38,6 +39,7 @@ pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     text(b",\"id\":", record.id, out);
     text(b",\"referer\":", record.referer, out);
     text(b",\"user_agent\":", record.user_agent, out);
+    added(record, out);
     out.extend_from_slice(b"}\n");
 }
 
@@ -105,6 +107,23 @@ fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"end\":", if is_malformed { record.detail } else { record.end.text().as_bytes() }, out);
     text(b",\"by\":", by.as_bytes(), out);
     text(b",\"phase\":", phase.as_bytes(), out);
+}
+
+/// What the script adds. Its names need no escaping.
+fn added(record: &Record<'_>, out: &mut Vec<u8>) {
+    let mut rest = record.added;
+    while let Some(NamedValue { name, value, is_text }) = named_values::take(&mut rest) {
+        for piece in [b",\"", name, b"\":"] {
+            out.extend_from_slice(piece);
+        }
+        if !is_text {
+            out.extend_from_slice(value);
+            continue;
+        }
+        out.push(b'"');
+        string(value, out);
+        out.push(b'"');
+    }
 }
 
 /// A key and its string; null if it is empty.

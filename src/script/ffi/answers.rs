@@ -1,4 +1,4 @@
-//! `rsp.respond` and `rsp.redirect`: reads the script's table piece by piece into the call state's builder, and
+//! `rsp.respond`, `rsp.redirect` and `rsp.abort`: reads the script's table piece by piece into the call state's builder, and
 //! returns a userdata of the encoded answer. The checks are in `answer`, in safe code.
 
 use std::ffi::c_int;
@@ -145,6 +145,18 @@ pub(super) unsafe extern "C-unwind" fn redirect(state: LuaState) -> c_int {
         };
         let made = guard(call, |call| answer::redirect(url, status, &mut call.scratch));
         if made.is_none() {
+            raise(state, call);
+        }
+        push_answer(state, call)
+    }
+}
+
+/// `rsp.abort()`
+pub(super) unsafe extern "C-unwind" fn abort(state: LuaState) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        let call = call_state_of(state);
+        if guard(call, |call| answer::abort(&mut call.scratch)).is_none() {
             raise(state, call);
         }
         push_answer(state, call)

@@ -19,6 +19,7 @@ use crate::script::budget::Budget;
 use crate::script::cached_fields::CachedField;
 use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
+use crate::script::set_cookie::SetCookie;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -50,6 +51,8 @@ pub(super) struct CallState {
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
     pub(super) builder: AnswerBuilder,
+    /// Read from the table that a script assigns.
+    pub(super) cookie: SetCookie,
     pub(super) pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Values of a list that a script assigns, and those of `headers:all`.
     pub(super) values: Vec<Vec<u8>>,
@@ -120,6 +123,7 @@ impl CallState {
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),
+            cookie: SetCookie::default(),
             pairs: Vec::new(),
             values: Vec::new(),
             value_bytes: 0,

@@ -46,9 +46,31 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 push_servers(state, call);
                 (2, 1)
             }
+            Job::Log => {
+                push_request(state, call);
+                push_response(state, call);
+                push_own(state, call, ObjectKind::Log);
+                (3, 0)
+            }
+            Job::Connect => {
+                push_own(state, call, ObjectKind::Connection);
+                (1, 1)
+            }
+            Job::Plain => (0, 0),
         };
         ffi::lua_callk(state, arguments, results, 0, None);
         results
+    }
+}
+
+/// The response, or nil where there is none.
+unsafe fn push_response(state: LuaState, call: *mut CallState) {
+    // SAFETY: see above; the subject lives as long as the call, and nothing else refers to it now.
+    unsafe {
+        match (*(*call).subject).response {
+            Some(_) => push_own(state, call, ObjectKind::Response),
+            None => ffi::lua_pushnil(state),
+        }
     }
 }
 

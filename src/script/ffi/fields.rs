@@ -8,6 +8,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{CallState, Object, call_state_of, guard, raise, refuse};
+use super::cookies::{store_cookie, take_cookie};
 use super::headers::{is_headers, method_of, store_list, take_list};
 use super::objects::{check_live, own, push_part, subject};
 use super::servers::server_field;
@@ -116,11 +117,19 @@ pub(super) unsafe extern "C-unwind" fn new_index(state: LuaState) -> c_int {
         let call = call_state_of(state);
         let object = own(state);
         let Some(key) = text_at(state, 2) else { refuse(state, "expected a name (a string) in the index") };
-        let stored = match assigned(state, object.kind) {
-            Some(value) => guard(call, |call| store(object, key, value, call)),
-            None => {
-                take_list(state, call, object.kind, key);
+        let is_table = ffi::lua_type(state, 3) == ffi::LUA_TTABLE;
+        let stored = match object.kind {
+            kind if is_table && is_headers(kind) => {
+                take_list(state, call, kind, key);
                 guard(call, |call| store_list(object, key, call))
+            }
+            ObjectKind::ResponseCookies if is_table => {
+                take_cookie(state, call, key);
+                guard(call, |call| store_cookie(object, key, call))
+            }
+            _ => {
+                let value = assigned(state, 3);
+                guard(call, |call| store(object, key, value, call))
             }
         };
         if stored.is_none() {
@@ -130,19 +139,22 @@ pub(super) unsafe extern "C-unwind" fn new_index(state: LuaState) -> c_int {
     }
 }
 
-/// The assigned value, at 3; `None` for a table of header values.
-unsafe fn assigned<'a>(state: LuaState, kind: ObjectKind) -> Option<Assigned<'a>> {
+/// The value at `index`, valid while it stands on the stack.
+pub(super) unsafe fn assigned<'a>(state: LuaState, index: c_int) -> Assigned<'a> {
     // SAFETY: see above.
     unsafe {
-        Some(match ffi::lua_type(state, 3) {
+        match ffi::lua_type(state, index) {
             ffi::LUA_TNIL => Assigned::Nil,
-            ffi::LUA_TTABLE if is_headers(kind) => return None,
-            other => match (text_at(state, 3), integer_at(state, 3)) {
+            ffi::LUA_TBOOLEAN => Assigned::Boolean(ffi::lua_toboolean(state, index) != 0),
+            other => match (text_at(state, index), integer_at(state, index)) {
                 (Some(text), _) => Assigned::Text(text),
                 (None, Some(number)) => Assigned::Number(number),
+                _ if other == ffi::LUA_TNUMBER => {
+                    Assigned::Float(ffi::lua_tonumberx(state, index, std::ptr::null_mut()))
+                }
                 _ => Assigned::Other(type_name(state, other)),
             },
-        })
+        }
     }
 }
 
@@ -182,10 +194,8 @@ pub(super) unsafe extern "C-unwind" fn pairs(state: LuaState) -> c_int {
 }
 
 pub(super) fn copy_pairs(object: Object, call: &mut CallState) -> Result<(), String> {
-    if matches!(
-        object.kind,
-        ObjectKind::Request | ObjectKind::Response | ObjectKind::Server | ObjectKind::Tls
-    ) {
+    use ObjectKind::{Connection, Log, Request, Response, Server, Tls};
+    if matches!(object.kind, Request | Response | Server | Tls | Connection | Log) {
         return Err(format!("pairs: a {} has no list of fields", object.kind.name()));
     }
     check_live(object, call)?;

@@ -13,6 +13,7 @@ mod answers;
 mod call_state;
 mod calls;
 mod charge;
+mod cookies;
 mod coroutines;
 mod fields;
 mod headers;
@@ -35,7 +36,7 @@ use super::budget;
 use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
 use crate::config::PoolId;
-use answers::{redirect, respond};
+use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
 pub use charge::{spent, wall_clock};
@@ -61,6 +62,12 @@ pub enum Job {
     Balance,
     /// `(name)`, three results.
     Name,
+    /// `(req, res, log)`, no result.
+    Log,
+    /// `(conn)`, one result.
+    Connect,
+    /// No argument, no result.
+    Plain,
 }
 
 /// A Lua value kept alive in the registry.
@@ -109,13 +116,14 @@ impl Machine {
         Ok(Machine { watchdog, lua: lua.clone(), main, call_state: call, known })
     }
 
-    /// `rsp.respond`, `rsp.redirect`, and `setmetatable` for scripts.
-    pub fn functions(&self) -> mlua::Result<[Function; 3]> {
+    /// `rsp.respond`, `rsp.redirect`, `rsp.abort`, and `setmetatable` for scripts.
+    pub fn functions(&self) -> mlua::Result<[Function; 4]> {
         // SAFETY: these follow the rules at the top of this file and find the call state in the thread's extra space.
         unsafe {
             Ok([
                 self.lua.create_c_function(respond)?,
                 self.lua.create_c_function(redirect)?,
+                self.lua.create_c_function(abort)?,
                 self.lua.create_c_function(set_metatable)?,
             ])
         }

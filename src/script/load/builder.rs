@@ -2,6 +2,7 @@
 //! from them, and every later call is refused.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use mlua::{Function, Table, Value};
 
@@ -22,6 +23,12 @@ pub(super) struct Builder {
     pub sni: Vec<Function>,
     pub on_request: Option<SetOnce<Function>>,
     pub on_response: Option<SetOnce<Function>>,
+    pub on_answer: Option<SetOnce<Function>>,
+    pub on_log: Option<SetOnce<Function>>,
+    pub on_connect: Option<SetOnce<Function>>,
+    pub on_start: Option<SetOnce<Function>>,
+    /// Periods and functions of `rsp.every`.
+    pub every: Vec<(Duration, Function)>,
     /// Shipped modules that return a function which makes one, with an example of the call.
     pub makers: Vec<(Function, String)>,
     /// Modules being loaded, the innermost last.
@@ -56,6 +63,11 @@ impl Builder {
             sni: Vec::new(),
             on_request: None,
             on_response: None,
+            on_answer: None,
+            on_log: None,
+            on_connect: None,
+            on_start: None,
+            every: Vec::new(),
             makers: Vec::new(),
             opening: Vec::new(),
             warnings: Vec::new(),
@@ -70,7 +82,16 @@ impl Builder {
 
     /// Whether the script called none of the functions of `rsp`.
     pub(super) fn is_untouched(&self) -> bool {
-        let set = self.settings.is_some() || self.on_request.is_some() || self.on_response.is_some();
+        let functions = [
+            &self.on_request,
+            &self.on_response,
+            &self.on_answer,
+            &self.on_log,
+            &self.on_connect,
+            &self.on_start,
+        ];
+        let set =
+            self.settings.is_some() || functions.iter().any(|set| set.is_some()) || !self.every.is_empty();
         !set && self.listeners.is_empty() && self.pools.is_empty()
     }
 }

@@ -1,5 +1,5 @@
-//! The functions that a config script calls: `rsp.listen`, `rsp.pool`, `rsp.on_request`, `rsp.on_response`,
-//! `rsp.settings`. Each is a row here; calling and error positions are shared.
+//! The functions that a config script calls: `rsp.listen`, `rsp.pool`, `rsp.settings`, `rsp.on_request` and those of other
+//! phases. Each is a row here; calling and error positions are shared.
 //!
 //! The global `rsp` is an empty table that shows them and refuses assignments, which would silently do nothing.
 
@@ -11,15 +11,20 @@ use super::builder::{Builder, Loading, SetOnce};
 use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
 use super::values::function;
-use super::{homes, listen, pool, settings};
+use super::{homes, listen, pool, settings, values};
 use crate::config::later::{self, LATER};
 
-/// One call: its only argument and its position.
+/// One call: its argument, and its position.
 pub(super) struct Call<'a> {
     pub lua: &'a Lua,
     pub argument: &'a Value,
+    /// Nil but for the functions in `OF_TWO`.
+    pub second: &'a Value,
     pub position: &'a Position,
 }
+
+/// The functions that take a second argument.
+const OF_TWO: [&str; 1] = ["every"];
 
 type Work = fn(&Call, &mut Builder) -> ReadValue<Value>;
 
@@ -29,6 +34,11 @@ const CALLS: &[(&str, Work)] = &[
     ("settings", settings::call),
     ("on_request", |call, builder| once(&mut builder.on_request, call, "a function(req)")),
     ("on_response", |call, builder| once(&mut builder.on_response, call, "a function(req, res)")),
+    ("on_answer", |call, builder| once(&mut builder.on_answer, call, "a function(req, res)")),
+    ("on_log", |call, builder| once(&mut builder.on_log, call, "a function(req, res, log)")),
+    ("on_connect", |call, builder| once(&mut builder.on_connect, call, "a function(conn)")),
+    ("on_start", |call, builder| once(&mut builder.on_start, call, "a function()")),
+    ("every", every),
 ];
 
 /// Adds the functions to those of the VM, and replaces the table by the one that scripts see.
@@ -72,9 +82,9 @@ fn run(
 ) -> mlua::Result<Value> {
     let position = Position::of_call(lua).unwrap_or(Position { file: "?".into(), line: 0 });
     let done = loading.with(|builder| {
-        let argument = only(arguments, rsp, name);
-        let done = argument
-            .and_then(|argument| work(&Call { lua, argument: &argument, position: &position }, builder));
+        let done = read_arguments(arguments, rsp, name).and_then(|[argument, second]| {
+            work(&Call { lua, argument: &argument, second: &second, position: &position }, builder)
+        });
         done.map_err(|error| {
             Error::runtime(format!(
                 "{}: {}",
@@ -88,15 +98,16 @@ fn run(
     })
 }
 
-/// The single argument of every call.
-fn only(arguments: &MultiValue, rsp: &Table, name: &str) -> ReadValue<Value> {
+/// The single argument of a call, or two where it takes them.
+fn read_arguments(arguments: &MultiValue, rsp: &Table, name: &str) -> ReadValue<[Value; 2]> {
+    let at = |index: usize| arguments.get(index).cloned().unwrap_or(Value::Nil);
+    let (most, expected) = if OF_TWO.contains(&name) { (2, "two") } else { (1, "one") };
     match arguments.len() {
-        0 => Ok(Value::Nil),
-        1 => Ok(arguments[0].clone()),
-        _ if arguments[0].as_table() == Some(rsp) => {
+        more if more > 1 && at(0).as_table() == Some(rsp) => {
             Err(ValueError::new(format!("called with a colon, expected a dot: rsp.{name}")))
         }
-        more => Err(ValueError::new(format!("got {more} arguments, expected one"))),
+        more if more > most => Err(ValueError::new(format!("got {more} arguments, expected {expected}"))),
+        _ => Ok([at(0), at(1)]),
     }
 }
 
@@ -104,6 +115,20 @@ fn once(slot: &mut Option<SetOnce<mlua::Function>>, call: &Call, expected: &str)
     let value = function(call.argument, expected)?;
     set(slot, value, call.position).map(|()| Value::Nil)
 }
+
+/// `rsp.every("10s", function() … end)`
+fn every(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
+    const MOST: usize = 100;
+    let period = values::time_within(call.argument, 0.1..=LONGEST_PERIOD, "a time from 100ms to 24h")?;
+    let function = function(call.second, "a function() after the time")?;
+    if builder.every.len() >= MOST {
+        return Err(ValueError::new(format!("called too often, expected at most {MOST} calls")));
+    }
+    builder.every.push((period, function));
+    Ok(Value::Nil)
+}
+
+const LONGEST_PERIOD: f64 = 24.0 * 3600.0;
 
 /// Sets a value that can be set once.
 pub(super) fn set<T>(slot: &mut Option<SetOnce<T>>, value: T, position: &Position) -> ReadValue<()> {
@@ -145,6 +170,11 @@ fn assigned(key: &str, known: &[String]) -> String {
         "settings" => "rsp.settings { … }",
         "on_request" => "rsp.on_request(function(req) … end)",
         "on_response" => "rsp.on_response(function(req, res) … end)",
+        "on_answer" => "rsp.on_answer(function(req, res) … end)",
+        "on_log" => "rsp.on_log(function(req, res, log) … end)",
+        "on_connect" => "rsp.on_connect(function(conn) … end)",
+        "on_start" => "rsp.on_start(function() … end)",
+        "every" => "rsp.every(\"10s\", function() … end)",
         _ if known.iter().any(|name| name == key) => {
             return "cannot be replaced, expected a call of it".to_owned();
         }

@@ -161,6 +161,11 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
     let handlers = ScriptHandlers {
         on_request: builder.on_request.map(|set| set.value),
         on_response: builder.on_response.map(|set| set.value),
+        on_answer: builder.on_answer.map(|set| set.value),
+        on_log: builder.on_log.map(|set| set.value),
+        on_connect: builder.on_connect.map(|set| set.value),
+        on_start: builder.on_start.map(|set| set.value),
+        every: builder.every.iter().map(|(_, function)| function.clone()).collect(),
         sni: builder.sni,
         balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
         hash_by: builder.pools.iter().map(|pool| pool.hash_by.clone()).collect(),
@@ -175,6 +180,11 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         classic,
         on_request: handlers.on_request.is_some(),
         on_response: handlers.on_response.is_some(),
+        on_answer: handlers.on_answer.is_some(),
+        on_log: handlers.on_log.is_some(),
+        on_connect: handlers.on_connect.is_some(),
+        on_start: handlers.on_start.is_some(),
+        every: builder.every.into_iter().map(|(period, _)| period).collect(),
         client_headers,
         warnings: builder.warnings,
     };

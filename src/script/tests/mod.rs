@@ -7,7 +7,9 @@ mod headers;
 mod limits;
 mod parts;
 mod parts_cost;
+mod phases;
 mod request;
+mod rewriting;
 mod sandbox;
 mod verdicts;
 
@@ -17,7 +19,7 @@ use mlua::{Function, Lua, Value};
 
 use super::vm::{ScriptHandlers, Vm};
 use super::{Offer, RequestMeta, Script, ScriptError, Verdict};
-use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId, Settings};
+use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, ServerId};
 use crate::http::{Method, RequestHead, ResponseHead};
 use crate::script::ServerNames;
 
@@ -33,16 +35,7 @@ fn config(pools: usize, on_request: bool, on_response: bool) -> Config {
     let web = vec![server("a", "10.0.0.1:80"), server("b", "10.0.0.2:80"), server("c", "10.0.0.3:80")];
     let mut all = vec![pool("web", web), pool("api", vec![server("d", "10.0.0.4:80")])];
     all.truncate(pools);
-    Config {
-        listeners: vec![],
-        pools: all,
-        settings: Settings::default(),
-        classic: None,
-        on_request,
-        on_response,
-        client_headers: Vec::new(),
-        warnings: vec![],
-    }
+    Config { pools: all, on_request, on_response, ..Config::default() }
 }
 
 fn function(lua: &Lua, name: &str) -> Option<Function> {
@@ -61,8 +54,19 @@ fn script_with(pools: usize, source: &str) -> Script {
     let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
     let config = config(pools, on_request.is_some(), on_response.is_some());
     let hash_by = vec![None; pools];
-    let handlers =
-        ScriptHandlers { on_request, on_response, sni: Vec::new(), balance, hash_by, pools: tables };
+    let handlers = ScriptHandlers {
+        on_request,
+        on_response,
+        on_answer: function(&lua, "on_answer"),
+        on_log: function(&lua, "on_log"),
+        on_connect: function(&lua, "on_connect"),
+        on_start: function(&lua, "on_start"),
+        every: function(&lua, "every").into_iter().collect(),
+        balance,
+        hash_by,
+        pools: tables,
+        ..ScriptHandlers::default()
+    };
     Script::new(vm, handlers, &config).unwrap()
 }
 
@@ -82,7 +86,13 @@ fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestHead {
 }
 
 fn client() -> RequestMeta<'static> {
-    RequestMeta { address: Some("10.9.8.7:4711".parse().unwrap()), scheme: "http", id: b"id-1", tls: None }
+    RequestMeta {
+        address: Some("10.9.8.7:4711".parse().unwrap()),
+        scheme: "http",
+        id: b"id-1",
+        tls: None,
+        listener: "public",
+    }
 }
 
 /// A request for `http://Example.COM:8080/static/a%20b?x=1`.

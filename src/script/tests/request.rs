@@ -20,6 +20,7 @@ fn every_field_of_a_request_is_readable() {
     is("req.client_port", "4711");
     is("math.type(req.client_port)", "integer");
     is("req.id", "id-1");
+    is("req.listener", "public");
     is("req", "request");
     is("req.headers", "headers");
     is("req.headers == req.headers", "true");
@@ -138,7 +139,7 @@ fn an_unknown_field_is_an_error_that_names_the_nearest() {
     refused(
         outcome("local x = req.uri or req.url"),
         "site.lua:2: req.uri: no such field, known are method, \
-        target, path, query, host, scheme, version, client_ip, client_port, id, headers, cookies, args, tls",
+        target, path, query, host, scheme, version, client_ip, client_port, id, listener, headers, cookies, args, tls",
     );
     refused(outcome("local x = req[1]"), "site.lua:2: expected a name (a string) in the index");
 }

@@ -84,7 +84,7 @@ fn anything_else_is_an_error_that_says_what_was_expected() {
         ("return req.headers", "a headers"),
         ("return nil, 'a'", "nil"),
     ] {
-        let tail = "expected a pool or its name, rsp.respond, rsp.redirect or nil";
+        let tail = "expected a pool or its name, rsp.respond, rsp.redirect, rsp.abort or nil";
         refused(outcome(body), &format!("site.lua:1: on_request returned {what}, {tail}"));
     }
     let message = "site.lua:1: on_request returned a pool and a number, expected a server or its name as second \

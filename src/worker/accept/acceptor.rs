@@ -351,10 +351,11 @@ impl Acceptor {
             true => core.accepted_from_proxy(stream, peer),
             false => core.accepted(stream, peer),
         };
-        if let Some(client) = client {
-            core.set_listener(client, listener, entrance.as_ref());
-        }
-        if let Some(client) = client.filter(|_| deferred) {
+        let Some(client) = client else { return };
+        core.set_listener(client, listener, entrance.as_ref());
+        if !proxied && !core.lets_in(client) {
+            core.close_client(client);
+        } else if deferred {
             core.mark_readable(client);
         }
     }

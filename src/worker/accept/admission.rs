@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::base::os_error::os_error;
 use crate::exchange::Entrance;
@@ -24,6 +25,12 @@ impl<N: Network> Core<N> {
             client.readable = true;
             self.queue_client(key);
         }
+    }
+
+    /// Says what the listeners are called, by number.
+    pub(crate) fn name_listeners(&mut self, names: Vec<Arc<str>>) {
+        self.sites.handlers.borrow_mut().name_listeners(names.clone());
+        self.listener_names = names;
     }
 
     /// Notes the number of a client's listener, and what it does besides accepting.

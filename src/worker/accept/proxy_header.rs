@@ -46,7 +46,7 @@ impl<N: Network> Core<N> {
                 // The head timeout starts with the head's own first byte.
                 client.role.head_since = NO_HEAD;
                 client.read_at = self.tools.now;
-                if self.believe(key, header.on_behalf) {
+                if self.believe(key, header.on_behalf) && self.lets_in(key) {
                     self.after_header(key)
                 } else {
                     self.close_client(key)

@@ -8,7 +8,7 @@ use crate::net::Network;
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
-    pub(crate) fn record(&mut self, pair: &Pair) {
+    pub(crate) fn record(&mut self, pair: &mut Pair) {
         if pair.inside {
             return self.note_inside_end(pair);
         }
@@ -30,8 +30,13 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn write_record(&mut self, pair: &Pair) {
+    fn write_record(&mut self, pair: &mut Pair) {
         let number = self.clients.get(pair.client).map_or(0, |client| client.role.listener);
+        let adds = self.sites.current.routes.config.on_log
+            && self.access.as_ref().is_some_and(|access| access.takes_fields);
+        if adds {
+            self.ask_on_log(pair);
+        }
         let Some(access) = &mut self.access else { return };
         let mut record = record_of(pair);
         record.times.end = pair.exchange.elapsed(self.tools.now);
@@ -43,8 +48,11 @@ impl<N: Network> Core<N> {
             let [process, listener] = self.connections.sums(number);
             record.load = Load { process, listener, ..load_of(pair) };
         }
-        record.write(access.records().buffer());
-        access.records().note();
+        if adds {
+            record.added = &access.fields;
+        }
+        record.write(access.records.buffer());
+        access.records.note();
     }
 }
 
@@ -54,6 +62,8 @@ fn record_of(pair: &Pair) -> Record<'_> {
     let entrance = x.entrance.as_deref();
     let tls = entrance.and_then(|entrance| entrance.tls.as_deref());
     let text = |tag| x.head.fields.get(tag).unwrap_or_default();
+    // The script may have replaced them.
+    let (target, host) = x.head.asked();
     // Of a connection that is passed through, the name in its hello is all that there is of a request.
     let hello = if x.head.method_text.is_empty() { text(Name::Host) } else { b"" };
     Record {
@@ -72,8 +82,8 @@ fn record_of(pair: &Pair) -> Record<'_> {
         received: x.received,
         load: Load::default(),
         method: x.head.method_text(),
-        target: x.head.target(),
-        host: text(Name::Host),
+        target,
+        host,
         referer: text(Name::Referer),
         user_agent: text(Name::UserAgent),
         pool: pair.route.as_ref().map_or(b"", |route| route.pool.config.name.as_bytes()),
@@ -83,6 +93,7 @@ fn record_of(pair: &Pair) -> Record<'_> {
         detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
         listener: entrance.map_or(b"", |entrance| entrance.listener.name.as_bytes()),
         tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
+        added: b"",
         sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),
     }
 }

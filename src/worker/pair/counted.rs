@@ -1,7 +1,6 @@
 //! What is counted of requests, besides their ends, where somebody may read it.
 
 use super::Pair;
-use crate::http::Name;
 use crate::net::Network;
 use crate::worker::core::Core;
 use crate::worker::site::microseconds;
@@ -51,7 +50,8 @@ impl<N: Network> Core<N> {
         if self.sites.current.settings().hosts.is_some()
             && let Some(hosts) = self.counters.hosts()
         {
-            let host = if x.head.fields.has(Name::Host) && !x.own_host { x.head.host() } else { b"" };
+            let is_ours = x.own_host && x.head.asked.is_none();
+            let host = if is_ours { b"" } else { x.head.asked_host() };
             hosts.count(host, status);
         }
     }

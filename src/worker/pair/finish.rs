@@ -136,6 +136,11 @@ impl<N: Network> Core<N> {
     /// Writes the head of rsp's own response. Returns true if a body follows.
     fn answer_head(&mut self, pair: u32) -> bool {
         let draining = self.tools.draining;
+        let config = &self.pairs[pair as usize].site.routes.config;
+        let (changes, keeps) = (config.on_answer, config.on_log);
+        if changes {
+            self.ask_on_answer(pair);
+        }
         let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
         let key = *client;
         if let Some(entrance) = &x.entrance {
@@ -160,6 +165,9 @@ impl<N: Network> Core<N> {
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
         let pair = &mut self.pairs[pair as usize];
+        if keeps {
+            pair.keep_head(&self.tools.response);
+        }
         pair.exchange.sent_heads += (self.clients[key].output.len() - before) as u32;
         pair.stage = Stage::Delivering(None);
         pair.exchange.close_client |= persistence == Persistence::Close;
@@ -175,8 +183,8 @@ impl<N: Network> Core<N> {
             return step;
         }
         self.release_backend(pair);
-        let pair = self.pairs.remove(pair as usize);
-        self.record(&pair);
+        let mut pair = self.pairs.remove(pair as usize);
+        self.record(&mut pair);
         let (x, key) = (&pair.exchange, pair.client);
         let draining = self.tools.draining;
         let client = &mut self.clients[key];
@@ -276,7 +284,7 @@ impl<N: Network> Core<N> {
             // `untaken` includes framing; the difference is negligible.
             pair.exchange.sent = pair.exchange.sent.saturating_sub(client.untaken() as u64);
         }
-        self.record(&pair);
+        self.record(&mut pair);
         self.spare.put(pair, &self.sites);
     }
 

@@ -11,6 +11,7 @@
 //! inside.rs       internal requests
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
 //! counted.rs      what metrics count of a request
+//! phases.rs       the script's on_answer and on_log
 //! script_errors.rs logging of script failures
 //! ```
 
@@ -22,6 +23,7 @@ pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod inside;
 pub(crate) mod pass_through;
+pub(crate) mod phases;
 pub(crate) mod pipes;
 pub(crate) mod pump;
 pub(crate) mod request;
@@ -42,7 +44,7 @@ use super::site::{SharedHandlers, Site, Sites};
 use super::time::min_rate::RateWindow;
 use crate::balance::{Probe, Server, Slot, Tried, WorkerServer};
 use crate::exchange::{Exchange, Failure};
-use crate::http::StreamId;
+use crate::http::{ResponseHead, StreamId};
 use crate::route::Route;
 
 /// One exchange with its two connections and the state of its tries.
@@ -80,6 +82,8 @@ pub struct Pair {
     /// The server in whose queue it waits.
     pub bound: Option<Arc<Server>>,
     pub rate: RateWindow,
+    /// The head of the response as it went to the client, if the site has an `on_log`. Of an earlier request until then.
+    pub sent_head: Option<Box<ResponseHead>>,
 }
 
 /// What a pair is doing.
@@ -122,12 +126,19 @@ impl Pair {
             bound: None,
             last_failure: None,
             rate: RateWindow::default(),
+            sent_head: None,
         })
     }
 
     /// Returns the bytes it takes, including its head's storage.
     pub fn footprint(&self) -> usize {
-        size_of::<Pair>() + self.exchange.head.fields.footprint()
+        size_of::<Pair>() + self.heads()
+    }
+
+    /// Returns the bytes that heads take.
+    fn heads(&self) -> usize {
+        let sent = self.sent_head.as_ref().map_or(0, |head| head.fields.footprint());
+        self.exchange.head.fields.footprint() + sent
     }
 
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
@@ -159,6 +170,7 @@ impl Pair {
             bound,
             last_failure,
             rate,
+            sent_head: _,
         } = self;
         exchange.begin(whole, start);
         (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
@@ -223,7 +235,7 @@ impl SparePairs {
 
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
     pub fn put(&mut self, pair: Box<Pair>, sites: &Sites) {
-        let grew = pair.exchange.head.fields.footprint() > SPARE_HEAD_BYTES;
+        let grew = pair.heads() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);
         }

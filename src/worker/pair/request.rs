@@ -177,6 +177,7 @@ impl<N: Network> Core<N> {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
+            Decision::Abort => self.fail(pair, Failure::Aborted),
             Decision::LastHop => self.answer_last_hop(pair),
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
             Decision::ScriptFailed(error) => {
@@ -216,6 +217,7 @@ impl<N: Network> Core<N> {
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
         pair.begin(key, stream, whole, start);
+        pair.exchange.listener = role.listener;
         pair.inside = role.arrival == Arrival::Inside;
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);

@@ -282,6 +282,9 @@ fn pass_switch<S: Transport>(
     let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
     client.role.codec.encode_switch(&tools.response, out);
     note_head(client, pair, before);
+    if pair.site.routes.config.on_log {
+        pair.keep_head(&tools.response);
+    }
     pair.begin_tunnel();
     pair.response_begins();
     if tools.draining {
@@ -305,6 +308,9 @@ fn pass_final_head<S: Transport>(
         && let Some(cookie) = pair.session_cookie()
     {
         tools.response.fields.append(b"Set-Cookie", cookie.as_bytes());
+    }
+    if pair.site.routes.config.on_log {
+        pair.keep_head(&tools.response);
     }
     let x = &mut pair.exchange;
     x.begin_response(&tools.response);

@@ -199,6 +199,7 @@ fn haproxys_termination_state_says_who_ended_it_and_when() {
         (End::NoDescriptors, Phase::Connect, "RC--"),
         (End::Stopped, Phase::Data, "KD--"),
         (End::ScriptFailed, Phase::Request, "IR--"),
+        (End::Aborted, Phase::Request, "PR--"),
     ] {
         let line = haproxy(Record { end, phase, ..record() });
         assert!(line.contains(&format!(" - - {state} ")), "{}: {line}", end.text());

@@ -44,13 +44,26 @@ fn listeners() {
             "2: listen: 127.0.0.1:1 is listened on twice, expected one rsp.listen for it",
         ),
         ("rsp.lisen '127.0.0.1:1'", "1: rsp.lisen: unknown, did you mean rsp.listen?"),
+        ("rsp.on_logs(1)", "1: rsp.on_logs: unknown, did you mean rsp.on_log?"),
         (
-            "rsp.on_logs(1)",
-            "1: rsp.on_logs: unknown, did you mean rsp.on_log, which is not supported by this version?",
+            "rsp.fetsh(1)",
+            "1: rsp.fetsh: unknown, did you mean rsp.fetch, which is not supported by this version?",
+        ),
+        (
+            "rsp.every(function() end)",
+            "1: every: got a function, expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds",
+        ),
+        ("rsp.every(0.01, function() end)", "1: every: got 0.01, expected a time from 100ms to 24h"),
+        ("rsp.every '1s'", "1: every: got nothing (nil), expected a function() after the time"),
+        ("rsp.every('1s', print, 1)", "1: every: got 3 arguments, expected two"),
+        ("rsp.on_log {}", "1: on_log: got a table, expected a function(req, res, log)"),
+        (
+            "rsp.on_log(print) rsp.on_log(print)",
+            "1: on_log: called twice, expected one call (the first is at site.lua:1)",
         ),
         (
             "rsp.quux()",
-            "1: rsp.quux: unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
+            "1: rsp.quux: unknown, expected one of abort, every, listen, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, redirect, respond, settings",
         ),
     ]);
 }

@@ -1,0 +1,72 @@
+//! Calls of the script's functions that decide about no request: `on_answer`, `on_log`, `on_connect`, `on_start` and those
+//! of `rsp.every`.
+
+use super::Handlers;
+use super::handlers::parts;
+use crate::base::ip_port::IpPort;
+use crate::exchange::Exchange;
+use crate::exchange::counters::Handler;
+use crate::http::ResponseHead;
+use crate::script::{RequestMeta, ScriptError};
+
+impl Handlers {
+    /// Calls `on_answer`, which may change an answer of rsp's own. Where it fails, the answer is as it was.
+    pub fn on_answer(&mut self, x: &mut Exchange, response: &mut ResponseHead) -> Result<(), ScriptError> {
+        self.response_as_it_came.copy_from(response);
+        let began = self.now();
+        let (head, meta) = parts(x, &self.listeners);
+        let done = self.script.on_answer(head, meta, response);
+        self.note_call(Handler::OnAnswer, x, began, &done);
+        if done.is_err() {
+            response.copy_from(&self.response_as_it_came);
+        }
+        done
+    }
+
+    /// Calls `on_log`, whose fields are appended to `out`.
+    pub fn on_log(
+        &mut self,
+        x: &mut Exchange,
+        response: Option<&mut ResponseHead>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ScriptError> {
+        let began = self.now();
+        let (head, meta) = parts(x, &self.listeners);
+        let done = self.script.on_log(head, meta, response, out);
+        self.note_call(Handler::OnLog, x, began, &done);
+        done
+    }
+
+    /// Asks `on_connect` whether a client may connect to this listener.
+    pub fn on_connect(&mut self, address: Option<IpPort>, listener: u8) -> Result<bool, ScriptError> {
+        let began = self.now();
+        let listener = self.listeners.get(usize::from(listener)).map_or("", |name| name);
+        let meta = RequestMeta { address, scheme: "", id: b"", tls: None, listener };
+        let may = self.script.on_connect(meta);
+        self.note_own_call(Handler::OnConnect, began, &may);
+        may
+    }
+
+    /// Runs `on_start`.
+    pub fn on_start(&mut self) -> Result<(), ScriptError> {
+        let began = self.now();
+        let done = self.script.on_start();
+        self.note_own_call(Handler::OnStart, began, &done);
+        done
+    }
+
+    /// Runs the function of this `rsp.every`, counted in their order.
+    pub fn every(&mut self, at: usize) -> Result<(), ScriptError> {
+        let began = self.now();
+        let done = self.script.every(at);
+        self.note_own_call(Handler::Every, began, &done);
+        done
+    }
+
+    /// Counts a call that belongs to no request.
+    fn note_own_call<T>(&self, handler: Handler, began: Option<u64>, result: &Result<T, ScriptError>) {
+        if let Some((began, now)) = began.zip(self.now()) {
+            self.count_call(handler, now.saturating_sub(began), result);
+        }
+    }
+}
