@@ -11,19 +11,7 @@ pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
 pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
-pub const CALLS: &[&str] = &[
-    "basic_auth",
-    "cidr",
-    "concurrency",
-    "fetch",
-    "map",
-    "rate",
-    "regex",
-    "resolve",
-    "shared",
-    "sleep",
-    "split",
-];
+pub const CALLS: &[&str] = &["basic_auth", "cidr", "fetch", "map", "regex", "resolve", "sleep"];
 
 /// Keys of `rsp.listen`.
 pub const LISTENER: &[&str] = &[];

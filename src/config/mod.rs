@@ -10,6 +10,7 @@ mod health;
 pub mod later;
 mod pool;
 mod sockets;
+mod stores;
 mod timeouts;
 mod tls;
 mod trusted;
@@ -22,6 +23,7 @@ pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
 pub use sockets::{BACKLOG, SocketOptions};
+pub use stores::{ConcurrencyConfig, MapKind, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use tls::{ListenerTls, SeenFiles};
 pub use trusted::Trusted;
@@ -68,6 +70,8 @@ pub struct Config {
     pub every: Vec<Duration>,
     /// The `client_header`s of all listeners: nobody else may send these fields.
     pub client_headers: Vec<String>,
+    /// What scripts share between workers, and the files they look things up in, in the order of their calls.
+    pub parts: Vec<Part>,
     /// What is probably a mistake, but can be run.
     pub warnings: Vec<Warning>,
 }

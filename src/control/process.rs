@@ -34,6 +34,7 @@ use crate::control::upgrade::Handover;
 use crate::control::warnings;
 use crate::net::Inherited;
 use crate::script::{PackedScript, Source};
+use crate::store::Store;
 use crate::worker::{AccessSender, NextListener, PackedSite, Setup, Shared};
 
 pub struct Process {
@@ -41,6 +42,8 @@ pub struct Process {
     pub clock: Clock,
     /// Those of all configs.
     pub servers: Servers,
+    /// What scripts share.
+    pub store: Arc<Store>,
     /// The number of the present config, from 1.
     pub generation: u64,
     /// The present config as the source states it.
@@ -115,7 +118,7 @@ pub struct WorkerParts {
 
 impl Process {
     /// Without any config yet. `inherited`: sockets that the process was started with.
-    pub fn new(workers: usize, inherited: Inherited) -> Process {
+    pub fn new(workers: usize, inherited: Inherited, store: Arc<Store>) -> Process {
         let nothing = Arc::new(Config::default());
         let servers = Servers::new(workers);
         servers.former().set_clock(SystemTime::now);
@@ -123,6 +126,7 @@ impl Process {
             workers,
             clock: Clock { zero: Instant::now() },
             servers,
+            store,
             generation: 0,
             stated: nothing.clone(),
             config: nothing,
@@ -327,7 +331,7 @@ impl Process {
     /// What the next process should know.
     pub fn handover(&self) -> Handover {
         match &self.pools {
-            Some(pools) => Handover::of(self.generation, &self.servers, pools),
+            Some(pools) => Handover::of(self.generation, &self.servers, pools, &self.store),
             None => Handover::default(),
         }
     }

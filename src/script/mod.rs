@@ -35,7 +35,7 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{PackedScript, PublishedPosition, ScriptPosition};
+pub use ffi::{PackedScript, PublishedPosition, ScriptPosition, monotonic};
 pub use load::{TYPES, load, load_again};
 pub use request::Offer;
 pub use run::Script;

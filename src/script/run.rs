@@ -1,5 +1,7 @@
 //! Runs the handlers of one config for a request and interprets what they return.
 
+use std::rc::Rc;
+
 use mlua::Function;
 
 use super::answer;
@@ -7,12 +9,14 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Job, KeptFunction, Machine, Returned};
+use super::parts::Entered;
 use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
+use crate::store::Place;
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
@@ -24,6 +28,8 @@ pub struct Script {
     hash_by: Vec<Option<Handler>>,
     pub(super) phases: PhaseHandlers,
     pools: usize,
+    /// Places that its calls take.
+    entered: Rc<Entered>,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
     /// Keeps the pool tables alive, whose addresses identify the pools in the directory.
@@ -63,7 +69,21 @@ impl Script {
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
+        let entered =
+            vm.lua().app_data_ref::<Rc<Entered>>().map(|entered| entered.clone()).unwrap_or_default();
+        Ok(Script {
+            vm,
+            on_request,
+            on_response,
+            sni,
+            balance,
+            hash_by,
+            phases,
+            pools,
+            entered,
+            bodies,
+            _identities,
+        })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -162,6 +182,12 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// Hands over the places that calls have taken since; the request holds them until it ends.
+    #[inline]
+    pub fn take_places(&self, into: &mut Vec<Place>) {
+        self.entered.take(into);
     }
 
     /// Number of large bodies of answers that clients are reading now.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
+use crate::store::Store;
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct Source {
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
     pub(super) tls: TlsStore,
+    /// What its scripts share; the same for every load of this config in a process.
+    store: Arc<Store>,
 }
 
 /// What is run first.
@@ -54,7 +57,7 @@ impl Source {
     /// The same config, to be read from disk again; `None` for addresses of the command line.
     pub fn again(&self) -> Option<Source> {
         match &self.entry {
-            EntryPoint::File(path) => Some(Source::file(path)),
+            EntryPoint::File(path) => Some(Source { store: self.store.clone(), ..Source::file(path) }),
             EntryPoint::Arguments { .. } => None,
         }
     }
@@ -68,7 +71,8 @@ impl Source {
     }
 
     fn of(entry: EntryPoint) -> Source {
-        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new(), tls: TlsStore::default() }
+        let (files, hosts) = (BTreeMap::new(), BTreeMap::new());
+        Source { entry, files, hosts, tls: TlsStore::default(), store: Arc::default() }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -79,6 +83,10 @@ impl Source {
     /// The files of the script that were read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.as_path())
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     pub(super) fn entry(&self) -> &EntryPoint {
@@ -108,6 +116,12 @@ impl Source {
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
         let known = self.hosts.entry((host.to_owned(), port));
         known.or_insert_with(|| look_up(host, port)).clone()
+    }
+
+    /// Of a process that has loaded another config before.
+    #[cfg(test)]
+    pub(super) fn sharing(self, store: Arc<Store>) -> Source {
+        Source { store, ..self }
     }
 
     /// As if the name had been looked up.

@@ -20,6 +20,7 @@ use crate::script::cached_fields::CachedField;
 use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
 use crate::script::set_cookie::SetCookie;
+use crate::store::Limiter;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -45,6 +46,8 @@ pub(super) struct CallState {
     pub(super) hosts: StringCache,
     pub(super) texts: StringCache,
     pub(super) cuts: StringCache,
+    /// Of each `rsp.rate`.
+    pub(super) limits: Vec<Limiter>,
     /// Comparisons of `table.sort`, to check the clock now and then.
     pub(super) compared: u32,
     /// Why the last guarded step was refused.
@@ -119,6 +122,7 @@ impl CallState {
             hosts: StringCache::new(HOSTS),
             texts: StringCache::new(TEXTS),
             cuts: StringCache::new(CUTS),
+            limits: Vec::new(),
             compared: 0,
             message: String::new(),
             scratch: Vec::new(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mlua::Lua;
 
+use super::Job;
 use super::call_state::Owner;
 use super::calls::cpu_time;
 
@@ -26,4 +27,18 @@ fn clock(which: libc::clockid_t) -> Duration {
     // SAFETY: the pointer is to a timespec of ours. The clocks used exist on every Linux; failing leaves zero.
     unsafe { libc::clock_gettime(which, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Nanoseconds of the system's monotonic clock.
+pub fn monotonic() -> u64 {
+    clock(libc::CLOCK_MONOTONIC).as_nanos() as u64
+}
+
+/// The number of the running call's request; `None` where a call is about no request that still runs.
+pub fn live_request(lua: &Lua) -> Option<usize> {
+    let owner = lua.app_data_ref::<Owner>()?;
+    // SAFETY: as above; only plain numbers are read.
+    let (live, job) = unsafe { ((*owner.0).live, (*owner.0).job) };
+    let is_about_one = matches!(job, Job::Request | Job::Response | Job::Balance);
+    (live != 0 && is_about_one).then_some(live as usize)
 }

@@ -23,6 +23,7 @@ mod position;
 mod schema;
 mod server;
 mod settings;
+mod stores;
 mod tls;
 mod values;
 
@@ -36,6 +37,7 @@ use mlua::{Function, Lua, Value};
 
 use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
+pub(super) use self::values::seconds_of;
 use super::source::{EntryPoint, Source};
 use super::vm::{ScriptHandlers, Vm};
 use super::{LoadError, Script};
@@ -186,6 +188,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         on_start: handlers.on_start.is_some(),
         every: builder.every.into_iter().map(|(period, _)| period).collect(),
         client_headers,
+        parts: builder.parts.into_iter().map(|part| part.value).collect(),
         warnings: builder.warnings,
     };
     Ok((config, handlers))

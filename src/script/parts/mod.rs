@@ -1,5 +1,5 @@
 //! Ready parts for scripts, at any time: `rsp.json`, `rsp.base64`, `rsp.hex`, `rsp.url`, hashes, random bytes, the clock
-//! and the log.
+//! and the log. And the objects of `rsp.shared` and the like, which the loader makes (`stores`).
 //!
 //! Each is a safe function of Rust with some Lua around it (`parts.lua`), which raises what the function refuses at the
 //! line of the script that called it: as a string, like Lua's own library. What works through much data in one call
@@ -10,9 +10,19 @@ mod encoding;
 mod json_read;
 mod json_write;
 mod meter;
+mod stores;
 mod system;
 
+use std::rc::Rc;
+
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+
+pub(super) use stores::{
+    Entered, LONGEST_KEY, concurrency_object, now, rate_object, shared_object, split_object,
+};
+
+/// The name in Lua's registry of the functions that make objects.
+const OBJECTS: &str = "rsp.objects";
 
 /// The names that are set in `rsp`.
 #[cfg(test)]
@@ -53,7 +63,10 @@ pub(super) fn install(lua: &Lua, rsp: &Table) -> mlua::Result<()> {
     digest::add(lua, &parts)?;
     system::add(lua, &parts)?;
     json_write::add(lua, &parts)?;
-    lua.load(include_str!("parts.lua")).set_name("=rsp").call((rsp, parts))
+    let objects: Table = lua.load(include_str!("parts.lua")).set_name("=rsp").call((rsp, parts))?;
+    lua.set_named_registry_value(OBJECTS, objects)?;
+    lua.set_app_data(Rc::<Entered>::default());
+    Ok(())
 }
 
 /// A function for `parts.lua`: its first result is what is wrong with the call, or nil.

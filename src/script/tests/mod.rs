@@ -11,6 +11,7 @@ mod phases;
 mod request;
 mod rewriting;
 mod sandbox;
+mod stores;
 mod verdicts;
 
 use std::sync::Arc;

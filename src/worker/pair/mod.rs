@@ -234,7 +234,8 @@ impl SparePairs {
     }
 
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
-    pub fn put(&mut self, pair: Box<Pair>, sites: &Sites) {
+    pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
+        pair.exchange.places.clear();
         let grew = pair.heads() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);
