@@ -23,7 +23,7 @@ pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
 pub use sockets::{BACKLOG, SocketOptions};
-pub use stores::{ConcurrencyConfig, MapKind, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};
+pub use stores::{ConcurrencyConfig, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use tls::{ListenerTls, SeenFiles};
 pub use trusted::Trusted;

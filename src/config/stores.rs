@@ -9,8 +9,7 @@ pub enum Part {
     Rate(RateConfig),
     Concurrency(ConcurrencyConfig),
     Split(SplitConfig),
-    Map { path: PathBuf, kind: MapKind },
-    BasicAuth { path: PathBuf },
+    Map { path: PathBuf, kind: &'static str },
 }
 
 impl Part {
@@ -22,7 +21,6 @@ impl Part {
             Part::Concurrency(one) => ("concurrency", &one.name),
             Part::Split(one) => ("split", &one.name),
             Part::Map { path, .. } => ("map", path.to_str().unwrap_or_default()),
-            Part::BasicAuth { path } => ("basic_auth", path.to_str().unwrap_or_default()),
         }
     }
 }
@@ -67,13 +65,4 @@ pub enum SplitBy {
     Cookie(String),
     Query(String),
     Function,
-}
-
-/// How the keys of a file are compared with what is looked up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum MapKind {
-    Exact,
-    Prefix,
-    Suffix,
-    Cidr,
 }

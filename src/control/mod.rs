@@ -21,6 +21,7 @@ pub mod run_error;
 mod descriptors;
 pub mod event_loop;
 mod listeners;
+mod lookups;
 mod output;
 mod permissions;
 mod process;

@@ -26,6 +26,7 @@ use crate::control::descriptors;
 use crate::control::errors;
 use crate::control::lines::{self, FormatLine};
 use crate::control::listeners::{self, Listeners};
+use crate::control::lookups::LookupWatch;
 use crate::control::names::{Names, Watched};
 use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
@@ -56,6 +57,7 @@ pub struct Process {
     /// Who the process runs as, if the config says so.
     pub identity: Option<Identity>,
     certificates: Option<CertificateWatch>,
+    lookups: Option<LookupWatch>,
     /// What was said of their ends.
     notices: Notices,
     listeners: Listeners,
@@ -134,6 +136,7 @@ impl Process {
             names: None,
             identity: None,
             certificates: None,
+            lookups: None,
             notices: Notices::default(),
             listeners: Listeners::new(inherited),
             access: Access::default(),
@@ -218,6 +221,7 @@ impl Process {
         }
         self.pools = Some(pools);
         self.certificates = CertificateWatch::start(&self.config, self.notices.clone());
+        self.lookups = LookupWatch::start(&self.config, &self.store);
         let listeners = self.listeners.switch(listeners, self.workers);
         let access = self.access.switch(access, self.workers);
         let parts = |(listeners, access)| WorkerParts { listeners, access };

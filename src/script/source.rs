@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
-use crate::store::Store;
+use crate::store::{MapKind, Store, WatchedMap};
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub struct Source {
     pub(super) tls: TlsStore,
     /// What its scripts share; the same for every load of this config in a process.
     store: Arc<Store>,
+    maps: Vec<Arc<WatchedMap>>,
 }
 
 /// What is run first.
@@ -72,7 +73,7 @@ impl Source {
 
     fn of(entry: EntryPoint) -> Source {
         let (files, hosts) = (BTreeMap::new(), BTreeMap::new());
-        Source { entry, files, hosts, tls: TlsStore::default(), store: Arc::default() }
+        Source { entry, files, hosts, tls: TlsStore::default(), store: Arc::default(), maps: Vec::new() }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -87,6 +88,17 @@ impl Source {
 
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// A file of `rsp.map`, as it is now: a later load of this source finds it here, whatever it says by then.
+    pub(super) fn map(&mut self, path: &Path, kind: MapKind) -> Result<Arc<WatchedMap>, String> {
+        let known = self.maps.iter().find(|file| file.path() == path && file.kind() == kind);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let file = self.store.map(path, kind)?;
+        self.maps.push(file.clone());
+        Ok(file)
     }
 
     pub(super) fn entry(&self) -> &EntryPoint {

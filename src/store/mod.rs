@@ -10,10 +10,14 @@
 //! - `rate`     `rsp.rate`
 //! - `places`   `rsp.concurrency`
 //! - `shares`   `rsp.split`
+//! - `map`      `rsp.map`; `file` reads it again when it changes; `networks` finds addresses in it, and for `rsp.cidr`
 //! - `handover` what the next process gets
 
 mod expiry;
+mod file;
 mod handover;
+mod map;
+mod networks;
 mod places;
 mod rate;
 mod shares;
@@ -22,10 +26,14 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub use file::WatchedFile;
 pub use handover::HandedOver;
+pub use map::{Map, MapKind};
+pub use networks::Networks;
 pub use places::{Place, Places};
 pub use rate::{FullAt, Left, Limiter, Rate, RateLimit};
 pub use shares::Shares;
@@ -39,6 +47,7 @@ pub struct Store {
     rates: Names<RateLimit>,
     places: Names<Places>,
     turns: Names<AtomicU64>,
+    maps: Names<WatchedMap>,
     /// What the process before this one knew, until a config names it.
     before: Mutex<HandedOver>,
 }
@@ -66,6 +75,26 @@ impl Store {
     /// The number of turns of a split.
     pub fn turns(&self, name: &str) -> Arc<AtomicU64> {
         self.turns.open(name, AtomicU64::default)
+    }
+
+    /// A file of `rsp.map`, read again if it is there and has changed since it was looked at.
+    pub fn map(&self, path: &Path, kind: MapKind) -> Result<Arc<WatchedMap>, String> {
+        let name = format!("{kind:?} {}", path.display());
+        if let Some(there) = self.maps.get(&name) {
+            return there.refresh().map(|_| there);
+        }
+        let new = WatchedMap::open(path, kind)?;
+        Ok(self.maps.open(&name, || new))
+    }
+
+    /// Reads maps again whose files have changed. Returns a line for each that did, and what is wrong with others.
+    pub fn look_at_files(&self) -> Vec<Result<String, String>> {
+        let look = |(_, file): (String, Arc<WatchedMap>)| match file.look() {
+            Ok(true) => Some(Ok(format!("{} is in use as it is now", file.path().display()))),
+            Ok(false) => None,
+            Err(why) => Some(Err(why)),
+        };
+        self.maps.all().into_iter().filter_map(look).collect()
     }
 
     /// What the next process should know.
@@ -107,6 +136,31 @@ impl Store {
     }
 }
 
+/// A file of `rsp.map`.
+pub struct WatchedMap {
+    file: WatchedFile<Map>,
+    kind: MapKind,
+}
+
+impl WatchedMap {
+    fn open(path: &Path, kind: MapKind) -> Result<WatchedMap, String> {
+        let file = WatchedFile::open(path, Box::new(move |text| Map::parse(text, kind)))?;
+        Ok(WatchedMap { file, kind })
+    }
+
+    pub fn kind(&self) -> MapKind {
+        self.kind
+    }
+}
+
+impl std::ops::Deref for WatchedMap {
+    type Target = WatchedFile<Map>;
+
+    fn deref(&self) -> &WatchedFile<Map> {
+        &self.file
+    }
+}
+
 /// What one thing that scripts share has done.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct StoreCounts {
@@ -141,6 +195,10 @@ impl<T> Names<T> {
         let new = Arc::new(make());
         names.insert(name.to_owned(), Arc::downgrade(&new));
         new
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<T>> {
+        lock(&self.0).get(name).and_then(Weak::upgrade)
     }
 
     fn all(&self) -> Vec<(String, Arc<T>)> {

@@ -17,6 +17,12 @@ pub fn spent(lua: &Lua) -> Option<String> {
     budget.is_spent(cpu_time).then(|| budget.text())
 }
 
+/// Whether a config is being loaded, which has more time than a call.
+pub fn is_loading(lua: &Lua) -> bool {
+    // SAFETY: as above; only a number is read.
+    lua.app_data_ref::<Owner>().is_some_and(|owner| unsafe { (*owner.0).budget.is_of_config() })
+}
+
 /// Time since 1970.
 pub fn wall_clock() -> Duration {
     clock(libc::CLOCK_REALTIME)

@@ -40,7 +40,7 @@ use crate::config::PoolId;
 use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
-pub use charge::{live_request, monotonic, spent, wall_clock};
+pub use charge::{is_loading, live_request, monotonic, spent, wall_clock};
 pub use library::watch;
 pub use limits::allow_function;
 use objects::{make_kind, push_request};

@@ -11,7 +11,7 @@ use super::builder::{Builder, Loading, SetOnce};
 use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
 use super::values::function;
-use super::{homes, listen, pool, settings, stores, values};
+use super::{homes, listen, lookups, pool, settings, stores, values};
 use crate::config::later::{self, LATER};
 
 /// One call: its argument, and its position.
@@ -43,6 +43,8 @@ const CALLS: &[(&str, Work)] = &[
     ("rate", stores::rate),
     ("concurrency", stores::concurrency),
     ("split", stores::split),
+    ("cidr", lookups::cidr),
+    ("map", lookups::map),
 ];
 
 /// Adds the functions to those of the VM, and replaces the table by the one that scripts see.

@@ -17,6 +17,7 @@ mod health;
 mod homes;
 mod key_lines;
 mod listen;
+mod lookups;
 mod modules;
 mod pool;
 mod position;

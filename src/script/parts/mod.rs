@@ -9,7 +9,9 @@ mod digest;
 mod encoding;
 mod json_read;
 mod json_write;
+mod lookups;
 mod meter;
+mod regex;
 mod stores;
 mod system;
 
@@ -17,6 +19,7 @@ use std::rc::Rc;
 
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
+pub(super) use lookups::{cidr_object, map_object};
 pub(super) use stores::{
     Entered, LONGEST_KEY, concurrency_object, now, rate_object, shared_object, split_object,
 };
@@ -26,8 +29,8 @@ const OBJECTS: &str = "rsp.objects";
 
 /// The names that are set in `rsp`.
 #[cfg(test)]
-pub(super) const NAMES: [&str; 10] =
-    ["base64", "equal", "hex", "hmac_sha256", "json", "log", "now", "random", "sha256", "url"];
+pub(super) const NAMES: [&str; 11] =
+    ["base64", "equal", "hex", "hmac_sha256", "json", "log", "now", "random", "regex", "sha256", "url"];
 
 /// Why a part returns nothing.
 pub(super) enum Refusal {
@@ -63,6 +66,7 @@ pub(super) fn install(lua: &Lua, rsp: &Table) -> mlua::Result<()> {
     digest::add(lua, &parts)?;
     system::add(lua, &parts)?;
     json_write::add(lua, &parts)?;
+    regex::add(lua, &parts)?;
     let objects: Table = lua.load(include_str!("parts.lua")).set_name("=rsp").call((rsp, parts))?;
     lua.set_named_registry_value(OBJECTS, objects)?;
     lua.set_app_data(Rc::<Entered>::default());

@@ -34,7 +34,7 @@ local function array(list)
   return setmetatable(list, array_mark)
 end
 
-for _, name in ipairs { "sha256", "hmac_sha256", "equal", "random", "now", "log" } do
+for _, name in ipairs { "sha256", "hmac_sha256", "equal", "random", "now", "log", "regex" } do
   rsp[name] = raising(parts[name])
 end
 for _, name in ipairs { "base64", "hex", "url" } do
@@ -119,6 +119,24 @@ function objects.split(index, values, of, name, by)
     return values[at]
   end
   return object("rsp.split", { pick = pick })
+end
+
+function objects.cidr(has)
+  local of = {}
+  of.object = object("rsp.cidr", { has = method("has", has, of) })
+  return of.object
+end
+
+function objects.map(get)
+  local of = {}
+  of.object = object("rsp.map", { get = method("get", get, of) })
+  return of.object
+end
+
+function objects.regex(match, gsub)
+  local of = {}
+  of.object = object("rsp.regex", { match = method("match", match, of), gsub = method("gsub", gsub, of) })
+  return of.object
 end
 
 return objects

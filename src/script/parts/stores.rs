@@ -44,7 +44,7 @@ pub(in crate::script) fn now() -> u64 {
 }
 
 /// Calls one of the functions in `parts.lua` that make an object.
-fn object(lua: &Lua, maker: &str, arguments: impl mlua::IntoLuaMulti) -> mlua::Result<Value> {
+pub(super) fn object(lua: &Lua, maker: &str, arguments: impl mlua::IntoLuaMulti) -> mlua::Result<Value> {
     let makers: Table = lua.named_registry_value(OBJECTS)?;
     makers.raw_get::<Function>(maker)?.call(arguments)
 }
