@@ -17,7 +17,8 @@ fn beside(name: &str, text: &str) -> Directory {
 }
 
 fn shipped(name: &str) -> String {
-    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)).unwrap()
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name))
+        .unwrap()
 }
 
 #[test]
@@ -68,7 +69,8 @@ fn ab_test_divides_visitors_and_remembers_them() {
     let cookie = new.get("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("visitor=") && cookie.len() > 24, "{cookie}");
     let mut variant = |visitor: usize| {
-        let known = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: visitor={visitor}\r\n\r\n")).response();
+        let known =
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: visitor={visitor}\r\n\r\n")).response();
         assert_eq!(known.get("set-cookie"), None);
         web.last().get("x-variant").unwrap_or_default().to_owned()
     };
@@ -76,7 +78,10 @@ fn ab_test_divides_visitors_and_remembers_them() {
     let second: Vec<String> = (0..100).map(&mut variant).collect();
     assert_eq!(first, second);
     let a = first.iter().filter(|variant| *variant == "a").count();
-    assert!((25..=75).contains(&a) && first.iter().all(|variant| variant == "a" || variant == "b"), "{first:?}");
+    assert!(
+        (25..=75).contains(&a) && first.iter().all(|variant| variant == "a" || variant == "b"),
+        "{first:?}"
+    );
     rsp.stop();
 }
 
@@ -111,7 +116,8 @@ fn jwt_believes_only_what_was_signed() {
     let rsp = start("jwt.lua", &[("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", &web.address)]);
     let mut client = Client::connect(rsp.address());
     let mut with = |token: &str| {
-        let authorization = format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: eve\r\nAuthorization: {token}\r\n\r\n");
+        let authorization =
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: eve\r\nAuthorization: {token}\r\n\r\n");
         let answer = client.send(authorization).response();
         (answer.status(), answer.get("www-authenticate").unwrap_or_default().to_owned())
     };
@@ -143,7 +149,8 @@ const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJl
 fn bots_are_refused_and_our_own_networks_are_not() {
     let web = Origin::named("web");
     let own = [("127.0.0.1", "127.0.0.1"), ("::1", "::1")];
-    let addresses = [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), own[0], own[1]];
+    let addresses =
+        [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), own[0], own[1]];
     let rsp = start("bots.lua", &addresses);
     let mut foreign = Client::connect_from("127.0.0.2", rsp.address());
     assert_eq!(ask(&mut foreign, "/", "User-Agent: Mozilla/5.0 (compatible; BadBot/1.0)\r\n").0, 403);
@@ -197,7 +204,8 @@ fn cors_answers_preflights_and_names_the_origin() {
     assert_eq!(fine.get("access-control-allow-origin"), Some("https://app.example.com"));
     assert_eq!(preflight("https://evil.example").status(), 403);
     assert_eq!(api.request_count(), 0);
-    let mut read = |origin: &str| client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{origin}\r\n")).response();
+    let mut read =
+        |origin: &str| client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{origin}\r\n")).response();
     let response = read("Origin: https://app.example.com\r\n");
     assert_eq!(response.get("access-control-allow-origin"), Some("https://app.example.com"));
     let response = read("Origin: https://evil.example\r\n");

@@ -126,10 +126,15 @@ fn a_place_is_left_however_the_request_ends() {
     let origin = Origin::run(|visit| {
         while let Some(request) = visit.request() {
             match request.head.target() {
-                "/cut" => return _ = visit.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ncut"),
+                "/cut" => {
+                    visit.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ncut");
+                    return;
+                }
                 "/reset" => return visit.reset(),
                 "/silent" => visit.wait_for_end(),
-                _ => _ = visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+                _ => {
+                    visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                }
             }
         }
     });
