@@ -299,6 +299,225 @@ function rsp.redirect(url, status) end
 ---Closes the client's connection without an answer: `return rsp.abort()`. The log says 444.
 ---@return rsp.Answer
 function rsp.abort() end
+---Values that all workers share, kept over reloads and handed over in an upgrade. When there are too many, expired ones
+---go first, then those that were not used for the longest time.
+---@param name string two calls with one name are one thing
+---@param options? rsp.SharedOptions
+---@return rsp.Shared
+function rsp.shared(name, options) end
+
+---@class rsp.SharedOptions
+---@field entries? integer how many keys: 10000
+---@field memory? rsp.Size for all of them, from 128k: 16m
+
+---Keys are strings of at most 1 KiB.
+---@class rsp.Shared
+local Shared = {}
+
+---@param key string
+---@return string|number|boolean|nil
+function Shared:get(key) end
+
+---@param key string
+---@param value string|number|boolean at most 64 KiB
+---@param ttl? rsp.Time how long it is kept; until there are too many without it
+---@return true
+function Shared:set(key, value, ttl) end
+
+---Sets a value where there is none.
+---@param key string
+---@param value string|number|boolean
+---@param ttl? rsp.Time
+---@return boolean set false: there is one
+function Shared:add(key, value, ttl) end
+
+---Adds to a number, or begins with it. Integers stay integers.
+---@param key string
+---@param by? number 1 without it
+---@param ttl? rsp.Time from the first time on
+---@return number
+function Shared:incr(key, by, ttl) end
+
+---@param key string
+---@return boolean deleted false: there was none
+function Shared:delete(key) end
+
+---A limit on requests by key, for all workers together.
+---@param options rsp.RateOptions
+---@return rsp.Rate
+function rsp.rate(options) end
+
+---@class rsp.RateOptions
+---@field name? string "rate1", "rate2" … in order without it; a limit keeps what it knows over a reload by its name
+---@field rate integer how many requests
+---@field per? rsp.Time in this time: 1s
+---@field burst? integer how many pass at once: `rate`
+---@field entries? integer how many keys are known at one time: 100000
+---@field dry_run? boolean nothing is refused, only counted in `rsp_limit_refused_total`; false without it
+
+---@class rsp.Rate
+local Rate = {}
+
+---Takes one request of this key.
+---@param key string
+---@return boolean allowed
+---@return number? wait seconds until it would be
+function Rate:allow(key) end
+
+---Sets `RateLimit`, and `Retry-After` where the next request would be refused; takes nothing. Of a response, or of a
+---table for `rsp.respond`.
+---@param res rsp.Response|rsp.AnswerOptions
+---@param key string
+function Rate:headers(res, key) end
+
+---A limit on requests that run at one time, by key, for all workers together.
+---@param options rsp.ConcurrencyOptions
+---@return rsp.Concurrency
+function rsp.concurrency(options) end
+
+---@class rsp.ConcurrencyOptions
+---@field name? string "concurrency1", "concurrency2" … in order without it
+---@field most integer how many of one key
+
+---@class rsp.Concurrency
+local Concurrency = {}
+
+---Takes a place for this request until it ends, however it ends.
+---@param req rsp.Request
+---@param key string
+---@return boolean entered false: all places are taken
+function Concurrency:enter(req, key) end
+
+---Shares of the requests: `rsp.split { { web, 95 }, { canary, 5 }, by = "client_ip" }`.
+---@param options rsp.SplitOptions
+---@return rsp.Split
+function rsp.split(options) end
+
+---@class rsp.SplitOptions
+---@field [integer] { [1]: rsp.Pool|string, [2]: integer } a pool and its weight
+---@field by? string|rsp.HashBy "client_ip", "host", "path", "header:NAME", "cookie:NAME", "query:NAME" or a function: requests with one key go one way; without it, and without a key, they take turns
+---@field name? string splits of different names choose different clients; "split1", "split2" … in order without it
+
+---@class rsp.Split
+local Split = {}
+
+---@param req rsp.Request
+---@return rsp.Pool|string
+function Split:pick(req) end
+
+---A set of networks and addresses: `rsp.cidr { "10.0.0.0/8", "::1" }`.
+---@param networks string[]
+---@return rsp.Cidr
+function rsp.cidr(networks) end
+
+---@class rsp.Cidr
+local Cidr = {}
+
+---@param ip string
+---@return boolean
+function Cidr:has(ip) end
+
+---A file of lines `key value`, kept outside of the script's memory, with comments from "#" on. It is read again when it
+---changes; one that is wrong is logged and not used.
+---@param file string relative to the directory of the config file
+---@param options? rsp.MapOptions
+---@return rsp.Map
+function rsp.map(file, options) end
+
+---@class rsp.MapOptions
+---@field kind? "exact"|"prefix"|"suffix"|"cidr" how keys are compared, the longest match wins: "exact"
+
+---@class rsp.Map
+local Map = {}
+
+---@param key string
+---@return string?
+function Map:get(key) end
+
+---A regular expression in the syntax of Rust's regex crate, which never backtracks.
+---@param pattern string
+---@return rsp.Regex
+function rsp.regex(pattern) end
+
+---@class rsp.Regex
+local Regex = {}
+
+---As `string.match`: the captures, or the whole match where there are none; nil where nothing matches.
+---@param text string
+---@return string? ...
+function Regex:match(text) end
+
+---As `string.gsub`, with a string to put there: "%1" is a capture, "%0" the match, "%%" a percent sign.
+---@param text string
+---@param replacement string
+---@param most? integer all without it
+---@return string, integer
+function Regex:gsub(text, replacement, most) end
+
+---JSON. A table with the keys 1 to n is a list, an empty one an object; a list that was decoded stays one when it is
+---empty. Fields are written in the order of their names.
+---@class rsp.Json
+---@field null any what stands for JSON's null
+rsp.json = {}
+
+---Raises what JSON cannot say: functions, gaps in lists, tables in themselves.
+---@param value any
+---@return string
+function rsp.json.encode(value) end
+
+---@param text string
+---@return any value nil if the text is no JSON
+---@return string? reason
+function rsp.json.decode(text) end
+
+---Marks a table as a list, also while it is empty: `rsp.json.array {}`.
+---@generic T
+---@param list T[]
+---@return T[]
+function rsp.json.array(list) end
+
+---@class rsp.Coding
+---@field encode fun(bytes: string): string
+---@field decode fun(text: string): string?, string? nil and a reason for what is none
+
+---Written with "+/" and padding; both alphabets are read, with padding or without it.
+---@type rsp.Coding
+rsp.base64 = {}
+
+---@type rsp.Coding
+rsp.hex = {}
+
+---`%XX` for all but letters, digits and "-._~"; "+" is no blank.
+---@type rsp.Coding
+rsp.url = {}
+
+---@param text string
+---@return string hash in lower-case hex
+function rsp.sha256(text) end
+
+---@param key string
+---@param text string
+---@return string code in lower-case hex
+function rsp.hmac_sha256(key, text) end
+
+---Compares two secrets in a time that does not say where they differ.
+---@param a string
+---@param b string
+---@return boolean
+function rsp.equal(a, b) end
+
+---@param bytes integer at most 65536
+---@return string
+function rsp.random(bytes) end
+
+---Seconds since 1970, with a fraction.
+---@return number
+function rsp.now() end
+
+---Writes a line to rsp's log.
+---@param level "error"|"warn"|"info"|"debug"
+---@param text string
+function rsp.log(level, text) end
 
 ---Settings of the whole program. At most one call.
 ---@param settings rsp.Settings

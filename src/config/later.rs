@@ -11,26 +11,7 @@ pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
 pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
-pub const CALLS: &[&str] = &[
-    "base64",
-    "basic_auth",
-    "cidr",
-    "concurrency",
-    "equal",
-    "hex",
-    "hmac_sha256",
-    "json",
-    "log",
-    "map",
-    "now",
-    "random",
-    "rate",
-    "regex",
-    "sha256",
-    "shared",
-    "split",
-    "url",
-];
+pub const CALLS: &[&str] = &["basic_auth"];
 
 /// Keys of `rsp.listen`.
 pub const LISTENER: &[&str] = &[];

@@ -11,6 +11,7 @@ pub mod later;
 mod pool;
 mod script_limits;
 mod sockets;
+mod stores;
 mod timeouts;
 mod tls;
 mod trusted;
@@ -24,6 +25,7 @@ pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
 pub use script_limits::ScriptLimits;
 pub use sockets::{BACKLOG, SocketOptions};
+pub use stores::{ConcurrencyConfig, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use tls::{ListenerTls, SeenFiles};
 pub use trusted::Trusted;
@@ -70,6 +72,8 @@ pub struct Config {
     pub every: Vec<Duration>,
     /// The `client_header`s of all listeners: nobody else may send these fields.
     pub client_headers: Vec<String>,
+    /// What scripts share between workers, and the files they look things up in, in the order of their calls.
+    pub parts: Vec<Part>,
     /// What is probably a mistake, but can be run.
     pub warnings: Vec<Warning>,
 }

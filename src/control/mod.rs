@@ -24,6 +24,7 @@ pub mod event_loop;
 mod fresh_vms;
 mod jobs;
 mod listeners;
+mod lookups;
 mod output;
 mod permissions;
 mod process;

@@ -22,6 +22,7 @@ use super::record::{End, NEVER, Times};
 use super::retry::Tries;
 use crate::base::ip_port::IpPort;
 use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
+use crate::store::Place;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -126,6 +127,8 @@ pub struct Exchange {
     pub sent_heads: u32,
     pub sent: u64,
     pub received: u64,
+    /// Of `rsp.concurrency`, held until it ends.
+    pub places: Vec<Place>,
 }
 
 impl Exchange {
@@ -165,8 +168,10 @@ impl Exchange {
             sent_heads,
             sent,
             received,
+            places,
         } = self;
         id.clear();
+        places.clear();
         left.clear();
         (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };

@@ -239,7 +239,7 @@ impl Handlers {
         self.clock.as_ref().map(|clock| clock())
     }
 
-    /// Counts a call, and what it took.
+    /// A call has ended: its request holds the places that it took. Counts it, and what it took.
     #[inline]
     pub(super) fn note_call<T>(
         &self,
@@ -248,6 +248,7 @@ impl Handlers {
         began: Option<u64>,
         result: &Result<T, ScriptError>,
     ) {
+        self.script.take_places(&mut x.places);
         let Some((began, now)) = began.zip(self.now()) else { return };
         let took = now.saturating_sub(began);
         x.times.add_script(took);

@@ -97,6 +97,7 @@ impl Handlers {
         called: &Result<Called<T>, ScriptError>,
     ) -> u64 {
         let now = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
+        self.script.take_places(&mut x.places);
         x.times.add_script(now);
         let ran = before + now;
         if began.is_some() && !matches!(called, Ok(Called::Waits(_))) {

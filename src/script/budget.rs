@@ -53,6 +53,10 @@ impl Budget {
         self.spent
     }
 
+    pub fn is_of_config(&self) -> bool {
+        self.limit == Some(CONFIG)
+    }
+
     pub fn was_spent(&self) -> bool {
         self.spent
     }

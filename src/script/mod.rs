@@ -17,6 +17,7 @@ mod headers;
 mod load;
 mod log_fields;
 mod nearest;
+mod parts;
 mod pattern;
 mod phases;
 mod request;
@@ -37,7 +38,7 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket};
+pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, monotonic};
 pub use load::{TYPES, load, load_again};
 pub use phases::TaskFunction;
 pub use request::Offer;

@@ -1,5 +1,7 @@
 //! Runs the handlers of one config for a request and interprets what they return.
 
+use std::rc::Rc;
+
 use mlua::Function;
 
 use super::answer;
@@ -7,6 +9,7 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket};
+use super::parts::Entered;
 use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
@@ -14,6 +17,7 @@ use super::wait::{LONGEST, Waited};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
+use crate::store::Place;
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
@@ -25,6 +29,8 @@ pub struct Script {
     hash_by: Vec<Option<Handler>>,
     pub(super) phases: PhaseHandlers,
     pools: usize,
+    /// Places that its calls take.
+    entered: Rc<Entered>,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
     /// Keeps the pool tables alive, whose addresses identify the pools in the directory.
@@ -89,7 +95,21 @@ impl Script {
         vm.machine.set_most_body(most_body.map(|most| most as usize));
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
+        let entered =
+            vm.lua().app_data_ref::<Rc<Entered>>().map(|entered| entered.clone()).unwrap_or_default();
+        Ok(Script {
+            vm,
+            on_request,
+            on_response,
+            sni,
+            balance,
+            hash_by,
+            phases,
+            pools,
+            entered,
+            bodies,
+            _identities,
+        })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -235,6 +255,12 @@ impl Script {
     /// Its VM has used up its memory.
     pub fn needs_replacement(&self) -> bool {
         self.vm.machine.needs_replacement()
+    }
+
+    /// Hands over the places that calls have taken since; the request holds them until it ends.
+    #[inline]
+    pub fn take_places(&self, into: &mut Vec<Place>) {
+        self.entered.take(into);
     }
 
     /// Number of large bodies of answers that clients are reading now.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
+use crate::store::{MapKind, Store, WatchedMap};
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
@@ -21,6 +22,9 @@ pub struct Source {
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
     pub(super) tls: TlsStore,
+    /// What its scripts share; the same for every load of this config in a process.
+    store: Arc<Store>,
+    maps: Vec<Arc<WatchedMap>>,
 }
 
 /// What is run first.
@@ -55,7 +59,7 @@ impl Source {
     /// The same config, to be read from disk again; `None` for addresses of the command line.
     pub fn again(&self) -> Option<Source> {
         match &self.entry {
-            EntryPoint::File(path) => Some(Source::file(path)),
+            EntryPoint::File(path) => Some(Source { store: self.store.clone(), ..Source::file(path) }),
             EntryPoint::Arguments { .. } => None,
         }
     }
@@ -76,7 +80,8 @@ impl Source {
     }
 
     fn of(entry: EntryPoint) -> Source {
-        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new(), tls: TlsStore::default() }
+        let (files, hosts) = (BTreeMap::new(), BTreeMap::new());
+        Source { entry, files, hosts, tls: TlsStore::default(), store: Arc::default(), maps: Vec::new() }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -87,6 +92,21 @@ impl Source {
     /// The files of the script that were read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.as_path())
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// A file of `rsp.map`, as it is now: a later load of this source finds it here, whatever it says by then.
+    pub(super) fn map(&mut self, path: &Path, kind: MapKind) -> Result<Arc<WatchedMap>, String> {
+        let known = self.maps.iter().find(|file| file.path() == path && file.kind() == kind);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let file = self.store.map(path, kind)?;
+        self.maps.push(file.clone());
+        Ok(file)
     }
 
     pub(super) fn entry(&self) -> &EntryPoint {
@@ -116,6 +136,12 @@ impl Source {
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
         let known = self.hosts.entry((host.to_owned(), port));
         known.or_insert_with(|| look_up(host, port)).clone()
+    }
+
+    /// Of a process that has loaded another config before.
+    #[cfg(test)]
+    pub(super) fn sharing(self, store: Arc<Store>) -> Source {
+        Source { store, ..self }
     }
 
     /// As if the name had been looked up.

@@ -12,6 +12,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use super::budget;
 use super::failure;
 use super::ffi::{self, Machine};
+use super::parts;
 use crate::config::ScriptLimits;
 
 pub(super) struct Vm {
@@ -79,6 +80,7 @@ impl Vm {
         for (name, function) in machine.functions()? {
             rsp.set(name, function)?;
         }
+        parts::install(&lua, &rsp)?;
         lua.globals().set("rsp", rsp)?;
         lua.globals().set("setmetatable", machine.set_metatable()?)?;
         ffi::protect(&lua)?;

@@ -28,7 +28,7 @@ pub fn start(name: &str, exchange: &[(&str, &str)]) -> Rsp {
     start_in(Directory::new(), name, exchange)
 }
 
-fn start_in(directory: Directory, name: &str, exchange: &[(&str, &str)]) -> Rsp {
+pub fn start_in(directory: Directory, name: &str, exchange: &[(&str, &str)]) -> Rsp {
     let (text, words) = read(name);
     directory.write(&words[1], exchanged(name, &text, exchange));
     let mut command = rsp_command();
@@ -61,13 +61,22 @@ fn replacement(name: &str, address: &str, exchange: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_check() {
-    let tests = [include_str!("examples.rs"), include_str!("examples_of_scripts.rs")].concat();
+    let tests = [
+        include_str!("examples.rs"),
+        include_str!("examples_of_scripts.rs"),
+        include_str!("example_scripts.rs"),
+    ]
+    .concat();
     let tests: String = tests.split_whitespace().collect();
     let mut count = 0;
     for entry in std::fs::read_dir(examples()).expect("examples/") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
         if let Some(program) = name.strip_suffix(".rs") {
             assert!(tests.contains(&format!("program({program:?})")), "examples/{name} has no test");
+            continue;
+        }
+        if name.ends_with(".map") {
+            assert!(tests.contains(&format!("shipped({name:?})")), "examples/{name} has no test");
             continue;
         }
         if !name.ends_with(".lua") {

@@ -76,6 +76,28 @@ fn config(server: &str, workers: usize, generation: &str, more: &str) -> String 
 }
 
 #[test]
+fn what_scripts_share_goes_over_to_the_new_process() {
+    let config = "rsp.listen '127.0.0.1:0'
+         local limit = rsp.rate { name = 'l', rate = 5, per = '1h' }
+         local values = rsp.shared 'values'
+         rsp.on_request(function(req)
+           local n = values:incr 'n'
+           return rsp.respond { status = limit:allow('k') and 200 or 429, body = tostring(n) }
+         end)
+         rsp.settings { workers = 2, drain_timeout = '60s' }";
+    let installed = install(config, |_| {});
+    let ask = || {
+        let answer = get(installed.rsp.address(), "/");
+        (answer.status(), answer.text())
+    };
+    for n in 1..=4 {
+        assert_eq!(ask(), (200, n.to_string()));
+    }
+    let _successor = Successor(installed.upgrade());
+    assert_eq!([ask(), ask()], [(200, "5".to_owned()), (429, "6".to_owned())]);
+}
+
+#[test]
 fn no_request_fails_over_upgrades_from_one_worker_to_two_and_back() {
     for (from, to) in [(1, 2), (2, 1)] {
         let origin = Origin::named("ok");

@@ -370,7 +370,7 @@ mod tests {
     /// Two running workers; the first one fails at its end.
     fn two_workers() -> (ControlLoop, Vec<Handle>, Process, Shared) {
         let config = load(&mut source()).map_err(|e| e.0).unwrap().0;
-        let mut process = Process::new(2, Default::default());
+        let mut process = Process::new(2, Default::default(), Default::default());
         let parts = process.switch(process.prepare(config, NextNames::New(None)).unwrap());
         let control = ControlLoop::new().unwrap();
         let sender = control.mailbox();

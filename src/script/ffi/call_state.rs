@@ -22,6 +22,7 @@ use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
 use crate::script::set_cookie::SetCookie;
 use crate::script::wait::{FetchBuilder, Wait, Waited};
+use crate::store::Limiter;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -57,6 +58,8 @@ pub(super) struct CallState {
     pub(super) hosts: StringCache,
     pub(super) texts: StringCache,
     pub(super) cuts: StringCache,
+    /// Of each `rsp.rate`.
+    pub(super) limiters: Vec<Limiter>,
     /// Why the last guarded step was refused.
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
@@ -135,6 +138,7 @@ impl CallState {
             hosts: StringCache::new(HOSTS),
             texts: StringCache::new(TEXTS),
             cuts: StringCache::new(CUTS),
+            limiters: Vec::new(),
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),

@@ -12,7 +12,7 @@ use super::builder::{Builder, Loading, SetOnce};
 use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
 use super::values::function;
-use super::{homes, listen, pool, settings, values};
+use super::{homes, listen, lookups, pool, settings, stores, values};
 use crate::config::later::{self, LATER};
 
 /// One call: its argument, and its position.
@@ -25,7 +25,7 @@ pub(super) struct Call<'a> {
 }
 
 /// The functions that take a second argument.
-const OF_TWO: [&str; 1] = ["every"];
+const OF_TWO: [&str; 3] = ["every", "map", "shared"];
 
 type Work = fn(&Call, &mut Builder) -> ReadValue<Value>;
 
@@ -40,6 +40,12 @@ const CALLS: &[(&str, Work)] = &[
     ("on_connect", |call, builder| once(&mut builder.on_connect, call, "a function(conn)")),
     ("on_start", |call, builder| once(&mut builder.on_start, call, "a function()")),
     ("every", every),
+    ("shared", stores::shared),
+    ("rate", stores::rate),
+    ("concurrency", stores::concurrency),
+    ("split", stores::split),
+    ("cidr", lookups::cidr),
+    ("map", lookups::map),
 ];
 
 /// Adds the functions to those of the VM, and replaces the table by the one that scripts see.

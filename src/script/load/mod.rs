@@ -17,12 +17,14 @@ mod health;
 mod homes;
 mod key_lines;
 mod listen;
+mod lookups;
 mod modules;
 mod pool;
 mod position;
 mod schema;
 mod server;
 mod settings;
+mod stores;
 mod tls;
 mod values;
 
@@ -36,7 +38,7 @@ use mlua::{Function, Lua, Value};
 
 use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
-pub(super) use self::values::{bytes, seconds};
+pub(super) use self::values::{bytes, seconds, seconds_of};
 use super::source::{EntryPoint, Source};
 use super::vm::{ScriptHandlers, Vm};
 use super::{LoadError, Script};
@@ -181,6 +183,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         on_start: handlers.on_start.is_some(),
         every: builder.every.iter().map(|(period, _)| *period).collect(),
         client_headers,
+        parts: builder.parts.into_iter().map(|part| part.value).collect(),
         warnings: builder.warnings,
     };
     Ok((config, handlers))

@@ -6,11 +6,14 @@ mod escapes;
 mod headers;
 mod hurt;
 mod limits;
+mod parts;
+mod parts_cost;
 mod patterns;
 mod phases;
 mod request;
 mod rewriting;
 mod sandbox;
+mod stores;
 mod verdicts;
 mod waits;
 
