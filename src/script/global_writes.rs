@@ -45,6 +45,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Two that are of no interest.
+    fn numbers(&mut self) -> Option<()> {
+        self.number()?;
+        self.number()?;
+        Some(())
+    }
+
     /// The length plus one comes before it; 0: there is none.
     fn text(&mut self) -> Option<&'a [u8]> {
         let len = self.number()?;
@@ -53,7 +60,7 @@ impl<'a> Reader<'a> {
 
     fn function(&mut self, is_main: bool) -> Option<()> {
         self.text()?;
-        (self.number()?, self.number()?);
+        self.numbers()?;
         self.take(3)?;
         let instructions = self.number()?;
         let code = self.take(instructions.checked_mul(4)?)?;
@@ -98,11 +105,11 @@ impl<'a> Reader<'a> {
         let lines = self.number()?;
         self.take(lines)?;
         for _ in 0..self.number()? {
-            (self.number()?, self.number()?);
+            self.numbers()?;
         }
         for _ in 0..self.number()? {
             self.text()?;
-            (self.number()?, self.number()?);
+            self.numbers()?;
         }
         (0..self.number()?).map(|_| self.text()).collect()
     }

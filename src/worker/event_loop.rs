@@ -193,7 +193,7 @@ impl EventLoop {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Switch(switch) => self.switch(*switch),
-                Message::Script(generation, script) => self.core.set_script(generation, script),
+                Message::Script(generation, script) => self.core.set_script(generation, *script),
                 Message::Drain(drain) => self.drain(drain),
                 Message::Ask(question) => self.answer(question),
                 Message::Stop => self.stopped = true,

@@ -140,7 +140,7 @@ pub struct Drain {
 pub(crate) enum Message {
     Switch(Box<Switch>),
     /// Another VM of the site of this generation.
-    Script(u64, PackedScript),
+    Script(u64, Box<PackedScript>),
     /// Finish running requests within this time, then end.
     Drain(Drain),
     /// What connections do, and what is to become of one.
@@ -208,7 +208,7 @@ impl Handle {
 
     /// Uses another VM of the site of this generation for new requests.
     pub fn set_script(&self, generation: u64, script: PackedScript) {
-        self.mailbox.send(Message::Script(generation, script));
+        self.mailbox.send(Message::Script(generation, Box::new(script)));
     }
 
     /// Asks for what connections do, from this slot on.

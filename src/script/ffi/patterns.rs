@@ -218,16 +218,15 @@ unsafe fn add_value(
 ) -> bool {
     // SAFETY: see above.
     unsafe {
+        // Functions in C are not seen by the hook.
+        charge(state, CALL);
         match kind {
             ffi::LUA_TFUNCTION => {
-                // A function in C is not seen by the hook.
-                charge(state, CALL);
                 ffi::lua_pushvalue(state, 3);
                 let arguments = push_captures(state, matcher, Some(found));
                 ffi::lua_call(state, arguments, 1);
             }
             ffi::LUA_TTABLE => {
-                charge(state, CALL);
                 push_capture(state, matcher, 0, found);
                 ffi::lua_gettable(state, 3);
             }
@@ -277,7 +276,6 @@ unsafe fn add_template(
     // SAFETY: see above; a number was converted to a string on the stack by the first call.
     unsafe {
         let mut rest = need_text(state, 3);
-        charge(state, CALL);
         charge_bytes(state, rest.len());
         while let Some(escape) = memchr::memchr(b'%', rest) {
             add(buffer, &rest[..escape]);
