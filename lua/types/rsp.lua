@@ -587,6 +587,7 @@ function rsp.resolve(name) end
 ---@class rsp.Script
 ---@field time? rsp.Time CPU time of one call of a handler, from "1ms" to "1s": "10ms"
 ---@field memory? rsp.Size memory of the script's data in each worker, from "4m" to "1g": "64m"
+---@field waiting? integer handlers of all workers that may wait at one time; the request of one more is answered 503: 10000
 ---@field globals? boolean handlers may set globals, which all requests of a worker share: false
 ---@field on_response_error? "answer"|"pass" what the client gets where on_response fails: a 500 ("answer"), or the server's response as it came ("pass")
 

@@ -23,7 +23,7 @@ pub const POOL: &[&str] = &["buffer_response", "hedge", "mirror"];
 pub const SETTINGS: &[&str] = &[];
 
 /// Keys of `script` in `rsp.settings`.
-pub const SCRIPT: &[&str] = &["waiting"];
+pub const SCRIPT: &[&str] = &[];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &[];

@@ -8,6 +8,8 @@ pub struct ScriptLimits {
     pub time: Duration,
     /// Bytes of memory of a VM, of which each worker has one.
     pub memory: usize,
+    /// Handlers of all workers that may wait at one time.
+    pub waiting: u32,
     /// Functions may set globals while they handle requests.
     pub globals: bool,
 }
@@ -37,7 +39,7 @@ impl ScriptLimits {
 impl Default for ScriptLimits {
     /// Memory: generous for tables of routes, small beside a proxy's connections.
     fn default() -> ScriptLimits {
-        ScriptLimits { time: Duration::from_millis(10), memory: 64 << 20, globals: false }
+        ScriptLimits { time: Duration::from_millis(10), memory: 64 << 20, waiting: 10_000, globals: false }
     }
 }
 

@@ -61,7 +61,12 @@ impl<N: Network> Core<N> {
         let due: Vec<u64> = config.every.iter().map(|period| self.tools.now + micros(*period)).collect();
         self.sites.periodic.next = due.iter().copied().min().unwrap_or(u64::MAX);
         self.sites.periodic.due = due;
-        if config.on_start {
+        self.start_script();
+    }
+
+    /// The current site has a VM that has not run yet.
+    pub(crate) fn start_script(&mut self) {
+        if self.sites.current.routes.config.on_start {
             self.run_task(TaskFunction::OnStart);
         }
     }

@@ -241,6 +241,7 @@ impl<N: Network> Core<N> {
         self.sites.renew(script.unpack());
         self.spare.renew(&self.sites);
         self.observe();
+        self.start_script();
     }
 
     /// Closes idle connections of servers that moved or that the current site does not have.

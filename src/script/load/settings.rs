@@ -115,6 +115,7 @@ pub(super) const SCRIPT: Keys<Settings> = Keys {
             let range = ScriptLimits::LEAST_MEMORY as u64..=ScriptLimits::MOST_MEMORY as u64;
             size(value, range, "a size from \"4m\" to \"1g\"").map(|most| all.script.memory = most as usize)
         }),
+        row("waiting", |value, all| whole(value, 0..=1_000_000).map(|most| all.script.waiting = most as u32)),
         row("globals", |value, all| yes_or_no(value).map(|may| all.script.globals = may)),
         row("on_response_error", |value, all| {
             one_of(value, ON_RESPONSE_ERROR, &[]).map(|what| all.on_response_error = what)

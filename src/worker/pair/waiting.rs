@@ -29,8 +29,6 @@ use crate::worker::waits::{WaitKind, Waiter};
 
 /// What a fetched response may have beside its body: head and framing, in bytes.
 const HEAD_MOST: usize = 64 * 1024;
-/// Handlers that may wait at once.
-const MOST_WAITING: usize = 10_000;
 /// How long a name is waited for.
 const RESOLVE: u64 = 5_000_000;
 
@@ -180,7 +178,7 @@ impl<N: Network> Core<N> {
         since: u64,
     ) -> Step {
         let pair = &self.pairs[key as usize];
-        let Some(counted) = self.waiting.add(MOST_WAITING) else {
+        let Some(counted) = self.waiting.add(pair.site.settings().script.waiting as usize) else {
             drop(call);
             return self.fail(key, Failure::TooManyWaiting);
         };

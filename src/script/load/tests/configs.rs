@@ -67,7 +67,7 @@ fn a_config_with_every_key_is_loaded() {
           fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, acme_challenge_dir = "acme", resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { handshake = 7, head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
-          script = { time = "20ms", memory = "128m", globals = true, on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", buffer_memory = "32m", min_request_rate = "1k", min_response_rate = 0,
+          script = { time = "20ms", memory = "128m", waiting = 500, globals = true, on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", buffer_memory = "32m", min_request_rate = "1k", min_response_rate = 0,
           admin = { "localhost:9180", token = "0123456789abcdef", hosts = { "Ops.example.com" } }, metrics = { hosts = 7 }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
         "#,
     )
@@ -148,7 +148,12 @@ fn a_config_with_every_key_is_loaded() {
         group: Some(Account::Number(33)),
         resolver: Some("127.0.0.1:53".parse().unwrap()),
         on_response_error: OnResponseError::Pass,
-        script: ScriptLimits { time: Duration::from_millis(20), memory: 128 << 20, globals: true },
+        script: ScriptLimits {
+            time: Duration::from_millis(20),
+            memory: 128 << 20,
+            waiting: 500,
+            globals: true,
+        },
         via: Some("edge-1".into()),
         max_head: 64 << 10,
         max_fields: 1000,
