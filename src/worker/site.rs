@@ -240,6 +240,7 @@ impl<N: Network> Core<N> {
         }
         self.sites.renew(script.unpack());
         self.spare.renew(&self.sites);
+        self.sites.handlers.borrow_mut().name_listeners(self.listener_names.clone());
         self.observe();
         self.start_script();
     }

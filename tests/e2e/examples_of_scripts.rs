@@ -136,3 +136,42 @@ fn api_version_goes_by_either_header_to_servers_of_its_own() {
     assert_eq!(ask("X-API-Version: 9\r\n").status(), 406);
     rsp.stop();
 }
+
+#[test]
+fn external_auth_asks_another_server_who_may_pass() {
+    let web = Origin::named("web");
+    let auth = Origin::run(|visit| {
+        while let Some(request) = visit.request() {
+            let answer = match request.get("Authorization") {
+                Some("Bearer good") => "HTTP/1.1 200 OK\r\nX-User: ada\r\nContent-Length: 0\r\n\r\n",
+                _ => "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 3\r\n\r\nno\n",
+            };
+            if !visit.send(answer) {
+                return;
+            }
+        }
+    });
+    let rsp = start(
+        "external_auth.lua",
+        &[
+            ("127.0.0.1:8080", "127.0.0.1:0"),
+            ("127.0.0.1:8081", &web.address),
+            ("127.0.0.1:9000", &auth.address),
+        ],
+    );
+    let mut client = Client::connect(rsp.address());
+    let refused = client.get("/private/x?y");
+    assert_eq!(
+        (refused.status(), refused.get("www-authenticate"), refused.text().as_str()),
+        (401, Some("Bearer"), "no\n")
+    );
+    assert_eq!(auth.last().get("X-Original-URI"), Some("/private/x?y"));
+    let passed =
+        client.send("GET /private/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n").response();
+    assert_eq!((passed.text().as_str(), web.last().get("X-User")), ("web", Some("ada")));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-User: root\r\n\r\n").response();
+    assert_eq!(web.last().get("X-User"), None);
+    drop(auth);
+    assert_eq!(client.get("/private/").status(), 503);
+    rsp.stop();
+}
