@@ -75,8 +75,8 @@ impl<T> WatchedFile<T> {
 
     /// Reads the file again if it is another one, at once: for a config that is loaded. True if there is something new.
     pub fn refresh(&self) -> Result<bool, String> {
-        let stamp = stamp(&self.path)?;
-        match lock(&self.seen).stamp == Some(stamp) {
+        let is_the_same = lock(&self.seen).stamp == Some(stamp(&self.path)?);
+        match is_the_same {
             true => Ok(false),
             false => self.replace().map(|()| true),
         }
