@@ -11,7 +11,7 @@ pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
 pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
-pub const CALLS: &[&str] = &["basic_auth", "cidr", "fetch", "map", "regex", "resolve", "sleep"];
+pub const CALLS: &[&str] = &["basic_auth", "fetch", "resolve", "sleep"];
 
 /// Keys of `rsp.listen`.
 pub const LISTENER: &[&str] = &[];

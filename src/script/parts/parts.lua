@@ -1,6 +1,9 @@
 -- The Lua around the parts: `parts` has functions of Rust, whose first result is what is wrong with the call, or nil.
 local rsp, parts = ...
-local error, setmetatable, pairs = error, setmetatable, pairs
+-- Functions of Lua's library are kept here: scripts may replace the globals.
+local error, type, tostring = error, type, tostring
+local setmetatable, getmetatable, pairs, ipairs = setmetatable, getmetatable, pairs, ipairs
+local sort, concat = table.sort, table.concat
 
 -- Raises at the line that called the part: the calls of this one are tail calls.
 local function told(wrong, ...)
@@ -20,8 +23,8 @@ local function library(name, functions)
   local function unknown(_, key)
     local known = {}
     for word in pairs(functions) do known[#known + 1] = word end
-    table.sort(known)
-    error(name .. "." .. tostring(key) .. ": unknown, expected one of " .. table.concat(known, ", "), 2)
+    sort(known)
+    error(name .. "." .. tostring(key) .. ": unknown, expected one of " .. concat(known, ", "), 2)
   end
   setmetatable(functions, { __index = unknown })
   return setmetatable({}, { __index = functions, __newindex = refuse, __metatable = false })
@@ -57,8 +60,8 @@ local function object(kind, methods)
   local function unknown(_, key)
     local known = {}
     for word in pairs(methods) do known[#known + 1] = word end
-    table.sort(known)
-    error(kind .. ": " .. tostring(key) .. ": unknown, expected one of " .. table.concat(known, ", "), 2)
+    sort(known)
+    error(kind .. ": " .. tostring(key) .. ": unknown, expected one of " .. concat(known, ", "), 2)
   end
   setmetatable(methods, { __index = unknown })
   local function refuse() error(kind .. ": cannot be changed", 2) end

@@ -1,7 +1,8 @@
-//! The objects of `rsp.shared`, `rsp.rate`, `rsp.concurrency` and `rsp.split`: their methods, in Lua around functions
-//! of Rust (`parts.lua`).
+//! The objects of `rsp.shared`, `rsp.rate`, `rsp.concurrency`, `rsp.split`, `rsp.cidr` and `rsp.map`: their methods, in
+//! Lua around functions of Rust (`parts.lua`).
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,8 +13,8 @@ use super::{OBJECTS, Outcome, part, text, wrong};
 use crate::config::{ConcurrencyConfig, RateConfig, SharedConfig, SplitBy, SplitConfig};
 use crate::script::ffi;
 use crate::store::{
-    Access, Bounds, Limiter, Place, Places, Rate, RateLimit, Shared, SharedValue, Shares, add, delete, get,
-    increase, set,
+    Access, Bounds, Limiter, Networks, Place, Places, Rate, RateLimit, Shared, SharedValue, Shares,
+    WatchedMap, add, delete, get, increase, set,
 };
 
 /// Bytes of a key, and of a value.
@@ -81,23 +82,25 @@ pub(in crate::script) fn shared_object(
         let (name, new, ttl) = (key(lua, name)?, value(&new)?, time_to_live(&ttl)?);
         Ok(Value::Boolean(add(&of.table, of.table.key(&name.as_bytes()), new, ttl, of.access())))
     })?;
-    method("incr", |of, lua, (name, by, ttl)| {
-        let by = match by {
-            Value::Nil => SharedValue::Integer(1),
-            Value::Integer(_) | Value::Number(_) => value(&by)?,
-            other => return wrong(format!("got a {}, expected a number to add", other.type_name())),
-        };
-        let (name, ttl) = (key(lua, name)?, time_to_live(&ttl)?);
-        match increase(&of.table, of.table.key(&name.as_bytes()), &by, ttl, of.access()) {
-            Some(sum) => pushed(lua, Some(sum)),
-            None => wrong("the value is no number"),
-        }
-    })?;
+    method("incr", incr)?;
     method("delete", |of, lua, (name, ..)| {
         let name = key(lua, name)?;
         Ok(Value::Boolean(delete(&of.table, of.table.key(&name.as_bytes()), of.access())))
     })?;
     object(lua, "shared", methods)
+}
+
+fn incr(of: &Values, lua: &Lua, (name, by, ttl): (Value, Value, Value)) -> Outcome<Value> {
+    let by = match by {
+        Value::Nil => SharedValue::Integer(1),
+        Value::Integer(_) | Value::Number(_) => value(&by)?,
+        other => return wrong(format!("got a {}, expected a number to add", other.type_name())),
+    };
+    let (name, ttl) = (key(lua, name)?, time_to_live(&ttl)?);
+    match increase(&of.table, of.table.key(&name.as_bytes()), &by, ttl, of.access()) {
+        Some(sum) => pushed(lua, Some(sum)),
+        None => wrong("the value is no number"),
+    }
 }
 
 struct Values {
@@ -223,4 +226,29 @@ pub(in crate::script) fn split_object(
     let arguments: MultiValue =
         mlua::IntoLuaMulti::into_lua_multi((part(lua, index)?, values, of, name, function), lua)?;
     object(lua, "split", arguments)
+}
+
+pub(in crate::script) fn cidr_object(lua: &Lua, networks: Networks) -> mlua::Result<Value> {
+    let has = move |lua: &Lua, address: Value| {
+        let address = looked_up(lua, address, |text| std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok())?;
+        Ok(address.is_some_and(|address| networks.find(address).is_some()))
+    };
+    object(lua, "cidr", part(lua, has)?)
+}
+
+pub(in crate::script) fn map_object(lua: &Lua, file: Arc<WatchedMap>) -> mlua::Result<Value> {
+    let get = move |lua: &Lua, key: Value| {
+        let map = file.current();
+        let found = looked_up(lua, key, |key| map.get(key).map(|value| lua.create_string(value)))?;
+        Ok(found.transpose()?)
+    };
+    object(lua, "map", part(lua, get)?)
+}
+
+/// Nothing is found for nil: a header or a cookie that is not there.
+fn looked_up<T>(lua: &Lua, key: Value, find: impl FnOnce(&[u8]) -> Option<T>) -> Outcome<Option<T>> {
+    match key {
+        Value::Nil => Ok(None),
+        key => Ok(find(&text(lua, key, "key")?.as_bytes())),
+    }
 }

@@ -5,6 +5,7 @@ mod balance;
 mod escapes;
 mod headers;
 mod limits;
+mod lookups;
 mod parts;
 mod parts_cost;
 mod phases;

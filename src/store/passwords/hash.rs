@@ -11,7 +11,10 @@ pub(super) enum Hash {
     Sha256(Crypt),
     Sha512(Crypt),
     /// `$apr1$SALT$…`: the salt, and all of it.
-    Apr1 { salt: Vec<u8>, written: String },
+    Apr1 {
+        salt: Vec<u8>,
+        written: String,
+    },
     Sha1(Vec<u8>),
 }
 
@@ -97,14 +100,22 @@ fn apr1(password: &[u8], salt: &[u8]) -> String {
     let mut hash = digest.finalize();
     for round in 0..1000 {
         let mut digest = Md5::new();
-        if round & 1 == 1 { digest.update(password) } else { digest.update(hash) }
+        if round & 1 == 1 {
+            digest.update(password)
+        } else {
+            digest.update(hash)
+        }
         if round % 3 != 0 {
             digest.update(salt);
         }
         if round % 7 != 0 {
             digest.update(password);
         }
-        if round & 1 == 1 { digest.update(hash) } else { digest.update(password) }
+        if round & 1 == 1 {
+            digest.update(hash)
+        } else {
+            digest.update(password)
+        }
         hash = digest.finalize();
     }
     let salt = String::from_utf8_lossy(salt);
@@ -129,18 +140,19 @@ fn apr1_text(hash: &[u8]) -> String {
     text
 }
 
+/// Each a hash of "secret", made by htpasswd and `openssl passwd`.
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
+pub(super) const SECRET: [&str; 5] = [
+    "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+    "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/",
+    "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+    "$5$abcdefgh$gruCpC7VkOTspMQTTSAR8mtlO9Upms.fwqE5y16JVM.",
+    "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.",
+];
 
-    /// Each a hash of "secret", made by htpasswd and `openssl passwd`.
-    pub(in super::super) const SECRET: [&str; 5] = [
-        "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
-        "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/",
-        "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
-        "$5$abcdefgh$gruCpC7VkOTspMQTTSAR8mtlO9Upms.fwqE5y16JVM.",
-        "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.",
-    ];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn each_kind_of_hash_knows_its_password() {
@@ -150,7 +162,8 @@ pub(super) mod tests {
             assert!(!hash.is_of(&b"secret".repeat(100)) && !hash.is_of(b"\xff\0"), "{written}");
         }
         // Made by mkpasswd with another number of rounds.
-        let hash = Hash::parse("$5$rounds=1234$abcdefgh$kTVqJqhTxJja37YYybK4z25xcKovYD6AZG90TrZhsA8").unwrap();
+        let hash =
+            Hash::parse("$5$rounds=1234$abcdefgh$kTVqJqhTxJja37YYybK4z25xcKovYD6AZG90TrZhsA8").unwrap();
         assert!(hash.is_of(b"secret") && !hash.is_of(b"other"));
         // Of long passwords and empty ones.
         let long = b"0123456789abcdef0123456789abcdef!";
@@ -160,7 +173,16 @@ pub(super) mod tests {
 
     #[test]
     fn other_texts_are_no_hashes() {
-        for text in ["", "secret", "{SHA}x", "{PLAIN}secret", "rqXexS6ZhobKA", "$1$salt$x", "$2y$10$short", "$apr1$salt"] {
+        for text in [
+            "",
+            "secret",
+            "{SHA}x",
+            "{PLAIN}secret",
+            "rqXexS6ZhobKA",
+            "$1$salt$x",
+            "$2y$10$short",
+            "$apr1$salt",
+        ] {
             assert_eq!(Hash::parse(text), None, "{text}");
         }
     }

@@ -43,7 +43,8 @@ fn entry(line: &[u8]) -> Result<(&[u8], Hash), &'static str> {
         return Err("expected a user and a hash with a colon between them");
     }
     let hash = std::str::from_utf8(hash).ok().and_then(Hash::parse);
-    let hash = hash.ok_or("a hash of another kind, expected bcrypt, apr1, {SHA} or crypt's SHA-256 or SHA-512");
+    let hash =
+        hash.ok_or("a hash of another kind, expected bcrypt, apr1, {SHA} or crypt's SHA-256 or SHA-512");
     Ok((user, hash?))
 }
 

@@ -63,9 +63,7 @@ fn listeners() {
         ),
         (
             "rsp.quux()",
-            "1: rsp.quux: unknown, expected one of abort, base64, cidr, concurrency, equal, every, hex, hmac_sha256, json, \
-             listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, \
-             rate, redirect, regex, respond, settings, sha256, shared, split, url",
+            "1: rsp.quux: unknown, expected one of abort, base64, cidr, concurrency, equal, every, hex, hmac_sha256, json, listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, rate, redirect, regex, respond, settings, sha256, shared, split, url",
         ),
     ]);
 }
