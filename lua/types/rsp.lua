@@ -434,6 +434,21 @@ local Map = {}
 ---@return string?
 function Map:get(key) end
 
+---Users and passwords of a file as `htpasswd` writes it, which is read again when it changes.
+---@param file string relative to the directory of the config file
+---@return rsp.BasicAuth
+function rsp.basic_auth(file) end
+
+---@class rsp.BasicAuth
+local BasicAuth = {}
+
+---The user that the request's `Authorization` names, if the password is right. The handler may have to wait for that,
+---where `rsp.sleep` may.
+---@param req rsp.Request
+---@return string? user
+---@return rsp.Answer? answer to return where there is no user: a 401, or a 503 while too many passwords are being checked
+function BasicAuth:check(req) end
+
 ---A regular expression in the syntax of Rust's regex crate, which never backtracks.
 ---@param pattern string
 ---@return rsp.Regex

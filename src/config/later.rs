@@ -11,7 +11,7 @@ pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
 pub const OPTIONS: &[&str] = &["strict"];
 
 /// Functions and tables of `rsp`.
-pub const CALLS: &[&str] = &["basic_auth"];
+pub const CALLS: &[&str] = &[];
 
 /// Keys of `rsp.listen`.
 pub const LISTENER: &[&str] = &[];

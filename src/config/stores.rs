@@ -10,6 +10,7 @@ pub enum Part {
     Concurrency(ConcurrencyConfig),
     Split(SplitConfig),
     Map { path: PathBuf, kind: &'static str },
+    Users { path: PathBuf },
 }
 
 impl Part {
@@ -21,6 +22,7 @@ impl Part {
             Part::Concurrency(one) => ("concurrency", &one.name),
             Part::Split(one) => ("split", &one.name),
             Part::Map { path, .. } => ("map", path.to_str().unwrap_or_default()),
+            Part::Users { path } => ("basic_auth", path.to_str().unwrap_or_default()),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct LookupWatch(#[expect(dead_code, reason = "its end stops the thread")]
 impl LookupWatch {
     /// `None` if the config names no file.
     pub fn start(config: &Config, store: &Arc<Store>) -> Option<LookupWatch> {
-        if !config.parts.iter().any(|part| matches!(part, Part::Map { .. })) {
+        if !config.parts.iter().any(|part| matches!(part, Part::Map { .. } | Part::Users { .. })) {
             return None;
         }
         let (stop, stopped) = mpsc::channel::<()>();
@@ -38,7 +38,7 @@ impl LookupWatch {
         match thread::Builder::new().name("lookups".into()).spawn(run) {
             Ok(_) => Some(LookupWatch(stop)),
             Err(error) => {
-                log::error!("cannot watch the files of rsp.map: {}", os_error(&error));
+                log::error!("cannot watch the files of rsp.map and rsp.basic_auth: {}", os_error(&error));
                 None
             }
         }

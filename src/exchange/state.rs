@@ -175,13 +175,11 @@ impl Exchange {
         left.clear();
         (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
-        *response = ResponseHalf::Waiting;
-        *times = Times { start, ..Times::default() };
+        (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure) = (End::default(), Phase::default(), None);
-        (*own_host, *tries) = (false, Tries::default());
-        (*asked_for_body, *close_client, *answered_here) = (None, false, false);
-        (*interim, *status, *sent, *received) = (0, 0, 0, 0);
-        (*waited_behind, *sent_heads) = ([0; 2], 0);
+        (*own_host, *tries, *asked_for_body) = (false, Tries::default(), None);
+        (*close_client, *answered_here, *waited_behind) = (false, false, [0; 2]);
+        (*interim, *status, *sent_heads, *sent, *received) = (0, 0, 0, 0, 0);
     }
 
     /// What to make of a response head that arrived.

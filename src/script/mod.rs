@@ -44,7 +44,7 @@ pub use phases::TaskFunction;
 pub use request::Offer;
 pub use run::Script;
 pub use source::Source;
-pub use wait::{Fetch, Fetched, LONGEST as LONGEST_WAIT, TIMEOUT, Wait, Waited};
+pub use wait::{Check, Fetch, Fetched, LONGEST as LONGEST_WAIT, TIMEOUT, Wait, Waited};
 
 /// The decision of `on_request`.
 #[derive(Debug, PartialEq)]

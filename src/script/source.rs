@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
-use crate::store::{MapKind, Store, WatchedMap};
+use crate::store::{BasicAuth, MapKind, Store, WatchedMap};
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct Source {
     /// What its scripts share; the same for every load of this config in a process.
     store: Arc<Store>,
     maps: Vec<Arc<WatchedMap>>,
+    users: Vec<Arc<BasicAuth>>,
 }
 
 /// What is run first.
@@ -80,8 +81,9 @@ impl Source {
     }
 
     fn of(entry: EntryPoint) -> Source {
-        let (files, hosts) = (BTreeMap::new(), BTreeMap::new());
-        Source { entry, files, hosts, tls: TlsStore::default(), store: Arc::default(), maps: Vec::new() }
+        let (files, hosts, tls) = (BTreeMap::new(), BTreeMap::new(), TlsStore::default());
+        let (store, maps, users) = (Arc::default(), Vec::new(), Vec::new());
+        Source { entry, files, hosts, tls, store, maps, users }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -106,6 +108,16 @@ impl Source {
         }
         let file = self.store.map(path, kind)?;
         self.maps.push(file.clone());
+        Ok(file)
+    }
+
+    /// The same of a file of `rsp.basic_auth`.
+    pub(super) fn users(&mut self, path: &Path) -> Result<Arc<BasicAuth>, String> {
+        if let Some(known) = self.users.iter().find(|file| file.path() == path) {
+            return Ok(known.clone());
+        }
+        let file = self.store.basic_auth(path)?;
+        self.users.push(file.clone());
         Ok(file)
     }
 

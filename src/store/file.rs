@@ -24,6 +24,8 @@ struct Seen<T> {
     stamp: Option<Stamp>,
     /// Of a file that has changed, until it is the same twice: somebody may still be writing it.
     changed: Option<Stamp>,
+    /// What is wrong with it.
+    problem: Option<String>,
     /// What was replaced: freed here, once no worker looks something up in it.
     former: Vec<Arc<T>>,
 }
@@ -59,7 +61,7 @@ impl<T> WatchedFile<T> {
             path: path.to_owned(),
             read,
             current: Mutex::new(Arc::new(contents)),
-            seen: Mutex::new(Seen { stamp: Some(stamp), changed: None, former: Vec::new() }),
+            seen: Mutex::new(Seen { stamp: Some(stamp), changed: None, problem: None, former: Vec::new() }),
         })
     }
 
@@ -73,13 +75,16 @@ impl<T> WatchedFile<T> {
         lock(&self.current).clone()
     }
 
-    /// Reads the file again if it is another one, at once: for a config that is loaded. True if there is something new.
+    /// Reads the file again if it is another one, at once: for a config that is loaded. True if there is something new; an
+    /// error also if it was read before and is no good.
     pub fn refresh(&self) -> Result<bool, String> {
         let stamp = stamp(&self.path)?;
-        match lock(&self.seen).stamp == Some(stamp) {
-            true => Ok(false),
-            false => self.replace().map(|()| true),
+        let seen = lock(&self.seen);
+        if seen.stamp == Some(stamp) {
+            return seen.problem.clone().map_or(Ok(false), Err);
         }
+        drop(seen);
+        self.replace().map(|()| true)
     }
 
     /// Reads the file again if it has changed and nobody seems to write it any more. A problem is told once for each
@@ -102,8 +107,10 @@ impl<T> WatchedFile<T> {
     }
 
     fn replace(&self) -> Result<(), String> {
-        let (stamp, contents) = load(&self.path, &self.read)?;
+        let loaded = load(&self.path, &self.read);
         let mut seen = lock(&self.seen);
+        seen.problem = loaded.as_ref().err().cloned();
+        let (stamp, contents) = loaded?;
         (seen.stamp, seen.changed) = (Some(stamp), None);
         let former = std::mem::replace(&mut *lock(&self.current), Arc::new(contents));
         seen.former.push(former);
@@ -179,6 +186,7 @@ mod tests {
         let told = watched.look().unwrap_err();
         assert!(told.ends_with("bad:1: no number"), "{told}");
         assert_eq!((watched.look(), *watched.current()), (Ok(false), 1));
+        assert!(watched.refresh().is_err(), "a config that is loaded does not begin with it");
         fs::remove_file(&file.0).unwrap();
         let told = watched.look().unwrap_err();
         assert!(told.starts_with("cannot read") && told.ends_with("No such file or directory"), "{told}");

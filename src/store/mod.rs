@@ -11,6 +11,7 @@
 //! - `places`   `rsp.concurrency`
 //! - `shares`   `rsp.split`
 //! - `map`      `rsp.map`; `file` reads it again when it changes; `networks` finds addresses in it, and for `rsp.cidr`
+//! - `passwords` `rsp.basic_auth`
 //! - `handover` what the next process gets
 
 mod expiry;
@@ -18,6 +19,7 @@ mod file;
 mod handover;
 mod map;
 mod networks;
+mod passwords;
 mod places;
 mod rate;
 mod shares;
@@ -34,6 +36,7 @@ pub use file::WatchedFile;
 pub use handover::HandedOver;
 pub use map::{Map, MapKind};
 pub use networks::Networks;
+pub use passwords::{BasicAuth, Begun};
 pub use places::{Place, Places};
 pub use rate::{FullAt, Left, Limiter, Rate, RateLimit};
 pub use shares::Shares;
@@ -48,6 +51,7 @@ pub struct Store {
     places: Names<Places>,
     turns: Names<AtomicU64>,
     maps: Names<WatchedMap>,
+    users: Names<BasicAuth>,
     /// What the process before this one knew, until a config names it.
     before: Mutex<HandedOver>,
 }
@@ -87,14 +91,27 @@ impl Store {
         Ok(self.maps.open(&name, || new))
     }
 
-    /// Reads maps again whose files have changed. Returns a line for each that did, and what is wrong with others.
+    /// The same for a file of `rsp.basic_auth`.
+    pub fn basic_auth(&self, path: &Path) -> Result<Arc<BasicAuth>, String> {
+        let name = path.display().to_string();
+        if let Some(there) = self.users.get(&name) {
+            return there.refresh().map(|_| there);
+        }
+        let new = BasicAuth::open(path)?;
+        Ok(self.users.open(&name, || new))
+    }
+
+    /// Reads files again that have changed. Returns a line for each that did, and what is wrong with others.
     pub fn look_at_files(&self) -> Vec<Result<String, String>> {
-        let look = |(_, file): (String, Arc<WatchedMap>)| match file.look() {
-            Ok(true) => Some(Ok(format!("{} is in use as it is now", file.path().display()))),
+        let line = |(looked, path): (Result<bool, String>, &Path)| match looked {
+            Ok(true) => Some(Ok(format!("{} is in use as it is now", path.display()))),
             Ok(false) => None,
             Err(why) => Some(Err(why)),
         };
-        self.maps.all().into_iter().filter_map(look).collect()
+        let (maps, users) = (self.maps.all(), self.users.all());
+        let maps = maps.iter().map(|(_, file)| (file.look(), file.path()));
+        let users = users.iter().map(|(_, file)| (file.look(), file.path()));
+        maps.chain(users).filter_map(line).collect()
     }
 
     /// What the next process should know.

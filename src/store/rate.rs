@@ -44,10 +44,16 @@ impl Rate {
         self.interval.saturating_mul(self.burst)
     }
 
+    /// No bucket is emptier than empty: one that was emptied under another rate fills at this one.
+    #[inline]
+    fn capped(&self, FullAt(at): FullAt, now: u64) -> FullAt {
+        FullAt(at.min(now.saturating_add(self.depth())))
+    }
+
     /// When the bucket is full again after one more request, or how long that has to wait.
     #[inline]
     pub fn take(&self, full_at: Option<FullAt>, now: u64) -> Result<FullAt, u64> {
-        let full_at = full_at.map_or(now, |FullAt(at)| at.max(now)).saturating_add(self.interval);
+        let full_at = full_at.map_or(now, |at| self.capped(at, now).0.max(now)).saturating_add(self.interval);
         match full_at.saturating_sub(now) {
             ahead if ahead <= self.depth() => Ok(FullAt(full_at)),
             ahead => Err(ahead - self.depth()),
@@ -55,7 +61,7 @@ impl Rate {
     }
 
     pub fn left(&self, full_at: Option<FullAt>, now: u64) -> Left {
-        let full_in = full_at.map_or(0, |FullAt(at)| at.saturating_sub(now));
+        let full_in = full_at.map_or(0, |at| self.capped(at, now).0.saturating_sub(now));
         let requests = self.depth().saturating_sub(full_in) / self.interval.max(1);
         Left { requests, wait: self.take(full_at, now).err().unwrap_or(0), full_in }
     }
@@ -115,7 +121,11 @@ impl Limiter {
         let table = &self.limit.table;
         let wait = table.access(table.key(key), now, self.bounds, |entry| {
             match (self.rate.take(entry.as_deref().copied(), now), entry) {
-                (Err(wait), _) => (Change::Keep, Some(wait)),
+                (Err(wait), Some(entry)) => match self.rate.capped(*entry, now) {
+                    capped if capped == *entry => (Change::Keep, Some(wait)),
+                    capped => (Change::Put(capped), Some(wait)),
+                },
+                (Err(wait), None) => (Change::Keep, Some(wait)),
                 (Ok(full_at), Some(entry)) => {
                     *entry = full_at;
                     (Change::Keep, None)
@@ -229,6 +239,19 @@ mod tests {
         assert!(passes(b"busy", 12) && !passes(b"busy", 12), "the busy one is still known");
         assert!(passes(b"newer", 15));
         assert_eq!((limiter.limit.entries(), limiter.limit.evicted()), (3, 0));
+    }
+
+    #[test]
+    fn a_changed_rate_holds_at_once() {
+        let before = limiter(Rate { interval: 3600, burst: 10 }, WIDE);
+        assert!((0..10).all(|_| before.allow(b"k", 0).is_none()));
+        let with = |rate| Limiter { limit: before.limit.clone(), rate, bounds: WIDE, dry_run: false };
+        let larger = with(Rate { interval: 3600, burst: 12 });
+        assert_eq!([larger.allow(b"k", 0), larger.allow(b"k", 0)], [None, None]);
+        let faster = with(Rate { interval: 1, burst: 10 });
+        assert_eq!([faster.allow(b"k", 0), faster.allow(b"k", 0)], [Some(1), Some(1)]);
+        assert_eq!([faster.allow(b"k", 1), faster.allow(b"k", 1)], [None, Some(1)]);
+        assert_eq!(faster.left(b"k", 100).requests, 10);
     }
 
     #[test]

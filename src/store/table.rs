@@ -32,6 +32,12 @@ pub struct Key {
     hash: u64,
 }
 
+impl Key {
+    pub fn words(self) -> [u64; 2] {
+        [self.part, self.hash]
+    }
+}
+
 /// What a table holds.
 pub trait Entry {
     /// When it may be forgotten without a difference.

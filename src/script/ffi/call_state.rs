@@ -3,8 +3,9 @@
 //! Safe code is called through `guard`, which stores a refusal as message and stops a panic before it crosses Lua's
 //! frames; `raise` then raises the message.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use mlua::ffi;
 
@@ -22,7 +23,7 @@ use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
 use crate::script::set_cookie::SetCookie;
 use crate::script::wait::{FetchBuilder, Wait, Waited};
-use crate::store::Limiter;
+use crate::store::{BasicAuth, Limiter};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -60,6 +61,8 @@ pub(super) struct CallState {
     pub(super) cuts: StringCache,
     /// Of each `rsp.rate`.
     pub(super) limiters: Vec<Limiter>,
+    /// Of each `rsp.basic_auth`.
+    pub(super) users: Vec<Arc<BasicAuth>>,
     /// Why the last guarded step was refused.
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
@@ -139,6 +142,7 @@ impl CallState {
             texts: StringCache::new(TEXTS),
             cuts: StringCache::new(CUTS),
             limiters: Vec::new(),
+            users: Vec::new(),
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),
@@ -186,7 +190,9 @@ pub(super) unsafe fn refuse(state: LuaState, text: &str) -> ! {
         let mut level = 1;
         while ffi::lua_getstack(state, level, at.as_mut_ptr()) != 0 {
             ffi::lua_getinfo(state, c"Sl".as_ptr(), at.as_mut_ptr());
-            if (*at.as_ptr()).currentline > 0 {
+            // Not the Lua around our own parts.
+            let is_ours = CStr::from_ptr((*at.as_ptr()).source) == c"=rsp";
+            if (*at.as_ptr()).currentline > 0 && !is_ours {
                 push_position(state, at.as_ptr());
                 break;
             }

@@ -64,6 +64,7 @@ pub use runners::{Suspended, Ticket};
 use running::{FunctionId, KnownFunctions};
 pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
+pub use waits::check_function;
 use waits::{fetch, resolve, sleep};
 use watchdog::Watchdog;
 

@@ -46,6 +46,7 @@ const CALLS: &[(&str, Work)] = &[
     ("split", stores::split),
     ("cidr", lookups::cidr),
     ("map", lookups::map),
+    ("basic_auth", lookups::basic_auth),
 ];
 
 /// Adds the functions to those of the VM, and replaces the table by the one that scripts see.

@@ -1,4 +1,4 @@
-//! `rsp.cidr` and `rsp.map`: what scripts look things up in, outside of their memory.
+//! `rsp.cidr`, `rsp.map` and `rsp.basic_auth`: what scripts look things up in, outside of their memory.
 
 use mlua::Value;
 
@@ -39,4 +39,12 @@ pub(super) fn map(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     let part = Part::Map { path, kind: name };
     builder.parts.push(SetOnce { value: part, position: call.position.clone() });
     parts::map_object(call.lua, file).map_err(failed)
+}
+
+pub(super) fn basic_auth(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
+    let path =
+        builder.source.path(&text(call.argument, "the path of a file of users, as htpasswd writes it")?);
+    let users = builder.source.users(&path).map_err(ValueError::new)?;
+    builder.parts.push(SetOnce { value: Part::Users { path }, position: call.position.clone() });
+    parts::basic_auth_object(call.lua, users).map_err(failed)
 }

@@ -9,7 +9,6 @@ mod digest;
 mod encoding;
 mod json_read;
 mod json_write;
-mod lookups;
 mod meter;
 mod regex;
 mod stores;
@@ -19,9 +18,9 @@ use std::rc::Rc;
 
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
-pub(super) use lookups::{cidr_object, map_object};
 pub(super) use stores::{
-    Entered, LONGEST_KEY, concurrency_object, now, rate_object, shared_object, split_object,
+    Entered, LONGEST_KEY, basic_auth_object, cidr_object, concurrency_object, map_object, now, rate_object,
+    shared_object, split_object,
 };
 
 /// The name in Lua's registry of the functions that make objects.

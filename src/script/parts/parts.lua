@@ -1,6 +1,9 @@
 -- The Lua around the parts: `parts` has functions of Rust, whose first result is what is wrong with the call, or nil.
 local rsp, parts = ...
-local error, setmetatable, pairs = error, setmetatable, pairs
+-- Functions of Lua's library are kept here: scripts may replace the globals.
+local error, type, tostring = error, type, tostring
+local setmetatable, getmetatable, pairs, ipairs = setmetatable, getmetatable, pairs, ipairs
+local sort, concat = table.sort, table.concat
 
 -- Raises at the line that called the part: the calls of this one are tail calls.
 local function told(wrong, ...)
@@ -20,8 +23,8 @@ local function library(name, functions)
   local function unknown(_, key)
     local known = {}
     for word in pairs(functions) do known[#known + 1] = word end
-    table.sort(known)
-    error(name .. "." .. tostring(key) .. ": unknown, expected one of " .. table.concat(known, ", "), 2)
+    sort(known)
+    error(name .. "." .. tostring(key) .. ": unknown, expected one of " .. concat(known, ", "), 2)
   end
   setmetatable(functions, { __index = unknown })
   return setmetatable({}, { __index = functions, __newindex = refuse, __metatable = false })
@@ -57,8 +60,8 @@ local function object(kind, methods)
   local function unknown(_, key)
     local known = {}
     for word in pairs(methods) do known[#known + 1] = word end
-    table.sort(known)
-    error(kind .. ": " .. tostring(key) .. ": unknown, expected one of " .. table.concat(known, ", "), 2)
+    sort(known)
+    error(kind .. ": " .. tostring(key) .. ": unknown, expected one of " .. concat(known, ", "), 2)
   end
   setmetatable(methods, { __index = unknown })
   local function refuse() error(kind .. ": cannot be changed", 2) end
@@ -136,6 +139,26 @@ end
 function objects.regex(match, gsub)
   local of = {}
   of.object = object("rsp.regex", { match = method("match", match, of), gsub = method("gsub", gsub, of) })
+  return of.object
+end
+
+-- `check` is true, false, or nil where too many wait.
+function objects.basic_auth(credentials, check)
+  local of = {}
+  local function refused(status, headers, body)
+    return nil, rsp.respond { status = status, headers = headers, body = body }
+  end
+  local function checked(self, req)
+    if self ~= of.object then error("check: called with a dot, expected a colon", 2) end
+    local _, user, password = credentials(req.headers["Authorization"])
+    local right = false
+    if user then right = check(user, password) end
+    if right then return user end
+    if right == nil then return refused(503, { ["Retry-After"] = "1" }, "too many passwords are being checked\n") end
+    local challenge = 'Basic realm="restricted", charset="UTF-8"'
+    return refused(401, { ["WWW-Authenticate"] = challenge }, "a user and a password are needed\n")
+  end
+  of.object = object("rsp.basic_auth", { check = checked })
   return of.object
 end
 

@@ -77,9 +77,10 @@ impl Expression {
         };
         let first = usize::from(found.len() > 1);
         let groups = found.iter().skip(first);
-        let groups = groups.map(|group| group.map(|group| lua.create_string(group.as_bytes())).transpose());
-        let groups: Vec<Option<LuaString>> = groups.collect::<mlua::Result<_>>()?;
-        Ok(groups.into_iter().map(|group| group.map_or(Value::Nil, Value::String)).collect())
+        // A group that took no part is empty, not nil: the first result says whether anything matches.
+        let groups = groups.map(|group| lua.create_string(group.map_or(&b""[..], |group| group.as_bytes())));
+        let groups: Vec<LuaString> = groups.collect::<mlua::Result<_>>()?;
+        Ok(groups.into_iter().map(Value::String).collect())
     }
 
     fn replace(&self, lua: &Lua, given: Value, by: Value, most: &Value) -> Outcome<(Value, usize)> {

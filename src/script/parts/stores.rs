@@ -1,19 +1,21 @@
-//! The objects of `rsp.shared`, `rsp.rate`, `rsp.concurrency` and `rsp.split`: their methods, in Lua around functions
-//! of Rust (`parts.lua`).
+//! The objects of `rsp.shared`, `rsp.rate`, `rsp.concurrency`, `rsp.split`, `rsp.cidr` and `rsp.map`: their methods, in
+//! Lua around functions of Rust (`parts.lua`).
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use base64ct::{Base64, Encoding};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::{OBJECTS, Outcome, part, text, wrong};
 use crate::config::{ConcurrencyConfig, RateConfig, SharedConfig, SplitBy, SplitConfig};
 use crate::script::ffi;
 use crate::store::{
-    Access, Bounds, Limiter, Place, Places, Rate, RateLimit, Shared, SharedValue, Shares, add, delete, get,
-    increase, set,
+    Access, BasicAuth, Bounds, Limiter, Networks, Place, Places, Rate, RateLimit, Shared, SharedValue,
+    Shares, WatchedMap, add, delete, get, increase, set,
 };
 
 /// Bytes of a key, and of a value.
@@ -81,23 +83,25 @@ pub(in crate::script) fn shared_object(
         let (name, new, ttl) = (key(lua, name)?, value(&new)?, time_to_live(&ttl)?);
         Ok(Value::Boolean(add(&of.table, of.table.key(&name.as_bytes()), new, ttl, of.access())))
     })?;
-    method("incr", |of, lua, (name, by, ttl)| {
-        let by = match by {
-            Value::Nil => SharedValue::Integer(1),
-            Value::Integer(_) | Value::Number(_) => value(&by)?,
-            other => return wrong(format!("got a {}, expected a number to add", other.type_name())),
-        };
-        let (name, ttl) = (key(lua, name)?, time_to_live(&ttl)?);
-        match increase(&of.table, of.table.key(&name.as_bytes()), &by, ttl, of.access()) {
-            Some(sum) => pushed(lua, Some(sum)),
-            None => wrong("the value is no number"),
-        }
-    })?;
+    method("incr", incr)?;
     method("delete", |of, lua, (name, ..)| {
         let name = key(lua, name)?;
         Ok(Value::Boolean(delete(&of.table, of.table.key(&name.as_bytes()), of.access())))
     })?;
     object(lua, "shared", methods)
+}
+
+fn incr(of: &Values, lua: &Lua, (name, by, ttl): (Value, Value, Value)) -> Outcome<Value> {
+    let by = match by {
+        Value::Nil => SharedValue::Integer(1),
+        Value::Integer(_) | Value::Number(_) => value(&by)?,
+        other => return wrong(format!("got a {}, expected a number to add", other.type_name())),
+    };
+    let (name, ttl) = (key(lua, name)?, time_to_live(&ttl)?);
+    match increase(&of.table, of.table.key(&name.as_bytes()), &by, ttl, of.access()) {
+        Some(sum) => pushed(lua, Some(sum)),
+        None => wrong("the value is no number"),
+    }
 }
 
 struct Values {
@@ -223,4 +227,49 @@ pub(in crate::script) fn split_object(
     let arguments: MultiValue =
         mlua::IntoLuaMulti::into_lua_multi((part(lua, index)?, values, of, name, function), lua)?;
     object(lua, "split", arguments)
+}
+
+pub(in crate::script) fn cidr_object(lua: &Lua, networks: Networks) -> mlua::Result<Value> {
+    let has = move |lua: &Lua, address: Value| {
+        let address = looked_up(lua, address, |text| std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok())?;
+        Ok(address.is_some_and(|address| networks.find(address).is_some()))
+    };
+    object(lua, "cidr", part(lua, has)?)
+}
+
+pub(in crate::script) fn map_object(lua: &Lua, file: Arc<WatchedMap>) -> mlua::Result<Value> {
+    let get = move |lua: &Lua, key: Value| {
+        let map = file.current();
+        let found = looked_up(lua, key, |key| map.get(key).map(|value| lua.create_string(value)))?;
+        Ok(found.transpose()?)
+    };
+    object(lua, "map", part(lua, get)?)
+}
+
+pub(in crate::script) fn basic_auth_object(lua: &Lua, users: Arc<BasicAuth>) -> mlua::Result<Value> {
+    let credentials = |lua: &Lua, header: Value| {
+        let Value::String(header) = header else { return Ok((None, None)) };
+        let Some((user, password)) = credentials(&header.as_bytes()) else { return Ok((None, None)) };
+        Ok((Some(lua.create_string(user)?), Some(lua.create_string(password)?)))
+    };
+    object(lua, "basic_auth", (part(lua, credentials)?, ffi::check_function(lua, users)?))
+}
+
+/// User and password of an `Authorization` field (RFC 7617 section 2).
+fn credentials(header: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, rest) = header.split_at_checked(6)?;
+    let token = scheme.eq_ignore_ascii_case(b"basic ").then(|| rest.trim_ascii())?;
+    let mut user = Base64::decode_vec(std::str::from_utf8(token).ok()?).ok()?;
+    let colon = user.iter().position(|byte| *byte == b':')?;
+    let password = user.split_off(colon + 1);
+    user.pop();
+    Some((user, password))
+}
+
+/// Nothing is found for nil: a header or a cookie that is not there.
+fn looked_up<T>(lua: &Lua, key: Value, find: impl FnOnce(&[u8]) -> Option<T>) -> Outcome<Option<T>> {
+    match key {
+        Value::Nil => Ok(None),
+        key => Ok(find(&text(lua, key, "key")?.as_bytes())),
+    }
 }

@@ -6,6 +6,7 @@ mod escapes;
 mod headers;
 mod hurt;
 mod limits;
+mod lookups;
 mod parts;
 mod parts_cost;
 mod patterns;

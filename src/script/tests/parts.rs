@@ -30,7 +30,7 @@ fn json_goes_there_and_back() {
     is("rsp.json.decode('null') == rsp.json.null", "true");
     is("tostring(rsp.json.null) .. type(rsp.json.null)", "nulluserdata");
     is("math.type(rsp.json.decode('[1]')[1]) .. math.type(rsp.json.decode('1.0'))", "integerfloat");
-    is("rsp.json.decode('18446744073709551615')", "1.8446744073709552e+19");
+    is("rsp.json.decode('18446744073709551615')", "1.844674407371e+19");
 }
 
 #[test]

@@ -17,13 +17,13 @@ fn site(lines: &str) -> (Source, Config, Script) {
     (source, config, script)
 }
 
-fn load_error(lines: &str) -> String {
+pub fn load_error(lines: &str) -> String {
     let mut source = Source::in_memory(Path::new("site.lua"), format!("{SITE}{lines}").as_bytes());
     load(&mut source).map(|_| ()).unwrap_err().0
 }
 
 /// Runs a handler that answers with what the expression is.
-fn answers(setup: &str, expression: &str) -> Result<String, String> {
+pub fn answers(setup: &str, expression: &str) -> Result<String, String> {
     let lines = format!(
         "{setup}\nrsp.on_request(function(req)\nlocal x = table.pack({expression})\n\
                          for i = 1, x.n do x[i] = tostring(x[i]) end\n\
@@ -40,7 +40,7 @@ fn answer(script: &mut Script) -> Result<String, String> {
     }
 }
 
-fn is(setup: &str, expression: &str, shown: &str) {
+pub fn is(setup: &str, expression: &str, shown: &str) {
     assert_eq!(answers(setup, expression).as_deref(), Ok(shown), "{expression}");
 }
 
@@ -187,13 +187,14 @@ rsp.on_request(function() return rsp.respond { body = s:incr 'n' .. ' ' .. tostr
     let store = source.store().clone();
     assert_eq!(store.counts().len(), 2);
     // A later config, with another limit, while scripts of this one are still there.
-    let lines = lines.replace("rate = 3", "rate = 4");
+    let lines = lines.replace("rate = 3", "rate = 3, burst = 5");
     let mut source =
         Source::in_memory(Path::new("site.lua"), format!("{SITE}{lines}").as_bytes()).sharing(store);
     let mut third = load(&mut source).unwrap().1;
     assert_eq!(answer(&mut second).as_deref(), Ok("4 false"));
     assert_eq!(answer(&mut third).as_deref(), Ok("5 true"));
-    assert_eq!(answer(&mut third).as_deref(), Ok("6 false"));
+    assert_eq!(answer(&mut third).as_deref(), Ok("6 true"));
+    assert_eq!(answer(&mut third).as_deref(), Ok("7 false"));
 }
 
 #[test]
@@ -205,7 +206,7 @@ fn wrong_definitions_are_errors_of_the_config() {
         ),
         ("rsp.shared('s', { entries = 0 })", "4: entries: got 0, expected a whole number from 1 to 10000000"),
         ("rsp.shared('s', { memory = '1k' })", "4: memory: got \"1k\", expected a size from \"128k\""),
-        ("rsp.shared('s', { entry = 1 })", "4: entry: unknown key of rsp.shared, did you mean entries?"),
+        ("rsp.shared('s', { entrie = 1 })", "4: entrie: unknown key of rsp.shared, did you mean entries?"),
         ("rsp.rate { name = 'l' }", "4: rate: no rate, expected one as in rate = 10"),
         ("rsp.rate { rate = 0 }", "4: rate: got 0, expected a whole number from 1 to 1000000"),
         (

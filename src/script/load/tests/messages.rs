@@ -59,9 +59,7 @@ fn listeners() {
         ),
         (
             "rsp.quux()",
-            "1: rsp.quux: unknown, expected one of abort, base64, cidr, concurrency, equal, every, fetch, hex, hmac_sha256, json, \
-             listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, \
-             rate, redirect, regex, resolve, respond, settings, sha256, shared, sleep, split, url",
+            "1: rsp.quux: unknown, expected one of abort, base64, basic_auth, cidr, concurrency, equal, every, fetch, hex, hmac_sha256, json, listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, rate, redirect, regex, resolve, respond, settings, sha256, shared, sleep, split, url",
         ),
     ]);
 }
