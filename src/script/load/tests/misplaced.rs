@@ -33,7 +33,7 @@ fn the_functions_of_rsp_are_called_and_not_assigned() {
         ),
         (
             "rsp[1] = 'x'",
-            "1: rsp[1]: cannot be assigned, unknown, expected one of listen, on_request, on_response, pool, redirect, respond, settings",
+            "1: rsp[1]: cannot be assigned, unknown, expected one of abort, every, listen, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, redirect, respond, settings",
         ),
     ]);
     let in_handler = "rsp.on_request(function(req) rsp.on_response = print end)";
