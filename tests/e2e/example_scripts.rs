@@ -213,24 +213,3 @@ fn cors_answers_preflights_and_names_the_origin() {
     assert_eq!(read("").text(), "api");
     rsp.stop();
 }
-
-#[test]
-fn api_version_goes_by_a_header() {
-    let (one, two) = (Origin::named("one"), Origin::named("two"));
-    let rsp = start(
-        "api_version.lua",
-        &[
-            ("127.0.0.1:8080", "127.0.0.1:0"),
-            ("127.0.0.1:8081", &one.address),
-            ("127.0.0.1:8082", &two.address),
-            ("1", "1"),
-            ("2", "2"),
-        ],
-    );
-    let mut client = Client::connect(rsp.address());
-    assert_eq!(ask(&mut client, "/", "").1, "one");
-    assert_eq!(ask(&mut client, "/", "Api-Version: 2\r\n").1, "two");
-    let unknown = "{\"error\":\"unknown version\",\"versions\":[\"1\",\"2\"]}";
-    assert_eq!(ask(&mut client, "/", "Api-Version: 3\r\n"), (406, unknown.to_owned()));
-    rsp.stop();
-}
