@@ -172,6 +172,40 @@ function rsp.on_request(f) end
 ---@param f fun(req: rsp.Request, res: rsp.Response)
 function rsp.on_response(f) end
 
+---Called for each answer that rsp makes itself or the script made, before it goes to the client: not where no request
+---could be read. Where it fails, the answer stays as it was. At most one.
+---@param f fun(req: rsp.Request, res: rsp.Response)
+function rsp.on_answer(f) end
+
+---Called for each request that has ended and has a line in an access log with `format = "json"`: what it sets in `log` is
+---added to the line. `res` is nil where there was no response; nothing of `req` and `res` can be changed. At most one.
+---@param f fun(req: rsp.Request, res: rsp.Response?, log: rsp.Log)
+function rsp.on_log(f) end
+
+---Called for each new connection before anything of it is read (but a PROXY header): `false` closes it, and so does an
+---error. At most one.
+---@param f fun(conn: rsp.Connection): boolean?
+function rsp.on_connect(f) end
+
+---Called once in each worker, before its first request and after each reload. At most one.
+---@param f fun()
+function rsp.on_start(f) end
+
+---Calls `f` again and again in each worker, from 100ms to 24h; a reload ends it. Up to 100 of them.
+---@param period rsp.Time
+---@param f fun()
+function rsp.every(period, f) end
+
+---Fields of a line in the access log: names of letters, digits and `_-.`, none that every line has; at most 32. Texts are
+---cut after 1024 bytes.
+---@class rsp.Log
+---@field [string] string|number|boolean|nil
+
+---A connection that begins.
+---@class rsp.Connection
+---@field client_ip string the client's address, of a PROXY header where there is one; "unix:" on a unix socket
+---@field listener string the name of its listener
+
 ---What was agreed on with a client over TLS.
 ---@class rsp.TlsInfo
 ---@field version "1.2"|"1.3"
@@ -185,17 +219,18 @@ function rsp.on_response(f) end
 ---@class rsp.Request
 ---@field method string
 ---@field target string as sent: path and query
----@field path string without the query
----@field query string? behind the "?"
----@field host string lower case, without the port and without a dot at its end
+---@field path string without the query; can be set: visible ASCII, begins with "/"
+---@field query string? behind the "?"; can be set, nil removes it
+---@field host string lower case, without the port and without a dot at its end; can be set, with a port too
 ---@field scheme string "http", or "https" where a trusted proxy says so in X-Forwarded-Proto
 ---@field version string "1.0" or "1.1"
 ---@field tls rsp.TlsInfo? what was agreed on with the client; nil without TLS
 ---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
+---@field listener string the name of the listener that it came in at
 ---@field headers rsp.Headers
----@field cookies table<string, string?> read only
+---@field cookies table<string, string?> can be set, nil removes
 ---@field args table<string, string?> the query's arguments, read only
 
 ---The headers of a request or response. Names ignore case. `headers[name]` gives the first value; assigning a string or a
@@ -220,6 +255,19 @@ function Headers:all(name) end
 ---@field status integer can be set to 200 to 599, but not to or from 204, 205 and 304
 ---@field reason string
 ---@field headers rsp.Headers
+---@field cookies table<string, string|rsp.Cookie|nil> what Set-Cookie sets; assigning adds one in place of those of its name, nil removes them
+
+---A cookie for the client: `res.cookies.canary = { "1", max_age = "1h", path = "/" }`.
+---@class rsp.Cookie
+---@field [1] string its value: visible ASCII without blanks, quotes, comma, semicolon and backslash
+---@field max_age? integer|string seconds or a time such as "1h"; 0 deletes it; until the browser is closed without it
+---@field expires? integer seconds since 1970, as os.time() gives them
+---@field path? string below which it is sent back; the directory of the request without it
+---@field domain? string sent back to all below this name; only to the same host without it
+---@field same_site? "strict"|"lax"|"none" whether it is sent along from other sites; "none" needs `secure`
+---@field secure? boolean sent back over https only
+---@field http_only? boolean hidden from scripts of the page
+---@field partitioned? boolean kept apart for each site that embeds this one; needs `secure`
 
 ---An answer of rsp's own, made by `rsp.respond` or `rsp.redirect`.
 ---@class rsp.Answer
@@ -239,6 +287,10 @@ function rsp.respond(answer) end
 ---@param status? integer 302 without it
 ---@return rsp.Answer
 function rsp.redirect(url, status) end
+
+---Closes the client's connection without an answer: `return rsp.abort()`. The log says 444.
+---@return rsp.Answer
+function rsp.abort() end
 
 ---Values that all workers share, kept over reloads and handed over in an upgrade. When there are too many, expired ones
 ---go first, then those that were not used for the longest time.

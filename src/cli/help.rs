@@ -46,6 +46,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("proxies", include_str!("../manual/proxies.md")),
     ("logs", include_str!("../manual/logs.md")),
     ("control", include_str!("../manual/control.md")),
+    ("migrating", include_str!("../manual/migrating.md")),
     ("troubleshooting", include_str!("../manual/troubleshooting.md")),
     ("benchmarks", include_str!("../manual/benchmarks.md")),
 ];

@@ -40,7 +40,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn begin_site(&mut self) {
         let config = self.sites.current.routes.config.clone();
         let due: Vec<u64> = config.every.iter().map(|period| self.tools.now + micros(*period)).collect();
-        self.periodic = Periodic { next: due.iter().copied().min().unwrap_or(u64::MAX), due };
+        self.sites.periodic = Periodic { next: due.iter().copied().min().unwrap_or(u64::MAX), due };
         if config.on_start
             && let Err(error) = self.sites.handlers.borrow_mut().on_start()
         {
@@ -51,7 +51,7 @@ impl<N: Network> Core<N> {
     /// Runs the functions that are due.
     #[inline]
     pub(crate) fn run_periodic(&mut self) {
-        if self.tools.now >= self.periodic.next {
+        if self.tools.now >= self.sites.periodic.next {
             self.run_due();
         }
     }
@@ -61,7 +61,7 @@ impl<N: Network> Core<N> {
         let (now, site) = (self.tools.now, self.sites.current.clone());
         let period =
             |at: usize| site.routes.config.every.get(at).map_or(u64::MAX / 2, |every| micros(*every));
-        while let Some(at) = self.periodic.take_due(now, period) {
+        while let Some(at) = self.sites.periodic.take_due(now, period) {
             if let Err(error) = self.sites.handlers.borrow_mut().every(at) {
                 self.tools.errors.log("every", &error, "", now);
             }

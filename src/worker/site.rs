@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::conn::backend::BackendState;
 use super::core::Core;
 use super::pair::script_errors::ScriptErrors;
+use super::periodic::Periodic;
 use super::time::min_rate::{Direction, MinRate};
 use super::time::timeouts;
 use crate::balance::{Grant, Inboxes, Servers, SitePools, WorkerServers};
@@ -113,6 +114,8 @@ pub struct Sites {
     pub servers: Rc<RefCell<WorkerServers>>,
     inboxes: Arc<Inboxes>,
     worker: usize,
+    /// When functions of `rsp.every` of the current one run.
+    pub periodic: Periodic,
     /// Minimum of `Site::shortest` over all sites in use.
     pub shortest: u64,
     old: Vec<(Weak<Site>, Weak<RefCell<Handlers>>)>,
@@ -124,7 +127,8 @@ impl Sites {
         let servers = Rc::new(RefCell::new(WorkerServers::new(worker)));
         let inboxes = parts.servers.inboxes.clone();
         let (current, handlers) = open(parts, &servers);
-        Sites { shortest: current.shortest, current, handlers, servers, inboxes, worker, old: Vec::new() }
+        let (shortest, periodic, old) = (current.shortest, Periodic::default(), Vec::new());
+        Sites { shortest, periodic, current, handlers, servers, inboxes, worker, old }
     }
 
     /// The worker's number, from 0.

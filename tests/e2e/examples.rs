@@ -61,7 +61,12 @@ fn replacement(name: &str, address: &str, exchange: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_check() {
-    let tests = [include_str!("examples.rs"), include_str!("example_scripts.rs")].concat();
+    let tests = [
+        include_str!("examples.rs"),
+        include_str!("examples_of_scripts.rs"),
+        include_str!("examples_of_parts.rs"),
+    ]
+    .concat();
     let tests: String = tests.split_whitespace().collect();
     let mut count = 0;
     for entry in std::fs::read_dir(examples()).expect("examples/") {
@@ -89,7 +94,7 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
         assert_eq!(read(&name).1, ["rsp".to_string(), format!("examples/{name}")], "line 1 of {name}");
         let run = ["start(", "start_in(directory,"].map(|call| format!("{call}{name:?},"));
         let run = run.iter().any(|call| tests.contains(call));
-        assert!(run, "examples/{name} has no test in tests/e2e/examples.rs or example_scripts.rs");
+        assert!(run, "examples/{name} has no test in tests/e2e/examples*.rs");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let check = crate::support::run(root, &["check", &format!("examples/{name}")]);
         assert_eq!((check.code, check.said()), (Some(0), format!("examples/{name}: ok\n")));

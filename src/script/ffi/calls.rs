@@ -26,7 +26,17 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
     unsafe {
         let call = call_state_of(state);
         registry(state, (*call).function);
-        let (arguments, results) = match (*call).job {
+        let (arguments, results) = push_arguments(state, call);
+        ffi::lua_callk(state, arguments, results, 0, None);
+        results
+    }
+}
+
+/// Pushes the handler's arguments. Returns their number, and that of its results.
+unsafe fn push_arguments(state: LuaState, call: *mut CallState) -> (c_int, c_int) {
+    // SAFETY: see above.
+    unsafe {
+        match (*call).job {
             // Called without this detour.
             Job::Request => {
                 push_request(state, call);
@@ -57,9 +67,7 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 (1, 1)
             }
             Job::Plain => (0, 0),
-        };
-        ffi::lua_callk(state, arguments, results, 0, None);
-        results
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl<N: Network> Core<N> {
         if self.sites.current.settings().hosts.is_some()
             && let Some(hosts) = self.counters.hosts()
         {
-            let is_ours = x.own_host && x.head.asked.is_none();
+            let is_ours = x.own_host && !x.head.is_rewritten;
             let host = if is_ours { b"" } else { x.head.asked_host() };
             hosts.count(host, status);
         }

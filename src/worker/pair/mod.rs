@@ -33,6 +33,7 @@ pub(crate) mod to_client;
 pub(crate) mod to_server;
 pub(crate) mod tunnel;
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -78,7 +79,7 @@ pub struct Pair {
     /// The next try replaces one on a reused connection that died: it is outside of the budget.
     pub is_fresh_try: bool,
     /// When it first waited for a server, until it has one.
-    pub waits_since: Option<u64>,
+    pub waits_since: Option<NonZeroU64>,
     /// The server in whose queue it waits.
     pub bound: Option<Arc<Server>>,
     pub rate: RateWindow,
@@ -133,6 +134,12 @@ impl Pair {
     /// Returns the bytes it takes, including its head's storage.
     pub fn footprint(&self) -> usize {
         size_of::<Pair>() + self.heads()
+    }
+
+    /// When it first waited for a server: now, if it has not yet.
+    pub(crate) fn waits_since(&mut self, now: u64) -> u64 {
+        let since = *self.waits_since.get_or_insert(NonZeroU64::new(now).unwrap_or(NonZeroU64::MIN));
+        since.get().min(now)
     }
 
     /// Returns the bytes that heads take.

@@ -208,7 +208,7 @@ impl<N: Network> Core<N> {
 
     /// Returns when the next timer may fire, in microseconds.
     pub fn next_timer(&self) -> Option<u64> {
-        let checks = Some(self.checks.next().min(self.periodic.next())).filter(|at| *at != u64::MAX);
+        let checks = Some(self.checks.next().min(self.sites.periodic.next())).filter(|at| *at != u64::MAX);
         let closing = self.closings.next().filter(|_| self.clients.len() > 0);
         self.wheel.next().into_iter().chain(checks).chain(closing).min()
     }

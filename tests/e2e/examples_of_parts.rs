@@ -1,4 +1,4 @@
-//! The examples of scripts, run as the others (`examples.rs`): limits, splits, look-ups, tokens.
+//! The examples of limits, splits, look-ups and tokens, run like the others.
 
 use super::examples::{start, start_in};
 use crate::support::*;
