@@ -299,6 +299,7 @@ function rsp.redirect(url, status) end
 ---Closes the client's connection without an answer: `return rsp.abort()`. The log says 444.
 ---@return rsp.Answer
 function rsp.abort() end
+
 ---Values that all workers share, kept over reloads and handed over in an upgrade. When there are too many, expired ones
 ---go first, then those that were not used for the longest time.
 ---@param name string two calls with one name are one thing

@@ -90,10 +90,13 @@ impl Handlers {
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x, &self.listeners);
         let called = self.script.on_request(head, meta);
-        let ran = self.ran(Handler::OnRequest, x, began, 0, &called);
+        self.script.take_places(&mut x.places);
+        if began.is_some() {
+            self.note_ran(Handler::OnRequest, x, began, &called);
+        }
         match called {
             Ok(Called::Done(verdict)) => Ok(Asked::Verdict(verdict)),
-            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, ran)),
+            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, began)),
             Err(error) => {
                 if restores {
                     x.head.copy_from(&self.request_as_it_came);
@@ -104,7 +107,8 @@ impl Handlers {
     }
 
     #[cold]
-    fn request_waits(&self, suspended: Suspended, restores: bool, ran: u64) -> Asked {
+    fn request_waits(&self, suspended: Suspended, restores: bool, began: Option<u64>) -> Asked {
+        let ran = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
         let as_it_came = match restores {
             true => AsItCame::Request(Box::new(self.request_as_it_came.clone())),
             false => AsItCame::Forgotten,

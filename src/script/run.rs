@@ -57,6 +57,7 @@ impl Handler {
     }
 
     /// What a call came to whose results were judged.
+    #[inline(always)]
     pub(super) fn came_to<T>(
         &self,
         called: Result<Called<Result<T, String>>, Vec<u8>>,
@@ -294,6 +295,7 @@ pub(super) fn late(handler: Option<&Handler>) -> ScriptError {
 }
 
 /// Interprets the return values of `on_request`.
+#[inline]
 fn verdict(
     [first, second, third]: [Returned<'_>; 3],
     names: &Directory,

@@ -194,8 +194,10 @@ struct Line<'a> {
     number: usize,
 }
 
+type KeyAndValue<'a> = (&'a [u8], &'a [u8]);
+
 /// The key and the value of a line; `None` if it has neither.
-fn entry(line: &[u8]) -> Result<Option<(&[u8], &[u8])>, &'static str> {
+fn entry(line: &[u8]) -> Result<Option<KeyAndValue<'_>>, &'static str> {
     let line = without_comment(line).trim_ascii();
     if line.is_empty() {
         return Ok(None);

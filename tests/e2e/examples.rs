@@ -64,7 +64,7 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
     let tests = [
         include_str!("examples.rs"),
         include_str!("examples_of_scripts.rs"),
-        include_str!("example_scripts.rs"),
+        include_str!("examples_of_parts.rs"),
     ]
     .concat();
     let tests: String = tests.split_whitespace().collect();

@@ -143,8 +143,16 @@ fn a_place_is_left_however_the_request_ends() {
     for (path, is_fine) in
         [("/ok", true), ("/reset", false), ("/silent", false), ("/error", false), ("/own", true)]
     {
-        let answer = get(rsp.address(), path);
-        assert_eq!((answer.status() == 200, answer.text() == "taken"), (is_fine, false), "{path}");
+        // The request before may leave it a moment after its response was read.
+        let mut answer = get(rsp.address(), path);
+        until("the place is left", || {
+            let was_taken = answer.text() == "taken";
+            if was_taken {
+                answer = get(rsp.address(), path);
+            }
+            !was_taken
+        });
+        assert_eq!(answer.status() == 200, is_fine, "{path}");
         is_left(&rsp, path);
     }
     let mut cut = Client::connect(rsp.address());

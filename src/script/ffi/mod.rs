@@ -317,13 +317,9 @@ impl Machine {
         if status != ffi::LUA_OK || call.budget.was_spent() {
             return self.stopped(status).map(Called::Waits);
         }
-        // SAFETY: the results are all that is on the stack; `judge` keeps no value of Lua's.
-        let result = unsafe {
-            ffi::lua_settop(thread, 3);
-            let result = judge(self.returned_all(), &call.directory);
-            ffi::lua_settop(thread, 0);
-            result
-        };
+        let result = judge(self.returned_all(left), &call.directory);
+        // SAFETY: removes the results; `judge` keeps no value of Lua's.
+        unsafe { ffi::lua_settop(thread, -left - 1) };
         self.end(false);
         Ok(Called::Done(result))
     }

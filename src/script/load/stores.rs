@@ -159,7 +159,9 @@ pub(super) fn split(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
 /// A pool or the name of one, and its weight.
 fn share(value: &Value) -> ReadValue<(Value, u64)> {
     const EXPECTED: &str = "a pool and its weight, as in { web, 95 }";
-    match &list(value, EXPECTED)?[..] {
+    let plain = value.as_table().is_some_and(|table| table.metatable().is_none());
+    let items = if plain { list(value, EXPECTED)? } else { Vec::new() };
+    match &items[..] {
         [value @ (Value::Table(_) | Value::String(_)), weight] => {
             Ok((value.clone(), whole(weight, 0..=1_000_000).map_err(|error| error.item(2))? as u64))
         }

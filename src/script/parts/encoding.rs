@@ -8,7 +8,9 @@ use super::{OrReason, Outcome, no, part, text};
 
 /// Turns one piece of a text into its other form.
 type Step = fn(&[u8], &mut Vec<u8>);
-/// The same, where the text may be wrong.
+/// Reads a whole text.
+type Decode = fn(&Lua, &LuaString) -> Outcome<OrReason>;
+/// Turns one piece of a text back, unless it is wrong.
 type Checked = fn(&[u8]) -> Result<Vec<u8>, &'static str>;
 
 pub(super) fn add(lua: &Lua, parts: &Table) -> mlua::Result<()> {
@@ -24,7 +26,7 @@ pub(super) fn add(lua: &Lua, parts: &Table) -> mlua::Result<()> {
         };
         parts.raw_set(format!("{name}_encode"), part(lua, work)?)?;
     }
-    let decoders: [(&'static str, fn(&Lua, &LuaString) -> Outcome<OrReason>); 3] =
+    let decoders: [(&'static str, Decode); 3] =
         [("base64", base64_decode), ("hex", hex_decode), ("url", url_decode)];
     for (name, decode) in decoders {
         let work =
@@ -76,7 +78,7 @@ fn base64_decode(lua: &Lua, given: &LuaString) -> Outcome<OrReason> {
     const WRONG: &str = "not base64";
     let given = given.as_bytes();
     let padding = given.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 || (padding > 0 && given.len() % 4 != 0) {
+    if padding > 2 || (padding > 0 && !given.len().is_multiple_of(4)) {
         return Ok(no(WRONG));
     }
     let digits = &given[..given.len() - padding];
@@ -96,7 +98,7 @@ fn base64_decode(lua: &Lua, given: &LuaString) -> Outcome<OrReason> {
 
 fn hex_decode(lua: &Lua, given: &LuaString) -> Outcome<OrReason> {
     let given = given.as_bytes();
-    if given.len() % 2 != 0 {
+    if !given.len().is_multiple_of(2) {
         return Ok(no("not hex: an odd number of digits"));
     }
     decode(lua, &given, |piece| {

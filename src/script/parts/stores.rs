@@ -66,7 +66,7 @@ pub(in crate::script) fn shared_object(
 ) -> mlua::Result<Value> {
     let values = Rc::new(Values { table, bounds: Bounds { entries: config.entries, memory: config.memory } });
     let methods = lua.create_table()?;
-    let method = |name: &str, work: fn(&Values, &Lua, (Value, Value, Value)) -> Outcome<Value>| {
+    let method = |name: &str, work: Method| {
         let values = values.clone();
         methods.raw_set(name, part(lua, move |lua: &Lua, given| work(&values, lua, given))?)
     };
@@ -103,6 +103,9 @@ fn incr(of: &Values, lua: &Lua, (name, by, ttl): (Value, Value, Value)) -> Outco
         None => wrong("the value is no number"),
     }
 }
+
+/// A method of `rsp.shared`, with up to three arguments.
+type Method = fn(&Values, &Lua, (Value, Value, Value)) -> Outcome<Value>;
 
 struct Values {
     table: Arc<Shared>,

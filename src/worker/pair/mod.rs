@@ -103,8 +103,8 @@ pub enum Stage {
     Routing,
     /// The file that answers it is looked for.
     Challenge(Box<ChallengeWait>),
-    /// Its body is held before a server is looked for.
-    Buffering(Box<Route>),
+    /// Its body is held before a server is looked for (`HeldBody::route`).
+    Buffering,
     /// No server takes it now.
     Queued(QueueWait),
     /// Has a connection to a server, whose state says whether it is established.
@@ -168,6 +168,13 @@ impl Pair {
         self.held = None;
     }
 
+    /// What a request may hold to its end.
+    #[cold]
+    fn let_go_of_rest(&mut self) {
+        self.held = None;
+        self.exchange.places.clear();
+    }
+
     /// Resets the pair for a new request, whose head is already in the exchange.
     pub fn begin(&mut self, client: u32, stream: StreamId, whole: bool, start: u64) {
         // Lists every field, so that one added later is not forgotten here.
@@ -212,7 +219,7 @@ impl Pair {
             Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
             Stage::Routing
             | Stage::Challenge(_)
-            | Stage::Buffering(_)
+            | Stage::Buffering
             | Stage::Queued(_)
             | Stage::Delivering(_) => None,
         }
@@ -265,8 +272,9 @@ impl SparePairs {
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
     pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
         // A response may come before all of a body has gone to the server.
-        pair.held = None;
-        pair.exchange.places.clear();
+        if pair.held.is_some() || !pair.exchange.places.is_empty() {
+            pair.let_go_of_rest();
+        }
         let grew = pair.heads() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);

@@ -129,11 +129,15 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn buffer_request(&mut self, key: u32, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
-        self.pairs[key as usize].stage = Stage::Buffering(Box::new(route));
-        match self.hold_body(key, most) {
-            true => Step::Again,
-            false => self.body_is_held(key),
+        if !self.hold_body(key, most) {
+            return self.forward(key, route);
         }
+        let pair = &mut self.pairs[key as usize];
+        pair.stage = Stage::Buffering;
+        if let Some(held) = &mut pair.held {
+            held.route = Some(route);
+        }
+        Step::Again
     }
 
     /// Begins to hold the request's body. Returns false if there is nothing to wait for.
@@ -163,12 +167,12 @@ impl<N: Network> Core<N> {
                 None => Step::Wait,
             };
         }
-        match std::mem::replace(&mut pair.stage, Stage::Routing) {
-            Stage::Buffering(route) => self.forward(key, *route),
-            other => {
-                pair.stage = other;
-                Step::Wait
+        match pair.held.as_mut().and_then(|held| held.route.take()) {
+            Some(route) => {
+                pair.stage = Stage::Routing;
+                self.forward(key, route)
             }
+            None => Step::Wait,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The examples of scripts, run as the others (`examples.rs`): limits, splits, look-ups, tokens.
+//! The examples of limits, splits, look-ups and tokens, run like the others.
 
 use super::examples::{start, start_in};
 use crate::support::*;
@@ -218,7 +218,8 @@ fn cors_answers_preflights_and_names_the_origin() {
 fn basic_auth_lets_users_pass_who_know_their_password() {
     let web = Origin::named("web");
     let directory = beside("users", &shipped("users"));
-    let addresses = [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), ("users", "users")];
+    let addresses =
+        [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), ("users", "users")];
     let rsp = start_in(directory, "basic_auth.lua", &addresses);
     let mut client = Client::connect(rsp.address());
     let asked = client.get("/");
