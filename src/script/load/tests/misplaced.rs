@@ -33,7 +33,7 @@ fn the_functions_of_rsp_are_called_and_not_assigned() {
         ),
         (
             "rsp[1] = 'x'",
-            "1: rsp[1]: cannot be assigned, unknown, expected one of abort, every, listen, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, redirect, respond, settings",
+            "1: rsp[1]: cannot be assigned, unknown, expected one of abort, base64, cidr, concurrency, equal, every, hex, hmac_sha256, json, listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, rate, redirect, regex, respond, settings, sha256, shared, split, url",
         ),
     ]);
     let in_handler = "rsp.on_request(function(req) rsp.on_response = print end)";
