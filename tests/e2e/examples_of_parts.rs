@@ -217,9 +217,9 @@ fn cors_answers_preflights_and_names_the_origin() {
 #[test]
 fn basic_auth_lets_users_pass_who_know_their_password() {
     let web = Origin::named("web");
-    let directory = beside("users", &shipped("users"));
+    let directory = beside("users.htpasswd", &shipped("users.htpasswd"));
     let addresses =
-        [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), ("users", "users")];
+        [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), ("users.htpasswd", "users.htpasswd")];
     let rsp = start_in(directory, "basic_auth.lua", &addresses);
     let mut client = Client::connect(rsp.address());
     let asked = client.get("/");

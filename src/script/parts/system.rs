@@ -30,7 +30,7 @@ fn random(lua: &Lua, count: &Value) -> Outcome<LuaString> {
         return wrong(format!("rsp.random: expected a whole number from 0 to {MOST_RANDOM}"));
     };
     let mut bytes = vec![0; count as usize];
-    match aws_lc_rs::rand::fill(&mut bytes) {
+    match getrandom::fill(&mut bytes) {
         Ok(()) => Ok(lua.create_string(bytes)?),
         Err(_) => wrong("rsp.random: the system gives no random bytes"),
     }
