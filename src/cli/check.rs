@@ -14,7 +14,7 @@ use super::{Exit, complain, say};
 /// For all names of servers together.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub fn run(config: &Path) -> Exit {
+pub fn run(config: &Path, strict: bool) -> Exit {
     let source = &mut Source::file(config);
     let loaded = script::load(source);
     match loaded.and_then(|(said, _)| script::load_again(source, &said).map(|_| said)) {

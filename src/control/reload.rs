@@ -36,6 +36,8 @@ pub struct Loaded {
     pub stated: Config,
     pub scripts: Vec<PackedScript>,
     pub names: NextNames,
+    /// The script as it was read.
+    pub source: Source,
 }
 
 pub struct Reload<A> {
@@ -182,7 +184,7 @@ fn load(mut source: Source, workers: usize, known: Option<&Watched>) -> Result<L
         Some(known) if known.is_of(&stated) => NextNames::Same,
         _ => NextNames::New(startup::names(&stated, known)?),
     };
-    Ok(Loaded { stated, scripts, names })
+    Ok(Loaded { stated, scripts, names, source: source.script_only() })
 }
 
 /// A line for each setting that a reload cannot change.

@@ -35,7 +35,7 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket};
+pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, Trace};
 pub use load::{TYPES, load, load_again};
 pub use phases::TaskFunction;
 pub use request::Offer;

@@ -6,7 +6,7 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
-use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket};
+use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket, Trace};
 use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
@@ -229,6 +229,16 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// Notes the lines that run from now on, which makes every call slower.
+    pub fn trace(&mut self) {
+        self.vm.machine.trace();
+    }
+
+    /// What has run since it was last taken.
+    pub fn take_trace(&mut self) -> Trace {
+        self.vm.machine.take_trace()
     }
 
     /// Number of large bodies of answers that clients are reading now.

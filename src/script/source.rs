@@ -59,6 +59,11 @@ impl Source {
         }
     }
 
+    /// The same without certificates and keys: those would be kept as long as this is.
+    pub fn script_only(&self) -> Source {
+        Source { tls: TlsStore::default(), ..self.clone() }
+    }
+
     /// As messages name it.
     pub fn name(&self) -> String {
         match &self.entry {

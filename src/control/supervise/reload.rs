@@ -28,11 +28,14 @@ impl Running<'_> {
     pub(super) fn loaded(&mut self) {
         let Some(loaded) = self.reload.loaded() else { return };
         let process = &*self.process;
-        let prepared = loaded.and_then(|Loaded { stated, scripts, names }| {
-            process.prepare(stated, names).map(|prepared| (prepared, scripts))
+        let prepared = loaded.and_then(|Loaded { stated, scripts, names, source }| {
+            process.prepare(stated, names).map(|prepared| (prepared, scripts, source))
         });
         match prepared {
-            Ok((prepared, scripts)) if self.stage == Stage::Serving => self.switch(prepared, scripts),
+            Ok((prepared, scripts, source)) if self.stage == Stage::Serving => {
+                self.script = source;
+                self.switch(prepared, scripts);
+            }
             Ok(_) => self.end_reload(&Err(RunError::Start("rsp is stopping".into()))),
             Err(error) => self.end_reload(&Err(error)),
         }

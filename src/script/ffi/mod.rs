@@ -29,6 +29,7 @@ mod running;
 mod servers;
 mod stack;
 mod string_cache;
+mod tracing;
 mod waits;
 mod watchdog;
 
@@ -53,6 +54,7 @@ pub use runners::{Suspended, Ticket};
 use running::{FunctionId, KnownFunctions};
 pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
+pub use tracing::Trace;
 use waits::{fetch, resolve, sleep};
 use watchdog::Watchdog;
 
