@@ -1,5 +1,7 @@
 //! Runs the handlers of one config for a request and interprets what they return.
 
+use std::collections::BTreeSet;
+
 use mlua::Function;
 
 use super::answer;
@@ -229,6 +231,23 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// The globals of the script, and the functions of `rsp`.
+    pub(super) fn names(&self) -> (BTreeSet<String>, Vec<String>) {
+        let of = |table: mlua::Table| -> Vec<String> {
+            table
+                .pairs::<mlua::Value, mlua::Value>()
+                .flatten()
+                .filter_map(|(key, _)| key.to_string().ok())
+                .collect()
+        };
+        let globals = self.vm.lua().globals();
+        let rsp = globals.raw_get::<mlua::Table>("rsp").ok().and_then(|rsp| rsp.metatable());
+        let functions = rsp.and_then(|meta| meta.raw_get::<mlua::Table>("__index").ok());
+        let mut rsp = functions.map(of).unwrap_or_default();
+        rsp.sort();
+        (of(globals).into_iter().collect(), rsp)
     }
 
     /// Notes the lines that run from now on, which makes every call slower.

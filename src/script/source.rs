@@ -64,6 +64,16 @@ impl Source {
         Source { tls: TlsStore::default(), ..self.clone() }
     }
 
+    /// The Lua texts that were read, with their names in messages.
+    pub(super) fn scripts(&self) -> Vec<(String, Arc<[u8]>)> {
+        let is_script = |path: &Path| {
+            let entry = matches!(&self.entry, EntryPoint::File(entry) if entry == path);
+            entry || path.extension().is_some_and(|end| end == "lua")
+        };
+        let read = self.files.iter().filter(|(path, _)| is_script(path));
+        read.filter_map(|(path, text)| Some((path.display().to_string(), text.clone().ok()?))).collect()
+    }
+
     /// As messages name it.
     pub fn name(&self) -> String {
         match &self.entry {

@@ -47,6 +47,10 @@ pub struct Explanation {
     /// Time that the script took, in microseconds, with every line noted.
     pub script_us: u64,
     pub notes: Vec<String>,
+    /// Why the script failed, if it did.
+    pub failed: Option<String>,
+    /// It would have asked others, and did not.
+    pub not_asked: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
