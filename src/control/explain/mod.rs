@@ -20,13 +20,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::balance::{SitePools, Tried, Want, WorkerServers};
 use crate::config::{Address, Config, ListenerConfig};
+use crate::exchange::record::NEVER;
 use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, last_hop, plain, scripted};
 use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
 use crate::route::{Decision, Handlers, NoServer, Route, Routes, admit, admit_further, pick};
 use crate::script::Script;
-pub use offline::offline;
+pub use offline::{of_loaded, offline};
 use question::Asked;
 pub use question::{Question, header};
 pub use report::{Explanation, ServerReport};
@@ -137,8 +138,14 @@ impl Explainer {
         let peer = Peer::new(Some(asked.client), trusted);
         let (routes, now) = (&self.routes, self.now());
         let body = question.body.as_deref().unwrap_or_default().as_bytes();
-        let mut waits =
-            Waits { routes, body, fetch: question.fetch, passed: Duration::ZERO, notes: Vec::new() };
+        let mut waits = Waits {
+            routes,
+            body,
+            fetch: question.fetch,
+            passed: Duration::ZERO,
+            notes: Vec::new(),
+            not_asked: false,
+        };
         let handlers = self.handlers.get_mut();
         let mut decision = admit(x, &peer, routes, handlers, &mut self.ids, now);
         if let Decision::Challenge(challenge) = decision {
@@ -152,10 +159,12 @@ impl Explainer {
             decision = handlers.resume_request(*call, waited, x, routes, now);
         }
         report.notes.append(&mut waits.notes);
+        report.not_asked = waits.not_asked;
         report.scheme = x.scheme.text().to_owned();
         report.client = x.client.map_or_else(|| "unix:".into(), |client| client.ip.to_string());
         self.take_trace(report);
         self.settle(x, decision, report);
+        report.script_us = if x.times.script == NEVER { 0 } else { x.times.script.into() };
     }
 
     fn settle(&mut self, x: &mut Exchange, decision: Decision, report: &mut Explanation) {
@@ -185,6 +194,7 @@ impl Explainer {
             Decision::Refuse(failure) => self.refuse(x, failure, report),
             Decision::ScriptFailed(error) => {
                 report.route = Some(error.place().to_owned());
+                report.failed = Some(error.0.clone());
                 let head = of_failure(Failure::Script);
                 self.answer(x, head, ("rsp", &format!("on_request failed: {}", error.0)), report);
             }
@@ -195,6 +205,7 @@ impl Explainer {
                     .push(format!("on_request failed, the fallback pool {pool} takes it: {}", error.0));
                 self.settle(x, *then, report);
                 report.route = Some(error.place().to_owned());
+                report.failed = Some(error.0);
             }
             // Gone before.
             Decision::Wait(..) | Decision::Challenge(_) => {}

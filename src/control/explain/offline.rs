@@ -16,19 +16,27 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Loads a config to explain requests with it.
 pub fn offline(config: &Path) -> Result<Explainer, LoadError> {
     let (config, script) = script::load(&mut Source::file(config))?;
-    Ok(of(Arc::new(config), script))
+    let pools = Servers::new(1).of(&config);
+    let unresolved = find_names(&config, &pools);
+    let mut explainer = with_pools(Arc::new(config), script, &pools);
+    explainer.notes.extend(unresolved);
+    Ok(explainer)
 }
 
-/// The same of one that is loaded.
-pub fn of(config: Arc<Config>, script: Script) -> Explainer {
+/// The same of a config that is loaded; names of servers are not looked up.
+pub fn of_loaded(config: Arc<Config>, script: Script) -> Explainer {
     let pools = Servers::new(1).of(&config);
-    let mut notes = find_names(&config, &pools);
+    with_pools(config, script, &pools)
+}
+
+fn with_pools(config: Arc<Config>, script: Script, pools: &SitePools) -> Explainer {
+    let mut notes = Vec::new();
     for (config, pool) in config.pools.iter().zip(&pools.pools).filter(|(config, _)| config.health.is_some())
     {
         pool.members().iter().for_each(|server| pool.set_checked(server.name(), true));
         notes.push(format!("pool {}: nobody has checked its servers, which are taken for up", config.name));
     }
-    let mut explainer = Explainer::new(config, script, &pools, Instant::now());
+    let mut explainer = Explainer::new(config, script, pools, Instant::now());
     explainer.notes = notes;
     explainer
 }

@@ -17,6 +17,8 @@ pub(super) struct Waits<'a> {
     /// How long it has waited in all.
     pub passed: Duration,
     pub notes: Vec<String>,
+    /// Somebody was not asked.
+    pub not_asked: bool,
 }
 
 const NOT_ASKED: &str = "not asked: use --fetch";
@@ -37,6 +39,7 @@ impl Waits<'_> {
                 Some(Waited::Resolved(addresses))
             }
             Wait::Resolve(name) => {
+                self.not_asked = true;
                 self.notes.push(format!("rsp.resolve: {name} was {NOT_ASKED}"));
                 Some(Waited::Resolved(Err(NOT_ASKED.into())))
             }
@@ -48,10 +51,11 @@ impl Waits<'_> {
                     Some(pool) if self.fetch => fetch::ask(pool, &fetch),
                     _ => Err(NOT_ASKED.to_owned()),
                 };
-                match &fetched {
-                    Ok(got) => self.notes.push(format!("rsp.fetch: pool {name} answered {}", got.status)),
-                    Err(why) => self.notes.push(format!("rsp.fetch: pool {name}: {why}")),
-                }
+                self.not_asked |= !self.fetch;
+                self.notes.push(match &fetched {
+                    Ok(got) => format!("rsp.fetch: pool {name} answered {}", got.status),
+                    Err(why) => format!("rsp.fetch: pool {name}: {why}"),
+                });
                 Some(Waited::Fetched(fetched))
             }
         }
