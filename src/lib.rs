@@ -20,6 +20,7 @@
 //! | 3 | [`websocket`] | where the frames of a WebSocket end, sans-IO |
 //! | 2 | [`http`] | what every protocol shares: heads, fields, events, faults, the contract of codecs |
 //! | 2 | [`config`] | what the operator said, typed and checked |
+//! | 2 | [`store`] | what scripts share between workers, and what they look up: tables, limits, maps |
 //! | 1 | [`tls`] | TLS without sockets: certificates, tickets, what rustls is told |
 //! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, the small change; `std` only |
 //!
@@ -64,6 +65,7 @@ pub mod net;
 pub mod proxy;
 pub mod route;
 pub mod script;
+pub mod store;
 pub mod tls;
 pub mod websocket;
 pub mod worker;

@@ -81,6 +81,7 @@ function rsp.pool(pool) end
 ---@field receive_buffer? rsp.Size the kernel's buffer for what a server sends on a TCP connection (SO_RCVBUF); as the kernel sees fit without it
 ---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
+---@field buffer_request? rsp.Size a request's body is held until it is whole or so large, before a server is asked; `req:body()` reads as much; off without it
 ---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
 ---@field timeouts? rsp.PoolTimeouts
 
@@ -172,6 +173,40 @@ function rsp.on_request(f) end
 ---@param f fun(req: rsp.Request, res: rsp.Response)
 function rsp.on_response(f) end
 
+---Called for each answer that rsp makes itself or the script made, before it goes to the client: not where no request
+---could be read. Where it fails, the answer stays as it was. At most one.
+---@param f fun(req: rsp.Request, res: rsp.Response)
+function rsp.on_answer(f) end
+
+---Called for each request that has ended and has a line in an access log with `format = "json"`: what it sets in `log` is
+---added to the line. `res` is nil where there was no response; nothing of `req` and `res` can be changed. At most one.
+---@param f fun(req: rsp.Request, res: rsp.Response?, log: rsp.Log)
+function rsp.on_log(f) end
+
+---Called for each new connection before anything of it is read (but a PROXY header): `false` closes it, and so does an
+---error. At most one.
+---@param f fun(conn: rsp.Connection): boolean?
+function rsp.on_connect(f) end
+
+---Called once in each worker, before its first request and after each reload. At most one.
+---@param f fun()
+function rsp.on_start(f) end
+
+---Calls `f` again and again in each worker, from 100ms to 24h; a reload ends it. Up to 100 of them.
+---@param period rsp.Time
+---@param f fun()
+function rsp.every(period, f) end
+
+---Fields of a line in the access log: names of letters, digits and `_-.`, none that every line has; at most 32. Texts are
+---cut after 1024 bytes.
+---@class rsp.Log
+---@field [string] string|number|boolean|nil
+
+---A connection that begins.
+---@class rsp.Connection
+---@field client_ip string the client's address, of a PROXY header where there is one; "unix:" on a unix socket
+---@field listener string the name of its listener
+
 ---What was agreed on with a client over TLS.
 ---@class rsp.TlsInfo
 ---@field version "1.2"|"1.3"
@@ -185,18 +220,26 @@ function rsp.on_response(f) end
 ---@class rsp.Request
 ---@field method string
 ---@field target string as sent: path and query
----@field path string without the query
----@field query string? behind the "?"
----@field host string lower case, without the port and without a dot at its end
+---@field path string without the query; can be set: visible ASCII, begins with "/"
+---@field query string? behind the "?"; can be set, nil removes it
+---@field host string lower case, without the port and without a dot at its end; can be set, with a port too
 ---@field scheme string "http", or "https" where a trusted proxy says so in X-Forwarded-Proto
 ---@field version string "1.0" or "1.1"
 ---@field tls rsp.TlsInfo? what was agreed on with the client; nil without TLS
 ---@field client_ip string behind trusted proxies what they say (PROXY header, X-Forwarded-For): the last address that is not trusted; "unix:" for a client on a unix socket
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
+---@field listener string the name of the listener that it came in at
 ---@field headers rsp.Headers
----@field cookies table<string, string?> read only
+---@field cookies table<string, string?> can be set, nil removes
 ---@field args table<string, string?> the query's arguments, read only
+local Request = {}
+
+---The request's body, for which the handler waits: in `on_request`, up to the largest `buffer_request` of the pools. The
+---server gets it all the same.
+---@return string? body nil if it is larger, or no memory is left
+---@return string? reason "too large", "no memory"
+function Request:body() end
 
 ---The headers of a request or response. Names ignore case. `headers[name]` gives the first value; assigning a string or a
 ---list of strings replaces all values there are, nil removes them; all of these also take away what a client sent with `_`
@@ -220,6 +263,19 @@ function Headers:all(name) end
 ---@field status integer can be set to 200 to 599, but not to or from 204, 205 and 304
 ---@field reason string
 ---@field headers rsp.Headers
+---@field cookies table<string, string|rsp.Cookie|nil> what Set-Cookie sets; assigning adds one in place of those of its name, nil removes them
+
+---A cookie for the client: `res.cookies.canary = { "1", max_age = "1h", path = "/" }`.
+---@class rsp.Cookie
+---@field [1] string its value: visible ASCII without blanks, quotes, comma, semicolon and backslash
+---@field max_age? integer|string seconds or a time such as "1h"; 0 deletes it; until the browser is closed without it
+---@field expires? integer seconds since 1970, as os.time() gives them
+---@field path? string below which it is sent back; the directory of the request without it
+---@field domain? string sent back to all below this name; only to the same host without it
+---@field same_site? "strict"|"lax"|"none" whether it is sent along from other sites; "none" needs `secure`
+---@field secure? boolean sent back over https only
+---@field http_only? boolean hidden from scripts of the page
+---@field partitioned? boolean kept apart for each site that embeds this one; needs `secure`
 
 ---An answer of rsp's own, made by `rsp.respond` or `rsp.redirect`.
 ---@class rsp.Answer
@@ -240,6 +296,245 @@ function rsp.respond(answer) end
 ---@return rsp.Answer
 function rsp.redirect(url, status) end
 
+---Closes the client's connection without an answer: `return rsp.abort()`. The log says 444.
+---@return rsp.Answer
+function rsp.abort() end
+
+---Values that all workers share, kept over reloads and handed over in an upgrade. When there are too many, expired ones
+---go first, then those that were not used for the longest time.
+---@param name string two calls with one name are one thing
+---@param options? rsp.SharedOptions
+---@return rsp.Shared
+function rsp.shared(name, options) end
+
+---@class rsp.SharedOptions
+---@field entries? integer how many keys: 10000
+---@field memory? rsp.Size for all of them, from 128k: 16m
+
+---Keys are strings of at most 1 KiB.
+---@class rsp.Shared
+local Shared = {}
+
+---@param key string
+---@return string|number|boolean|nil
+function Shared:get(key) end
+
+---@param key string
+---@param value string|number|boolean at most 64 KiB
+---@param ttl? rsp.Time how long it is kept; until there are too many without it
+---@return true
+function Shared:set(key, value, ttl) end
+
+---Sets a value where there is none.
+---@param key string
+---@param value string|number|boolean
+---@param ttl? rsp.Time
+---@return boolean set false: there is one
+function Shared:add(key, value, ttl) end
+
+---Adds to a number, or begins with it. Integers stay integers.
+---@param key string
+---@param by? number 1 without it
+---@param ttl? rsp.Time from the first time on
+---@return number
+function Shared:incr(key, by, ttl) end
+
+---@param key string
+---@return boolean deleted false: there was none
+function Shared:delete(key) end
+
+---A limit on requests by key, for all workers together.
+---@param options rsp.RateOptions
+---@return rsp.Rate
+function rsp.rate(options) end
+
+---@class rsp.RateOptions
+---@field name? string "rate1", "rate2" … in order without it; a limit keeps what it knows over a reload by its name
+---@field rate integer how many requests
+---@field per? rsp.Time in this time: 1s
+---@field burst? integer how many pass at once: `rate`
+---@field entries? integer how many keys are known at one time: 100000
+---@field dry_run? boolean nothing is refused, only counted in `rsp_limit_refused_total`; false without it
+
+---@class rsp.Rate
+local Rate = {}
+
+---Takes one request of this key.
+---@param key string
+---@return boolean allowed
+---@return number? wait seconds until it would be
+function Rate:allow(key) end
+
+---Sets `RateLimit`, and `Retry-After` where the next request would be refused; takes nothing. Of a response, or of a
+---table for `rsp.respond`.
+---@param res rsp.Response|rsp.AnswerOptions
+---@param key string
+function Rate:headers(res, key) end
+
+---A limit on requests that run at one time, by key, for all workers together.
+---@param options rsp.ConcurrencyOptions
+---@return rsp.Concurrency
+function rsp.concurrency(options) end
+
+---@class rsp.ConcurrencyOptions
+---@field name? string "concurrency1", "concurrency2" … in order without it
+---@field most integer how many of one key
+
+---@class rsp.Concurrency
+local Concurrency = {}
+
+---Takes a place for this request until it ends, however it ends.
+---@param req rsp.Request
+---@param key string
+---@return boolean entered false: all places are taken
+function Concurrency:enter(req, key) end
+
+---Shares of the requests: `rsp.split { { web, 95 }, { canary, 5 }, by = "client_ip" }`.
+---@param options rsp.SplitOptions
+---@return rsp.Split
+function rsp.split(options) end
+
+---@class rsp.SplitOptions
+---@field [integer] { [1]: rsp.Pool|string, [2]: integer } a pool and its weight
+---@field by? string|rsp.HashBy "client_ip", "host", "path", "header:NAME", "cookie:NAME", "query:NAME" or a function: requests with one key go one way; without it, and without a key, they take turns
+---@field name? string splits of different names choose different clients; "split1", "split2" … in order without it
+
+---@class rsp.Split
+local Split = {}
+
+---@param req rsp.Request
+---@return rsp.Pool|string
+function Split:pick(req) end
+
+---A set of networks and addresses: `rsp.cidr { "10.0.0.0/8", "::1" }`.
+---@param networks string[]
+---@return rsp.Cidr
+function rsp.cidr(networks) end
+
+---@class rsp.Cidr
+local Cidr = {}
+
+---@param ip string
+---@return boolean
+function Cidr:has(ip) end
+
+---A file of lines `key value`, kept outside of the script's memory, with comments from "#" on. It is read again when it
+---changes; one that is wrong is logged and not used.
+---@param file string relative to the directory of the config file
+---@param options? rsp.MapOptions
+---@return rsp.Map
+function rsp.map(file, options) end
+
+---@class rsp.MapOptions
+---@field kind? "exact"|"prefix"|"suffix"|"cidr" how keys are compared, the longest match wins: "exact"
+
+---@class rsp.Map
+local Map = {}
+
+---@param key string
+---@return string?
+function Map:get(key) end
+
+---Users and passwords of a file as `htpasswd` writes it, which is read again when it changes.
+---@param file string relative to the directory of the config file
+---@return rsp.BasicAuth
+function rsp.basic_auth(file) end
+
+---@class rsp.BasicAuth
+local BasicAuth = {}
+
+---The user that the request's `Authorization` names, if the password is right. The handler may have to wait for that,
+---where `rsp.sleep` may.
+---@param req rsp.Request
+---@return string? user
+---@return rsp.Answer? answer to return where there is no user: a 401, or a 503 while too many passwords are being checked
+function BasicAuth:check(req) end
+
+---A regular expression in the syntax of Rust's regex crate, which never backtracks.
+---@param pattern string
+---@return rsp.Regex
+function rsp.regex(pattern) end
+
+---@class rsp.Regex
+local Regex = {}
+
+---As `string.match`: the captures, or the whole match where there are none; nil where nothing matches.
+---@param text string
+---@return string? ...
+function Regex:match(text) end
+
+---As `string.gsub`, with a string to put there: "%1" is a capture, "%0" the match, "%%" a percent sign.
+---@param text string
+---@param replacement string
+---@param most? integer all without it
+---@return string, integer
+function Regex:gsub(text, replacement, most) end
+
+---JSON. A table with the keys 1 to n is a list, an empty one an object; a list that was decoded stays one when it is
+---empty. Fields are written in the order of their names.
+---@class rsp.Json
+---@field null any what stands for JSON's null
+rsp.json = {}
+
+---Raises what JSON cannot say: functions, gaps in lists, tables in themselves.
+---@param value any
+---@return string
+function rsp.json.encode(value) end
+
+---@param text string
+---@return any value nil if the text is no JSON
+---@return string? reason
+function rsp.json.decode(text) end
+
+---Marks a table as a list, also while it is empty: `rsp.json.array {}`.
+---@generic T
+---@param list T[]
+---@return T[]
+function rsp.json.array(list) end
+
+---@class rsp.Coding
+---@field encode fun(bytes: string): string
+---@field decode fun(text: string): string?, string? nil and a reason for what is none
+
+---Written with "+/" and padding; both alphabets are read, with padding or without it.
+---@type rsp.Coding
+rsp.base64 = {}
+
+---@type rsp.Coding
+rsp.hex = {}
+
+---`%XX` for all but letters, digits and "-._~"; "+" is no blank.
+---@type rsp.Coding
+rsp.url = {}
+
+---@param text string
+---@return string hash in lower-case hex
+function rsp.sha256(text) end
+
+---@param key string
+---@param text string
+---@return string code in lower-case hex
+function rsp.hmac_sha256(key, text) end
+
+---Compares two secrets in a time that does not say where they differ.
+---@param a string
+---@param b string
+---@return boolean
+function rsp.equal(a, b) end
+
+---@param bytes integer at most 65536
+---@return string
+function rsp.random(bytes) end
+
+---Seconds since 1970, with a fraction.
+---@return number
+function rsp.now() end
+
+---Writes a line to rsp's log.
+---@param level "error"|"warn"|"info"|"debug"
+---@param text string
+function rsp.log(level, text) end
+
 ---Settings of the whole program. At most one call.
 ---@param settings rsp.Settings
 function rsp.settings(settings) end
@@ -249,6 +544,7 @@ function rsp.settings(settings) end
 ---@field max_connections? integer client connections at one time: 10000
 ---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
 ---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it
+---@field buffer_memory? rsp.Size for bodies that are held (`buffer_request`), of all workers: "256m"; bodies that find none stream
 ---@field max_body? rsp.Size the largest request body; a larger one is answered 413; no limit without it
 ---@field max_head? rsp.Size the longest request head, from "1k" to "64k": "16k"; a response head may be twice as long
 ---@field max_fields? integer the most fields of a request, from 10 to 1000: 100; a response may have twice as many
@@ -305,6 +601,10 @@ function rsp.fetch(request) end
 function rsp.resolve(name) end
 
 ---@class rsp.Script
+---@field time? rsp.Time CPU time of one call of a handler, from "1ms" to "1s": "10ms"
+---@field memory? rsp.Size memory of the script's data in each worker, from "4m" to "1g": "64m"
+---@field waiting? integer handlers of all workers that may wait at one time; the request of one more is answered 503: 10000
+---@field globals? boolean handlers may set globals, which all requests of a worker share: false
 ---@field on_response_error? "answer"|"pass" what the client gets where on_response fails: a 500 ("answer"), or the server's response as it came ("pass")
 
 ---@class rsp.Admin

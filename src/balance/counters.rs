@@ -2,14 +2,14 @@
 //! and pools that are gone are kept for a while, so that one that a reload removes and another one brings back goes on
 //! counting; the number of those is bounded.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use super::server::lock;
-use crate::base::cells::{CLASSES, Classes, Count, Histogram, Spread};
+use crate::base::cells::{CLASSES, Classes, Count, Histogram, Most, Spread};
 
 /// Upper bounds of `request_seconds`, in microseconds.
 pub const REQUEST_BOUNDS: [u64; 16] = [
@@ -40,10 +40,36 @@ pub struct ServerCounters {
     /// Connections that failed, and those opened.
     pub connect_errors: Count,
     pub opened: Count,
-    /// Responses that failed.
+    /// Responses that failed, whatever became of the request.
     pub response_errors: Count,
-    /// Tries after the first that came here from another server.
+    /// Requests that went on to another server.
     pub redispatched: Count,
+    /// Requests that clients left, and responses that ended before they were whole.
+    pub client_aborts: Count,
+    pub server_aborts: Count,
+    pub phases: PhaseTimes,
+}
+
+/// How long the phases of requests took that a server answered, in microseconds; not of tunnels.
+#[derive(Default)]
+pub struct PhaseTimes {
+    requests: Count,
+    sums: [Count; PHASES],
+    longest: [Most; PHASES],
+}
+
+/// In the queue, connecting, until the response began, and all together.
+pub const PHASES: usize = 4;
+
+impl PhaseTimes {
+    #[inline]
+    pub fn add(&self, times: [u32; PHASES]) {
+        self.requests.add(1);
+        for (at, time) in times.into_iter().enumerate() {
+            self.sums[at].add(time.into());
+            self.longest[at].raise(time.into());
+        }
+    }
 }
 
 /// One worker's counters of a pool.
@@ -74,6 +100,11 @@ pub struct ServerTotals {
     pub opened: u64,
     pub response_errors: u64,
     pub redispatched: u64,
+    pub client_aborts: u64,
+    pub server_aborts: u64,
+    /// How many requests the times of phases are of, and their sums in microseconds.
+    pub timed: u64,
+    pub phases: [u64; PHASES],
 }
 
 impl ServerTotals {
@@ -92,9 +123,23 @@ impl ServerTotals {
                 opened: cell.opened.get(),
                 response_errors: cell.response_errors.get(),
                 redispatched: cell.redispatched.get(),
+                client_aborts: cell.client_aborts.get(),
+                server_aborts: cell.server_aborts.get(),
+                timed: cell.phases.requests.get(),
+                phases: std::array::from_fn(|at| cell.phases.sums[at].get()),
             });
         }
         sum
+    }
+
+    /// The longest times of phases, in microseconds.
+    pub fn longest(cells: &[Arc<ServerCounters>]) -> [u64; PHASES] {
+        let longest = |at: usize| cells.iter().map(|cell| cell.phases.longest[at].get()).max();
+        std::array::from_fn(|at| longest(at).unwrap_or_default())
+    }
+
+    pub fn forget_longest(cells: &[Arc<ServerCounters>]) {
+        cells.iter().flat_map(|cell| &cell.phases.longest).for_each(Most::clear);
     }
 
     pub fn add(&mut self, more: &ServerTotals) {
@@ -122,6 +167,10 @@ impl ServerTotals {
             opened,
             response_errors,
             redispatched,
+            client_aborts,
+            server_aborts,
+            timed,
+            phases,
         } = self;
         *in_flight = with(*in_flight, other.in_flight);
         *tries = with(*tries, other.tries);
@@ -134,6 +183,10 @@ impl ServerTotals {
         *opened = with(*opened, other.opened);
         *response_errors = with(*response_errors, other.response_errors);
         *redispatched = with(*redispatched, other.redispatched);
+        *client_aborts = with(*client_aborts, other.client_aborts);
+        *server_aborts = with(*server_aborts, other.server_aborts);
+        *timed = with(*timed, other.timed);
+        phases.iter_mut().zip(other.phases).for_each(|(sum, more)| *sum = with(*sum, more));
     }
 }
 
@@ -162,6 +215,8 @@ pub struct Former {
     clock: OnceLock<fn() -> SystemTime>,
     servers: Mutex<VecDeque<(String, String, ServerCells)>>,
     pools: Mutex<VecDeque<(String, PoolCells)>>,
+    /// What servers counted that are not kept any more, by pool; of pools that are not, under no name.
+    rest: Mutex<HashMap<String, ServerTotals>>,
 }
 
 impl Former {
@@ -178,9 +233,18 @@ impl Former {
         let mut kept = lock(&self.servers);
         kept.retain(|(of, name, _)| (of.as_str(), name.as_str()) != (pool, server));
         kept.push_back((pool.to_owned(), server.to_owned(), cells.clone()));
-        if kept.len() > KEPT_SERVERS {
-            kept.pop_front();
+        if kept.len() > KEPT_SERVERS
+            && let Some((pool, _, cells)) = kept.pop_front()
+        {
+            // What is in flight there is told no more.
+            let totals = ServerTotals { in_flight: 0, connections: 0, idle: 0, ..ServerTotals::of(&cells) };
+            lock(&self.rest).entry(pool).or_default().add(&totals);
         }
+    }
+
+    /// The server is back, with its own cells.
+    pub(super) fn forget_server(&self, pool: &str, server: &str) {
+        lock(&self.servers).retain(|(of, name, _)| (of.as_str(), name.as_str()) != (pool, server));
     }
 
     pub(super) fn take_server(&self, pool: &str, server: &str, workers: usize) -> ServerCells {
@@ -194,8 +258,12 @@ impl Former {
         let mut kept = lock(&self.pools);
         kept.retain(|(name, _)| name != pool);
         kept.push_back((pool.to_owned(), cells.clone()));
-        if kept.len() > KEPT_POOLS {
-            kept.pop_front();
+        if kept.len() > KEPT_POOLS
+            && let Some((pool, _)) = kept.pop_front()
+        {
+            let mut rest = lock(&self.rest);
+            let of_pool = rest.remove(&pool).unwrap_or_default();
+            rest.entry(String::new()).or_default().add(&of_pool);
         }
     }
 
@@ -204,6 +272,11 @@ impl Former {
         let at = kept.iter().position(|(name, _)| name == pool);
         let found = at.and_then(|at| kept.remove(at)).map(|(_, cells)| cells);
         found.unwrap_or_else(|| (0..workers).map(|_| Arc::default()).collect())
+    }
+
+    /// What servers counted that are not kept any more, by pool.
+    pub fn rest(&self) -> HashMap<String, ServerTotals> {
+        lock(&self.rest).clone()
     }
 
     /// Of each server: pool, name and counters.
@@ -238,6 +311,41 @@ mod tests {
         Servers::adopt(&config(&[2]), &pools, &|_, _| None);
         assert_eq!(pools.pools[0].members()[1].totals().tries, 7);
         assert!(servers.former().servers().is_empty());
+    }
+
+    #[test]
+    fn a_server_that_comes_back_while_a_request_has_it_counts_once() {
+        let servers = Servers::new(1);
+        let pools = servers.of(&config(&[2]));
+        let used = pools.pools[0].members()[1].clone();
+        used.cells()[0].tries.add(7);
+        Servers::adopt(&config(&[1]), &pools, &|_, _| None);
+        assert_eq!(servers.others(&pools.pools).servers.len(), 1);
+        Servers::adopt(&config(&[2]), &pools, &|_, _| None);
+        assert!(Arc::ptr_eq(&used, &pools.pools[0].members()[1]));
+        assert!(servers.others(&pools.pools).servers.is_empty());
+    }
+
+    #[test]
+    fn what_many_former_servers_counted_stays_with_their_pool() {
+        let servers = Servers::new(1);
+        let pools = servers.of(&config(&[300]));
+        pools.pools[0].members().iter().for_each(|server| server.cells()[0].tries.add(1));
+        Servers::adopt(&config(&[1]), &pools, &|_, _| None);
+        let others = servers.others(&pools.pools);
+        let kept: u64 = others.servers.iter().map(|(_, _, totals)| totals.tries).sum();
+        assert_eq!((others.servers.len(), kept, others.rest["p0"].tries), (KEPT_SERVERS, 256, 43));
+    }
+
+    #[test]
+    fn a_pool_that_a_reload_removed_is_told_while_a_request_has_it() {
+        let servers = Servers::new(1);
+        let used = servers.of(&config(&[1])).pools.remove(0);
+        used.members()[0].cells()[0].tries.add(5);
+        let others = servers.others(&[]);
+        assert_eq!((others.pools.len(), others.servers[0].2.tries), (1, 5));
+        drop(used);
+        assert_eq!(servers.others(&[]).servers[0].2.tries, 5, "and when it is gone");
     }
 
     #[test]

@@ -34,14 +34,14 @@ mod state;
 mod worker_server;
 
 pub use by_hand::{ByHand, ByHandTable};
-pub use counters::{Former, PoolCounters, PoolTotals, REQUEST_BOUNDS, ServerTotals};
+pub use counters::{Former, PHASES, PoolCounters, PoolTotals, REQUEST_BOUNDS, ServerTotals};
 pub use history::Change;
 pub use idle::{Idle, IdleConnections};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
 pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState};
 pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
 pub use server::Server;
-pub use servers::{Servers, SitePools};
+pub use servers::{Others, Servers, SitePools};
 pub use slot::{Probe, Slot};
 pub use state::{Administrative, ServerState};
 pub use worker_server::{WorkerServer, WorkerServers};

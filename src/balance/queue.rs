@@ -86,6 +86,18 @@ impl Queue {
         self.len.load(Ordering::SeqCst)
     }
 
+    /// How many wait for each of these servers and no other, by name.
+    pub fn by_server(&self, members: &[Arc<Server>]) -> HashMap<String, u64> {
+        if self.count() == 0 {
+            return HashMap::new();
+        }
+        let waiting = lock(&self.waiting);
+        let of = |server: &Arc<Server>| {
+            Some((server.name().to_owned(), waiting.bound.get(&key(server))?.len() as u64))
+        };
+        members.iter().filter_map(of).collect()
+    }
+
     /// Others wait for any server, so that a new request has to wait behind them.
     pub fn is_busy(&self) -> bool {
         self.any.load(Ordering::SeqCst) > 0

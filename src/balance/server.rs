@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::algorithm::PeakEwma;
 use super::by_hand::ByHand;
-use super::counters::{Former, ServerCells, ServerCounters, ServerTotals};
+use super::counters::{Former, PHASES, ServerCells, ServerCounters, ServerTotals};
 use super::history::History;
 use super::idle_limit::LearntIdleLimit;
 use super::outcomes::Outcomes;
@@ -112,7 +112,9 @@ impl Server {
         self.publish(&states, &"config");
         let is_ejected = states.is_ejected();
         drop(states);
-        self.gone.store(false, Relaxed);
+        if self.gone.swap(false, Relaxed) {
+            self.former.forget_server(&self.pool_name, &self.name);
+        }
         if !is_ejected {
             self.uncount_ejected();
         }
@@ -297,6 +299,15 @@ impl Server {
 
     pub fn totals(&self) -> ServerTotals {
         ServerTotals::of(&self.counters)
+    }
+
+    /// The longest times of phases since they were forgotten, in microseconds.
+    pub fn longest(&self) -> [u64; PHASES] {
+        ServerTotals::longest(&self.counters)
+    }
+
+    pub fn forget_longest(&self) {
+        ServerTotals::forget_longest(&self.counters);
     }
 
     /// As the config says.

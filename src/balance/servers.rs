@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::by_hand::ByHandTable;
-use super::counters::Former;
+use super::counters::{Former, PoolTotals, ServerTotals};
 use super::pool_state::{KnownNames, MemberChanges, PoolState};
 use super::queue::Inboxes;
-use super::server::lock;
+use super::server::{Server, lock};
 use crate::config::{Config, PoolConfig};
 
 /// All pools of the process that are in use, by name.
@@ -17,6 +17,16 @@ pub struct Servers {
     pub(super) former: Arc<Former>,
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) known: Mutex<HashMap<String, Weak<PoolState>>>,
+}
+
+/// Counters of what the current config does not have.
+#[derive(Default)]
+pub struct Others {
+    /// Of each server: pool, name and counters.
+    pub servers: Vec<(String, String, ServerTotals)>,
+    pub pools: Vec<(String, PoolTotals)>,
+    /// By pool: those of earlier servers together.
+    pub rest: HashMap<String, ServerTotals>,
 }
 
 /// The pools of a config, in its order.
@@ -40,6 +50,21 @@ impl Servers {
     /// The counters of servers and pools that are gone.
     pub fn former(&self) -> &Former {
         &self.former
+    }
+
+    /// What was counted at servers and in pools other than the present ones and their members.
+    pub fn others(&self, present: &[Arc<PoolState>]) -> Others {
+        // Pools that a reload has removed are there as long as a request needs them.
+        let known: Vec<Arc<PoolState>> = lock(&self.known).values().filter_map(Weak::upgrade).collect();
+        let leaving = known.iter().filter(|pool| !present.iter().any(|of| Arc::ptr_eq(of, pool)));
+        let (mut servers, mut pools) = (self.former.servers(), self.former.pools());
+        for pool in leaving {
+            pools.push((pool.name().to_owned(), pool.totals()));
+            let of =
+                |server: &Arc<Server>| (pool.name().to_owned(), server.name().to_owned(), server.totals());
+            servers.extend(pool.members().iter().map(of));
+        }
+        Others { servers, pools, rest: self.former.rest() }
     }
 
     /// Returns the pools of a config. Those that are known stay unchanged until `adopt`.

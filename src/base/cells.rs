@@ -31,6 +31,29 @@ impl Count {
     }
 }
 
+/// The highest value that one thread has seen. Any thread may set it back; a value that comes at that very moment may be
+/// lost.
+#[derive(Default, Debug)]
+pub struct Most(AtomicU64);
+
+impl Most {
+    /// Only its one writer calls this.
+    #[inline]
+    pub fn raise(&self, value: u64) {
+        if value > self.0.load(Relaxed) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
 /// Responses by the hundreds of their status, from 1xx to 9xx; the first is none.
 #[derive(Default, Debug)]
 pub struct Classes([Count; CLASSES]);
@@ -147,6 +170,16 @@ mod tests {
             classes.add(status);
         }
         assert_eq!(classes.get(), [1, 1, 2, 0, 1, 1, 0, 0, 0, 2]);
+    }
+
+    #[test]
+    fn the_highest_value_stays_until_it_is_set_back() {
+        let most = Most::default();
+        [3, 7, 5].iter().for_each(|value| most.raise(*value));
+        assert_eq!(most.get(), 7);
+        most.clear();
+        most.raise(2);
+        assert_eq!(most.get(), 2);
     }
 
     #[test]

@@ -13,6 +13,9 @@ usage:
   rsp demo [--listen ADDR]                  three built-in servers to try it on, no config needed
   rsp ctl SOCKET COMMAND…                   give a running rsp a command: help lists them
   rsp check CONFIG.lua                      check a config and say what is wrong (also: -t)
+  rsp check CONFIG.lua --strict             the same, and warnings are failures
+  rsp explain CONFIG.lua METHOD URL         what a request would do and why; -H 'K: V', --from IP, --json,
+                                            --body TEXT, --fetch; --socket PATH asks a running rsp
   rsp types                                 print the type definitions for Lua editors
   rsp help TOPIC                            print a chapter of the manual
   rsp -v | -V                               version | with build details
@@ -46,6 +49,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("proxies", include_str!("../manual/proxies.md")),
     ("logs", include_str!("../manual/logs.md")),
     ("control", include_str!("../manual/control.md")),
+    ("migrating", include_str!("../manual/migrating.md")),
     ("troubleshooting", include_str!("../manual/troubleshooting.md")),
     ("benchmarks", include_str!("../manual/benchmarks.md")),
 ];

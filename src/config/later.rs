@@ -11,26 +11,7 @@ pub const COMMANDS: &[&str] = &["test", "replay"];
 pub const OPTIONS: &[&str] = &[];
 
 /// Functions and tables of `rsp`.
-pub const CALLS: &[&str] = &[
-    "base64",
-    "basic_auth",
-    "cidr",
-    "concurrency",
-    "equal",
-    "hex",
-    "hmac_sha256",
-    "json",
-    "log",
-    "map",
-    "now",
-    "random",
-    "rate",
-    "regex",
-    "sha256",
-    "shared",
-    "split",
-    "url",
-];
+pub const CALLS: &[&str] = &[];
 
 /// Keys of `rsp.listen`.
 pub const LISTENER: &[&str] = &[];
@@ -42,7 +23,7 @@ pub const POOL: &[&str] = &["buffer_response", "hedge", "mirror"];
 pub const SETTINGS: &[&str] = &[];
 
 /// Keys of `script` in `rsp.settings`.
-pub const SCRIPT: &[&str] = &["globals", "memory", "time", "waiting"];
+pub const SCRIPT: &[&str] = &[];
 
 /// Fields of `req`.
 pub const REQUEST: &[&str] = &[];

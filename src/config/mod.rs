@@ -9,7 +9,9 @@ mod endpoint;
 mod health;
 pub mod later;
 mod pool;
+mod script_limits;
 mod sockets;
+mod stores;
 mod timeouts;
 mod tls;
 mod trusted;
@@ -21,7 +23,9 @@ pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
 pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
 pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
+pub use script_limits::ScriptLimits;
 pub use sockets::{BACKLOG, SocketOptions};
+pub use stores::{ConcurrencyConfig, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};
 pub use timeouts::{PoolTimeouts, Timeouts};
 pub use tls::{ListenerTls, SeenFiles};
 pub use trusted::Trusted;
@@ -68,6 +72,8 @@ pub struct Config {
     pub every: Vec<Duration>,
     /// The `client_header`s of all listeners: nobody else may send these fields.
     pub client_headers: Vec<String>,
+    /// What scripts share between workers, and the files they look things up in, in the order of their calls.
+    pub parts: Vec<Part>,
     /// What is probably a mistake, but can be run.
     pub warnings: Vec<Warning>,
 }
@@ -201,6 +207,7 @@ pub struct Settings {
     pub resolver: Option<SocketAddr>,
     /// What happens to a response when `on_response` fails.
     pub on_response_error: OnResponseError,
+    pub script: ScriptLimits,
     /// A request without a valid `traceparent` gets one.
     pub trace: bool,
     /// Pseudonym in `Via`; without it none is added.
@@ -240,6 +247,7 @@ impl Default for Settings {
             group: None,
             resolver: None,
             on_response_error: OnResponseError::Answer,
+            script: ScriptLimits::default(),
             trace: false,
             via: None,
             upgrades: vec!["websocket".into()],

@@ -24,6 +24,10 @@ pub enum ControlEvent {
     Worker(usize, ThreadState),
     /// The config was loaded again, or not.
     Loaded,
+    /// This worker needs a fresh VM of the config of this generation.
+    VmWanted(usize, u64),
+    /// It was loaded, or not.
+    FreshVm,
     /// A worker uses the config of this generation.
     Switched(u64),
     /// A worker has answered what this connection asked.

@@ -22,8 +22,10 @@ pub mod run_error;
 
 mod descriptors;
 pub mod event_loop;
+mod fresh_vms;
 mod jobs;
 mod listeners;
+mod lookups;
 mod output;
 mod permissions;
 mod process;

@@ -27,6 +27,7 @@ use crate::control::errors;
 use crate::control::jobs;
 use crate::control::lines::{self, FormatLine};
 use crate::control::listeners::{self, Listeners};
+use crate::control::lookups::LookupWatch;
 use crate::control::names::{Names, Watched};
 use crate::control::privileges::Identity;
 use crate::control::run_error::RunError;
@@ -35,6 +36,7 @@ use crate::control::upgrade::Handover;
 use crate::control::warnings;
 use crate::net::Inherited;
 use crate::script::{PackedScript, Source};
+use crate::store::Store;
 use crate::worker::{AccessSender, NextListener, PackedSite, Setup, Shared};
 
 pub struct Process {
@@ -42,6 +44,8 @@ pub struct Process {
     pub clock: Clock,
     /// Those of all configs.
     pub servers: Servers,
+    /// What scripts share.
+    pub store: Arc<Store>,
     /// The number of the present config, from 1.
     pub generation: u64,
     /// The present config as the source states it.
@@ -54,6 +58,7 @@ pub struct Process {
     /// Who the process runs as, if the config says so.
     pub identity: Option<Identity>,
     certificates: Option<CertificateWatch>,
+    lookups: Option<LookupWatch>,
     /// What was said of their ends.
     notices: Notices,
     listeners: Listeners,
@@ -116,7 +121,7 @@ pub struct WorkerParts {
 
 impl Process {
     /// Without any config yet. `inherited`: sockets that the process was started with.
-    pub fn new(workers: usize, inherited: Inherited) -> Process {
+    pub fn new(workers: usize, inherited: Inherited, store: Arc<Store>) -> Process {
         let nothing = Arc::new(Config::default());
         let servers = Servers::new(workers);
         servers.former().set_clock(SystemTime::now);
@@ -124,6 +129,7 @@ impl Process {
             workers,
             clock: Clock { zero: Instant::now() },
             servers,
+            store,
             generation: 0,
             stated: nothing.clone(),
             config: nothing,
@@ -131,6 +137,7 @@ impl Process {
             names: None,
             identity: None,
             certificates: None,
+            lookups: None,
             notices: Notices::default(),
             listeners: Listeners::new(inherited),
             access: Access::default(),
@@ -215,6 +222,7 @@ impl Process {
         }
         self.pools = Some(pools);
         self.certificates = CertificateWatch::start(&self.config, self.notices.clone());
+        self.lookups = LookupWatch::start(&self.config, &self.store);
         let listeners = self.listeners.switch(listeners, self.workers);
         let access = self.access.switch(access, self.workers);
         let parts = |(listeners, access)| WorkerParts { listeners, access };
@@ -337,7 +345,7 @@ impl Process {
     /// What the next process should know.
     pub fn handover(&self) -> Handover {
         match &self.pools {
-            Some(pools) => Handover::of(self.generation, &self.servers, pools),
+            Some(pools) => Handover::of(self.generation, &self.servers, pools, &self.store),
             None => Handover::default(),
         }
     }

@@ -35,6 +35,8 @@ const SWITCH_WAIT: Duration = Duration::from_secs(10);
 pub struct Loaded {
     pub stated: Config,
     pub scripts: Vec<PackedScript>,
+    /// Of the script's files.
+    pub digest: u64,
     pub names: NextNames,
     /// The script as it was read.
     pub source: Source,
@@ -184,7 +186,7 @@ fn load(mut source: Source, workers: usize, known: Option<&Watched>) -> Result<L
         Some(known) if known.is_of(&stated) => NextNames::Same,
         _ => NextNames::New(startup::names(&stated, known)?),
     };
-    Ok(Loaded { stated, scripts, names, source: source.script_only() })
+    Ok(Loaded { stated, scripts, digest: source.digest(), names, source: source.script_only() })
 }
 
 /// A line for each setting that a reload cannot change.

@@ -88,12 +88,14 @@ impl Everything {
         let (config, _) = script::load(&mut start.source).map_err(RunError::Config)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let inherited = std::mem::take(&mut start.inherited);
-        let mut process = Process::new(number_of_workers(config.settings.workers, cores), inherited);
+        let workers = number_of_workers(config.settings.workers, cores);
+        let mut process = Process::new(workers, inherited, start.source.store().clone());
         let handover = start.predecessor.as_mut().map(Predecessor::state).transpose();
         let handover = handover.map_err(|error| RunError::Start(format!("cannot take over: {error}")))?;
         if let Some(handover) = &handover {
             handover.set_by_hand(&process.servers);
             handover.tickets.adopt();
+            handover.fill(&process.store);
         }
         process.identity = privileges::identity(&config.settings).map_err(RunError::Start)?;
         let own_lines = start.lines.take().map(|line| process.write_own_lines(line)).transpose()?;

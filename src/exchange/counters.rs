@@ -169,13 +169,13 @@ impl Handshake {
 #[derive(Default)]
 #[repr(align(128))]
 pub struct ListenerCounters {
-    /// Clients that are connected.
-    pub connections: Count,
     pub accepted: Count,
     pub answers: Classes,
     /// Body bytes.
     pub received: Count,
     pub sent: Count,
+    /// Requests that their clients spoiled, or left, before they went to a server.
+    pub request_errors: Count,
 }
 
 /// Listeners have numbers of one byte in a worker.

@@ -26,6 +26,8 @@ pub enum Failure {
     Script,
     /// The script wants the connection closed.
     Aborted,
+    /// The script's VM has no memory left for the call.
+    ScriptMemory,
     /// The script knows no pool for the name in a ClientHello.
     UnknownName,
     NoServer,
@@ -105,7 +107,7 @@ impl Failure {
             Failure::WriteTimeout => End::ClientWriteTimeout,
             Failure::BodyRate => End::ClientBodyRate,
             Failure::WriteRate => End::ClientWriteRate,
-            Failure::Script => End::ScriptFailed,
+            Failure::Script | Failure::ScriptMemory => End::ScriptFailed,
             Failure::Aborted => End::Aborted,
             Failure::UnknownName => End::ClientUnknownName,
             Failure::NoServer => End::NoServer,
@@ -156,6 +158,7 @@ impl Failure {
             | Failure::QueueTimeout
             | Failure::TooManyWaiting
             | Failure::NoDescriptors
+            | Failure::ScriptMemory
             | Failure::Stopped => 503,
             Failure::ConnectTimeout
             | Failure::AcceptQueueFull
@@ -182,6 +185,7 @@ impl Failure {
             Failure::WriteRate => "the client read the response too slowly",
             Failure::Script => "the routing script failed",
             Failure::Aborted => "the routing script closed the connection",
+            Failure::ScriptMemory => "the routing script has no memory left",
             Failure::UnknownName => "no pool serves this name",
             Failure::NoServer => "no server is available",
             Failure::NoDescriptors => "no descriptor is left for a connection to a server",

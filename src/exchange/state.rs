@@ -22,6 +22,7 @@ use super::record::{End, NEVER, Times};
 use super::retry::Tries;
 use crate::base::ip_port::IpPort;
 use crate::http::{Fault, Name, Persistence, RequestHead, ResponseHead, Scheme, Version};
+use crate::store::Place;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestHalf {
@@ -126,6 +127,8 @@ pub struct Exchange {
     pub sent_heads: u32,
     pub sent: u64,
     pub received: u64,
+    /// Of `rsp.concurrency`, held until it ends.
+    pub places: Vec<Place>,
 }
 
 impl Exchange {
@@ -165,18 +168,18 @@ impl Exchange {
             sent_heads,
             sent,
             received,
+            places,
         } = self;
         id.clear();
+        places.clear();
         left.clear();
         (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
-        *response = ResponseHalf::Waiting;
-        *times = Times { start, ..Times::default() };
+        (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure) = (End::default(), Phase::default(), None);
-        (*own_host, *tries) = (false, Tries::default());
-        (*asked_for_body, *close_client, *answered_here) = (None, false, false);
-        (*interim, *status, *sent, *received) = (0, 0, 0, 0);
-        (*waited_behind, *sent_heads) = ([0; 2], 0);
+        (*own_host, *tries, *asked_for_body) = (false, Tries::default(), None);
+        (*close_client, *answered_here, *waited_behind) = (false, false, [0; 2]);
+        (*interim, *status, *sent_heads, *sent, *received) = (0, 0, 0, 0, 0);
     }
 
     /// What to make of a response head that arrived.

@@ -34,7 +34,7 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
     head.keep_alive = notes.options.keeps_alive(head.version);
     head.nominates = notes.options.nominate();
     head.own = notes.own_lines();
-    head.asked = None;
+    head.is_rewritten = false;
     head.upgrade = notes.options.wants_upgrade(head.version) && may_upgrade(head, &notes);
     Ok(Some(len))
 }

@@ -122,17 +122,13 @@ pub struct RequestHead {
     /// Connection has an unusual option, which may name a hop-by-hop field.
     pub nominates: bool,
     pub own: OwnLines,
-    /// Set once the target or `Host` was replaced.
-    pub asked: Option<Asked>,
+    /// The target or `Host` was replaced: directly before the target's text, the bytes of the fields have the spans of what
+    /// came as four numbers, since hardly any head needs them.
+    pub is_rewritten: bool,
 }
 
-/// Where the target and the `Host` that came are, after one of them was replaced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asked {
-    target: Span,
-    /// Empty if there was none.
-    host: Span,
-}
+/// Bytes of these numbers.
+const ASKED: usize = 16;
 
 impl RequestHead {
     /// Becomes the same as `other`. Allocations are kept.
@@ -153,36 +149,58 @@ impl RequestHead {
     /// The target and the `Host` as they came.
     #[inline]
     pub fn asked(&self) -> (&[u8], &[u8]) {
-        match self.asked {
-            None => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),
-            Some(Asked { target, host }) => (self.fields.text(target), self.fields.text(host)),
+        match self.is_rewritten {
+            false => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),
+            true => {
+                let [target, host] = self.asked_spans();
+                (self.fields.text(target), self.fields.text(host))
+            }
         }
+    }
+
+    /// An empty one stands for a `Host` that did not come.
+    fn asked_spans(&self) -> [Span; 2] {
+        if !self.is_rewritten {
+            let host = self.fields.list().iter().find(|field| field.tag == Name::Host);
+            return [self.target, host.map_or(Span::default(), |field| field.value)];
+        }
+        let numbers = self.fields.bytes()[..self.target.start as usize].last_chunk::<ASKED>();
+        let (numbers, _) = numbers.map_or(&[0; ASKED][..], |numbers| numbers).as_chunks::<4>();
+        let number = |at: usize| numbers.get(at).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        [0, 2].map(|at| Span { start: number(at), end: number(at + 1) })
     }
 
     /// The target or `Host` will be replaced: what came can be read further on.
     pub fn keep_asked(&mut self) {
-        let host = self.fields.list().iter().find(|field| field.tag == Name::Host);
-        let host = host.map_or(Span::default(), |field| field.value);
-        self.asked.get_or_insert(Asked { target: self.target, host });
+        if !self.is_rewritten {
+            self.set_target(self.target, &[], Span::default());
+        }
     }
 
     /// Replaces the target up to `?`. Callers check the path.
     pub fn set_path(&mut self, path: &[u8]) {
-        self.keep_asked();
         let Span { start, end } = self.target;
         let query = Span { start: start + self.path().len() as u32, end };
-        self.target = self.fields.store_between(Span::default(), &[path], query);
+        self.set_target(Span::default(), &[path], query);
     }
 
     /// Replaces what follows the first `?`, or removes it with the mark. Callers check the query.
     pub fn set_query(&mut self, query: Option<&[u8]>) {
-        self.keep_asked();
         let start = self.target.start;
         let path = Span { start, end: start + self.path().len() as u32 };
-        self.target = match query {
-            None => path,
-            Some(query) => self.fields.store_between(path, &[b"?", query], Span::default()),
-        };
+        match query {
+            None => self.set_target(path, &[], Span::default()),
+            Some(query) => self.set_target(path, &[b"?", query], Span::default()),
+        }
+    }
+
+    /// Makes these texts the target, behind the spans of what came.
+    fn set_target(&mut self, before: Span, pieces: &[&[u8]], after: Span) {
+        let [target, host] = self.asked_spans();
+        let numbers = [target.start, target.end, host.start, host.end];
+        self.fields.store(numbers.map(u32::to_le_bytes).as_flattened());
+        self.target = self.fields.store_between(before, pieces, after);
+        self.is_rewritten = true;
     }
 
     /// The target up to `?`.

@@ -92,10 +92,13 @@ impl Handlers {
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x, &self.listeners);
         let called = self.script.on_request(head, meta);
-        let ran = self.ran(Handler::OnRequest, x, began, 0, &called);
+        self.script.take_places(&mut x.places);
+        if began.is_some() {
+            self.note_ran(Handler::OnRequest, x, began, &called);
+        }
         match called {
             Ok(Called::Done(verdict)) => Ok(Asked::Verdict(verdict)),
-            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, ran)),
+            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, began)),
             Err(error) => {
                 if restores {
                     x.head.copy_from(&self.request_as_it_came);
@@ -106,7 +109,8 @@ impl Handlers {
     }
 
     #[cold]
-    fn request_waits(&self, suspended: Suspended, restores: bool, ran: u64) -> Asked {
+    fn request_waits(&self, suspended: Suspended, restores: bool, began: Option<u64>) -> Asked {
+        let ran = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
         let as_it_came = match restores {
             true => AsItCame::Request(Box::new(self.request_as_it_came.clone())),
             false => AsItCame::Forgotten,
@@ -241,7 +245,7 @@ impl Handlers {
         self.clock.as_ref().map(|clock| clock())
     }
 
-    /// Counts a call, and what it took.
+    /// A call has ended: its request holds the places that it took. Counts it, and what it took.
     #[inline]
     pub(super) fn note_call<T>(
         &self,
@@ -250,6 +254,7 @@ impl Handlers {
         began: Option<u64>,
         result: &Result<T, ScriptError>,
     ) {
+        self.script.take_places(&mut x.places);
         let Some((began, now)) = began.zip(self.now()) else { return };
         let took = now.saturating_sub(began);
         x.times.add_script(took);
@@ -273,6 +278,11 @@ impl Handlers {
     /// What the script has run since it was last taken; nothing, if it is not traced.
     pub fn take_trace(&mut self) -> Trace {
         self.script.take_trace()
+    }
+
+    /// The script's VM has used up its memory: a fresh one should take its place.
+    pub fn needs_replacement(&self) -> bool {
+        self.script.needs_replacement()
     }
 
     /// Returns the number of large scripted bodies being sent to clients.

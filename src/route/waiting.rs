@@ -87,6 +87,18 @@ impl Handlers {
         self.script.waiting()
     }
 
+    /// The same of a call that has not waited, where somebody wants to know.
+    #[cold]
+    pub(super) fn note_ran<T>(
+        &self,
+        handler: Handler,
+        x: &mut Exchange,
+        began: Option<u64>,
+        called: &Result<Called<T>, ScriptError>,
+    ) {
+        self.ran(handler, x, began, 0, called);
+    }
+
     /// Counts a call that has ended with all that it ran, `before` it waited too. Returns that, in microseconds.
     pub(super) fn ran<T>(
         &self,
@@ -97,6 +109,7 @@ impl Handlers {
         called: &Result<Called<T>, ScriptError>,
     ) -> u64 {
         let now = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
+        self.script.take_places(&mut x.places);
         x.times.add_script(now);
         let ran = before + now;
         if began.is_some() && !matches!(called, Ok(Called::Waits(_))) {

@@ -4,21 +4,14 @@
 //! (ffi/watchdog.rs): the watchdog starts it at a tick of the kernel's clock, and a call may have used as much as
 //! that before. The first check only starts the clock, so that a short call costs no system call. A spent budget
 //! stays spent until the call ends, so that `pcall` in the script cannot continue.
-//! spent until the call ends, so a `pcall` in the script cannot turn the failure into another round.
 
 use std::time::Duration;
 
 /// How the message of a spent budget begins.
 pub const OVER_TIME: &str = "ran longer than";
 
-/// One handler call on the data path.
-pub const CALL: Duration = Duration::from_millis(10);
-
 /// Running the config file and its modules.
 pub const CONFIG: Duration = Duration::from_secs(5);
-
-/// Memory of a VM: generous for tables of routes, small beside a proxy's connections.
-pub const MEMORY: usize = 64 * 1024 * 1024;
 
 /// VM instructions between two checks of the clock: about 0.1 ms of work.
 pub const INSTRUCTIONS: i32 = 10_000;
@@ -48,15 +41,20 @@ impl Budget {
         Budget { started: None, used: self.used + ran, ..self }
     }
 
-    /// Whether the call has to stop; `now` is called only if needed.
-    pub fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
+    /// Whether the call has to stop, before work that takes at least as long as `ahead`; `now` is called only if
+    /// needed. `used` is what the call took, at least, before the first check.
+    pub fn is_spent_with(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
         let Some(limit) = self.limit else { return false };
         if !self.spent {
             let now = now();
-            let started = *self.started.get_or_insert(now);
-            self.spent = self.used + now.saturating_sub(started) > limit;
+            let started = *self.started.get_or_insert(now.saturating_sub(used));
+            self.spent = self.used.saturating_add(now.saturating_sub(started)).saturating_add(ahead) > limit;
         }
         self.spent
+    }
+
+    pub fn is_of_config(&self) -> bool {
+        self.limit == Some(CONFIG)
     }
 
     pub fn was_spent(&self) -> bool {
@@ -66,20 +64,26 @@ impl Budget {
     /// The message for the script's author.
     pub fn text(&self) -> String {
         let limit = self.limit.unwrap_or_default();
-        let (number, unit) =
-            if limit.as_secs() > 0 { (limit.as_secs() as u128, "s") } else { (limit.as_millis(), "ms") };
+        let (number, unit) = if limit.subsec_millis() == 0 {
+            (limit.as_secs() as u128, "s")
+        } else {
+            (limit.as_millis(), "ms")
+        };
         format!("{OVER_TIME} {number} {unit} of CPU time")
     }
-}
-
-/// The message for the script's author, in place of Lua's "not enough memory".
-pub fn memory_text() -> String {
-    format!("not enough memory: a script may use {} MiB", MEMORY / (1024 * 1024))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CALL: Duration = Duration::from_millis(10);
+
+    impl Budget {
+        fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
+            self.is_spent_with(now, Duration::ZERO, Duration::ZERO)
+        }
+    }
 
     fn ms(n: u64) -> impl FnOnce() -> Duration {
         move || Duration::from_millis(n)
@@ -112,11 +116,34 @@ mod tests {
     }
 
     #[test]
+    fn work_that_would_exceed_the_budget_is_refused_before_it_is_done() {
+        let mut budget = Budget::default();
+        let none = Duration::ZERO;
+        assert!(!budget.is_spent_with(|| panic!("no clock outside a call"), none, Duration::MAX));
+        budget.begin(CALL);
+        assert!(!budget.is_spent_with(ms(1000), none, CALL));
+        assert!(budget.is_spent_with(ms(1001), none, CALL));
+        assert!(budget.was_spent());
+        budget.begin(CALL);
+        assert!(budget.is_spent_with(ms(1000), none, Duration::MAX));
+    }
+
+    #[test]
+    fn what_was_used_before_the_first_check_counts() {
+        let mut budget = Budget::default();
+        budget.begin(CALL);
+        assert!(!budget.is_spent_with(ms(1000), CALL, Duration::ZERO));
+        assert!(budget.is_spent(ms(1001)));
+    }
+
+    #[test]
     fn the_text_names_the_limit() {
         let mut budget = Budget::default();
         budget.begin(CALL);
         assert_eq!(budget.text(), "ran longer than 10 ms of CPU time");
         budget.begin(CONFIG);
         assert_eq!(budget.text(), "ran longer than 5 s of CPU time");
+        budget.begin(Duration::from_millis(1500));
+        assert_eq!(budget.text(), "ran longer than 1500 ms of CPU time");
     }
 }

@@ -12,11 +12,14 @@ mod cached_fields;
 mod directory;
 mod failure;
 mod ffi;
+mod global_writes;
 mod headers;
 mod lint;
 mod load;
 mod log_fields;
 mod nearest;
+mod parts;
+mod pattern;
 mod phases;
 mod request;
 mod rewrite;
@@ -37,14 +40,14 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, Trace};
+pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, Trace, monotonic};
 pub use lint::lint;
 pub use load::{TYPES, load, load_again};
 pub use phases::TaskFunction;
 pub use request::Offer;
 pub use run::Script;
 pub use source::Source;
-pub use wait::{Fetch, Fetched, LONGEST as LONGEST_WAIT, TIMEOUT, Wait, Waited};
+pub use wait::{Check, Fetch, Fetched, LONGEST as LONGEST_WAIT, TIMEOUT, Wait, Waited};
 
 /// The decision of `on_request`.
 #[derive(Debug, PartialEq)]

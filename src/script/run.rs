@@ -1,6 +1,7 @@
 //! Runs the handlers of one config for a request and interprets what they return.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use mlua::Function;
 
@@ -9,6 +10,7 @@ use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
 use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket, Trace};
+use super::parts::Entered;
 use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
@@ -16,6 +18,7 @@ use super::wait::{LONGEST, Waited};
 use super::{RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
+use crate::store::Place;
 
 /// One Lua VM with the handlers of one config.
 pub struct Script {
@@ -27,6 +30,8 @@ pub struct Script {
     hash_by: Vec<Option<Handler>>,
     pub(super) phases: PhaseHandlers,
     pools: usize,
+    /// Places that its calls take.
+    entered: Rc<Entered>,
     /// Bodies of answers that clients are reading.
     bodies: Bodies,
     /// Keeps the pool tables alive, whose addresses identify the pools in the directory.
@@ -53,6 +58,7 @@ impl Handler {
     }
 
     /// What a call came to whose results were judged.
+    #[inline(always)]
     pub(super) fn came_to<T>(
         &self,
         called: Result<Called<Result<T, String>>, Vec<u8>>,
@@ -85,12 +91,27 @@ impl Script {
         let hash_by = handlers.hash_by.iter().map(handler).collect::<mlua::Result<_>>()?;
         let phases = PhaseHandlers::new(&mut vm, &handlers)?;
         let identities: Vec<_> = handlers.pools.iter().map(mlua::Value::to_pointer).collect();
+        vm.limit(config.settings.script)?;
         vm.machine.set_directory(Directory::new(config, &identities))?;
         let most_body = config.pools.iter().filter_map(|pool| pool.buffer_request).max();
         vm.machine.set_most_body(most_body.map(|most| most as usize));
         let (pools, _identities) = (config.pools.len(), handlers.pools);
         let bodies = Bodies::default();
-        Ok(Script { vm, on_request, on_response, sni, balance, hash_by, phases, pools, bodies, _identities })
+        let entered =
+            vm.lua().app_data_ref::<Rc<Entered>>().map(|entered| entered.clone()).unwrap_or_default();
+        Ok(Script {
+            vm,
+            on_request,
+            on_response,
+            sni,
+            balance,
+            hash_by,
+            phases,
+            pools,
+            entered,
+            bodies,
+            _identities,
+        })
     }
 
     /// Sets the servers that a pool uses now, if they are not those of the config: an offer numbers these.
@@ -260,6 +281,17 @@ impl Script {
         self.vm.machine.take_trace()
     }
 
+    /// Its VM has used up its memory.
+    pub fn needs_replacement(&self) -> bool {
+        self.vm.machine.needs_replacement()
+    }
+
+    /// Hands over the places that calls have taken since; the request holds them until it ends.
+    #[inline]
+    pub fn take_places(&self, into: &mut Vec<Place>) {
+        self.entered.take(into);
+    }
+
     /// Number of large bodies of answers that clients are reading now.
     pub fn bodies(&self) -> usize {
         self.bodies.count()
@@ -291,6 +323,7 @@ pub(super) fn late(handler: Option<&Handler>) -> ScriptError {
 }
 
 /// Interprets the return values of `on_request`.
+#[inline]
 fn verdict(
     [first, second, third]: [Returned<'_>; 3],
     names: &Directory,

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ffi::monotonic;
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
+use crate::store::{BasicAuth, MapKind, Store, WatchedMap};
 
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
@@ -20,6 +23,10 @@ pub struct Source {
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
     pub(super) tls: TlsStore,
+    /// What its scripts share; the same for every load of this config in a process.
+    store: Arc<Store>,
+    maps: Vec<Arc<WatchedMap>>,
+    users: Vec<Arc<BasicAuth>>,
 }
 
 /// What is run first.
@@ -54,7 +61,7 @@ impl Source {
     /// The same config, to be read from disk again; `None` for addresses of the command line.
     pub fn again(&self) -> Option<Source> {
         match &self.entry {
-            EntryPoint::File(path) => Some(Source::file(path)),
+            EntryPoint::File(path) => Some(Source { store: self.store.clone(), ..Source::file(path) }),
             EntryPoint::Arguments { .. } => None,
         }
     }
@@ -62,6 +69,13 @@ impl Source {
     /// The same without certificates and keys: those would be kept as long as this is.
     pub fn script_only(&self) -> Source {
         Source { tls: TlsStore::default(), ..self.clone() }
+    }
+
+    /// The same with a copy of what its scripts share now: a script of it reads that, and spends nothing of it.
+    pub fn sharing_a_copy(self) -> Source {
+        let copy = Store::default();
+        copy.adopt(self.store.hand_over(monotonic()));
+        Source { store: Arc::new(copy), ..self }
     }
 
     /// The Lua texts that were read, with their names in messages.
@@ -74,6 +88,13 @@ impl Source {
         read.filter_map(|(path, text)| Some((path.display().to_string(), text.clone().ok()?))).collect()
     }
 
+    /// Tells whether the script's files are the same as those of another `Source`.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.files.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// As messages name it.
     pub fn name(&self) -> String {
         match &self.entry {
@@ -83,7 +104,9 @@ impl Source {
     }
 
     fn of(entry: EntryPoint) -> Source {
-        Source { entry, files: BTreeMap::new(), hosts: BTreeMap::new(), tls: TlsStore::default() }
+        let (files, hosts, tls) = (BTreeMap::new(), BTreeMap::new(), TlsStore::default());
+        let (store, maps, users) = (Arc::default(), Vec::new(), Vec::new());
+        Source { entry, files, hosts, tls, store, maps, users }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -94,6 +117,31 @@ impl Source {
     /// The files of the script that were read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter(|(_, read)| read.is_ok()).map(|(path, _)| path.as_path())
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// A file of `rsp.map`, as it is now: a later load of this source finds it here, whatever it says by then.
+    pub(super) fn map(&mut self, path: &Path, kind: MapKind) -> Result<Arc<WatchedMap>, String> {
+        let known = self.maps.iter().find(|file| file.path() == path && file.kind() == kind);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let file = self.store.map(path, kind)?;
+        self.maps.push(file.clone());
+        Ok(file)
+    }
+
+    /// The same of a file of `rsp.basic_auth`.
+    pub(super) fn users(&mut self, path: &Path) -> Result<Arc<BasicAuth>, String> {
+        if let Some(known) = self.users.iter().find(|file| file.path() == path) {
+            return Ok(known.clone());
+        }
+        let file = self.store.basic_auth(path)?;
+        self.users.push(file.clone());
+        Ok(file)
     }
 
     pub(super) fn entry(&self) -> &EntryPoint {
@@ -123,6 +171,12 @@ impl Source {
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
         let known = self.hosts.entry((host.to_owned(), port));
         known.or_insert_with(|| look_up(host, port)).clone()
+    }
+
+    /// Of a process that has loaded another config before.
+    #[cfg(test)]
+    pub(super) fn sharing(self, store: Arc<Store>) -> Source {
+        Source { store, ..self }
     }
 
     /// As if the name had been looked up.

@@ -3,15 +3,17 @@
 //!
 //! Three holes are closed: `xpcall` calls its message function after the failed function has returned (Lua's own
 //! calls it before, and inside a hook that would switch the budget off), `setmetatable` accepts no `__gc`
-//! (ffi/calls.rs), and coroutines (ffi/coroutines.rs) and long loops of the library (ffi/library.rs) are checked. The
-//! hook does not see a single long call that remains: `string.find` with a backtracking pattern, or work on strings
-//! of many megabytes (`..`, `upper`, `gsub`), which is noticed only every so many instructions.
+//! (ffi/calls.rs), and coroutines (ffi/coroutines.rs) and functions of the library that may take long
+//! (ffi/library.rs) keep to the budget. What is left is bounded by the memory of the VM: a single `..` or `<` of
+//! strings of many megabytes.
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::budget;
 use super::failure;
 use super::ffi::{self, Machine};
+use super::parts;
+use crate::config::ScriptLimits;
 
 pub(super) struct Vm {
     lua: Lua,
@@ -42,10 +44,8 @@ pub(super) struct ScriptHandlers {
 /// Runs before globals are replaced, with `log` (one line to the log) as its argument.
 const PRELUDE: &str = r#"
 local log = ...
-local load, pcall, tostring, concat, pack = load, pcall, tostring, table.concat, table.pack
+local pcall, tostring, concat, pack = pcall, tostring, table.concat, table.pack
 local collectgarbage, error = collectgarbage, error
-
-function _G.load(chunk, name, _, ...) return load(chunk, name, "t", ...) end
 
 function _G.print(...)
   local words = pack(...)
@@ -80,14 +80,33 @@ impl Vm {
         for (name, function) in machine.functions()? {
             rsp.set(name, function)?;
         }
+        parts::install(&lua, &rsp)?;
         lua.globals().set("rsp", rsp)?;
         lua.globals().set("setmetatable", machine.set_metatable()?)?;
-        lua.set_memory_limit(budget::MEMORY)?;
+        ffi::protect(&lua)?;
+        lua.set_memory_limit(ScriptLimits::default().memory)?;
         Ok(Vm { lua, machine })
     }
 
     pub(super) fn lua(&self) -> &Lua {
         &self.lua
+    }
+
+    /// Sets what handlers may use.
+    pub(super) fn limit(&mut self, limits: ScriptLimits) -> mlua::Result<()> {
+        self.machine.set_limits(limits);
+        if self.lua.used_memory() > limits.memory {
+            self.lua.gc_collect()?;
+        }
+        if self.lua.used_memory() > limits.memory {
+            let (used, most) = (self.lua.used_memory() >> 10, limits.memory >> 10);
+            let text = format!(
+                "script.memory: loading the config leaves {used} KiB in use, expected up to {most} KiB"
+            );
+            return Err(mlua::Error::runtime(text));
+        }
+        self.lua.set_memory_limit(limits.memory)?;
+        Ok(())
     }
 
     /// Runs a loaded config chunk within its budget of CPU time.
@@ -96,9 +115,13 @@ impl Vm {
     }
 }
 
+/// Bytes of what `print` was given that are looked at.
+const LONGEST_LINE: usize = 16_000;
+
 fn narrow(lua: &Lua) -> mlua::Result<()> {
     let log = lua.create_function(|_, line: mlua::LuaString| {
-        log::info!(target: "lua", "{}", failure::single_line(&line.to_string_lossy()));
+        let bytes = &line.as_bytes()[..line.as_bytes().len().min(LONGEST_LINE)];
+        log::info!(target: "lua", "{}", failure::single_line(&String::from_utf8_lossy(bytes)));
         Ok(())
     })?;
     lua.load(PRELUDE).set_name("=rsp").call::<()>(log)?;

@@ -1,6 +1,8 @@
 //! What a handler may wait for: a time, the response of a pool (`rsp.fetch`), the addresses of a name, the request's
 //! body. Safe code on plain data: the worker does the waiting.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::{Directory, quoted};
@@ -9,6 +11,7 @@ use super::nearest;
 use crate::config::PoolId;
 use crate::h1;
 use crate::http::{Method, Name};
+use crate::store::BasicAuth;
 
 /// A handler waits no longer than this in all, however many times: nobody waits for a request without end.
 pub const LONGEST: Duration = Duration::from_secs(60);
@@ -36,6 +39,7 @@ pub enum Wait {
     Resolve(String),
     /// The request's body, up to so many bytes.
     Body(usize),
+    Check(Box<Check>),
 }
 
 /// What came of it. An error is the reason that the script gets beside nil.
@@ -45,6 +49,8 @@ pub enum Waited {
     Fetched(Result<Box<Fetched>, String>),
     Resolved(Result<Vec<String>, String>),
     Body(Result<Vec<u8>, &'static str>),
+    /// Whether the password is right; `None`: too many are being checked.
+    Checked(Option<bool>),
 }
 
 impl Waited {
@@ -54,8 +60,24 @@ impl Waited {
             Waited::Slept => true,
             Waited::Fetched(Err(why)) | Waited::Resolved(Err(why)) => why == TIMEOUT,
             Waited::Body(Err(why)) => *why == TIMEOUT,
-            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) | Waited::Body(Ok(_)) => false,
+            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) | Waited::Body(Ok(_)) | Waited::Checked(_) => {
+                false
+            }
         }
+    }
+}
+
+/// A password that is to be checked.
+pub struct Check {
+    pub users: Arc<BasicAuth>,
+    pub user: Vec<u8>,
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Check {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Check({})", quoted(&self.user))
     }
 }
 

@@ -11,14 +11,13 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::base::log_limit::LogLimit;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
 use crate::exchange::counters::Counters;
 use crate::net::{Network, Transport};
 use crate::worker::accept::handshake::Handshakes;
-use crate::worker::accept::proxy_header::ProxyRefusals;
+use crate::worker::accept::proxy_header::Refusals;
 use crate::worker::access::AccessSender;
 use crate::worker::backend::checks::Checks;
 use crate::worker::backend::dedicated::Kept;
@@ -31,7 +30,6 @@ use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::waiting::WaitingCount;
 use crate::worker::pair::{Pair, SparePairs};
-use crate::worker::periodic::Periodic;
 use crate::worker::shared::Shared;
 use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::connection_counts::ConnectionCounts;
@@ -64,9 +62,7 @@ pub struct Core<N: Network> {
     pub(crate) wheel: Wheel,
     pub(crate) ids: Ids,
     pub(crate) access: Option<AccessSender>,
-    pub(crate) proxy_refusals: ProxyRefusals,
-    /// For the log lines of `on_connect`.
-    pub(crate) connect_refusals: LogLimit,
+    pub(crate) refusals: Refusals,
     pub(crate) handshakes: Handshakes,
     pub(crate) per_client: ClientCounts,
     pub(crate) connections: ConnectionCounts,
@@ -85,7 +81,6 @@ pub struct Core<N: Network> {
     pub(crate) others: bool,
     pub(crate) checks: Checks,
     pub(crate) closings: Closings,
-    pub(crate) periodic: Periodic,
     /// The second of the clock for which `tick` ran.
     second: u64,
     /// Connections of internal requests among the clients.
@@ -131,8 +126,7 @@ impl<N: Network> Core<N> {
             wheel: Wheel::new(now),
             ids: Ids::new(),
             access,
-            proxy_refusals: ProxyRefusals::default(),
-            connect_refusals: LogLimit::default(),
+            refusals: Refusals::default(),
             handshakes: Handshakes::default(),
             per_client: ClientCounts::default(),
             connections: ConnectionCounts::default(),
@@ -146,7 +140,6 @@ impl<N: Network> Core<N> {
             others: false,
             checks: Checks::default(),
             closings: Closings::default(),
-            periodic: Periodic::default(),
             second: u64::MAX,
             inside: 0,
             challenges: None,

@@ -130,8 +130,6 @@ impl<N: Network> Core<N> {
             if role.listener == number && role.arrival != Arrival::Inside {
                 self.connections.moves(number, LEAVES);
                 role.listener = LEAVES;
-                self.counters.listener(number).connections.subtract(1);
-                self.counters.listener(LEAVES).connections.add(1);
                 if role.pair.is_none() && role.lingering().is_none() {
                     idle.push((self.earliest(key, micros(within)), token));
                 }

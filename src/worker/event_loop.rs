@@ -30,6 +30,8 @@ const EVENTS: usize = 1024;
 const TRIM_EVERY: u64 = 1_000_000;
 /// Access records are batched for at most this long, in microseconds.
 const ACCESS_DELAY: u64 = 20_000;
+/// How often a worker may ask for a fresh VM, in microseconds: its script may fill that as fast as it gets it.
+const ASK_FOR_SCRIPT_EVERY: u64 = 1_000_000;
 
 pub(crate) struct EventLoop {
     poll: Poll,
@@ -48,6 +50,8 @@ pub(crate) struct EventLoop {
     access_sent: u64,
     /// When memory was last trimmed.
     trimmed: u64,
+    /// Before this time no fresh VM is asked for.
+    asked_for_script: u64,
     /// The phase of draining, once it has begun.
     draining: Option<Draining>,
     stopped: bool,
@@ -87,6 +91,7 @@ impl EventLoop {
             last_call: 0,
             access_sent: 0,
             trimmed: 0,
+            asked_for_script: 0,
             draining: None,
             stopped: false,
         };
@@ -109,6 +114,7 @@ impl EventLoop {
             self.core.turns();
             self.core.expire();
             self.call_if_short(now);
+            self.ask_for_script(now);
             self.acceptor.release_permits(&mut self.core);
             self.send_access(now);
             self.core.report();
@@ -187,6 +193,7 @@ impl EventLoop {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Switch(switch) => self.switch(*switch),
+                Message::Script(generation, script) => self.core.set_script(generation, *script),
                 Message::Drain(drain) => self.drain(drain),
                 Message::Ask(question) => self.answer(question),
                 Message::Stop => self.stopped = true,
@@ -233,6 +240,14 @@ impl EventLoop {
     fn call_if_short(&mut self, now: u64) {
         if self.core.network.was_short() && self.shared.count() > 1 {
             self.shared.call_for_descriptors(now);
+        }
+    }
+
+    /// Asks for a fresh VM in place of one that has used up its memory.
+    fn ask_for_script(&mut self, now: u64) {
+        if self.core.needs_script() && now >= self.asked_for_script {
+            self.asked_for_script = now + ASK_FOR_SCRIPT_EVERY;
+            self.shared.ask_for_script(self.core.sites.current.generation);
         }
     }
 

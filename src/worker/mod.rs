@@ -58,6 +58,7 @@ pub use self::pair::inside::{InsideEnd, InsideRequest, InsideTarget, Response};
 pub use self::sessions::{Session, Sessions};
 pub use self::shared::Shared;
 pub use self::shared::challenges::ChallengeAsk;
+pub use self::shared::connection_counts::ConnectionCounts;
 pub use self::shared::jobs::{Job, Work};
 pub use self::shared::malformed::{Malformed, MalformedLog};
 use self::shared::share;
@@ -70,7 +71,7 @@ use crate::base::os_error::os_error;
 use crate::config::Config;
 use crate::exchange::counters::Counters;
 use crate::net::{Listener, Mailbox};
-use crate::script::{LoadError, Source};
+use crate::script::{LoadError, PackedScript, Source};
 use event_loop::EventLoop;
 
 /// The arguments of a worker's start.
@@ -138,6 +139,8 @@ pub struct Drain {
 /// A message from the control thread to a running worker.
 pub(crate) enum Message {
     Switch(Box<Switch>),
+    /// Another VM of the site of this generation.
+    Script(u64, Box<PackedScript>),
     /// Finish running requests within this time, then end.
     Drain(Drain),
     /// What connections do, and what is to become of one.
@@ -201,6 +204,11 @@ impl Handle {
     /// Uses another config for new requests.
     pub fn switch(&self, switch: Switch) {
         self.mailbox.send(Message::Switch(Box::new(switch)));
+    }
+
+    /// Uses another VM of the site of this generation for new requests.
+    pub fn set_script(&self, generation: u64, script: PackedScript) {
+        self.mailbox.send(Message::Script(generation, Box::new(script)));
     }
 
     /// Asks for what connections do, from this slot on.

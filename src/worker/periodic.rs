@@ -59,9 +59,14 @@ impl<N: Network> Core<N> {
     pub(crate) fn begin_site(&mut self) {
         let config = self.sites.current.routes.config.clone();
         let due: Vec<u64> = config.every.iter().map(|period| self.tools.now + micros(*period)).collect();
-        self.periodic.next = due.iter().copied().min().unwrap_or(u64::MAX);
-        self.periodic.due = due;
-        if config.on_start {
+        self.sites.periodic.next = due.iter().copied().min().unwrap_or(u64::MAX);
+        self.sites.periodic.due = due;
+        self.start_script();
+    }
+
+    /// The current site has a VM that has not run yet.
+    pub(crate) fn start_script(&mut self) {
+        if self.sites.current.routes.config.on_start {
             self.run_task(TaskFunction::OnStart);
         }
     }
@@ -69,7 +74,7 @@ impl<N: Network> Core<N> {
     /// Runs the functions that are due.
     #[inline]
     pub(crate) fn run_periodic(&mut self) {
-        if self.tools.now >= self.periodic.next {
+        if self.tools.now >= self.sites.periodic.next {
             self.run_due();
         }
     }
@@ -79,10 +84,10 @@ impl<N: Network> Core<N> {
         let (now, site) = (self.tools.now, self.sites.current.clone());
         let period =
             |at: usize| site.routes.config.every.get(at).map_or(u64::MAX / 2, |every| micros(*every));
-        while let Some(at) = self.periodic.take_due(now, period) {
+        while let Some(at) = self.sites.periodic.take_due(now, period) {
             // One that still waits does not overlap with itself.
             let function = TaskFunction::Every(at);
-            let mut waiting = self.periodic.waiting.values();
+            let mut waiting = self.sites.periodic.waiting.values();
             if !waiting.any(|task| task.function == function && Rc::ptr_eq(&task.site, &site)) {
                 self.run_task(function);
             }
@@ -97,7 +102,7 @@ impl<N: Network> Core<N> {
 
     /// Continues a function whose wait is over.
     pub(crate) fn resume_task(&mut self, number: u64, waited: Waited) {
-        let Some(task) = self.periodic.waiting.remove(&number) else { return };
+        let Some(task) = self.sites.periodic.waiting.remove(&number) else { return };
         let Task { function, call, site, handlers, since, is_last } = task;
         let waited = if is_last && waited.is_timeout() { None } else { Some(waited) };
         let step = handlers.borrow_mut().resume_task(function, *call, waited);
@@ -121,7 +126,7 @@ impl<N: Network> Core<N> {
             TaskStep::Waits(wait, call) => {
                 let (number, _, is_last) = self.start_wait(Waiter::Task, &site, wait, since);
                 let task = Task { function, call, site, handlers, since, is_last };
-                self.periodic.waiting.insert(number, task);
+                self.sites.periodic.waiting.insert(number, task);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::conn::backend::BackendState;
 use super::core::Core;
 use super::pair::script_errors::ScriptErrors;
+use super::periodic::Periodic;
 use super::time::min_rate::{Direction, MinRate};
 use super::time::timeouts;
 use crate::balance::{Grant, Inboxes, Servers, SitePools, WorkerServers};
@@ -113,6 +114,8 @@ pub struct Sites {
     pub servers: Rc<RefCell<WorkerServers>>,
     inboxes: Arc<Inboxes>,
     worker: usize,
+    /// When functions of `rsp.every` of the current one run.
+    pub periodic: Periodic,
     /// Minimum of `Site::shortest` over all sites in use.
     pub shortest: u64,
     old: Vec<(Weak<Site>, Weak<RefCell<Handlers>>)>,
@@ -124,7 +127,8 @@ impl Sites {
         let servers = Rc::new(RefCell::new(WorkerServers::new(worker)));
         let inboxes = parts.servers.inboxes.clone();
         let (current, handlers) = open(parts, &servers);
-        Sites { shortest: current.shortest, current, handlers, servers, inboxes, worker, old: Vec::new() }
+        let (shortest, periodic, old) = (current.shortest, Periodic::default(), Vec::new());
+        Sites { shortest, periodic, current, handlers, servers, inboxes, worker, old }
     }
 
     /// The worker's number, from 0.
@@ -148,6 +152,12 @@ impl Sites {
 
     pub fn take_grants(&self) -> Vec<Grant> {
         self.inboxes.take(self.worker)
+    }
+
+    /// Uses a fresh VM of the current site for new requests.
+    fn renew(&mut self, script: Script) {
+        let clock = call_clock(&self.current.routes.config);
+        self.handlers = Rc::new(RefCell::new(Handlers::new(script, clock)));
     }
 
     fn replace(&mut self, parts: SiteParts) {
@@ -216,6 +226,23 @@ impl<N: Network> Core<N> {
         self.look_ahead();
         self.clients.keys().into_iter().for_each(|key| self.watch_client(key));
         self.backends.keys().into_iter().for_each(|key| self.watch_backend(key));
+    }
+
+    /// The script's VM has used up its memory.
+    pub fn needs_script(&self) -> bool {
+        self.sites.handlers.borrow().needs_replacement()
+    }
+
+    /// Uses a fresh VM for new requests, if it is one of the current site; those that run finish with theirs.
+    pub(crate) fn set_script(&mut self, generation: u64, script: PackedScript) {
+        if generation != self.sites.current.generation {
+            return;
+        }
+        self.sites.renew(script.unpack());
+        self.spare.renew(&self.sites);
+        self.sites.handlers.borrow_mut().name_listeners(self.listener_names.clone());
+        self.observe();
+        self.start_script();
     }
 
     /// Closes idle connections of servers that moved or that the current site does not have.

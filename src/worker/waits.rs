@@ -48,6 +48,8 @@ pub(crate) enum WaitKind {
     Resolve,
     /// The request's body is being held.
     Body,
+    /// A password is being checked.
+    Check,
 }
 
 /// What other threads have done for handlers of a worker that wait.

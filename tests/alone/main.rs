@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod counters_agree;
 mod load_with_faults;
 mod partial_writes;
 mod per_client;

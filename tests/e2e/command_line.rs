@@ -106,10 +106,7 @@ fn an_unknown_key_names_file_line_and_the_nearest_known_one() {
 fn a_key_of_a_later_version_says_so() {
     for (key, config) in [
         ("hedge", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  hedge = { after = 'p95' },\n}"),
-        (
-            "buffer_memory",
-            "rsp.pool { servers = { '127.0.0.1:83' } }\nrsp.settings {\n buffer_memory = '1m' }",
-        ),
+        ("mirror", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  mirror = { pool = 'shadow' },\n}"),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));
         assert!(what.starts_with("site.lua:4: "), "{what}");
@@ -139,7 +136,7 @@ fn settings_without_effect_are_refused() {
         ("listenPort = '8000'", "listenPort: does nothing beside calls of rsp"),
         ("backendAddress = '127.0.0.1'", "backendAddress: does nothing beside calls of rsp"),
         ("backendPort = '8888'", "backendPort: does nothing beside calls of rsp"),
-        ("rsp.fetch { path = '/' }", "rsp.fetch: not supported by this version"),
+        ("rsp.fetch { pool = 'web' }", "rsp.fetch: pool: no pool is named"),
     ] {
         let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{POOL}{config}\n"));
         assert!(what.starts_with("site.lua:3: ") && what.contains(words), "{what}");

@@ -264,3 +264,50 @@ fn a_client_that_says_nothing_holds_up_nobody() {
     assert!(silent.stays_open(Duration::from_millis(50)));
     rsp.stop();
 }
+
+/// 63 that have sent a part of a command, 64 that do not read what they asked for, and one that sends byte by byte.
+#[test]
+fn requests_and_other_operators_go_on_while_64_dawdle() {
+    let (rsp, origin) = controlled("", "workers = 2, admin = '127.0.0.1:0', timeouts = { idle = '1m' }");
+    let connect = || UnixStream::connect(rsp.directory().join("c.sock")).unwrap();
+    let halves: Vec<UnixStream> = (0..63).map(|_| connect()).collect();
+    halves.iter().for_each(|mut half| half.write_all(b"show st").unwrap());
+    let admin = admin(&rsp);
+    let scrape = |_| {
+        let mut slow = Client::connect_with_small_buffer(&admin);
+        slow.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        slow
+    };
+    let _scrapers: Vec<Client> = (0..64).map(scrape).collect();
+    let mut slow = connect();
+    slow.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut client = Client::connect(rsp.address());
+    for byte in b"show backend; show backend; show backend\n" {
+        slow.write_all(&[*byte]).unwrap();
+        for _ in 0..5 {
+            assert_eq!(client.get("/").text(), "ok");
+        }
+        assert_eq!(get(rsp.address(), "/").text(), "ok");
+    }
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer.matches("# name\n").count(), 3, "{answer}");
+    assert_eq!(origin.request_count(), 41 * 6);
+    // The place that it had is free, and is had by the next one while the others still dawdle.
+    assert!(talk(&rsp, "show info\n").contains("\nCumReq: 246\n"));
+    rsp.stop();
+}
+
+#[test]
+fn who_has_not_asked_within_ten_seconds_makes_room() {
+    let (rsp, _origin) = controlled("", "");
+    let connect = || UnixStream::connect(rsp.directory().join("c.sock")).unwrap();
+    let silent: Vec<UnixStream> = (0..64).map(|_| connect()).collect();
+    silent.iter().for_each(|mut half| half.write_all(b"show st").unwrap());
+    assert!(talk(&rsp, "show backend\n").starts_with("# name\n"), "the 65th has its turn");
+    for mut closed in silent {
+        closed.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert!(!matches!(closed.read(&mut [0; 1]), Ok(1)), "it was not answered");
+    }
+    rsp.stop();
+}

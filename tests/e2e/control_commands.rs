@@ -281,3 +281,67 @@ fn ctl_says_tables_nowhere_but_on_a_terminal_and_exits_by_the_answer() {
     assert_eq!((failed.code, failed.stderr.as_str()), (Some(1), "No such server.\n"));
     rsp.stop();
 }
+
+#[test]
+fn stat_and_info_are_told_typed_and_as_json_and_only_what_is_asked_for() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let rsp = start(&[&a, &b], "");
+    answers(&rsp, 2);
+    let typed = ask(&rsp, "show stat web 4 2 typed");
+    assert!(typed.starts_with("S.2.2.0.pxname.1:KNS:str:web\nS.2.2.1.svname.1:KNS:str:b\n"), "{typed}");
+    assert!(typed.contains("\nS.2.2.40.hrsp_2xx.1:MCP:u64:1\n"), "{typed}");
+    let json = |command: &str| -> serde_json::Value { serde_json::from_str(&ask(&rsp, command)).unwrap() };
+    let rows = json("show stat -1 3 -1 json");
+    let kinds: Vec<&str> =
+        rows.as_array().unwrap().iter().filter_map(|row| row[0]["objType"].as_str()).collect();
+    assert_eq!(kinds, ["Frontend", "Backend"]);
+    assert!(ask(&rsp, "show info typed").contains(&format!("\n6.Pid.1:SGP:u32:{}\n", rsp.pid())));
+    assert_eq!(json("show info json")[0]["value"]["value"], "rsp");
+    assert_eq!(ask(&rsp, "show stat zz 4 -1"), "No such proxy.\n");
+    assert!(ask(&rsp, "show stat yaml").starts_with("expected 'show stat', "));
+    let servers =
+        |options: &str| ask(&rsp, &format!("show stat web 4 -1 {options}")).matches("\nweb,").count();
+    ask(&rsp, "disable server web/a; set server web/b state drain");
+    assert_eq!((servers(""), servers("no-maint"), servers("up")), (2, 1, 0));
+    rsp.stop();
+}
+
+#[test]
+fn stat_tells_who_broke_off_and_how_long_requests_took() {
+    let origin = Origin::run(|visit| {
+        while let Some(head) = visit.head() {
+            match head.target() {
+                "/cut" => {
+                    visit.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nonly");
+                    return;
+                }
+                "/held" => visit.wait_for_end(),
+                _ => {
+                    std::thread::sleep(std::time::Duration::from_millis(30));
+                    visit.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                }
+            }
+        }
+    });
+    let rsp = start(&[&origin], "");
+    assert_eq!(get(rsp.address(), "/").status(), 200);
+    for column in ["rtime", "ttime", "rtime_max", "ttime_max"] {
+        let told = stat(&rsp, "web", "a", column);
+        assert!(told.parse::<u64>().unwrap() >= 30, "{column} {told}");
+        assert_eq!(stat(&rsp, "web", "BACKEND", column), told, "{column}");
+    }
+    assert!(Client::connect(rsp.address()).ask("/cut").try_response().is_err());
+    let mut client = Client::connect(rsp.address());
+    client.ask("/held");
+    until("the server has it", || origin.head_count() == 3);
+    client.wire.reset_on_close();
+    drop(client);
+    until("the client has left", || stat(&rsp, "web", "a", "cli_abrt") == "1");
+    Client::connect(rsp.address()).send("GET / HTTP/1.1\r\nBad Name: x\r\n\r\n").response();
+    let of_server = ["eresp", "srv_abrt", "cli_abrt", "econ"].map(|column| stat(&rsp, "web", "a", column));
+    assert_eq!(of_server, ["1", "1", "1", "0"]);
+    assert_eq!(stat(&rsp, "127.0.0.1:0", "FRONTEND", "ereq"), "1");
+    ask(&rsp, "clear counters");
+    assert_eq!(stat(&rsp, "web", "a", "rtime_max"), "0");
+    rsp.stop();
+}

@@ -24,11 +24,11 @@ fn read(name: &str) -> (String, Vec<String>) {
 }
 
 /// Runs an example with these addresses (or ports) in place of its own; each of its addresses needs one.
-fn start(name: &str, exchange: &[(&str, &str)]) -> Rsp {
+pub fn start(name: &str, exchange: &[(&str, &str)]) -> Rsp {
     start_in(Directory::new(), name, exchange)
 }
 
-fn start_in(directory: Directory, name: &str, exchange: &[(&str, &str)]) -> Rsp {
+pub fn start_in(directory: Directory, name: &str, exchange: &[(&str, &str)]) -> Rsp {
     let (text, words) = read(name);
     directory.write(&words[1], exchanged(name, &text, exchange));
     let mut command = rsp_command();
@@ -61,12 +61,22 @@ fn replacement(name: &str, address: &str, exchange: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_check() {
-    let tests: String = include_str!("examples.rs").split_whitespace().collect();
+    let tests = [
+        include_str!("examples.rs"),
+        include_str!("examples_of_scripts.rs"),
+        include_str!("examples_of_parts.rs"),
+    ]
+    .concat();
+    let tests: String = tests.split_whitespace().collect();
     let mut count = 0;
     for entry in std::fs::read_dir(examples()).expect("examples/") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
         if let Some(program) = name.strip_suffix(".rs") {
             assert!(tests.contains(&format!("program({program:?})")), "examples/{name} has no test");
+            continue;
+        }
+        if name.ends_with(".map") {
+            assert!(tests.contains(&format!("shipped({name:?})")), "examples/{name} has no test");
             continue;
         }
         if !name.ends_with(".lua") {
@@ -84,7 +94,7 @@ fn every_example_is_run_by_a_test_by_the_command_in_its_first_line_and_passes_ch
         assert_eq!(read(&name).1, ["rsp".to_string(), format!("examples/{name}")], "line 1 of {name}");
         let run = ["start(", "start_in(directory,"].map(|call| format!("{call}{name:?},"));
         let run = run.iter().any(|call| tests.contains(call));
-        assert!(run, "examples/{name} has no test in tests/e2e/examples.rs");
+        assert!(run, "examples/{name} has no test in tests/e2e/examples*.rs");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let check = crate::support::run(root, &["check", &format!("examples/{name}")]);
         assert_eq!((check.code, check.said()), (Some(0), format!("examples/{name}: ok\n")));

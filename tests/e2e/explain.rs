@@ -228,3 +228,26 @@ fn what_cannot_be_asked_is_said() {
     let malformed = explained(&directory, &["GET", "/", "-H", "Bad Name: x"]);
     assert!(malformed.stdout.contains("answer    400 by rsp"), "{malformed:?}");
 }
+
+#[test]
+fn a_running_rsp_explains_by_what_scripts_share_and_spends_nothing_of_it() {
+    let directory = Directory::new();
+    let (origin, socket) = (Origin::named("a"), directory.join("c.sock").display().to_string());
+    let config = on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ '{}' }} }}
+         local limit = rsp.rate {{ name = 'r', rate = 1, per = '1h' }}
+         rsp.on_request(function(req)
+           if limit:allow(req.client_ip) then return 'web' end
+           return rsp.respond {{ status = 429 }}
+         end)
+         rsp.settings {{ control = '{socket}' }}",
+        origin.address
+    ));
+    let rsp = Rsp::start_in(directory, &config);
+    let ask = || run(rsp.directory().path(), &["explain", "--socket", "c.sock", "GET", "/"]).stdout;
+    for _ in 0..3 {
+        assert!(ask().contains("on_request chose pool web"), "{}", ask());
+    }
+    assert_eq!(get(rsp.address(), "/").status(), 200, "its only one was not spent");
+    assert!(ask().contains("answer    429 by script"), "{}", ask());
+}

@@ -76,6 +76,28 @@ fn config(server: &str, workers: usize, generation: &str, more: &str) -> String 
 }
 
 #[test]
+fn what_scripts_share_goes_over_to_the_new_process() {
+    let config = "rsp.listen '127.0.0.1:0'
+         local limit = rsp.rate { name = 'l', rate = 5, per = '1h' }
+         local values = rsp.shared 'values'
+         rsp.on_request(function(req)
+           local n = values:incr 'n'
+           return rsp.respond { status = limit:allow('k') and 200 or 429, body = tostring(n) }
+         end)
+         rsp.settings { workers = 2, drain_timeout = '60s' }";
+    let installed = install(config, |_| {});
+    let ask = || {
+        let answer = get(installed.rsp.address(), "/");
+        (answer.status(), answer.text())
+    };
+    for n in 1..=4 {
+        assert_eq!(ask(), (200, n.to_string()));
+    }
+    let _successor = Successor(installed.upgrade());
+    assert_eq!([ask(), ask()], [(200, "5".to_owned()), (429, "6".to_owned())]);
+}
+
+#[test]
 fn no_request_fails_over_upgrades_from_one_worker_to_two_and_back() {
     for (from, to) in [(1, 2), (2, 1)] {
         let origin = Origin::named("ok");
@@ -305,4 +327,36 @@ fn sessions_are_resumed_by_the_new_process() {
     let second = Successor(installed.upgrade());
     assert_eq!([kind(), kind()], ["Resumed", "Resumed"]);
     drop(second);
+}
+
+#[test]
+fn what_was_set_by_hand_and_the_added_servers_go_over() {
+    let (a, b, c) = (Origin::named("a"), Origin::named("b"), Origin::named("c"));
+    let config = on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {{ '{}', name = 'a' }}, {{ '{}', name = 'b' }} }} }}
+         rsp.settings {{ control = 'c.sock' }}",
+        a.address, b.address
+    ));
+    let installed = install(&config, |_| {});
+    let ctl = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let done = run(installed.rsp.directory().path(), &[&["ctl", "c.sock"], &words[..]].concat());
+        assert_eq!(done.code, Some(0), "{words:?}: {done:?}");
+        done.stdout
+    };
+    ctl(&format!("add server web/new {} weight 3 maxconn 7 backup", c.address));
+    ctl("enable server web/new");
+    ctl("set server web/a state drain");
+    ctl("set weight web/b 5");
+    let changes = ctl("show changes");
+    let successor = Successor(installed.upgrade());
+    assert!(ctl("show info").contains(&format!("\nPid: {}\n", successor.0)), "the new process answers");
+    assert_eq!(ctl("show changes"), changes);
+    assert!(changes.contains("weight = 3, max_connections = 7, backup = true"), "{changes}");
+    assert_eq!(ctl("get weight web/b"), "5 (initial 1)\n");
+    (0..4).for_each(|_| {
+        assert_eq!(get(installed.rsp.address(), "/").text(), "b", "a is drained, new is a backup")
+    });
+    ctl("disable server web/b");
+    assert_eq!(get(installed.rsp.address(), "/").text(), "c");
 }

@@ -119,6 +119,8 @@ fn counters_go_on_over_reloads_that_remove_a_server_and_bring_it_back() {
     let metrics = observed.metrics();
     assert_eq!(requests(&metrics, "class=\"2xx\""), 10.0, "those of the server that is gone too");
     assert!(!metrics.contains_key("rsp_server_up{pool=\"web\",server=\"b\"}"));
+    let state = observed.state();
+    assert_eq!((&state["pools"][0]["requests"], &state["totals"]["requests"]), (&10.into(), &10.into()));
     observed.rsp.reload(&config(&[&a.address, &b.address], ""));
     (0..10).for_each(|_| _ = get(observed.rsp.address(), "/"));
     let metrics = observed.metrics();

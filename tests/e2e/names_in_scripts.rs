@@ -13,7 +13,7 @@ fn origins() -> (u16, [Origin; 3]) {
 fn start(names: &NameServer, port: u16, options: &str, rest: &str) -> Rsp {
     Rsp::start(&on_any_port(&format!(
         "local web = rsp.pool {{ name = 'web', servers = {{ {{ 'app.test:{port}', name = 'app', resolve = '100ms' }} }}, {options} }}
-         rsp.settings {{ resolver = {:?} }}
+         rsp.settings {{ resolver = {:?}, script = {{ globals = true }} }}
          {rest}",
         names.address
     )))

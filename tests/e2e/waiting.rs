@@ -336,3 +336,19 @@ fn without_buffer_request_reading_the_body_is_an_error_that_names_it() {
     assert_eq!(get(rsp.address(), "/").status(), 500);
     rsp.wait_for_log("req:body(): no pool has buffer_request");
 }
+
+#[test]
+fn one_handler_more_than_may_wait_costs_its_request_a_503() {
+    let auth = silent();
+    let script = format!("rsp.settings {{ script = {{ waiting = 2 }} }}\n{ASKS}");
+    let (_origin, rsp) = with_auth(&auth.address, &script);
+    let mut waiting: Vec<Client> = (0..2).map(|_| Client::connect(rsp.address())).collect();
+    waiting.iter_mut().for_each(|client| _ = client.ask("/"));
+    auth.wait_for_requests(2);
+    assert_eq!(get(rsp.address(), "/").status(), 503);
+    waiting.pop();
+    until("a place is free again", || auth.open_count() == 1);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(3);
+}

@@ -173,3 +173,54 @@ fn bash_completes_commands_and_the_names_of_servers() {
     assert!(complete("rsp ch").starts_with("check\n"));
     rsp.stop();
 }
+
+/// Runs a program with a terminal of its own, and prints what it wrote there.
+const TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
+#[test]
+fn ctl_shows_tables_on_a_terminal() {
+    if !have(&["python3"]) {
+        return;
+    }
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let rsp = start(&[&a, &b]);
+    (0..6).for_each(|_| _ = get(rsp.address(), "/"));
+    let (binary, socket) = (rsp_command(), rsp.directory().join("c.sock").display().to_string());
+    let binary = binary.get_program().to_string_lossy();
+    let ctl = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        run_with_input(
+            command("python3", &[&["-c", TERMINAL, &binary, "ctl", &socket], &words[..]].concat()),
+            b"",
+        )
+    };
+    let table = |words: &str| -> Vec<Vec<String>> {
+        let shown = ctl(words);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        let lines: Vec<&str> = shown.stdout.lines().collect();
+        // Every column begins where its name does.
+        let head: Vec<&str> = lines[0].split_whitespace().collect();
+        let begins =
+            head.iter().map(|name| lines[0].find(&format!("{name} ")).or(lines[0].find(name)).unwrap());
+        let begins: Vec<usize> = begins.collect();
+        let row = |line: &&str| {
+            let cell = |(at, begin): (usize, &usize)| {
+                let end = begins.get(at + 1).copied().unwrap_or(line.len()).min(line.len());
+                line.get(*begin..end).unwrap_or_default().trim().to_owned()
+            };
+            begins.iter().enumerate().map(cell).collect()
+        };
+        lines.iter().filter(|line| !line.is_empty()).map(row).collect()
+    };
+    let stat = table("show stat");
+    let column = |name: &str| stat[0].iter().position(|of| of == name).expect("a column");
+    let row = |name: &str| stat.iter().find(|row| row[column("svname")] == name).expect("a row");
+    let of_a = a.request_count().to_string();
+    assert_eq!((&row("a")[column("hrsp_2xx")], row("BACKEND")[column("stot")].as_str()), (&of_a, "6"));
+    assert_eq!(row("b")[column("status")], "no check");
+    let state = table("show servers state web");
+    assert_eq!((state[0][1].as_str(), state[1][3].as_str(), state[2][3].as_str()), ("be_name", "a", "b"));
+    let refused = ctl("set server web/z weight 1");
+    assert_eq!((refused.code, refused.stdout.trim()), (Some(1), "No such server."));
+    rsp.stop();
+}

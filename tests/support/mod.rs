@@ -28,7 +28,7 @@ pub use client::{Client, get};
 pub use content::{Content, content_bytes, content_hash, hash_of, hex};
 pub use directory::Directory;
 pub use manager::{Manager, with_sockets};
-pub use message::{Framing, Head, Message, response_framing};
+pub use message::{Framing, Head, Message, request_framing, response_framing};
 pub use name_server::{Mood, NameServer, Record};
 pub use origin::{FullListener, FullSocket, Origin, RefusingAddress, Visit};
 pub use proc::{

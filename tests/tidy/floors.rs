@@ -8,6 +8,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tls", 1),
     ("config", 2),
     ("http", 2),
+    ("store", 2),
     ("net", 3),
     ("h1", 3),
     ("proxy", 3),

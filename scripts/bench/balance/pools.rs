@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rsp::balance::{Pool, Servers, SitePools, WorkerServers};
-use rsp::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, Settings};
+use rsp::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig};
 
 use crate::origin::Spec;
 
@@ -31,16 +31,7 @@ pub fn config(balance: Balance, servers: &[Spec]) -> Config {
     };
     let servers = servers.iter().enumerate().map(server).collect();
     let pool = PoolConfig { servers, ..PoolConfig::named("web".to_owned(), balance) };
-    Config {
-        listeners: Vec::new(),
-        pools: vec![Arc::new(pool)],
-        settings: Settings::default(),
-        classic: None,
-        on_request: false,
-        on_response: false,
-        client_headers: Vec::new(),
-        warnings: Vec::new(),
-    }
+    Config { pools: vec![Arc::new(pool)], ..Config::default() }
 }
 
 /// One worker's view of the pool of a config.

@@ -1,12 +1,14 @@
 //! What handlers wait for while a request is explained: time passes at once, and nobody is asked unless that is wanted.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::fetch;
 use crate::balance::Pool;
 use crate::control::jobs;
 use crate::route::Routes;
-use crate::script::{LONGEST_WAIT, Wait, Waited};
+use crate::script::{Check, LONGEST_WAIT, Wait, Waited, monotonic};
+use crate::store::Begun;
 
 /// The waits of one handler.
 pub(super) struct Waits<'a> {
@@ -43,6 +45,7 @@ impl Waits<'_> {
                 self.notes.push(format!("rsp.resolve: {name} was {NOT_ASKED}"));
                 Some(Waited::Resolved(Err(NOT_ASKED.into())))
             }
+            Wait::Check(check) => Some(Waited::Checked(is_right(&check))),
             Wait::Fetch(fetch) => {
                 let route = self.routes.route_to(fetch.pool);
                 let pool: Option<&Pool> = route.as_ref().map(|route| &*route.pool);
@@ -59,5 +62,16 @@ impl Waits<'_> {
                 Some(Waited::Fetched(fetched))
             }
         }
+    }
+}
+
+/// Whether the password is right; this thread may wait for it. `None`: too many are being checked.
+fn is_right(check: &Check) -> Option<bool> {
+    let (told, result) = mpsc::channel();
+    let done = move |is_right| _ = told.send(is_right);
+    match check.users.check(&check.user, &check.password, monotonic, done) {
+        Begun::Known(is_right) => Some(is_right),
+        Begun::Full => None,
+        Begun::Waits => result.recv().ok(),
     }
 }

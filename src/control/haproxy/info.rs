@@ -1,30 +1,46 @@
 //! `show info`: the process, a line each.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::time::Instant;
 
+use super::format::{self, Format, OF_INFO};
 use super::seconds_since;
 use crate::control::errors;
-use crate::control::stats::{ProcessFacts, View, seconds};
+use crate::control::stats::{ProcessFacts, View, cpu_used, seconds};
 use crate::exchange::counters::Handshake;
 
-/// A line for each key.
+/// The keys with their values, in the order in which they are told.
 #[derive(Default)]
-struct Lines(String);
+struct Lines(Vec<(&'static str, String)>);
 
 impl Lines {
-    fn set(&mut self, key: &str, value: impl Display) -> &mut Lines {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{key}: {value}");
+    fn set(&mut self, key: &'static str, value: impl Display) -> &mut Lines {
+        self.0.push((key, value.to_string()));
         self
+    }
+
+    fn written(&self, as_what: Format) -> String {
+        let tagged = self.0.iter().filter_map(|(key, value)| {
+            let known = OF_INFO.iter().find(|(_, name, _)| name == key);
+            debug_assert!(known.is_some(), "{key} has no tags");
+            Some((*known?, value))
+        });
+        match as_what {
+            Format::Plain => self.0.iter().map(|(key, value)| format!("{key}: {value}\n")).collect(),
+            Format::Typed => tagged.map(|(field, value)| format::typed("", field, value)).collect(),
+            Format::Json => {
+                let all: Vec<_> = tagged.map(|(field, value)| format::json(field, value)).collect();
+                serde_json::Value::from(all).to_string() + "\n"
+            }
+        }
     }
 }
 
-pub fn text(view: &View<'_>, now: Instant) -> String {
+pub fn text(view: &View<'_>, as_what: Format, now: Instant) -> String {
     let mut lines = Lines::default();
     process(&mut lines, view);
     traffic(&mut lines, view, now);
-    lines.0
+    lines.written(as_what)
 }
 
 fn process(lines: &mut Lines, view: &View<'_>) {
@@ -69,8 +85,16 @@ fn traffic(lines: &mut Lines, view: &View<'_>, now: Instant) {
     lines.set("SessRate", rate).set("SessRateLimit", 0).set("MaxSessRate", most);
     let shaken = |kind| stats.sum(|counters| counters.handshakes(kind));
     lines.set("CumSslConns", shaken(Handshake::Full) + shaken(Handshake::Resumed));
-    lines.set("Tasks", connections).set("Run_queue", 0).set("Idle_pct", 100).set("Jobs", connections);
+    let idle = idle_percent(view, now);
+    lines.set("Tasks", connections).set("Run_queue", 0).set("Idle_pct", idle).set("Jobs", connections);
     lines.set("TotalBytesOut", stats.sum(|counters| counters.traffic().client_out));
+}
+
+/// How much of the time of as many cores as there are workers the process did not use in the last second.
+fn idle_percent(view: &View<'_>, now: Instant) -> u64 {
+    let Some((ago, sample)) = view.stats.recent.last(now) else { return 100 };
+    let busy = (cpu_used() - sample.cpu) / (ago * view.process.workers as f64);
+    (100.0 * (1.0 - busy)).round().clamp(0.0, 100.0) as u64
 }
 
 fn host_name() -> String {

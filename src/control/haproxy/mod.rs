@@ -1,6 +1,7 @@
 //! The answers of the control socket in the formats of haproxy 2.6, so that what reads those reads rsp's. A listener is a
 //! frontend, a pool a backend; what haproxy counts and rsp does not is 0 or empty.
 //!
+//! - `format`  lines, `typed` or JSON
 //! - `info`    show info
 //! - `stat`    show stat
 //! - `servers` show servers state, show backend; rsp's own show pools and show changes
@@ -8,6 +9,7 @@
 //! - `errors`  show errors
 
 pub mod errors;
+pub mod format;
 pub mod info;
 pub mod servers;
 pub mod sessions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::seconds_since;
 use crate::balance::{Administrative, ByHand, PoolState, Server, ServerState};
-use crate::config::Address;
+use crate::config::{Address, ServerConfig};
 use crate::control::process::Process;
 
 const STATE_COLUMNS: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight \
@@ -152,30 +152,50 @@ fn change(text: &mut String, process: &Process, (pool, name): (&str, &str), by_h
     let members = process.pool(pool).map(|pool| pool.members());
     let server = members.as_ref().and_then(|members| members.iter().find(|server| server.name() == name));
     let added = process.servers.by_hand().added(pool, name);
-    let (mut said, mut keys) = (Vec::new(), String::new());
+    let mut said = Vec::new();
     if added.is_some() {
         said.push("added".to_owned());
     }
     if let Some(weight) = by_hand.weight {
-        let configured = server.map_or("?".into(), |server| server.configured_weight().to_string());
+        let configured = server.map(|server| server.configured_weight());
+        let configured = configured.or(added.as_ref().map(|added| added.weight));
+        let configured = configured.map_or("?".into(), |weight| weight.to_string());
         said.push(format!("weight {weight} (config {configured})"));
-        let _ = write!(keys, ", weight = {weight}");
     }
-    if let Some(state) = by_hand.state {
-        said.push(state.text().into());
-        keys.push_str(match state {
-            Administrative::Ready => ", disabled = false",
-            Administrative::Drain => ", weight = 0",
-            Administrative::Maint => ", disabled = true",
-        });
-    }
+    said.extend(by_hand.state.map(|state| state.text().to_owned()));
     if server.is_none() {
         said.push("not there now".into());
     }
     let written = server.map(|server| server.endpoint().written.clone());
-    let address = written.or(added.map(|added| added.written)).unwrap_or("ADDRESS".into());
+    let address = written.or(added.as_ref().map(|added| added.written.clone())).unwrap_or("ADDRESS".into());
+    let keys = keys(added.as_ref(), by_hand);
+    // Writing to a String cannot fail.
     let _ = writeln!(text, "-- {pool}/{name}: {}", said.join(", "));
     let _ = writeln!(text, "{{ {}, name = {}{keys} }},", lua(&address), lua(name));
+}
+
+/// What the config of the server has to say: of one that was added, all that is not the default.
+fn keys(added: Option<&ServerConfig>, by_hand: ByHand) -> String {
+    let mut keys = String::new();
+    let weight = by_hand.weight.or(added.map(|added| added.weight).filter(|weight| *weight != 1));
+    match (by_hand.state, weight) {
+        (Some(Administrative::Drain), _) => keys.push_str(", weight = 0"),
+        (_, Some(weight)) => keys += &format!(", weight = {weight}"),
+        (_, None) => {}
+    }
+    if let Some(most) = added.and_then(|added| added.max_connections) {
+        keys += &format!(", max_connections = {most}");
+    }
+    if added.is_some_and(|added| added.backup) {
+        keys.push_str(", backup = true");
+    }
+    match by_hand.state {
+        Some(Administrative::Maint) => keys.push_str(", disabled = true"),
+        // What was added is in use once the config has it.
+        Some(Administrative::Ready) if added.is_none() => keys.push_str(", disabled = false"),
+        _ => {}
+    }
+    keys
 }
 
 /// A string of Lua.
@@ -191,6 +211,18 @@ mod tests {
     fn a_table_is_as_wide_as_its_cells() {
         let rows = [["a", "bb", "c"], ["aaa", "b", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "a   bb c\naaa b\n");
+    }
+
+    #[test]
+    fn an_added_server_is_written_with_its_options() {
+        let mut added = crate::control::by_hand::server("new", "10.0.0.1:80").unwrap();
+        let set = |state, weight| ByHand { state, weight };
+        assert_eq!(keys(Some(&added), set(Some(Administrative::Maint), None)), ", disabled = true");
+        (added.weight, added.max_connections, added.backup) = (3, Some(7), true);
+        let ready = set(Some(Administrative::Ready), None);
+        assert_eq!(keys(Some(&added), ready), ", weight = 3, max_connections = 7, backup = true");
+        assert_eq!(keys(None, set(Some(Administrative::Ready), Some(5))), ", weight = 5, disabled = false");
+        assert_eq!(keys(None, set(Some(Administrative::Drain), Some(5))), ", weight = 0");
     }
 
     #[test]

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::time::Instant;
 
+use serde_json::Value;
+
+use super::format::{self, Format, tags_of};
 use super::{seconds_since, status};
-use crate::balance::{PoolState, Server, ServerState, ServerTotals};
+use crate::balance::{PHASES, PoolState, Server, ServerState, ServerTotals};
 use crate::base::cells::CLASSES;
 use crate::config::{Health, HealthKind};
 use crate::control::stats::{ListenerTotals, Sample, View};
@@ -29,25 +32,45 @@ const BACKEND: u8 = 2;
 const SERVER: u8 = 4;
 
 /// Which rows are asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
     /// By name or number.
     pub proxy: Option<String>,
     pub kinds: u8,
     pub server: Option<u32>,
+    /// Not those in maint, or only those that are up.
+    pub no_maint: bool,
+    pub only_up: bool,
+    pub format: Format,
 }
 
 /// One row: what is not set is empty.
-#[derive(Default)]
-struct Row(HashMap<&'static str, String>);
+struct Row {
+    kind: u8,
+    iid: usize,
+    sid: usize,
+    values: HashMap<&'static str, String>,
+}
 
 impl Row {
+    fn new(kind: u8, iid: usize, sid: usize) -> Row {
+        let mut row = Row { kind, iid, sid, values: HashMap::new() };
+        let number = match kind {
+            FRONTEND => 0,
+            BACKEND => 1,
+            _ => 2,
+        };
+        row.set("pid", 1).set("iid", iid).set("sid", sid).set("type", number);
+        row
+    }
+
     fn set(&mut self, column: &'static str, value: impl Display) -> &mut Row {
-        self.0.insert(column, quoted(&value.to_string()));
+        self.values.insert(column, value.to_string());
         self
     }
 
     fn zero(&mut self, columns: &[&'static str]) -> &mut Row {
-        columns.iter().for_each(|column| _ = self.0.insert(column, "0".into()));
+        columns.iter().for_each(|column| _ = self.values.insert(column, "0".into()));
         self
     }
 
@@ -57,13 +80,45 @@ impl Row {
         self.set("hrsp_other", answers[0] + answers[6..].iter().sum::<u64>())
     }
 
-    fn write(&self, text: &mut String) {
-        for column in COLUMNS.split(',') {
-            let value = if column == "-" { "-" } else { self.0.get(column).map_or("", String::as_str) };
-            text.push_str(value);
-            text.push(',');
-        }
-        text.push('\n');
+    fn csv(&self) -> String {
+        let cell = |column: &str| match column {
+            "-" => "-,".into(),
+            column => quoted(self.values.get(column).map_or("", String::as_str)) + ",",
+        };
+        COLUMNS.split(',').map(cell).collect::<String>() + "\n"
+    }
+
+    /// What is set, with its position.
+    fn fields(&self) -> impl Iterator<Item = (usize, &'static str, &str)> {
+        let columns = COLUMNS.split(',').filter(|column| *column != "-").enumerate();
+        columns.filter_map(|(at, column)| Some((at, column, self.values.get(column)?.as_str())))
+    }
+
+    fn typed(&self) -> String {
+        let letter = match self.kind {
+            FRONTEND => 'F',
+            BACKEND => 'B',
+            _ => 'S',
+        };
+        let begin = format!("{letter}.{}.{}.", self.iid, self.sid);
+        self.fields()
+            .map(|(at, name, value)| format::typed(&begin, (at, name, tags_of(name)), value))
+            .collect()
+    }
+
+    fn json(&self) -> Value {
+        let object = match self.kind {
+            FRONTEND => "Frontend",
+            BACKEND => "Backend",
+            _ => "Server",
+        };
+        let field = |(at, name, value): (usize, &'static str, &str)| {
+            let mut field = format::json((at, name, tags_of(name)), value);
+            field["objType"] = object.into();
+            (field["proxyId"], field["id"]) = (self.iid.into(), self.sid.into());
+            field
+        };
+        self.fields().map(field).collect()
     }
 }
 
@@ -89,16 +144,27 @@ impl Facts<'_> {
     }
 }
 
-pub fn text(view: &View<'_>, wanted: &Wanted, now: Instant) -> String {
+/// `None` if there is no such proxy.
+pub fn text(view: &View<'_>, wanted: &Wanted, now: Instant) -> Option<String> {
+    let rows = rows(view, wanted, now)?;
+    Some(match wanted.format {
+        Format::Plain => format!("# {COLUMNS},\n") + &rows.iter().map(Row::csv).collect::<String>(),
+        Format::Typed => rows.iter().map(Row::typed).collect(),
+        Format::Json => rows.iter().map(Row::json).collect::<Value>().to_string() + "\n",
+    })
+}
+
+fn rows(view: &View<'_>, wanted: &Wanted, now: Instant) -> Option<Vec<Row>> {
     let facts = Facts { view, now: view.sample(), before: view.stats.recent.last(now) };
-    let mut text = format!("# {COLUMNS},\n");
+    let (mut rows, mut found) = (Vec::new(), wanted.proxy.is_none());
     let listeners = &view.process.config.listeners;
     let is_wanted = |name: &str, id: usize| {
         wanted.proxy.as_deref().is_none_or(|proxy| proxy == name || proxy.parse() == Ok(id))
     };
     for (at, listener) in listeners.iter().enumerate() {
-        if wanted.kinds & FRONTEND != 0 && is_wanted(&listener.name, at + 1) {
-            frontend(&facts, &listener.name, at + 1).write(&mut text);
+        if is_wanted(&listener.name, at + 1) {
+            found = true;
+            rows.extend((wanted.kinds & FRONTEND != 0).then(|| frontend(&facts, &listener.name, at + 1)));
         }
     }
     for (at, pool) in view.process.pools().iter().enumerate() {
@@ -106,16 +172,28 @@ pub fn text(view: &View<'_>, wanted: &Wanted, now: Instant) -> String {
         if !is_wanted(pool.name(), id) {
             continue;
         }
+        found = true;
+        let queued = pool.queue.by_server(&pool.members());
         for (at, of) in pool.members().iter().enumerate() {
-            if wanted.kinds & SERVER != 0 && wanted.server.is_none_or(|server| server as usize == at + 1) {
-                server(&facts, pool, of, (id, at + 1)).write(&mut text);
+            if wanted.has_server(at + 1, of.state()) {
+                rows.push(server(&facts, pool, of, (id, at + 1), queued.get(of.name()).copied()));
             }
         }
         if wanted.kinds & BACKEND != 0 {
-            backend(&facts, pool, id).write(&mut text);
+            rows.push(backend(&facts, pool, id));
         }
     }
-    text
+    found.then_some(rows)
+}
+
+impl Wanted {
+    fn has_server(&self, number: usize, state: ServerState) -> bool {
+        let in_maint = matches!(state, ServerState::Maint | ServerState::Disabled);
+        self.kinds & SERVER != 0
+            && self.server.is_none_or(|server| server as usize == number)
+            && !(self.no_maint && in_maint)
+            && !(self.only_up && state != ServerState::Up)
+    }
 }
 
 fn frontend(facts: &Facts<'_>, name: &str, id: usize) -> Row {
@@ -126,20 +204,10 @@ fn frontend(facts: &Facts<'_>, name: &str, id: usize) -> Row {
     let conn_rate = facts.rate(all.accepted, |sample| of(sample).accepted);
     let req_rate = facts.rate(requests(&all), |sample| requests(&of(sample)));
     let peak = facts.view.stats.peaks.of_listener(name);
-    let mut row = Row::default();
+    let mut row = Row::new(FRONTEND, id, 0);
     row.set("pxname", name).set("svname", "FRONTEND").set("status", "OPEN").set("mode", "http");
-    row.set("pid", 1).set("iid", id).set("sid", 0).set("type", 0);
-    row.zero(&[
-        "dreq",
-        "dresp",
-        "ereq",
-        "rate_lim",
-        "comp_in",
-        "comp_out",
-        "comp_byp",
-        "comp_rsp",
-        "intercepted",
-    ]);
+    row.set("ereq", totals.request_errors);
+    row.zero(&["dreq", "dresp", "rate_lim", "comp_in", "comp_out", "comp_byp", "comp_rsp", "intercepted"]);
     row.zero(&["dcon", "dses", "wrew", "cache_lookups", "cache_hits", "eint"]);
     row.set("scur", totals.connections).set("smax", peak.now.max(totals.connections));
     row.set("slim", facts.view.process.config.settings.max_connections).set("stot", totals.accepted);
@@ -156,17 +224,37 @@ fn frontend(facts: &Facts<'_>, name: &str, id: usize) -> Row {
 
 /// The columns that a server and its pool have in common.
 fn common(row: &mut Row, totals: &ServerTotals, rate: u64, peak: u64) {
-    row.zero(&["dresp", "wretr", "cli_abrt", "srv_abrt", "wrew", "cache_lookups", "cache_hits", "eint"]);
-    row.zero(&["qtime", "ctime", "rtime", "ttime", "qtime_max", "ctime_max", "rtime_max", "ttime_max"]);
+    row.zero(&["dresp", "wretr", "wrew", "cache_lookups", "cache_hits", "eint"]);
+    row.set("cli_abrt", totals.client_aborts).set("srv_abrt", totals.server_aborts);
     row.set("scur", totals.in_flight).set("stot", totals.tries).set("lbtot", totals.tries);
     row.set("bin", totals.received).set("bout", totals.sent).answers(&totals.answers);
     row.set("econ", totals.connect_errors).set("eresp", totals.response_errors);
     row.set("wredis", totals.redispatched).set("rate", rate).set("rate_max", peak.max(rate));
     row.set("connect", totals.opened).set("reuse", totals.tries.saturating_sub(totals.opened));
-    row.set("req_tot", totals.answers.iter().sum::<u64>()).set("mode", "http").set("pid", 1);
+    row.set("req_tot", totals.answers.iter().sum::<u64>()).set("mode", "http");
 }
 
-fn server(facts: &Facts<'_>, pool: &PoolState, server: &Server, (iid, sid): (usize, usize)) -> Row {
+/// Of the last requests on average, and the longest, in milliseconds.
+fn times(row: &mut Row, average: [u64; PHASES], longest: [u64; PHASES]) {
+    let columns =
+        [("qtime", "qtime_max"), ("ctime", "ctime_max"), ("rtime", "rtime_max"), ("ttime", "ttime_max")];
+    for (at, (of_average, of_longest)) in columns.into_iter().enumerate() {
+        row.set(of_average, milliseconds(average[at])).set(of_longest, milliseconds(longest[at]));
+    }
+}
+
+/// Rounded.
+fn milliseconds(micros: u64) -> u64 {
+    (micros + 500) / 1000
+}
+
+fn server(
+    facts: &Facts<'_>,
+    pool: &PoolState,
+    server: &Server,
+    (iid, sid): (usize, usize),
+    queued: Option<u64>,
+) -> Row {
     let stats = facts.view.stats;
     let all = facts.now.pool(pool.name()).server(server.name());
     let totals = all.since(&stats.cleared.server(pool.name(), server.name()));
@@ -175,11 +263,12 @@ fn server(facts: &Facts<'_>, pool: &PoolState, server: &Server, (iid, sid): (usi
     let config = pool.config();
     let health = config.as_ref().and_then(|config| config.health.as_ref());
     let changed = server.history.last();
-    let mut row = Row::default();
+    let queued = queued.unwrap_or_default();
+    let mut row = Row::new(SERVER, iid, sid);
     row.set("pxname", pool.name()).set("svname", server.name());
-    row.set("iid", iid).set("sid", sid).set("type", 2);
     common(&mut row, &totals, rate, peak.rate);
-    row.set("smax", peak.now.max(totals.in_flight)).zero(&["qcur", "qmax"]);
+    times(&mut row, stats.peaks.server_times(pool.name(), server.name(), &all), server.longest());
+    row.set("smax", peak.now.max(totals.in_flight)).set("qcur", queued).set("qmax", peak.queue.max(queued));
     if let Some(most) = server.max_connections() {
         row.set("slim", most);
     }
@@ -214,13 +303,9 @@ fn checks(row: &mut Row, server: &Server, health: &Health, reason: &str) {
 
 fn backend(facts: &Facts<'_>, pool: &PoolState, iid: usize) -> Row {
     let stats = facts.view.stats;
-    let (sample, members) = (facts.now.pool(pool.name()), pool.members());
-    let mut totals = ServerTotals::default();
-    for (name, server) in &sample.servers {
-        totals.add(&server.since(&stats.cleared.server(pool.name(), name)));
-    }
-    let tries = |sample: &Sample| sample.pool(pool.name()).servers.values().map(|server| server.tries).sum();
-    let rate = facts.rate(tries(&facts.now), tries);
+    let (all, members) = (facts.now.pool(pool.name()).all(), pool.members());
+    let totals = all.since(&stats.cleared.pool(pool.name()));
+    let rate = facts.rate(all.tries, |sample| sample.pool(pool.name()).all().tries);
     let peak = stats.peaks.of_pool(pool.name());
     let config = pool.config();
     let usable = |backup: bool| {
@@ -230,9 +315,16 @@ fn backend(facts: &Facts<'_>, pool: &PoolState, iid: usize) -> Row {
         members.iter().filter(takes).count()
     };
     let last = members.iter().map(|server| seconds_since(server.history.last().at)).min();
-    let mut row = Row::default();
-    row.set("pxname", pool.name()).set("svname", "BACKEND").set("iid", iid).set("sid", 0).set("type", 1);
+    let longest = members
+        .iter()
+        .map(|server| server.longest())
+        .fold([0; PHASES], |most, of| std::array::from_fn(|at| of[at].max(most[at])));
+    let mut row = Row::new(BACKEND, iid, 0);
+    row.set("pxname", pool.name()).set("svname", "BACKEND");
     common(&mut row, &totals, rate, peak.rate);
+    times(&mut row, stats.peaks.pool_times(pool.name(), &all), longest);
+    let idle = members.iter().map(|server| stats.peaks.idle_for(pool.name(), server.name()));
+    row.set("lastsess", idle.filter(|seconds| *seconds >= 0).min().unwrap_or(-1));
     row.zero(&["dreq", "comp_in", "comp_out", "comp_byp", "comp_rsp", "downtime", "chkdown"]);
     row.set("qcur", pool.queue.count()).set("qmax", peak.queue.max(pool.queue.count() as u64));
     row.set("smax", peak.now.max(totals.in_flight));
@@ -252,12 +344,16 @@ mod tests {
 
     #[test]
     fn a_row_has_all_columns() {
-        let mut row = Row::default();
+        let mut row = Row::new(SERVER, 2, 1);
         row.set("pxname", "a,\"b\"").set("scur", 7);
-        let mut text = String::new();
-        row.write(&mut text);
+        let text = row.csv();
         assert!(text.starts_with("\"a,\"\"b\"\"\",,,,7,,"), "{text}");
         assert_eq!(text.matches(',').count(), COLUMNS.split(',').count() + 1, "one is quoted");
         assert_eq!(COLUMNS.split(',').count(), 128);
+        let typed = row.typed();
+        assert!(typed.starts_with("S.2.1.0.pxname.1:KNS:str:a,\"b\"\nS.2.1.4.scur.1:MGP:u32:7\n"), "{typed}");
+        row.set("ssl_sess", 1);
+        assert!(row.typed().ends_with("S.2.1.103.ssl_sess.1:MCP:u64:1\n"), "the separator has no number");
+        assert_eq!(row.json()[1]["objType"], "Server");
     }
 }

@@ -4,6 +4,8 @@ use super::console::Answer;
 use crate::balance::Administrative;
 use crate::config::ControlLevel;
 use crate::control::explain::{Question, header};
+use crate::control::haproxy::format::Format;
+use crate::control::haproxy::stat::Wanted;
 
 /// A command that the process has to obey. Servers are as they were written: `POOL/SERVER`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,13 +33,8 @@ pub enum Command {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Show {
-    Info,
-    /// Of one proxy, kind of row and server; `None` for all.
-    Stat {
-        proxy: Option<String>,
-        kinds: u8,
-        server: Option<u32>,
-    },
+    Info(Format),
+    Stat(Wanted),
     ServersState(Option<String>),
     /// Of all connections, or of one.
     Sessions(Option<u128>),
@@ -94,11 +91,11 @@ const KNOWN: &[Known] = &[
         "set severity-output [none|number|string] : how messages begin",
         |rest| Ok(Parsed::Severity(rest.iter().map(|word| (*word).to_owned()).collect())),
     ),
-    known(&["show", "info"], OBSERVE, "show info : the process", |_| show(Show::Info)),
+    known(&["show", "info"], OBSERVE, "show info [typed|json] : the process", info),
     known(
         &["show", "stat"],
         OBSERVE,
-        "show stat [POOL|ID|-1 KINDS SERVER] : counters of listeners, pools and servers, as CSV",
+        "show stat [POOL|ID|-1 KINDS SERVER] [typed|json] [up|no-maint] : counters of listeners, pools and servers, as CSV",
         stat,
     ),
     known(
@@ -265,24 +262,40 @@ fn set_server(rest: &[&str]) -> Result<Parsed, String> {
     }
 }
 
+fn info(rest: &[&str]) -> Result<Parsed, String> {
+    let format = match rest {
+        [] => Some(Format::Plain),
+        [word] => Format::from_word(word),
+        _ => None,
+    };
+    show(Show::Info(format.ok_or("expected 'show info', 'show info typed' or 'show info json'")?))
+}
+
 /// As haproxy's: rows of frontends 1, backends 2, servers 4.
 fn stat(rest: &[&str]) -> Result<Parsed, String> {
-    const USAGE: &str =
-        "expected 'show stat', or a pool or its number (-1: all), the kinds of rows and a server (-1)";
-    let filter = match rest {
-        [] => Show::Stat { proxy: None, kinds: u8::MAX, server: None },
-        [proxy, kinds, server] => {
-            let kinds: i32 = kinds.parse().map_err(|_| USAGE)?;
-            let server: i64 = server.parse().map_err(|_| USAGE)?;
-            Show::Stat {
-                proxy: Some((*proxy).to_owned()).filter(|proxy| proxy != "-1"),
-                kinds: if kinds < 0 { u8::MAX } else { kinds as u8 },
-                server: u32::try_from(server).ok(),
-            }
+    const USAGE: &str = "expected 'show stat', then if wanted a pool or its number (-1: all), the kinds of rows and \
+        a server (-1), then 'typed' or 'json', 'up' or 'no-maint'";
+    let mut wanted = Wanted { kinds: u8::MAX, ..Wanted::default() };
+    let options = match rest {
+        [proxy, kinds, server, options @ ..] if kinds.parse::<i64>().is_ok() => {
+            let (kinds, server): (i64, i64) =
+                (kinds.parse().map_err(|_| USAGE)?, server.parse().map_err(|_| USAGE)?);
+            wanted.proxy = Some((*proxy).to_owned()).filter(|proxy| proxy != "-1");
+            wanted.kinds = if kinds < 0 { u8::MAX } else { kinds as u8 };
+            wanted.server = u32::try_from(server).ok();
+            options
         }
-        _ => return Err(USAGE.into()),
+        options => options,
     };
-    show(filter)
+    for option in options {
+        match (*option, Format::from_word(option)) {
+            (_, Some(format)) => wanted.format = format,
+            ("up", _) => wanted.only_up = true,
+            ("no-maint", _) => wanted.no_maint = true,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    show(Show::Stat(wanted))
 }
 
 fn sessions(rest: &[&str]) -> Result<Parsed, String> {
@@ -332,6 +345,14 @@ mod tests {
     #[test]
     fn commands_are_haproxys() {
         let a = || "web/a".to_owned();
+        let stat_of_web = Wanted {
+            proxy: Some("web".into()),
+            kinds: 6,
+            server: Some(2),
+            only_up: true,
+            format: Format::Json,
+            ..Wanted::default()
+        };
         for (text, expected) in [
             ("set server web/a state drain", Command::State(a(), Administrative::Drain)),
             ("set server web/a weight 5", Command::Weight(a(), Weight::Absolute(5))),
@@ -342,7 +363,9 @@ mod tests {
             ("del server web/a", Command::DeleteServer(a())),
             ("clear counters", Command::ClearCounters { all: false }),
             ("show sess 0x1f", Command::Show(Show::Sessions(Some(31)))),
-            ("show stat -1 4 -1", Command::Show(Show::Stat { proxy: None, kinds: 4, server: None })),
+            ("show stat -1 4 -1", Command::Show(Show::Stat(Wanted { kinds: 4, ..Wanted::default() }))),
+            ("show stat web 6 2 json up", Command::Show(Show::Stat(stat_of_web))),
+            ("show info typed", Command::Show(Show::Info(Format::Typed))),
             ("show  servers  state", Command::Show(Show::ServersState(None))),
         ] {
             assert_eq!(command(text), Ok(expected), "{text}");

@@ -8,6 +8,7 @@ use crate::balance::{REQUEST_BOUNDS, ServerState, ServerTotals};
 use crate::base::cells::{CLASSES, Spread};
 use crate::control::errors;
 use crate::exchange::counters::{Counters, Handler, Handshake, SCRIPT_BOUNDS, ScriptFailure};
+use crate::store::StoreCounts;
 
 /// Every metric with its kind and what it says.
 pub const METRICS: &[(&str, &str, &str)] = &[
@@ -34,6 +35,13 @@ pub const METRICS: &[(&str, &str, &str)] = &[
         "counter",
         "Lines that a log lost since it could not be written fast enough.",
     ),
+    ("rsp_shared_entries", "gauge", "Keys that scripts keep with rsp.shared, rsp.rate and rsp.concurrency."),
+    (
+        "rsp_shared_evicted_total",
+        "counter",
+        "Keys that were forgotten before their time, since there were too many.",
+    ),
+    ("rsp_limit_refused_total", "counter", "Requests over a limit of rsp.rate or rsp.concurrency."),
     ("rsp_certificate_expiry_timestamp_seconds", "gauge", "When a certificate ends, in seconds since 1970."),
     ("rsp_tls_handshakes_total", "counter", "TLS handshakes with clients."),
     ("rsp_config_generation", "gauge", "The number of the config in use."),
@@ -122,6 +130,7 @@ pub fn text(view: &View<'_>) -> String {
     pools(&mut text, view);
     ends(&mut text, view);
     script(&mut text, view);
+    store(&mut text, view);
     rest(&mut text, view);
     process(&mut text, view);
     text.0
@@ -136,7 +145,7 @@ fn requests(text: &mut Text, view: &View<'_>) {
             text.classes(NAME, &labels, &server.totals().answers);
         }
     }
-    for (pool, server, totals) in view.process.servers.former().servers() {
+    for (pool, server, totals) in view.process.servers.others(view.process.pools()).servers {
         if totals.answers != [0; CLASSES] {
             text.classes(NAME, &[("pool", &pool), ("server", &server)], &totals.answers);
         }
@@ -208,8 +217,8 @@ fn pools(text: &mut Text, view: &View<'_>) {
     const SECONDS: &str = "rsp_request_seconds";
     const RETRIES: &str = "rsp_retries_total";
     let present = view.process.pools().iter().map(|pool| (pool.name().to_owned(), pool.totals()));
-    let former = view.process.servers.former().pools();
-    let all: Vec<_> = present.chain(former).collect();
+    let others = view.process.servers.others(view.process.pools()).pools.into_iter();
+    let all: Vec<_> = present.chain(others.filter(|(_, totals)| totals.seconds.count() > 0)).collect();
     text.metric(SECONDS);
     for (pool, totals) in &all {
         text.histogram(SECONDS, ("pool", pool), &totals.seconds, &REQUEST_BOUNDS, 1e6);
@@ -247,6 +256,24 @@ fn script(text: &mut Text, view: &View<'_>) {
             text.sample(FAILURES, &labels, view.stats.script_failures(handler, why));
         }
     }
+}
+
+/// What scripts share.
+fn store(text: &mut Text, view: &View<'_>) {
+    let counts = view.process.store.counts();
+    let labels =
+        |one: &StoreCounts| [("kind", one.kind), ("name", &one.name)].map(|(k, v)| (k, v.to_owned()));
+    let mut write = |metric: &str, of: &dyn Fn(&StoreCounts) -> Option<u64>| {
+        text.metric(metric);
+        for one in &counts {
+            let Some(value) = of(one) else { continue };
+            let labels = labels(one);
+            text.sample(metric, &labels.each_ref().map(|(name, value)| (*name, value.as_str())), value);
+        }
+    };
+    write("rsp_shared_entries", &|one| Some(one.entries as u64));
+    write("rsp_shared_evicted_total", &|one| (one.kind != "concurrency").then_some(one.evicted));
+    write("rsp_limit_refused_total", &|one| (one.kind != "shared").then_some(one.refused + one.would_refuse));
 }
 
 fn rest(text: &mut Text, view: &View<'_>) {

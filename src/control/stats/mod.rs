@@ -4,9 +4,10 @@
 //! - `metrics`  the text of /metrics
 //! - `state`    the JSON of /api/state
 //! - `recent`   samples of the last seconds, for rates and latencies as they are now
-//! - `peaks`    the highest values of samples, and cleared counters
+//! - `peaks`    the highest values of samples, and cleared counters; `averages`: of the last requests
 //! - `process`  what the kernel says of the process
 
+mod averages;
 pub mod metrics;
 mod peaks;
 mod process;
@@ -18,14 +19,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub use self::peaks::{Cleared, Peaks};
-pub use self::process::ProcessFacts;
+pub use self::process::{ProcessFacts, cpu_used};
 pub use self::recent::{Recent, Sample};
 use crate::base::cells::{CLASSES, Spread};
 use crate::control::process::Process;
 use crate::exchange::counters::{Counters, Handler, ScriptFailure};
 use crate::exchange::hosts::BusiestHosts;
 use crate::tls::Expiry;
-use crate::worker::MalformedLog;
+use crate::worker::{ConnectionCounts, MalformedLog};
 
 /// Reloads that are remembered.
 const RELOADS: usize = 20;
@@ -35,6 +36,7 @@ pub struct Stats {
     pub started: SystemTime,
     /// Of each worker; they outlive it.
     pub counters: Vec<Arc<Counters>>,
+    pub connections: ConnectionCounts,
     pub recent: Recent,
     pub peaks: Peaks,
     pub cleared: Cleared,
@@ -63,7 +65,9 @@ pub struct View<'a> {
 impl View<'_> {
     /// Everything that is counted, now.
     pub fn sample(&self) -> Sample {
-        Sample::take(&self.stats.counters, self.process.pools(), self.stats.listeners())
+        let pools = self.process.pools();
+        let others = self.process.servers.others(pools);
+        Sample::take(&self.stats.counters, (pools, others), self.stats.listeners())
     }
 
     /// The certificates of all listeners by name, each once, with the second at which it ends. Of several with one
@@ -81,10 +85,11 @@ impl View<'_> {
 }
 
 impl Stats {
-    pub fn new(counters: Vec<Arc<Counters>>) -> Stats {
+    pub fn new(counters: Vec<Arc<Counters>>, connections: ConnectionCounts) -> Stats {
         Stats {
             started: SystemTime::now(),
             counters,
+            connections,
             recent: Recent::new(Instant::now()),
             peaks: Peaks::default(),
             cleared: Cleared::default(),
@@ -135,17 +140,18 @@ impl Stats {
     /// What came by listeners, by name; those that are gone together, without one.
     pub fn listeners(&self) -> Vec<(String, ListenerTotals)> {
         let mut all: Vec<(String, ListenerTotals)> = Vec::new();
-        for counters in &self.counters {
+        for (worker, counters) in self.counters.iter().enumerate() {
             let names = counters.listener_names();
             for number in 0..=u8::MAX {
                 let cells = counters.listener(number);
                 let name = names.iter().find(|(of, _)| *of == number).map_or("", |(_, name)| name);
                 let totals = ListenerTotals {
-                    connections: cells.connections.get(),
+                    connections: self.connections.of(worker, number).into(),
                     accepted: cells.accepted.get(),
                     answers: cells.answers.get(),
                     received: cells.received.get(),
                     sent: cells.sent.get(),
+                    request_errors: cells.request_errors.get(),
                 };
                 if name.is_empty() && totals == ListenerTotals::default() {
                     continue;
@@ -168,6 +174,7 @@ pub struct ListenerTotals {
     pub answers: [u64; CLASSES],
     pub received: u64,
     pub sent: u64,
+    pub request_errors: u64,
 }
 
 impl ListenerTotals {
@@ -177,6 +184,7 @@ impl ListenerTotals {
         self.answers = sum_of([self.answers, more.answers].into_iter());
         self.received += more.received;
         self.sent += more.sent;
+        self.request_errors += more.request_errors;
     }
 
     /// What was counted since an earlier reading.
@@ -187,6 +195,7 @@ impl ListenerTotals {
             answers: std::array::from_fn(|class| self.answers[class].saturating_sub(before.answers[class])),
             received: self.received.saturating_sub(before.received),
             sent: self.sent.saturating_sub(before.sent),
+            request_errors: self.request_errors.saturating_sub(before.request_errors),
         }
     }
 }

@@ -32,6 +32,11 @@ impl ProcessFacts {
     }
 }
 
+/// CPU time of the process so far, in seconds; 0 if it cannot be read.
+pub fn cpu_used() -> f64 {
+    fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)).unwrap_or_default()
+}
+
 /// Both times are behind the name, which may contain anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();

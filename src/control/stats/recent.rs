@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ListenerTotals;
-use crate::balance::{PoolState, PoolTotals, ServerTotals};
+use super::process::cpu_used;
+use crate::balance::{Others, PoolState, PoolTotals, ServerTotals};
 use crate::base::buffer::Traffic;
 use crate::base::cells::CLASSES;
 use crate::exchange::counters::Counters;
@@ -20,7 +21,11 @@ const WINDOW: usize = 10;
 pub struct Sample {
     pub own: [u64; CLASSES],
     pub traffic: Traffic,
+    /// CPU time of the process, in seconds.
+    pub cpu: f64,
     pub pools: HashMap<String, PoolSample>,
+    /// Of servers of pools that are gone.
+    pub gone: ServerTotals,
     pub listeners: HashMap<String, ListenerTotals>,
 }
 
@@ -28,6 +33,8 @@ pub struct Sample {
 pub struct PoolSample {
     pub totals: PoolTotals,
     pub servers: HashMap<String, ServerTotals>,
+    /// Of servers that it had.
+    pub gone: ServerTotals,
 }
 
 pub struct Recent {
@@ -71,10 +78,11 @@ impl Recent {
 impl Sample {
     pub fn take(
         counters: &[Arc<Counters>],
-        pools: &[Arc<PoolState>],
+        (pools, others): (&[Arc<PoolState>], Others),
         listeners: Vec<(String, ListenerTotals)>,
     ) -> Sample {
-        let mut sample = Sample { listeners: listeners.into_iter().collect(), ..Sample::default() };
+        let (listeners, cpu) = (listeners.into_iter().collect(), cpu_used());
+        let mut sample = Sample { listeners, cpu, ..Sample::default() };
         for counters in counters {
             let own = counters.own.get();
             sample.own.iter_mut().zip(own).for_each(|(sum, more)| *sum += more);
@@ -87,10 +95,22 @@ impl Sample {
         for pool in pools {
             let members = pool.members();
             let servers = members.iter().map(|server| (server.name().to_owned(), server.totals()));
-            let sampled = PoolSample { totals: pool.totals(), servers: servers.collect() };
+            let gone = ServerTotals::default();
+            let sampled = PoolSample { totals: pool.totals(), servers: servers.collect(), gone };
             sample.pools.insert(pool.name().to_owned(), sampled);
         }
+        let servers = others.servers.into_iter().map(|(pool, _, totals)| (pool, totals));
+        for (pool, totals) in servers.chain(others.rest) {
+            let pool = sample.pools.get_mut(&pool).map(|pool| &mut pool.gone);
+            pool.unwrap_or(&mut sample.gone).add(&totals);
+        }
         sample
+    }
+
+    /// Requests by class, whoever answered.
+    pub fn answers(&self) -> [u64; CLASSES] {
+        let pools = self.pools.values().map(PoolSample::answers);
+        super::sum_of(pools.chain([self.own, self.gone.answers]))
     }
 
     pub fn pool(&self, name: &str) -> PoolSample {
@@ -103,9 +123,16 @@ impl PoolSample {
         self.servers.get(name).copied().unwrap_or_default()
     }
 
-    /// Of all its servers.
+    /// Of all its servers, also those that it had.
+    pub fn all(&self) -> ServerTotals {
+        self.servers.values().fold(self.gone, |mut sum, server| {
+            sum.add(server);
+            sum
+        })
+    }
+
     pub fn answers(&self) -> [u64; CLASSES] {
-        super::sum_of(self.servers.values().map(|server| server.answers))
+        self.all().answers
     }
 
     /// Received from all its servers, and sent to them.

@@ -82,10 +82,7 @@ fn config(view: &View<'_>) -> Value {
 }
 
 fn totals(view: &View<'_>, present: &Sample, before: &Before<'_>) -> Value {
-    let all =
-        |sample: &Sample| super::sum_of(sample.pools.values().map(PoolSample::answers).chain([sample.own]));
-    // Servers that came meanwhile count from their first request, those that left not at all.
-    let (now, then) = (all(present), before.sample.map(all).unwrap_or_default());
+    let (now, then) = (present.answers(), before.sample.map(Sample::answers).unwrap_or_default());
     let (mut seconds, mut recent) = (Spread::default(), Spread::default());
     for (name, pool) in &present.pools {
         seconds.add(&pool.totals.seconds);

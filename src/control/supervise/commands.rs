@@ -8,7 +8,7 @@ use crate::balance::{PoolState, Server};
 use crate::config::ServerConfig;
 use crate::control::by_hand::{self, Change, Unknown};
 use crate::control::errors;
-use crate::control::haproxy::{self, stat::Wanted};
+use crate::control::haproxy;
 use crate::control::sockets::Asker;
 use crate::control::sockets::commands::{Command, Show, Weight};
 use crate::control::sockets::console::Answer;
@@ -35,10 +35,11 @@ impl Running<'_> {
     fn show(&mut self, what: Show) -> Answer {
         let now = Instant::now();
         Answer::data(match what {
-            Show::Info => haproxy::info::text(&self.view(), now),
-            Show::Stat { proxy, kinds, server } => {
-                haproxy::stat::text(&self.view(), &Wanted { proxy, kinds, server }, now)
-            }
+            Show::Info(format) => haproxy::info::text(&self.view(), format, now),
+            Show::Stat(wanted) => match haproxy::stat::text(&self.view(), &wanted, now) {
+                Some(text) => text,
+                None => return Answer::error("No such proxy."),
+            },
             Show::ServersState(pool) => match haproxy::servers::state(self.process, pool.as_deref()) {
                 Some(text) => text,
                 None => return Answer::error("Can't find backend."),
@@ -110,11 +111,14 @@ impl Running<'_> {
     fn clear_counters(&mut self, all: bool) {
         match all {
             true => {
-                self.stats.cleared = Cleared::at(self.view().sample());
-                self.stats.peaks = Peaks::default();
+                let sample = self.view().sample();
+                self.stats.peaks = Peaks::since(&sample);
+                self.stats.cleared = Cleared::at(sample);
             }
             false => self.stats.peaks.clear(),
         }
+        let pools = self.process.pools().iter();
+        pools.for_each(|pool| pool.members().iter().for_each(|server| server.forget_longest()));
     }
 }
 

@@ -57,8 +57,9 @@ impl Running<'_> {
 }
 
 impl Present {
-    fn explain(mut self, question: &Question, json: bool) -> Result<String, String> {
-        let (_, script) = script::load(&mut self.source).map_err(|LoadError(line)| line)?;
+    fn explain(self, question: &Question, json: bool) -> Result<String, String> {
+        let source = &mut self.source.sharing_a_copy();
+        let (_, script) = script::load(source).map_err(|LoadError(line)| line)?;
         let mut explainer = Explainer::new(self.config, script, &self.pools, self.zero);
         let report = explainer.explain(question)?;
         match json {

@@ -23,6 +23,7 @@ use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::Settings;
 use crate::control::event_loop::{ControlEvent, ControlLoop};
+use crate::control::fresh_vms::FreshVms;
 use crate::control::notify;
 use crate::control::process::Process;
 use crate::control::reload::Reload;
@@ -68,6 +69,7 @@ pub struct Running<'a> {
     /// Overrides the config's.
     drain_timeout: Option<Duration>,
     reload: Reload<Asker>,
+    fresh_vms: FreshVms,
     sockets: Sockets,
     stage: Stage,
     /// The first checks of all servers have ended.
@@ -99,11 +101,17 @@ impl<'a> Running<'a> {
         if let Some(address) = sockets.admin_address() {
             log::info!("Admin address: {address}");
         }
+        let mailbox = control.mailbox();
+        shared.provide_scripts(move |worker, generation| {
+            // It goes nowhere only where rsp ends.
+            _ = mailbox.send(ControlEvent::VmWanted(worker, generation));
+        });
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
-            stats: Stats::new(workers.iter().map(Handle::counters).collect()),
+            stats: Stats::new(workers.iter().map(Handle::counters).collect(), shared.connections()),
             stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
+            fresh_vms: FreshVms::new(source, control.mailbox()),
             reload: Reload::new(source, workers.len(), control.mailbox()),
             control,
             workers: workers.into_iter().map(Some).collect(),
@@ -152,6 +160,8 @@ impl<'a> Running<'a> {
             ControlEvent::Signal(signal) => self.handle_signal(signal),
             ControlEvent::Answer(asker, answer) => self.answered(asker, answer),
             ControlEvent::Loaded => self.loaded(),
+            ControlEvent::VmWanted(worker, generation) => self.load_vm(worker, generation),
+            ControlEvent::FreshVm => self.hand_out_vm(),
             ControlEvent::Switched(generation) => {
                 if generation == self.process.generation && self.reload.switched() {
                     self.end_reload(&Ok(()));
@@ -367,7 +377,7 @@ mod tests {
     /// Two running workers; the first one fails at its end.
     fn two_workers() -> (ControlLoop, Vec<Handle>, Process, Shared) {
         let config = load(&mut source()).map_err(|e| e.0).unwrap().0;
-        let mut process = Process::new(2, Default::default());
+        let mut process = Process::new(2, Default::default(), Default::default());
         let parts = process.switch(process.prepare(config, NextNames::New(None)).unwrap());
         let control = ControlLoop::new().unwrap();
         let sender = control.mailbox();

@@ -2,6 +2,7 @@
 
 use super::{Running, Stage};
 use crate::control::event_loop::ControlEvent;
+use crate::control::fresh_vms::FreshVm;
 use crate::control::notify;
 use crate::control::process::{Prepared, WorkerParts};
 use crate::control::reload::{Loaded, needs_restart};
@@ -28,16 +29,32 @@ impl Running<'_> {
     pub(super) fn loaded(&mut self) {
         let Some(loaded) = self.reload.loaded() else { return };
         let process = &*self.process;
-        let prepared = loaded.and_then(|Loaded { stated, scripts, names, source }| {
-            process.prepare(stated, names).map(|prepared| (prepared, scripts, source))
+        let prepared = loaded.and_then(|Loaded { stated, scripts, digest, names, source }| {
+            process.prepare(stated, names).map(|prepared| (prepared, scripts, (digest, source)))
         });
         match prepared {
-            Ok((prepared, scripts, source)) if self.stage == Stage::Serving => {
+            Ok((prepared, scripts, (digest, source))) if self.stage == Stage::Serving => {
                 self.script = source;
+                self.fresh_vms.set_digest(digest);
                 self.switch(prepared, scripts);
             }
             Ok(_) => self.end_reload(&Err(RunError::Start("rsp is stopping".into()))),
             Err(error) => self.end_reload(&Err(error)),
+        }
+    }
+
+    /// A worker's VM has used up its memory.
+    pub(super) fn load_vm(&mut self, worker: usize, generation: u64) {
+        if generation == self.process.generation && self.stage == Stage::Serving {
+            self.fresh_vms.load(worker, generation, self.process.stated.clone());
+        }
+    }
+
+    pub(super) fn hand_out_vm(&mut self) {
+        let Some(FreshVm { worker, generation, script }) = self.fresh_vms.loaded() else { return };
+        if let Some(worker) = self.workers.get(worker).and_then(Option::as_ref) {
+            worker.set_script(generation, script);
+            self.fresh_vms.note_replaced(&self.process.stated);
         }
     }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::balance::{Administrative, ByHand, PoolState, Server, Servers, SitePools};
 use crate::control::by_hand;
+use crate::script;
+use crate::store::{HandedOver, Store};
 use crate::tls::RandomKeys;
 
 #[derive(Serialize, Deserialize, Default, PartialEq, Debug)]
@@ -24,6 +26,20 @@ pub struct Handover {
     pub checked: Vec<Checked>,
     /// The keys of session tickets: what the old process sealed, the new one opens.
     pub tickets: Tickets,
+    /// What scripts share, as `store` writes and reads it.
+    pub store: StoreText,
+}
+
+/// What `store::HandedOver` writes: any JSON, since only the store knows what it understands of it. It is not printed:
+/// scripts may keep secrets there.
+#[derive(Serialize, Deserialize, Default, PartialEq)]
+#[serde(transparent)]
+pub struct StoreText(serde_json::Value);
+
+impl fmt::Debug for StoreText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreText")
+    }
 }
 
 /// The random keys of session tickets. They are secret: the channel is a socket between the two processes alone.
@@ -86,7 +102,7 @@ pub struct Checked {
 }
 
 impl Handover {
-    pub fn of(generation: u64, servers: &Servers, pools: &SitePools) -> Handover {
+    pub fn of(generation: u64, servers: &Servers, pools: &SitePools, store: &Store) -> Handover {
         let by_hand = servers.by_hand().all().into_iter();
         let by_hand = by_hand.map(|(pool, server, ByHand { state, weight })| {
             let state = state.map(|state| state.text().to_owned());
@@ -109,6 +125,7 @@ impl Handover {
             deleted: servers.by_hand().all_deleted(),
             checked: checked.collect(),
             tickets: Tickets::of_process(),
+            store: StoreText(store.hand_over(script::monotonic()).written()),
         }
     }
 
@@ -127,6 +144,11 @@ impl Handover {
             config.max_connections = *max_connections;
             servers.by_hand().add(pool, config);
         }
+    }
+
+    /// Takes what scripts share, before a script is loaded that names it.
+    pub fn fill(&self, store: &Store) {
+        store.adopt(HandedOver::read(self.store.0.clone()));
     }
 
     /// Takes the results of checks for the servers that have none.
@@ -190,7 +212,7 @@ mod tests {
         pools.pools[0].set_by_hand("c", ByHand { state: Some(Administrative::Drain), weight: Some(3) });
         pools.pools[0].add_server(by_hand::server("new", "127.0.0.1:2").unwrap()).unwrap();
         pools.pools[0].delete_server("b");
-        let line = Handover::of(7, &old, &pools).to_line();
+        let line = Handover::of(7, &old, &pools, &Store::default()).to_line();
         let handover = Handover::from_line(&line).unwrap();
         assert_eq!(handover.generation, 7);
         assert!(!handover.tickets.keys.is_empty(), "sessions are resumed by the new process");

@@ -3,19 +3,20 @@
 //! Safe code is called through `guard`, which stores a refusal as message and stops a panic before it crosses Lua's
 //! frames; `raise` then raises the message.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
-use super::library::CUTS;
 use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
+use super::strings::CUTS;
 use super::tracing::Trace;
 use super::{Job, KeptFunction, LuaState, RegistryIndex};
-use crate::config::PoolId;
+use crate::config::{PoolId, ScriptLimits};
 use crate::script::answer::AnswerBuilder;
 use crate::script::budget::Budget;
 use crate::script::cached_fields::CachedField;
@@ -23,6 +24,7 @@ use crate::script::directory::Directory;
 use crate::script::request::{ObjectKind, Subject};
 use crate::script::set_cookie::SetCookie;
 use crate::script::wait::{FetchBuilder, Wait, Waited};
+use crate::store::{BasicAuth, Limiter};
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -49,14 +51,19 @@ pub(super) struct CallState {
     pub(super) kinds: [KindState; ObjectKind::ALL.len()],
     pub(super) servers: Vec<ServersOfPool>,
     pub(super) directory: Directory,
+    pub(super) limits: ScriptLimits,
     pub(super) budget: Budget,
+    /// Work of C functions since the clock was read, see `charge`.
+    pub(super) work: i64,
     /// Addresses of the cached fields' names in Lua.
     pub(super) names: [*const c_void; CachedField::ALL.len()],
     pub(super) hosts: StringCache,
     pub(super) texts: StringCache,
     pub(super) cuts: StringCache,
-    /// Comparisons of `table.sort`, to check the clock now and then.
-    pub(super) compared: u32,
+    /// Of each `rsp.rate`.
+    pub(super) limiters: Vec<Limiter>,
+    /// Of each `rsp.basic_auth`.
+    pub(super) users: Vec<Arc<BasicAuth>>,
     /// Why the last guarded step was refused.
     pub(super) message: String,
     pub(super) scratch: Vec<u8>,
@@ -130,12 +137,15 @@ impl CallState {
             kinds: [none; ObjectKind::ALL.len()],
             servers: Vec::new(),
             directory: Directory::default(),
+            limits: ScriptLimits::default(),
             budget: Budget::default(),
+            work: 0,
             names: [std::ptr::null(); CachedField::ALL.len()],
             hosts: StringCache::new(HOSTS),
             texts: StringCache::new(TEXTS),
             cuts: StringCache::new(CUTS),
-            compared: 0,
+            limiters: Vec::new(),
+            users: Vec::new(),
             message: String::new(),
             scratch: Vec::new(),
             builder: AnswerBuilder::default(),
@@ -184,7 +194,9 @@ pub(super) unsafe fn refuse(state: LuaState, text: &str) -> ! {
         let mut level = 1;
         while ffi::lua_getstack(state, level, at.as_mut_ptr()) != 0 {
             ffi::lua_getinfo(state, c"Sl".as_ptr(), at.as_mut_ptr());
-            if (*at.as_ptr()).currentline > 0 {
+            // Not the Lua around our own parts.
+            let is_ours = CStr::from_ptr((*at.as_ptr()).source) == c"=rsp";
+            if (*at.as_ptr()).currentline > 0 && !is_ours {
                 push_position(state, at.as_ptr());
                 break;
             }

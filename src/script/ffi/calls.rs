@@ -11,7 +11,7 @@ use super::objects::{push_own, push_request};
 use super::running::note_line;
 use super::servers::push_servers;
 use super::stack::{push_text, registry};
-use super::watchdog::{hook_ran, take_over, watch_closely};
+use super::watchdog::{hook_ran, take_over, used_at_least, watch_closely};
 use super::{Job, LuaState};
 use crate::script::budget;
 use crate::script::request::ObjectKind;
@@ -26,7 +26,17 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
     unsafe {
         let call = call_state_of(state);
         registry(state, (*call).function.index);
-        let (arguments, results) = match (*call).job {
+        let (arguments, results) = push_arguments(state, call);
+        ffi::lua_callk(state, arguments, results, results as ffi::lua_KContext, Some(entered));
+        results
+    }
+}
+
+/// Pushes the handler's arguments. Returns their number, and that of its results.
+unsafe fn push_arguments(state: LuaState, call: *mut CallState) -> (c_int, c_int) {
+    // SAFETY: see above.
+    unsafe {
+        match (*call).job {
             // `Request` is called without this detour.
             Job::Request | Job::Key => {
                 push_request(state, call);
@@ -57,9 +67,7 @@ pub(super) unsafe extern "C-unwind" fn enter(state: LuaState) -> c_int {
                 (1, 1)
             }
             Job::Plain => (0, 0),
-        };
-        ffi::lua_callk(state, arguments, results, results as ffi::lua_KContext, Some(entered));
-        results
+        }
     }
 }
 
@@ -140,7 +148,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
         hook_ran();
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         note_line(at);
-        if !(*call).budget.is_spent(cpu_time) {
+        if !is_spent(call, Duration::ZERO) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A signal shortened the interval, or this coroutine was stopped in an earlier call.
                 watch_closely(state);
@@ -168,6 +176,12 @@ pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
             Ok(())
         });
     }
+}
+
+/// Whether the call has to stop before work that takes at least so long.
+pub(super) unsafe fn is_spent(call: *mut CallState, ahead: Duration) -> bool {
+    // SAFETY: no other reference into the call state is alive in frames above.
+    unsafe { (*call).budget.is_spent_with(cpu_time, used_at_least(), ahead) }
 }
 
 /// CPU time of this thread.

@@ -16,19 +16,27 @@
 mod answers;
 mod call_state;
 mod calls;
+mod charge;
+mod clock;
 mod cookies;
 mod coroutines;
 mod fields;
+mod globals;
 mod headers;
 mod library;
+mod limits;
+mod memory;
 mod objects;
 mod packed;
+mod patterns;
 mod results;
 mod runners;
 mod running;
 mod servers;
 mod stack;
 mod string_cache;
+mod strings;
+mod tables;
 mod tracing;
 mod waits;
 mod watchdog;
@@ -38,14 +46,17 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, ffi};
 
-use super::budget;
 use super::directory::Directory;
 use super::request::{ObjectKind, Subject};
-use crate::config::PoolId;
+use crate::config::{PoolId, ScriptLimits};
 use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
+pub use clock::{is_loading, limits, live_request, monotonic, spent, wall_clock};
+pub use globals::{STANDS_BEFORE, guard_chunk, protect};
 pub use library::watch;
+pub use limits::allow_function;
+use memory::Fill;
 use objects::{make_kind, push_request};
 pub use packed::PackedScript;
 pub use results::Returned;
@@ -55,6 +66,7 @@ use running::{FunctionId, KnownFunctions};
 pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
 pub use tracing::Trace;
+pub use waits::check_function;
 use waits::{fetch, resolve, sleep};
 use watchdog::Watchdog;
 
@@ -134,6 +146,7 @@ pub struct Machine {
     waiting: Waiting,
     call_state: *mut CallState,
     known: KnownFunctions,
+    fill: Fill,
 }
 
 impl Machine {
@@ -159,8 +172,8 @@ impl Machine {
         let runner = Runner::new(lua)?;
         let (watchdog, known) = (Watchdog::new([main, runner.thread]), KnownFunctions::default());
         let (spare, waiting, broken) = (Vec::new(), Waiting::default(), false);
-        let lua = lua.clone();
-        Ok(Machine { watchdog, lua, main, runner, spare, broken, waiting, call_state: call, known })
+        let (lua, fill) = (lua.clone(), Fill::default());
+        Ok(Machine { watchdog, lua, main, runner, spare, broken, waiting, call_state: call, known, fill })
     }
 
     /// The functions of `rsp` that handlers call.
@@ -256,6 +269,11 @@ impl Machine {
         self.watchdog.stop([self.main, self.runner.thread]);
     }
 
+    /// What calls may use from now on.
+    pub fn set_limits(&mut self, limits: ScriptLimits) {
+        self.call_state().limits = limits;
+    }
+
     /// Calls a script's function about `subject` and passes its results to `judge`. An error is Lua's message.
     pub fn call<R>(
         &mut self,
@@ -264,6 +282,9 @@ impl Machine {
         subject: &mut Subject<'_>,
         judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
+        if self.fill != Fill::Fine && self.refuses() {
+            return Err(self.call_state().limits.memory_text().into_bytes());
+        }
         if self.broken {
             self.mend()?;
         }
@@ -298,14 +319,10 @@ impl Machine {
         if status != ffi::LUA_OK || call.budget.was_spent() {
             return self.stopped(status).map(Called::Waits);
         }
-        // SAFETY: the results are all that is on the stack; `judge` keeps no value of Lua's.
-        let result = unsafe {
-            ffi::lua_settop(thread, 3);
-            let result = judge(self.returned_all(), &call.directory);
-            ffi::lua_settop(thread, 0);
-            result
-        };
-        self.end();
+        let result = judge(self.returned_all(left), &call.directory);
+        // SAFETY: removes the results; `judge` keeps no value of Lua's.
+        unsafe { ffi::lua_settop(thread, -left - 1) };
+        self.end(false);
         Ok(Called::Done(result))
     }
 
@@ -316,17 +333,21 @@ impl Machine {
         call.live = call.calls;
         call.subject = std::ptr::from_mut(subject).cast();
         (call.job, call.function, call.thread) = (job, function, thread);
-        call.budget.begin(budget::CALL);
+        call.budget.begin(call.limits.time);
+        call.work = 0;
         running::begin(function.id);
         self.watchdog.begin(thread);
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, out_of_memory: bool) {
         running::end();
-        self.watchdog.end();
+        let took_long = self.watchdog.end();
         let call = self.call_state();
         call.live = 0;
         call.subject = std::ptr::null_mut();
         call.budget.end();
+        if took_long || out_of_memory {
+            self.look_at_memory(out_of_memory);
+        }
     }
 }

@@ -27,16 +27,15 @@ pub enum Returned<'a> {
 }
 
 impl Machine {
-    /// The three return values. Most handlers return only a pool.
-    pub(super) fn returned_all(&self) -> [Returned<'_>; 3] {
-        // SAFETY: neither raises, and the values stand on the stack. What has the address of a pool's table is that
-        // table, since the directory's tables live, and `req` has an odd number.
-        let (first, second) =
-            unsafe { (ffi::lua_topointer(self.runner.thread, -3), ffi::lua_type(self.runner.thread, -2)) };
+    /// The first three of so many return values, which are all that is on the stack. Most handlers return only a pool.
+    pub(super) fn returned_all(&self, count: c_int) -> [Returned<'_>; 3] {
+        // SAFETY: it neither raises nor allocates. What has the address of a pool's table is that table, since the
+        // directory's tables live, and `req` has an odd number.
+        let first = unsafe { ffi::lua_topointer(self.runner.thread, 1) };
         // SAFETY: no C function runs, so the call state is not written.
         match unsafe { &(*self.call_state).directory }.pool_of(first) {
-            Some(pool) if second == ffi::LUA_TNIL => [Returned::Pool(pool), Returned::Nil, Returned::Nil],
-            _ => [self.returned(-3), self.returned(-2), self.returned(-1)],
+            Some(pool) if count == 1 => [Returned::Pool(pool), Returned::Nil, Returned::Nil],
+            _ => [1, 2, 3].map(|at| if at <= count { self.returned(at) } else { Returned::Nil }),
         }
     }
 

@@ -15,7 +15,7 @@ use slab::Slab;
 
 use super::call_state::CallState;
 use super::{Called, Directory, Job, KeptFunction, LuaState, Machine, RegistryIndex, Returned, running};
-use crate::script::budget::{self, Budget};
+use crate::script::budget::Budget;
 use crate::script::request::Subject;
 use crate::script::wait::{Wait, Waited};
 
@@ -129,7 +129,7 @@ impl Machine {
             status => Err(self.failed(status)),
         };
         let spent_at_last = self.call_state().budget.was_spent();
-        self.end();
+        self.end(status == ffi::LUA_ERRMEM);
         if spent_at_last || status == ffi::LUA_ERRMEM {
             self.renew_runner();
         } else {
@@ -142,7 +142,7 @@ impl Machine {
     /// The message of an error. Where the budget is not spent, `__close` methods run, with the hook of this call.
     fn failed(&mut self, status: i32) -> Vec<u8> {
         if status == ffi::LUA_ERRMEM {
-            return budget::memory_text().into_bytes();
+            return self.call_state().limits.memory_text().into_bytes();
         }
         if !self.call_state().budget.was_spent() {
             // SAFETY: the thread has failed: closing it leaves the error on its stack and makes it usable again.
@@ -165,7 +165,7 @@ impl Machine {
     pub(super) fn mend(&mut self) -> Result<(), Vec<u8>> {
         self.broken = false;
         self.renew_runner();
-        if self.broken { Err(budget::memory_text().into_bytes()) } else { Ok(()) }
+        if self.broken { Err(self.call_state().limits.memory_text().into_bytes()) } else { Ok(()) }
     }
 
     fn suspend(&mut self) -> Result<Suspended, Vec<u8>> {
@@ -176,7 +176,7 @@ impl Machine {
         self.watchdog.end();
         let Ok(runner) = self.replace_runner() else {
             self.broken = true;
-            return Err(budget::memory_text().into_bytes());
+            return Err(self.call_state().limits.memory_text().into_bytes());
         };
         let call = self.call_state();
         let CallState { live: stamp, job, function, .. } = *call;

@@ -1,18 +1,22 @@
-//! The functions that wait: `rsp.sleep`, `rsp.fetch`, `rsp.resolve`, `req:body`. Each reads its arguments, leaves in the call state
+//! The functions that wait: `rsp.sleep`, `rsp.fetch`, `rsp.resolve`, `req:body`,
+//! `auth:check`. Each reads its arguments, leaves in the call state
 //! what is waited for, and yields; it goes on in a second function, which returns what came of it. What the arguments
 //! mean is in `wait`, in safe code.
 
 use std::ffi::c_int;
+use std::sync::Arc;
 
-use mlua::ffi;
+use mlua::{Function, Lua, ffi};
 
 use super::LuaState;
-use super::call_state::{CallState, call_state_of, guard, raise, refuse};
+use super::call_state::{CallState, Owner, call_state_of, guard, raise, refuse};
+use super::clock::monotonic;
 use super::objects::{check_live, kind_at, own, subject};
 use super::stack::{push_text, text_at, type_name, written_at};
 use crate::http::Framing;
 use crate::script::request::ObjectKind;
-use crate::script::wait::{self, Amount, FetchBuilder, FetchKey, Fetched, Wait, Waited};
+use crate::script::wait::{self, Amount, Check, FetchBuilder, FetchKey, Fetched, Wait, Waited};
+use crate::store::BasicAuth;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
 // function runs below `lua_resume` and may raise, so its frame owns nothing; C functions are entered with at least
@@ -348,6 +352,66 @@ unsafe extern "C-unwind" fn any_case(state: LuaState) -> c_int {
             ffi::lua_settop(state, 3);
         }
         ffi::lua_pushnil(state);
+        1
+    }
+}
+
+/// The function that checks a password: `check(user, password)` is true, false, or nil where too many are being checked.
+pub fn check_function(lua: &Lua, users: Arc<BasicAuth>) -> mlua::Result<Function> {
+    let Some(owner) = lua.app_data_ref::<Owner>() else {
+        return Err(mlua::Error::runtime("internal fault of rsp"));
+    };
+    // SAFETY: the call state lives as long as the Lua state, and no other reference into it is alive while a config
+    // calls `rsp.basic_auth`. The closure runs protected and owns nothing.
+    unsafe {
+        let all = &mut (*owner.0).users;
+        all.push(users);
+        let number = all.len() as i64 - 1;
+        lua.exec_raw((), |state| {
+            ffi::lua_pushinteger(state, number);
+            ffi::lua_pushcclosure(state, check, 1);
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn check(state: LuaState) -> c_int {
+    // SAFETY: see above; the texts stand on the stack as long as they are used.
+    unsafe {
+        let call = call_state_of(state);
+        let number = ffi::lua_tointegerx(state, ffi::lua_upvalueindex(1), std::ptr::null_mut());
+        let (Some(user), Some(password)) = (text_at(state, 1), text_at(state, 2)) else {
+            refuse(state, "expected a user and a password");
+        };
+        let known = guard(call, |call| {
+            let users = call.users.get(number as usize).ok_or("internal fault of rsp")?.clone();
+            let known = users.known(user, password, monotonic());
+            if known.is_none() {
+                let (user, password) = (user.to_vec(), password.to_vec());
+                call.wait = Some(Wait::Check(Box::new(Check { users, user, password })));
+            }
+            Ok(known)
+        });
+        match known {
+            None => raise(state, call),
+            Some(Some(is_right)) => {
+                ffi::lua_pushboolean(state, is_right.into());
+                1
+            }
+            Some(None) => {
+                need_wait(state, call);
+                wait_for(state, call, checked)
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn checked(state: LuaState, _: c_int, _: ffi::lua_KContext) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        match (*call_state_of(state)).waited {
+            Some(Waited::Checked(Some(is_right))) => ffi::lua_pushboolean(state, is_right.into()),
+            _ => ffi::lua_pushnil(state),
+        }
         1
     }
 }

@@ -3,15 +3,15 @@
 //! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the thread of
 //! Lua's that a call begins on runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a signal
 //! that finds a call running sets the hook, which then checks the `budget` until the call ends. Until the hook runs,
-//! each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and long C
-//! functions let few instructions pass between two signals. Lua's own command line stops scripts like this: a signal
+//! each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and where
+//! each instruction is long, few pass between two signals. Lua's own command line stops scripts like this: a signal
 //! handler may call `lua_sethook` on the thread that runs the VM. Coroutines have a hook from the start
 //! (`coroutines`), since the signal handler cannot know which one runs. If the system refuses the timer, the hook is
 //! always set.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering, compiler_fence};
 use std::time::Duration;
 
 use mlua::ffi;
@@ -36,6 +36,8 @@ struct SignalState {
     hooked: AtomicBool,
     /// Count of instructions for the hook that the next signal sets; 0: signals do not set it.
     next: AtomicI32,
+    /// Signals that found this call running.
+    signals: AtomicU32,
 }
 
 thread_local! {
@@ -45,6 +47,7 @@ thread_local! {
             running: AtomicPtr::new(std::ptr::null_mut()),
             hooked: AtomicBool::new(false),
             next: AtomicI32::new(budget::INSTRUCTIONS),
+            signals: AtomicU32::new(0),
         }
     };
 }
@@ -88,21 +91,25 @@ impl Watchdog {
         compiler_fence(Ordering::SeqCst);
     }
 
-    pub(super) fn end(&self) {
+    /// True if a signal found the call running.
+    pub(super) fn end(&self) -> bool {
         compiler_fence(Ordering::SeqCst);
         SIGNAL_STATE.with(|shared| {
             let thread = shared.running.load(Ordering::Relaxed);
             shared.running.store(std::ptr::null_mut(), Ordering::Relaxed);
             compiler_fence(Ordering::SeqCst);
-            if shared.hooked.load(Ordering::Relaxed) {
+            let took_long = shared.hooked.load(Ordering::Relaxed);
+            if took_long {
                 shared.hooked.store(false, Ordering::Relaxed);
                 shared.next.store(budget::INSTRUCTIONS, Ordering::Relaxed);
+                shared.signals.store(0, Ordering::Relaxed);
                 running::forget_line();
                 if !thread.is_null() {
                     self.rest(thread);
                 }
             }
-        });
+            took_long
+        })
     }
 
     /// Sets the hook of a thread that no call runs on.
@@ -149,6 +156,11 @@ pub(super) fn take_over() {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// CPU time that the running call has used at least.
+pub(super) fn used_at_least() -> Duration {
+    SIGNAL_STATE.with(|shared| PERIOD * shared.signals.load(Ordering::Relaxed).saturating_sub(1))
+}
+
 /// Something was noted about this call that has to be forgotten when it ends.
 pub(super) fn mark() {
     SIGNAL_STATE.with(|shared| shared.hooked.store(true, Ordering::Relaxed));
@@ -170,7 +182,9 @@ extern "C" fn on_signal(_: c_int) {
         let instructions = shared.next.load(Ordering::Relaxed);
         if !thread.is_null() && instructions > 0 {
             shared.hooked.store(true, Ordering::Relaxed);
-            shared.next.store((instructions / 10).max(1), Ordering::Relaxed);
+            shared.next.store((instructions / 100).max(1), Ordering::Relaxed);
+            // Nothing else on this thread changes it meanwhile.
+            shared.signals.store(shared.signals.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             watch_each(thread, instructions);
         }
     });
@@ -262,15 +276,16 @@ mod tests {
         let vm = without_timer();
         on_signal(SIGNAL);
         assert_eq!(count(&vm), 0, "no call runs");
-        vm.machine.with_budget(budget::CALL, || {
+        vm.machine.with_budget(Duration::from_millis(10), || {
             assert_eq!(count(&vm), 0);
-            for instructions in [budget::INSTRUCTIONS, 1000, 100, 10, 1, 1] {
+            for instructions in [budget::INSTRUCTIONS, 100, 1, 1] {
                 on_signal(SIGNAL);
                 assert_eq!(count(&vm), instructions);
             }
+            assert_eq!(used_at_least(), 3 * PERIOD);
         });
-        assert_eq!(count(&vm), 0);
-        vm.machine.with_budget(budget::CALL, || {
+        assert_eq!((count(&vm), used_at_least()), (0, Duration::ZERO));
+        vm.machine.with_budget(Duration::from_millis(10), || {
             on_signal(SIGNAL);
             assert_eq!(count(&vm), budget::INSTRUCTIONS, "each call anew");
         });
@@ -279,7 +294,7 @@ mod tests {
     #[test]
     fn a_signal_gives_a_stopped_call_no_more_time() {
         let vm = without_timer();
-        vm.machine.with_budget(budget::CALL, || {
+        vm.machine.with_budget(Duration::from_millis(10), || {
             // SAFETY: the call state lives as long as the VM, and no call into Lua runs.
             unsafe { super::super::calls::note_spent(vm.machine.main, vm.machine.call_state) };
             on_signal(SIGNAL);

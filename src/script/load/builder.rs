@@ -8,7 +8,7 @@ use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
 use super::position::{Position, Texts};
-use crate::config::{Address, ListenerConfig, PoolConfig, Settings, SniId, Warning};
+use crate::config::{Address, ListenerConfig, Part, PoolConfig, Settings, SniId, Warning};
 
 pub(super) struct Builder {
     pub source: Source,
@@ -33,6 +33,8 @@ pub(super) struct Builder {
     pub makers: Vec<(Function, String)>,
     /// Modules being loaded, the innermost last.
     pub opening: Vec<String>,
+    /// With where each was said.
+    pub parts: Vec<SetOnce<Part>>,
     pub warnings: Vec<Warning>,
 }
 
@@ -70,6 +72,7 @@ impl Builder {
             every: Vec::new(),
             makers: Vec::new(),
             opening: Vec::new(),
+            parts: Vec::new(),
             warnings: Vec::new(),
         }
     }

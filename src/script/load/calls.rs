@@ -7,11 +7,12 @@ use std::rc::Rc;
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
+use super::super::ffi::STANDS_BEFORE;
 use super::builder::{Builder, Loading, SetOnce};
 use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
 use super::values::function;
-use super::{homes, listen, pool, settings, values};
+use super::{homes, listen, lookups, pool, settings, stores, values};
 use crate::config::later::{self, LATER};
 
 /// One call: its argument, and its position.
@@ -24,7 +25,7 @@ pub(super) struct Call<'a> {
 }
 
 /// The functions that take a second argument.
-const OF_TWO: [&str; 1] = ["every"];
+const OF_TWO: [&str; 3] = ["every", "map", "shared"];
 
 type Work = fn(&Call, &mut Builder) -> ReadValue<Value>;
 
@@ -39,6 +40,13 @@ const CALLS: &[(&str, Work)] = &[
     ("on_connect", |call, builder| once(&mut builder.on_connect, call, "a function(conn)")),
     ("on_start", |call, builder| once(&mut builder.on_start, call, "a function()")),
     ("every", every),
+    ("shared", stores::shared),
+    ("rate", stores::rate),
+    ("concurrency", stores::concurrency),
+    ("split", stores::split),
+    ("cidr", lookups::cidr),
+    ("map", lookups::map),
+    ("basic_auth", lookups::basic_auth),
 ];
 
 /// Adds the functions to those of the VM, and replaces the table by the one that scripts see.
@@ -64,6 +72,7 @@ pub(super) fn install(lua: &Lua, loading: &Rc<Loading>) -> mlua::Result<()> {
     meta.raw_set("__index", functions)?;
     meta.raw_set("__newindex", lua.create_function(assigned)?)?;
     meta.raw_set("__metatable", false)?;
+    meta.raw_set(STANDS_BEFORE, true)?;
     rsp.set_metatable(Some(meta))?;
     lua.globals().raw_set("rsp", rsp)
 }

@@ -17,12 +17,14 @@ mod health;
 mod homes;
 mod key_lines;
 mod listen;
+mod lookups;
 mod modules;
 mod pool;
 mod position;
 mod schema;
 mod server;
 mod settings;
+mod stores;
 mod tls;
 mod values;
 
@@ -36,11 +38,11 @@ use mlua::{Function, Lua, Value};
 
 use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
-pub(super) use self::values::{bytes, seconds};
+pub(super) use self::values::{bytes, seconds, seconds_of};
 use super::source::{EntryPoint, Source};
 use super::vm::{ScriptHandlers, Vm};
 use super::{LoadError, Script};
-use crate::config::{Config, PoolId, Settings};
+use crate::config::{Config, LogFormat, PoolId, Settings, Warning};
 
 /// LuaLS definitions of the config of this version, for editors.
 pub const TYPES: &str = include_str!("../../../lua/types/rsp.lua");
@@ -59,7 +61,10 @@ pub fn load(source: &mut Source) -> Result<(Config, Script), LoadError> {
     *source = builder.source.clone();
     let vm = outcome.map_err(LoadError)?;
     let (config, handlers) = finish(builder, vm.lua()).map_err(LoadError)?;
-    let script = Script::new(vm, handlers, &config).map_err(|error| LoadError(error.to_string()))?;
+    let script = Script::new(vm, handlers, &config).map_err(|error| {
+        let text = error.to_string();
+        LoadError(format!("{}:1: {}", source.name(), text.strip_prefix("runtime error: ").unwrap_or(&text)))
+    })?;
     Ok((config, script))
 }
 
@@ -86,9 +91,11 @@ fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
         vm.run_config(&with_arguments(vm.lua(), main, loading)?)?;
         Ok(vm)
     };
-    let line =
-        |error| loading.with(|builder| position::one_line(&error, &name, &builder.texts)).unwrap_or_default();
-    run().map_err(line)
+    let line = |builder: &mut Builder, error: &mlua::Error| {
+        let limits = builder.settings.as_ref().map(|set| set.value.script).unwrap_or_default();
+        position::one_line(error, &name, &builder.texts, limits.while_loading())
+    };
+    run().map_err(|error| loading.with(|builder| line(builder, &error)).unwrap_or_default())
 }
 
 /// The name and text of the main chunk.
@@ -158,20 +165,9 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
     let challenges = builder.settings.as_ref().and_then(|set| set.value.acme_challenge_dir.as_deref());
     let challenges = challenges.map(|written| Arc::from(builder.source.path(written)));
     listen::settle_challenges(&mut builder.listeners, challenges.as_ref());
-    let settings = Settings { fallback, ..builder.settings.map(|set| set.value).unwrap_or_default() };
-    let handlers = ScriptHandlers {
-        on_request: builder.on_request.map(|set| set.value),
-        on_response: builder.on_response.map(|set| set.value),
-        on_answer: builder.on_answer.map(|set| set.value),
-        on_log: builder.on_log.map(|set| set.value),
-        on_connect: builder.on_connect.map(|set| set.value),
-        on_start: builder.on_start.map(|set| set.value),
-        every: builder.every.iter().map(|(_, function)| function.clone()).collect(),
-        sni: builder.sni,
-        balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
-        hash_by: builder.pools.iter().map(|pool| pool.hash_by.clone()).collect(),
-        pools: builder.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
-    };
+    warn_of_unused_fields(&mut builder);
+    let settings = Settings { fallback, ..builder.settings.take().map(|set| set.value).unwrap_or_default() };
+    let handlers = take_handlers(&mut builder);
     let of_tls = builder.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let client_headers = of_tls.filter_map(|tls| tls.client_header.clone()).collect();
     let config = Config {
@@ -185,11 +181,43 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         on_log: handlers.on_log.is_some(),
         on_connect: handlers.on_connect.is_some(),
         on_start: handlers.on_start.is_some(),
-        every: builder.every.into_iter().map(|(period, _)| period).collect(),
+        every: builder.every.iter().map(|(period, _)| *period).collect(),
         client_headers,
+        parts: builder.parts.into_iter().map(|part| part.value).collect(),
         warnings: builder.warnings,
     };
     Ok((config, handlers))
+}
+
+fn take_handlers(builder: &mut Builder) -> ScriptHandlers {
+    let function = |set: &mut Option<SetOnce<Function>>| set.take().map(|set| set.value);
+    ScriptHandlers {
+        on_request: function(&mut builder.on_request),
+        on_response: function(&mut builder.on_response),
+        on_answer: function(&mut builder.on_answer),
+        on_log: function(&mut builder.on_log),
+        on_connect: function(&mut builder.on_connect),
+        on_start: function(&mut builder.on_start),
+        every: builder.every.iter().map(|(_, function)| function.clone()).collect(),
+        sni: std::mem::take(&mut builder.sni),
+        balance: builder.pools.iter().map(|pool| pool.balance.clone()).collect(),
+        hash_by: builder.pools.iter().map(|pool| pool.hash_by.clone()).collect(),
+        pools: builder.pools.iter().map(|pool| Value::Table(pool.object.clone())).collect(),
+    }
+}
+
+/// `on_log` without a line that shows what it adds.
+fn warn_of_unused_fields(builder: &mut Builder) {
+    let log = builder.settings.as_ref().and_then(|set| set.value.access_log.as_ref());
+    if let Some(set) = &builder.on_log
+        && log.is_none_or(|log| log.format != LogFormat::Json)
+    {
+        builder.warnings.push(Warning {
+            position: set.position.to_string(),
+            text: "on_log: never called, expected access_log = { \"…\", format = \"json\" } beside it"
+                .to_owned(),
+        });
+    }
 }
 
 /// Checks that nothing required is missing.

@@ -9,6 +9,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, Lua, Table, Value};
 
 use super::super::failure::is_absent;
+use super::super::ffi::guard_chunk;
 use super::super::source::EntryPoint;
 use super::builder::{Builder, Loading};
 use super::position::{Position, SHIPPED};
@@ -134,7 +135,8 @@ pub(super) fn compile(lua: &Lua, file: &str, text: &[u8]) -> mlua::Result<Functi
         Some(b'#') => &text[text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len())..],
         _ => text,
     };
-    lua.load(text).set_name(format!("@{file}")).set_mode(ChunkMode::Text).into_function()
+    let chunk = lua.load(text).set_name(format!("@{file}")).set_mode(ChunkMode::Text).into_function()?;
+    guard_chunk(lua, chunk)
 }
 
 fn find(name: &str, builder: &mut Builder) -> Result<Module, String> {
@@ -150,9 +152,13 @@ fn find(name: &str, builder: &mut Builder) -> Result<Module, String> {
     let EntryPoint::File(main) = builder.source.entry() else {
         return Err("no such module comes with rsp".into());
     };
-    let stem = main.parent().unwrap_or(Path::new("")).join(name.replace('.', "/"));
+    let folder = main.parent().unwrap_or(Path::new("")).to_owned();
+    let stem = folder.join(name.replace('.', "/"));
     let paths = [with_ending(&stem, ".lua"), stem.join("init.lua")];
     for path in &paths {
+        if leads_out(path, &folder) {
+            return Err(format!("{} is a link that leads out of the config's folder", path.display()));
+        }
         match builder.source.read(path) {
             Ok(text) => return Ok(Module { file: path.display().to_string(), text, maker: None }),
             Err(reason) if reason == "No such file or directory" || reason == "Not a directory" => {}
@@ -163,6 +169,16 @@ fn find(name: &str, builder: &mut Builder) -> Result<Module, String> {
         return Err(format!("{name} is not available in rsp"));
     }
     Err(format!("not found, looked for {} and {}", paths[0].display(), paths[1].display()))
+}
+
+/// Whether links on the way to a file lead out of this folder.
+fn leads_out(path: &Path, folder: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) => !path.starts_with(folder),
+        // It cannot be read either, or was read before.
+        _ => false,
+    }
 }
 
 fn with_ending(stem: &Path, ending: &str) -> PathBuf {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use mlua::{Error, Lua};
 
-use super::super::budget::memory_text;
 use super::super::failure::with_hints;
 use super::error::PathStep;
 use super::key_lines::Tokens;
+use crate::config::ScriptLimits;
 
 /// Scripts by their name in Lua.
 pub(super) type Texts = BTreeMap<String, Arc<[u8]>>;
@@ -59,9 +59,14 @@ fn frame(debug: &mlua::debug::Debug) -> Option<Position> {
     Some(Position { file, line: debug.current_line()? })
 }
 
+/// What Lua says.
+const SHORT: &str = "not enough memory";
+
 /// A Lua error as one line `FILE:LINE: message`. `main` is used if the error has no position.
-pub(super) fn one_line(error: &Error, main: &str, texts: &Texts) -> String {
+pub(super) fn one_line(error: &Error, main: &str, texts: &Texts, limits: ScriptLimits) -> String {
     let (message, trace) = parts(error);
+    // Lua's message has neither the limit nor a position.
+    let message = if message == SHORT { limits.memory_text() } else { message };
     let message = with_hints(&restore_name(&flat(message), texts));
     if texts.keys().any(|file| starts_with_position(&message, file)) {
         return message;
@@ -86,8 +91,7 @@ fn parts(error: &Error) -> (String, String) {
             let (message, trace) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
             (message.to_owned(), trace.to_owned())
         }
-        // Lua's message has neither the limit nor a position.
-        Error::MemoryError(_) => (memory_text(), String::new()),
+        Error::MemoryError(_) => (SHORT.into(), String::new()),
         other => (other.to_string(), String::new()),
     }
 }
@@ -134,7 +138,7 @@ mod tests {
     fn run(name: &str, text: &str) -> String {
         let lua = Lua::new();
         let chunk = lua.load(text).set_name(format!("@{name}"));
-        one_line(&chunk.exec().unwrap_err(), "main.lua", &texts(&[name]))
+        one_line(&chunk.exec().unwrap_err(), "main.lua", &texts(&[name]), ScriptLimits::default())
     }
 
     #[test]
@@ -157,7 +161,10 @@ mod tests {
     fn an_error_value_that_is_no_string_has_a_line() {
         let line = run("site.lua", "\nerror({})");
         assert!(line.starts_with("site.lua:2: ") || line.starts_with("main.lua:1: "), "{line}");
-        assert_eq!(one_line(&Error::runtime("odd"), "main.lua", &texts(&[])), "main.lua:1: odd");
+        assert_eq!(
+            one_line(&Error::runtime("odd"), "main.lua", &texts(&[]), ScriptLimits::default()),
+            "main.lua:1: odd"
+        );
     }
 
     #[test]

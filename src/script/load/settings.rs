@@ -13,7 +13,9 @@ use super::error::{PathStep, ReadValue, ValueError};
 use super::position::Position;
 use super::schema::{Keys, list, row, table};
 use super::values::{is_token, network, one_of, size, text, time, time_within, whole, yes_or_no};
-use crate::config::{Account, OnResponseError, SPLICE_FROM, Settings, Timeouts, Trusted, Workers, later};
+use crate::config::{
+    Account, OnResponseError, SPLICE_FROM, ScriptLimits, Settings, Timeouts, Trusted, Workers, later,
+};
 
 #[derive(Default)]
 pub(super) struct SettingsTable {
@@ -104,9 +106,21 @@ pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
 
 pub(super) const SCRIPT: Keys<Settings> = Keys {
     noun: "script key",
-    rows: &[row("on_response_error", |value, all| {
-        one_of(value, ON_RESPONSE_ERROR, &[]).map(|what| all.on_response_error = what)
-    })],
+    rows: &[
+        row("time", |value, all| {
+            let range = ScriptLimits::SHORTEST.as_secs_f64()..=ScriptLimits::LONGEST.as_secs_f64();
+            time_within(value, range, "a time from 1ms to 1s").map(|time| all.script.time = time)
+        }),
+        row("memory", |value, all| {
+            let range = ScriptLimits::LEAST_MEMORY as u64..=ScriptLimits::MOST_MEMORY as u64;
+            size(value, range, "a size from \"4m\" to \"1g\"").map(|most| all.script.memory = most as usize)
+        }),
+        row("waiting", |value, all| whole(value, 0..=1_000_000).map(|most| all.script.waiting = most as u32)),
+        row("globals", |value, all| yes_or_no(value).map(|may| all.script.globals = may)),
+        row("on_response_error", |value, all| {
+            one_of(value, ON_RESPONSE_ERROR, &[]).map(|what| all.on_response_error = what)
+        }),
+    ],
     later: later::SCRIPT,
     items: 0,
 };
@@ -120,7 +134,9 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
     if written.settings.group.is_some() && written.settings.user.is_none() {
         return Err(ValueError::new("no user, expected one as well, as in user = \"www-data\"").key("group"));
     }
+    let memory = written.settings.script.while_loading().memory;
     set(&mut builder.settings, written.settings, call.position)?;
+    call.lua.set_memory_limit(memory).map_err(|error| ValueError::new(error.to_string()))?;
     let position = fallback_position(call.position, builder);
     builder.fallback = written.fallback.map(|value| SetOnce { value, position });
     Ok(Value::Nil)

@@ -97,13 +97,7 @@ pub(super) fn time(value: &Value) -> ReadValue<Duration> {
 
 /// A time within another range of seconds, which `expected` names.
 pub(super) fn time_within(value: &Value, range: RangeInclusive<f64>, expected: &str) -> ReadValue<Duration> {
-    let seconds = match value {
-        Value::Integer(seconds) => Some(*seconds as f64),
-        Value::Number(seconds) => Some(*seconds),
-        Value::String(text) => seconds(&text.to_string_lossy()),
-        _ => None,
-    };
-    let Some(seconds) = seconds else {
+    let Some(seconds) = seconds_of(value) else {
         return Err(ValueError::got(
             value,
             "a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds",
@@ -115,6 +109,16 @@ pub(super) fn time_within(value: &Value, range: RangeInclusive<f64>, expected: &
     }
     // Whole microseconds, so that "0.1s" and 0.1 are equal.
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
+}
+
+/// A time in seconds, of any length.
+pub(in crate::script) fn seconds_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(seconds) => Some(*seconds as f64),
+        Value::Number(seconds) => Some(*seconds),
+        Value::String(text) => seconds(&text.to_string_lossy()),
+        _ => None,
+    }
 }
 
 /// "500ms" in seconds.

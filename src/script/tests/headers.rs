@@ -99,11 +99,6 @@ fn framing_fields_are_read_only() {
 }
 
 #[test]
-fn reserved_fields_are_errors_that_say_so() {
-    refused(outcome("local x = req:body()"), "site.lua:2: req.body: not supported by this version");
-}
-
-#[test]
 fn a_value_that_is_no_string_and_no_list_of_strings_raises_and_changes_nothing() {
     let list = "got a table, expected a list of strings, one at least, and nothing else in it";
     let single = |what: &str| format!("got a {what}, expected a string, a list of strings or nil");

@@ -4,11 +4,17 @@
 mod balance;
 mod escapes;
 mod headers;
+mod hurt;
 mod limits;
+mod lookups;
+mod parts;
+mod parts_cost;
+mod patterns;
 mod phases;
 mod request;
 mod rewriting;
 mod sandbox;
+mod stores;
 mod verdicts;
 mod waits;
 
@@ -43,13 +49,18 @@ fn function(lua: &Lua, name: &str) -> Option<Function> {
 }
 
 fn script_with(pools: usize, source: &str) -> Script {
+    script_by(pools, source, |_, chunk| chunk)
+}
+
+fn script_by(pools: usize, source: &str, made: impl FnOnce(&Lua, Function) -> Function) -> Script {
     let vm = Vm::new().unwrap();
     let lua = vm.lua().clone();
     let tables: Vec<Value> = (0..pools).map(|_| Value::Table(lua.create_table().unwrap())).collect();
     for (name, table) in ["web", "api"].into_iter().zip(&tables) {
         lua.globals().set(name, table).unwrap();
     }
-    vm.run_config(&lua.load(source).set_name("@site.lua").into_function().unwrap()).unwrap();
+    let chunk = lua.load(source).set_name("@site.lua").into_function().unwrap();
+    vm.run_config(&made(&lua, chunk)).unwrap();
     let (on_request, on_response) = (function(&lua, "on_request"), function(&lua, "on_response"));
     let balance = (0..pools).map(|_| function(&lua, "balance")).collect();
     let config = config(pools, on_request.is_some(), on_response.is_some());

@@ -95,7 +95,7 @@ fn on_connect_decides_by_address_and_listener_and_anything_odd_is_an_error() {
     for (returned, message) in [
         ("'no'", "on_connect returned a string, expected true, false or nothing"),
         ("conn", "on_connect returned a conn, expected true, false or nothing"),
-        ("conn.client_po", "site.lua:2: conn.client_po: no such field, known are client_ip, listener"),
+        ("conn.address", "site.lua:2: conn.address: no such field, known are client_ip, listener"),
         ("(function() conn.listener = 'x' end)()", "conn.listener: read-only, nothing of it can be changed"),
     ] {
         assert!(connects(returned).unwrap_err().contains(message), "{returned}: {:?}", connects(returned));

@@ -1,12 +1,15 @@
-//! Admission of new client connections.
+//! Admission of new client connections, and the script's word on it.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::exchange::Entrance;
+use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Either, Network};
+use crate::worker::accept::proxy_header::shown;
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::core::Core;
@@ -38,9 +41,7 @@ impl<N: Network> Core<N> {
         if let Some(client) = self.clients.get_mut(key) {
             self.connections.moves(client.role.listener, number);
             client.role.listener = number;
-            let listener = self.counters.listener(number);
-            listener.connections.add(1);
-            listener.accepted.add(1);
+            self.counters.listener(number).accepted.add(1);
             if let Some(entrance) = entrance {
                 if entrance.passes_through() && client.role.arrival == Arrival::Direct {
                     client.role.arrival = Arrival::Hello;
@@ -61,5 +62,34 @@ impl<N: Network> Core<N> {
         let key = self.clients.insert(Connection::new(Either::Socket(stream), role, true, self.tools.now));
         self.watch_client(key);
         Some(key)
+    }
+
+    /// Asks the script's `on_connect`, before anything is read, or straight after the PROXY header that says who the client
+    /// is. Returns false if the client is to be closed.
+    #[inline]
+    pub(crate) fn lets_in(&mut self, key: u32) -> bool {
+        !self.sites.current.routes.config.on_connect || self.ask_on_connect(key)
+    }
+
+    /// Nobody gets past a function that fails.
+    #[cold]
+    fn ask_on_connect(&mut self, key: u32) -> bool {
+        let Some(client) = self.clients.get(key) else { return false };
+        let (address, listener) = (client.role.peer.address(), client.role.listener);
+        let may = self.sites.handlers.borrow_mut().on_connect(address, listener);
+        match may {
+            Ok(true) => return true,
+            Ok(false) => {
+                if let Some(n) = self.refusals.by_script.count(self.tools.now) {
+                    let connections = counted(n, "connection");
+                    log::info!("on_connect: {connections} closed; the last was from {}", shown(address));
+                }
+            }
+            Err(error) => {
+                self.tools.errors.log("on_connect", &error, " (the connection is closed)", self.tools.now);
+            }
+        }
+        self.counters.connection_ended(ConnectionEnd::Script);
+        false
     }
 }

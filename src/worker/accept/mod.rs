@@ -4,5 +4,4 @@ pub(crate) mod acceptor;
 pub(crate) mod admission;
 pub(crate) mod handshake;
 pub(crate) mod hello;
-pub(crate) mod on_connect;
 pub(crate) mod proxy_header;

@@ -14,11 +14,12 @@ use crate::proxy::{self, OnBehalf};
 use crate::worker::conn::client::{Arrival, ClientSide, NO_HEAD};
 use crate::worker::core::{Core, Step};
 
-/// Rate limits for the log lines of connections closed because of the PROXY protocol.
+/// Rate limits for the log lines of connections closed because of the PROXY protocol, or by the script.
 #[derive(Default)]
-pub(crate) struct ProxyRefusals {
+pub(crate) struct Refusals {
     untrusted: LogLimit,
     bad: LogLimit,
+    pub(crate) by_script: LogLimit,
 }
 
 impl<N: Network> Core<N> {
@@ -29,7 +30,7 @@ impl<N: Network> Core<N> {
             return self.admit(stream, ClientSide::new(peer, Arrival::Awaited, false));
         }
         self.counters.connection_ended(ConnectionEnd::Proxy);
-        if let Some(n) = self.proxy_refusals.untrusted.count(self.tools.now) {
+        if let Some(n) = self.refusals.untrusted.count(self.tools.now) {
             let from = shown(address.map(IpPort::from));
             let connections = counted(n, "connection");
             log::warn!("proxy_protocol: {connections} refused: not in trusted; the last was from {from}");
@@ -112,7 +113,7 @@ impl<N: Network> Core<N> {
 
     fn refuse_proxied(&mut self, key: u32, why: &str) -> Step {
         self.counters.connection_ended(ConnectionEnd::Proxy);
-        if let Some(n) = self.proxy_refusals.bad.count(self.tools.now) {
+        if let Some(n) = self.refusals.bad.count(self.tools.now) {
             let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address()));
             let connections = counted(n, "connection");
             log::warn!("proxy_protocol: {connections} closed: {why}; the last was from {from}");

@@ -70,6 +70,7 @@ impl<N: Network> Core<N> {
             }
             _ => self.note_server_failure(pair, &os_error(error)),
         }
+        self.count_failure(pair, failure);
         self.note_tried(pair, failure);
     }
 }

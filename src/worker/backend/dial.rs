@@ -14,6 +14,7 @@ use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::{Pair, Stage};
 
 /// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
@@ -214,7 +215,7 @@ impl<N: Network> Core<N> {
 
     fn balance_failed(&mut self, error: &ScriptError) -> Failure {
         self.tools.errors.log("balance", error, "", self.tools.now);
-        Failure::Script
+        failure_of(error)
     }
 
     /// Takes an idle connection to the server that was picked.

@@ -40,6 +40,16 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Counts a failure of a server, whatever becomes of the request.
+    pub(crate) fn count_failure(&self, pair: u32, failure: Failure) {
+        let pair = &self.pairs[pair as usize];
+        let Some(server) = pair.server.as_ref().filter(|_| !pair.is_check()) else { return };
+        match failure.is_connect_failure() {
+            true => server.counters.connect_errors.add(1),
+            false => server.counters.response_errors.add(1),
+        }
+    }
+
     /// The server of this try is left for another one, or for none.
     pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
         let pair = &mut self.pairs[pair as usize];
@@ -48,10 +58,6 @@ impl<N: Network> Core<N> {
             pair.last_failure = Some(failure);
         }
         let Some(server) = &pair.server else { return };
-        match failure.is_connect_failure() {
-            true => server.counters.connect_errors.add(1),
-            false => server.counters.response_errors.add(1),
-        }
         if failure != Failure::AcceptQueueFull {
             pair.exchange.leaves(server.name(), failure.end().text());
         }
@@ -69,9 +75,12 @@ impl Pair {
             || route.pool.state.take_retry(route.pool.config.retry_budget, now)
     }
 
+    /// The request goes from the server that it has to another one.
     #[cold]
-    fn note_retry(&self, server: &WorkerServer) {
-        server.counters.redispatched.add(1);
+    fn note_retry(&self) {
+        if let Some(server) = &self.server {
+            server.counters.redispatched.add(1);
+        }
         if let Some(route) = &self.route {
             route.pool.counters.retries.add(1);
         }
@@ -80,8 +89,9 @@ impl Pair {
     /// The server of the next try, with what the request holds of it.
     pub(crate) fn take_picked(&mut self, picked: Picked) {
         let Picked { server, slot, probe } = picked;
-        if self.tries > 0 {
-            self.note_retry(&server);
+        // As the log has it: a try that does not count is none.
+        if self.tries > self.exchange.tries.retries {
+            self.note_retry();
         }
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);

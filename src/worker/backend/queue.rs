@@ -76,7 +76,7 @@ impl<N: Network> Core<N> {
         // Positions of several waits add up, as haproxy counts them.
         let ahead = &mut pair.exchange.waited_behind[usize::from(bound.is_none())];
         *ahead = ahead.saturating_add(u16::try_from(ticket.ahead).unwrap_or(u16::MAX));
-        let since = *pair.waits_since.get_or_insert(now);
+        let since = pair.waits_since(now);
         let again = match ticket.wakes {
             Wakes::Time => now + ((now - since) / 2).clamp(SHORTEST, LONGEST),
             Wakes::Look | Wakes::Freed => u64::MAX,
@@ -94,7 +94,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn put_off(&mut self, key: u32, most: u64) -> bool {
         let now = self.tools.now;
         let pair = &mut self.pairs[key as usize];
-        let since = *pair.waits_since.get_or_insert(now);
+        let since = pair.waits_since(now);
         let until = since + most;
         if now < until {
             let again = until.min(now + ((now - since) / 2).clamp(SHORTEST, LONGEST));

@@ -1,6 +1,10 @@
 //! What is counted of requests, besides their ends, where somebody may read it.
 
 use super::Pair;
+use crate::exchange::Exchange;
+use crate::exchange::counters::ListenerCounters;
+use crate::exchange::end::{End, Party};
+use crate::exchange::record::{Times, known};
 use crate::net::Network;
 use crate::worker::core::Core;
 use crate::worker::site::microseconds;
@@ -29,11 +33,14 @@ impl<N: Network> Core<N> {
         let x = &pair.exchange;
         let (status, now) = (x.logged_status(), self.tools.now);
         match &pair.server {
-            Some(server) if !x.answered_here && x.status != 0 => {
+            Some(server) if has_response(x) => {
                 let counters = &server.counters;
                 counters.answers.add(status);
                 counters.received.add(x.received);
                 counters.sent.add(x.sent);
+                if status != 101 {
+                    counters.phases.add(phases(&x.times, x.elapsed(now)));
+                }
             }
             _ => self.counters.own.add(status),
         }
@@ -47,10 +54,13 @@ impl<N: Network> Core<N> {
         listener.answers.add(status);
         listener.received.add(x.received);
         listener.sent.add(x.sent);
+        if !x.end.is_normal() {
+            count_abnormal(pair, listener);
+        }
         if self.sites.current.settings().hosts.is_some()
             && let Some(hosts) = self.counters.hosts()
         {
-            let is_ours = x.own_host && x.head.asked.is_none();
+            let is_ours = x.own_host && !x.head.is_rewritten;
             let host = if is_ours { b"" } else { x.head.asked_host() };
             hosts.count(host, status);
         }
@@ -62,4 +72,30 @@ impl<N: Network> Core<N> {
             self.counters.set_traffic(self.tools.blocks.traffic);
         }
     }
+}
+
+/// In the queue, connecting, until the response began, and all together.
+fn phases(times: &Times, total: u32) -> [u32; 4] {
+    [known(times.queued), known(times.connecting()), known(times.responding()), total]
+}
+
+/// Counts who broke off what, as haproxy does: requests that no server got at their listener, the others at theirs.
+#[cold]
+fn count_abnormal(pair: &Pair, listener: &ListenerCounters) {
+    let x = &pair.exchange;
+    match (x.end.side(), &pair.server) {
+        (Party::Client, None) => listener.request_errors.add(1),
+        (Party::Client, Some(server)) if is_client_abort(x.end) => server.counters.client_aborts.add(1),
+        (Party::Server, Some(server)) if has_response(x) => server.counters.server_aborts.add(1),
+        _ => {}
+    }
+}
+
+fn is_client_abort(end: End) -> bool {
+    matches!(end, End::ClientCutRequest | End::ClientCutResponse)
+}
+
+/// A part of the server's response went to the client.
+fn has_response(x: &Exchange) -> bool {
+    !x.answered_here && x.status != 0
 }

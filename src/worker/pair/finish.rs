@@ -34,8 +34,14 @@ impl<N: Network> Core<N> {
         }
         self.note_failure(pair, failure);
         self.reset_tunnel(pair);
+        let of_server = failure.side() == Party::Server && self.pairs[pair as usize].backend().is_some();
         let wrote = self.drop_backend(pair);
-        match self.pairs[pair as usize].exchange.failed(failure, wrote) {
+        let next = self.pairs[pair as usize].exchange.failed(failure, wrote);
+        // A kept connection that died says nothing of its server.
+        if of_server && next != Next::Fresh {
+            self.count_failure(pair, failure);
+        }
+        match next {
             Next::Fresh => self.dial_fresh(pair),
             Next::Another => self.dial_other(pair, failure),
             Next::Answer => self.answer_failure(pair, failure, phase),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Event, Fields, Name, Sink};
 use crate::net::Transport;
+use crate::route::Route;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
@@ -67,6 +68,8 @@ pub struct HeldBody {
     end: Option<Option<Box<Fields>>>,
     /// It is being filled up to so many bytes.
     fills: Option<usize>,
+    /// Where the request goes once it is held.
+    pub route: Option<Route>,
     /// No memory was left for more.
     pub short: bool,
     reserved: usize,
@@ -82,7 +85,7 @@ impl Drop for HeldBody {
 impl HeldBody {
     pub fn new(memory: BufferMemory) -> HeldBody {
         let bytes = Vec::new();
-        HeldBody { bytes, passed: 0, end: None, fills: None, short: false, reserved: 0, memory }
+        HeldBody { bytes, passed: 0, end: None, fills: None, route: None, short: false, reserved: 0, memory }
     }
 
     /// All of the body; `None` if that is not here.

@@ -37,6 +37,7 @@ pub(crate) mod to_server;
 pub(crate) mod tunnel;
 pub(crate) mod waiting;
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ pub struct Pair {
     /// The next try replaces one on a reused connection that died: it is outside of the budget.
     pub is_fresh_try: bool,
     /// When it first waited for a server, until it has one.
-    pub waits_since: Option<u64>,
+    pub waits_since: Option<NonZeroU64>,
     /// The server in whose queue it waits.
     pub bound: Option<Arc<Server>>,
     pub rate: RateWindow,
@@ -102,8 +103,8 @@ pub enum Stage {
     Routing,
     /// The file that answers it is looked for.
     Challenge(Box<ChallengeWait>),
-    /// Its body is held before a server is looked for.
-    Buffering(Box<Route>),
+    /// Its body is held before a server is looked for (`HeldBody::route`).
+    Buffering,
     /// No server takes it now.
     Queued(QueueWait),
     /// Has a connection to a server, whose state says whether it is established.
@@ -149,6 +150,12 @@ impl Pair {
         size_of::<Pair>() + self.heads()
     }
 
+    /// When it first waited for a server: now, if it has not yet.
+    pub(crate) fn waits_since(&mut self, now: u64) -> u64 {
+        let since = *self.waits_since.get_or_insert(NonZeroU64::new(now).unwrap_or(NonZeroU64::MIN));
+        since.get().min(now)
+    }
+
     /// Returns the bytes that heads take.
     fn heads(&self) -> usize {
         let sent = self.sent_head.as_ref().map_or(0, |head| head.fields.footprint());
@@ -159,6 +166,13 @@ impl Pair {
     pub(crate) fn let_go(&mut self) {
         (self.probe, self.slot, self.bound) = (None, None, None);
         self.held = None;
+    }
+
+    /// What a request may hold to its end.
+    #[cold]
+    fn let_go_of_rest(&mut self) {
+        self.held = None;
+        self.exchange.places.clear();
     }
 
     /// Resets the pair for a new request, whose head is already in the exchange.
@@ -205,7 +219,7 @@ impl Pair {
             Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
             Stage::Routing
             | Stage::Challenge(_)
-            | Stage::Buffering(_)
+            | Stage::Buffering
             | Stage::Queued(_)
             | Stage::Delivering(_) => None,
         }
@@ -258,7 +272,9 @@ impl SparePairs {
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
     pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
         // A response may come before all of a body has gone to the server.
-        pair.held = None;
+        if pair.held.is_some() || !pair.exchange.places.is_empty() {
+            pair.let_go_of_rest();
+        }
         let grew = pair.heads() > SPARE_HEAD_BYTES;
         if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);

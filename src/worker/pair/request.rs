@@ -9,6 +9,7 @@ use crate::worker::conn::client::{Arrival, LEAVES, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::inside::InsideTarget;
+use crate::worker::pair::script_errors::failure_of;
 
 /// Bytes of an unparsable request's first line that are kept for the log.
 const LOGGED_LINE: usize = 256;
@@ -192,7 +193,7 @@ impl<N: Network> Core<N> {
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
             Decision::ScriptFailed(error) => {
                 self.tools.errors.log("on_request", &error, "", self.tools.now);
-                self.fail(pair, Failure::Script)
+                self.fail(pair, failure_of(&error))
             }
             Decision::Fallback(pool, error, then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);
@@ -261,7 +262,6 @@ impl<N: Network> Core<N> {
             self.per_client.leaves(&client.role);
             if client.role.arrival != Arrival::Inside {
                 self.connections.leaves(client.role.listener);
-                self.counters.listener(client.role.listener).connections.subtract(1);
             }
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
                 crate::worker::conn::table::Side::Client,

@@ -3,6 +3,7 @@
 //! ten seconds, with the last as the example. The number of places is bounded; places beyond it share one line.
 
 use crate::base::log_limit::LogLimit;
+use crate::exchange::Failure;
 use crate::script::ScriptError;
 
 /// Places counted separately.
@@ -37,6 +38,11 @@ impl ScriptErrors {
         self.known.push((function, place.to_string(), limit));
         times
     }
+}
+
+/// What a failed call means for its request.
+pub fn failure_of(error: &ScriptError) -> Failure {
+    if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script }
 }
 
 fn so_often(times: u64) -> String {

@@ -15,6 +15,7 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
+use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
@@ -371,7 +372,7 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
         }
         Responded::Failed(error) => {
             tools.errors.log("on_response", &error, "", tools.now);
-            return Err(Failure::Script);
+            return Err(failure_of(&error));
         }
     }
     Ok(())

@@ -16,7 +16,8 @@ use crate::exchange::{Failure, ResponseHalf};
 use crate::http::{Framing, ResponseHead};
 use crate::net::Network;
 use crate::route::{Decision, Responded, Route, WaitingCall};
-use crate::script::{Fetch, Fetched, LONGEST_WAIT, TIMEOUT, Wait, Waited};
+use crate::script::{Check, Fetch, Fetched, LONGEST_WAIT, TIMEOUT, Wait, Waited, monotonic};
+use crate::store::Begun;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::held_body::{HeldBody, ask_for_body};
 use crate::worker::pair::inside::{InsideEnd, InsideRequest, InsideTarget};
@@ -29,8 +30,8 @@ use crate::worker::waits::{WaitKind, Waiter};
 
 /// What a fetched response may have beside its body: head and framing, in bytes.
 const HEAD_MOST: usize = 64 * 1024;
-/// Handlers that may wait at once.
-const MOST_WAITING: usize = 10_000;
+/// How long a check of a password is waited for, in microseconds.
+const CHECK: u64 = 30_000_000;
 /// How long a name is waited for.
 const RESOLVE: u64 = 5_000_000;
 
@@ -128,11 +129,15 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn buffer_request(&mut self, key: u32, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
-        self.pairs[key as usize].stage = Stage::Buffering(Box::new(route));
-        match self.hold_body(key, most) {
-            true => Step::Again,
-            false => self.body_is_held(key),
+        if !self.hold_body(key, most) {
+            return self.forward(key, route);
         }
+        let pair = &mut self.pairs[key as usize];
+        pair.stage = Stage::Buffering;
+        if let Some(held) = &mut pair.held {
+            held.route = Some(route);
+        }
+        Step::Again
     }
 
     /// Begins to hold the request's body. Returns false if there is nothing to wait for.
@@ -162,12 +167,12 @@ impl<N: Network> Core<N> {
                 None => Step::Wait,
             };
         }
-        match std::mem::replace(&mut pair.stage, Stage::Routing) {
-            Stage::Buffering(route) => self.forward(key, *route),
-            other => {
-                pair.stage = other;
-                Step::Wait
+        match pair.held.as_mut().and_then(|held| held.route.take()) {
+            Some(route) => {
+                pair.stage = Stage::Routing;
+                self.forward(key, route)
             }
+            None => Step::Wait,
         }
     }
 
@@ -180,7 +185,7 @@ impl<N: Network> Core<N> {
         since: u64,
     ) -> Step {
         let pair = &self.pairs[key as usize];
-        let Some(counted) = self.waiting.add(MOST_WAITING) else {
+        let Some(counted) = self.waiting.add(pair.site.settings().script.waiting as usize) else {
             drop(call);
             return self.fail(key, Failure::TooManyWaiting);
         };
@@ -212,6 +217,7 @@ impl<N: Network> Core<N> {
             Wait::Resolve(_) => (RESOLVE, WaitKind::Resolve),
             // The timeout of the request's body ends it sooner.
             Wait::Body(_) => (micros(LONGEST_WAIT), WaitKind::Body),
+            Wait::Check(_) => (CHECK, WaitKind::Check),
         };
         let last = since + micros(LONGEST_WAIT);
         let (until, is_last) = (last.min(now + most), last < now + most);
@@ -220,6 +226,7 @@ impl<N: Network> Core<N> {
             Wait::Sleep(_) => {}
             Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
             Wait::Resolve(name) => self.resolve(site, number, name),
+            Wait::Check(check) => self.check(number, *check),
             // Begun by `begin_wait`.
             Wait::Body(_) => {}
         }
@@ -243,6 +250,23 @@ impl<N: Network> Core<N> {
             done: Box::new(done),
         });
         self.waits.fetches(number, inside);
+    }
+
+    /// Has a password checked, which takes long on purpose, on another thread.
+    fn check(&mut self, number: u64, check: Check) {
+        let Check { users, user, password } = check;
+        let begun = self.jobs.as_ref().map(|jobs| {
+            let reply = self.waits.reply(number, jobs.waker.clone());
+            users.check(&user, &password, monotonic, move |is_right| {
+                reply.send(Waited::Checked(Some(is_right)))
+            })
+        });
+        let known = match begun {
+            Some(Begun::Waits) => return,
+            Some(Begun::Known(is_right)) => Some(is_right),
+            Some(Begun::Full) | None => None,
+        };
+        self.waits.results().borrow_mut().push((number, Waited::Checked(known)));
     }
 
     fn resolve(&mut self, site: &Site, number: u64, name: String) {
@@ -274,6 +298,7 @@ impl<N: Network> Core<N> {
                 WaitKind::Sleep => Waited::Slept,
                 WaitKind::Resolve => Waited::Resolved(Err(late())),
                 WaitKind::Body => Waited::Body(Err(TIMEOUT)),
+                WaitKind::Check => Waited::Checked(None),
                 WaitKind::Fetch(inside) => {
                     inside.into_iter().for_each(|inside| self.cancel_inside(inside));
                     Waited::Fetched(Err(late()))

@@ -1,4 +1,4 @@
-//! How many clients are connected, by listener, for the access log. Each worker counts its own, on cache lines of its
+//! How many clients are connected, by listener. Each worker counts its own, on cache lines of its
 //! own; who wants the number of the process adds them up.
 
 use std::sync::Arc;
@@ -61,6 +61,11 @@ impl ConnectionCounts {
         add(&of_listener[usize::from(to)], 1);
     }
 
+    /// Those of one listener and worker.
+    pub fn of(&self, worker: usize, listener: u8) -> u32 {
+        self.cells.get(worker).map_or(0, |cell| cell.of_listener[usize::from(listener)].load(Relaxed))
+    }
+
     /// Those of the process, and those of one listener.
     pub fn sums(&self, listener: u8) -> [u32; 2] {
         let mut sums = [0u32; 2];
@@ -91,6 +96,7 @@ mod tests {
         assert_eq!((first.sums(3), second.sums(4)), ([3, 2], [3, 1]));
         second.moves(3, 4);
         assert_eq!((first.sums(3), first.sums(4)), ([3, 1], [3, 2]));
+        assert_eq!((first.of(0, 3), first.of(1, 3), first.of(2, 3)), (1, 0, 0));
         second.leaves(4);
         second.leaves(4);
         assert_eq!((first.sums(3), first.sums(4)), ([1, 1], [1, 0]));

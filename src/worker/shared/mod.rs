@@ -57,7 +57,11 @@ struct SharedState {
     jobs: Jobs,
     waiting: WaitingCount,
     buffers: BufferMemory,
+    script_asked: OnceLock<ScriptAsk>,
 }
+
+/// Passes on that this worker needs a fresh VM of the site of this generation.
+type ScriptAsk = Box<dyn Fn(usize, u64) + Send + Sync>;
 
 /// Creates the handles for `workers` workers, which serve at most `max_connections` clients together.
 pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
@@ -76,6 +80,7 @@ pub fn share(workers: usize, max_connections: usize) -> Vec<Shared> {
         jobs: Jobs::new(),
         waiting: WaitingCount::default(),
         buffers: BufferMemory::default(),
+        script_asked: OnceLock::new(),
     });
     (0..workers).map(|worker| Shared { state: state.clone(), worker }).collect()
 }
@@ -139,6 +144,18 @@ impl Shared {
     /// Handlers of all workers that wait.
     pub(crate) fn waiting(&self) -> WaitingCount {
         self.state.waiting.clone()
+    }
+
+    /// Calls `ask` when a worker needs a fresh VM.
+    pub fn provide_scripts(&self, ask: impl Fn(usize, u64) + Send + Sync + 'static) {
+        // Set once, when the workers run.
+        let _ = self.state.script_asked.set(Box::new(ask));
+    }
+
+    pub fn ask_for_script(&self, generation: u64) {
+        if let Some(ask) = self.state.script_asked.get() {
+            ask(self.worker, generation);
+        }
     }
 
     pub fn wake_by(&self, waker: Arc<Waker>) {

@@ -54,13 +54,11 @@ impl<N: Network> Core<N> {
                 }
                 Some(_) => {}
             },
-            Stage::Routing | Stage::Buffering(_)
-                if pair.held.as_ref().is_some_and(|held| held.is_filling()) =>
-            {
+            Stage::Routing | Stage::Buffering if pair.held.as_ref().is_some_and(|held| held.is_filling()) => {
                 let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
                 return Some(Deadline::new(since, limits.body, Reason::Body));
             }
-            Stage::Routing | Stage::Buffering(_) | Stage::Forwarding(_) | Stage::Delivering(_) => {}
+            Stage::Routing | Stage::Buffering | Stage::Forwarding(_) | Stage::Delivering(_) => {}
         }
         if !client.is_flushed() {
             return Some(Deadline::new(client.write_at, limits.write, Reason::Write));
@@ -214,7 +212,7 @@ impl<N: Network> Core<N> {
 
     /// Returns when the next timer may fire, in microseconds.
     pub fn next_timer(&self) -> Option<u64> {
-        let checks = Some(self.checks.next().min(self.periodic.next())).filter(|at| *at != u64::MAX);
+        let checks = Some(self.checks.next().min(self.sites.periodic.next())).filter(|at| *at != u64::MAX);
         let closing = self.closings.next().filter(|_| self.clients.len() > 0);
         self.wheel.next().into_iter().chain(checks).chain(closing).chain(self.waits.next()).min()
     }

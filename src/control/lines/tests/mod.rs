@@ -1,6 +1,8 @@
 //! Lines of every format for a few records.
 
 use super::*;
+use crate::base::named_values::{NamedValue, put};
+use crate::config::JSON_KEYS;
 use crate::control::lines::text::FIRST_LINE;
 use crate::exchange::record::{End, Load, Phase, Times};
 
@@ -292,6 +294,23 @@ fn json_is_valid_whatever_a_client_sends() {
         assert!(line.ends_with(&format!(",\"user_agent\":\"{written}\"}}\n")), "{line}");
         json(Record { user_agent: given, ..record() });
     }
+}
+
+#[test]
+fn what_a_script_adds_follows_the_fixed_keys_and_is_escaped() {
+    let mut added = Vec::new();
+    for (name, value, is_text) in
+        [("tenant", &b"a\"\xff\n"[..], true), ("cost", b"1.5", false), ("ok", b"true", false)]
+    {
+        put(NamedValue { name: name.as_bytes(), value, is_text }, &mut added);
+    }
+    let line = text(LogFormat::Json, Record { added: &added, ..record() });
+    assert!(line.ends_with(",\"tenant\":\"a\\\"\\u00ff\\n\",\"cost\":1.5,\"ok\":true}\n"), "{line}");
+    let line = json(Record { added: &added, ..record() });
+    assert_eq!((line["tenant"].as_str(), line["cost"].as_f64()), (Some("a\"\u{ff}\n"), Some(1.5)));
+    let known: Vec<&str> = JSON_KEYS.to_vec();
+    assert!(line.len() == known.len() + 3 && known.iter().all(|key| line.contains_key(*key)));
+    assert!(text(LogFormat::Rsp, Record { added: &added, ..record() }) == text(LogFormat::Rsp, record()));
 }
 
 #[test]

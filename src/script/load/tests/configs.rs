@@ -9,8 +9,8 @@ use super::super::{Source, calls, load_again, modules};
 use super::{Files, error, load, load_text};
 use crate::config::{
     AccessLog, Account, Address, Admin, Balance, Config, Control, ControlLevel, LogFormat, LogTarget,
-    OnResponseError, PerClient, PoolId, PoolTimeouts, ProxyVersion, Sample, Settings, Timeouts, Trusted,
-    Workers,
+    OnResponseError, PerClient, PoolId, PoolTimeouts, ProxyVersion, Sample, ScriptLimits, Settings, Timeouts,
+    Trusted, Workers,
 };
 use crate::script::vm::Vm;
 
@@ -67,7 +67,7 @@ fn a_config_with_every_key_is_loaded() {
           fallback = api, drain_timeout = "1h", drain_delay = "5s", upgrade_drain_timeout = "2h", user = "www-data", group = 33, via = "edge-1", workers = 3, acme_challenge_dir = "acme", resolver = "127.0.0.1:53", splice = "1m",
           max_head = "64k", max_fields = 1000, upgrades = { "websocket", "TCP", "SPDY/3.1" },
           timeouts = { handshake = 7, head = 1, body = 2, idle = 3, write = 4, tunnel = 5, rate = 6 },
-          script = { on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", min_request_rate = "1k", min_response_rate = 0,
+          script = { time = "20ms", memory = "128m", waiting = 500, globals = true, on_response_error = "pass" }, max_connections_per_client = 20, new_connections_per_client = 30, max_body = "10m", buffer_memory = "32m", min_request_rate = "1k", min_response_rate = 0,
           admin = { "localhost:9180", token = "0123456789abcdef", hosts = { "Ops.example.com" } }, metrics = { hosts = 7 }, control = { "/run/rsp/control.sock", mode = "660", group = "ops", level = "observe" } }
         "#,
     )
@@ -122,6 +122,7 @@ fn a_config_with_every_key_is_loaded() {
         max_connections_is_set: true,
         per_client: PerClient { connections: Some(20), new_a_second: Some(30) },
         max_body: Some(10 << 20),
+        buffer_memory: 32 << 20,
         min_request_rate: 1024,
         min_response_rate: 0,
         access_log: Some(log),
@@ -147,6 +148,12 @@ fn a_config_with_every_key_is_loaded() {
         group: Some(Account::Number(33)),
         resolver: Some("127.0.0.1:53".parse().unwrap()),
         on_response_error: OnResponseError::Pass,
+        script: ScriptLimits {
+            time: Duration::from_millis(20),
+            memory: 128 << 20,
+            waiting: 500,
+            globals: true,
+        },
         via: Some("edge-1".into()),
         max_head: 64 << 10,
         max_fields: 1000,
@@ -343,4 +350,20 @@ fn nothing_can_be_configured_after_the_load() {
     }
     // What was loaded is still available.
     vm.lua().load("assert(require 'rsp.round_robin')").exec().unwrap();
+}
+
+#[test]
+fn a_script_may_use_more_memory_while_it_is_loaded_than_the_default_and_less_afterwards() {
+    let kept = |settings: &str, mib: usize| {
+        let fill = format!("kept = {{}} for i = 1, {mib} do kept[i] = i .. ('x'):rep(1 << 20) end");
+        load_text(&format!(
+            "{settings} {fill} rsp.listen '127.0.0.1:0' rsp.pool {{ servers = {{ '127.0.0.1:1' }} }}"
+        ))
+    };
+    assert!(kept("rsp.settings { script = { memory = '128m' } }", 80).is_ok());
+    let told = kept("", 80).unwrap_err();
+    assert_eq!(told, "site.lua:1: not enough memory: a script may use 64 MiB");
+    let told = kept("rsp.settings { script = { memory = '4m' } }", 8).unwrap_err();
+    assert!(told.starts_with("site.lua:1: script.memory: loading the config leaves "), "{told}");
+    assert!(told.ends_with(" KiB in use, expected up to 4096 KiB"), "{told}");
 }

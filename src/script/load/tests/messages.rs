@@ -59,7 +59,7 @@ fn listeners() {
         ),
         (
             "rsp.quux()",
-            "1: rsp.quux: unknown, expected one of abort, every, fetch, listen, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, redirect, resolve, respond, settings, sleep",
+            "1: rsp.quux: unknown, expected one of abort, base64, basic_auth, cidr, concurrency, equal, every, fetch, hex, hmac_sha256, json, listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, rate, redirect, regex, resolve, respond, settings, sha256, shared, sleep, split, url",
         ),
     ]);
 }
@@ -80,7 +80,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, trailers, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, buffer_request, trailers, timeouts",
         ),
         (
             "rsp.pool {}",
@@ -211,7 +211,7 @@ fn proxy_protocol_needs_trusted_peers() {
 fn settings() {
     let time = "expected a time such as \"500ms\", \"5s\", \"2m\", \"1h\" or a number of seconds";
     let keys = "workers, max_connections, max_connections_per_client, new_connections_per_client, \
-                max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script";
+                buffer_memory, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script";
     all(&[
         (
             "rsp.settings()",
@@ -275,6 +275,16 @@ fn settings() {
             "rsp.settings { script = {\n on_response_error = 'ignore' } }",
             "2: script.on_response_error: got \"ignore\", expected \"answer\" or \"pass\"",
         ),
+        (
+            "rsp.settings { script = { time = '2s' } }",
+            "1: script.time: got \"2s\", expected a time from 1ms to 1s",
+        ),
+        (
+            "rsp.settings { script = { memory = '1m' } }",
+            "1: script.memory: got \"1m\", expected a size from \"4m\" to \"1g\"",
+        ),
+        ("rsp.settings { script = { globals = 1 } }", "1: script.globals: got 1, expected true or false"),
+        ("rsp.settings { script = { tme = '1s' } }", "1: script.tme: unknown script key, did you mean time?"),
         ("rsp.settings { trace = 1 }", "1: trace: got 1, expected true or false"),
         (
             "rsp.settings { trusted = '10.0.0.0/8' }",
@@ -455,7 +465,7 @@ fn the_line_is_that_of_the_key_or_of_the_call() {
     all(&[
         (
             "local t = {\n weigth = 1 }\nrsp.settings(t)",
-            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, buffer_memory, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
         ),
         ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
         ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),

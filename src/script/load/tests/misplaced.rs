@@ -25,7 +25,7 @@ fn the_functions_of_rsp_are_called_and_not_assigned() {
         ),
         ("rsp.settings = {}", "1: rsp.settings: cannot be assigned, expected a call: rsp.settings { … }"),
         ("rsp.respond = print", "1: rsp.respond: cannot be replaced, expected a call of it"),
-        ("rsp.on_log = print", "1: rsp.on_log: not supported by this version"),
+        ("rsp.fetch = print", "1: rsp.fetch: cannot be replaced, expected a call of it"),
         ("rsp.workers = 4", "1: rsp.workers: cannot be assigned, it belongs in rsp.settings { workers = … }"),
         (
             "rsp.on_requst = print",
@@ -33,7 +33,7 @@ fn the_functions_of_rsp_are_called_and_not_assigned() {
         ),
         (
             "rsp[1] = 'x'",
-            "1: rsp[1]: cannot be assigned, unknown, expected one of fetch, listen, on_request, on_response, pool, redirect, resolve, respond, settings, sleep",
+            "1: rsp[1]: cannot be assigned, unknown, expected one of abort, base64, basic_auth, cidr, concurrency, equal, every, fetch, hex, hmac_sha256, json, listen, log, map, now, on_answer, on_connect, on_log, on_request, on_response, on_start, pool, random, rate, redirect, regex, resolve, respond, settings, sha256, shared, sleep, split, url",
         ),
     ]);
     let in_handler = "rsp.on_request(function(req) rsp.on_response = print end)";

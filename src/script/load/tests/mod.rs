@@ -5,6 +5,7 @@ mod configs;
 mod later;
 mod messages;
 mod misplaced;
+mod phases;
 mod policies;
 mod requires;
 mod servers;

@@ -103,3 +103,29 @@ fn the_policies_come_with_rsp() {
     let message = "site.lua:2: by_host: a:80: expected a host name without port, as in \"example.com\"";
     assert_eq!(bad, Err(message.to_owned()));
 }
+
+#[test]
+fn a_link_may_lead_to_a_module_within_the_folder_and_not_out_of_it() {
+    use std::os::unix::fs::symlink;
+    let outside = Files::new(&[("secret.lua", "return 'secret'")]);
+    for (module, told) in [
+        ("inside", Ok(())),
+        (
+            "file",
+            Err("site.lua:1: require \"file\": file.lua is a link that leads out of the config's folder"),
+        ),
+        (
+            "dir.secret",
+            Err(
+                "site.lua:1: require \"dir.secret\": dir/secret.lua is a link that leads out of the config's folder",
+            ),
+        ),
+    ] {
+        let site = format!("assert(require '{module}' == 'real'){REST}");
+        let files = Files::new(&[("site.lua", &site), ("real.lua", "return 'real'")]);
+        symlink("real.lua", files.0.join("inside.lua")).unwrap();
+        symlink(outside.0.join("secret.lua"), files.0.join("file.lua")).unwrap();
+        symlink(&outside.0, files.0.join("dir")).unwrap();
+        assert_eq!(files.load().map(drop), told.map_err(str::to_owned), "{module}");
+    }
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use mlua::Lua;
 
 use super::super::schema::Keys;
-use super::super::{TYPES, access_log, admin, balancing, health, listen, pool, server, settings, tls};
+use super::super::{
+    TYPES, access_log, admin, balancing, health, listen, lookups, pool, server, settings, stores, tls,
+};
 
 /// The `---@field`s of a class, without positional ones.
 fn documented(class: &str) -> BTreeSet<String> {
@@ -40,6 +42,11 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.Admin"), taken(&admin::ADMIN));
     assert_eq!(documented("rsp.Metrics"), taken(&admin::METRICS));
     assert_eq!(documented("rsp.Control"), taken(&admin::CONTROL));
+    assert_eq!(documented("rsp.SharedOptions"), taken(&stores::SHARED));
+    assert_eq!(documented("rsp.RateOptions"), taken(&stores::RATE));
+    assert_eq!(documented("rsp.ConcurrencyOptions"), taken(&stores::CONCURRENCY));
+    assert_eq!(documented("rsp.SplitOptions"), taken(&stores::SPLIT));
+    assert_eq!(documented("rsp.MapOptions"), taken(&lookups::MAP));
     assert_eq!(documented("rsp.Timeouts"), taken(&settings::TIMEOUTS));
 }
 
@@ -49,8 +56,9 @@ fn every_function_of_rsp_is_documented() {
     lua.load(TYPES).exec().unwrap();
     let rsp: mlua::Table = lua.globals().get("rsp").unwrap();
     let documented: BTreeSet<String> =
-        rsp.pairs::<String, mlua::Function>().map(|pair| pair.unwrap().0).collect();
+        rsp.pairs::<String, mlua::Value>().map(|pair| pair.unwrap().0).collect();
     let mut there: BTreeSet<String> = super::super::calls::names().map(str::to_owned).collect();
-    there.extend(["respond", "redirect"].map(str::to_owned));
+    there.extend(["respond", "redirect", "abort", "sleep", "fetch", "resolve"].map(str::to_owned));
+    there.extend(crate::script::parts::NAMES.map(str::to_owned));
     assert_eq!(documented, there);
 }
