@@ -7,7 +7,7 @@ _rsp_servers() { # _rsp_servers SOCKET: POOL/SERVER, one a line
 
 _rsp_ctl() { # the words behind the socket are in $before, one blank behind each
     case $before in
-        "") printf '%s\n' add clear del disable enable get help log prompt quit reload set show shutdown ;;
+        "") printf '%s\n' add clear del disable enable explain get help log prompt quit reload set show shutdown ;;
         "show ") printf '%s\n' backend changes errors info pools servers sess stat ;;
         "show servers ") echo state ;;
         "show servers state ") rsp ctl "$socket" show backend 2>/dev/null | grep -v '^#' ;;
@@ -50,8 +50,12 @@ _rsp() {
         esac
         return
     fi
+    if [ "${words[1]-}" = explain ]; then
+        mapfile -t COMPREPLY < <(compgen -W "-H --from --body --fetch --json --socket" -- "$current")
+    fi
+    if [ "${words[1]-}" = check ]; then mapfile -t COMPREPLY < <(compgen -W "--strict" -- "$current"); fi
     if [ ${#words[@]} -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run check demo ctl types help --listen --backend --help -v -V -t" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "run check explain demo ctl types help --listen --backend --help -v -V -t" -- "$current")
     fi
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current")
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short, Value};
 
+use super::explain::{self, Explain};
 use super::hint;
 use crate::config::later::{self, LATER};
 
@@ -21,7 +22,12 @@ pub enum Command {
     Demo {
         listen: Option<String>,
     },
-    Check(PathBuf),
+    Check {
+        config: PathBuf,
+        /// Warnings are failures.
+        strict: bool,
+    },
+    Explain(Explain),
     /// A command to a running rsp, over its control socket.
     Ctl {
         socket: PathBuf,
@@ -39,8 +45,8 @@ pub enum Command {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Usage(pub String);
 
-const COMMANDS: [&str; 6] = ["run", "check", "ctl", "demo", "types", "help"];
-const OPTIONS: [&str; 4] = ["listen", "backend", "help", "version"];
+const COMMANDS: [&str; 7] = ["run", "check", "explain", "ctl", "demo", "types", "help"];
+const OPTIONS: [&str; 5] = ["listen", "backend", "strict", "help", "version"];
 
 pub const SHORT: &str = "\
 usage: rsp CONFIG.lua                          run with a config file
@@ -56,6 +62,7 @@ struct Given {
     listen: Vec<String>,
     backends: Vec<String>,
     check: bool,
+    strict: bool,
 }
 
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
@@ -67,6 +74,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Short('v') | Long("version") => return Ok(Command::Version),
             Short('V') => return Ok(Command::Build),
             Short('t') => given.check = true,
+            Long("strict") => given.strict = true,
             Short('c') => return Err(dash_c()),
             Long("listen") => given.listen.push(text(parser.value().map_err(wrong)?)?),
             Long("backend") => given.backends.push(text(parser.value().map_err(wrong)?)?),
@@ -76,6 +84,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             }
             Value(word) if word == "ctl" && given.is_empty() => {
                 return ctl(parser.raw_args().map_err(wrong)?);
+            }
+            Value(word) if word == "explain" && given.is_empty() => {
+                return explain::parse(&mut parser).map(Command::Explain);
             }
             Value(word) => given.word(word)?,
         }
@@ -111,6 +122,7 @@ impl Given {
             Some("help") => self.help(),
             Some("check") => self.checked("check"),
             _ if self.check => self.checked("-t"),
+            _ if self.strict => Err(Usage("usage: rsp check CONFIG.lua [--strict]".into())),
             _ => self.run(),
         }
     }
@@ -137,9 +149,10 @@ impl Given {
     }
 
     fn checked(self, spelling: &str) -> Result<Command, Usage> {
+        let (addresses, strict) = (self.has_addresses(), self.strict);
         match self.config {
-            Some(config) if self.listen.is_empty() && self.backends.is_empty() => Ok(Command::Check(config)),
-            _ => Err(Usage(format!("usage: rsp {spelling} CONFIG.lua"))),
+            Some(config) if !addresses => Ok(Command::Check { config, strict }),
+            _ => Err(Usage(format!("usage: rsp {spelling} CONFIG.lua [--strict]"))),
         }
     }
 
@@ -228,7 +241,7 @@ fn text(value: OsString) -> Result<String, Usage> {
     value.into_string().map_err(|value| Usage(format!("rsp: not an address: {}", value.to_string_lossy())))
 }
 
-fn wrong(error: lexopt::Error) -> Usage {
+pub(super) fn wrong(error: lexopt::Error) -> Usage {
     Usage(format!("rsp: {error} (rsp --help)"))
 }
 
@@ -249,6 +262,10 @@ mod tests {
         Command::Ctl { socket: "a.sock".into(), words: words.iter().map(|word| word.to_string()).collect() }
     }
 
+    fn check(strict: bool) -> Command {
+        Command::Check { config: "site.lua".into(), strict }
+    }
+
     #[test]
     fn arguments_become_commands() {
         for (line, command) in [
@@ -257,11 +274,12 @@ mod tests {
             ("run run", Command::Run("run".into())),
             ("./run", Command::Run("./run".into())),
             ("-- -odd.lua", Command::Run("-odd.lua".into())),
-            ("check site.lua", Command::Check("site.lua".into())),
-            ("-t site.lua", Command::Check("site.lua".into())),
-            ("site.lua -t", Command::Check("site.lua".into())),
-            ("run site.lua -t", Command::Check("site.lua".into())),
-            ("check -t site.lua", Command::Check("site.lua".into())),
+            ("check site.lua", check(false)),
+            ("check --strict site.lua", check(true)),
+            ("-t site.lua", check(false)),
+            ("site.lua -t --strict", check(true)),
+            ("run site.lua -t", check(false)),
+            ("check -t site.lua", check(false)),
             ("--listen :80 --backend a:1 --backend b:2", balance(&[":80"], &["a:1", "b:2"])),
             ("run --listen=:80 --listen :81 --backend=a:1", balance(&[":80", ":81"], &["a:1"])),
             ("demo", Command::Demo { listen: None }),

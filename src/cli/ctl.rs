@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Exit, complain, say};
 use crate::base::os_error::os_error;
+use crate::control::explain::{Explanation, Question};
 
 /// A reload waits for names and for workers, but not longer than this.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +32,21 @@ pub fn run(socket: &Path, words: &[String]) -> Exit {
         }
         _ if io::stdout().is_terminal() => say(&for_people(text)),
         _ => say(text),
+    }
+}
+
+/// Has the running rsp explain a request. An error is a line for people.
+pub fn explain(socket: &Path, question: &Question) -> Result<Explanation, String> {
+    let question = serde_json::to_string(question).map_err(|error| error.to_string())?;
+    // One word, and one command.
+    let word = question.replace(' ', "\\u0020").replace(';', "\\u003b");
+    let answer = ask(socket, &format!("explain {word}"));
+    let answer = answer.map_err(|error| {
+        format!("rsp explain: {}: {}{}", socket.display(), os_error(&error), hint(&error))
+    })?;
+    match read(&answer) {
+        (Some(..=ERROR), text) => Err(format!("rsp explain: {}", text.trim_end())),
+        (_, text) => serde_json::from_str(text).map_err(|error| format!("rsp explain: {error}")),
     }
 }
 

@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod ctl;
 mod demo;
+mod explain;
 mod help;
 mod hint;
 mod plain;
@@ -45,7 +46,8 @@ fn obey(command: Command) -> Exit {
         Command::Run(config) => run::config(&config),
         Command::Balance { listen, backends } => run::balance(&listen, &backends),
         Command::Demo { listen } => demo::run(listen.as_deref()),
-        Command::Check(config) => check::run(&config),
+        Command::Check { config, strict } => check::run(&config, strict),
+        Command::Explain(what) => explain::run(&what),
         Command::Ctl { socket, words } => ctl::run(&socket, &words),
         Command::Types => say(crate::script::TYPES),
         Command::Version => version::short(),

@@ -5,10 +5,10 @@
 pub const LATER: &str = "not supported by this version";
 
 /// Commands of `rsp`.
-pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
+pub const COMMANDS: &[&str] = &["test", "replay"];
 
 /// Options of the supported commands.
-pub const OPTIONS: &[&str] = &["strict"];
+pub const OPTIONS: &[&str] = &[];
 
 /// Functions and tables of `rsp`.
 pub const CALLS: &[&str] = &[];

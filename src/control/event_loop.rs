@@ -36,13 +36,15 @@ pub enum ControlEvent {
     Socket(Token),
 }
 
-/// The answer of a worker to `show sess` or `shutdown session`.
+/// The answer of a worker to `show sess` or `shutdown session`, or of a helper to `explain`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WorkerAnswer {
     /// Part of its connections, by its clock, and where the next part begins.
     Sessions { worker: usize, now: u64, sessions: Vec<Session>, next: Option<u32> },
     /// One was there to be closed.
     Shut(bool),
+    /// What would become of a request, or why nobody knows.
+    Explained(Result<String, String>),
 }
 
 impl From<Signal> for ControlEvent {

@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long it is kept that a name has no address, or that the name server does not answer.
 const FAILED: Duration = Duration::from_secs(1);
 
-type Addresses = Result<Vec<String>, String>;
+pub(super) type Addresses = Result<Vec<String>, String>;
 
 /// Starts the thread, unless it runs already. It ends with the process.
 pub fn serve(shared: &Shared) -> io::Result<()> {
@@ -40,7 +40,7 @@ fn run(jobs: Receiver<Job>) {
 }
 
 /// A name, and whom to ask for it.
-type Asked = (String, Option<SocketAddr>);
+pub(super) type Asked = (String, Option<SocketAddr>);
 
 #[derive(Default)]
 struct Names {
@@ -96,7 +96,7 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn look_up((name, server): &Asked) -> (Addresses, Duration) {
+pub(super) fn look_up((name, server): &Asked) -> (Addresses, Duration) {
     let config = ResolverConfig { servers: server.iter().copied().collect(), ..ResolverConfig::default() };
     let answer = resolve(&Query::Host { name: name.clone(), port: 0 }, &config);
     told(answer)

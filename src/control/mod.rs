@@ -10,6 +10,7 @@ pub mod clock;
 mod dashboard;
 pub mod errors;
 pub mod escape;
+pub mod explain;
 mod haproxy;
 pub mod lines;
 pub mod names;

@@ -38,6 +38,8 @@ pub struct Loaded {
     /// Of the script's files.
     pub digest: u64,
     pub names: NextNames,
+    /// The script as it was read.
+    pub source: Source,
 }
 
 pub struct Reload<A> {
@@ -184,7 +186,7 @@ fn load(mut source: Source, workers: usize, known: Option<&Watched>) -> Result<L
         Some(known) if known.is_of(&stated) => NextNames::Same,
         _ => NextNames::New(startup::names(&stated, known)?),
     };
-    Ok(Loaded { stated, scripts, digest: source.digest(), names })
+    Ok(Loaded { stated, scripts, digest: source.digest(), names, source: source.script_only() })
 }
 
 /// A line for each setting that a reload cannot change.

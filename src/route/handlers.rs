@@ -10,7 +10,9 @@ use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
 use crate::exchange::counters::{Counters, Handler, SCRIPT_BOUNDS, ScriptFailure};
 use crate::http::{RequestHead, ResponseHead};
-use crate::script::{Called, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Verdict, Wait};
+use crate::script::{
+    Called, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Trace, Verdict, Wait,
+};
 
 /// What `on_request` came to.
 pub(super) enum Asked {
@@ -271,6 +273,11 @@ impl Handlers {
             Some(error) if error.is_short_of_memory() => script.failed(ScriptFailure::Memory),
             Some(_) => script.failed(ScriptFailure::Error),
         }
+    }
+
+    /// What the script has run since it was last taken; nothing, if it is not traced.
+    pub fn take_trace(&mut self) -> Trace {
+        self.script.take_trace()
     }
 
     /// The script's VM has used up its memory: a fresh one should take its place.

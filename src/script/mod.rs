@@ -14,6 +14,7 @@ mod failure;
 mod ffi;
 mod global_writes;
 mod headers;
+mod lint;
 mod load;
 mod log_fields;
 mod nearest;
@@ -26,6 +27,7 @@ mod run;
 mod set_cookie;
 mod source;
 mod tls_store;
+mod tokens;
 mod vm;
 mod wait;
 
@@ -38,7 +40,8 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, monotonic};
+pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, Trace, monotonic};
+pub use lint::lint;
 pub use load::{TYPES, load, load_again};
 pub use phases::TaskFunction;
 pub use request::Offer;

@@ -1,5 +1,6 @@
 //! Runs the handlers of one config for a request and interprets what they return.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use mlua::Function;
@@ -8,7 +9,7 @@ use super::answer;
 use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
-use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket};
+use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket, Trace};
 use super::parts::Entered;
 use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
@@ -251,6 +252,33 @@ impl Script {
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {
         &mut self.vm.machine
+    }
+
+    /// The globals of the script, and the functions of `rsp`.
+    pub(super) fn names(&self) -> (BTreeSet<String>, Vec<String>) {
+        let of = |table: mlua::Table| -> Vec<String> {
+            table
+                .pairs::<mlua::Value, mlua::Value>()
+                .flatten()
+                .filter_map(|(key, _)| key.to_string().ok())
+                .collect()
+        };
+        let globals = self.vm.lua().globals();
+        let rsp = globals.raw_get::<mlua::Table>("rsp").ok().and_then(|rsp| rsp.metatable());
+        let functions = rsp.and_then(|meta| meta.raw_get::<mlua::Table>("__index").ok());
+        let mut rsp = functions.map(of).unwrap_or_default();
+        rsp.sort();
+        (of(globals).into_iter().collect(), rsp)
+    }
+
+    /// Notes the lines that run from now on, which makes every call slower.
+    pub fn trace(&mut self) {
+        self.vm.machine.trace();
+    }
+
+    /// What has run since it was last taken.
+    pub fn take_trace(&mut self) -> Trace {
+        self.vm.machine.take_trace()
     }
 
     /// Its VM has used up its memory.

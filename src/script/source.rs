@@ -11,6 +11,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ffi::monotonic;
 use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
 use crate::store::{BasicAuth, MapKind, Store, WatchedMap};
@@ -63,6 +64,28 @@ impl Source {
             EntryPoint::File(path) => Some(Source { store: self.store.clone(), ..Source::file(path) }),
             EntryPoint::Arguments { .. } => None,
         }
+    }
+
+    /// The same without certificates and keys: those would be kept as long as this is.
+    pub fn script_only(&self) -> Source {
+        Source { tls: TlsStore::default(), ..self.clone() }
+    }
+
+    /// The same with a copy of what its scripts share now: a script of it reads that, and spends nothing of it.
+    pub fn sharing_a_copy(self) -> Source {
+        let copy = Store::default();
+        copy.adopt(self.store.hand_over(monotonic()));
+        Source { store: Arc::new(copy), ..self }
+    }
+
+    /// The Lua texts that were read, with their names in messages.
+    pub(super) fn scripts(&self) -> Vec<(String, Arc<[u8]>)> {
+        let is_script = |path: &Path| {
+            let entry = matches!(&self.entry, EntryPoint::File(entry) if entry == path);
+            entry || path.extension().is_some_and(|end| end == "lua")
+        };
+        let read = self.files.iter().filter(|(path, _)| is_script(path));
+        read.filter_map(|(path, text)| Some((path.display().to_string(), text.clone().ok()?))).collect()
     }
 
     /// Tells whether the script's files are the same as those of another `Source`.

@@ -346,7 +346,7 @@ fn bad_usage_is_exit_2_with_a_hint() {
         (&["--backend", "127.0.0.1:1"], "--listen"),
         (&["chekc", "site.lua"], "rsp: no command or file \"chekc\"; did you mean rsp check?"),
         (&["status"], "rsp: no command or file \"status\""),
-        (&["check", "--strict", "site.lua"], "--strict: not supported by this version"),
+        (&["run", "--strict", "site.lua"], "usage: rsp check CONFIG.lua [--strict]"),
         (&["help", "lau"], "rsp: no topic \"lau\"; did you mean rsp help lua?"),
         (&["a.lua", "b.lua"], "b.lua"),
     ] {

@@ -3,6 +3,7 @@
 use super::console::Answer;
 use crate::balance::Administrative;
 use crate::config::ControlLevel;
+use crate::control::explain::{Question, header};
 use crate::control::haproxy::format::Format;
 use crate::control::haproxy::stat::Wanted;
 
@@ -21,6 +22,11 @@ pub enum Command {
         all: bool,
     },
     ShutdownSession(u128),
+    /// What would become of a request.
+    Explain {
+        question: Box<Question>,
+        json: bool,
+    },
     /// `None`: says it.
     LogLevel(Option<log::LevelFilter>),
 }
@@ -110,6 +116,12 @@ const KNOWN: &[Known] = &[
     known(&["show", "changes"], OBSERVE, "show changes : what was set by hand, as config", |_| {
         show(Show::Changes)
     }),
+    known(
+        &["explain"],
+        OBSERVE,
+        "explain METHOD URL [-H NAME:VALUE]… [--from IP] : what a request would do, and why",
+        explain,
+    ),
     known(&["get", "weight"], OBSERVE, "get weight POOL/SERVER : the weight now and in the config", |rest| {
         Ok(Parsed::Command(Command::GetWeight(server(rest)?)))
     }),
@@ -194,6 +206,29 @@ pub fn help(level: ControlLevel) -> String {
 
 fn show(what: Show) -> Result<Parsed, String> {
     Ok(Parsed::Command(Command::Show(what)))
+}
+
+/// `rsp explain --socket` sends the question as JSON, in one word, and gets JSON.
+fn explain(rest: &[&str]) -> Result<Parsed, String> {
+    let command =
+        |question, json| Ok(Parsed::Command(Command::Explain { question: Box::new(question), json }));
+    if let [json] = rest
+        && json.starts_with('{')
+    {
+        let question = serde_json::from_str(json).map_err(|error| format!("explain: {error}"))?;
+        return command(question, true);
+    }
+    let mut question = Question::default();
+    let (mut words, mut rest) = (Vec::new(), rest.iter());
+    while let Some(word) = rest.next() {
+        match *word {
+            "-H" => question.headers.extend(rest.next().and_then(|given| header(given))),
+            "--from" => question.from = rest.next().map(|from| (*from).to_owned()),
+            word => words.push(word.to_owned()),
+        }
+    }
+    let [method, url] = <[String; 2]>::try_from(words).map_err(|_| "usage: explain METHOD URL".to_owned())?;
+    command(Question { method, url, ..question }, false)
 }
 
 fn server(rest: &[&str]) -> Result<String, String> {

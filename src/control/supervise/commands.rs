@@ -25,6 +25,7 @@ impl Running<'_> {
             Command::Reload => return self.ask_reload(Some(asker)),
             Command::Show(Show::Sessions(id)) => return self.list_sessions(asker, id),
             Command::ShutdownSession(id) => return self.shut_session(asker, id),
+            Command::Explain { question, json } => return self.explain(asker, *question, json),
             Command::Show(what) => self.show(what),
             other => self.change_by_command(other).unwrap_or_else(Answer::error),
         };
@@ -87,7 +88,7 @@ impl Running<'_> {
                 errors::set_level(level);
                 log::warn!("log level {} by hand", level.as_str().to_lowercase());
             }
-            Command::Reload | Command::Show(_) | Command::ShutdownSession(_) => {}
+            Command::Reload | Command::Show(_) | Command::ShutdownSession(_) | Command::Explain { .. } => {}
         }
         Ok(Answer::data(DONE))
     }

@@ -9,6 +9,7 @@
 
 mod admin;
 mod commands;
+mod explain;
 mod reload;
 mod sessions;
 mod upgrade;
@@ -79,6 +80,10 @@ pub struct Running<'a> {
     stats: Stats,
     /// Answers that go out in parts.
     listings: Listings,
+    /// The script of the present config.
+    script: Source,
+    /// A request is being explained.
+    explaining: bool,
     /// A new process that is to take over.
     upgrade: Option<Upgrade>,
 }
@@ -118,6 +123,8 @@ impl<'a> Running<'a> {
             was_ready: false,
             fault: None,
             listings: Listings::new(),
+            script: source.script_only(),
+            explaining: false,
             upgrade: None,
         })
     }

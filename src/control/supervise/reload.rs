@@ -29,11 +29,12 @@ impl Running<'_> {
     pub(super) fn loaded(&mut self) {
         let Some(loaded) = self.reload.loaded() else { return };
         let process = &*self.process;
-        let prepared = loaded.and_then(|Loaded { stated, scripts, digest, names }| {
-            process.prepare(stated, names).map(|prepared| (prepared, scripts, digest))
+        let prepared = loaded.and_then(|Loaded { stated, scripts, digest, names, source }| {
+            process.prepare(stated, names).map(|prepared| (prepared, scripts, (digest, source)))
         });
         match prepared {
-            Ok((prepared, scripts, digest)) if self.stage == Stage::Serving => {
+            Ok((prepared, scripts, (digest, source))) if self.stage == Stage::Serving => {
+                self.script = source;
                 self.fresh_vms.set_digest(digest);
                 self.switch(prepared, scripts);
             }

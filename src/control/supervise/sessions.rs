@@ -81,6 +81,7 @@ impl Running<'_> {
         let (worker, now, sessions, next) = match answer {
             WorkerAnswer::Shut(true) => return self.sockets.answer(asker, &Answer::data("")),
             WorkerAnswer::Shut(false) => return self.no_such(asker),
+            WorkerAnswer::Explained(result) => return self.explained(asker, result),
             WorkerAnswer::Sessions { worker, now, sessions, next } => (worker, now, sessions, next),
         };
         let names = self.stats.counters[worker].listener_names();

@@ -14,6 +14,7 @@ use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
 use super::strings::CUTS;
+use super::tracing::Trace;
 use super::{Job, KeptFunction, LuaState, RegistryIndex};
 use crate::config::{PoolId, ScriptLimits};
 use crate::script::answer::AnswerBuilder;
@@ -74,6 +75,8 @@ pub(super) struct CallState {
     /// Values of a list that a script assigns, and those of `headers:all`.
     pub(super) values: Vec<Vec<u8>>,
     pub(super) value_bytes: usize,
+    /// What is run, if that is noted.
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 #[derive(Clone, Copy)]
@@ -151,6 +154,7 @@ impl CallState {
             pairs: Vec::new(),
             values: Vec::new(),
             value_bytes: 0,
+            trace: None,
         }
     }
 }

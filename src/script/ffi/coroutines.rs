@@ -13,6 +13,7 @@ use super::call_state::{call_state_of, raise, refuse};
 use super::calls::note_spent;
 use super::library::original;
 use super::stack::{push_text, text_at};
+use super::tracing::is_traced;
 use super::watchdog::watch_closely;
 use crate::script::budget;
 
@@ -79,12 +80,18 @@ unsafe extern "C-unwind" fn resume(state: LuaState) -> c_int {
     }
 }
 
+fn watch_coroutine(thread: LuaState) {
+    if !is_traced(thread) {
+        watch_closely(thread);
+    }
+}
+
 /// Gives the coroutine a hook: the watchdog reaches only the main thread.
 unsafe extern "C-unwind" fn create(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         let results = original(state);
-        watch_closely(ffi::lua_tothread(state, -1));
+        watch_coroutine(ffi::lua_tothread(state, -1));
         results
     }
 }
@@ -96,7 +103,7 @@ unsafe extern "C-unwind" fn wrap(state: LuaState) -> c_int {
         ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         let thread = ffi::lua_newthread(state);
-        watch_closely(thread);
+        watch_coroutine(thread);
         ffi::lua_pushvalue(state, 1);
         ffi::lua_xmove(state, thread, 1);
         ffi::lua_pushcclosure(state, wrapped, 2);

@@ -37,6 +37,7 @@ mod stack;
 mod string_cache;
 mod strings;
 mod tables;
+mod tracing;
 mod waits;
 mod watchdog;
 
@@ -64,6 +65,7 @@ pub use runners::{Suspended, Ticket};
 use running::{FunctionId, KnownFunctions};
 pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
+pub use tracing::Trace;
 pub use waits::check_function;
 use waits::{fetch, resolve, sleep};
 use watchdog::Watchdog;

@@ -4,30 +4,14 @@
 //! written at the call, nothing is found and the call's line is used.
 
 use super::error::PathStep;
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum LuaToken<'a> {
-    Name(&'a [u8]),
-    /// With its quotes or long brackets.
-    Text(&'a [u8]),
-    Symbol(u8),
-    /// Numbers, and operators of two characters.
-    Other,
-}
+use crate::script::tokens::{self, LuaToken};
 
 /// The tokens of a script, each with its line.
 pub(super) struct Tokens<'a>(Vec<(LuaToken<'a>, usize)>);
 
 impl<'a> Tokens<'a> {
     pub(super) fn of(text: &'a [u8]) -> Tokens<'a> {
-        let (mut tokens, mut rest, mut line) = (Vec::new(), text, 1);
-        while let Some((token, len)) = next(rest) {
-            tokens.extend(token.map(|token| (token, line)));
-            let (this, after) = rest.split_at(len.clamp(1, rest.len()));
-            line += this.iter().filter(|byte| **byte == b'\n').count();
-            rest = after;
-        }
-        Tokens(tokens)
+        Tokens(tokens::of(text))
     }
 
     /// The line of the value or key at the end of `path`, in a table that opens on the line of the call (or, if none
@@ -142,62 +126,6 @@ struct TableEntry {
     value: usize,
     /// Its number, if it has no key.
     item: Option<usize>,
-}
-
-/// The first token of the text (none for blanks and comments) and its length.
-fn next<'a>(text: &'a [u8]) -> Option<(Option<LuaToken<'a>>, usize)> {
-    let first = *text.first()?;
-    let token = |of: fn(&'a [u8]) -> LuaToken<'a>, len: usize| Some((Some(of(text.get(..len)?)), len));
-    match first {
-        b'-' if text.starts_with(b"--") => Some((None, comment(text))),
-        b'"' | b'\'' => token(LuaToken::Text, short_text(text, first)),
-        b'[' => match long_text(text) {
-            Some(len) => token(LuaToken::Text, len),
-            None => Some((Some(LuaToken::Symbol(first)), 1)),
-        },
-        b'=' | b'~' | b'<' | b'>' if text.get(1) == Some(&b'=') => Some((Some(LuaToken::Other), 2)),
-        _ if first.is_ascii_digit() => {
-            Some((Some(LuaToken::Other), run(text, |byte| is_word(byte) || byte == b'.')))
-        }
-        _ if is_word(first) => token(LuaToken::Name, run(text, is_word)),
-        _ if first.is_ascii_whitespace() => Some((None, 1)),
-        _ => Some((Some(LuaToken::Symbol(first)), 1)),
-    }
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
-    text.iter().position(|byte| !belongs(*byte)).unwrap_or(text.len())
-}
-
-fn comment(text: &[u8]) -> usize {
-    match text.get(2..).and_then(long_text) {
-        Some(len) => len + 2,
-        None => run(text, |byte| byte != b'\n'),
-    }
-}
-
-fn short_text(text: &[u8], quote: u8) -> usize {
-    let mut at = 1;
-    while at < text.len() && text[at] != quote {
-        at += if text[at] == b'\\' { 2 } else { 1 };
-    }
-    (at + 1).min(text.len())
-}
-
-/// The length of `[[ … ]]` or `[==[ … ]==]`, if the text starts with one.
-fn long_text(text: &[u8]) -> Option<usize> {
-    let level = run(text.get(1..)?, |byte| byte == b'=');
-    if text[0] != b'[' || text.get(level + 1) != Some(&b'[') {
-        return None;
-    }
-    let close = [b"]".to_vec(), vec![b'='; level], b"]".to_vec()].concat();
-    let body = text.get(level + 2..)?;
-    let end = body.windows(close.len()).position(|window| window == close);
-    Some(end.map_or(text.len(), |end| level + 2 + end + close.len()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,447 @@
+//! Lua as a tree, as far as warnings need it. Only texts that Lua itself has compiled are parsed: what is not
+//! understood ends the parse without a tree, and nothing is warned of.
+
+use std::rc::Rc;
+
+use crate::script::tokens::{self, LuaToken};
+
+#[derive(Debug)]
+pub(super) enum Expr {
+    Nil,
+    Boolean(bool),
+    Number,
+    Text(String),
+    Vararg,
+    Function(Rc<Function>),
+    Name(String),
+    Index(Box<Node>, Box<Node>),
+    Call(Box<Node>, Vec<Node>),
+    Method(Box<Node>, String, Vec<Node>),
+    /// Entries with a key, and those without.
+    Table(Vec<(Option<Node>, Node)>),
+    Binary(String, Box<Node>, Box<Node>),
+    Unary(String, Box<Node>),
+}
+
+/// An expression and its line.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub expr: Expr,
+    pub line: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Function {
+    pub parameters: Vec<String>,
+    pub body: Block,
+    /// Of its `end`.
+    pub end: usize,
+}
+
+pub(super) type Block = Vec<(Statement, usize)>;
+
+#[derive(Debug)]
+pub(super) enum Statement {
+    Local(Vec<String>, Vec<Node>),
+    LocalFunction(String, Rc<Function>),
+    Function(Node, Rc<Function>),
+    Assign(Vec<Node>, Vec<Node>),
+    Call(Node),
+    Do(Block),
+    While(Node, Block),
+    Repeat(Block, Node),
+    If(Vec<(Node, Block)>, Option<Block>),
+    For(Vec<String>, Vec<Node>, Block),
+    Return(Vec<Node>),
+    Break,
+    Goto,
+    Label,
+}
+
+/// The tree of a script.
+pub(super) fn parse(text: &[u8]) -> Option<Function> {
+    let tokens = tokens::of(text);
+    let mut parser = Parser { tokens: &tokens, at: 0 };
+    let body = parser.block()?;
+    (parser.at == tokens.len()).then(|| Function { parameters: Vec::new(), body, end: parser.line() })
+}
+
+struct Parser<'a> {
+    tokens: &'a [(LuaToken<'a>, usize)],
+    at: usize,
+}
+
+const KEYWORDS: [&str; 22] = [
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local",
+    "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+];
+
+/// How strongly a binary operator binds to its left and right.
+fn binding(operator: &str) -> Option<(u8, u8)> {
+    Some(match operator {
+        "or" => (1, 1),
+        "and" => (2, 2),
+        "<" | ">" | "<=" | ">=" | "~=" | "==" => (3, 3),
+        "|" => (4, 4),
+        "~" => (5, 5),
+        "&" => (6, 6),
+        "<<" | ">>" => (7, 7),
+        ".." => (9, 8),
+        "+" | "-" => (10, 10),
+        "*" | "/" | "//" | "%" => (11, 11),
+        "^" => (14, 13),
+        _ => return None,
+    })
+}
+
+const UNARY: u8 = 12;
+
+impl Parser<'_> {
+    fn line(&self) -> usize {
+        self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |token| token.1)
+    }
+
+    /// The next token's text, unless it is a literal.
+    fn word(&self) -> Option<String> {
+        Some(match self.tokens.get(self.at)?.0 {
+            LuaToken::Name(text) | LuaToken::Operator(text) => String::from_utf8_lossy(text).into_owned(),
+            LuaToken::Symbol(byte) => (byte as char).to_string(),
+            LuaToken::Text(_) | LuaToken::Number(_) => return None,
+        })
+    }
+
+    fn is(&self, word: &str) -> bool {
+        match self.tokens.get(self.at).map(|token| token.0) {
+            Some(LuaToken::Name(text) | LuaToken::Operator(text)) => text == word.as_bytes(),
+            Some(LuaToken::Symbol(byte)) => word.as_bytes() == [byte],
+            _ => false,
+        }
+    }
+
+    fn takes(&mut self, word: &str) -> bool {
+        let is = self.is(word);
+        self.at += usize::from(is);
+        is
+    }
+
+    fn needs(&mut self, word: &str) -> Option<()> {
+        self.takes(word).then_some(())
+    }
+
+    fn name(&mut self) -> Option<String> {
+        match self.tokens.get(self.at)?.0 {
+            LuaToken::Name(text) if !KEYWORDS.iter().any(|word| word.as_bytes() == text) => {
+                self.at += 1;
+                Some(String::from_utf8_lossy(text).into_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn block(&mut self) -> Option<Block> {
+        let mut block = Vec::new();
+        loop {
+            while self.takes(";") {}
+            let ends = ["end", "else", "elseif", "until"].iter().any(|word| self.is(word));
+            if ends || self.at == self.tokens.len() {
+                return Some(block);
+            }
+            let line = self.line();
+            block.push((self.statement()?, line));
+        }
+    }
+
+    fn statement(&mut self) -> Option<Statement> {
+        let word = self.word()?;
+        // `goto` may be a name, but nobody does that.
+        let known =
+            ["if", "while", "do", "for", "repeat", "function", "local", "return", "break", "goto", "::"];
+        if !known.contains(&word.as_str()) {
+            return self.assignment_or_call();
+        }
+        self.at += 1;
+        match word.as_str() {
+            "if" => self.conditional(),
+            "while" => {
+                let condition = self.expression(0)?;
+                self.needs("do")?;
+                Some(Statement::While(condition, self.until_end()?))
+            }
+            "do" => self.until_end().map(Statement::Do),
+            "for" => self.loops(),
+            "repeat" => {
+                let body = self.block()?;
+                self.needs("until")?;
+                Some(Statement::Repeat(body, self.expression(0)?))
+            }
+            "function" => self.named_function(),
+            "local" => self.local(),
+            "return" => {
+                let ends = ["end", "else", "elseif", "until", ";"].iter().any(|word| self.is(word));
+                let values = if ends || self.at == self.tokens.len() { Vec::new() } else { self.list()? };
+                Some(Statement::Return(values))
+            }
+            "break" => Some(Statement::Break),
+            "goto" => self.name().map(|_| Statement::Goto),
+            _ => {
+                self.name()?;
+                self.needs("::").map(|()| Statement::Label)
+            }
+        }
+    }
+
+    fn until_end(&mut self) -> Option<Block> {
+        let body = self.block()?;
+        self.needs("end").map(|()| body)
+    }
+
+    fn conditional(&mut self) -> Option<Statement> {
+        let (mut arms, mut otherwise) = (Vec::new(), None);
+        loop {
+            let condition = self.expression(0)?;
+            self.needs("then")?;
+            arms.push((condition, self.block()?));
+            if !self.takes("elseif") {
+                break;
+            }
+        }
+        if self.takes("else") {
+            otherwise = Some(self.block()?);
+        }
+        self.needs("end").map(|()| Statement::If(arms, otherwise))
+    }
+
+    fn loops(&mut self) -> Option<Statement> {
+        let mut names = vec![self.name()?];
+        while self.takes(",") {
+            names.push(self.name()?);
+        }
+        if !self.takes("=") {
+            self.needs("in")?;
+        }
+        let over = self.list()?;
+        self.needs("do")?;
+        Some(Statement::For(names, over, self.until_end()?))
+    }
+
+    fn named_function(&mut self) -> Option<Statement> {
+        let line = self.line();
+        let mut target = Node { expr: Expr::Name(self.name()?), line };
+        let mut is_method = false;
+        while !is_method && (self.is(".") || self.is(":")) {
+            is_method = self.is(":");
+            self.at += 1;
+            let key = Node { expr: Expr::Text(self.name()?), line };
+            target = Node { expr: Expr::Index(Box::new(target), Box::new(key)), line };
+        }
+        let function = self.function(is_method)?;
+        Some(Statement::Function(target, Rc::new(function)))
+    }
+
+    fn local(&mut self) -> Option<Statement> {
+        if self.takes("function") {
+            let name = self.name()?;
+            return Some(Statement::LocalFunction(name, Rc::new(self.function(false)?)));
+        }
+        let mut names = Vec::new();
+        loop {
+            names.push(self.name()?);
+            if self.takes("<") {
+                self.name()?;
+                self.needs(">")?;
+            }
+            if !self.takes(",") {
+                break;
+            }
+        }
+        let values = if self.takes("=") { self.list()? } else { Vec::new() };
+        Some(Statement::Local(names, values))
+    }
+
+    /// After `function`, or its name.
+    fn function(&mut self, is_method: bool) -> Option<Function> {
+        let mut parameters: Vec<String> = is_method.then(|| "self".to_owned()).into_iter().collect();
+        self.needs("(")?;
+        while !self.takes(")") {
+            if !self.takes("...") {
+                parameters.push(self.name()?);
+            }
+            let _ = self.takes(",");
+        }
+        let body = self.block()?;
+        let end = self.line();
+        self.needs("end").map(|()| Function { parameters, body, end })
+    }
+
+    fn assignment_or_call(&mut self) -> Option<Statement> {
+        let first = self.suffixed()?;
+        if !self.is("=") && !self.is(",") {
+            let is_call = matches!(first.expr, Expr::Call(..) | Expr::Method(..));
+            return is_call.then_some(Statement::Call(first));
+        }
+        let mut targets = vec![first];
+        while self.takes(",") {
+            targets.push(self.suffixed()?);
+        }
+        self.needs("=")?;
+        Some(Statement::Assign(targets, self.list()?))
+    }
+
+    fn list(&mut self) -> Option<Vec<Node>> {
+        let mut list = vec![self.expression(0)?];
+        while self.takes(",") {
+            list.push(self.expression(0)?);
+        }
+        Some(list)
+    }
+
+    fn expression(&mut self, least: u8) -> Option<Node> {
+        let line = self.line();
+        let unary = ["not", "-", "#", "~"].iter().find(|word| self.is(word));
+        let mut left = match unary {
+            Some(operator) => {
+                self.at += 1;
+                let operand = Box::new(self.expression(UNARY)?);
+                Node { expr: Expr::Unary((*operator).to_owned(), operand), line }
+            }
+            None => self.simple()?,
+        };
+        while let Some(operator) = self.word()
+            && let Some((to_left, to_right)) = binding(&operator)
+            && to_left > least
+        {
+            self.at += 1;
+            let right = Box::new(self.expression(to_right)?);
+            left = Node { expr: Expr::Binary(operator, Box::new(left), right), line };
+        }
+        Some(left)
+    }
+
+    fn simple(&mut self) -> Option<Node> {
+        let line = self.line();
+        let expr = match self.tokens.get(self.at)?.0 {
+            LuaToken::Number(_) => Expr::Number,
+            LuaToken::Text(text) => Expr::Text(unquoted(text)),
+            LuaToken::Operator(b"...") => Expr::Vararg,
+            LuaToken::Name(b"nil") => Expr::Nil,
+            LuaToken::Name(b"true") => Expr::Boolean(true),
+            LuaToken::Name(b"false") => Expr::Boolean(false),
+            LuaToken::Name(b"function") => {
+                self.at += 1;
+                return Some(Node { expr: Expr::Function(Rc::new(self.function(false)?)), line });
+            }
+            LuaToken::Symbol(b'{') => return self.table(),
+            _ => return self.suffixed(),
+        };
+        self.at += 1;
+        Some(Node { expr, line })
+    }
+
+    /// A name or an expression in brackets, and the fields and calls after it.
+    fn suffixed(&mut self) -> Option<Node> {
+        let line = self.line();
+        let mut node = if self.takes("(") {
+            let inner = self.expression(0)?;
+            self.needs(")")?;
+            inner
+        } else {
+            Node { expr: Expr::Name(self.name()?), line }
+        };
+        loop {
+            let line = self.line();
+            let expr = if self.takes(".") {
+                let key = Node { expr: Expr::Text(self.name()?), line };
+                Expr::Index(Box::new(node), Box::new(key))
+            } else if self.takes("[") {
+                let key = self.expression(0)?;
+                self.needs("]")?;
+                Expr::Index(Box::new(node), Box::new(key))
+            } else if self.takes(":") {
+                let name = self.name()?;
+                Expr::Method(Box::new(node), name, self.arguments()?)
+            } else if self.begins_arguments() {
+                Expr::Call(Box::new(node), self.arguments()?)
+            } else {
+                return Some(node);
+            };
+            node = Node { expr, line };
+        }
+    }
+
+    fn begins_arguments(&self) -> bool {
+        let text = matches!(self.tokens.get(self.at), Some((LuaToken::Text(_), _)));
+        text || self.is("(") || self.is("{")
+    }
+
+    fn arguments(&mut self) -> Option<Vec<Node>> {
+        if !self.takes("(") {
+            return self.simple().map(|only| vec![only]);
+        }
+        if self.takes(")") {
+            return Some(Vec::new());
+        }
+        let list = self.list()?;
+        self.needs(")").map(|()| list)
+    }
+
+    fn table(&mut self) -> Option<Node> {
+        let line = self.line();
+        self.needs("{")?;
+        let mut entries = Vec::new();
+        while !self.takes("}") {
+            let line = self.line();
+            let named = matches!(self.tokens.get(self.at + 1), Some((LuaToken::Symbol(b'='), _)));
+            let key = if self.takes("[") {
+                let key = self.expression(0)?;
+                self.needs("]")?;
+                self.needs("=")?;
+                Some(key)
+            } else if named && let Some(name) = self.name() {
+                self.needs("=")?;
+                Some(Node { expr: Expr::Text(name), line })
+            } else {
+                None
+            };
+            entries.push((key, self.expression(0)?));
+            let _ = self.takes(",") || self.takes(";");
+        }
+        Some(Node { expr: Expr::Table(entries), line })
+    }
+}
+
+/// The text of a literal; escapes stay as they are written.
+fn unquoted(text: &[u8]) -> String {
+    let level = text.iter().skip(1).take_while(|byte| **byte == b'=').count();
+    let edge = if text.first() == Some(&b'[') { level + 2 } else { 1 };
+    let inner = text.get(edge..text.len().saturating_sub(edge)).unwrap_or_default();
+    String::from_utf8_lossy(inner).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lua_compiles_is_parsed_and_the_rest_is_not() {
+        let good = r##"
+local a <const>, b <close> = 1, nil; local function f(x, ...) return ..., x end
+function M.a.b:c(y) self.x = y end
+for i = 1, 10, 2 do if i then break end goto done ::done:: end
+for k, v in pairs { 1, a = 2, ["b"] = 3; [1 + 1] = f, } do repeat local z = k until z == v end
+while not a == b do a, b[1], c.d = -1 ^ 2 .. "x" .. 'y', #b, f "t" { 1 } (2):m [[long]] . n end
+do return (f)(1), function() end, a // b, a ~= b, ~a, a << 1 | 2 & 3 ~ 4 end
+"##;
+        assert!(parse(good.as_bytes()).is_some());
+        for bad in ["local = 1", "x", "f(", "if x then", "end", "x = = 1", "return 1 x()"] {
+            assert!(parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn operators_bind_as_in_lua() {
+        let tree = parse(b"return 1 + 2 * 3 .. 4 == not a or b").unwrap();
+        let shown = format!("{:?}", tree.body);
+        let at = |word: &str| shown.find(word).unwrap();
+        assert!(at("\"or\"") < at("\"==\"") && at("\"==\"") < at("\"..\"") && at("\"..\"") < at("\"+\""));
+    }
+}
