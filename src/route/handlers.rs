@@ -10,7 +10,9 @@ use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
 use crate::exchange::counters::{Counters, Handler, SCRIPT_BOUNDS, ScriptFailure};
 use crate::http::{RequestHead, ResponseHead};
-use crate::script::{Called, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Verdict, Wait};
+use crate::script::{
+    Called, Observed, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Verdict, Wait,
+};
 
 /// What `on_request` came to.
 pub(super) enum Asked {
@@ -56,6 +58,11 @@ impl Handlers {
             counters: None,
             listeners: Vec::new(),
         }
+    }
+
+    /// What the script did, if that is noted.
+    pub fn observed(&mut self) -> Option<&mut Observed> {
+        self.script.observed()
     }
 
     /// The names of the worker's listeners, by number.

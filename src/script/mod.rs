@@ -9,14 +9,17 @@ mod assign;
 mod bodies;
 mod budget;
 mod cached_fields;
+pub mod clock;
 mod directory;
 mod failure;
 mod ffi;
 mod global_writes;
 mod headers;
+mod lines;
 mod load;
 mod log_fields;
 mod nearest;
+mod offline;
 mod parts;
 mod pattern;
 mod phases;
@@ -38,8 +41,13 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, monotonic};
+pub use ffi::{
+    Called, Observed, PackedScript, PublishedPosition, Read, ScriptPosition, Suspended, Ticket, monotonic,
+};
+pub use lines::active_lines;
+pub use load::seconds;
 pub use load::{TYPES, load, load_again};
+pub use nearest::hint as nearest_hint;
 pub use phases::TaskFunction;
 pub use request::Offer;
 pub use run::Script;

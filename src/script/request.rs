@@ -138,7 +138,7 @@ pub enum FieldValue<'a> {
 
 pub const ENDED: &str = "this request has ended: copy what you need while its handler runs";
 
-const REQUEST_FIELDS: [&str; 15] = [
+pub const REQUEST_FIELDS: [&str; 15] = [
     "method",
     "target",
     "path",
@@ -155,8 +155,10 @@ const REQUEST_FIELDS: [&str; 15] = [
     "args",
     "tls",
 ];
-const TLS_FIELDS: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_verified"];
-const RESPONSE_FIELDS: [&str; 4] = ["status", "reason", "headers", "cookies"];
+pub const TLS_FIELDS: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_verified"];
+pub const RESPONSE_FIELDS: [&str; 4] = ["status", "reason", "headers", "cookies"];
+pub const CONNECTION_FIELDS: [&str; 2] = ["client_ip", "listener"];
+pub const SERVER_FIELDS: [&str; 6] = ["name", "address", "in_flight", "weight", "up", "latency"];
 
 /// Reads `object[key]`. `scratch` holds texts that are not in the head.
 pub fn read<'a>(
@@ -187,7 +189,7 @@ pub fn read<'a>(
         ObjectKind::Connection => match key {
             b"client_ip" => Ok(FieldValue::Text(client_ip(&subject.client, scratch))),
             b"listener" => Ok(FieldValue::Text(subject.client.listener.as_bytes())),
-            _ => Err(unknown(kind, key, &["client_ip", "listener"])),
+            _ => Err(unknown(kind, key, &CONNECTION_FIELDS)),
         },
         ObjectKind::Log => Ok(subject.log.as_ref().map_or(FieldValue::Nil, |log| log.get(key))),
         ObjectKind::Server | ObjectKind::Answer => Ok(FieldValue::Nil),

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
+use super::observe::Observed;
 use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
@@ -71,6 +72,8 @@ pub(super) struct CallState {
     /// Values of a list that a script assigns, and those of `headers:all`.
     pub(super) values: Vec<Vec<u8>>,
     pub(super) value_bytes: usize,
+    /// Set if somebody asks what scripts do.
+    pub(super) observed: Option<Box<Observed>>,
 }
 
 #[derive(Clone, Copy)]
@@ -147,6 +150,7 @@ impl CallState {
             pairs: Vec::new(),
             values: Vec::new(),
             value_bytes: 0,
+            observed: None,
         }
     }
 }
