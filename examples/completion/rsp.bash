@@ -51,7 +51,7 @@ _rsp() {
         return
     fi
     if [ ${#words[@]} -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run check demo ctl types help --listen --backend --help -v -V -t" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "run check test replay demo ctl types help --listen --backend --help -v -V -t" -- "$current")
     fi
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current")
 }

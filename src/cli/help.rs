@@ -13,6 +13,8 @@ usage:
   rsp demo [--listen ADDR]                  three built-in servers to try it on, no config needed
   rsp ctl SOCKET COMMAND…                   give a running rsp a command: help lists them
   rsp check CONFIG.lua                      check a config and say what is wrong (also: -t)
+  rsp test CONFIG.lua [FILE…]               run the tests of its script (*_test.lua), without sockets
+  rsp replay OLD.lua NEW.lua LOG [--json]   what a new config changes for the requests of an access log
   rsp types                                 print the type definitions for Lua editors
   rsp help TOPIC                            print a chapter of the manual
   rsp -v | -V                               version | with build details
@@ -40,6 +42,7 @@ topics:
 const CHAPTERS: &[(&str, &str)] = &[
     ("configuration", include_str!("../manual/configuration.md")),
     ("lua", include_str!("../manual/lua.md")),
+    ("testing", include_str!("../manual/testing.md")),
     ("balancing", include_str!("../manual/balancing.md")),
     ("tls", include_str!("../manual/tls.md")),
     ("deploy", include_str!("../manual/deploy.md")),

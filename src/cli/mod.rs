@@ -8,7 +8,9 @@ mod demo;
 mod help;
 mod hint;
 mod plain;
+mod replay;
 mod run;
+mod test;
 mod version;
 
 use std::io::Write;
@@ -46,6 +48,8 @@ fn obey(command: Command) -> Exit {
         Command::Balance { listen, backends } => run::balance(&listen, &backends),
         Command::Demo { listen } => demo::run(listen.as_deref()),
         Command::Check(config) => check::run(&config),
+        Command::Test { config, files, wanted } => test::run(&config, &files, &wanted),
+        Command::Replay { old, new, log, json } => replay::run(&old, &new, &log, json),
         Command::Ctl { socket, words } => ctl::run(&socket, &words),
         Command::Types => say(crate::script::TYPES),
         Command::Version => version::short(),

@@ -5,7 +5,7 @@
 pub const LATER: &str = "not supported by this version";
 
 /// Commands of `rsp`.
-pub const COMMANDS: &[&str] = &["explain", "test", "replay"];
+pub const COMMANDS: &[&str] = &["explain"];
 
 /// Options of the supported commands.
 pub const OPTIONS: &[&str] = &["strict"];
