@@ -9,7 +9,6 @@
 //! - `replay`  `rsp replay`
 
 mod outcome;
-mod ranges;
 pub mod replay;
 mod request;
 mod response;

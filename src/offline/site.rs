@@ -17,7 +17,7 @@ use crate::route::{
     Decision, Handlers, NoRoute, NoServer, Route, Routes, TaskStep, WaitingCall, admit, admit_further,
     admit_name, pick,
 };
-use crate::script::{self, LONGEST_WAIT, LoadError, Observed, Source, TaskFunction, Wait, Waited, clock};
+use crate::script::{self, LONGEST_WAIT, LoadError, Observed, Source, TaskFunction, Wait, Waited, offline};
 
 /// The time of the clock at the start: nothing depends on it but what a script makes of it. 2013-01-01 00:00:00 UTC.
 const START: Duration = Duration::from_secs(1_356_998_400);
@@ -58,8 +58,8 @@ pub struct Asked {
 impl OfflineSite {
     /// Loads the config on a clock that begins anew.
     pub fn load(source: &mut Source) -> Result<OfflineSite, LoadError> {
-        clock::set(Some(START));
-        clock::set_seed(SEED);
+        offline::set_time(Some(START));
+        offline::set_seed(SEED);
         let (config, script) = script::load(source)?;
         let config = Arc::new(config);
         let pools = Servers::new(1).of(&config);
@@ -108,7 +108,7 @@ impl OfflineSite {
     /// Moves the clock.
     pub fn advance(&self, micros: u64) {
         self.now.set(self.now() + micros);
-        clock::set(Some(START + Duration::from_micros(self.now() - EARLIER)));
+        offline::set_time(Some(START + Duration::from_micros(self.now() - EARLIER)));
     }
 
     /// Moves the clock to so many seconds since 1970, but never back.
@@ -230,23 +230,28 @@ impl OfflineSite {
                     error = Some(failed.0);
                     *then
                 }
-                Decision::Answer(answer) => {
-                    let mut head = ResponseHead::default();
-                    let length = answer.body.len();
-                    scripted(&mut head, answer.status, &answer.headers, length, &self.date());
-                    return self.answer(asked, head, answer.body.to_vec(), None);
-                }
-                Decision::Abort => return Outcome::Closed("the script closed the connection (rsp.abort)"),
-                Decision::LastHop => {
-                    let mut head = ResponseHead::default();
-                    last_hop(&mut head, &self.date());
-                    return self.answer(asked, head, Vec::new(), None);
-                }
-                Decision::Refuse(failure) => return self.refuse(asked, failure, None),
-                Decision::ScriptFailed(failed) => {
-                    return self.refuse(asked, Failure::Script, Some(failed.0));
-                }
+                ends => return self.end(ends, asked),
             }
+        }
+    }
+
+    /// What rsp does itself.
+    fn end(&self, decision: Decision, asked: &mut Asked) -> Outcome {
+        let mut head = ResponseHead::default();
+        match decision {
+            Decision::Answer(answer) => {
+                let length = answer.body.len();
+                scripted(&mut head, answer.status, &answer.headers, length, &self.date());
+                self.answer(asked, head, answer.body.to_vec(), None)
+            }
+            Decision::LastHop => {
+                last_hop(&mut head, &self.date());
+                self.answer(asked, head, Vec::new(), None)
+            }
+            Decision::Abort => Outcome::Closed("the script closed the connection (rsp.abort)"),
+            Decision::Refuse(failure) => self.refuse(asked, failure, None),
+            Decision::ScriptFailed(failed) => self.refuse(asked, Failure::Script, Some(failed.0)),
+            _ => self.refuse(asked, Failure::Internal, None),
         }
     }
 
@@ -341,6 +346,6 @@ impl OfflineSite {
 
 impl Drop for OfflineSite {
     fn drop(&mut self) {
-        clock::set(None);
+        offline::set_time(None);
     }
 }

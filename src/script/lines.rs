@@ -25,6 +25,22 @@ pub fn active_lines(text: &[u8]) -> BTreeSet<usize> {
     lines
 }
 
+/// `3, 5-8`
+pub fn ranges(lines: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for line in lines {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *line => *last = *line,
+            _ => ranges.push((*line, *line)),
+        }
+    }
+    let shown = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -152,5 +168,11 @@ mod tests {
     #[test]
     fn what_is_no_lua_has_no_lines() {
         assert!(lines("return )").is_empty());
+    }
+
+    #[test]
+    fn neighbouring_lines_are_one_range() {
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[3, 5, 6, 7, 9]), "3, 5-7, 9");
     }
 }

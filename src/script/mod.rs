@@ -9,7 +9,6 @@ mod assign;
 mod bodies;
 mod budget;
 mod cached_fields;
-pub mod clock;
 mod directory;
 mod failure;
 mod ffi;
@@ -19,7 +18,7 @@ mod lines;
 mod load;
 mod log_fields;
 mod nearest;
-mod offline;
+pub mod offline;
 mod parts;
 mod pattern;
 mod phases;
@@ -44,7 +43,7 @@ pub use directory::ServerNames;
 pub use ffi::{
     Called, Observed, PackedScript, PublishedPosition, Read, ScriptPosition, Suspended, Ticket, monotonic,
 };
-pub use lines::active_lines;
+pub use lines::{active_lines, ranges};
 pub use load::seconds;
 pub use load::{TYPES, load, load_again};
 pub use nearest::hint as nearest_hint;

@@ -61,7 +61,7 @@ impl Source {
         Source::of(EntryPoint::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
     }
 
-    /// A config for tests and replays: no name is looked up, scripts see the clock of `clock` and the same random
+    /// A config for tests and replays: no name is looked up, scripts see the clock of `offline` and the same random
     /// numbers each time, and what they do is noted.
     pub fn offline(path: &Path) -> Source {
         Source { offline: true, ..Source::file(path) }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::log_line::Row;
 use crate::offline::Outcome;
-use crate::offline::ranges::ranges;
+use crate::script::ranges;
 
 /// Rows of a group that are shown.
 const SAMPLES: usize = 3;

@@ -9,7 +9,7 @@ use super::log_line::Row;
 use crate::base::ip_port::IpPort;
 use crate::net::TlsInfo;
 use crate::offline::{Asked, Asking, OfflineSite, Outcome, Waits};
-use crate::script::{Source, TaskFunction, Wait, Waited, active_lines, clock};
+use crate::script::{Source, TaskFunction, Wait, Waited, active_lines, offline};
 
 /// What stands for a `Host` that the log does not tell.
 const HOST: &[u8] = b"localhost";
@@ -55,7 +55,7 @@ impl Side {
             self.site.advance_to(time);
         }
         // Both sides draw the same lots for a row.
-        clock::set_seed(number);
+        offline::set_seed(number);
         self.site.observed(|observed| observed.forget_reads());
         let told = self.set_asking(row);
         let asking = &self.asking;

@@ -51,19 +51,12 @@ pub fn request(value: &Value, listeners: &[Arc<ListenerConfig>]) -> Result<Askin
         None => text(value, "t:request: url")?.unwrap_or_default(),
     };
     let url = Url::of(&url)?;
-    let mut headers = headers(&field("headers"), "t:request: headers")?;
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"Host")) {
-        headers.insert(0, (b"Host".to_vec(), url.host.clone()));
-    }
+    let headers = headers_to(&url, &field("headers"))?;
     let listener = match text(&field("listener"), "t:request: listener")? {
         Some(name) => named(&name, listeners)?,
         None => fitting(&url, listeners)?,
     };
-    let tls = match (&listeners[listener].tls, field("tls")) {
-        (Some(_), given) => Some(Rc::new(tls(&given, &url)?)),
-        (None, Value::Nil) => None,
-        (None, _) => return Err("t:request: tls: the listener does not speak TLS".to_string()),
-    };
+    let tls = tls_at(&listeners[listener], &field("tls"), &url)?;
     let mut asking = Asking {
         method: text(&field("method"), "t:request: method")?.unwrap_or_else(|| b"GET".to_vec()),
         target: url.target,
@@ -77,6 +70,23 @@ pub fn request(value: &Value, listeners: &[Arc<ListenerConfig>]) -> Result<Askin
     };
     headers.iter().for_each(|(name, value)| asking.add(name, value));
     Ok(asking)
+}
+
+/// The headers of a request, with the URL's `Host`.
+fn headers_to(url: &Url, value: &Value) -> Result<Headers, String> {
+    let mut headers = headers(value, "t:request: headers")?;
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"Host")) {
+        headers.insert(0, (b"Host".to_vec(), url.host.clone()));
+    }
+    Ok(headers)
+}
+
+fn tls_at(listener: &ListenerConfig, value: &Value, url: &Url) -> Result<Option<Rc<TlsInfo>>, String> {
+    match (&listener.tls, value) {
+        (Some(_), given) => Ok(Some(Rc::new(tls(given, url)?))),
+        (None, Value::Nil) => Ok(None),
+        (None, _) => Err("t:request: tls: the listener does not speak TLS".to_string()),
+    }
 }
 
 fn is_framing(name: &[u8]) -> bool {

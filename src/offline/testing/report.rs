@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Tested;
 use super::coverage::Covered;
-use crate::offline::ranges::ranges;
+use crate::script::ranges;
 
 /// What all tests came to.
 #[derive(Debug)]
