@@ -10,6 +10,7 @@ use std::sync::Arc;
 use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
+use super::observe::Observed;
 use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
@@ -77,6 +78,8 @@ pub(super) struct CallState {
     pub(super) value_bytes: usize,
     /// What is run, if that is noted.
     pub(super) trace: Option<Box<Trace>>,
+    /// Set if somebody asks what scripts do.
+    pub(super) observed: Option<Box<Observed>>,
 }
 
 #[derive(Clone, Copy)]
@@ -155,6 +158,7 @@ impl CallState {
             values: Vec::new(),
             value_bytes: 0,
             trace: None,
+            observed: None,
         }
     }
 }
