@@ -8,18 +8,62 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// Answers itself; `/stall/N` is a search of N bytes that no hook interrupts, with about N³/6 steps.
+/// Answers itself; `/busy` runs until its budget is spent, which gives time to stop its thread.
 const SITE: &str = "rsp.pool { servers = { '127.0.0.1:1' } }
 rsp.on_request(function(req)
-  local size = req.path:match('/stall/(%d+)')
-  if size then
-    local found = ('a'):rep(tonumber(size)):find('^.-.-.-x')
+  if req.path == '/busy' then
+    while true do end
   end
   return rsp.respond { body = 'here' }
 end)
 ";
-/// The line of the search in it, after `rsp.listen`.
-const LINE: &str = "/rsp.lua:6";
+const SLOW: &str = "rsp.settings { workers = 2, script = { time = '1s' } }";
+/// The line of the loop in it, after `rsp.listen`.
+const LINE: &str = "/rsp.lua:5";
+
+/// A thread of another process that stands still, as if a system call or a page of memory took for ever; until it is
+/// dropped.
+struct StoppedThread(i32);
+
+impl StoppedThread {
+    /// Stops the thread that is running in this process.
+    fn of(process: u32) -> StoppedThread {
+        let mut busy = None;
+        until("a thread is busy", || {
+            busy = running_thread(process);
+            // The hook has noted where it is.
+            std::thread::sleep(Duration::from_millis(20));
+            busy.is_some() && running_thread(process) == busy
+        });
+        let thread = busy.expect("a thread");
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: requests without pointers, about a thread of a child of ours.
+        unsafe {
+            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, thread, none, none), 0, "tracing is allowed");
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none), 0);
+            assert_eq!(libc::waitpid(thread, std::ptr::null_mut(), libc::__WALL), thread);
+        }
+        StoppedThread(thread)
+    }
+}
+
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: as above, by the thread that traces it.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, none, none) };
+    }
+}
+
+fn running_thread(process: u32) -> Option<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let is_running = |path: &std::path::Path| {
+        let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'))
+    };
+    let running = tasks.flatten().map(|task| task.path()).find(|path| is_running(path))?;
+    running.file_name()?.to_str()?.parse().ok()
+}
 
 fn start(manager: &Manager, directory: Directory, listeners: usize, watchdog: &str, site: &str) -> Rsp {
     let mut command = manager.command();
@@ -79,11 +123,12 @@ fn an_abstract_socket_is_told_as_well() {
 #[test]
 fn the_watchdog_hears_nothing_while_a_loop_stands_still_and_the_log_says_where() {
     let manager = Manager::at_name();
-    let site = on_any_port(&format!("{SITE}rsp.settings {{ workers = 2 }}"));
+    let site = on_any_port(&format!("{SITE}{SLOW}"));
     let rsp = start(&manager, Directory::new(), 1, "2000000", &site);
     until("idle loops prove that they turn", || manager.count("WATCHDOG=1") >= 4);
     let mut client = Client::connect(rsp.address());
-    client.ask("/stall/1000000");
+    client.ask("/busy");
+    let _stopped = StoppedThread::of(rsp.pid());
     rsp.wait_for_log(" stood still for ");
     let line = rsp.log().lines().find(|line| line.contains("stood still")).expect("a line").to_string();
     assert!(line.contains(" WARN the loop of worker ") && line.ends_with(LINE), "{line}");
@@ -107,14 +152,14 @@ fn a_watchdog_of_another_process_is_none_of_ours() {
 
 #[test]
 fn a_loop_that_turns_again_says_for_how_long_it_did_not() {
-    let rsp = Rsp::start(&on_any_port(SITE));
-    for size in [1000, 2000, 4000, 8000, 16_000] {
-        Client::connect(rsp.address()).get(&format!("/stall/{size}"));
-        if rsp.log().contains("stood still") {
-            break;
-        }
-    }
+    let rsp = Rsp::start(&on_any_port(&format!("{SITE}{}", SLOW.replace("workers = 2, ", ""))));
+    let mut client = Client::connect(rsp.address());
+    client.ask("/busy");
+    let stopped = StoppedThread::of(rsp.pid());
+    rsp.wait_for_log(" stood still for ");
+    drop(stopped);
     rsp.wait_for_log(" WARN the loop of the worker turns again after ");
+    assert_eq!(client.response().status(), 500);
     let line = rsp.log().lines().find(|line| line.contains("stood still")).expect("a line").to_string();
     assert!(line.contains(" s, in the script, at /") && line.ends_with(LINE), "{line}");
     assert_eq!(Client::connect(rsp.address()).get("/").text(), "here");
