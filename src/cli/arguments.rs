@@ -402,7 +402,7 @@ mod tests {
             ("status", "rsp: no command or file \"status\" (rsp --help lists the commands)"),
             ("status now", "rsp: no command or file \"status\" (rsp --help lists the commands)"),
             ("explian site.lua GET /", "did you mean rsp explain?"),
-            ("check site.lua --strict", "rsp: --strict: not supported by this version"),
+            ("run site.lua --strict", "usage: rsp check CONFIG.lua [--strict]"),
             ("help lua logs", "unexpected argument logs after lua"),
             ("help -t", "usage: rsp help [TOPIC]"),
             ("a.lua b.lua", "unexpected argument b.lua after a.lua"),

@@ -14,8 +14,7 @@ usage:
   rsp ctl SOCKET COMMAND…                   give a running rsp a command: help lists them
   rsp check CONFIG.lua                      check a config and say what is wrong (also: -t)
   rsp check CONFIG.lua --strict             the same, and warnings are failures
-  rsp explain CONFIG.lua METHOD URL         what a request would do and why; -H 'K: V', --from IP, --json,
-                                            --body TEXT, --fetch; --socket PATH asks a running rsp
+  rsp explain CONFIG.lua METHOD URL         what a request would do, and why (in a running rsp: --socket)
   rsp test CONFIG.lua [FILE…]               run the tests of its script (*_test.lua), without sockets
   rsp replay OLD.lua NEW.lua LOG [--json]   what a new config changes for the requests of an access log
   rsp types                                 print the type definitions for Lua editors

@@ -8,7 +8,7 @@ use crate::base::ip_port::IpPort;
 
 /// A request that nobody sends.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Question {
     pub method: String,
     /// `http://host/path`, `https://host/path`, or a path alone.

@@ -387,11 +387,27 @@ mod tests {
     }
 
     #[test]
+    fn explain_takes_a_question_as_words_and_as_json() {
+        let asked = |text: &str| match command(text) {
+            Ok(Command::Explain { question, json }) => (*question, json),
+            other => panic!("{text}: {other:?}"),
+        };
+        let (question, json) = asked("explain GET http://a/ -H X:1 --from ::1");
+        assert_eq!((question.method.as_str(), question.headers[0].1.as_str(), json), ("GET", "1", false));
+        assert_eq!(question.from.as_deref(), Some("::1"));
+        let (same, json) = asked(r#"explain {"method":"GET","url":"/","body":"a\u0020b"}"#);
+        assert!(json && same.url == "/" && same.body.is_some());
+        for bad in ["explain", "explain GET", "explain GET / more", "explain {", "explain {\"x\":1}"] {
+            assert!(command(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn whoever_may_only_look_changes_nothing() {
         for words in KNOWN
             .iter()
             .map(|known| known.words)
-            .filter(|words| !matches!(words[0], "show" | "get" | "help" | "prompt" | "quit"))
+            .filter(|words| !matches!(words[0], "show" | "get" | "explain" | "help" | "prompt" | "quit"))
         {
             if words == ["set", "severity-output"] {
                 continue;

@@ -131,6 +131,10 @@ fn a_pattern_from_the_client_is_found_through_variables_and_concatenation() {
            return x and web or api
          end)",
     );
+    is_silent(
+        "local bots = rsp.regex 'bot'
+         rsp.on_request(function(req) return bots:match(req.headers['User-Agent'] or '') and web or api end)",
+    );
 }
 
 #[test]

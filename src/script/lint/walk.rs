@@ -519,7 +519,10 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
-        if let Some(pattern) = arguments.first() {
+        // Another object's `match` may take the text, as that of `rsp.regex` does.
+        if self.is_text(object)
+            && let Some(pattern) = arguments.first()
+        {
             self.pattern(name, pattern, arguments.get(2), line);
         }
     }
@@ -532,6 +535,15 @@ impl<'a> Walk<'a> {
         if takes_pattern && !is_plain && self.is_tainted(pattern) {
             let plainly = "expected a fixed one, or find(…, 1, true)";
             self.warn(line, format!("{function}: the pattern comes from the client, {plainly}"));
+        }
+    }
+
+    /// Whether it is certainly a string.
+    fn is_text(&self, node: &Node) -> bool {
+        match &node.expr {
+            Expr::Text(_) => true,
+            Expr::Binary(operator, ..) => operator == "..",
+            _ => self.is_tainted(node),
         }
     }
 
