@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use lexopt::Arg::{Long, Short, Value};
 
 use super::hint;
-use super::test::Wanted;
+use super::scripts::Wanted;
 use crate::config::later::{self, LATER};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
