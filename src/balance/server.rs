@@ -186,8 +186,8 @@ impl Server {
         self.taken.store(count, SeqCst);
     }
 
-    /// Sets whether it is up, as checks would.
-    pub(super) fn set_up(&self, up: bool) {
+    /// Sets whether it is up, as checks would, also where it has none. Its pool has changed then.
+    pub fn set_up(&self, up: bool) {
         let mut states = lock(&self.states);
         states.set_checks(true);
         states.check(up, 1, 1);

@@ -9,7 +9,7 @@ use lexopt::Arg::{Long, Short, Value};
 
 use super::explain::{self, Explain};
 use super::hint;
-use super::test::Wanted;
+use super::scripts::Wanted;
 use crate::config::later::{self, LATER};
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! A server's response on its way to the client, as the worker passes it on.
 
-use super::outcome::{Answered, Outcome, headers};
 use super::site::{Asked, OfflineSite, Waits};
+use super::{Answered, Outcome, headers};
 use crate::exchange::{Failure, ResponseStep, rewrite_response};
 use crate::h1::BackendCodec;
 use crate::http::{Codec, Fields, HeadLimits, Persistence, ResponseHead, reason_phrase};

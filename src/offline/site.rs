@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::outcome::{Answered, Forwarded, Outcome, headers};
 use super::request::{Asking, Sent};
+use super::{Answered, Forwarded, Outcome, headers};
 use crate::balance::{NamedServer, Servers, SitePools, Tried, Want, WorkerServer, WorkerServers};
 use crate::base::ip_port::IpPort;
 use crate::config::{Config, ListenerConfig};

@@ -136,7 +136,7 @@ fn every_example_is_in_the_readme_and_every_policy_in_the_manual() {
     for (folder, text) in [("examples", readme()), ("lua", chapter("lua"))] {
         for entry in std::fs::read_dir(root().join(folder)).expect(folder) {
             let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
-            if name.ends_with("_test.lua") {
+            if name.ends_with("_test.lua") || name.ends_with(".map") {
                 continue;
             }
             let word = if folder == "lua" { name.trim_end_matches(".lua") } else { &name };
@@ -278,8 +278,18 @@ fn check_rsp(words: &[&str]) {
         return check_ctl(command);
     }
     let directory = Directory::new();
-    directory.write("site.lua", balanced(&["127.0.0.1:83"]));
-    let word = |word: &&str| if *word == "/etc/rsp/site.lua" { "site.lua" } else { word }.to_owned();
+    for config in ["site.lua", "old.lua", "new.lua"] {
+        directory.write(config, balanced(&["127.0.0.1:83"]));
+    }
+    for tests in ["site_test.lua", "rules_test.lua"] {
+        directory.write(tests, "rsp.test('a request', function(t) t:ok(t:request('/').server) end)");
+    }
+    directory.write("access.log", "192.0.2.7 - - [-] \"GET / HTTP/1.1\" 200 0 \"-\" \"-\"\n");
+    let word = |word: &&str| match *word {
+        "/etc/rsp/site.lua" => "site.lua".to_owned(),
+        "/var/log/rsp/access.log" => "access.log".to_owned(),
+        word => word.to_owned(),
+    };
     let mut words: Vec<String> = words.iter().map(word).collect();
     if words[0].ends_with(".lua") {
         words.insert(0, "check".into());

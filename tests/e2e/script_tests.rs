@@ -160,7 +160,7 @@ fn servers_are_in_the_state_that_the_test_sets() {
         rsp.test("failures of the script", function(t)
           local answer = t:request("/fail")
           t:equal(answer.status, 500)
-          t:equal(answer.error, "site.lua:16: no way")
+          t:equal(answer.error, "site.lua:15: no way")
         end)
         "#,
     );
@@ -172,7 +172,7 @@ fn results_go_to_a_file_for_build_servers_and_coverage_names_lines() {
         tested("rsp.test('a <b>', function(t) t:request('/') end)", &["--junit", "out.xml", "--coverage"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(
-        finished.stdout.contains("# coverage: site.lua: 11 of 14 lines (78 %), not reached: 11-13\n"),
+        finished.stdout.contains("# coverage: site.lua: 12 of 15 lines (80 %), not reached: 11-13\n"),
         "{}",
         finished.stdout
     );

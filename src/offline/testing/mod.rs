@@ -22,6 +22,8 @@ mod tester;
 mod values;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use self::coverage::Coverage;
 use self::suite::Suite;
@@ -30,6 +32,9 @@ use crate::base::os_error::os_error;
 use crate::script::Source;
 
 pub use report::Report;
+
+/// The system's time, for the limit of a test and how long it took: nothing that a test sees.
+pub type Clock = Rc<dyn Fn() -> Duration>;
 
 /// The result of one test.
 #[derive(Debug)]
@@ -44,14 +49,14 @@ pub struct Tested {
 }
 
 /// Runs all tests of a config. An error: there are none, or the config or a file of tests cannot be loaded.
-pub fn run(config: &Path, given: &[PathBuf]) -> Result<Report, String> {
+pub fn run(config: &Path, given: &[PathBuf], clock: &Clock) -> Result<Report, String> {
     let mut source = Source::offline(config);
     let mut coverage = Coverage::default();
     let site = OfflineSite::load(&mut source).map_err(|error| error.0)?;
     coverage.add(&site);
     drop(site);
     let files = if given.is_empty() { beside(config, &source)? } else { given.to_vec() };
-    let suites = files.iter().map(|file| Suite::load(file)).collect::<Result<Vec<_>, String>>()?;
+    let suites = files.iter().map(|file| Suite::load(file, clock)).collect::<Result<Vec<_>, String>>()?;
     let mut tested = Vec::new();
     for suite in &suites {
         tested.extend((0..suite.len()).map(|at| suite.run(at, &source, &mut coverage)));

@@ -43,7 +43,8 @@ pub fn set(site: &OfflineSite, name: &str, options: &Table) -> Result<(), String
     pool.set_by_hand(server.name(), by_hand);
     if !field("up").is_nil() {
         let up = field("up").as_boolean().ok_or_else(|| wrong("up", "true or false"))?;
-        pool.set_up(server.name(), up);
+        server.set_up(up);
+        pool.changed();
     }
     Ok(())
 }

@@ -4,15 +4,15 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, VmState};
 
-use super::Tested;
 use super::coverage::Coverage;
 use super::tester::Tester;
 use super::values::show;
+use super::{Clock, Tested};
 use crate::base::os_error::os_error;
 use crate::offline::OfflineSite;
 use crate::script::Source;
@@ -26,6 +26,7 @@ pub struct Suite {
     file: String,
     text: Vec<u8>,
     names: Vec<String>,
+    clock: Clock,
 }
 
 /// The file's Lua, with the tests that it named.
@@ -37,11 +38,11 @@ struct Loaded {
 }
 
 impl Suite {
-    pub fn load(path: &Path) -> Result<Suite, String> {
+    pub fn load(path: &Path, clock: &Clock) -> Result<Suite, String> {
         let file = path.display().to_string();
         let text =
             std::fs::read(path).map_err(|error| format!("cannot open {file}: {}", os_error(&error)))?;
-        let mut suite = Suite { file, text, names: Vec::new() };
+        let mut suite = Suite { file, text, names: Vec::new(), clock: clock.clone() };
         let loaded = suite.run_file()?;
         suite.names = loaded.tests.into_iter().map(|(name, _)| name).collect();
         if suite.names.is_empty() {
@@ -59,10 +60,10 @@ impl Suite {
 
     /// Runs one test.
     pub fn run(&self, at: usize, source: &Source, coverage: &mut Coverage) -> Tested {
-        let began = Instant::now();
+        let began = (self.clock)();
         let mut printed = Vec::new();
         let failure = self.try_run(at, source, coverage, &mut printed).err();
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = ((self.clock)() - began).as_secs_f64();
         Tested { file: self.file.clone(), name: self.names[at].clone(), failure, printed, seconds }
     }
 
@@ -92,7 +93,7 @@ impl Suite {
         let failed = |error: Error| one_line(&error);
         let lua = Lua::new_with(libraries, LuaOptions::default()).map_err(failed)?;
         let (tests, printed) = (Rc::new(RefCell::new(Vec::new())), Rc::default());
-        prepare(&lua, &tests, &printed).map_err(failed)?;
+        prepare(&lua, &tests, &printed, &self.clock).map_err(failed)?;
         let chunk = lua.load(&self.text).set_name(format!("@{}", self.file)).set_mode(ChunkMode::Text);
         chunk.exec().map_err(failed)?;
         let tests = tests.take();
@@ -103,7 +104,7 @@ impl Suite {
 type Tests = Rc<RefCell<Vec<(String, Function)>>>;
 
 /// Sets `rsp.test` and `print`, takes away what reaches the system, and limits the time.
-fn prepare(lua: &Lua, tests: &Tests, printed: &Rc<RefCell<Vec<String>>>) -> mlua::Result<()> {
+fn prepare(lua: &Lua, tests: &Tests, printed: &Rc<RefCell<Vec<String>>>, clock: &Clock) -> mlua::Result<()> {
     let globals = lua.globals();
     let os: Table = globals.get("os")?;
     for name in
@@ -135,12 +136,10 @@ fn prepare(lua: &Lua, tests: &Tests, printed: &Rc<RefCell<Vec<String>>>) -> mlua
         Ok(())
     };
     globals.set("print", lua.create_function(print)?)?;
-    let until = Instant::now() + LONGEST;
-    lua.set_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |_, _| {
-        match Instant::now() > until {
-            true => Err(Error::runtime(format!("ran longer than {} s", LONGEST.as_secs()))),
-            false => Ok(VmState::Continue),
-        }
+    let (until, clock) = (clock() + LONGEST, clock.clone());
+    lua.set_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |_, _| match clock() > until {
+        true => Err(Error::runtime(format!("ran longer than {} s", LONGEST.as_secs()))),
+        false => Ok(VmState::Continue),
     })
 }
 
@@ -149,6 +148,7 @@ pub fn one_line(error: &Error) -> String {
     let text = match error {
         Error::CallbackError { cause, .. } => return one_line(cause),
         Error::RuntimeError(text) => text.clone(),
+        Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
     };
     text.split("\nstack traceback:").next().unwrap_or_default().replace('\n', " ")

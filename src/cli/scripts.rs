@@ -1,19 +1,53 @@
-//! `rsp replay OLD.lua NEW.lua ACCESS.log`: what a new config changes for the requests of a log.
+//! `rsp test CONFIG.lua [FILE…]` and `rsp replay OLD.lua NEW.lua ACCESS.log`: a routing script without sockets.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Exit, complain, say};
-use crate::offline::replay;
+use crate::base::os_error::os_error;
+use crate::offline::{replay as replays, testing};
+
+/// What is wanted besides.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// Where the results go as XML.
+    pub junit: Option<PathBuf>,
+    pub coverage: bool,
+}
+
+/// `rsp test`
+pub fn test(config: &Path, files: &[PathBuf], wanted: &Wanted) -> Exit {
+    let began = Instant::now();
+    let clock: testing::Clock = Rc::new(move || began.elapsed());
+    let report = match testing::run(config, files, &clock) {
+        Ok(report) => report,
+        Err(line) => {
+            complain(&line);
+            return Exit::Failed;
+        }
+    };
+    if let Some(file) = &wanted.junit
+        && let Err(error) = std::fs::write(file, report.junit())
+    {
+        complain(&format!("rsp test: cannot write {}: {}", file.display(), os_error(&error)));
+        return Exit::Failed;
+    }
+    match (say(&report.tap(wanted.coverage)), report.failed()) {
+        (Exit::Fine, 0) => Exit::Fine,
+        _ => Exit::Failed,
+    }
+}
 
 /// Between two looks of the progress.
 const PERIOD: Duration = Duration::from_millis(200);
 const WIDTH: usize = 40;
 
-pub fn run(old: &Path, new: &Path, log: &Path, json: bool) -> Exit {
+/// `rsp replay`
+pub fn replay(old: &Path, new: &Path, log: &Path, json: bool) -> Exit {
     let mut bar = Bar::new();
-    let report = replay::run(old, new, log, &mut |done, all| bar.show(done, all));
+    let report = replays::run(old, new, log, &mut |done, all| bar.show(done, all));
     bar.clear();
     match report {
         Ok(report) if json => say(&report.json()),
