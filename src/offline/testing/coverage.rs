@@ -44,6 +44,6 @@ impl Coverage {
 
 impl Covered {
     pub fn percent(&self) -> usize {
-        if self.lines == 0 { 100 } else { (self.lines - self.missed.len()) * 100 / self.lines }
+        ((self.lines - self.missed.len()) * 100).checked_div(self.lines).unwrap_or(100)
     }
 }

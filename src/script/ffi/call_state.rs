@@ -91,6 +91,15 @@ pub(super) struct KindState {
     pub(super) made: u64,
 }
 
+impl KindState {
+    const NONE: KindState = KindState {
+        metatable: RegistryIndex(0),
+        identity: std::ptr::null(),
+        part: RegistryIndex(0),
+        made: 0,
+    };
+}
+
 pub(super) struct ServersOfPool {
     /// The sequence of server objects: internal.
     pub(super) objects: RegistryIndex,
@@ -121,12 +130,6 @@ impl Drop for Owner {
 
 impl CallState {
     pub(super) fn new() -> CallState {
-        let none = KindState {
-            metatable: RegistryIndex(0),
-            identity: std::ptr::null(),
-            part: RegistryIndex(0),
-            made: 0,
-        };
         CallState {
             live: 0,
             calls: 1,
@@ -137,7 +140,7 @@ impl CallState {
             most_body: None,
             wait: None,
             waited: None,
-            kinds: [none; ObjectKind::ALL.len()],
+            kinds: [KindState::NONE; ObjectKind::ALL.len()],
             servers: Vec::new(),
             directory: Directory::default(),
             limits: ScriptLimits::default(),

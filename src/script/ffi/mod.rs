@@ -20,6 +20,7 @@ mod charge;
 mod clock;
 mod cookies;
 mod coroutines;
+mod fetches;
 mod fields;
 mod globals;
 mod headers;
@@ -54,6 +55,7 @@ use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
 pub use clock::{is_loading, limits, live_request, monotonic, spent, wall_clock};
+use fetches::fetch;
 pub use globals::{STANDS_BEFORE, guard_chunk, protect};
 pub use library::watch;
 pub use limits::allow_function;
@@ -69,7 +71,7 @@ pub use running::{PublishedPosition, ScriptPosition};
 use stack::registry;
 pub use tracing::Trace;
 pub use waits::check_function;
-use waits::{fetch, resolve, sleep};
+use waits::{resolve, sleep};
 use watchdog::Watchdog;
 
 type LuaState = *mut ffi::lua_State;
@@ -109,16 +111,6 @@ pub enum Called<T> {
     Done(T),
     /// It waits, and goes on with `Machine::resume`.
     Waits(Suspended),
-}
-
-#[cfg(test)]
-impl<T> Called<T> {
-    pub fn done(self) -> T {
-        match self {
-            Called::Done(result) => result,
-            Called::Waits(suspended) => panic!("it waits for {:?}", suspended.wait),
-        }
-    }
 }
 
 /// A Lua value kept alive in the registry.

@@ -29,6 +29,15 @@ use crate::config::{Address, Balance, Config, PoolConfig, PoolId, ServerConfig, 
 use crate::http::{Method, RequestHead, ResponseHead};
 use crate::script::ServerNames;
 
+impl<T> Called<T> {
+    pub fn done(self) -> T {
+        match self {
+            Called::Done(result) => result,
+            Called::Waits(suspended) => panic!("it waits for {:?}", suspended.wait),
+        }
+    }
+}
+
 fn server(name: &str, written: &str) -> ServerConfig {
     ServerConfig::new(name.into(), Address::Ip(written.parse().unwrap()), written.into())
 }

@@ -95,3 +95,19 @@ fn an_error_about_a_misplaced_key_names_its_table() {
         ),
     ]);
 }
+
+#[test]
+fn the_line_is_that_of_the_key_or_of_the_call() {
+    all(&[
+        (
+            "local t = {\n weigth = 1 }\nrsp.settings(t)",
+            "3: weigth: unknown setting, expected one of workers, max_connections, max_connections_per_client, new_connections_per_client, buffer_memory, max_body, max_head, max_fields, min_request_rate, min_response_rate, access_log, trusted, fallback, drain_timeout, drain_delay, upgrade_drain_timeout, admin, control, metrics, user, group, resolver, trace, via, upgrades, splice, timeouts, acme_challenge_dir, script",
+        ),
+        ("local set = rsp.settings\nset {\n\n vai = 1 }", "4: vai: unknown setting, did you mean via?"),
+        ("rsp.settings\n{\n vai = 1 }", "3: vai: unknown setting, did you mean via?"),
+        (
+            "rsp.settings { -- vai = 0\n via = 'vai = ',\n\n vai = 1 }",
+            "4: vai: unknown setting, did you mean via?",
+        ),
+    ]);
+}
