@@ -9,7 +9,7 @@
 rsp.listen "127.0.0.1:8080"
 
 local web = rsp.pool { name = "web", servers = { "127.0.0.1:8081" } }
-local users = rsp.basic_auth "users"
+local users = rsp.basic_auth "users.htpasswd"
 
 rsp.on_request(function(req)
   local user, answer = users:check(req)

@@ -12,7 +12,7 @@ local web = rsp.pool { name = "web", servers = { "127.0.0.1:8081" } }
 
 local ours = rsp.cidr { "10.0.0.0/8", "127.0.0.1", "::1" }
 local crawlers = rsp.regex [[(?i)\b(badbot|scrapy|python-requests)\b]]
-local scans = rsp.regex [[(?i)\.(php|asp|env)$|/\.git(/|$)]]
+local scans = rsp.regex [[(?i)\.(?:php|asp|env)$|/\.git(?:/|$)]]
 
 rsp.on_request(function(req)
   if ours:has(req.client_ip) then return web end

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 6 | [`cli`] | one file a command: arguments → command → exit code; `help` prints the manual, `src/manual` |
 //! | 6 | [`control`] | the control thread: config load, signals, log writing, names of servers; never in the data path |
+//! | 6 | [`offline`] | a site without sockets, on a clock of its own: `rsp test` and `rsp replay` |
 //! | 5 | [`worker`] | the event loop, the only code that sees sockets and protocol together; its `mod.rs` is a map |
 //! | 5 | [`route`] | request head + pools + clock → decision, and which server; no sockets |
 //! | 4 | [`exchange`] | one request and its response, pure: state, rewrite, failure, retry, answer, record |
@@ -62,6 +63,7 @@ pub mod exchange;
 pub mod h1;
 pub mod http;
 pub mod net;
+pub mod offline;
 pub mod proxy;
 pub mod route;
 pub mod script;

@@ -55,7 +55,7 @@ _rsp() {
     fi
     if [ "${words[1]-}" = check ]; then mapfile -t COMPREPLY < <(compgen -W "--strict" -- "$current"); fi
     if [ ${#words[@]} -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "run check explain demo ctl types help --listen --backend --help -v -V -t" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "run check explain test replay demo ctl types help --listen --backend --help -v -V -t" -- "$current")
     fi
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current")
 }

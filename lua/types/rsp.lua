@@ -23,7 +23,7 @@ rsp = {}
 function rsp.listen(listener) end
 
 ---@class rsp.Listener
----@field [1] rsp.Address
+---@field [1] rsp.Address where clients connect to
 ---@field name? string its identity in logs and for session tickets; the address without it
 ---@field tls? rsp.Tls clients speak TLS
 ---@field redirect? "https" every request is answered with a redirect to the same URL with https
@@ -83,10 +83,10 @@ function rsp.pool(pool) end
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 ---@field buffer_request? rsp.Size a request's body is held until it is whole or so large, before a server is asked; `req:body()` reads as much; off without it
 ---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
----@field timeouts? rsp.PoolTimeouts
+---@field timeouts? rsp.PoolTimeouts how long to wait for its servers
 
 ---@class rsp.ServerOptions
----@field [1] rsp.Address
+---@field [1] rsp.Address where it listens
 ---@field name? string its identity in logs and for handlers; the address without it
 ---@field weight? integer its share of the requests, from 0 to 256: 1; 0: only sticky requests and those that run
 ---@field max_connections? integer requests that it may have at one time, of all workers; no limit without it
@@ -146,12 +146,12 @@ function rsp.pool(pool) end
 
 ---A pool, as `rsp.pool` returned it.
 ---@class rsp.Pool
----@field name string
+---@field name string its identity in logs and for handlers
 
 ---A server that a balance function may pick.
 ---@class rsp.Server
----@field name string
----@field address string
+---@field name string its name in the config; its address without one
+---@field address string as written in the config; of a name the address that it has now
 ---@field in_flight integer requests it has now, of all workers
 ---@field weight integer its weight in the config
 ---@field up boolean false where only ejected servers are left
@@ -200,7 +200,7 @@ function rsp.every(period, f) end
 ---Fields of a line in the access log: names of letters, digits and `_-.`, none that every line has; at most 32. Texts are
 ---cut after 1024 bytes.
 ---@class rsp.Log
----@field [string] string|number|boolean|nil
+---@field [string] string|number|boolean|nil a field of the line: a name of letters, digits and _-.
 
 ---A connection that begins.
 ---@class rsp.Connection
@@ -209,7 +209,7 @@ function rsp.every(period, f) end
 
 ---What was agreed on with a client over TLS.
 ---@class rsp.TlsInfo
----@field version "1.2"|"1.3"
+---@field version "1.2"|"1.3" of TLS
 ---@field cipher string the cipher suite by its IANA name
 ---@field sni string? the name that the client asked for
 ---@field alpn string? "http/1.1", or nil if the client offered nothing
@@ -218,7 +218,7 @@ function rsp.every(period, f) end
 
 ---A request. It can be used until its handler returns.
 ---@class rsp.Request
----@field method string
+---@field method string as sent: "GET"
 ---@field target string as sent: path and query
 ---@field path string without the query; can be set: visible ASCII, begins with "/"
 ---@field query string? behind the "?"; can be set, nil removes it
@@ -230,7 +230,7 @@ function rsp.every(period, f) end
 ---@field client_port integer 0 where it is not known: X-Forwarded-For seldom has one, a unix socket never
 ---@field id string as sent in X-Request-ID
 ---@field listener string the name of the listener that it came in at
----@field headers rsp.Headers
+---@field headers rsp.Headers as they go to the server
 ---@field cookies table<string, string?> can be set, nil removes
 ---@field args table<string, string?> the query's arguments, read only
 local Request = {}
@@ -246,7 +246,7 @@ function Request:body() end
 ---for `-`. To keep the values of the server (`Set-Cookie`), `add`.
 ---`pairs` gives names and values in order.
 ---@class rsp.Headers
----@field [string] string?
+---@field [string] string? the first value; nil if there is none
 local Headers = {}
 
 ---Adds one more header of this name: `res.headers:add("Set-Cookie", "seen=1; Path=/")`.
@@ -261,8 +261,8 @@ function Headers:all(name) end
 
 ---@class rsp.Response
 ---@field status integer can be set to 200 to 599, but not to or from 204, 205 and 304
----@field reason string
----@field headers rsp.Headers
+---@field reason string the phrase behind the status, as the server sent it
+---@field headers rsp.Headers as they go to the client
 ---@field cookies table<string, string|rsp.Cookie|nil> what Set-Cookie sets; assigning adds one in place of those of its name, nil removes them
 
 ---A cookie for the client: `res.cookies.canary = { "1", max_age = "1h", path = "/" }`.
@@ -283,7 +283,7 @@ function Headers:all(name) end
 ---@class rsp.AnswerOptions
 ---@field status? integer 200 without it
 ---@field headers? table<string, string|number|string[]> a list for a header that stands several times
----@field body? string
+---@field body? string empty without it
 
 ---Answers the request without asking a server: `return rsp.respond { status = 404 }`.
 ---@param answer rsp.AnswerOptions
@@ -493,7 +493,7 @@ function rsp.json.decode(text) end
 function rsp.json.array(list) end
 
 ---@class rsp.Coding
----@field encode fun(bytes: string): string
+---@field encode fun(bytes: string): string never fails
 ---@field decode fun(text: string): string?, string? nil and a reason for what is none
 
 ---Written with "+/" and padding; both alphabets are read, with padding or without it.
@@ -567,8 +567,8 @@ function rsp.settings(settings) end
 ---@field upgrades? string[] protocols that clients may switch to with `Upgrade`: { "websocket" }; docker's "tcp" is another
 ---@field trace? boolean a request without a valid `traceparent` gets one, and the id of its trace as its own: false
 ---@field via? string the name to add to `Via`; none is added without it
----@field timeouts? rsp.Timeouts
----@field script? rsp.Script
+---@field timeouts? rsp.Timeouts how long to wait for clients
+---@field script? rsp.Script what a script may use, and what becomes of its failures
 
 ---Waits. In `on_request`, `on_response`, `on_start` and functions of `rsp.every`; others go on meanwhile.
 ---@param time rsp.Time up to 60s, which is also the most that a handler waits in all
@@ -585,14 +585,14 @@ function rsp.fetch(request) end
 ---@field method? string "GET"
 ---@field path? string with its query: "/"
 ---@field headers? table<string, string|number|string[]> without `Host` the server's own is sent
----@field body? string
+---@field body? string none without it
 ---@field timeout? rsp.Time for all of it: 5s
 ---@field max_body? rsp.Size the largest body of a response: 1m
 
 ---@class rsp.Fetched
----@field status integer
+---@field status integer of the response
 ---@field headers table<string, string> the first value of each; names ignore case
----@field body string
+---@field body string all of it
 
 ---Looks up the addresses of a host, and waits for that. Where `rsp.sleep` may wait.
 ---@param name string
@@ -636,3 +636,125 @@ function rsp.resolve(name) end
 ---@field write? rsp.Time for the client to take what is written: 60s
 ---@field tunnel? rsp.Time without a byte in either direction of a tunnel: 1h
 ---@field rate? rsp.Time over which the minimum rates are averaged: 30s
+
+---A test of the routing script, in a file `*_test.lua`: `rsp test CONFIG.lua` runs it. A config has no `rsp.test`.
+---@param name string what holds, as a sentence
+---@param f fun(t: rsp.Tester) fails where it raises
+function rsp.test(name, f) end
+
+---A site without sockets, on a clock of its own, made anew for each test.
+---@class rsp.Tester
+local Tester = {}
+
+---Sends a request through `on_connect`, `on_request` and balancing.
+---@param request string|rsp.TestRequest a table, or only the URL
+---@return rsp.TestResult
+function Tester:request(request) end
+
+---What the client gets where the server of the last request responds so.
+---@param response? rsp.TestResponse
+---@return rsp.TestResult
+function Tester:response(response) end
+
+---Connects a client without a request.
+---@param connection? rsp.TestConnection
+---@return rsp.TestConnected
+function Tester:connect(connection) end
+
+---Sets the state of a server.
+---@param name string "POOL/SERVER"
+---@param state rsp.TestServer
+function Tester:server(name, state) end
+
+---Moves the clock, and runs the functions of `rsp.every` that are due.
+---@param time rsp.Time
+function Tester:advance(time) end
+
+---Sets who answers `rsp.fetch`; without one it gets nil.
+---@param f? fun(req: rsp.TestFetch): rsp.TestResponse?, string?
+function Tester:fetch(f) end
+
+---Sets who answers `rsp.resolve`; without one it gets nil.
+---@param f? fun(name: string): string[]?, string?
+function Tester:resolve(f) end
+
+---Fails unless both are the same, tables by what is in them.
+---@param got any
+---@param expected any
+---@param note? string stands in the message
+function Tester:equal(got, expected, note) end
+
+---Fails if the value is nil or false.
+---@param value any
+---@param note? string stands in the message
+function Tester:ok(value, note) end
+
+---@class rsp.TestRequest
+---@field method? string "GET"
+---@field url? string "http://example.com/a?b=1" or a path: "/"
+---@field headers? table<string, string|number|string[]> without `Host` that of the URL is sent
+---@field from? string the client's address, with a port or not: "198.51.100.7"; "unix:" for one on a unix socket
+---@field body? string none without it
+---@field listener? string the name of the listener; the first that fits the URL without it
+---@field version? "1.0"|"1.1" of HTTP: "1.1"
+---@field tls? rsp.TestTls what was agreed on with the client
+
+---@class rsp.TestTls
+---@field version? "1.2"|"1.3" of TLS: "1.3"
+---@field cipher? string the cipher suite by its IANA name
+---@field sni? string the name that the client asked for: the host of the URL
+---@field alpn? string none without it
+---@field client_subject? string the subject of the client's certificate; it showed none without it
+---@field client_verified? boolean true with a subject
+
+---@class rsp.TestResponse
+---@field status? integer 200
+---@field headers? table<string, string|number|string[]> a list for a header that stands several times
+---@field body? string empty without it
+
+---@class rsp.TestConnection
+---@field from? string as of a request
+---@field listener? string the name of the listener; the first with `sni`, else the first, without it
+---@field sni? string the name in the ClientHello; none without it
+
+---@class rsp.TestConnected
+---@field accepted boolean false where `on_connect` or `sni` refuses it
+---@field pool string? where a connection that passes through goes
+---@field server string? the server of it that balancing picks
+---@field error string? why it is refused
+
+---@class rsp.TestServer
+---@field up? boolean as checks would find it; true at first
+---@field in_flight? integer requests it has now: 0 at first
+---@field latency? rsp.Time the average time to the first byte; none at first
+---@field weight? integer from 0 to 256; as the config says at first
+---@field state? "ready"|"drain"|"maint" as an operator would set it
+
+---@class rsp.TestFetch
+---@field pool string whose server is asked
+---@field method string of the request
+---@field path string with the query
+---@field headers table<string, string> the first value of each; names ignore case
+---@field body string empty where there is none
+
+---What came of a request or a response. Other fields raise.
+---@class rsp.TestResult
+---@field pool string? where the request goes; nil for an answer
+---@field server string? the server that balancing picked; nil where the request waits for one
+---@field status integer? of an answer or a response; nil where the request goes to a server
+---@field headers rsp.TestHeaders what the server gets, or the client
+---@field body string the request's, or the answer's
+---@field error string? what went wrong
+---@field method string? as the server gets it
+---@field target string? path and query as the server gets them
+---@field host string? as the server gets it
+
+---Names ignore case.
+---@class rsp.TestHeaders
+---@field [string] string? the first value
+local TestHeaders = {}
+
+---All values of this name in order, empty where there is none.
+---@param name string
+---@return string[]
+function TestHeaders:all(name) end

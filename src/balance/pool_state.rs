@@ -284,6 +284,14 @@ impl PoolState {
         self.changed();
     }
 
+    /// Sets whether a server is up, as checks would, also where it has none.
+    pub fn set_up(&self, server: &str, up: bool) {
+        if let Some(server) = self.members().iter().find(|member| member.name() == server) {
+            server.set_up(up);
+        }
+        self.changed();
+    }
+
     /// Something changed that requests may wait for.
     pub fn changed(&self) {
         self.version.fetch_add(1, Relaxed);

@@ -178,6 +178,22 @@ impl Server {
         self.counters.iter().map(|counters| counters.in_flight.load(Relaxed)).sum()
     }
 
+    /// Sets the number of requests in progress, where none are made: offline.
+    pub fn set_in_flight(&self, count: u32) {
+        for (at, counters) in self.counters.iter().enumerate() {
+            counters.in_flight.store(if at == 0 { count } else { 0 }, Relaxed);
+        }
+        self.taken.store(count, SeqCst);
+    }
+
+    /// Sets whether it is up, as checks would.
+    pub(super) fn set_up(&self, up: bool) {
+        let mut states = lock(&self.states);
+        states.set_checks(true);
+        states.check(up, 1, 1);
+        self.publish(&states, &"set");
+    }
+
     pub fn state(&self) -> ServerState {
         ServerState::ALL[self.state.load(Ordering::Acquire) as usize]
     }

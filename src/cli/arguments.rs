@@ -9,6 +9,7 @@ use lexopt::Arg::{Long, Short, Value};
 
 use super::explain::{self, Explain};
 use super::hint;
+use super::test::Wanted;
 use crate::config::later::{self, LATER};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +29,19 @@ pub enum Command {
         strict: bool,
     },
     Explain(Explain),
+    /// Runs the tests of a config's script.
+    Test {
+        config: PathBuf,
+        files: Vec<PathBuf>,
+        wanted: Wanted,
+    },
+    /// What a new config changes for the requests of a log.
+    Replay {
+        old: PathBuf,
+        new: PathBuf,
+        log: PathBuf,
+        json: bool,
+    },
     /// A command to a running rsp, over its control socket.
     Ctl {
         socket: PathBuf,
@@ -45,7 +59,7 @@ pub enum Command {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Usage(pub String);
 
-const COMMANDS: [&str; 7] = ["run", "check", "explain", "ctl", "demo", "types", "help"];
+const COMMANDS: [&str; 9] = ["run", "check", "explain", "test", "replay", "ctl", "demo", "types", "help"];
 const OPTIONS: [&str; 5] = ["listen", "backend", "strict", "help", "version"];
 
 pub const SHORT: &str = "\
@@ -88,6 +102,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Value(word) if word == "explain" && given.is_empty() => {
                 return explain::parse(&mut parser).map(Command::Explain);
             }
+            Value(word) if word == "test" && given.is_empty() => return test(parser),
+            Value(word) if word == "replay" && given.is_empty() => return replay(parser),
             Value(word) => given.word(word)?,
         }
     }
@@ -190,6 +206,51 @@ fn ctl(mut rest: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
     }
 }
 
+/// The rest of the line is about tests.
+fn test(mut parser: lexopt::Parser) -> Result<Command, Usage> {
+    let (mut words, mut wanted) = (Vec::new(), Wanted::default());
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("junit") => wanted.junit = Some(parser.value().map_err(wrong)?.into()),
+            Long("coverage") => wanted.coverage = true,
+            Long(name) => return Err(unknown_of("test", name, &["junit", "coverage"])),
+            Short(letter) => return Err(Usage(format!("rsp test: unknown option -{letter} (rsp --help)"))),
+            Value(word) => words.push(PathBuf::from(word)),
+        }
+    }
+    if words.is_empty() {
+        return Err(Usage("usage: rsp test CONFIG.lua [FILE…] [--junit FILE] [--coverage]".into()));
+    }
+    let config = words.remove(0);
+    Ok(Command::Test { config, files: words, wanted })
+}
+
+/// The rest of the line is about two configs and a log.
+fn replay(mut parser: lexopt::Parser) -> Result<Command, Usage> {
+    let (mut words, mut json) = (Vec::new(), false);
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("json") => json = true,
+            Long(name) => return Err(unknown_of("replay", name, &["json"])),
+            Short(letter) => return Err(Usage(format!("rsp replay: unknown option -{letter} (rsp --help)"))),
+            Value(word) => words.push(PathBuf::from(word)),
+        }
+    }
+    match <[PathBuf; 3]>::try_from(words) {
+        Ok([old, new, log]) => Ok(Command::Replay { old, new, log, json }),
+        Err(_) => Err(Usage("usage: rsp replay OLD.lua NEW.lua ACCESS.log [--json]".into())),
+    }
+}
+
+/// An option that a command does not have.
+fn unknown_of(command: &str, name: &str, known: &[&str]) -> Usage {
+    let nearest = hint::nearest(name, known).map(|option| format!("; did you mean --{option}?"));
+    let nearest = nearest.as_deref().unwrap_or(" (rsp --help lists them)");
+    Usage(format!("rsp {command}: unknown option --{name}{nearest}"))
+}
+
 fn balance(listen: Vec<String>, backends: Vec<String>) -> Result<Command, Usage> {
     if listen.is_empty() {
         return Err(Usage("rsp: --backend needs --listen ADDR, for example --listen 127.0.0.1:8080".into()));
@@ -266,6 +327,16 @@ mod tests {
         Command::Check { config: "site.lua".into(), strict }
     }
 
+    /// With coverage, if there is a file for JUnit.
+    fn tests(config: &str, files: &[&str], junit: Option<&str>) -> Command {
+        let wanted = Wanted { junit: junit.map(PathBuf::from), coverage: junit.is_some() };
+        Command::Test { config: config.into(), files: files.iter().map(PathBuf::from).collect(), wanted }
+    }
+
+    fn replay(json: bool) -> Command {
+        Command::Replay { old: "a".into(), new: "b".into(), log: "c".into(), json }
+    }
+
     #[test]
     fn arguments_become_commands() {
         for (line, command) in [
@@ -288,6 +359,11 @@ mod tests {
             ("ctl a.sock reload", ctl(&["reload"])),
             ("ctl a.sock set weight web/a -1", ctl(&["set", "weight", "web/a", "-1"])),
             ("run ctl", Command::Run("ctl".into())),
+            ("test a.lua b.lua c.lua --coverage --junit d", tests("a.lua", &["b.lua", "c.lua"], Some("d"))),
+            ("test a.lua", tests("a.lua", &[], None)),
+            ("replay a b c", replay(false)),
+            ("replay a --json b c", replay(true)),
+            ("run replay", Command::Run("replay".into())),
             ("types", Command::Types),
             ("-v", Command::Version),
             ("--version", Command::Version),
@@ -336,8 +412,10 @@ mod tests {
             ("demo --backend a:1", "usage: rsp demo [--listen ADDR]"),
             ("types x", "usage: rsp types"),
             ("explain site.lua GET /", "rsp explain: not supported by this version"),
-            ("test site.lua", "rsp test: not supported by this version"),
-            ("replay a b c", "rsp replay: not supported by this version"),
+            ("test", "usage: rsp test CONFIG.lua [FILE"),
+            ("test site.lua --juint x", "rsp test: unknown option --juint; did you mean --junit?"),
+            ("replay a b", "usage: rsp replay OLD.lua NEW.lua ACCESS.log"),
+            ("replay a b c --xml", "rsp replay: unknown option --xml"),
             ("ctl sock", "usage: rsp ctl SOCKET COMMAND"),
             ("ctl", "usage: rsp ctl SOCKET COMMAND"),
         ] {

@@ -15,6 +15,8 @@ usage:
   rsp check CONFIG.lua                      check a config and say what is wrong (also: -t)
   rsp check CONFIG.lua --strict             the same, and warnings are failures
   rsp explain CONFIG.lua METHOD URL         what a request would do, and why (in a running rsp: --socket)
+  rsp test CONFIG.lua [FILE…]               run the tests of its script (*_test.lua), without sockets
+  rsp replay OLD.lua NEW.lua LOG [--json]   what a new config changes for the requests of an access log
   rsp types                                 print the type definitions for Lua editors
   rsp help TOPIC                            print a chapter of the manual
   rsp -v | -V                               version | with build details
@@ -42,6 +44,7 @@ topics:
 const CHAPTERS: &[(&str, &str)] = &[
     ("configuration", include_str!("../manual/configuration.md")),
     ("lua", include_str!("../manual/lua.md")),
+    ("testing", include_str!("../manual/testing.md")),
     ("balancing", include_str!("../manual/balancing.md")),
     ("tls", include_str!("../manual/tls.md")),
     ("deploy", include_str!("../manual/deploy.md")),

@@ -9,7 +9,9 @@ mod explain;
 mod help;
 mod hint;
 mod plain;
+mod replay;
 mod run;
+mod test;
 mod version;
 
 use std::io::Write;
@@ -48,6 +50,8 @@ fn obey(command: Command) -> Exit {
         Command::Demo { listen } => demo::run(listen.as_deref()),
         Command::Check { config, strict } => check::run(&config, strict),
         Command::Explain(what) => explain::run(&what),
+        Command::Test { config, files, wanted } => test::run(&config, &files, &wanted),
+        Command::Replay { old, new, log, json } => replay::run(&old, &new, &log, json),
         Command::Ctl { socket, words } => ctl::run(&socket, &words),
         Command::Types => say(crate::script::TYPES),
         Command::Version => version::short(),

@@ -5,7 +5,7 @@
 pub const LATER: &str = "not supported by this version";
 
 /// Commands of `rsp`.
-pub const COMMANDS: &[&str] = &["test", "replay"];
+pub const COMMANDS: &[&str] = &[];
 
 /// Options of the supported commands.
 pub const OPTIONS: &[&str] = &[];

@@ -52,6 +52,11 @@ impl Ids {
         Ids { prefix: hex(random().max(1)), next: random() }
     }
 
+    /// Ids that are the same each time, for what is run again.
+    pub fn numbered() -> Ids {
+        Ids { prefix: hex(1), next: 0 }
+    }
+
     /// A new id.
     pub fn make(&mut self) -> [u8; 32] {
         let mut digits = [0; 32];

@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::exchange::counters::{Counters, Handler, SCRIPT_BOUNDS, ScriptFailure};
 use crate::http::{RequestHead, ResponseHead};
 use crate::script::{
-    Called, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Trace, Verdict, Wait,
+    Called, Observed, Offer, RequestMeta, Script, ScriptError, ServerNames, Suspended, Trace, Verdict, Wait,
 };
 
 /// What `on_request` came to.
@@ -58,6 +58,11 @@ impl Handlers {
             counters: None,
             listeners: Vec::new(),
         }
+    }
+
+    /// What the script did, if that is noted.
+    pub fn observed(&mut self) -> Option<&mut Observed> {
+        self.script.observed()
     }
 
     /// The names of the worker's listeners, by number.

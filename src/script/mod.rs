@@ -14,10 +14,12 @@ mod failure;
 mod ffi;
 mod global_writes;
 mod headers;
+mod lines;
 mod lint;
 mod load;
 mod log_fields;
 mod nearest;
+pub mod offline;
 mod parts;
 mod pattern;
 mod phases;
@@ -40,9 +42,15 @@ use crate::net::TlsInfo;
 
 pub use bodies::Body;
 pub use directory::ServerNames;
-pub use ffi::{Called, PackedScript, PublishedPosition, ScriptPosition, Suspended, Ticket, Trace, monotonic};
+pub use ffi::{
+    Called, Observed, PackedScript, PublishedPosition, Read, ScriptPosition, Suspended, Ticket, Trace,
+    monotonic,
+};
+pub use lines::{active_lines, ranges};
 pub use lint::lint;
+pub use load::seconds;
 pub use load::{TYPES, load, load_again};
+pub use nearest::hint as nearest_hint;
 pub use phases::TaskFunction;
 pub use request::Offer;
 pub use run::Script;

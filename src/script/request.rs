@@ -158,6 +158,7 @@ pub const REQUEST_FIELDS: [&str; 15] = [
 pub const TLS_FIELDS: [&str; 6] = ["version", "cipher", "sni", "alpn", "client_subject", "client_verified"];
 pub const RESPONSE_FIELDS: [&str; 4] = ["status", "reason", "headers", "cookies"];
 pub const CONNECTION_FIELDS: [&str; 2] = ["client_ip", "listener"];
+pub const SERVER_FIELDS: [&str; 6] = ["name", "address", "in_flight", "weight", "up", "latency"];
 
 /// Reads `object[key]`. `scratch` holds texts that are not in the head.
 pub fn read<'a>(

@@ -15,7 +15,7 @@ use super::phases::PhaseHandlers;
 use super::request::{Changes, Offer, Subject};
 use super::vm::{ScriptHandlers, Vm};
 use super::wait::{LONGEST, Waited};
-use super::{RequestMeta, ScriptError, Verdict};
+use super::{Observed, RequestMeta, ScriptError, Verdict};
 use crate::config::{Config, PoolId, ServerId, SniId};
 use crate::http::{RequestHead, ResponseHead};
 use crate::store::Place;
@@ -248,6 +248,11 @@ impl Script {
             other => Err(format!("hash_by returned {}, expected a string or nil", shown(other))),
         };
         handler.came_at_once(self.vm.machine.call(Job::Key, handler.function, &mut subject, judge))
+    }
+
+    /// What it does is noted; `None` for a script that serves traffic.
+    pub fn observed(&mut self) -> Option<&mut Observed> {
+        self.vm.machine.observed()
     }
 
     pub(super) fn machine_mut(&mut self) -> &mut Machine {

@@ -16,6 +16,9 @@ use super::tls_store::TlsStore;
 use crate::base::os_error::os_error;
 use crate::store::{BasicAuth, MapKind, Store, WatchedMap};
 
+/// Stands for every name's address in a config that runs offline (RFC 5737).
+const PLACEHOLDER: [u8; 4] = [192, 0, 2, 1];
+
 /// A config and the files it reads, each read once. Plain data that can be sent to another thread.
 #[derive(Clone)]
 pub struct Source {
@@ -23,6 +26,8 @@ pub struct Source {
     files: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     hosts: BTreeMap<(String, u16), Result<SocketAddr, String>>,
     pub(super) tls: TlsStore,
+    /// Without the system's clock, network and chance; what its scripts do is noted.
+    pub(super) offline: bool,
     /// What its scripts share; the same for every load of this config in a process.
     store: Arc<Store>,
     maps: Vec<Arc<WatchedMap>>,
@@ -56,6 +61,17 @@ impl Source {
     /// The embedded default config (`lua/default.lua`) for `--listen ADDR --backend ADDR…`.
     pub fn embedded(listen: &[String], backends: &[String]) -> Source {
         Source::of(EntryPoint::Arguments { listens: listen.to_vec(), backends: backends.to_vec() })
+    }
+
+    /// A config for tests and replays: no name is looked up, scripts see the clock of `offline` and the same random
+    /// numbers each time, and what they do is noted.
+    pub fn offline(path: &Path) -> Source {
+        Source { offline: true, ..Source::file(path) }
+    }
+
+    /// The same files for scripts that share nothing with those of this one.
+    pub fn apart(&self) -> Source {
+        Source { store: Arc::default(), ..self.clone() }
     }
 
     /// The same config, to be read from disk again; `None` for addresses of the command line.
@@ -106,7 +122,7 @@ impl Source {
     fn of(entry: EntryPoint) -> Source {
         let (files, hosts, tls) = (BTreeMap::new(), BTreeMap::new(), TlsStore::default());
         let (store, maps, users) = (Arc::default(), Vec::new(), Vec::new());
-        Source { entry, files, hosts, tls, store, maps, users }
+        Source { entry, files, hosts, tls, store, maps, users, offline: false }
     }
 
     /// The files and directories of certificates and keys that were read.
@@ -169,6 +185,9 @@ impl Source {
     /// The address of a host name; IPv4 first, since a server that listens only on IPv4 is more common than one that
     /// listens on both. Blocks on DNS: only the control thread may load a config for the first time.
     pub(super) fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, String> {
+        if self.offline {
+            return Ok(SocketAddr::new(PLACEHOLDER.into(), port));
+        }
         let known = self.hosts.entry((host.to_owned(), port));
         known.or_insert_with(|| look_up(host, port)).clone()
     }

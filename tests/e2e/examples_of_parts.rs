@@ -61,9 +61,9 @@ fn canary_takes_those_who_want_it_and_a_share_of_the_others() {
 }
 
 #[test]
-fn ab_test_divides_visitors_and_remembers_them() {
+fn experiment_divides_visitors_and_remembers_them() {
     let web = Origin::named("web");
-    let rsp = start("ab_test.lua", &[("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", &web.address)]);
+    let rsp = start("experiment.lua", &[("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", &web.address)]);
     let mut client = Client::connect(rsp.address());
     let new = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").response();
     let cookie = new.get("set-cookie").expect("a cookie");
@@ -217,9 +217,12 @@ fn cors_answers_preflights_and_names_the_origin() {
 #[test]
 fn basic_auth_lets_users_pass_who_know_their_password() {
     let web = Origin::named("web");
-    let directory = beside("users", &shipped("users"));
-    let addresses =
-        [("127.0.0.1:8080", "127.0.0.1:0"), ("127.0.0.1:8081", web.address.as_str()), ("users", "users")];
+    let directory = beside("users.htpasswd", &shipped("users.htpasswd"));
+    let addresses = [
+        ("127.0.0.1:8080", "127.0.0.1:0"),
+        ("127.0.0.1:8081", web.address.as_str()),
+        ("users.htpasswd", "users.htpasswd"),
+    ];
     let rsp = start_in(directory, "basic_auth.lua", &addresses);
     let mut client = Client::connect(rsp.address());
     let asked = client.get("/");

@@ -60,6 +60,8 @@ mod refusals;
 mod reload;
 mod retries;
 mod retry_budget;
+mod script_replay;
+mod script_tests;
 mod send_proxy;
 mod shared_state;
 mod signals;

@@ -86,6 +86,23 @@ fn every_config_of_the_readme_and_the_manual_passes_check() {
 }
 
 #[test]
+fn every_test_of_the_manual_passes_on_the_config_before_it() {
+    let mut count = 0;
+    for (_, text) in documents() {
+        for (at, _) in text.match_indices("```lua test\n") {
+            let config = blocks(&text[..at], "lua").pop().expect("a config before the tests");
+            let directory = Directory::new();
+            directory.write("site.lua", config);
+            directory.write("site_test.lua", &blocks(&text[at..], "lua test")[0]);
+            let tested = run(directory.path(), &["test", "site.lua", "--coverage"]);
+            assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "{count} files of tests");
+}
+
+#[test]
 fn every_link_of_the_readme_and_the_manual_resolves() {
     let mut count = 0;
     for (path, text) in documents() {
@@ -119,8 +136,11 @@ fn every_example_is_in_the_readme_and_every_policy_in_the_manual() {
     for (folder, text) in [("examples", readme()), ("lua", chapter("lua"))] {
         for entry in std::fs::read_dir(root().join(folder)).expect(folder) {
             let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+            if name.ends_with("_test.lua") {
+                continue;
+            }
             let word = if folder == "lua" { name.trim_end_matches(".lua") } else { &name };
-            let shown = ["default", "types"].contains(&word) || text.contains(word);
+            let shown = ["default", "types", "tests"].contains(&word) || text.contains(word);
             assert!(shown, "{folder}/{name} is in no index");
         }
     }

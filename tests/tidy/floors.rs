@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("worker", 5),
     ("route", 5),
     ("control", 6),
+    ("offline", 6),
     ("cli", 6),
 ];
 

@@ -32,6 +32,12 @@ impl PeakEwma {
         let _unchanged = self.0.fetch_update(Relaxed, Relaxed, next);
     }
 
+    /// Replaces the average. Both in microseconds.
+    pub fn set(&self, latency: u64, now: u64) {
+        let average = latency.max(1) as f32;
+        self.0.store(u64::from(milliseconds(now)) << 32 | u64::from(average.to_bits()), Relaxed);
+    }
+
     /// The average in microseconds, `None` before the first observation.
     pub fn at(&self, now: u64) -> Option<u64> {
         let state = self.0.load(Relaxed);

@@ -3,13 +3,14 @@
 //! Safe code is called through `guard`, which stores a refusal as message and stops a panic before it crosses Lua's
 //! frames; `raise` then raises the message.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mlua::ffi;
 
 use super::fields::{HOSTS, TEXTS};
+use super::observe::Observed;
 use super::running::FunctionId;
 use super::stack::push_text;
 use super::string_cache::StringCache;
@@ -77,6 +78,8 @@ pub(super) struct CallState {
     pub(super) value_bytes: usize,
     /// What is run, if that is noted.
     pub(super) trace: Option<Box<Trace>>,
+    /// Set if somebody asks what scripts do.
+    pub(super) observed: Option<Box<Observed>>,
 }
 
 #[derive(Clone, Copy)]
@@ -155,6 +158,7 @@ impl CallState {
             values: Vec::new(),
             value_bytes: 0,
             trace: None,
+            observed: None,
         }
     }
 }
@@ -187,24 +191,30 @@ pub(super) unsafe fn raise(state: LuaState, call: *mut CallState) -> ! {
 
 /// Raises a text with the position of the nearest caller that has one: C functions such as `pairs` have none.
 pub(super) unsafe fn refuse(state: LuaState, text: &str) -> ! {
-    let mut at = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
-    // SAFETY: see above; `lua_getinfo` with "Sl" fills what is read, if there is that level.
+    // SAFETY: see above.
     unsafe {
         ffi::lua_settop(state, 0);
-        let mut level = 1;
-        while ffi::lua_getstack(state, level, at.as_mut_ptr()) != 0 {
-            ffi::lua_getinfo(state, c"Sl".as_ptr(), at.as_mut_ptr());
-            // Not the Lua around our own parts.
-            let is_ours = CStr::from_ptr((*at.as_ptr()).source) == c"=rsp";
-            if (*at.as_ptr()).currentline > 0 && !is_ours {
-                push_position(state, at.as_ptr());
-                break;
-            }
-            level += 1;
-        }
+        push_nearest(state, 1);
         push_text(state, text.as_bytes());
         ffi::lua_concat(state, ffi::lua_gettop(state));
         ffi::lua_error(state)
+    }
+}
+
+/// Pushes the position of the nearest function of the script, if there is one from this level on: not of the Lua around
+/// our own parts.
+pub(super) unsafe fn push_nearest(state: LuaState, mut level: c_int) {
+    let mut at = std::mem::MaybeUninit::<ffi::lua_Debug>::uninit();
+    // SAFETY: see above; `lua_getinfo` with "Sl" fills what is read, if there is that level.
+    unsafe {
+        while ffi::lua_getstack(state, level, at.as_mut_ptr()) != 0 {
+            ffi::lua_getinfo(state, c"Sl".as_ptr(), at.as_mut_ptr());
+            let is_ours = CStr::from_ptr((*at.as_ptr()).source) == c"=rsp";
+            if (*at.as_ptr()).currentline > 0 && !is_ours {
+                return push_position(state, at.as_ptr());
+            }
+            level += 1;
+        }
     }
 }
 

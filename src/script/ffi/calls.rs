@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::ffi;
 
-use super::call_state::{CallState, call_state_of, guard, push_position, refuse};
+use super::call_state::{CallState, call_state_of, guard, push_nearest, refuse};
 use super::objects::{push_own, push_request};
 use super::running::note_line;
 use super::servers::push_servers;
@@ -156,9 +156,10 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
             return;
         }
         note_spent(state, call);
-        push_position(state, at);
+        let before = ffi::lua_gettop(state);
+        push_nearest(state, 0);
         push_text(state, (*call).message.as_bytes());
-        ffi::lua_concat(state, 2);
+        ffi::lua_concat(state, ffi::lua_gettop(state) - before);
         ffi::lua_error(state);
     }
 }

@@ -152,6 +152,9 @@ unsafe extern "C-unwind" fn all(state: LuaState) -> c_int {
 
 fn copy_all(object: Object, name: &[u8], call: &mut CallState) -> Result<(), String> {
     check_live(object, call)?;
+    if let Some(observed) = &mut call.observed {
+        observed.note_read(object.kind, name);
+    }
     let mut values = std::mem::take(&mut call.values);
     assign::all(object.kind, name, subject(call).0, &mut values);
     call.values = values;

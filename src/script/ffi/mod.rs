@@ -27,6 +27,7 @@ mod library;
 mod limits;
 mod memory;
 mod objects;
+mod observe;
 mod packed;
 mod patterns;
 mod results;
@@ -58,6 +59,7 @@ pub use library::watch;
 pub use limits::allow_function;
 use memory::Fill;
 use objects::{make_kind, push_request};
+pub use observe::{Observed, Read};
 pub use packed::PackedScript;
 pub use results::Returned;
 use runners::{Runner, Waiting};
@@ -266,7 +268,7 @@ impl Machine {
     /// Simulates a system without timers for the watchdog.
     #[cfg(test)]
     pub fn stop_timer(&mut self) {
-        self.watchdog.stop([self.main, self.runner.thread]);
+        self.watchdog.always([self.main, self.runner.thread]);
     }
 
     /// What calls may use from now on.

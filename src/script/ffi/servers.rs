@@ -163,11 +163,9 @@ pub(super) fn server_field<'a>(
         b"up" => offered(object, call, "up", |offer| offer.up.get(at).copied()).map(FieldValue::Boolean),
         b"latency" => offered(object, call, "latency", |offer| offer.latencies.get(at).copied())
             .map(|micros| micros.map_or(FieldValue::Nil, |micros| FieldValue::Float(micros as f64 / 1e6))),
-        _ => Err(request::unknown(ObjectKind::Server, key, &FIELDS)),
+        _ => Err(request::unknown(ObjectKind::Server, key, &request::SERVER_FIELDS)),
     }
 }
-
-const FIELDS: [&str; 6] = ["name", "address", "in_flight", "weight", "up", "latency"];
 
 /// Reads what is known of a server while its pool's `balance` function runs.
 fn offered<T>(

@@ -18,6 +18,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::calls::hook;
+use super::observe::watch_lines;
 use super::running;
 use super::tracing;
 use crate::script::budget;
@@ -122,9 +123,8 @@ impl Watchdog {
         }
     }
 
-    /// Simulates a system that refuses the timer.
-    #[cfg(test)]
-    pub(super) fn stop(&mut self, threads: [LuaState; 2]) {
+    /// Keeps the hook set, without a timer.
+    pub(super) fn always(&mut self, threads: [LuaState; 2]) {
         self.timer = None;
         threads.into_iter().for_each(|thread| self.rest(thread));
     }
@@ -139,7 +139,9 @@ impl Drop for Watchdog {
 
 /// Sets the hook of this Lua thread.
 pub(super) fn watch_closely(thread: LuaState) {
-    watch_each(thread, budget::INSTRUCTIONS);
+    if !watch_lines(thread) {
+        watch_each(thread, budget::INSTRUCTIONS);
+    }
 }
 
 fn watch_each(thread: LuaState, instructions: c_int) {

@@ -38,10 +38,11 @@ use mlua::{Function, Lua, Value};
 
 use self::builder::{Builder, Loading, SetOnce};
 use self::error::{nearest, quoted, show};
-pub(super) use self::values::{bytes, seconds, seconds_of};
+pub use self::values::seconds;
+pub(super) use self::values::{bytes, seconds_of};
 use super::source::{EntryPoint, Source};
 use super::vm::{ScriptHandlers, Vm};
-use super::{LoadError, Script};
+use super::{LoadError, Script, offline};
 use crate::config::{Config, LogFormat, PoolId, Settings, Warning};
 
 /// LuaLS definitions of the config of this version, for editors.
@@ -84,7 +85,10 @@ pub fn load_again(source: &mut Source, said: &Config) -> Result<Script, LoadErro
 fn run(loading: &Rc<Loading>) -> Result<Vm, String> {
     let (name, text) = loading.with(main_text).unwrap_or(Err("no config".into()))?;
     let run = || -> mlua::Result<Vm> {
-        let vm = Vm::new()?;
+        let mut vm = Vm::new()?;
+        if loading.with(|builder| builder.source.offline) == Some(true) {
+            offline::prepare(&mut vm)?;
+        }
         calls::install(vm.lua(), loading)?;
         modules::install(vm.lua(), loading)?;
         let main = modules::compile(vm.lua(), &name, &text)?;

@@ -122,7 +122,7 @@ pub(in crate::script) fn seconds_of(value: &Value) -> Option<f64> {
 }
 
 /// "500ms" in seconds.
-pub(in crate::script) fn seconds(text: &str) -> Option<f64> {
+pub fn seconds(text: &str) -> Option<f64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);
     let factor = match unit {

@@ -119,7 +119,7 @@ fn a_handler_is_not_a_coroutine_to_its_script() {
 
 #[test]
 fn the_budget_is_one_for_all_that_a_handler_runs() {
-    let busy = "local until_ = os.clock() + 0.008 while os.clock() < until_ do end";
+    let busy = "for _ = 1, 1000000 do end";
     let mut script = on_request(&format!("for _ = 1, 20 do {busy} {SLEEPS} end return web"));
     let mut waits = begin(&mut script);
     let error = loop {

@@ -1,4 +1,4 @@
--- rsp examples/ab_test.lua
+-- rsp examples/experiment.lua
 --
 -- Half of the visitors get variant a, half get b, by a hash of a cookie that rsp gives to new ones. The servers see the
 -- variant in a header. Try:
