@@ -26,7 +26,7 @@ use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
 use crate::route::{Decision, Handlers, NoServer, Route, Routes, admit, admit_further, pick};
-use crate::script::Script;
+use crate::script::{Script, ScriptError};
 pub use offline::{of_loaded, offline};
 use question::Asked;
 pub use question::{Question, header};
@@ -192,12 +192,7 @@ impl Explainer {
                 self.answer(x, head, ("rsp", "OPTIONS with Max-Forwards 0 goes no further"), report);
             }
             Decision::Refuse(failure) => self.refuse(x, failure, report),
-            Decision::ScriptFailed(error) => {
-                report.route = Some(error.place().to_owned());
-                report.failed = Some(error.0.clone());
-                let head = of_failure(Failure::Script);
-                self.answer(x, head, ("rsp", &format!("on_request failed: {}", error.0)), report);
-            }
+            Decision::ScriptFailed(error) => self.script_failed(x, error, report),
             Decision::Fallback(pool, error, then) => {
                 let pool = &pool.config.name;
                 report
@@ -210,6 +205,13 @@ impl Explainer {
             // Gone before.
             Decision::Wait(..) | Decision::Challenge(_) => {}
         }
+    }
+
+    fn script_failed(&mut self, x: &mut Exchange, error: ScriptError, report: &mut Explanation) {
+        report.route = Some(error.place().to_owned());
+        let head = of_failure(Failure::Script);
+        self.answer(x, head, ("rsp", &format!("on_request failed: {}", error.0)), report);
+        report.failed = Some(error.0);
     }
 
     fn refuse(&mut self, x: &mut Exchange, failure: Failure, report: &mut Explanation) {

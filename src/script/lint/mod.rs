@@ -1,6 +1,7 @@
 //! What `rsp check` warns of in a script that loads: mistakes that Lua finds only when a request comes that way, if at
 //! all. A warning that is wrong is worse than none, so nothing is said of what cannot be known from the text.
 
+mod calls;
 mod fields;
 mod flow;
 mod syntax;

@@ -416,32 +416,3 @@ fn unquoted(text: &[u8]) -> String {
     let inner = text.get(edge..text.len().saturating_sub(edge)).unwrap_or_default();
     String::from_utf8_lossy(inner).into_owned()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lua_compiles_is_parsed_and_the_rest_is_not() {
-        let good = r##"
-local a <const>, b <close> = 1, nil; local function f(x, ...) return ..., x end
-function M.a.b:c(y) self.x = y end
-for i = 1, 10, 2 do if i then break end goto done ::done:: end
-for k, v in pairs { 1, a = 2, ["b"] = 3; [1 + 1] = f, } do repeat local z = k until z == v end
-while not a == b do a, b[1], c.d = -1 ^ 2 .. "x" .. 'y', #b, f "t" { 1 } (2):m [[long]] . n end
-do return (f)(1), function() end, a // b, a ~= b, ~a, a << 1 | 2 & 3 ~ 4 end
-"##;
-        assert!(parse(good.as_bytes()).is_some());
-        for bad in ["local = 1", "x", "f(", "if x then", "end", "x = = 1"] {
-            assert!(parse(bad.as_bytes()).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn operators_bind_as_in_lua() {
-        let tree = parse(b"return 1 + 2 * 3 .. 4 == not a or b").unwrap();
-        let shown = format!("{:?}", tree.body);
-        let at = |word: &str| shown.find(word).unwrap();
-        assert!(at("\"or\"") < at("\"==\"") && at("\"==\"") < at("\"..\"") && at("\"..\"") < at("\"+\""));
-    }
-}

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::lint;
+use super::syntax::parse;
 use crate::script::{Source, load};
 
 const TWO: &str = "rsp.listen '127.0.0.1:0'
@@ -14,7 +15,7 @@ local api = rsp.pool { name = 'api', servers = { '127.0.0.1:2' } }
 /// The warnings about a config of two pools and this script, whose first line is 4.
 fn warnings(script: &str) -> Vec<String> {
     let source = &mut Source::in_memory(Path::new("site.lua"), format!("{TWO}{script}").as_bytes());
-    let (config, script) = load(source).map_err(|error| error.0).unwrap();
+    let (config, script) = load(source).map_err(|error| error.0).expect("a config");
     let line = |warning: crate::config::Warning| format!("{}: {}", warning.position, warning.text);
     lint(source, &config, &script).into_iter().map(line).collect()
 }
@@ -151,4 +152,28 @@ fn a_pool_that_nothing_names_is_unused() {
     );
     is_silent("rsp.pool { name = 'p-x', servers = { '127.0.0.1:4' } }
          rsp.on_request(function(req) if req.host == '' then return 'p-' .. req.host end return web or api end)");
+}
+
+#[test]
+fn what_lua_compiles_is_parsed_and_the_rest_is_not() {
+    let good = r##"
+local a <const>, b <close> = 1, nil; local function f(x, ...) return ..., x end
+function M.a.b:c(y) self.x = y end
+for i = 1, 10, 2 do if i then break end goto done ::done:: end
+for k, v in pairs { 1, a = 2, ["b"] = 3; [1 + 1] = f, } do repeat local z = k until z == v end
+while not a == b do a, b[1], c.d = -1 ^ 2 .. "x" .. 'y', #b, f "t" { 1 } (2):m [[long]] . n end
+do return (f)(1), function() end, a // b, a ~= b, ~a, a << 1 | 2 & 3 ~ 4 end
+"##;
+    assert!(parse(good.as_bytes()).is_some());
+    for bad in ["local = 1", "x", "f(", "if x then", "end", "x = = 1"] {
+        assert!(parse(bad.as_bytes()).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn operators_bind_as_in_lua() {
+    let tree = parse(b"return 1 + 2 * 3 .. 4 == not a or b").unwrap();
+    let shown = format!("{:?}", tree.body);
+    let at = |word: &str| shown.find(word).unwrap();
+    assert!(at("\"or\"") < at("\"==\"") && at("\"==\"") < at("\"..\"") && at("\"..\"") < at("\"+\""));
 }
