@@ -27,11 +27,6 @@ pub(super) use stores::{
 /// The name in Lua's registry of the functions that make objects.
 const OBJECTS: &str = "rsp.objects";
 
-/// The names that are set in `rsp`.
-#[cfg(test)]
-pub(super) const NAMES: [&str; 11] =
-    ["base64", "equal", "hex", "hmac_sha256", "json", "log", "now", "random", "regex", "sha256", "url"];
-
 /// Why a part returns nothing.
 pub(super) enum Refusal {
     /// The script called it wrongly, or it would cost too much.
