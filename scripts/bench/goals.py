@@ -24,6 +24,11 @@ UP = {"haproxy+splice": 0.95}
 GOALS = (
     Goal("small keep-alive request", "small", {"relay": 1.08, "haproxy": 0.80, "nginx": 0.82}),
     Goal("the same with a Lua host and path rule", "rule", {"relay": 1.10, "haproxy": 0.62, "nginx": 0.72}),
+    Goal("metrics and JSON access log over neither", "observed", {"rsp-without": 1.06}),
+    Goal("Lua rule and a header set; over no script", "lua", {"rsp-without": 1.06, "haproxy": 0.66, "nginx": 0.75}),
+    Goal("a limit on the rate over that", "rate", {"rsp-without": 1.04}),
+    Goal("another server asked about each request", "auth", {"nginx": 0.70}),
+    Goal("the full configuration", "full", {"haproxy": 0.75}),
     Goal("one connection, CPU", "one", {"relay": 1.08, "haproxy": 0.78, "nginx": 0.85}),
     Goal("16 KiB response", "16k", {"relay": 1.10, "haproxy": 0.76, "nginx": 0.76}),
     Goal("1 MiB response", "1m", DOWN),

@@ -7,6 +7,7 @@ before the answer. Each sends its name in X-Origin, so that a check sees that th
 import sys
 from pathlib import Path
 
+from .parts import AUTH_PATH
 from .running import descriptors, program
 
 # Bodies of the origins by path; "/" comes from the configuration's own memory, the others from the page cache.
@@ -26,7 +27,7 @@ def content(path):
     return (period * (SIZES[path] // 251 + 1))[: SIZES[path]]
 
 
-def nginx_conf(folder, http, modules="", workers=1, log="off"):
+def nginx_conf(folder, http, modules="", workers=1, log="off", formats=""):
     temps = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     return f"""daemon off;
 {modules}worker_processes {workers};
@@ -36,7 +37,7 @@ error_log {folder}/error.log crit;
 events {{ worker_connections {descriptors()}; }}
 http {{
 {temps}
-  access_log {log};
+{formats}  access_log {log};
   keepalive_timeout 600s;
   keepalive_requests 1000000000;
   client_max_body_size 0;
@@ -82,6 +83,7 @@ def start_origin(house, name, port, cpus=None, everywhere=False, workers=1):
     root {publish(house)};
     add_header X-Origin {name};
     location = / {{ return 200 "{SMALL[:-1]}\\n"; }}
+    location = {AUTH_PATH} {{ add_header X-User alice; return 200 "yes\\n"; }}
     location = {UPLOAD} {{
       proxy_pass http://self/;
       proxy_http_version 1.1;

@@ -12,6 +12,7 @@ from .goals import verdicts, with_counted
 
 COLOURS = {  # subject: (in light, in dark)
     "rsp": ("#d1342f", "#ff6b61"),
+    "rsp-without": ("#b0577f", "#f09cc0"),
     "haproxy": ("#1f6fb4", "#5cb0f5"),
     "haproxy+splice": ("#0f9a9a", "#45d0cf"),
     "nginx": ("#2e8540", "#63c974"),

@@ -8,9 +8,10 @@ forwarding headers.
 import os
 from pathlib import Path
 
+from . import parts
 from .certificates import certificate
 from .origins import start_nginx
-from .running import descriptors, program, version
+from .running import descriptors, free_ports, program, version
 
 CURVES = "X25519"  # Debian's OpenSSL has nothing post-quantum
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
@@ -24,25 +25,10 @@ class Haproxy:
         return version([program("haproxy"), "-v"])
 
     def can(self, scenario):
-        return scenario.handshake != "pq"
+        return scenario.handshake != "pq" and not scenario.has("auth")  # nothing of its own can ask another server
 
     def label(self, _scenario):
         return self.name
-
-    RULE = """core.register_fetches("pool", function(txn)
-  local host = txn.sf:req_hdr("host"):lower():match("^[^:]*")
-  local path = txn.sf:path()
-  if host == "api.example.com" then return "api" end
-  if path:sub(1, 8) == "/static/" then return "static" end
-  return "web"
-end)
-"""
-    # haproxy writes no files: its log goes to its standard output, which is a file here.
-    LOG = """  log stdout format raw local0
-  capture request header Referer len 128
-  capture request header User-Agent len 128
-  log-format "%ci - - [%trl] %{+Q}r %ST %B %{+Q}[capture.req.hdr(0)] %{+Q}[capture.req.hdr(1)]"
-"""
 
     def tls(self, house, job):
         both = certificate(house)[2] if job.scenario.tls else None
@@ -50,7 +36,8 @@ end)
 
     def config(self, house, job):
         scenario = job.scenario
-        load = f"  lua-load {house.write('haproxy/rule.lua', self.RULE)}\n" if scenario.rule else ""
+        rule = parts.haproxy_lua(scenario)
+        load = f"  lua-load {house.write(f'{self.name}/rule.lua', rule)}\n" if rule else ""
         # Descriptors follow from maxconn, two a connection, and by default a quarter of them may be idle ones of
         # servers: too few for thousands of servers.
         room = min(8192, (descriptors() - 1000) // 2)
@@ -69,12 +56,9 @@ end)
   timeout http-keep-alive 60s
 frontend front
   bind 127.0.0.1:{job.port} backlog 4096{self.tls(house, job)}
-{self.LOG if scenario.log else ""}  {"use_backend %[lua.pool]" if scenario.rule else "default_backend web"}
-"""
-        for pool in job.pools():
-            conf += f"backend {pool}\n  balance roundrobin\n  http-reuse always\n"
-            conf += "".join(f"  server s{i} {s}\n" for i, s in enumerate(job.servers))
-        return conf
+{parts.haproxy_front(scenario)}"""
+        conf += parts.haproxy_metrics(free_ports(1)[0]) if scenario.has("metrics") else ""
+        return conf + "".join(parts.haproxy_backend(scenario, p, job.servers, job.check_every) for p in job.pools())
 
     def start(self, house, job):
         path = house.write(f"{self.name}/haproxy.cfg", self.config(house, job))
@@ -104,18 +88,11 @@ class Nginx:
         return "" if module.exists() else f"the rule: {module} is missing: apt-get install libnginx-mod-http-lua"
 
     def can(self, scenario):
-        return scenario.handshake != "pq" and not (scenario.rule and self.lacks())
+        return scenario.handshake != "pq" and not (scenario.chooses and self.lacks())
 
     def label(self, scenario):
-        return "nginx+lua" if scenario.rule else self.name
+        return "nginx+lua" if scenario.chooses else self.name
 
-    RULE = """      set_by_lua_block $pool {
-        local var = ngx.var
-        if var.host == "api.example.com" then return "api" end
-        if var.uri:sub(1, 8) == "/static/" then return "static" end
-        return "web"
-      }
-"""
     UPGRADE = """      proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection upgrade;
 """
@@ -135,11 +112,13 @@ class Nginx:
         idle = max(64, scenario.connections, len(job.servers))
         keep = f"keepalive {idle}; keepalive_requests 1000000000; keepalive_timeout 600s;"
         reuse = " reuseport" if scenario.workers > 1 else ""
-        http = "".join(f"  upstream {p} {{ {servers} {keep} }}\n" for p in job.pools())
+        least = "least_conn; " if scenario.has("least") else ""
+        http = parts.nginx_http(scenario, free_ports(1)[0])
+        http += "".join(f"  upstream {p} {{ {least}{servers} {keep} }}\n" for p in job.pools())
         return f"""{http}  server {{
     listen 127.0.0.1:{job.port} backlog=4096{reuse}{" ssl" if scenario.tls else ""};
-{self.tls(house, job) if scenario.tls else ""}    location / {{
-{self.RULE if scenario.rule else ""}      proxy_pass http://{"$pool" if scenario.rule else "web"};
+{self.tls(house, job) if scenario.tls else ""}{parts.NGINX_AUTH_LOCATION if scenario.has("auth") else ""}    location / {{
+{parts.nginx_location(scenario)}      proxy_pass http://{"$pool" if scenario.chooses else "web"};
       proxy_http_version 1.1;
 {self.UPGRADE if scenario.kind == "frames" else '      proxy_set_header Connection "";'}
       proxy_request_buffering off;
@@ -149,10 +128,13 @@ class Nginx:
 
     def start(self, house, job):
         scenario = job.scenario
-        names = ("ndk_http", "ngx_http_lua") if scenario.rule else ()
+        names = ("ndk_http", "ngx_http_lua") if scenario.chooses else ()
         modules = "".join(f"load_module {NGINX_MODULES}/{m}_module.so;\n" for m in names)
-        log = f"{house.folder('logs')}/nginx.log combined buffer=64k flush=1s" if scenario.log else "off"
-        words = {"modules": modules, "workers": scenario.workers, "log": log}
+        style = "lines" if scenario.has("json") else "combined"
+        writes = scenario.log or scenario.has("json")
+        log = f"{house.folder('logs')}/nginx.log {style} buffer=64k flush=1s" if writes else "off"
+        formats = parts.NGINX_JSON if scenario.has("json") else ""
+        words = {"modules": modules, "workers": scenario.workers, "log": log, "formats": formats}
         return start_nginx(house, "nginx", job.port, self.http(house, job), job.cpus, **words)
 
 
@@ -198,7 +180,7 @@ class Varnish:
         return version([program("varnishd"), "-V"])
 
     def can(self, scenario):
-        return not scenario.rule and not scenario.tls and scenario.servers <= self.MOST and scenario.workers == 1
+        return not scenario.rule and not scenario.parts and not scenario.tls and scenario.servers <= self.MOST and scenario.workers == 1
 
     def label(self, _scenario):
         return self.name

@@ -27,6 +27,8 @@ class Scenario:
     handshake: str = ""  # one for each request: full, resumed or pq (see handshakes.rs)
     rule: bool = False  # a host and path rule in Lua
     log: bool = False  # access log in combined format, to a file
+    parts: tuple = ()  # what is turned on besides: see parts.py
+    without: tuple = None  # the parts of `rsp-without`, which takes turns with rsp to say what the others cost
     direct: bool = False  # also without a proxy, to say what the proxy adds
     figure: str = "cpu_us"  # what is compared
     stretch: int = 1  # rounds are so many times as long
@@ -35,6 +37,14 @@ class Scenario:
     @property
     def large(self):
         return max(self.upload, SIZES.get(self.path, 0)) >= 64 << 10
+
+    def has(self, part):
+        return part in self.parts
+
+    @property
+    def chooses(self):
+        """Whether a script chooses between three pools."""
+        return self.rule or self.has("script")
 
     @property
     def unit(self):
@@ -60,9 +70,15 @@ def handshakes(name, handshake, title):
     return Scenario(name, title, kind="handshakes", connections=16, tls=True, handshake=handshake)
 
 
+FULL = ("script", "rate", "metrics", "json", "checks", "least")
 MAIN = (
     Scenario("small", "small keep-alive, 64 connections", quick=2),
     Scenario("rule", "the same with a host and path rule in Lua", rule=True, quick=2),
+    Scenario("observed", "small keep-alive, metrics and JSON access log", parts=("metrics", "json"), without=()),
+    Scenario("lua", "small keep-alive, host test, path test, header set in Lua", parts=("script",), without=("bare",)),
+    Scenario("rate", "the same with a limit on the rate of a client", parts=("script", "rate"), without=("script",)),
+    Scenario("auth", "small keep-alive, another server asked about each request", parts=("auth",)),
+    Scenario("full", "checks, least connections, metrics, JSON log, rate limit, Lua rule", parts=FULL),
     Scenario("one", "small keep-alive, 1 connection", connections=1, direct=True, quick=2),
     Scenario("4000", "small keep-alive, 4,000 connections", connections=4000, stretch=3),
     Scenario("close", "new connection per request", close=True),

@@ -2,18 +2,19 @@
 
 A subject is a class with `name`, `find()` (raises CannotStart), `can(scenario)` and `start(house, job)`. Each peer
 (see peers.py) is set up for the least work it can do for the same job. rsp writes its forwarding headers and
-runs a Lua `on_request` in every scenario: that is the product as shipped. A new peer is one more class in SUBJECTS.
+runs a Lua `on_request` in every scenario but where it is to be compared without: that is the product as shipped. A new peer is one more class in SUBJECTS.
 """
 
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import parts
 from .certificates import certificate
 from .peers import Haproxy, HaproxySplice, Hitch, Nginx, Varnish
-from .running import CannotStart, version
+from .running import CannotStart, free_ports, version
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,10 +27,12 @@ class Job:
     port: int
     servers: tuple
     cpus: list = None
+    check_every: str = "2s"
 
     def pools(self):
-        """The rule of the `rule` scenario chooses between three pools of the same servers."""
-        return ("web", "api", "static") if self.scenario.rule else ("web",)
+        """All of the same servers: a rule chooses between three, and who is asked about a request has its own."""
+        more = ("auth",) if self.scenario.has("auth") else ()
+        return ("web", *(("api", "static") if self.scenario.chooses else ()), *more)
 
 
 def target_dir():
@@ -74,24 +77,26 @@ class Rsp(Ours):
         if job.scenario.tls:
             cert, key, _ = certificate(house)
             listen = f'rsp.listen {{ "127.0.0.1:{job.port}", tls = {{ cert = "{cert}", key = "{key}" }} }}'
-        lines = [listen, f"local servers = {{ {servers} }}"]
-        lines += [f'local {p} = rsp.pool {{ name = "{p}", servers = servers }}' for p in job.pools()]
-        lines += ["rsp.on_request(function(req)"]
-        if job.scenario.rule:
-            lines += ['  if req.host == "api.example.com" then return api end']
-            lines += ['  if req.path:sub(1, 8) == "/static/" then return static end']
-        lines += ["  return web", "end)"]
-        settings = []
-        if job.scenario.log:
-            settings += [f'access_log = {{ path = "{house.folder("logs")}/rsp.log", format = "combined" }}']
-        if job.scenario.workers > 1:
-            settings += [f"workers = {job.scenario.workers}"]
-        lines += [f"rsp.settings {{ {', '.join(settings)} }}"] if settings else []
-        return "\n".join(lines) + "\n"
+        pools = "".join(parts.rsp_pool(job.scenario, name, job.check_every) for name in job.pools())
+        settings = parts.rsp_settings(job.scenario, house.folder("logs") / self.name, free_ports(1)[0])
+        return f"{listen}\nlocal servers = {{ {servers} }}\n{pools}{parts.rsp_script(job.scenario)}{settings}"
 
     def start(self, house, job):
-        conf = house.write("rsp/site.lua", self.config(house, job))
-        return house.start("rsp", [self.binary, conf], job.cpus).wait_for(job.port)
+        conf = house.write(f"{self.name}/site.lua", self.config(house, job))
+        return house.start(self.name, [self.binary, conf], job.cpus).wait_for(job.port)
+
+
+class RspWithout(Rsp):
+    """rsp without some of the parts of a scenario. It takes turns with the whole one, so that their ratio is that of
+    the same minutes: two scenarios one after the other differ by more than such a part may cost."""
+
+    name = "rsp-without"
+
+    def can(self, scenario):
+        return scenario.without is not None
+
+    def start(self, house, job):
+        return super().start(house, replace(job, scenario=replace(job.scenario, parts=job.scenario.without)))
 
 
 class Handshakes(Ours):
@@ -109,14 +114,14 @@ class Relay(Ours):
         return "examples/relay.rs, a relay that does not parse"
 
     def can(self, scenario):
-        return not scenario.log and not scenario.tls and scenario.workers == 1
+        return not scenario.log and not scenario.parts and not scenario.tls and scenario.workers == 1
 
     def start(self, house, job):
         command = [self.binary, f"127.0.0.1:{job.port}", *job.servers]
         return house.start("relay", command, job.cpus).wait_for(job.port)
 
 
-SUBJECTS = {subject.name: subject for subject in (Rsp, Haproxy, HaproxySplice, Nginx, Hitch, Varnish, Relay)}
+SUBJECTS = {subject.name: subject for subject in (Rsp, RspWithout, Haproxy, HaproxySplice, Nginx, Hitch, Varnish, Relay)}
 
 
 def handshakes_program():

@@ -5,7 +5,7 @@ Noise only adds to a figure, so the best round is compared; the median and the s
 
 from statistics import median
 
-PEERS = ("haproxy", "haproxy+splice", "nginx", "relay")
+PEERS = ("rsp-without", "haproxy", "haproxy+splice", "nginx", "relay")
 
 
 def values(rounds, figure):
