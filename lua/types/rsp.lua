@@ -315,10 +315,12 @@ function rsp.shared(name, options) end
 ---@class rsp.Shared
 local Shared = {}
 
+---The value of a key, nil where there is none.
 ---@param key string
 ---@return string|number|boolean|nil
 function Shared:get(key) end
 
+---Sets the value of a key.
 ---@param key string
 ---@param value string|number|boolean at most 64 KiB
 ---@param ttl? rsp.Time how long it is kept; until there are too many without it
@@ -339,6 +341,7 @@ function Shared:add(key, value, ttl) end
 ---@return number
 function Shared:incr(key, by, ttl) end
 
+---Removes a key.
 ---@param key string
 ---@return boolean deleted false: there was none
 function Shared:delete(key) end
@@ -402,6 +405,7 @@ function rsp.split(options) end
 ---@class rsp.Split
 local Split = {}
 
+---The choice for this request.
 ---@param req rsp.Request
 ---@return rsp.Pool|string
 function Split:pick(req) end
@@ -414,6 +418,7 @@ function rsp.cidr(networks) end
 ---@class rsp.Cidr
 local Cidr = {}
 
+---Whether the address is in one of the networks.
 ---@param ip string
 ---@return boolean
 function Cidr:has(ip) end
@@ -431,6 +436,7 @@ function rsp.map(file, options) end
 ---@class rsp.Map
 local Map = {}
 
+---The value of a key, nil where there is none.
 ---@param key string
 ---@return string?
 function Map:get(key) end
@@ -481,6 +487,7 @@ rsp.json = {}
 ---@return string
 function rsp.json.encode(value) end
 
+---Reads JSON.
 ---@param text string
 ---@return any value nil if the text is no JSON
 ---@return string? reason
@@ -507,10 +514,12 @@ rsp.hex = {}
 ---@type rsp.Coding
 rsp.url = {}
 
+---SHA-256.
 ---@param text string
 ---@return string hash in lower-case hex
 function rsp.sha256(text) end
 
+---HMAC with SHA-256 (RFC 2104).
 ---@param key string
 ---@param text string
 ---@return string code in lower-case hex
@@ -522,6 +531,7 @@ function rsp.hmac_sha256(key, text) end
 ---@return boolean
 function rsp.equal(a, b) end
 
+---Random bytes of the system.
 ---@param bytes integer at most 65536
 ---@return string
 function rsp.random(bytes) end
