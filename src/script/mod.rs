@@ -14,6 +14,7 @@ mod failure;
 mod ffi;
 mod global_writes;
 mod headers;
+mod judge;
 mod lines;
 mod lint;
 mod load;

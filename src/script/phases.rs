@@ -4,9 +4,10 @@ use std::mem;
 
 use super::directory::Directory;
 use super::ffi::{Called, Job, Returned, Ticket};
+use super::judge::shown;
 use super::log_fields::LogFields;
 use super::request::{Changes, Subject};
-use super::run::{Handler, Script, late, nothing, shown};
+use super::run::{Handler, Script, late, nothing};
 use super::vm::{ScriptHandlers, Vm};
 use super::wait::Waited;
 use super::{RequestMeta, ScriptError};

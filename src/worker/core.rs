@@ -28,13 +28,11 @@ use crate::worker::conn::table::{Side, Table, Token};
 use crate::worker::drain::Closings;
 use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
-use crate::worker::pair::waiting::WaitingCount;
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
 use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
-use crate::worker::shared::jobs::JobSender;
 use crate::worker::shared::malformed::MalformedLog;
 use crate::worker::shared::per_client::ClientCounts;
 use crate::worker::site::Sites;
@@ -89,8 +87,6 @@ pub struct Core<N: Network> {
     pub(crate) challenges: Option<ChallengeSender>,
     /// What handlers wait for, where work for that goes, and how many wait in all workers.
     pub(crate) waits: Waits,
-    pub(crate) jobs: Option<JobSender>,
-    pub(crate) waiting: WaitingCount,
 }
 
 /// The result of one step of a client's turn.
@@ -113,7 +109,7 @@ impl<N: Network> Core<N> {
         clock: impl Fn() -> u64 + 'static,
     ) -> Core<N> {
         let (stopwatch, now) = Stopwatch::start(clock);
-        let core = Core {
+        Core {
             network,
             clients: Table::new(Side::Client),
             backends: Table::new(Side::Backend),
@@ -144,10 +140,8 @@ impl<N: Network> Core<N> {
             inside: 0,
             challenges: None,
             waits: Waits::default(),
-            jobs: None,
-            waiting: WaitingCount::default(),
-        };
-        core.observing()
+        }
+        .observing()
     }
 
     /// Sets up the state shared with the other workers of the process.
@@ -158,7 +152,7 @@ impl<N: Network> Core<N> {
         self.malformed = shared.malformed();
         self.others = shared.count() > 1;
         self.challenges = Some(shared.challenges());
-        (self.jobs, self.waiting) = (shared.jobs(), shared.waiting());
+        (self.waits.jobs, self.waits.count) = (shared.jobs(), shared.waiting());
         self.tools.buffers = shared.buffers().limited(self.tools.buffers.most);
         self.tools.pipes.share(shared.count());
     }

@@ -11,6 +11,8 @@ use mio::Waker;
 
 use crate::script::Waited;
 use crate::worker::conn::table::Token;
+use crate::worker::pair::waiting::WaitingCount;
+use crate::worker::shared::jobs::JobSender;
 
 /// One worker's waits.
 #[derive(Default)]
@@ -21,6 +23,10 @@ pub(crate) struct Waits {
     due: BTreeSet<(u64, u64)>,
     ended: Rc<RefCell<Vec<(u64, Waited)>>>,
     inbox: Arc<Inbox>,
+    /// Where work for handlers goes.
+    pub jobs: Option<JobSender>,
+    /// Handlers of all workers that wait.
+    pub count: WaitingCount,
 }
 
 /// Who waits.

@@ -115,17 +115,6 @@ fn a_key_of_a_later_version_says_so() {
 }
 
 #[test]
-fn commands_of_later_versions_say_so() {
-    let directory = Directory::new();
-    directory.write("site.lua", balanced(&["127.0.0.1:83"]));
-    for command in ["explain"] {
-        let run = run(directory.path(), &[command, "site.lua"]);
-        assert_eq!(run.code, Some(2), "{run:?}");
-        assert!(run.stderr.contains("not supported by this version"), "{run:?}");
-    }
-}
-
-#[test]
 fn settings_without_effect_are_refused() {
     for (config, words) in [
         (

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::exchange::{Failure, RequestHalf};
-use crate::http::{Codec, Event, Fields, Name, Sink};
+use crate::http::{Codec, Decoded, Event, Fields, Name, Sink};
 use crate::net::Transport;
 use crate::route::Route;
 use crate::worker::conn::backend::Backend;
@@ -165,27 +165,38 @@ fn fill_step<S: Transport>(
         tools.reads += 1;
         return client.fill(&mut tools.blocks, tools.now).map_err(|_| client_gone(pair));
     };
+    hold(client, pair, tools, &step)?;
+    let full = pair.held.as_ref().is_some_and(|held| held.bytes.len() > limit);
+    client.input.consume(&mut tools.blocks, step.consumed);
+    if step.end || full {
+        filled(pair, tools);
+    }
+    Ok(true)
+}
+
+/// Holds what was decoded.
+fn hold<S: Transport>(
+    client: &Client<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+    step: &Decoded,
+) -> Result<(), Failure> {
+    let Some(held) = &mut pair.held else { return Ok(()) };
     match &step.event {
         Event::Reset => return Err(client_gone(pair)),
         Event::Body(range) => {
             held.push(&client.input.bytes()[range.clone()]);
-            x.received += range.len() as u64;
-            if pair.site.settings().max_body.is_some_and(|most| x.received > most) {
+            pair.exchange.received += range.len() as u64;
+            if pair.site.settings().max_body.is_some_and(|most| pair.exchange.received > most) {
                 return Err(Failure::TooLarge);
             }
         }
         Event::Head | Event::Trailers | Event::Nothing => {}
     }
     if step.end {
-        let trailers = (step.event == Event::Trailers).then(|| Box::new(tools.trailers.clone()));
-        held.end = Some(trailers);
+        held.end = Some((step.event == Event::Trailers).then(|| Box::new(tools.trailers.clone())));
     }
-    let full = held.bytes.len() > limit;
-    client.input.consume(&mut tools.blocks, step.consumed);
-    if step.end || full {
-        filled(pair, tools);
-    }
-    Ok(true)
+    Ok(())
 }
 
 /// The held body is whole or full: whoever wants it goes on.

@@ -147,10 +147,8 @@ fn pass_response<S: Transport>(
         Event::Reset => return Err(closed_early(pair)),
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
-            if let Some(asks) = &mut tools.asks {
-                asks.ends_with_head(end);
-                backend.input.consume(&mut tools.blocks, consumed);
-                return Ok(());
+            if tools.asks.is_some() {
+                return wait_with_head(backend, step, tools);
             }
             // Most small responses are complete after one read.
             let (rest, here) = (backend.role.codec.known_rest(pair.target), backend.input.len() - consumed);
@@ -173,6 +171,20 @@ fn pass_response<S: Transport>(
     if end {
         end_response(client, pair, step.event == Event::Trailers, tools);
     }
+    Ok(())
+}
+
+/// The handler waits with the head, which is taken from the input.
+#[cold]
+fn wait_with_head<S: Transport>(
+    backend: &mut Backend<S>,
+    step: &Decoded,
+    tools: &mut Tools<S>,
+) -> Result<(), Failure> {
+    if let Some(asks) = &mut tools.asks {
+        asks.ends_with_head(step.end);
+    }
+    backend.input.consume(&mut tools.blocks, step.consumed);
     Ok(())
 }
 

@@ -43,9 +43,18 @@ fn step<S: Transport>(
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    if pair.held.is_some() {
-        return send_held(client, backend, pair, tools);
+    match pair.held {
+        Some(_) => send_held(client, backend, pair, tools),
+        None => pass_on(client, backend, pair, tools),
     }
+}
+
+fn pass_on<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) -> Result<bool, Failure> {
     if client.input.is_empty() && !client.eof {
         return match splice::request(client, backend, pair, tools)? {
             Spliced::No => fill_client(client, pair, tools),

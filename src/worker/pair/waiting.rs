@@ -185,7 +185,7 @@ impl<N: Network> Core<N> {
         since: u64,
     ) -> Step {
         let pair = &self.pairs[key as usize];
-        let Some(counted) = self.waiting.add(pair.site.settings().script.waiting as usize) else {
+        let Some(counted) = self.waits.count.add(pair.site.settings().script.waiting as usize) else {
             drop(call);
             return self.fail(key, Failure::TooManyWaiting);
         };
@@ -255,7 +255,7 @@ impl<N: Network> Core<N> {
     /// Has a password checked, which takes long on purpose, on another thread.
     fn check(&mut self, number: u64, check: Check) {
         let Check { users, user, password } = check;
-        let begun = self.jobs.as_ref().map(|jobs| {
+        let begun = self.waits.jobs.as_ref().map(|jobs| {
             let reply = self.waits.reply(number, jobs.waker.clone());
             users.check(&user, &password, monotonic, move |is_right| {
                 reply.send(Waited::Checked(Some(is_right)))
@@ -271,7 +271,7 @@ impl<N: Network> Core<N> {
 
     fn resolve(&mut self, site: &Site, number: u64, name: String) {
         let failed = |why: &str| Waited::Resolved(Err(why.to_string()));
-        let Some(jobs) = &self.jobs else {
+        let Some(jobs) = &self.waits.jobs else {
             return self.waits.results().borrow_mut().push((number, failed("not available here")));
         };
         let reply = self.waits.reply(number, jobs.waker.clone());
