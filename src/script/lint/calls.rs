@@ -1,10 +1,22 @@
-//! Calls: the functions of `rsp` that take handlers and tables, and those that take patterns.
+//! Fields and calls: the functions of `rsp` that take handlers and tables, and those that take patterns.
 
 use super::fields;
 use super::syntax::{Expr, Node};
 use super::walk::{Kind, PoolFacts, Walk};
 
 impl Walk<'_> {
+    pub(super) fn index(&mut self, base: &Node, key: &Node, line: usize) -> Kind {
+        let kind = self.value(base);
+        let Expr::Text(field) = &key.expr else {
+            self.value(key);
+            return Kind::Unknown;
+        };
+        let wrong = fields::read(kind, field, self.known.rsp);
+        wrong.into_iter().for_each(|wrong| self.warn(line, wrong));
+        self.texts.push(field.clone());
+        if kind == Kind::Request && field == "tls" { Kind::Tls } else { Kind::Unknown }
+    }
+
     pub(super) fn call(&mut self, function: &Node, arguments: &[Node], line: usize) -> Kind {
         let Expr::Index(base, key) = &function.expr else {
             self.value(function);

@@ -2,6 +2,7 @@
 //! all. A warning that is wrong is worse than none, so nothing is said of what cannot be known from the text.
 
 mod calls;
+mod expressions;
 mod fields;
 mod flow;
 mod syntax;

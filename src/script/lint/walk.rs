@@ -377,18 +377,6 @@ impl<'a> Walk<'a> {
         Kind::Unknown
     }
 
-    fn index(&mut self, base: &Node, key: &Node, line: usize) -> Kind {
-        let kind = self.value(base);
-        let Expr::Text(field) = &key.expr else {
-            self.value(key);
-            return Kind::Unknown;
-        };
-        let wrong = fields::read(kind, field, self.known.rsp);
-        wrong.into_iter().for_each(|wrong| self.warn(line, wrong));
-        self.texts.push(field.clone());
-        if kind == Kind::Request && field == "tls" { Kind::Tls } else { Kind::Unknown }
-    }
-
     /// What an expression holds, without a note that it is used.
     pub(super) fn peek(&self, node: &Node) -> Kind {
         match &node.expr {
