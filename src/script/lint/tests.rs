@@ -172,8 +172,8 @@ do return (f)(1), function() end, a // b, a ~= b, ~a, a << 1 | 2 & 3 ~ 4 end
 
 #[test]
 fn operators_bind_as_in_lua() {
-    let tree = parse(b"return 1 + 2 * 3 .. 4 == not a or b").unwrap();
+    let tree = parse(b"return 1 + 2 * 3 .. 4 == not a or b").expect("it parses");
     let shown = format!("{:?}", tree.body);
-    let at = |word: &str| shown.find(word).unwrap();
+    let at = |word: &str| shown.find(word).expect("it parses");
     assert!(at("\"or\"") < at("\"==\"") && at("\"==\"") < at("\"..\"") && at("\"..\"") < at("\"+\""));
 }
