@@ -411,7 +411,6 @@ mod tests {
             ("demo site.lua", "usage: rsp demo [--listen ADDR]"),
             ("demo --backend a:1", "usage: rsp demo [--listen ADDR]"),
             ("types x", "usage: rsp types"),
-            ("explain site.lua GET /", "rsp explain: not supported by this version"),
             ("test", "usage: rsp test CONFIG.lua [FILE"),
             ("test site.lua --juint x", "rsp test: unknown option --juint; did you mean --junit?"),
             ("replay a b", "usage: rsp replay OLD.lua NEW.lua ACCESS.log"),
