@@ -30,7 +30,6 @@ use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
-use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
 use crate::worker::shared::malformed::MalformedLog;
@@ -83,8 +82,6 @@ pub struct Core<N: Network> {
     second: u64,
     /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
-    /// Where files of ACME challenges are asked for.
-    pub(crate) challenges: Option<ChallengeSender>,
     /// What handlers wait for, where work for that goes, and how many wait in all workers.
     pub(crate) waits: Waits,
 }
@@ -138,7 +135,6 @@ impl<N: Network> Core<N> {
             closings: Closings::default(),
             second: u64::MAX,
             inside: 0,
-            challenges: None,
             waits: Waits::default(),
         }
         .observing()
@@ -151,7 +147,7 @@ impl<N: Network> Core<N> {
         self.gateway_errors = shared.gateway_errors();
         self.malformed = shared.malformed();
         self.others = shared.count() > 1;
-        self.challenges = Some(shared.challenges());
+        self.waits.challenges = Some(shared.challenges());
         (self.waits.jobs, self.waits.count) = (shared.jobs(), shared.waiting());
         self.tools.buffers = shared.buffers().limited(self.tools.buffers.most);
         self.tools.pipes.share(shared.count());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::conn::client::Arrival;
 use super::conn::table::{Side, Token};
 use super::core::Core;
-use super::pair::Stage;
+use super::pair::{Pair, Stage};
 use super::time::timeouts::{Deadline, Reason};
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
@@ -101,11 +101,8 @@ impl<N: Network> Core<N> {
         let of_backend =
             pair.and_then(|pair| pair.backend()).and_then(|backend| self.backend_deadline(backend));
         let deadline = of_client.into_iter().chain(of_backend).min_by_key(Deadline::at);
-        let queued = pair.and_then(|pair| match pair.stage {
-            Stage::Queued(ref wait) => Some((wait.since(), wait.limit())),
-            _ => None,
-        });
         let handler = pair.and_then(|pair| pair.waiting.as_ref());
+        let queued = pair.and_then(queued);
         let since = deadline.and_then(|deadline| deadline.since()).unwrap_or(client.read_at);
         let until = deadline.map(|deadline| deadline.at());
         let (since, until) = handler.map_or((since, until), |wait| (wait.since(), Some(wait.until())));
@@ -125,10 +122,7 @@ impl<N: Network> Core<N> {
             pool: pair.and_then(|pair| pair.route.as_ref()).map(|route| route.pool.config.name.clone()),
             server: pair.and_then(|pair| pair.server.as_ref()).map(|server| server.name().to_owned()),
             status: x.map_or(0, |x| x.status),
-            waits: match handler {
-                Some(_) => "script",
-                None => deadline.map_or("", |deadline| deadline.reason.waits_for()),
-            },
+            waits: waits_for(handler.is_some(), deadline.as_ref()),
             since,
             until,
             began: x.map(|x| x.times.start),
@@ -152,5 +146,21 @@ impl<N: Network> Core<N> {
             }
         }
         is_client
+    }
+}
+
+/// Since when a request is in a queue, and until when.
+fn queued(pair: &Pair) -> Option<(u64, Option<u64>)> {
+    match pair.stage {
+        Stage::Queued(ref wait) => Some((wait.since(), wait.limit())),
+        _ => None,
+    }
+}
+
+fn waits_for(handler: bool, deadline: Option<&Deadline>) -> &'static str {
+    match deadline {
+        _ if handler => "script",
+        Some(deadline) => deadline.reason.waits_for(),
+        None => "",
     }
 }

@@ -12,6 +12,7 @@ use mio::Waker;
 use crate::script::Waited;
 use crate::worker::conn::table::Token;
 use crate::worker::pair::waiting::WaitingCount;
+use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::jobs::JobSender;
 
 /// One worker's waits.
@@ -23,6 +24,8 @@ pub(crate) struct Waits {
     due: BTreeSet<(u64, u64)>,
     ended: Rc<RefCell<Vec<(u64, Waited)>>>,
     inbox: Arc<Inbox>,
+    /// Where files of ACME challenges are asked for.
+    pub challenges: Option<ChallengeSender>,
     /// Where work for handlers goes.
     pub jobs: Option<JobSender>,
     /// Handlers of all workers that wait.

@@ -34,7 +34,7 @@ impl<N: Network> Core<N> {
         let Challenge { directory, token } = challenge;
         let (text, now) = (ChallengeText::default(), self.tools.now);
         let ask = ChallengeAsk { directory, token, text: text.clone() };
-        match self.challenges.as_ref().map(|asks| asks.try_send(ask)) {
+        match self.waits.challenges.as_ref().map(|asks| asks.try_send(ask)) {
             Some(Ok(())) => {
                 let wait = ChallengeWait { text, again: now + LOOK, until: now + MOST };
                 self.pairs[pair as usize].stage = Stage::Challenge(Box::new(wait));

@@ -8,7 +8,7 @@
 //! challenge.rs    requests that wait for the file of an ACME challenge
 //! closed.rs       what a closed connection means for its exchange
 //! held_body.rs    request bodies that are held before they go to a server
-//! waiting.rs      requests whose handler waits
+//! waiting.rs      requests whose handler waits; wait_begin.rs: what for
 //! tunnel.rs       upgraded connections, and how a drain closes them
 //! inside.rs       internal requests
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
@@ -35,6 +35,7 @@ pub(crate) mod splice;
 pub(crate) mod to_client;
 pub(crate) mod to_server;
 pub(crate) mod tunnel;
+pub(crate) mod wait_begin;
 pub(crate) mod waiting;
 
 use std::num::NonZeroU64;
