@@ -121,7 +121,8 @@ class Comparison:
         try:
             running = subject.start(self.house, Job(scenario, port, servers, self.proxy_cpus))
             started[subject] = (running, port)
-            answers(scenario, port, getattr(subject, "one_server", False))
+            of = getattr(subject, "of", lambda scenario: scenario)
+            answers(of(scenario), port, getattr(subject, "one_server", False))
             if self.plan.warm and scenario.kind != "idle":
                 self.work(scenario, running, port, 1).load()
         except CannotStart as why:

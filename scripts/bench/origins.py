@@ -7,7 +7,7 @@ before the answer. Each sends its name in X-Origin, so that a check sees that th
 import sys
 from pathlib import Path
 
-from .parts import AUTH_PATH
+from .parts import AUTH_PATH, SEEN_PATH
 from .running import descriptors, program
 
 # Bodies of the origins by path; "/" comes from the configuration's own memory, the others from the page cache.
@@ -84,6 +84,7 @@ def start_origin(house, name, port, cpus=None, everywhere=False, workers=1):
     add_header X-Origin {name};
     location = / {{ return 200 "{SMALL[:-1]}\\n"; }}
     location = {AUTH_PATH} {{ add_header X-User alice; return 200 "yes\\n"; }}
+    location = {SEEN_PATH} {{ return 200 "$http_x_edge $http_x_user\\n"; }}
     location = {UPLOAD} {{
       proxy_pass http://self/;
       proxy_http_version 1.1;

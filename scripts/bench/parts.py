@@ -10,6 +10,7 @@ health, `least` the server with the fewest requests is taken.
 PARTS = ("bare", "script", "rate", "auth", "metrics", "json", "checks", "least")
 RATE = 1_000_000  # requests a second of one client
 AUTH_PATH = "/check"
+SEEN_PATH = "/seen"  # the origins answer what the script and the other server added to a request
 
 TESTS = """  if req.host == "api.example.com" then return api end
   if req.path:sub(1, 8) == "/static/" then return static end
@@ -31,6 +32,11 @@ AUTH = f"""  req.headers["X-User"] = nil
   if answer.status ~= 200 then return rsp.respond {{ status = answer.status, body = answer.body }} end
   req.headers["X-User"] = answer.headers["X-User"]
 """
+
+
+def seen(scenario):
+    """What an origin has to answer at SEEN_PATH, where the parts do what they should."""
+    return f"{'edge1' if scenario.has('script') else ''} {'alice' if scenario.has('auth') else ''}\n"
 
 
 def rsp_pool(scenario, name, check_every):

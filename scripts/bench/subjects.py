@@ -95,8 +95,12 @@ class RspWithout(Rsp):
     def can(self, scenario):
         return scenario.without is not None
 
+    def of(self, scenario):
+        """The scenario as this subject runs it."""
+        return replace(scenario, parts=scenario.without)
+
     def start(self, house, job):
-        return super().start(house, replace(job, scenario=replace(job.scenario, parts=job.scenario.without)))
+        return super().start(house, replace(job, scenario=self.of(job.scenario)))
 
 
 class Handshakes(Ours):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import drivers, goals, output, table
 from .measure import figures, strace_total
+from .parts import PARTS
 from .running import CannotStart
 from .scenarios import SCENARIOS, SWEEPS, workers_sweep
 
@@ -81,6 +82,10 @@ class Goals(unittest.TestCase):
         many = {"rsp": rounds(20), "haproxy": rounds(50), "nginx": rounds(30)}
         values = [round(v.value, 2) for v in goals.verdicts({"small": few, "4000": many}) if v.work.startswith("growth")]
         self.assertEqual(values, [0.8, 1.33])
+
+    def test_a_part_is_compared_with_rsp_without_it(self):
+        said = self.words({"rate": {"rsp": rounds(21), "rsp-without": rounds(20)}})
+        self.assertEqual(list(said.values()), ["MISSED"])
 
     def test_a_limit_against_itself_is_absolute(self):
         said = self.words({"calls": {"rsp": [{"calls": 4.6, "errors": {}}]}})
@@ -165,6 +170,10 @@ class Measurements(unittest.TestCase):
         points = [s.name for sweep in (*SWEEPS.values(), workers_sweep([1, 2])) for _, s in sweep.points]
         names = [*SCENARIOS, *points]
         self.assertEqual(len(names), len(set(names)))
+
+    def test_every_part_of_a_scenario_is_known(self):
+        for s in SCENARIOS.values():
+            self.assertLessEqual({*s.parts, *(s.without or ())}, set(PARTS), s.name)
 
     def test_a_request_has_as_many_fields_as_asked_for(self):
         self.assertEqual([1 + len(s.fields()) for _, s in SWEEPS["headers"].points], [5, 20, 40, 80])

@@ -29,12 +29,12 @@ class Origin(BaseHTTPRequestHandler):
 
 
 class Checks(unittest.TestCase):
-    def ask(self, body, names):
+    def ask(self, body, names, scenario=SCENARIOS["small"]):
         server = HTTPServer(("127.0.0.1", 0), Origin)
         server.count, server.body, server.names = 0, body, names
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
-            answers(SCENARIOS["small"], server.server_port)
+            answers(scenario, server.server_port)
         finally:
             server.shutdown()
             server.server_close()
@@ -59,6 +59,10 @@ class Checks(unittest.TestCase):
         right(upload, SMALL.encode(), {"X-Received": str(MIB + 100)})
         with self.assertRaisesRegex(CannotStart, "passed on 1000 bytes"):
             right(upload, SMALL.encode(), {"X-Received": "1000"})
+
+    def test_a_script_whose_header_does_not_arrive_is_not_measured(self):
+        with self.assertRaisesRegex(CannotStart, "not with b'edge1 "):
+            self.ask(SMALL.encode(), ["a", "b"], SCENARIOS["lua"])
 
     def test_nobody_listening_is_said(self):
         with self.assertRaisesRegex(CannotStart, "does not answer"):
