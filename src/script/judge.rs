@@ -9,7 +9,7 @@ use super::request::Offer;
 use crate::config::{PoolId, ServerId};
 
 /// Interprets the return values of `on_request`.
-#[inline]
+#[inline(always)]
 pub(super) fn verdict(
     [first, second, third]: [Returned<'_>; 3],
     names: &Directory,
