@@ -222,7 +222,7 @@ impl Exchange {
 
     /// Bytes of a final response are in the client's output or further.
     pub fn has_begun(&self) -> bool {
-        self.response != ResponseHalf::Waiting
+        !matches!(self.response, ResponseHalf::Waiting | ResponseHalf::Judged)
     }
 
     /// Part of the request's body was taken from the client, or its end.

@@ -35,6 +35,21 @@ impl Budget {
         *self = Budget::default();
     }
 
+    /// The call goes on after a wait: all that it runs from now on counts.
+    pub fn go_on(&mut self, now: Duration) {
+        self.started = Some(now);
+    }
+
+    /// The call has to stop.
+    pub fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    /// Nothing is left of it.
+    pub fn is_used_up(&self) -> bool {
+        self.limit.is_some_and(|limit| self.used > limit)
+    }
+
     /// What is left of it while the call waits.
     pub fn pause(self, now: impl FnOnce() -> Duration) -> Budget {
         let ran = self.started.map_or(Duration::ZERO, |started| now().saturating_sub(started));

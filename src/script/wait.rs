@@ -53,20 +53,6 @@ pub enum Waited {
     Checked(Option<bool>),
 }
 
-impl Waited {
-    /// Whether this is what a handler gets whose time is over.
-    pub fn is_timeout(&self) -> bool {
-        match self {
-            Waited::Slept => true,
-            Waited::Fetched(Err(why)) | Waited::Resolved(Err(why)) => why == TIMEOUT,
-            Waited::Body(Err(why)) => *why == TIMEOUT,
-            Waited::Fetched(Ok(_)) | Waited::Resolved(Ok(_)) | Waited::Body(Ok(_)) | Waited::Checked(_) => {
-                false
-            }
-        }
-    }
-}
-
 /// A password that is to be checked.
 pub struct Check {
     pub users: Arc<BasicAuth>,

@@ -284,7 +284,11 @@ impl<N: Network> Core<N> {
                 Ok(step) => step,
                 Err(failure) => self.fail(pair, failure),
             },
-            Outcome::Wait | Outcome::Again if self.tools.asks.is_some() => self.asked(pair),
+            Outcome::Wait if self.tools.asks.is_some() => self.asked(pair),
+            Outcome::Again if self.tools.asks.is_some() => {
+                self.queue_client(key);
+                self.asked(pair)
+            }
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
                 self.queue_client(key);

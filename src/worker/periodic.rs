@@ -27,6 +27,7 @@ struct Task {
     site: Rc<Site>,
     handlers: SharedHandlers,
     since: u64,
+    until: u64,
     is_last: bool,
 }
 
@@ -103,8 +104,8 @@ impl<N: Network> Core<N> {
     /// Continues a function whose wait is over.
     pub(crate) fn resume_task(&mut self, number: u64, waited: Waited) {
         let Some(task) = self.sites.periodic.waiting.remove(&number) else { return };
-        let Task { function, call, site, handlers, since, is_last } = task;
-        let waited = if is_last && waited.is_timeout() { None } else { Some(waited) };
+        let Task { function, call, site, handlers, since, until, is_last } = task;
+        let waited = if is_last && self.tools.now >= until { None } else { Some(waited) };
         let step = handlers.borrow_mut().resume_task(function, *call, waited);
         self.task_stepped(function, step, site, handlers, since);
     }
@@ -124,8 +125,8 @@ impl<N: Network> Core<N> {
                 self.tools.errors.log(name, &error, "", self.tools.now);
             }
             TaskStep::Waits(wait, call) => {
-                let (number, _, is_last) = self.start_wait(Waiter::Task, &site, wait, since);
-                let task = Task { function, call, site, handlers, since, is_last };
+                let (number, until, is_last) = self.start_wait(Waiter::Task, &site, wait, since);
+                let task = Task { function, call, site, handlers, since, until, is_last };
                 self.sites.periodic.waiting.insert(number, task);
             }
         }

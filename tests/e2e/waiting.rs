@@ -352,3 +352,65 @@ fn one_handler_more_than_may_wait_costs_its_request_a_503() {
     client.ask("/");
     auth.wait_for_requests(3);
 }
+
+#[test]
+fn a_response_whose_handler_fails_after_it_waited_is_answered() {
+    let script = "rsp.settings { script = { waiting = 1 } }
+    rsp.on_request(function(req) return web end)
+    rsp.on_response(function(req, res)
+        rsp.sleep(req.path == '/long' and 30 or '5ms')
+        if req.path == '/fails' then error('broken') end
+        rsp.sleep('5ms')
+    end)";
+    let (_origin, rsp) = with_auth("127.0.0.1:1", script);
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.get("/fails").status(), 500);
+    assert_eq!(client.get("/").status(), 200, "it waits twice, as one handler");
+    let mut long = Client::connect(rsp.address());
+    long.ask("/long");
+    until("a handler waits", || get(rsp.address(), "/").status() == 503);
+    drop(long);
+}
+
+#[test]
+fn a_reload_keeps_a_response_whose_handler_waits() {
+    let script = "rsp.on_request(function(req) return web end)
+    rsp.on_response(function(req, res) rsp.fetch { pool = auth } res.headers['X-Old'] = 'yes' end)";
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let auth = Origin::run(move |visit| {
+        while visit.request().is_some() {
+            opened.wait();
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let (_origin, rsp) = with_auth(&auth.address, script);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(1);
+    rsp.reload(&on_any_port("rsp.on_request(function() return rsp.respond { body = 'new' } end)"));
+    gate.open();
+    let response = client.response();
+    assert_eq!((response.text().as_str(), response.get("X-Old")), ("origin", Some("yes")));
+}
+
+#[test]
+fn a_body_that_is_asked_for_again_and_again_costs_its_own_request_only() {
+    let (_origin, rsp) = holding("while not req:body() do end return web");
+    let mut client = Client::connect(rsp.address());
+    assert_eq!(client.post("/", "x".repeat(70_000)).status(), 500);
+    assert_eq!(get(rsp.address(), "/").status(), 200);
+}
+
+#[test]
+fn a_client_that_ends_its_side_after_its_body_is_served() {
+    let (_origin, rsp) = holding("return rsp.respond { body = req:body() }");
+    let mut stream = std::net::TcpStream::connect(rsp.address()).expect("a connection");
+    std::io::Write::write_all(&mut stream, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+        .expect("a head");
+    std::io::Write::write_all(&mut stream, b"body").expect("a body");
+    stream.shutdown(std::net::Shutdown::Write).expect("an end");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
+    assert!(answer.ends_with("body"), "{answer}");
+}

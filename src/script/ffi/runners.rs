@@ -100,7 +100,11 @@ impl Machine {
     ) -> Result<Called<R>, Vec<u8>> {
         let WaitingCall { runner, stamp, job, function, budget } = self.waiting.calls.remove(ticket.spend());
         let before = std::mem::replace(&mut self.runner, runner);
-        self.keep_spare(before);
+        // A thread whose call failed for memory, or waits without a place, is not used again.
+        match std::mem::take(&mut self.broken) {
+            true => self.give_up(before),
+            false => self.keep_spare(before),
+        }
         let thread = self.runner.thread;
         let call = self.call_state();
         call.live = stamp;
@@ -108,9 +112,12 @@ impl Machine {
         (call.job, call.function, call.thread) = (job, function, thread);
         call.waited = Some(waited);
         call.budget = budget;
+        call.budget.go_on(super::calls::cpu_time());
         running::begin(function.id);
         self.watchdog.begin(thread);
-        self.run(0, judge)
+        let called = self.run(0, judge);
+        self.call_state().waited = None;
+        called
     }
 
     /// The number of calls that wait.
@@ -174,13 +181,18 @@ impl Machine {
             return Err(b"internal fault of rsp: a call stopped that does not wait".to_vec());
         };
         self.watchdog.end();
+        let call = self.call_state();
+        let budget = std::mem::take(&mut call.budget).pause(super::calls::cpu_time);
+        if budget.is_used_up() {
+            call.budget = budget;
+            call.budget.spend();
+            return Err(call.budget.text().into_bytes());
+        }
         let Ok(runner) = self.replace_runner() else {
             self.broken = true;
             return Err(self.call_state().limits.memory_text().into_bytes());
         };
-        let call = self.call_state();
-        let CallState { live: stamp, job, function, .. } = *call;
-        let budget = std::mem::take(&mut call.budget).pause(super::calls::cpu_time);
+        let CallState { live: stamp, job, function, .. } = *self.call_state();
         let waiting = WaitingCall { runner, stamp, job, function, budget };
         let given_up = Some(self.waiting.given_up.clone());
         Ok(Suspended { ticket: Ticket { call: self.waiting.calls.insert(waiting), given_up }, wait })

@@ -13,7 +13,7 @@ pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
     if client.hung_up {
         return !pair.is_tunnel();
     }
-    if pair.waiting.is_some() {
+    if pair.waiting.as_ref().is_some_and(|wait| !wait.reads_body()) {
         return true;
     }
     let queues = matches!(pair.stage, Stage::Queued(_));

@@ -233,9 +233,11 @@ pub fn send_held<S: Transport>(
     if held.passed < held.bytes.len() {
         return Ok(moved);
     }
-    let end = held.end.take();
+    let (end, was_empty) = (held.end.take(), held.bytes.is_empty());
     pair.held = None;
-    pair.exchange.take_body(false);
+    if !was_empty {
+        pair.exchange.take_body(false);
+    }
     if let Some(trailers) = end {
         let has_trailers = trailers.is_some();
         if let Some(trailers) = trailers {

@@ -277,7 +277,9 @@ impl SparePairs {
             pair.let_go_of_rest();
         }
         let grew = pair.heads() > SPARE_HEAD_BYTES;
-        if !grew && self.spare.len() < SPARE_PAIRS && Rc::ptr_eq(&pair.site, &sites.current) {
+        // Its VM may have been replaced.
+        let is_current = pair.handlers.as_ref().is_some_and(|own| Rc::ptr_eq(own, &sites.handlers));
+        if !grew && self.spare.len() < SPARE_PAIRS && is_current && Rc::ptr_eq(&pair.site, &sites.current) {
             self.spare.push(pair);
         }
     }

@@ -18,6 +18,7 @@ use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::held_body::{HeldBody, ask_for_body};
+use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::waits::{WaitKind, Waiter};
@@ -33,7 +34,9 @@ pub struct HandlerWait {
     /// It has waited as long as a handler may when the present wait is over.
     is_last: bool,
     response: Option<JudgedResponse>,
-    _counted: Counted,
+    /// For the request's body, which may come whole although its client has ended its side.
+    reads_body: bool,
+    counted: Counted,
 }
 
 /// A response whose head the handler is judging.
@@ -87,6 +90,10 @@ impl HandlerWait {
         self.since
     }
 
+    pub fn reads_body(&self) -> bool {
+        self.reads_body
+    }
+
     /// Until when it waits now, at the longest.
     pub fn until(&self) -> u64 {
         self.until
@@ -133,26 +140,25 @@ impl<N: Network> Core<N> {
         if !pair.exchange.request.is_open() {
             return false;
         }
-        ask_for_body(&mut self.clients[pair.client], pair, &mut self.tools);
+        let too_large = matches!(pair.exchange.head.framing, Framing::Exact(length) if length > most as u64);
         let memory = &self.tools.buffers;
         let held = pair.held.get_or_insert_with(|| Box::new(HeldBody::new(memory.clone())));
-        let too_large = matches!(pair.exchange.head.framing, Framing::Exact(length) if length > most as u64);
-        if !too_large {
-            held.fill(most);
+        if too_large {
+            return false;
         }
-        held.is_filling()
+        held.fill(most);
+        let fills = held.is_filling();
+        ask_for_body(&mut self.clients[pair.client], pair, &mut self.tools);
+        fills
     }
 
     /// The body is whole, or as much of it is here as may be held.
     fn body_is_held(&mut self, key: u32) -> Step {
         let pair = &mut *self.pairs[key as usize];
         if let Some(wait) = &pair.waiting {
-            let (number, client) = (wait.number, pair.client);
-            let waited = Waited::Body(body_of(pair));
-            return match self.waits.end(number) {
-                Some(_) => self.resume_waiting(client, number, waited).unwrap_or(Step::Wait),
-                None => Step::Wait,
-            };
+            let ended = (wait.number, Waited::Body(body_of(pair)));
+            self.waits.results().borrow_mut().push(ended);
+            return self.wait(key);
         }
         match pair.held.as_mut().and_then(|held| held.route.take()) {
             Some(route) => {
@@ -179,10 +185,16 @@ impl<N: Network> Core<N> {
         let (client, site) = (self.clients.token(pair.client), pair.site.clone());
         let body = if let Wait::Body(most) = wait { Some(most) } else { None };
         let (number, until, is_last) = self.start_wait(Waiter::Client(client), &site, wait, since);
-        let waiting = HandlerWait { number, call, since, until, is_last, response, _counted: counted };
+        let reads_body = body.is_some();
+        let waiting = HandlerWait { number, call, since, until, is_last, response, reads_body, counted };
         self.pairs[key as usize].waiting = Some(Box::new(waiting));
         match body {
-            Some(most) if !self.hold_body(key, most) => self.body_is_held(key),
+            // Not at once: a handler that asks again and again would fill the stack.
+            Some(most) if !self.hold_body(key, most) => {
+                let body = body_of(&self.pairs[key as usize]);
+                self.waits.results().borrow_mut().push((number, Waited::Body(body)));
+                self.wait(key)
+            }
             Some(_) => Step::Again,
             None => self.wait(key),
         }
@@ -235,8 +247,10 @@ impl<N: Network> Core<N> {
         let key = self.clients.get(client).and_then(|client| client.role.pair)?;
         let pair = &mut self.pairs[key as usize];
         let wait = pair.waiting.take_if(|wait| wait.number == number)?;
-        let HandlerWait { call, since, is_last, response, _counted, .. } = *wait;
-        let waited = if is_last && waited.is_timeout() { None } else { Some(waited) };
+        let HandlerWait { call, since, until, is_last, response, counted, .. } = *wait;
+        // It may wait again: as one handler.
+        drop(counted);
+        let waited = if is_last && self.tools.now >= until { None } else { Some(waited) };
         Some(match response {
             None => self.resume_request(key, *call, waited, since),
             Some(response) => self.resume_response(key, *call, waited, response, since),
@@ -283,7 +297,7 @@ impl<N: Network> Core<N> {
             }
             Responded::Failed(error) => {
                 self.tools.errors.log("on_response", &error, "", self.tools.now);
-                return self.fail(key, Failure::Script);
+                return self.fail(key, failure_of(&error));
             }
         }
         self.tools.response = head;
@@ -294,11 +308,13 @@ impl<N: Network> Core<N> {
     /// The request ends before its handler: what that waits for is cancelled.
     #[cold]
     pub(crate) fn stop_waiting(&mut self, key: u32) {
+        // What its turn asked for is not another request's.
+        self.tools.asks = None;
         let pair = &mut *self.pairs[key as usize];
-        let Some(wait) = pair.waiting.take() else { return };
         if pair.exchange.response == ResponseHalf::Judged {
             pair.exchange.response = ResponseHalf::Waiting;
         }
+        let Some(wait) = pair.waiting.take() else { return };
         if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(wait.number).map(|wait| wait.kind) {
             self.cancel_inside(inside);
         }
