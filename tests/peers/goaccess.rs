@@ -11,7 +11,8 @@ const UPGRADE: &str = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
 /// Ends that need an internal fault, a limit of the whole process or of a server, or a very slow client.
-const NOT_SHOWN: [End; 6] = [
+const NOT_SHOWN: [End; 7] = [
+    End::ScriptBusy,
     End::Internal,
     End::NoDescriptors,
     End::NoServer,

@@ -31,7 +31,8 @@ use rsp::script::{Source, load};
 
 const SEEDS: u64 = 10_000;
 /// Ends that only a script or a fault of rsp's makes.
-const NOT_REACHED: [End; 4] = [End::ScriptFailed, End::Aborted, End::NoServer, End::Internal];
+const NOT_REACHED: [End; 5] =
+    [End::ScriptFailed, End::ScriptBusy, End::Aborted, End::NoServer, End::Internal];
 
 thread_local! {
     /// What the last panic of this thread said. The core catches panics of its own, so they are noted here.
