@@ -38,6 +38,7 @@ fn site([servers, deaf, plain]: [&Origin; 3], refusing: &RefusingAddress, full: 
            if req.path == '/full' then return full end
            if req.path == '/plain' then return plain end
            if req.path == '/script' then error('x') end
+           if req.path == '/abort' then return rsp.abort() end
            return web end)
          rsp.listen {{ '127.0.0.1:0', sni = function(name) return nil end }}
          rsp.settings {{ access_log = 'access.log', max_body = '100m', min_request_rate = '1m',
@@ -176,7 +177,10 @@ fn goaccess_accepts_the_line_of_every_end() {
     });
     let plain = Origin::run(|visit| _ = visit.send("no TLS\r\n\r\n"));
     let mut rsp = Rsp::start(&site([&servers, &deaf, &plain], &refusing, &full));
-    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2 + 1;
+    let asked = ask_whole(&rsp) + ask_badly(&rsp, &servers) + 2 + 1 + 1;
+    let mut aborted = Client::connect(rsp.address());
+    aborted.ask("/abort");
+    aborted.expect_end();
     let unknown = TlsClient::new(&Authority::new()).try_on(Client::connect(&rsp.addresses()[1]));
     assert!(unknown.is_err_and(|error| error.to_string().contains("UnrecognisedName")));
     let before = servers.head_count();
