@@ -335,7 +335,8 @@ fn haproxys_format_has_its_fields() {
         assert_eq!(request, &format!("GET {} HTTP/1.1", ["/slow", "/waits/0", "/waits/1"][number]));
     }
     let waited: i64 = lines[2][4].split('/').nth(1).and_then(|time| time.parse().ok()).expect("a time");
-    assert!(waited > 0, "{:?}", lines[2]);
+    // In whole milliseconds, of which a fast machine may need none.
+    assert!(waited >= 0, "{:?}", lines[2]);
     let bad = &lines[3];
     assert_eq!((bad[3].as_str(), bad[9].as_str(), bad[12].as_str()), ("http-in/<NOSRV>", "PR--", "<BADREQ>"));
     assert!(bad[4].starts_with("-1/-1/-1/-1/"), "{bad:?}");
