@@ -141,6 +141,7 @@ impl Exchange {
 
     /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the
     /// place of an exchange that ended can be used again.
+    #[inline(always)]
     pub fn begin(&mut self, whole: bool, start: u64) {
         // Every field by its name: one that is added later must be thought of here.
         let Exchange {
@@ -170,8 +171,8 @@ impl Exchange {
             received,
             places,
         } = self;
+        debug_assert!(places.is_empty(), "left by the exchange before");
         id.clear();
-        places.clear();
         left.clear();
         (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };

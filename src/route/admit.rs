@@ -49,6 +49,7 @@ impl Decision {
 }
 
 /// Decides about a request from `peer`. `now`: microseconds of the clock common to all workers.
+#[inline(always)]
 pub fn admit(
     x: &mut Exchange,
     peer: &Peer,

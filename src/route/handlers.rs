@@ -97,9 +97,9 @@ impl Handlers {
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x, &self.listeners);
         let called = self.script.on_request(head, meta);
-        self.script.take_places(&mut x.places);
-        if began.is_some() {
-            self.note_ran(Handler::OnRequest, x, began, &called);
+        match began {
+            None => self.script.take_places(&mut x.places),
+            Some(_) => self.note_ran(Handler::OnRequest, x, began, &called),
         }
         match called {
             Ok(Called::Done(verdict)) => Ok(Asked::Verdict(verdict)),

@@ -4,13 +4,25 @@ use super::Verdict;
 use super::answer;
 use super::bodies::Bodies;
 use super::directory::Directory;
-use super::ffi::Returned;
+use super::ffi::{Results, Returned};
 use super::request::Offer;
 use crate::config::{PoolId, ServerId};
 
 /// Interprets the return values of `on_request`.
 #[inline(always)]
 pub(super) fn verdict(
+    results: Results<'_>,
+    names: &Directory,
+    bodies: &mut Bodies,
+) -> Result<Verdict, String> {
+    match results.only_pool(names) {
+        Some(pool) => Ok(Verdict::Pool(pool)),
+        None => other_verdict(results.all(), names, bodies),
+    }
+}
+
+#[inline(never)]
+fn other_verdict(
     [first, second, third]: [Returned<'_>; 3],
     names: &Directory,
     bodies: &mut Bodies,
@@ -37,10 +49,8 @@ pub(super) fn verdict(
 }
 
 /// Interprets the return values of an `sni` function.
-pub(super) fn by_name(
-    [first, second, third]: [Returned<'_>; 3],
-    names: &Directory,
-) -> Result<Option<Verdict>, String> {
+pub(super) fn by_name(results: Results<'_>, names: &Directory) -> Result<Option<Verdict>, String> {
+    let [first, second, third] = results.all();
     let pool = match first {
         Returned::Pool(pool) => pool,
         Returned::Text(name) => names.pool_named(name).map_err(|wrong| format!("sni: {wrong}"))?,

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::directory::Directory;
-use super::ffi::{Called, Job, Returned, Ticket};
+use super::ffi::{Called, Job, Results, Returned, Ticket};
 use super::judge::shown;
 use super::log_fields::LogFields;
 use super::request::{Changes, Subject};
@@ -78,7 +78,7 @@ impl Script {
         let Some(handler) = &self.phases.on_connect else { return Ok(true) };
         let mut head = RequestHead::default();
         let mut subject = Subject::request(&mut head, client);
-        let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
+        let judge = |results: Results<'_>, _: &Directory| match results.first() {
             Returned::Nil => Ok(true),
             Returned::Boolean(may) => Ok(may),
             other => Err(format!("on_connect returned {}, expected true, false or nothing", shown(other))),

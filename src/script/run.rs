@@ -8,7 +8,7 @@ use mlua::Function;
 use super::bodies::Bodies;
 use super::directory::{Directory, ServerNames};
 use super::failure;
-use super::ffi::{Called, Job, KeptFunction, Machine, Returned, Ticket, Trace};
+use super::ffi::{Called, Job, KeptFunction, Machine, Results, Returned, Ticket, Trace};
 use super::judge::{by_name, choice, only_pool, shown, verdict};
 use super::parts::Entered;
 use super::phases::PhaseHandlers;
@@ -137,7 +137,7 @@ impl Script {
         };
         let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
-        let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
+        let judge = |results: Results<'_>, names: &Directory| verdict(results, names, bodies);
         handler.came_to(self.vm.machine.call(Job::Request, handler.function, &mut subject, judge))
     }
 
@@ -152,7 +152,7 @@ impl Script {
         let Some(handler) = &self.on_request else { return Err(ScriptError(NO_HANDLER.into())) };
         let mut subject = Subject::request(head, client);
         let bodies = &mut self.bodies;
-        let judge = |returned: [Returned<'_>; 3], names: &Directory| verdict(returned, names, bodies);
+        let judge = |results: Results<'_>, names: &Directory| verdict(results, names, bodies);
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, judge))
     }
 
@@ -226,7 +226,7 @@ impl Script {
             return Err(ScriptError(format!("pool {} has no balance function", pool.0)));
         };
         let mut subject = Subject { offer: Some(offer), ..Subject::request(request, client) };
-        let judge = |[value, ..]: [Returned<'_>; 3], names: &Directory| choice(value, &offer, names);
+        let judge = |results: Results<'_>, names: &Directory| choice(results.first(), &offer, names);
         handler.came_at_once(self.vm.machine.call(Job::Balance, handler.function, &mut subject, judge))
     }
 
@@ -242,7 +242,7 @@ impl Script {
             return Err(ScriptError(format!("pool {} has no hash_by function", pool.0)));
         };
         let mut subject = Subject::request(request, client);
-        let judge = |[value, ..]: [Returned<'_>; 3], _: &Directory| match value {
+        let judge = |results: Results<'_>, _: &Directory| match results.first() {
             Returned::Nil => Ok(take(None)),
             Returned::Text(key) => Ok(take(Some(key))),
             other => Err(format!("hash_by returned {}, expected a string or nil", shown(other))),
@@ -318,7 +318,7 @@ impl Script {
 const NO_HANDLER: &str = "internal fault of rsp: there is no such handler";
 
 /// For handlers that return nothing that counts.
-pub(super) fn nothing(_: [Returned<'_>; 3], _: &Directory) -> Result<(), String> {
+pub(super) fn nothing(_: Results<'_>, _: &Directory) -> Result<(), String> {
     Ok(())
 }
 

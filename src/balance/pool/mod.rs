@@ -209,6 +209,7 @@ impl Pool {
 
     /// Chooses a server for a request's first try, in the usual case: nobody waits, and every server may take it. `None`
     /// in all other cases, which are those of `pick`.
+    #[inline(always)]
     pub fn pick_any(&self, now: u64) -> Option<Rc<WorkerServer>> {
         if self.state.queue.is_busy() {
             return None;

@@ -63,7 +63,7 @@ use memory::Fill;
 use objects::{make_kind, push_request};
 pub use observe::{Observed, Read};
 pub use packed::PackedScript;
-pub use results::Returned;
+pub use results::{Results, Returned};
 use runners::{Runner, Waiting};
 pub use runners::{Suspended, Ticket};
 use running::{FunctionId, KnownFunctions};
@@ -274,7 +274,7 @@ impl Machine {
         job: Job,
         function: KeptFunction,
         subject: &mut Subject<'_>,
-        judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
+        judge: impl FnOnce(Results<'_>, &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
         if self.fill != Fill::Fine && self.refuses() {
             return Err(self.call_state().limits.memory_text().into_bytes());
@@ -303,7 +303,7 @@ impl Machine {
     fn run<R>(
         &mut self,
         arguments: c_int,
-        judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
+        judge: impl FnOnce(Results<'_>, &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
         let (thread, mut left) = (self.runner.thread, 0);
         // SAFETY: the thread is ready to be resumed, and all that can raise runs within.
@@ -313,7 +313,7 @@ impl Machine {
         if status != ffi::LUA_OK || call.budget.was_spent() {
             return self.stopped(status).map(Called::Waits);
         }
-        let result = judge(self.returned_all(left), &call.directory);
+        let result = judge(Results::new(self, left), &call.directory);
         // SAFETY: removes the results; `judge` keeps no value of Lua's.
         unsafe { ffi::lua_settop(thread, -left - 1) };
         self.end(false);

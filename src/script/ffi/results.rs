@@ -4,11 +4,11 @@ use std::ffi::c_int;
 
 use mlua::ffi;
 
-use super::Machine;
 use super::call_state::Object;
 use super::calls::describe;
 use super::objects::kind_at;
 use super::stack::{text_at, type_name};
+use super::{Directory, Machine};
 use crate::config::{PoolId, ServerId};
 use crate::script::request::ObjectKind;
 
@@ -26,19 +26,46 @@ pub enum Returned<'a> {
     Other(&'static str),
 }
 
-impl Machine {
-    /// The first three of so many return values, which are all that is on the stack. Most handlers return only a pool.
-    pub(super) fn returned_all(&self, count: c_int) -> [Returned<'_>; 3] {
-        // SAFETY: it neither raises nor allocates. What has the address of a pool's table is that table, since the
-        // directory's tables live, and `req` has an odd number.
-        let first = unsafe { ffi::lua_topointer(self.runner.thread, 1) };
-        // SAFETY: no C function runs, so the call state is not written.
-        match unsafe { &(*self.call_state).directory }.pool_of(first) {
-            Some(pool) if count == 1 => [Returned::Pool(pool), Returned::Nil, Returned::Nil],
-            _ => [1, 2, 3].map(|at| if at <= count { self.returned(at) } else { Returned::Nil }),
-        }
+/// All that a call returned, read when it is asked for.
+#[derive(Clone, Copy)]
+pub struct Results<'a> {
+    machine: &'a Machine,
+    count: c_int,
+}
+
+impl<'a> Results<'a> {
+    /// Of a call that has ended, while its results are all that stands on the stack.
+    #[inline(always)]
+    pub(super) fn new(machine: &'a Machine, count: c_int) -> Results<'a> {
+        Results { machine, count }
     }
 
+    /// The pool that is the only one, as most handlers return it.
+    #[inline(always)]
+    pub fn only_pool(self, names: &Directory) -> Option<PoolId> {
+        // SAFETY: it neither raises nor allocates. What has the address of a pool's table is that table, since the
+        // directory's tables live, and `req` has an odd number.
+        let first = unsafe { ffi::lua_topointer(self.machine.runner.thread, 1) };
+        if self.count == 1 { names.pool_of(first) } else { None }
+    }
+
+    /// The first one.
+    pub fn first(self) -> Returned<'a> {
+        self.nth(1)
+    }
+
+    /// The first three.
+    #[inline(never)]
+    pub fn all(self) -> [Returned<'a>; 3] {
+        [1, 2, 3].map(|at| self.nth(at))
+    }
+
+    fn nth(self, at: c_int) -> Returned<'a> {
+        if at <= self.count { self.machine.returned(at) } else { Returned::Nil }
+    }
+}
+
+impl Machine {
     /// The return value at `index`; valid until the stack is cleared.
     fn returned(&self, index: c_int) -> Returned<'_> {
         // SAFETY: none of these raise or allocate for values of the types they are asked about, and the

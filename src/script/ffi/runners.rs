@@ -14,7 +14,7 @@ use mlua::{Lua, ffi};
 use slab::Slab;
 
 use super::call_state::CallState;
-use super::{Called, Directory, Job, KeptFunction, LuaState, Machine, RegistryIndex, Returned, running};
+use super::{Called, Directory, Job, KeptFunction, LuaState, Machine, RegistryIndex, Results, running};
 use crate::script::budget::Budget;
 use crate::script::request::Subject;
 use crate::script::wait::{Wait, Waited};
@@ -96,7 +96,7 @@ impl Machine {
         ticket: Ticket,
         waited: Waited,
         subject: &mut Subject<'_>,
-        judge: impl FnOnce([Returned<'_>; 3], &Directory) -> R,
+        judge: impl FnOnce(Results<'_>, &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
         let WaitingCall { runner, stamp, job, function, budget } = self.waiting.calls.remove(ticket.spend());
         let before = std::mem::replace(&mut self.runner, runner);

@@ -271,6 +271,7 @@ impl SparePairs {
     }
 
     /// Keeps a pair for reuse, unless it is of another site or its head grew large.
+    #[inline(always)]
     pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
         // A response may come before all of a body has gone to the server.
         if pair.held.is_some() || !pair.exchange.places.is_empty() {
