@@ -333,7 +333,7 @@ fn certificates_are_read_again_when_their_files_change_and_no_request_fails() {
     until("a handshake sees the new certificate", || shown() != first);
     assert_eq!(kept.get("/").status(), 200);
     rsp.wait_for_log("listener 127.0.0.1:0: new certificates: localhost");
-    authority.issue_for_days(&["localhost"], 5).write(&rsp.directory, "site");
+    authority.issue_for_days(&["localhost"], 4).write(&rsp.directory, "site");
     rsp.wait_for_log("listener 127.0.0.1:0: the certificate of localhost ends in 4 days");
 }
 

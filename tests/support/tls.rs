@@ -61,9 +61,10 @@ impl Authority {
         self.issue_with(names, "server", KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key"))
     }
 
-    /// The same, which ends that many days from now.
+    /// The same, which ends that many days and half a day from now: an end in exactly a number of days is told as one
+    /// more or less, by the second in which it is read.
     pub fn issue_for_days(&self, names: &[&str], days: i64) -> Pair {
-        let until = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let until = time::OffsetDateTime::now_utc() + time::Duration::days(days) + time::Duration::hours(12);
         self.issue_until(names, "server", KeyPair::generate().expect("a key"), Some(until))
     }
 
