@@ -139,8 +139,8 @@ pub struct Record<'a> {
 const TEXTS: usize = 13;
 /// Longer texts are cut.
 const TEXT_MAX: usize = u16::MAX as usize;
-/// Bytes of the fixed part.
-const FIXED: usize = 103;
+/// Bytes of the fixed part, which ends in the lengths of the texts.
+const FIXED: usize = 103 + 2 * TEXTS;
 
 impl<'a> Record<'a> {
     /// No request could be read; `target` holds what is known of its first line, if anything.
@@ -148,10 +148,11 @@ impl<'a> Record<'a> {
         self.method.is_empty()
     }
 
+    /// As much of them as is logged.
     fn texts(&self) -> [&'a [u8]; TEXTS] {
         let Record { method, target, host, referer, user_agent, pool, server, id, left, detail, .. } = *self;
         let Record { listener, tls_version, sni, .. } = *self;
-        [
+        let mut texts = [
             method,
             target,
             host,
@@ -165,15 +166,19 @@ impl<'a> Record<'a> {
             listener,
             tls_version,
             sni,
-        ]
+        ];
+        for text in &mut texts {
+            *text = text.get(..TEXT_MAX).unwrap_or(text);
+        }
+        texts
     }
 
     /// Appends the record to a batch.
     pub fn write(&self, batch: &mut Vec<u8>) {
-        batch.extend_from_slice(&self.fixed());
-        for text in self.texts() {
-            let text = &text[..text.len().min(TEXT_MAX)];
-            batch.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        let texts = self.texts();
+        batch.extend_from_slice(&self.fixed(&texts));
+        // Most of them are empty.
+        for text in texts.iter().filter(|text| !text.is_empty()) {
             batch.extend_from_slice(text);
         }
         if !self.added.is_empty() {
@@ -183,7 +188,7 @@ impl<'a> Record<'a> {
     }
 
     /// In one array, so that the batch has to grow once for it.
-    fn fixed(&self) -> [u8; FIXED] {
+    fn fixed(&self, texts: &[&[u8]; TEXTS]) -> [u8; FIXED] {
         let Record { times, load, .. } = self;
         let (kind, octets) = match self.client {
             None => (0u8, [0u8; 16]),
@@ -198,27 +203,23 @@ impl<'a> Record<'a> {
         fixed.put([self.retries, flags, reused]);
         fixed.put(self.client_port.to_le_bytes());
         fixed.put(self.status.to_le_bytes());
-        for number in [times.start, self.sent, self.received] {
-            fixed.put(number.to_le_bytes());
-        }
+        fixed.put_numbers(&[times.start, self.sent, self.received], u64::to_le_bytes);
         let Times { head, queued, connected, first_byte, end, script, .. } = *times;
         let Load { process, listener, pool, server, server_queue, pool_queue } = *load;
-        for number in [head, queued, connected, first_byte, end, script, self.sent_heads] {
-            fixed.put(number.to_le_bytes());
-        }
-        for number in [process, listener, pool, server, server_queue, pool_queue] {
-            fixed.put(number.to_le_bytes());
-        }
+        let numbers = [head, queued, connected, first_byte, end, script, self.sent_heads];
+        fixed.put_numbers(&numbers, u32::to_le_bytes);
+        fixed.put_numbers(&[process, listener, pool, server, server_queue, pool_queue], u32::to_le_bytes);
+        fixed.put_numbers(texts, |text| (text.len() as u16).to_le_bytes());
         debug_assert_eq!(fixed.len, FIXED);
         fixed.bytes
     }
 
     /// Takes the first record from a batch; `None` when the batch is empty or ends within a record.
     pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
-        let mut rest = *batch;
-        let (fixed, has_more) = Record::read_fixed(&mut rest)?;
+        let (fixed, mut rest) = batch.split_first_chunk::<FIXED>()?;
+        let (fixed, has_more, lengths) = Record::read_fixed(fixed)?;
         let [method, target, host, referer, user_agent, pool, server, id, left, more @ ..] =
-            take_texts(&mut rest)?;
+            take_texts(&mut rest, lengths)?;
         let [detail, listener, tls_version, sni] = more;
         let mut added: &[u8] = b"";
         if has_more {
@@ -245,18 +246,21 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Also returns whether the script added something.
-    fn read_fixed(rest: &mut &[u8]) -> Option<(Record<'a>, bool)> {
-        let octets = take::<16>(rest)?;
-        let [kind, end, phase, version] = take(rest)?;
-        let [retries, flags, reused] = take(rest)?;
-        let client_port = u16::from_le_bytes(take(rest)?);
-        let status = u16::from_le_bytes(take(rest)?);
-        let [start, sent, received] = take_numbers(rest, u64::from_le_bytes)?;
+    /// Also returns whether the script added something, and the lengths of the texts.
+    fn read_fixed(bytes: &[u8; FIXED]) -> Option<(Record<'a>, bool, [u16; TEXTS])> {
+        let mut fixed = Fixed { bytes, len: 0 };
+        let octets = fixed.take::<16>();
+        let [kind, end, phase, version] = fixed.take();
+        let [retries, flags, reused] = fixed.take();
+        let client_port = u16::from_le_bytes(fixed.take());
+        let status = u16::from_le_bytes(fixed.take());
+        let [start, sent, received] = fixed.take_numbers(u64::from_le_bytes);
         let [head, queued, connected, first_byte, ended, script, sent_heads] =
-            take_numbers(rest, u32::from_le_bytes)?;
+            fixed.take_numbers(u32::from_le_bytes);
         let [process, listener, pool, server, server_queue, pool_queue] =
-            take_numbers(rest, u32::from_le_bytes)?;
+            fixed.take_numbers(u32::from_le_bytes);
+        let lengths = fixed.take_numbers(u16::from_le_bytes);
+        debug_assert_eq!(fixed.len, FIXED);
         let record = Record {
             client: address(kind, octets),
             client_port,
@@ -274,21 +278,52 @@ impl<'a> Record<'a> {
             load: Load { process, listener, pool, server, server_queue, pool_queue },
             ..Record::default()
         };
-        Some((record, flags & 2 != 0))
+        Some((record, flags & 2 != 0, lengths))
     }
 }
 
-/// The fixed part while it is written.
-struct Fixed {
-    bytes: [u8; FIXED],
+/// The fixed part while it is written or read, up to `len`.
+struct Fixed<B> {
+    bytes: B,
     len: usize,
 }
 
-impl Fixed {
+impl Fixed<[u8; FIXED]> {
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
         self.len += N;
+    }
+
+    #[inline(always)]
+    fn put_numbers<const N: usize, const SIZE: usize, T: Copy>(
+        &mut self,
+        numbers: &[T; N],
+        bytes: impl Fn(T) -> [u8; SIZE],
+    ) {
+        numbers.iter().for_each(|number| self.put(bytes(*number)));
+    }
+}
+
+impl Fixed<&[u8; FIXED]> {
+    #[inline(always)]
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let mut taken = [0; N];
+        taken.copy_from_slice(&self.bytes[self.len..self.len + N]);
+        self.len += N;
+        taken
+    }
+
+    #[inline(always)]
+    fn take_numbers<const N: usize, const SIZE: usize, T: Copy + Default>(
+        &mut self,
+        read: impl Fn([u8; SIZE]) -> T,
+    ) -> [T; N] {
+        let mut numbers = [T::default(); N];
+        for number in &mut numbers {
+            *number = read(self.take());
+        }
+        numbers
     }
 }
 
@@ -300,22 +335,10 @@ fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-fn take_numbers<const N: usize, const SIZE: usize, T: Copy + Default>(
-    rest: &mut &[u8],
-    read: impl Fn([u8; SIZE]) -> T,
-) -> Option<[T; N]> {
-    let mut numbers = [T::default(); N];
-    for number in &mut numbers {
-        *number = read(take(rest)?);
-    }
-    Some(numbers)
-}
-
-fn take_texts<'a>(rest: &mut &'a [u8]) -> Option<[&'a [u8]; TEXTS]> {
+fn take_texts<'a>(rest: &mut &'a [u8], lengths: [u16; TEXTS]) -> Option<[&'a [u8]; TEXTS]> {
     let mut texts: [&[u8]; TEXTS] = [&[]; TEXTS];
-    for text in &mut texts {
-        let len = u16::from_le_bytes(take(rest)?) as usize;
-        (*text, *rest) = rest.split_at_checked(len)?;
+    for (text, len) in texts.iter_mut().zip(lengths) {
+        (*text, *rest) = rest.split_at_checked(len.into())?;
     }
     Some(texts)
 }

@@ -8,6 +8,20 @@ use crate::control::escape;
 use crate::exchange::end::Party;
 use crate::exchange::record::{End, Record, known};
 
+/// `,"KEY":"VALUE"`; null if the text is empty. Keys are constants, so that each piece is copied as one.
+macro_rules! text {
+    ($key:literal, $text:expr, $out:expr) => {{
+        let (text, out): (&[u8], &mut Vec<u8>) = ($text, $out);
+        if text.is_empty() {
+            out.extend_from_slice(concat!(",\"", $key, "\":null").as_bytes());
+        } else {
+            out.extend_from_slice(concat!(",\"", $key, "\":\"").as_bytes());
+            string(text, out);
+            out.push(b'"');
+        }
+    }};
+}
+
 pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ts\":\"");
     out.extend_from_slice(stamp.iso(start).as_bytes());
@@ -15,13 +29,12 @@ pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     six_digits((start % 1_000_000) as u32, out);
     out.push(b'Z');
     client(record, out);
-    text(b",\"listener\":", record.listener, out);
-    text(b",\"tls_version\":", record.tls_version, out);
-    text(b",\"sni\":", record.sni, out);
-    text(b",\"method\":", record.method, out);
-    let scheme: &[u8] = if record.https { b",\"scheme\":\"https\"" } else { b",\"scheme\":\"http\"" };
-    out.extend_from_slice(scheme);
-    text(b",\"host\":", record.host, out);
+    text!("listener", record.listener, out);
+    text!("tls_version", record.tls_version, out);
+    text!("sni", record.sni, out);
+    text!("method", record.method, out);
+    out.extend_from_slice(if record.https { b",\"scheme\":\"https\"" } else { b",\"scheme\":\"http\"" });
+    text!("host", record.host, out);
     target(record, out);
     out.extend_from_slice(match record.version {
         10 => b",\"version\":\"1.0\",\"status\":",
@@ -36,9 +49,9 @@ pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     server(record, out);
     times(record, out);
     ending(record, out);
-    text(b",\"id\":", record.id, out);
-    text(b",\"referer\":", record.referer, out);
-    text(b",\"user_agent\":", record.user_agent, out);
+    text!("id", record.id, out);
+    text!("referer", record.referer, out);
+    text!("user_agent", record.user_agent, out);
     added(record, out);
     out.extend_from_slice(b"}\n");
 }
@@ -61,18 +74,16 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
 
 /// Of a malformed request its first line, escaped as in the other formats: it may be anything.
 fn target(record: &Record<'_>, out: &mut Vec<u8>) {
-    const KEY: &[u8] = b",\"target\":";
+    let mut line = Vec::new();
     if record.is_malformed() {
-        let mut line = Vec::new();
         escape::shortened(record.target, FIRST_LINE, &mut line);
-        return text(KEY, &line, out);
     }
-    text(KEY, record.target, out);
+    text!("target", if record.is_malformed() { &line } else { record.target }, out);
 }
 
 fn server(record: &Record<'_>, out: &mut Vec<u8>) {
-    text(b",\"pool\":", record.pool, out);
-    text(b",\"server\":", record.server, out);
+    text!("pool", record.pool, out);
+    text!("server", record.server, out);
     out.extend_from_slice(match record.reused {
         None => b",\"reused\":null,\"retries\":",
         Some(true) => b",\"reused\":true,\"retries\":",
@@ -83,15 +94,14 @@ fn server(record: &Record<'_>, out: &mut Vec<u8>) {
 
 fn times(record: &Record<'_>, out: &mut Vec<u8>) {
     let times = &record.times;
-    for (key, time) in [
-        (&b",\"queue_ms\":"[..], times.queued),
-        (b",\"connect_ms\":", times.connecting()),
-        (b",\"first_byte_ms\":", times.responding()),
-        (b",\"total_ms\":", times.end),
-    ] {
-        out.extend_from_slice(key);
-        milliseconds(known(time), out);
-    }
+    out.extend_from_slice(b",\"queue_ms\":");
+    milliseconds(known(times.queued), out);
+    out.extend_from_slice(b",\"connect_ms\":");
+    milliseconds(known(times.connecting()), out);
+    out.extend_from_slice(b",\"first_byte_ms\":");
+    milliseconds(known(times.responding()), out);
+    out.extend_from_slice(b",\"total_ms\":");
+    milliseconds(known(times.end), out);
     out.extend_from_slice(b",\"script_us\":");
     number(known(times.script).into(), out);
 }
@@ -104,9 +114,9 @@ fn ending(record: &Record<'_>, out: &mut Vec<u8>) {
         end => (end.side().text(), record.phase.text()),
     };
     let is_malformed = record.is_malformed() && !record.detail.is_empty();
-    text(b",\"end\":", if is_malformed { record.detail } else { record.end.text().as_bytes() }, out);
-    text(b",\"by\":", by.as_bytes(), out);
-    text(b",\"phase\":", phase.as_bytes(), out);
+    text!("end", if is_malformed { record.detail } else { record.end.text().as_bytes() }, out);
+    text!("by", by.as_bytes(), out);
+    text!("phase", phase.as_bytes(), out);
 }
 
 /// What the script adds. Its names need no escaping.
@@ -124,17 +134,6 @@ fn added(record: &Record<'_>, out: &mut Vec<u8>) {
         string(value, out);
         out.push(b'"');
     }
-}
-
-/// A key and its string; null if it is empty.
-fn text(key: &[u8], text: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(key);
-    if text.is_empty() {
-        return out.extend_from_slice(b"null");
-    }
-    out.push(b'"');
-    string(text, out);
-    out.push(b'"');
 }
 
 /// What stands in a string as it is.
@@ -160,17 +159,39 @@ const KINDS: [u8; 256] = {
     kinds
 };
 
+/// Nearly all texts are printable ASCII without quotes and backslashes.
 fn string(text: &[u8], out: &mut Vec<u8>) {
-    if std::str::from_utf8(text).is_ok() {
-        return valid(text, out);
+    let start = out.len();
+    out.extend_from_slice(text);
+    // Up to the end of a block.
+    out.extend_from_slice(&[b' '; BLOCK - 1]);
+    let is_plain = out[start..].as_chunks::<BLOCK>().0.iter().all(|block| special(block) == 0);
+    out.truncate(start + text.len());
+    if !is_plain {
+        out.truncate(start);
+        escaped(text, out);
     }
+}
+
+/// Bytes that the processor looks at as one.
+const BLOCK: usize = 16;
+
+/// In bytes and not in booleans, which the compiler turns into a few vector instructions.
+fn special(block: &[u8; BLOCK]) -> u8 {
+    let special = |byte: u8| {
+        u8::from(byte < 0x20) | u8::from(byte >= 0x7f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    };
+    block.iter().fold(0, |all, byte| all | special(*byte))
+}
+
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         valid(chunk.valid().as_bytes(), out);
         chunk.invalid().iter().for_each(|byte| code(*byte, out));
     }
 }
 
-/// Runs of plain bytes, the usual case, are copied at once.
+/// Runs of plain bytes are copied at once.
 fn valid(mut text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = text.iter().position(|byte| KINDS[usize::from(*byte)] != PLAIN) {
         out.extend_from_slice(&text[..at]);

@@ -19,8 +19,18 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
+/// Most are short.
+pub fn number(number: u64, out: &mut Vec<u8>) {
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&PAIRS[number as usize]),
+        100..1000 => three_digits(number as u32, out),
+        _ => long_number(number, out),
+    }
+}
+
 /// Two digits at a time, from the end.
-pub fn number(mut number: u64, out: &mut Vec<u8>) {
+fn long_number(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     while number >= 100 {
@@ -38,22 +48,22 @@ pub fn number(mut number: u64, out: &mut Vec<u8>) {
 
 /// With leading zeros, as the fraction of a second.
 pub fn six_digits(number: u32, out: &mut Vec<u8>) {
-    for pair in [number / 10_000, number / 100, number] {
-        out.extend_from_slice(&PAIRS[(pair % 100) as usize]);
-    }
+    let [[a, b], [c, d], [e, f]] =
+        [number / 10_000, number / 100, number].map(|pair| PAIRS[(pair % 100) as usize]);
+    out.extend_from_slice(&[a, b, c, d, e, f]);
 }
 
 /// The same with three digits.
 pub fn three_digits(number: u32, out: &mut Vec<u8>) {
-    out.push(b'0' + (number / 100 % 10) as u8);
-    out.extend_from_slice(&PAIRS[(number % 100) as usize]);
+    let [tens, ones] = PAIRS[(number % 100) as usize];
+    out.extend_from_slice(&[b'0' + (number / 100 % 10) as u8, tens, ones]);
 }
 
 /// Milliseconds with three decimals: microseconds.
 pub fn milliseconds(micros: u32, out: &mut Vec<u8>) {
     number((micros / 1000).into(), out);
-    out.push(b'.');
-    three_digits(micros % 1000, out);
+    let [tens, ones] = PAIRS[(micros % 100) as usize];
+    out.extend_from_slice(&[b'.', b'0' + (micros / 100 % 10) as u8, tens, ones]);
 }
 
 /// The same, or a dash.

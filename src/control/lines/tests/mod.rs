@@ -297,6 +297,24 @@ fn json_is_valid_whatever_a_client_sends() {
 }
 
 #[test]
+fn json_escapes_a_byte_wherever_it_stands_in_a_text_of_any_length() {
+    for (len, special) in
+        (1..40).flat_map(|len| b"\"\\\x00\x1f\x7f\x80\xff".iter().map(move |byte| (len, *byte)))
+    {
+        for at in 0..len {
+            let mut host = vec![b'~'; len];
+            host[at] = special;
+            let wanted: String = host.iter().map(|byte| char::from(*byte)).collect();
+            assert_eq!(
+                json(Record { host: &host, ..record() })["host"],
+                wanted.as_str(),
+                "{special} at {at} of {len}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_a_script_adds_follows_the_fixed_keys_and_is_escaped() {
     let mut added = Vec::new();
     for (name, value, is_text) in
