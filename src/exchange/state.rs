@@ -258,8 +258,6 @@ impl Exchange {
     pub fn persistence(&self, draining: bool) -> Persistence {
         if self.close_client || draining || !self.head.keep_alive {
             Persistence::Close
-        } else if self.head.version == Version::Http10 {
-            Persistence::KeepExplicit
         } else {
             Persistence::Keep
         }
@@ -471,7 +469,7 @@ mod tests {
         let mut old = exchange(Method::Get);
         old.head.version = Version::Http10;
         assert_eq!(old.response_head(&head), Ok(ResponseStep::Interim { pass: false }));
-        assert_eq!(old.persistence(false), Persistence::KeepExplicit);
+        assert_eq!(old.persistence(false), Persistence::Keep);
         assert_eq!(old.persistence(true), Persistence::Close);
     }
 }

@@ -36,7 +36,7 @@ impl BackendCodec {
     /// Writes a request head, always as HTTP/1.1. Trailers are dropped unless `pass_trailers` follows: some servers
     /// do not read them and take them for the next request.
     pub fn encode_head(&mut self, head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
-        encode::request_head(head, persistence, out);
+        encode::request_head(head, persistence.into(), out);
         self.writing = Writing::start(head.framing, true);
         self.asked =
             Asked { is_head: head.method == Method::Head, upgrade: persistence == Persistence::Upgrade };

@@ -1,7 +1,7 @@
 //! The codec that faces a client: decodes requests, encodes responses.
 
 use super::decoder_state::DecoderState;
-use super::encode::{self, Length, Writing};
+use super::encode::{self, ConnectionLine, Length, Writing};
 use super::frame::Frame;
 use super::grammar::TOKEN;
 use super::lenient::Leniency;
@@ -84,6 +84,7 @@ impl ClientCodec {
 
     /// Writes the head of the final response and decides its framing towards the client. A response delimited by
     /// close sets `Connection: close`.
+    #[inline(always)]
     pub fn encode_head(
         &mut self,
         request: RequestFacts,
@@ -93,19 +94,23 @@ impl ClientCodec {
     ) -> (Framing, Persistence) {
         let framing = framing_to_client(request, head);
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { persistence };
-        encode::response_head(head, length_to_client(request, head, framing), persistence, out);
+        let connection = match (persistence, request.version) {
+            (Persistence::Keep, Version::Http10) => ConnectionLine::KeepAlive,
+            _ => persistence.into(),
+        };
+        encode::response_head(head, length_to_client(request, head, framing), connection, out);
         self.writing = Writing::start(framing, head.nominates);
         (framing, persistence)
     }
 
     /// Writes a 1xx other than 101; the final head follows.
     pub fn encode_interim(&mut self, head: &ResponseHead, out: &mut impl Sink) {
-        encode::response_head(head, Length::Unstated, Persistence::Keep, out);
+        encode::response_head(head, Length::Unstated, ConnectionLine::Unstated, out);
     }
 
     /// Writes the 101 and turns both directions into a tunnel.
     pub fn encode_switch(&mut self, head: &ResponseHead, out: &mut impl Sink) {
-        encode::response_head(head, Length::Unstated, Persistence::Upgrade, out);
+        encode::response_head(head, Length::Unstated, ConnectionLine::Upgrade, out);
         self.switch();
     }
 

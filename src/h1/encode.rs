@@ -97,47 +97,69 @@ impl From<Framing> for Length {
     }
 }
 
-pub(super) fn request_head(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
+pub(super) fn request_head(head: &RequestHead, connection: ConnectionLine, out: &mut impl Sink) {
     let length = Length::from(head.framing);
-    if !out.fill(|free| encode_fast::request(head, length, persistence, free)) {
-        request_in_pieces(head, persistence, out);
+    if !out.fill(|free| encode_fast::request(head, length, connection, free)) {
+        request_in_pieces(head, connection, out);
     }
 }
 
 pub(super) fn response_head(
     head: &ResponseHead,
     length: Length,
-    persistence: Persistence,
+    connection: ConnectionLine,
     out: &mut impl Sink,
 ) {
-    if !out.fill(|free| encode_fast::response(head, length, persistence, free)) {
-        response_in_pieces(head, length, persistence, out);
+    if !out.fill(|free| encode_fast::response(head, length, connection, free)) {
+        response_in_pieces(head, length, connection, out);
     }
 }
 
 #[inline(never)]
-fn request_in_pieces(head: &RequestHead, persistence: Persistence, out: &mut impl Sink) {
+fn request_in_pieces(head: &RequestHead, connection: ConnectionLine, out: &mut impl Sink) {
     let mut run = Run::new(&head.fields, out);
     run.request_line(head.method_text, head.target);
     run.fields(Length::from(head.framing));
-    run.finish(persistence);
+    run.finish(connection);
 }
 
 #[inline(never)]
-fn response_in_pieces(head: &ResponseHead, length: Length, persistence: Persistence, out: &mut impl Sink) {
+fn response_in_pieces(head: &ResponseHead, length: Length, connection: ConnectionLine, out: &mut impl Sink) {
     let mut run = Run::new(&head.fields, out);
     run.status_line(head.status, head.reason);
     run.fields(length);
-    run.finish(persistence);
+    run.finish(connection);
 }
 
-/// The end of a head, with its Connection field.
-pub(super) fn ending(persistence: Persistence) -> &'static [u8] {
-    match persistence {
-        Persistence::Keep => b"\r\n",
-        Persistence::KeepExplicit => b"Connection: keep-alive\r\n\r\n",
-        Persistence::Close => b"Connection: close\r\n\r\n",
-        Persistence::Upgrade => b"Connection: upgrade\r\n\r\n",
+/// What a head says of its connection, and so how it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ConnectionLine {
+    /// It stays open, which HTTP/1.1 need not say.
+    Unstated,
+    /// The answer to an HTTP/1.0 client that asked for it.
+    KeepAlive,
+    Close,
+    Upgrade,
+}
+
+impl ConnectionLine {
+    pub(super) fn ending(self) -> &'static [u8] {
+        match self {
+            ConnectionLine::Unstated => b"\r\n",
+            ConnectionLine::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+            ConnectionLine::Close => b"Connection: close\r\n\r\n",
+            ConnectionLine::Upgrade => b"Connection: upgrade\r\n\r\n",
+        }
+    }
+}
+
+impl From<Persistence> for ConnectionLine {
+    fn from(persistence: Persistence) -> ConnectionLine {
+        match persistence {
+            Persistence::Keep => ConnectionLine::Unstated,
+            Persistence::Close => ConnectionLine::Close,
+            Persistence::Upgrade => ConnectionLine::Upgrade,
+        }
     }
 }
 
@@ -267,8 +289,8 @@ impl<'a, S: Sink> Run<'a, S> {
         }
     }
 
-    fn finish(&mut self, persistence: Persistence) {
-        self.put(ending(persistence));
+    fn finish(&mut self, connection: ConnectionLine) {
+        self.put(connection.ending());
     }
 }
 

@@ -4,15 +4,15 @@
 //!
 //! Returns `None` for anything else, and `encode` writes the head from the beginning.
 
-use super::encode::{Length, ending};
+use super::encode::{ConnectionLine, Length};
 use super::framing;
-use crate::http::{Field, Fields, Name, Names, OwnLines, Persistence, RequestHead, ResponseHead, Span};
+use crate::http::{Field, Fields, Name, Names, OwnLines, RequestHead, ResponseHead, Span};
 
 /// Writes a request head including its length and connection fields.
 pub(super) fn request(
     head: &RequestHead,
     length: Length,
-    persistence: Persistence,
+    connection: ConnectionLine,
     free: &mut [u8],
 ) -> Option<usize> {
     let (bytes, method, target) = (head.fields.bytes(), head.method_text, head.target);
@@ -25,7 +25,7 @@ pub(super) fn request(
         return None;
     }
     let copy = Copy { free, len: 0, start };
-    let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, persistence)?;
+    let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, connection)?;
     // Whatever the version was.
     *free.get_mut(end - start + 8)? = b'1';
     Some(len)
@@ -35,7 +35,7 @@ pub(super) fn request(
 pub(super) fn response(
     head: &ResponseHead,
     length: Length,
-    persistence: Persistence,
+    connection: ConnectionLine,
     free: &mut [u8],
 ) -> Option<usize> {
     let (bytes, end) = (head.fields.bytes(), head.reason.end as usize);
@@ -49,7 +49,7 @@ pub(super) fn response(
         end + 2,
         &head.fields,
         left_out(head.own, &head.fields, length)?,
-        persistence,
+        connection,
     )
 }
 
@@ -90,7 +90,7 @@ impl Copy<'_> {
         fields_at: usize,
         fields: &Fields,
         left_out: Span,
-        persistence: Persistence,
+        connection: ConnectionLine,
     ) -> Option<usize> {
         let bytes = fields.bytes();
         if !fields.is_serialized() || fields.list().first()?.name.start as usize != fields_at {
@@ -104,17 +104,17 @@ impl Copy<'_> {
         if self.start != bytes.len() {
             self.put(bytes.get(self.start..)?)?;
         }
-        self.finish(persistence)?;
+        self.finish(connection)?;
         Some(self.len)
     }
 
-    /// The same as `encode::ending`, but without a call for these few bytes.
+    /// The same as `ConnectionLine::ending`, but without a call for these few bytes.
     #[inline(always)]
-    fn finish(&mut self, persistence: Persistence) -> Option<()> {
-        match persistence {
-            Persistence::Keep => self.put(b"\r\n"),
-            Persistence::KeepExplicit => self.put(b"Connection: keep-alive\r\n\r\n"),
-            other => self.put(ending(other)),
+    fn finish(&mut self, connection: ConnectionLine) -> Option<()> {
+        match connection {
+            ConnectionLine::Unstated => self.put(b"\r\n"),
+            ConnectionLine::KeepAlive => self.put(b"Connection: keep-alive\r\n\r\n"),
+            other => self.put(other.ending()),
         }
     }
 }

@@ -128,13 +128,11 @@ pub enum Framing {
 /// What a head says about the connection after this message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Persistence {
-    /// Stays open, which HTTP/1.1 need not say.
+    /// Stays open.
     Keep,
-    /// Stays open, and says so: the answer to an HTTP/1.0 client that asked for it.
-    KeepExplicit,
     /// Closes after this message.
     Close,
-    /// `Connection: upgrade`.
+    /// Becomes another protocol's.
     Upgrade,
 }
 

@@ -66,7 +66,8 @@ impl Scheme {
 }
 
 /// The lines of a head that each codec writes itself, if they have the usual form: at most one Connection, at most
-/// one Content-Length without leading zeros, no Transfer-Encoding. Valid while the fields are serialized.
+/// one Content-Length without leading zeros, no Transfer-Encoding. Valid while the fields are serialized. Looking for them
+/// again when the head is written costs 3 % of a small request's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnLines {
     /// The Connection line; empty if there is none, `start > end` if the lines are not of the usual form.

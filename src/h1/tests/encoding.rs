@@ -163,7 +163,7 @@ fn a_response_is_framed_for_the_client_that_asked() {
     let no_content = "HTTP/1.1 204 NC\r\nContent-Length: 0\r\nA: 1\r\n\r\n";
     for (facts, came, framing, goes) in [
         (HTTP11, exact, Exact(2), "200 OK\r\nContent-Length: 2\r\nA: 1\r\n"),
-        (HTTP10, exact, Exact(2), "200 OK\r\nContent-Length: 2\r\nA: 1\r\n"),
+        (HTTP10, exact, Exact(2), "200 OK\r\nContent-Length: 2\r\nA: 1\r\nConnection: keep-alive\r\n"),
         (HEAD, exact, None, "200 OK\r\nContent-Length: 2\r\nA: 1\r\n"),
         (HTTP11, chunked, Chunked, "200 OK\r\nTransfer-Encoding: chunked\r\nA: 1\r\n"),
         (HTTP10, chunked, UntilClose, "200 OK\r\nA: 1\r\nConnection: close\r\n"),
@@ -193,7 +193,7 @@ fn an_own_answer_states_its_length_to_head_too() {
     assert_eq!(answered(HTTP11, &head), (expected.to_string(), Framing::Exact(12), Persistence::Keep));
     assert_eq!(answered(HEAD, &head), (expected.to_string(), Framing::None, Persistence::Keep));
     head.framing = Framing::None;
-    assert!(answered(HTTP10, &head).0.ends_with("Content-Length: 0\r\n\r\n"));
+    assert!(answered(HTTP10, &head).0.ends_with("Content-Length: 0\r\nConnection: keep-alive\r\n\r\n"));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn interim_heads_and_the_switch_have_no_framing() {
 fn keep_alive_is_sent_to_clients_that_asked_for_it() {
     let head = response(Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut out = Vec::new();
-    ClientCodec::default().encode_head(HTTP10, &head, Persistence::KeepExplicit, &mut out);
+    ClientCodec::default().encode_head(HTTP10, &head, Persistence::Keep, &mut out);
     assert_eq!(text(&out), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
 }
 
