@@ -15,7 +15,7 @@ pub struct Common {
 }
 
 /// Whether the row tells this field. `object` is as scripts write it, `name` the field's.
-pub fn is_known(row: &Row, common: Common, (object, name): (&str, &str)) -> bool {
+pub fn is_known(row: &Row<'_>, common: Common, (object, name): (&str, &str)) -> bool {
     match (object, name) {
         ("req.headers", "referer" | "user-agent") => true,
         ("req.headers", "host") => row.more.is_some(),

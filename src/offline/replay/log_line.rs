@@ -9,35 +9,35 @@ use super::times;
 
 /// A request as its row tells it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    pub method: Vec<u8>,
-    pub target: Vec<u8>,
+pub struct Row<'a> {
+    pub method: Cow<'a, [u8]>,
+    pub target: Cow<'a, [u8]>,
     /// HTTP/1.0.
     pub is_old: bool,
     /// As written; empty for a client on a unix socket.
-    pub client: Vec<u8>,
+    pub client: Cow<'a, [u8]>,
     /// Seconds since 1970.
     pub time: Option<u64>,
-    pub referer: Option<Vec<u8>>,
-    pub user_agent: Option<Vec<u8>>,
+    pub referer: Option<Cow<'a, [u8]>>,
+    pub user_agent: Option<Cow<'a, [u8]>>,
     /// What only json has.
-    pub more: Option<More>,
+    pub more: Option<More<'a>>,
 }
 
 /// What a row of json tells besides.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct More {
+pub struct More<'a> {
     pub client_port: u16,
-    pub listener: String,
+    pub listener: Cow<'a, str>,
     pub is_https: bool,
-    pub host: String,
-    pub tls_version: Option<String>,
-    pub sni: Option<String>,
+    pub host: Cow<'a, str>,
+    pub tls_version: Option<Cow<'a, str>>,
+    pub sni: Option<Cow<'a, str>>,
 }
 
-impl Row {
+impl Row<'_> {
     /// `None`: it cannot be read, or its request could not.
-    pub fn of(line: &[u8]) -> Option<Row> {
+    pub fn of(line: &[u8]) -> Option<Row<'_>> {
         match line.first()? {
             b'{' => json(line),
             _ => combined(line),
@@ -52,7 +52,7 @@ impl Row {
 
 /// `ADDRESS - USER [TIME] "METHOD TARGET VERSION" STATUS BYTES "REFERER" "USER AGENT"`; the last two may be missing
 /// ("common"), and anything may follow.
-fn combined(line: &[u8]) -> Option<Row> {
+fn combined(line: &[u8]) -> Option<Row<'_>> {
     let mut rest = Words(line);
     let client = rest.word()?;
     // The user's name may have blanks.
@@ -79,13 +79,13 @@ fn combined(line: &[u8]) -> Option<Row> {
     rest.word()?;
     let said = |text: Option<Vec<u8>>| text.filter(|text| !text.is_empty() && text != b"-");
     Some(Row {
-        method: method.to_vec(),
-        target: target.to_vec(),
+        method: method.to_vec().into(),
+        target: target.to_vec().into(),
         is_old,
-        client: if client == b"unix:" { Vec::new() } else { client.to_vec() },
+        client: if client == b"unix:" { b"" } else { client }.into(),
         time,
-        referer: said(rest.quoted()),
-        user_agent: said(rest.quoted()),
+        referer: said(rest.quoted()).map(Cow::Owned),
+        user_agent: said(rest.quoted()).map(Cow::Owned),
         more: None,
     })
 }
@@ -158,28 +158,35 @@ struct Json<'a> {
     user_agent: Option<Cow<'a, str>>,
 }
 
-fn json(line: &[u8]) -> Option<Row> {
-    let json: Json<'_> = serde_json::from_slice(line).ok()?;
-    let bytes = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_bytes());
+fn json(line: &[u8]) -> Option<Row<'_>> {
+    // Looked at as a whole, texts need not be looked at one by one.
+    let json: Json<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
     let more = More {
         client_port: json.client_port.unwrap_or_default(),
-        listener: json.listener.unwrap_or_default().into_owned(),
+        listener: json.listener.unwrap_or_default(),
         is_https: json.scheme.as_deref() == Some("https"),
-        host: json.host.unwrap_or_default().into_owned(),
-        tls_version: json.tls_version.map(Cow::into_owned),
-        sni: json.sni.map(Cow::into_owned),
+        host: json.host.unwrap_or_default(),
+        tls_version: json.tls_version,
+        sni: json.sni,
     };
     Some(Row {
         // A malformed request has neither.
-        method: bytes(json.method)?,
-        target: bytes(json.target)?,
+        method: bytes(json.method?),
+        target: bytes(json.target?),
         is_old: json.version? == "1.0",
-        client: bytes(json.client_ip).unwrap_or_default(),
+        client: json.client_ip.map(bytes).unwrap_or_default(),
         time: json.ts.and_then(|time| times::iso(time.as_bytes())),
-        referer: bytes(json.referer),
-        user_agent: bytes(json.user_agent),
+        referer: json.referer.map(bytes),
+        user_agent: json.user_agent.map(bytes),
         more: Some(more),
     })
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +199,9 @@ mod tests {
 
     #[test]
     fn rows_of_combined_logs_are_read_whoever_wrote_them() {
-        let row = |line: &str| Row::of(line.as_bytes());
+        fn row(line: &str) -> Option<Row<'_>> {
+            Row::of(line.as_bytes())
+        }
         let nginx = row(
             "192.0.2.7 - a b [10/Oct/2025:13:55:36 -0700] \"GET /a?b=\\x22c HTTP/1.1\" 200 512 \"http://r/\" \"U \\\"A\\\"\"",
         );
@@ -212,7 +221,7 @@ mod tests {
         let line = r#"{"ts":"2025-10-10T20:55:36.123456Z","client_ip":"192.0.2.7","client_port":4711,"listener":"https","tls_version":"1.3","sni":"a.example","method":"GET","scheme":"https","host":"A.example","target":"/x","version":"1.1","status":200,"tenant":{"a":[1]},"referer":null,"user_agent":"u\u00ff"}"#;
         let row = Row::of(line.as_bytes()).unwrap();
         let more = row.more.as_ref().unwrap();
-        assert_eq!((more.client_port, more.is_https, more.host.as_str()), (4711, true, "A.example"));
+        assert_eq!((more.client_port, more.is_https, &*more.host), (4711, true, "A.example"));
         assert_eq!((row.time, text(&row.target)), (Some(1_760_129_736), "/x".into()));
     }
 

@@ -62,7 +62,7 @@ impl Report {
         let group = self.groups.entry(key).or_default();
         group.count += 1;
         if group.samples.len() < SAMPLES {
-            let host = row.more.as_ref().map_or("", |more| more.host.as_str());
+            let host = row.more.as_ref().map_or("", |more| &*more.host);
             let request = [&row.method[..], b" ", host.as_bytes(), &row.target[..]].concat();
             group.samples.push(Sample { row: number, text: shown(&request) });
         }

@@ -50,7 +50,7 @@ impl Side {
     }
 
     /// What becomes of the row's request. An error: what the script read that the row does not tell.
-    pub fn ask(&mut self, row: &Row, number: u64) -> Result<Outcome, String> {
+    pub fn ask(&mut self, row: &Row<'_>, number: u64) -> Result<Outcome, String> {
         if let Some(time) = row.time {
             self.site.advance_to(time);
         }
@@ -79,7 +79,7 @@ impl Side {
     }
 
     /// Makes the request. Returns whether it comes by the scheme that the row tells.
-    fn set_asking(&mut self, row: &Row) -> bool {
+    fn set_asking(&mut self, row: &Row<'_>) -> bool {
         let (listeners, more) = (self.site.listeners(), row.more.as_ref());
         let named = more.and_then(|more| listeners.iter().position(|l| l.name == more.listener));
         let listener = named.unwrap_or(self.usual);
@@ -126,12 +126,12 @@ impl Side {
     }
 }
 
-fn tls(row: &Row) -> TlsInfo {
+fn tls(row: &Row<'_>) -> TlsInfo {
     let more = row.more.as_ref();
     let version = more.and_then(|more| more.tls_version.as_deref());
     TlsInfo {
         version: if version == Some("1.2") { "1.2" } else { "1.3" },
-        sni: more.and_then(|more| more.sni.clone()),
+        sni: more.and_then(|more| more.sni.as_deref()).map(str::to_owned),
         ..TlsInfo::default()
     }
 }
