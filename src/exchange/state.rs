@@ -90,6 +90,8 @@ const MAX_INTERIM: u8 = 100;
 #[derive(Default)]
 pub struct Exchange {
     pub head: RequestHead,
+    /// The head before the script ran, for a fallback pool; its storage is used again. Of an earlier request until then.
+    pub as_it_came: Option<Box<RequestHead>>,
     pub id: Id,
     /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
     pub client: Option<IpPort>,
@@ -146,6 +148,7 @@ impl Exchange {
         // Every field by its name: one that is added later must be thought of here.
         let Exchange {
             head: _,
+            as_it_came: _,
             id,
             client,
             scheme,
@@ -177,10 +180,24 @@ impl Exchange {
         (*client, *scheme, *entrance) = (None, Scheme::default(), None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
-        (*end, *phase, *failure) = (End::default(), Phase::default(), None);
-        (*own_host, *tries, *asked_for_body) = (false, Tries::default(), None);
-        (*close_client, *answered_here, *waited_behind) = (false, false, [0; 2]);
-        (*interim, *status, *sent_heads, *sent, *received) = (0, 0, 0, 0, 0);
+        (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
+        (*own_host, *close_client, *answered_here, *asked_for_body) = (false, false, false, None);
+        (*interim, *status, *sent_heads, *sent, *received, *waited_behind) = (0, 0, 0, 0, 0, [0; 2]);
+    }
+
+    /// Keeps the head as it is now, for `restore_head`.
+    pub fn keep_head(&mut self) {
+        self.as_it_came.get_or_insert_default().copy_from(&self.head);
+    }
+
+    /// The head becomes what it was when it was kept. A body that was asked for since is not asked for again.
+    pub fn restore_head(&mut self) {
+        let Some(kept) = &self.as_it_came else { return };
+        let expects = self.head.fields.has(Name::Expect);
+        self.head.copy_from(kept);
+        if !expects {
+            self.head.fields.remove_where(|tag, _| tag == Name::Expect);
+        }
     }
 
     /// What to make of a response head that arrived.

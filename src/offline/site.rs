@@ -15,9 +15,11 @@ use crate::h1::HeadLimits;
 use crate::http::ResponseHead;
 use crate::route::{
     Decision, Handlers, NoRoute, NoServer, Route, Routes, TaskStep, WaitingCall, admit, admit_further,
-    admit_name, pick,
+    admit_name, balance_failed, pick,
 };
-use crate::script::{self, LONGEST_WAIT, LoadError, Observed, Source, TaskFunction, Wait, Waited, offline};
+use crate::script::{
+    self, LONGEST_WAIT, LoadError, Observed, ScriptError, Source, TaskFunction, Wait, Waited, offline,
+};
 
 /// The time of the clock at the start: nothing depends on it but what a script makes of it. 2013-01-01 00:00:00 UTC.
 const START: Duration = Duration::from_secs(1_356_998_400);
@@ -173,6 +175,7 @@ impl OfflineSite {
     ) -> Result<Box<Forwarded>, String> {
         let mut asked = Asked::default();
         asked.x.begin(true, self.now());
+        asked.x.entrance = Entrance::of(&self.listeners[listener]);
         if let Some(name) = name {
             asked.x.head.fields.append(b"Host", name);
         }
@@ -186,7 +189,7 @@ impl OfflineSite {
                 Outcome::Closed(why) => Err(why.to_owned()),
             },
             Err(NoRoute::Failure(failure)) => Err(failure.text().to_owned()),
-            Err(NoRoute::ScriptFailed(failed)) => Err(failed.0),
+            Err(NoRoute::ScriptFailed((_, failed))) => Err(failed.0),
         }
     }
 
@@ -226,7 +229,7 @@ impl OfflineSite {
                 Decision::Wait(wait, call) => {
                     self.resume(&wait, *call, asked, since.get_or_insert(self.now()), waits)
                 }
-                Decision::Fallback(_, failed, then) => {
+                Decision::Fallback(_, (_, failed), then) => {
                     error = Some(failed.0);
                     *then
                 }
@@ -250,7 +253,7 @@ impl OfflineSite {
             }
             Decision::Abort => Outcome::Closed("the script closed the connection (rsp.abort)"),
             Decision::Refuse(failure) => self.refuse(asked, failure, None),
-            Decision::ScriptFailed(failed) => self.refuse(asked, Failure::Script, Some(failed.0)),
+            Decision::ScriptFailed((_, failed)) => self.refuse(asked, Failure::Script, Some(failed.0)),
             _ => self.refuse(asked, Failure::Internal, None),
         }
     }
@@ -311,9 +314,29 @@ impl OfflineSite {
                 forwarded.error = Some("it waits for a server: all are busy, or not checked yet".into());
             }
             Err(NoServer::None) => return self.refuse(asked, Failure::NoServer, None),
-            Err(NoServer::Script(failed)) => return self.refuse(asked, Failure::Script, Some(failed.0)),
+            Err(NoServer::Script(failed)) => return self.balance_failed(&route, failed, asked),
         }
         Outcome::Forwarded(forwarded)
+    }
+
+    /// The `balance` function of the route's pool failed.
+    fn balance_failed(&self, route: &Route, failed: ScriptError, asked: &mut Asked) -> Outcome {
+        if asked.x.passes_through() {
+            return self.refuse(asked, Failure::Script, Some(failed.0));
+        }
+        let decision = {
+            let handlers = &mut self.handlers.borrow_mut();
+            balance_failed(&mut asked.x, route, failed, &self.routes, handlers)
+        };
+        match decision {
+            Decision::Fallback(_, (_, failed), then) => match *then {
+                Decision::Forward(route) | Decision::Buffer(route) => {
+                    self.forward(route, asked, Some(failed.0))
+                }
+                ends => self.end(ends, asked),
+            },
+            ends => self.end(ends, asked),
+        }
     }
 
     /// rsp's own answer to a failure.

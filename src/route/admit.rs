@@ -30,7 +30,7 @@ pub enum Decision {
     /// The handler waits; `Handlers::resume_request` decides.
     Wait(Wait, Box<WaitingCall>),
     /// The script failed; a fallback pool takes the request.
-    Fallback(Rc<Pool>, ScriptError, Box<Decision>),
+    Fallback(Rc<Pool>, FailedCall, Box<Decision>),
     /// The script's own answer.
     Answer(Box<Answer>),
     /// The script wants the connection closed without one.
@@ -39,8 +39,11 @@ pub enum Decision {
     LastHop,
     Refuse(Failure),
     /// The script failed, and there is no fallback pool.
-    ScriptFailed(ScriptError),
+    ScriptFailed(FailedCall),
 }
+
+/// A function of the script that failed, by its name, and how.
+pub type FailedCall = (&'static str, ScriptError);
 
 impl Decision {
     pub(super) fn waits((wait, call): (Wait, WaitingCall)) -> Decision {
@@ -80,7 +83,7 @@ pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers,
     match handlers.on_request(x, routes, now) {
         Ok(Asked::Verdict(verdict)) => after_script(x, verdict, routes, handlers, now),
         Ok(Asked::Waits(wait, call)) => Decision::waits((wait, call)),
-        Err(error) => script_failed(x, error, routes, handlers),
+        Err(error) => script_failed(x, ("on_request", error), routes, handlers),
     }
 }
 
@@ -151,7 +154,7 @@ pub(super) fn after_script(
     }
     match bind(x, &mut route, handlers) {
         Ok(()) => buffered(x, route, routes),
-        Err(error) => script_failed(x, error, routes, handlers),
+        Err(error) => script_failed(x, ("hash_by", error), routes, handlers),
     }
 }
 
@@ -180,20 +183,39 @@ pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers)
     Ok(())
 }
 
-pub(super) fn script_failed(
+/// The `balance` function of the route's pool failed.
+#[cold]
+pub fn balance_failed(
     x: &mut Exchange,
+    route: &Route,
     error: ScriptError,
     routes: &Routes,
     handlers: &mut Handlers,
 ) -> Decision {
+    let failed = ("balance", error);
+    match routes.config.settings.fallback == Some(route.pool.id) {
+        true => Decision::ScriptFailed(failed),
+        false => script_failed(x, failed, routes, handlers),
+    }
+}
+
+/// The fallback pool, if there is one, takes the request as it came.
+#[cold]
+pub(super) fn script_failed(
+    x: &mut Exchange,
+    failed: FailedCall,
+    routes: &Routes,
+    handlers: &mut Handlers,
+) -> Decision {
     let Some(pool) = routes.config.settings.fallback.and_then(|pool| routes.pool(pool)) else {
-        return Decision::ScriptFailed(error);
+        return Decision::ScriptFailed(failed);
     };
+    x.restore_head();
     let mut route = Route::to(pool);
     // A key that cannot be had is a missing one.
     let _ = bind(x, &mut route, handlers);
     let then = buffered(x, route, routes);
-    Decision::Fallback(pool.clone(), error, Box::new(then))
+    Decision::Fallback(pool.clone(), failed, Box::new(then))
 }
 
 /// Forwards to a pool, unless the request's method or size forbids it.

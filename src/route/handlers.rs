@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::Routes;
 use super::affinity::hash;
-use super::waiting::{AsItCame, WaitingCall};
+use super::waiting::WaitingCall;
 use crate::balance::{Pool, Server, Tried};
 use crate::config::{Address, Config, OnResponseError, PoolId, ServerId, SniId};
 use crate::exchange::Exchange;
@@ -33,8 +33,7 @@ pub struct Handlers {
     pub(super) script: Script,
     /// For each pool, the servers that the script was told.
     known: Vec<Weak<Vec<Arc<Server>>>>,
-    /// Copies of the heads before the script ran, kept only if a failure restores them.
-    request_as_it_came: RequestHead,
+    /// A response's head before the script ran, kept only if a failure restores it.
     pub(super) response_as_it_came: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
@@ -52,7 +51,6 @@ impl Handlers {
         Handlers {
             script,
             known: Vec::new(),
-            request_as_it_came: RequestHead::default(),
             response_as_it_came: ResponseHead::default(),
             clock,
             counters: None,
@@ -78,8 +76,8 @@ impl Handlers {
         self.counters = counters;
     }
 
-    /// Calls `on_request`, which chooses the route and may change the head. If it fails and there is a fallback pool,
-    /// the head is restored.
+    /// Calls `on_request`, which chooses the route and may change the head. If there is a fallback pool, the exchange keeps
+    /// the head as it came.
     pub(super) fn on_request(
         &mut self,
         x: &mut Exchange,
@@ -90,9 +88,8 @@ impl Handlers {
             drop(pool.servers(now));
             self.set_servers(pool)?;
         }
-        let restores = routes.config.settings.fallback.is_some();
-        if restores {
-            self.request_as_it_came.copy_from(&x.head);
+        if routes.config.settings.fallback.is_some() {
+            x.keep_head();
         }
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x, &self.listeners);
@@ -101,26 +98,16 @@ impl Handlers {
             None => self.script.take_places(&mut x.places),
             Some(_) => self.note_ran(Handler::OnRequest, x, began, &called),
         }
-        match called {
-            Ok(Called::Done(verdict)) => Ok(Asked::Verdict(verdict)),
-            Ok(Called::Waits(suspended)) => Ok(self.request_waits(suspended, restores, began)),
-            Err(error) => {
-                if restores {
-                    x.head.copy_from(&self.request_as_it_came);
-                }
-                Err(error)
-            }
+        match called? {
+            Called::Done(verdict) => Ok(Asked::Verdict(verdict)),
+            Called::Waits(suspended) => Ok(self.request_waits(suspended, began)),
         }
     }
 
     #[cold]
-    fn request_waits(&self, suspended: Suspended, restores: bool, began: Option<u64>) -> Asked {
+    fn request_waits(&self, suspended: Suspended, began: Option<u64>) -> Asked {
         let ran = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
-        let as_it_came = match restores {
-            true => AsItCame::Request(Box::new(self.request_as_it_came.clone())),
-            false => AsItCame::Forgotten,
-        };
-        let (wait, call) = WaitingCall::new(suspended, as_it_came, ran);
+        let (wait, call) = WaitingCall::new(suspended, None, ran);
         Asked::Waits(wait, call)
     }
 
@@ -190,10 +177,7 @@ impl Handlers {
         match called {
             Ok(Called::Done(())) => Responded::Ok,
             Ok(Called::Waits(suspended)) => {
-                let as_it_came = match passes {
-                    true => AsItCame::Response(Box::new(self.response_as_it_came.clone())),
-                    false => AsItCame::Forgotten,
-                };
+                let as_it_came = passes.then(|| Box::new(self.response_as_it_came.clone()));
                 let (wait, call) = WaitingCall::new(suspended, as_it_came, ran);
                 Responded::Waits(wait, Box::new(call))
             }

@@ -1,17 +1,17 @@
 //! Decides about a connection whose TLS is passed through, by the name in its ClientHello. It has no request: what
 //! stands for one is a head without a method and a target, whose `Host` is the name.
 
-use super::admit::bind;
+use super::admit::{FailedCall, bind};
 use super::{Binding, Handlers, Route, Routes};
 use crate::config::{HashBy, ListenerConfig};
 use crate::exchange::{Exchange, Failure, Peer};
 use crate::http::Scheme;
-use crate::script::{ScriptError, Verdict};
+use crate::script::Verdict;
 
 /// Why a connection goes nowhere.
 pub enum NoRoute {
     Failure(Failure),
-    ScriptFailed(ScriptError),
+    ScriptFailed(FailedCall),
 }
 
 impl From<Failure> for NoRoute {
@@ -33,7 +33,8 @@ pub fn admit_name(
     (x.client, x.scheme) = (peer.address(), Scheme::Https);
     // A reload may have taken the listener away, or made another kind of it.
     let function = routes.config.sni_of(listener).ok_or(Failure::Stopped)?;
-    let verdict = handlers.sni(function, x, routes, now).map_err(NoRoute::ScriptFailed)?;
+    let failed = |function| move |error| NoRoute::ScriptFailed((function, error));
+    let verdict = handlers.sni(function, x, routes, now).map_err(failed("sni"))?;
     let (id, server, preferred) = match verdict {
         Some(Verdict::Pool(pool)) => (pool, None, false),
         Some(Verdict::Server { pool, server, preferred }) => (pool, Some(server), preferred),
@@ -51,7 +52,7 @@ pub fn admit_name(
     }
     // There is no path, and an empty one would bring all to one server.
     if pool.binds && !matches!(pool.config.hash_by, Some(HashBy::Path)) {
-        bind(x, &mut route, handlers).map_err(NoRoute::ScriptFailed)?;
+        bind(x, &mut route, handlers).map_err(failed("hash_by"))?;
     }
     Ok(route)
 }

@@ -3,7 +3,7 @@
 
 use super::Handlers;
 use super::handlers::parts;
-use super::waiting::{AsItCame, WaitingCall};
+use super::waiting::WaitingCall;
 use crate::base::ip_port::IpPort;
 use crate::exchange::Exchange;
 use crate::exchange::counters::Handler;
@@ -87,7 +87,7 @@ impl Handlers {
         match called {
             Ok(Called::Done(())) => TaskStep::Done,
             Ok(Called::Waits(suspended)) => {
-                let (wait, call) = WaitingCall::new(suspended, AsItCame::Forgotten, ran);
+                let (wait, call) = WaitingCall::new(suspended, None, ran);
                 TaskStep::Waits(wait, Box::new(call))
             }
             Err(error) => TaskStep::Failed(error),

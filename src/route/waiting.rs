@@ -6,26 +6,24 @@ use super::{Decision, Handlers, Routes, admit};
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::exchange::counters::Handler;
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::ResponseHead;
 use crate::script::{Called, ScriptError, Suspended, Ticket, Wait, Waited};
 
 /// A call that waits. Dropping it ends the call.
 pub struct WaitingCall {
     pub(super) ticket: Ticket,
-    pub(super) as_it_came: AsItCame,
+    /// The response's head before the handler ran, where a failure restores it.
+    pub(super) as_it_came: Option<Box<ResponseHead>>,
     /// Microseconds that it ran before.
     pub(super) took: u64,
 }
 
-/// The head before the handler ran, where a failure restores it.
-pub(super) enum AsItCame {
-    Forgotten,
-    Request(Box<RequestHead>),
-    Response(Box<ResponseHead>),
-}
-
 impl WaitingCall {
-    pub(super) fn new(suspended: Suspended, as_it_came: AsItCame, took: u64) -> (Wait, WaitingCall) {
+    pub(super) fn new(
+        suspended: Suspended,
+        as_it_came: Option<Box<ResponseHead>>,
+        took: u64,
+    ) -> (Wait, WaitingCall) {
         let Suspended { ticket, wait } = suspended;
         (wait, WaitingCall { ticket, as_it_came, took })
     }
@@ -49,13 +47,10 @@ impl Handlers {
             None => Err(self.script.request_late()),
         };
         let ran = self.ran(Handler::OnRequest, x, began, took, &called);
-        if let (Err(_), AsItCame::Request(head)) = (&called, &as_it_came) {
-            x.head.copy_from(head);
-        }
         match called {
             Ok(Called::Waits(suspended)) => Decision::waits(WaitingCall::new(suspended, as_it_came, ran)),
             Ok(Called::Done(verdict)) => admit::after_script(x, verdict, routes, self, now),
-            Err(error) => admit::script_failed(x, error, routes, self),
+            Err(error) => admit::script_failed(x, ("on_request", error), routes, self),
         }
     }
 
@@ -76,7 +71,7 @@ impl Handlers {
             None => Err(self.script.response_late()),
         };
         let ran = self.ran(Handler::OnResponse, x, began, took, &called);
-        if let AsItCame::Response(head) = &as_it_came {
+        if let Some(head) = &as_it_came {
             self.response_as_it_came.copy_from(head);
         }
         self.responded(called, ran, response, config)

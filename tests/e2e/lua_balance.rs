@@ -87,3 +87,75 @@ fn a_balance_function_that_returns_no_server_is_an_error_of_the_script() {
         assert_eq!(origin.connection_count(), 0);
     }
 }
+
+/// A pool `web` with this way to choose, whose only server refuses where that is wanted, and a `spare` for failures.
+fn with_fallback(server: &str, spare: &Origin, choice: &str) -> Rsp {
+    Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {server:?} }}, {choice} }}
+         rsp.pool {{ name = 'spare', servers = {{ {:?} }} }}
+         rsp.settings {{ fallback = 'spare' }}
+         rsp.on_request(function(req) req.headers['X-Changed'] = 'yes' req.path = '/changed' return 'web' end)",
+        spare.address
+    )))
+}
+
+#[test]
+fn the_fallback_pool_gets_a_request_whose_balance_function_failed_as_it_came() {
+    let (origin, spare) = (Origin::named("never"), Origin::named("spare"));
+    for fails in ["error('broken')", "while true do end", "return 'no server'"] {
+        let choice = format!("balance = function(req, servers) req.headers.A = 'b' {fails} end");
+        let rsp = with_fallback(&origin.address, &spare, &choice);
+        assert_eq!(get(rsp.address(), "/came").text(), "spare", "{fails}");
+        let got = spare.last();
+        assert_eq!((got.head.target(), got.get("x-changed"), got.get("a")), ("/came", None, None));
+        rsp.wait_for_log("balance: ");
+        rsp.wait_for_log("(the fallback pool spare takes the request)");
+    }
+    assert_eq!(origin.request_count(), 0);
+}
+
+#[test]
+fn a_balance_function_that_fails_for_a_retry_leaves_the_request_to_the_fallback_pool() {
+    let (refusing, other, spare) = (RefusingAddress::new(), Origin::named("never"), Origin::named("spare"));
+    let rsp = Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {{ {:?}, name = 'down' }}, {:?} }},
+           balance = function(req, servers)
+             for _, server in ipairs(servers) do if server.name == 'down' then return server end end
+             error('none of these')
+           end }}
+         rsp.pool {{ name = 'spare', servers = {{ {:?} }} }}
+         rsp.settings {{ fallback = 'spare' }}
+         rsp.on_request(function(req) return 'web' end)",
+        refusing.address, other.address, spare.address
+    )));
+    assert_eq!(get(rsp.address(), "/").text(), "spare");
+    rsp.wait_for_log("none of these (the fallback pool spare takes the request)");
+}
+
+#[test]
+fn a_balance_function_of_the_fallback_pool_itself_that_fails_is_a_500() {
+    let origin = Origin::named("never");
+    let rsp = Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {:?} }}, balance = function() error('broken') end }}
+         rsp.settings {{ fallback = 'web' }}",
+        origin.address
+    )));
+    let mut client = Client::connect(rsp.address());
+    for _ in 0..3 {
+        assert_eq!(client.get("/").status(), 500);
+    }
+    rsp.wait_for_log("broken");
+}
+
+#[test]
+fn a_hash_by_function_that_fails_is_named_in_the_log_and_leaves_the_request_as_it_came() {
+    let (origin, spare) = (Origin::named("never"), Origin::named("spare"));
+    let choice = "balance = 'hash', hash_by = function(req) error('no key') end";
+    let rsp = with_fallback(&origin.address, &spare, choice);
+    assert_eq!(get(rsp.address(), "/came").text(), "spare");
+    let got = spare.last();
+    assert_eq!((got.head.target(), got.get("x-changed")), ("/came", None));
+    rsp.wait_for_log("no key (the fallback pool spare takes the request)");
+    let log = rsp.log();
+    assert!(log.contains("hash_by: ") && !log.contains("on_request: "), "{log}");
+}

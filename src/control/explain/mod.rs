@@ -25,8 +25,10 @@ use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, last_hop, plain, s
 use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
-use crate::route::{Decision, Handlers, NoServer, Route, Routes, admit, admit_further, pick};
-use crate::script::{Script, ScriptError};
+use crate::route::{
+    Decision, FailedCall, Handlers, NoServer, Route, Routes, admit, admit_further, balance_failed, pick,
+};
+use crate::script::Script;
 pub use offline::{of_loaded, offline};
 use question::Asked;
 pub use question::{Question, header};
@@ -192,12 +194,12 @@ impl Explainer {
                 self.answer(x, head, ("rsp", "OPTIONS with Max-Forwards 0 goes no further"), report);
             }
             Decision::Refuse(failure) => self.refuse(x, failure, report),
-            Decision::ScriptFailed(error) => self.script_failed(x, error, report),
-            Decision::Fallback(pool, error, then) => {
+            Decision::ScriptFailed(failed) => self.script_failed(x, failed, report),
+            Decision::Fallback(pool, (function, error), then) => {
                 let pool = &pool.config.name;
                 report
                     .notes
-                    .push(format!("on_request failed, the fallback pool {pool} takes it: {}", error.0));
+                    .push(format!("{function} failed, the fallback pool {pool} takes it: {}", error.0));
                 self.settle(x, *then, report);
                 report.route = Some(error.place().to_owned());
                 report.failed = Some(error.0);
@@ -207,10 +209,11 @@ impl Explainer {
         }
     }
 
-    fn script_failed(&mut self, x: &mut Exchange, error: ScriptError, report: &mut Explanation) {
+    fn script_failed(&mut self, x: &mut Exchange, failed: FailedCall, report: &mut Explanation) {
+        let (function, error) = failed;
         report.route = Some(error.place().to_owned());
         let head = of_failure(Failure::Script);
-        self.answer(x, head, ("rsp", &format!("on_request failed: {}", error.0)), report);
+        self.answer(x, head, ("rsp", &format!("{function} failed: {}", error.0)), report);
         report.failed = Some(error.0);
     }
 
@@ -257,8 +260,8 @@ impl Explainer {
             }
             Err(NoServer::None) => self.refuse(x, Failure::NoServer, report),
             Err(NoServer::Script(error)) => {
-                report.notes.push(format!("balance failed: {}", error.0));
-                self.refuse(x, Failure::Script, report);
+                let decision = balance_failed(x, route, error, &self.routes, self.handlers.get_mut());
+                self.settle(x, decision, report);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::exchange::{Failure, RequestHalf};
 use crate::h1;
 use crate::http::{Codec, Framing, Name, Persistence};
 use crate::net::{self, Either, Network};
-use crate::route::{Binding, NoServer, pick};
+use crate::route::{Binding, Decision, NoServer, balance_failed, pick};
 use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
@@ -39,6 +39,8 @@ enum NotPicked {
     /// One may take the request later.
     Full,
     Failed(Failure),
+    /// The pool's function failed.
+    Script(ScriptError),
 }
 
 impl<N: Network> Core<N> {
@@ -66,6 +68,7 @@ impl<N: Network> Core<N> {
                 Ok(()) => self.try_server(pair),
                 Err(NotPicked::Full) => Some(self.enqueue(pair)),
                 Err(NotPicked::Failed(failure)) => Some(self.no_server(pair, failure)),
+                Err(NotPicked::Script(error)) => Some(self.balance_failed(pair, error)),
             };
             if let Some(step) = step {
                 return step;
@@ -209,13 +212,30 @@ impl<N: Network> Core<N> {
                 Err(NotPicked::Full)
             }
             Err(NoServer::None) => Err(NotPicked::Failed(failure)),
-            Err(NoServer::Script(error)) => Err(NotPicked::Failed(self.balance_failed(&error))),
+            Err(NoServer::Script(error)) => Err(NotPicked::Script(error)),
         }
     }
 
-    fn balance_failed(&mut self, error: &ScriptError) -> Failure {
-        self.tools.errors.log("balance", error, "", self.tools.now);
-        failure_of(error)
+    /// The fallback pool takes the request of a client, if that is not the one whose function failed.
+    #[cold]
+    fn balance_failed(&mut self, key: u32, error: ScriptError) -> Step {
+        let Pair { exchange: x, site, handlers, route, inside, .. } = &mut *self.pairs[key as usize];
+        let decision = match (route, handlers) {
+            (Some(route), Some(handlers)) if !(*inside || x.passes_through()) => {
+                balance_failed(x, route, error, &site.routes, &mut handlers.borrow_mut())
+            }
+            _ => Decision::ScriptFailed(("balance", error)),
+        };
+        match decision {
+            Decision::ScriptFailed((function, error)) => {
+                self.tools.errors.log(function, &error, "", self.tools.now);
+                self.no_server(key, failure_of(&error))
+            }
+            fallback => {
+                self.pairs[key as usize].forget_tries();
+                self.start_otherwise(key, fallback)
+            }
+        }
     }
 
     /// Takes an idle connection to the server that was picked.

@@ -160,7 +160,8 @@ impl Pair {
     /// Returns the bytes that heads take.
     fn heads(&self) -> usize {
         let sent = self.sent_head.as_ref().map_or(0, |head| head.fields.footprint());
-        self.exchange.head.fields.footprint() + sent
+        let as_it_came = self.exchange.as_it_came.as_ref().map_or(0, |head| head.fields.footprint());
+        self.exchange.head.fields.footprint() + sent + as_it_came
     }
 
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
@@ -212,6 +213,13 @@ impl Pair {
         (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
+    }
+
+    /// The request goes to another pool, where no server has been tried.
+    pub(crate) fn forget_tries(&mut self) {
+        self.tried.clear();
+        (self.tries, self.last_failure, self.is_fresh_try) = (0, None, false);
+        (self.route, self.server) = (None, None);
     }
 
     /// The connection to the server, once there is one.

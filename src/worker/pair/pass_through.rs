@@ -65,8 +65,8 @@ impl<N: Network> Core<N> {
         match route {
             Ok(route) => self.forward(key, route),
             Err(NoRoute::Failure(failure)) => self.answer_failure(key, failure, Phase::Request),
-            Err(NoRoute::ScriptFailed(error)) => {
-                self.tools.errors.log("sni", &error, "", self.tools.now);
+            Err(NoRoute::ScriptFailed((function, error))) => {
+                self.tools.errors.log(function, &error, "", self.tools.now);
                 self.answer_failure(key, Failure::Script, Phase::Request)
             }
         }

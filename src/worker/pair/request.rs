@@ -191,13 +191,13 @@ impl<N: Network> Core<N> {
             Decision::Abort => self.fail(pair, Failure::Aborted),
             Decision::LastHop => self.answer_last_hop(pair),
             Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
-            Decision::ScriptFailed(error) => {
-                self.tools.errors.log("on_request", &error, "", self.tools.now);
+            Decision::ScriptFailed((function, error)) => {
+                self.tools.errors.log(function, &error, "", self.tools.now);
                 self.fail(pair, failure_of(&error))
             }
-            Decision::Fallback(pool, error, then) => {
+            Decision::Fallback(pool, (function, error), then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);
-                self.tools.errors.log("on_request", &error, &says, self.tools.now);
+                self.tools.errors.log(function, &error, &says, self.tools.now);
                 self.start_otherwise(pair, *then)
             }
         }
