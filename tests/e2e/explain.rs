@@ -251,3 +251,42 @@ fn a_running_rsp_explains_by_what_scripts_share_and_spends_nothing_of_it() {
     assert_eq!(get(rsp.address(), "/").status(), 200, "its only one was not spent");
     assert!(ask().contains("answer    429 by script"), "{}", ask());
 }
+
+#[test]
+fn lines_of_the_lua_around_our_own_parts_are_not_listed() {
+    let directory = Directory::new();
+    directory.write(
+        "site.lua",
+        "rsp.listen '127.0.0.1:0'
+local web = rsp.pool { name = 'web', servers = { { '127.0.0.1:1', name = 'a' } } }
+local split = rsp.split { { web, 100 }, by = 'client_ip' }
+local limit = rsp.rate { name = 'r', rate = 10 }
+rsp.on_request(function(req)
+  local allowed = limit:allow(req.client_ip)
+  return split:pick(req)
+end)",
+    );
+    let text = explained(&directory, &["GET", "/"]).stdout;
+    assert!(text.contains("\nlines     site.lua:6 7\n"), "{text}");
+    assert!(text.contains("route     site.lua:7: on_request chose pool web"), "{text}");
+}
+
+#[test]
+fn the_fallback_pool_of_a_failed_balance_function_is_explained_as_it_takes_the_request() {
+    let directory = Directory::new();
+    let site = "rsp.listen '127.0.0.1:0'
+rsp.pool { name = 'web', servers = { '127.0.0.1:1' }, balance = function() error('broken') end }
+rsp.pool { name = 'spare', servers = { { '127.0.0.1:2', name = 'b' } } }
+rsp.on_request(function(req) req.path = '/changed' return 'web' end)
+";
+    directory.write("site.lua", format!("{site}rsp.settings {{ fallback = 'spare' }}"));
+    let text = explained(&directory, &["GET", "/came"]).stdout;
+    assert!(text.contains("balance failed, the fallback pool spare takes it: "), "{text}");
+    assert!(text.contains("server    b"), "{text}");
+    directory
+        .write("site_test.lua", "rsp.test('one', function(t) t:equal(t:request('/').pool, 'spare') end)");
+    assert_eq!(run(directory.path(), &["test", "site.lua"]).code, Some(0));
+    directory.write("site.lua", site);
+    let text = explained(&directory, &["GET", "/came"]).stdout;
+    assert!(text.contains("answer    500 by rsp"), "{text}");
+}

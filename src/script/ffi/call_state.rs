@@ -212,13 +212,18 @@ pub(super) unsafe fn push_nearest(state: LuaState, mut level: c_int) {
     unsafe {
         while ffi::lua_getstack(state, level, at.as_mut_ptr()) != 0 {
             ffi::lua_getinfo(state, c"Sl".as_ptr(), at.as_mut_ptr());
-            let is_ours = CStr::from_ptr((*at.as_ptr()).source) == c"=rsp";
-            if (*at.as_ptr()).currentline > 0 && !is_ours {
+            if (*at.as_ptr()).currentline > 0 && !is_ours(at.as_ptr()) {
                 return push_position(state, at.as_ptr());
             }
             level += 1;
         }
     }
+}
+
+/// Whether `at`, which was filled with "S", is in the Lua around our own parts.
+pub(super) unsafe fn is_ours(at: *const ffi::lua_Debug) -> bool {
+    // SAFETY: see above; `source` is a text that ends with a zero.
+    unsafe { CStr::from_ptr((*at).source) == c"=rsp" }
 }
 
 pub(super) unsafe fn push_position(state: LuaState, at: *const ffi::lua_Debug) {

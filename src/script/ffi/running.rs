@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mlua::ffi;
 
 use super::LuaState;
+use super::call_state::is_ours;
 
 // SAFETY, for every function here that takes a state: it is the running thread of a state made ready by
 // `Machine::new`, the function runs below `lua_pcall`, and its frame owns nothing when Lua is called.
@@ -128,10 +129,14 @@ fn here<'a>() -> &'a Running {
     unsafe { &*RUNNING.get() }
 }
 
-/// Notes the position in `at`, which was filled with "Sl".
+/// Notes the position in `at`, which was filled with "Sl", unless it is in Lua of our own.
 pub(super) unsafe fn note_line(at: *const ffi::lua_Debug) {
     let running = here();
     if std::ptr::eq(running, &raw const UNREAD) {
+        return;
+    }
+    // SAFETY: as the caller says.
+    if unsafe { is_ours(at) } {
         return;
     }
     // SAFETY: `short_src` is a text that ends with a zero.

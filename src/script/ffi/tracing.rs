@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_int};
 
 use mlua::ffi;
 
-use super::call_state::{call_state_of, guard};
+use super::call_state::{call_state_of, guard, is_ours};
 use super::calls::hook;
 use super::{Job, LuaState, Machine};
 use crate::script::budget;
@@ -20,6 +20,8 @@ pub struct Trace {
     pub lines: Vec<String>,
     /// There were more.
     pub is_cut: bool,
+    /// The line that ran last.
+    last: String,
     /// The line on which `on_request` returned, or the function that it ended with a call of.
     pub returned: Option<String>,
 }
@@ -29,8 +31,9 @@ impl Trace {
         match self.lines.len() {
             _ if self.lines.last() == Some(&line) => {}
             MOST => self.is_cut = true,
-            _ => self.lines.push(line),
+            _ => self.lines.push(line.clone()),
         }
+        self.last = line;
     }
 }
 
@@ -76,12 +79,16 @@ unsafe extern "C-unwind" fn line_hook(state: LuaState, at: *mut ffi::lua_Debug) 
             return;
         }
         guard(call_state_of(state), |call| {
+            let is_ours = is_ours(at);
             let source = CStr::from_ptr(source).to_string_lossy();
             let place = format!("{}:{line}", source.strip_prefix(['@', '=']).unwrap_or(&source));
             let is_request = call.job == Job::Request;
             if let Some(trace) = &mut call.trace {
                 match event {
+                    ffi::LUA_HOOKLINE if is_ours => {}
                     ffi::LUA_HOOKLINE => trace.note(place),
+                    // A part that the handler ended with a call of.
+                    _ if is_request && is_ours => trace.returned = Some(trace.last.clone()),
                     _ if is_request => trace.returned = Some(place),
                     _ => {}
                 }
