@@ -36,7 +36,9 @@ pub fn lint(source: &mut Source, config: &Config, script: &Script) -> Vec<Warnin
     for (file, walk) in &walks {
         let mut lines = walk.warnings.clone();
         lines.extend(missing(walk));
-        lines.extend(in_handlers(walk));
+        if !config.settings.script.globals {
+            lines.extend(in_handlers(walk));
+        }
         lines.extend(answers(walk, config));
         if config.on_request && config.pools.len() > 1 && config.settings.fallback.is_none() {
             lines.extend(unused(walk, &named, builds));
@@ -56,7 +58,7 @@ fn missing(walk: &Walk) -> Vec<(usize, String)> {
     untested.map(|(line, _, text)| (*line, text.clone())).collect()
 }
 
-/// What is wrong only in functions that run for requests.
+/// Globals that functions assign which run for requests.
 fn in_handlers(walk: &Walk) -> Vec<(usize, String)> {
     let (mut seen, mut open) = (BTreeSet::new(), walk.handlers.clone());
     while let Some(number) = open.pop() {

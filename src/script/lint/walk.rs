@@ -253,8 +253,8 @@ impl<'a> Walk<'a> {
     fn assigned_global(&mut self, name: &str, line: usize) {
         self.assigned.push(name.to_owned());
         let text = format!(
-            "global '{name}' is assigned while requests run: each worker has its own, and a reload begins anew; \
-             expected local"
+            "global '{name}' is assigned while requests run: this line raises then; expected local, or \
+             script = {{ globals = true }} in rsp.settings"
         );
         if self.current != 0 {
             self.functions[self.current].if_handler.push((line, text));

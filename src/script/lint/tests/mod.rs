@@ -105,6 +105,10 @@ fn a_global_is_wrong_where_requests_assign_it_and_where_nothing_does() {
     );
     assert!(found.len() == 1 && found[0].starts_with("site.lua:5: global 'hits'"), "{found:?}");
     is_silent(
+        "rsp.settings { script = { globals = true } }
+         rsp.on_request(function(req) hits = (hits or 0) + 1 return req.host == 'a' and web or api end)",
+    );
+    is_silent(
         "table_of = { a = web, b = api }
          local function setup() more = 1 end setup()
          local unpack = table.unpack or unpack
