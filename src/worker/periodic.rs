@@ -125,7 +125,8 @@ impl<N: Network> Core<N> {
                 self.tools.errors.log(name, &error, "", self.tools.now);
             }
             TaskStep::Waits(wait, call) => {
-                let (number, until, is_last) = self.start_wait(Waiter::Task, &site, wait, since);
+                let of = (&site, Some(&handlers));
+                let (number, until, is_last) = self.start_wait(Waiter::Task, of, wait, since);
                 let task = Task { function, call, site, handlers, since, until, is_last };
                 self.sites.periodic.waiting.insert(number, task);
             }

@@ -192,6 +192,34 @@ fn a_reload_lets_handlers_that_wait_finish_with_their_own_config() {
 }
 
 #[test]
+fn a_fetch_after_a_reload_goes_through_a_pool_of_its_handlers_own_config() {
+    let (gate, chosen) = (Gate::new(), Origin::named("chosen"));
+    let opened = gate.clone();
+    let auth = Origin::run(move |visit| {
+        while visit.request().is_some() {
+            opened.wait();
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let script = format!(
+        "rsp.pool {{ name = 'chosen', servers = {{ {:?} }}, balance = function(_, all) return all[1] end }}
+         rsp.on_request(function(req)
+           rsp.fetch {{ pool = auth }}
+           local answer, why = rsp.fetch {{ pool = 'chosen' }}
+           return rsp.respond {{ body = answer and answer.body or why }}
+         end)",
+        chosen.address
+    );
+    let (_origin, rsp) = with_auth(&auth.address, &script);
+    let mut client = Client::connect(rsp.address());
+    client.ask("/");
+    auth.wait_for_requests(1);
+    rsp.reload(&on_any_port("rsp.on_request(function() return rsp.respond { body = 'new' } end)"));
+    gate.open();
+    assert_eq!(client.response().text(), "chosen");
+}
+
+#[test]
 fn the_end_of_a_drain_finds_a_handler_that_waits() {
     let auth = silent();
     let script = format!("{ASKS}\nrsp.settings {{ drain_timeout = '200ms' }}");

@@ -2,6 +2,7 @@
 //! socket (`net::inside`) with one request and a given route, and uses the same dial, retries, timeouts and pump as any
 //! other. It is neither counted as a client nor written to the access log; its result goes to the caller.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::balance::Server;
@@ -15,6 +16,7 @@ use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
+use crate::worker::site::{SharedHandlers, Site};
 
 /// An internal request.
 pub struct InsideRequest {
@@ -34,8 +36,8 @@ pub struct InsideRequest {
 pub enum InsideTarget {
     /// To the server that its pool's balancing picks.
     Pool,
-    /// A script's request: the pool is that of its own config.
-    Fetch { route: Box<Route>, own_host: bool },
+    /// A script's request, on the site of the handler that makes it.
+    Fetch(Box<Fetching>),
     /// To this one, whatever its state, on a connection of its own.
     Check {
         server: Arc<Server>,
@@ -44,6 +46,14 @@ pub enum InsideTarget {
         /// The request ends, whole, when the connection is established.
         only_connects: bool,
     },
+}
+
+/// A script's request, which goes on as its handler does where a reload takes the place of its site.
+pub struct Fetching {
+    pub route: Route,
+    pub site: Rc<Site>,
+    pub handlers: Option<SharedHandlers>,
+    pub own_host: bool,
 }
 
 /// The result of an internal request.
@@ -112,7 +122,7 @@ impl<N: Network> Core<N> {
     pub fn request_inside(&mut self, request: InsideRequest) -> Option<u64> {
         let InsideRequest { pool, target, method, bytes, most, done } = request;
         let side = InsideSide { pool, target, method, done, end: None };
-        if self.tools.draining && !matches!(side.target, InsideTarget::Fetch { .. }) {
+        if self.tools.draining && !matches!(side.target, InsideTarget::Fetch(_)) {
             side.finish(Collected::default());
             return None;
         }

@@ -148,9 +148,10 @@ impl<N: Network> Core<N> {
             return self.fail(key, Failure::Internal);
         };
         let route = match &side.target {
-            InsideTarget::Fetch { route, own_host } => {
-                pair.exchange.own_host = *own_host;
-                Some((**route).clone())
+            InsideTarget::Fetch(fetching) => {
+                pair.exchange.own_host = fetching.own_host;
+                (pair.site, pair.handlers) = (fetching.site.clone(), fetching.handlers.clone());
+                Some(fetching.route.clone())
             }
             InsideTarget::Pool => pair.site.routes.to(&side.pool),
             InsideTarget::Check { server, .. } => pair.site.routes.to(&side.pool).map(|route| Route {

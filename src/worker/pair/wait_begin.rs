@@ -1,15 +1,17 @@
 //! Begins what handlers wait for: times, requests to pools, names, passwords. What comes of it is left with the wait's
 //! number (`waits`).
 
+use std::rc::Rc;
+
 use crate::exchange::Failure;
 use crate::exchange::end::End;
 use crate::net::Network;
 use crate::script::{Check, Fetch, Fetched, LONGEST_WAIT, TIMEOUT, Wait, Waited, monotonic};
 use crate::store::Begun;
 use crate::worker::core::Core;
-use crate::worker::pair::inside::{InsideEnd, InsideRequest, InsideTarget};
+use crate::worker::pair::inside::{Fetching, InsideEnd, InsideRequest, InsideTarget};
 use crate::worker::shared::jobs::{Job, Work};
-use crate::worker::site::Site;
+use crate::worker::site::{SharedHandlers, Site};
 use crate::worker::time::timeouts::micros;
 use crate::worker::waits::{WaitKind, Waiter};
 
@@ -20,13 +22,16 @@ const CHECK: u64 = 30_000_000;
 /// How long a name is waited for.
 const RESOLVE: u64 = 5_000_000;
 
+/// The site of a handler, and its functions.
+type Of<'a> = (&'a Rc<Site>, Option<&'a SharedHandlers>);
+
 impl<N: Network> Core<N> {
     /// Starts a wait of a handler of this site that first waited at `since`. Returns its number, when it is over at the
     /// latest, and whether the handler may not wait any longer then.
     pub(crate) fn start_wait(
         &mut self,
         waiter: Waiter,
-        site: &Site,
+        of: Of<'_>,
         wait: Wait,
         since: u64,
     ) -> (u64, u64, bool) {
@@ -44,8 +49,8 @@ impl<N: Network> Core<N> {
         let number = self.waits.begin(waiter, until, kind);
         match wait {
             Wait::Sleep(_) => {}
-            Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
-            Wait::Resolve(name) => self.resolve(site, number, name),
+            Wait::Fetch(fetch) => self.fetch(of, number, *fetch),
+            Wait::Resolve(name) => self.resolve(of.0, number, name),
             Wait::Check(check) => self.check(number, *check),
             // Begun by `begin_wait`.
             Wait::Body(_) => {}
@@ -53,7 +58,7 @@ impl<N: Network> Core<N> {
         (number, until, is_last)
     }
 
-    fn fetch(&mut self, site: &Site, number: u64, fetch: Fetch) {
+    fn fetch(&mut self, (site, handlers): Of<'_>, number: u64, fetch: Fetch) {
         let results = self.waits.results();
         let Some(route) = site.routes.route_to(fetch.pool) else {
             let none = Err("internal fault of rsp".to_string());
@@ -61,9 +66,11 @@ impl<N: Network> Core<N> {
         };
         let max_body = fetch.max_body;
         let done = move |end| results.borrow_mut().push((number, Waited::Fetched(fetched(end, max_body))));
+        let (site, handlers) = (site.clone(), handlers.cloned());
+        let fetching = Fetching { route, site, handlers, own_host: fetch.own_host };
         let inside = self.request_inside(InsideRequest {
             pool: String::new(),
-            target: InsideTarget::Fetch { route: Box::new(route), own_host: fetch.own_host },
+            target: InsideTarget::Fetch(Box::new(fetching)),
             method: fetch.method,
             bytes: fetch.bytes,
             most: max_body.saturating_add(max_body / 8).saturating_add(HEAD_MOST),

@@ -182,9 +182,11 @@ impl<N: Network> Core<N> {
             drop(call);
             return self.fail(key, Failure::TooManyWaiting);
         };
-        let (client, site) = (self.clients.token(pair.client), pair.site.clone());
+        let client = self.clients.token(pair.client);
+        let (site, handlers) = (pair.site.clone(), pair.handlers.clone());
         let body = if let Wait::Body(most) = wait { Some(most) } else { None };
-        let (number, until, is_last) = self.start_wait(Waiter::Client(client), &site, wait, since);
+        let (number, until, is_last) =
+            self.start_wait(Waiter::Client(client), (&site, handlers.as_ref()), wait, since);
         let reads_body = body.is_some();
         let waiting = HandlerWait { number, call, since, until, is_last, response, reads_body, counted };
         self.pairs[key as usize].waiting = Some(Box::new(waiting));
