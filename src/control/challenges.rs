@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -29,7 +30,9 @@ pub fn serve(shared: &Shared) -> io::Result<()> {
 }
 
 fn answer(ask: ChallengeAsk, unreadable: &mut LogLimit, zero: Instant) {
-    let text = find(ask.directory(), ask.token()).unwrap_or_else(|(path, error)| {
+    // The panic hook has said what and where; the thread goes on with the next.
+    let found = catch_unwind(AssertUnwindSafe(|| find(ask.directory(), ask.token()))).unwrap_or(Ok(None));
+    let text = found.unwrap_or_else(|(path, error)| {
         // Anybody may ask for such a file, as often as he likes.
         if let Some(n) = unreadable.count(zero.elapsed().as_micros() as u64) {
             let (path, times) = (path.display(), counted(n, "time"));

@@ -76,6 +76,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// One that nobody reads.
+    #[cfg(test)]
+    pub fn to_nobody() -> Reply {
+        let poll = mio::Poll::new().expect("a poll");
+        let waker = Waker::new(poll.registry(), mio::Token(0)).expect("a waker");
+        Reply { number: 0, inbox: Arc::default(), waker: Arc::new(waker) }
+    }
+
     pub fn send(self, waited: Waited) {
         self.inbox.ended.lock().unwrap_or_else(PoisonError::into_inner).push((self.number, waited));
         self.inbox.filled.store(true, Ordering::Release);
