@@ -1,9 +1,11 @@
-//! Contains panics: everything done for a connection, on an event or a timer, runs inside these calls, and a panic
-//! there closes only the connections involved. A panic outside of them ends the worker.
+//! Contains panics: everything done for a connection, on an event or a timer, and every function of the script, runs
+//! inside these calls, and a panic there closes only the connections involved. A panic outside of them ends the worker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::base::ip_port::IpPort;
 use crate::net::Network;
+use crate::script::ScriptError;
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 
@@ -41,7 +43,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Continues what a handler of this connection's request waited for.
+    /// Continues this connection's request, which has waited.
     pub(crate) fn guarded_resume(&mut self, client: Token, resume: impl FnOnce(&mut Core<N>)) {
         if self.clients.by_token(client).is_none() {
             return;
@@ -49,6 +51,23 @@ impl<N: Network> Core<N> {
         if catch_unwind(AssertUnwindSafe(|| resume(self))).is_err() {
             self.clear_up(Side::Client, client.key, Some(client.key));
         }
+    }
+
+    /// Runs a function of the script that belongs to no request, or continues it.
+    pub(crate) fn guarded_task(&mut self, run: impl FnOnce(&mut Core<N>)) {
+        if catch_unwind(AssertUnwindSafe(|| run(self))).is_err() {
+            log::error!("internal fault while a function of on_start or rsp.every ran: it ends there");
+        }
+    }
+
+    /// Asks the script whether a client may connect.
+    pub(crate) fn guarded_on_connect(
+        &mut self,
+        address: Option<IpPort>,
+        listener: u8,
+    ) -> Result<bool, ScriptError> {
+        let ask = AssertUnwindSafe(|| self.sites.handlers.borrow_mut().on_connect(address, listener));
+        catch_unwind(ask).unwrap_or_else(|_| Err(ScriptError("internal fault of rsp".into())))
     }
 
     /// Runs a drain's moment for a client.

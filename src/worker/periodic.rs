@@ -68,7 +68,7 @@ impl<N: Network> Core<N> {
     /// The current site has a VM that has not run yet.
     pub(crate) fn start_script(&mut self) {
         if self.sites.current.routes.config.on_start {
-            self.run_task(TaskFunction::OnStart);
+            self.guarded_task(|core| core.run_task(TaskFunction::OnStart));
         }
     }
 
@@ -90,7 +90,7 @@ impl<N: Network> Core<N> {
             let function = TaskFunction::Every(at);
             let mut waiting = self.sites.periodic.waiting.values();
             if !waiting.any(|task| task.function == function && Rc::ptr_eq(&task.site, &site)) {
-                self.run_task(function);
+                self.guarded_task(|core| core.run_task(function));
             }
         }
     }

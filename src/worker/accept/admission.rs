@@ -76,8 +76,7 @@ impl<N: Network> Core<N> {
     fn ask_on_connect(&mut self, key: u32) -> bool {
         let Some(client) = self.clients.get(key) else { return false };
         let (address, listener) = (client.role.peer.address(), client.role.listener);
-        let may = self.sites.handlers.borrow_mut().on_connect(address, listener);
-        match may {
+        match self.guarded_on_connect(address, listener) {
             Ok(true) => return true,
             Ok(false) => {
                 if let Some(n) = self.refusals.by_script.count(self.tools.now) {

@@ -140,7 +140,11 @@ impl<N: Network> Core<N> {
     fn take_grant(&mut self, grant: Grant) {
         let Grant { client, ticket, server } = grant;
         let token = Token::from_bits(client);
-        let Some(key) = self.clients.by_token(token).and_then(|client| client.role.pair) else { return };
+        self.guarded_resume(token, |core| core.use_grant(token.key, ticket, server));
+    }
+
+    fn use_grant(&mut self, client: u32, ticket: u64, server: GrantedServer) {
+        let Some(key) = self.clients[client].role.pair else { return };
         let pair = &mut self.pairs[key as usize];
         match pair.stage {
             Stage::Queued(wait) if wait.ticket == ticket => {}
@@ -156,7 +160,7 @@ impl<N: Network> Core<N> {
                 self.dial_granted(key, Picked { server, slot: Some(slot), probe: None })
             }
         };
-        self.go_on(token.key, step);
+        self.go_on(client, step);
     }
 }
 

@@ -234,7 +234,7 @@ impl<N: Network> Core<N> {
             Waiter::Client(client) => {
                 self.guarded_resume(client, |core| core.resume(client.key, number, waited));
             }
-            Waiter::Task => self.resume_task(number, waited),
+            Waiter::Task => self.guarded_task(|core| core.resume_task(number, waited)),
         }
     }
 

@@ -6,13 +6,16 @@ mod memory;
 mod sites;
 mod turns;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Endpoint;
 use crate::net::{Network, Transport};
+use crate::route::CallClock;
 use crate::script::{Source, load};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Ready};
@@ -137,6 +140,11 @@ impl Network for Net {
 fn over(servers: Vec<Wire>) -> Core<Net> {
     let config = b"rsp.listen '127.0.0.1:1'\n\
         rsp.pool { servers = { '127.0.0.1:2', '127.0.0.1:3' }, timeouts = { connect = '1s' } }";
+    running(config, servers)
+}
+
+/// The same with this config.
+fn running(config: &[u8], servers: Vec<Wire>) -> Core<Net> {
     let (config, script) =
         load(&mut Source::in_memory(Path::new("site.lua"), config)).map_err(|e| e.0).unwrap();
     let network = Net { servers: servers.into(), short: false, tokens: Vec::new() };
@@ -233,4 +241,51 @@ fn a_cut_response_ended_by_reset_is_delivered_within_the_write_timeout() {
     core.set_clock(122 * SECOND, b"now");
     core.expire();
     assert_eq!(core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn a_panic_at_a_server_that_was_granted_ends_one_pair() {
+    let config =
+        b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { { '127.0.0.1:2', max_connections = 1 } } }";
+    let closing = Came::Bytes(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    let mut core = running(config, vec![Wire::new(&[closing])]);
+    arrives(&mut core, REQUEST);
+    arrives(&mut core, REQUEST);
+    core.turns();
+    assert_eq!(core.counts(), (2, 1, 2), "one waits");
+    core.ready(core.network.tokens[0], BOTH);
+    core.turns();
+    // Connecting to the server once more panics.
+    core.take_grants();
+    assert_eq!(core.counts(), (1, 0, 0));
+}
+
+#[test]
+fn a_panic_in_a_function_that_belongs_to_no_request_ends_that_alone() {
+    let config = b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { '127.0.0.1:2' } }
+        rsp.on_start(function() rsp.sleep('1s') end)
+        rsp.every('1s', function() end)
+        rsp.on_connect(function() return true end)";
+    let mut core = running(config, vec![Wire::new(&[])]);
+    let (time, fails) = (SECOND, Rc::new(Cell::new(true)));
+    let seeded = fails.clone();
+    let clock = move || -> CallClock {
+        Box::new(move || {
+            assert!(!seeded.get(), "a seeded fault");
+            0
+        })
+    };
+    core.sites.handlers.borrow_mut().observe(Some(Arc::default()), clock);
+    core.begin_site();
+    assert_eq!(core.sites.periodic.next(), time, "on_start has failed, and rsp.every is due");
+    fails.set(false);
+    core.start_script();
+    fails.set(true);
+    core.set_clock(2 * time, b"now");
+    core.expire();
+    assert_eq!(core.sites.periodic.next(), 3 * time, "both have failed, and rsp.every is due again");
+    let key = core.accepted(Wire::new(&[]), None).expect("a client");
+    assert!(!core.lets_in(key));
+    fails.set(false);
+    assert!(core.lets_in(key));
 }
