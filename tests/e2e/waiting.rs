@@ -315,6 +315,24 @@ fn a_body_larger_than_is_held_is_a_reason_for_the_script_and_reaches_the_server_
 }
 
 #[test]
+fn a_fallback_that_gets_the_request_as_it_came_does_not_hear_that_its_client_waited_to_be_asked() {
+    let (held, spare) = (Origin::named("never"), Origin::echo());
+    let rsp = Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ servers = {{ {:?} }}, buffer_request = '64k' }}
+         rsp.pool {{ name = 'spare', servers = {{ {:?} }} }}
+         rsp.settings {{ fallback = 'spare' }}
+         rsp.on_request(function(req) req.path = '/changed' req:body() error('broken') end)",
+        held.address, spare.address
+    )));
+    let mut client = Client::connect(rsp.address());
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.head().status(), 100);
+    assert_eq!(client.send("ok").response().text(), "ok");
+    let got = spare.last();
+    assert_eq!((got.head.target(), got.get("Expect")), ("/", None));
+}
+
+#[test]
 fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_rsp_and_the_server_never_hears_of_it() {
     for handler in ["req:body() return web", "return web"] {
         let (origin, rsp) = holding(handler);
