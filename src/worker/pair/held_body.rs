@@ -21,7 +21,7 @@ use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::to_server::{end_request, writing_failed};
 use crate::worker::pair::{Pair, waiting};
 
-/// Memory is reserved in pieces of so many bytes.
+/// Memory is reserved in pieces of so many bytes, or of multiples of it.
 const PIECE: usize = 4096;
 
 /// Memory for held bodies, of all workers.
@@ -61,6 +61,7 @@ impl BufferMemory {
 
 /// The first part of a request's body, or all of it.
 pub struct HeldBody {
+    /// Room for `reserved` bytes.
     bytes: Vec<u8>,
     /// Bytes that went to the server.
     passed: usize,
@@ -103,18 +104,29 @@ impl HeldBody {
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        debug_assert!(self.bytes.len() + bytes.len() <= self.reserved, "more than is counted");
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Reserves memory for one more piece. Where there is none, it is as full as it gets.
-    fn make_room(&mut self) -> usize {
+    /// Room for more, up to `most` bytes in all. Where no memory is left, it is as full as it gets.
+    fn make_room(&mut self, most: usize) -> usize {
         if self.reserved == self.bytes.len() {
-            match self.memory.reserve(PIECE) {
-                true => self.reserved += PIECE,
-                false => self.short = true,
-            }
+            self.grow(most);
         }
-        self.reserved - self.bytes.len()
+        self.reserved.min(most).saturating_sub(self.bytes.len())
+    }
+
+    /// Doubles, as far as that is wanted and there is memory; what is counted is what is allocated.
+    fn grow(&mut self, most: usize) {
+        let wanted = most.saturating_sub(self.bytes.len()).next_multiple_of(PIECE);
+        let doubled = self.bytes.len().max(PIECE).min(wanted);
+        match [doubled, PIECE].into_iter().find(|more| self.memory.reserve(*more)) {
+            Some(more) => {
+                self.reserved += more;
+                self.bytes.reserve_exact(more);
+            }
+            None => self.short = true,
+        }
     }
 }
 
@@ -145,7 +157,7 @@ fn fill_step<S: Transport>(
     limit: usize,
 ) -> Result<bool, Failure> {
     let Some(held) = &mut pair.held else { return Ok(false) };
-    let room = held.make_room().min(limit + 1 - held.bytes.len());
+    let room = held.make_room(limit + 1);
     if room == 0 {
         filled(pair, tools);
         return Ok(true);
@@ -282,14 +294,38 @@ mod tests {
     fn memory_is_bounded_over_all_bodies_and_given_back() {
         let memory = BufferMemory::default().limited(2 * PIECE);
         let (mut first, mut second) = (HeldBody::new(memory.clone()), HeldBody::new(memory.clone()));
-        assert_eq!(first.make_room(), PIECE);
+        assert_eq!(first.make_room(usize::MAX / 2), PIECE);
         first.push(&vec![0; PIECE]);
-        assert_eq!((first.make_room(), memory.used()), (PIECE, 2 * PIECE));
-        assert_eq!(second.make_room(), 0);
+        assert_eq!((first.make_room(usize::MAX / 2), memory.used()), (PIECE, 2 * PIECE));
+        assert_eq!(second.make_room(usize::MAX / 2), 0);
         assert!(second.short && !first.short);
         second.fill(10);
         assert!(!second.is_filling());
         drop((first, second));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        for most in [1, PIECE, 65_537, 1_000_001] {
+            let memory = BufferMemory::default();
+            let mut held = HeldBody::new(memory.clone());
+            while held.bytes.len() < most {
+                let room = held.make_room(most);
+                assert!(room > 0 && held.bytes.len() + room <= most);
+                held.push(&vec![0; room.min(1000)]);
+                assert_eq!(held.bytes.capacity(), memory.used());
+            }
+            assert!(memory.used() < most + PIECE, "{most}");
+        }
+        let memory = BufferMemory::default().limited(7 * PIECE);
+        let mut held = HeldBody::new(memory.clone());
+        loop {
+            match held.make_room(usize::MAX / 2) {
+                0 => break,
+                room => held.push(&vec![0; room]),
+            }
+        }
+        assert_eq!((held.bytes.len(), held.bytes.capacity(), held.short), (7 * PIECE, 7 * PIECE, true));
     }
 }
