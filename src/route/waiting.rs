@@ -44,7 +44,7 @@ impl Handlers {
         let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
             Some(waited) => self.script.resume_request(ticket, waited, head, meta),
-            None => Err(self.script.request_late()),
+            None => Err(self.script.request_late(ticket)),
         };
         let ran = self.ran(Handler::OnRequest, x, began, took, &called);
         match called {
@@ -68,13 +68,18 @@ impl Handlers {
         let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
             Some(waited) => self.script.resume_response(ticket, waited, head, meta, response),
-            None => Err(self.script.response_late()),
+            None => Err(self.script.response_late(ticket)),
         };
         let ran = self.ran(Handler::OnResponse, x, began, took, &called);
         if let Some(head) = &as_it_came {
             self.response_as_it_came.copy_from(head);
         }
         self.responded(called, ran, response, config)
+    }
+
+    /// Ends a call that waits, and lets go at once of what it held.
+    pub fn give_up(&mut self, call: WaitingCall) {
+        self.script.give_up(call.ticket);
     }
 
     /// The number of calls that wait.

@@ -101,8 +101,10 @@ impl Script {
         ticket: Ticket,
         waited: Option<Waited>,
     ) -> Result<Called<()>, ScriptError> {
-        let handler = self.phases.task(task);
-        let (Some(handler), Some(waited)) = (handler, waited) else { return Err(late(handler)) };
+        let (Some(handler), Some(waited)) = (self.phases.task(task), waited) else {
+            self.give_up(ticket);
+            return Err(late(self.phases.task(task)));
+        };
         let (mut head, client) = (RequestHead::default(), NOBODY);
         let mut subject = Subject::request(&mut head, client);
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, nothing))

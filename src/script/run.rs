@@ -156,8 +156,9 @@ impl Script {
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, judge))
     }
 
-    /// The error of an `on_request` that has waited too long.
-    pub fn request_late(&self) -> ScriptError {
+    /// Ends an `on_request` that has waited too long. Returns its error.
+    pub fn request_late(&mut self, ticket: Ticket) -> ScriptError {
+        self.give_up(ticket);
         late(self.on_request.as_ref())
     }
 
@@ -204,9 +205,16 @@ impl Script {
         handler.came_to(self.vm.machine.resume(ticket, waited, &mut subject, nothing))
     }
 
-    /// The error of an `on_response` that has waited too long.
-    pub fn response_late(&self) -> ScriptError {
+    /// Ends an `on_response` that has waited too long. Returns its error.
+    pub fn response_late(&mut self, ticket: Ticket) -> ScriptError {
+        self.give_up(ticket);
         late(self.on_response.as_ref())
+    }
+
+    /// Ends a call that waits, and lets go at once of what it held.
+    pub fn give_up(&mut self, ticket: Ticket) {
+        drop(ticket);
+        self.vm.machine.forget_given_up();
     }
 
     /// The number of calls that wait.

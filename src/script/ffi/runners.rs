@@ -218,7 +218,7 @@ impl Machine {
     }
 
     /// Ends the calls whose tickets were dropped. Their `__close` methods do not run.
-    pub(super) fn forget_given_up(&mut self) {
+    pub fn forget_given_up(&mut self) {
         let given_up = std::mem::take(&mut *self.waiting.given_up.borrow_mut());
         for call in given_up {
             let call = self.waiting.calls.remove(call);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::script::{Fetched, Suspended, TaskFunction, Wait, Waited};
+use crate::script::{Fetched, Suspended, TaskFunction, Ticket, Wait, Waited};
 
 const SLEEPS: &str = "rsp.sleep('5ms')";
 
@@ -26,6 +26,13 @@ fn go_on(script: &mut Script, suspended: Suspended, waited: Waited) -> Result<Ve
 
 fn on_request(body: &str) -> Script {
     script(&format!("function on_request(req)\n{body}\nend"))
+}
+
+/// Bytes, without garbage.
+fn used(script: &Script) -> usize {
+    let lua = script.vm().lua();
+    (0..3).for_each(|_| lua.gc_collect().unwrap());
+    lua.used_memory()
 }
 
 fn text(verdict: Result<Verdict, String>) -> String {
@@ -224,11 +231,6 @@ fn a_million_calls_of_which_many_wait_leave_the_memory_where_it_was() {
     // The whole million is in `scripts/soak`; a tenth shows a leak as well.
     let mut script =
         on_request(&format!("local t = {{ req.path }} if req.path == '/wait' then {SLEEPS} end return web"));
-    let used = |script: &Script| {
-        let lua = script.vm().lua();
-        (0..3).for_each(|_| lua.gc_collect().unwrap());
-        lua.used_memory()
-    };
     let mut plain = usual();
     let mut waits = head("GET", "/wait", &[("Host", "a")]);
     let mut round = |script: &mut Script| {
@@ -253,6 +255,23 @@ fn a_million_calls_of_which_many_wait_leave_the_memory_where_it_was() {
     (0..95).for_each(|_| round(&mut script));
     let after = used(&script);
     assert!(after < before + before / 10 + 16 * 1024, "{before} → {after} bytes");
+}
+
+#[test]
+fn a_call_that_is_given_up_holds_nothing_any_more() {
+    let mut script = on_request(&format!(
+        "local big = string.rep('x', 1 << 20) {SLEEPS} return rsp.respond {{ body = big }}"
+    ));
+    let before = used(&script);
+    let ends: [fn(&mut Script, Ticket); 2] =
+        [|script, ticket| script.give_up(ticket), |script, ticket| _ = script.request_late(ticket)];
+    for end in ends {
+        let waits = begin(&mut script);
+        assert!(used(&script) > before + (1 << 20));
+        end(&mut script, waits.ticket);
+        assert!(used(&script) < before + (1 << 16), "{before} → {} bytes", used(&script));
+        assert_eq!(script.waiting(), 0);
+    }
 }
 
 #[test]

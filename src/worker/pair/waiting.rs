@@ -21,6 +21,7 @@ use crate::worker::pair::held_body::{HeldBody, ask_for_body};
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
+use crate::worker::site::SharedHandlers;
 use crate::worker::waits::{WaitKind, Waiter};
 
 /// A request whose handler waits.
@@ -179,7 +180,7 @@ impl<N: Network> Core<N> {
     ) -> Step {
         let pair = &self.pairs[key as usize];
         let Some(counted) = self.waits.count.add(pair.site.settings().script.waiting as usize) else {
-            drop(call);
+            give_up(pair.handlers.as_ref(), *call);
             return self.fail(key, Failure::TooManyWaiting);
         };
         let client = self.clients.token(pair.client);
@@ -317,9 +318,19 @@ impl<N: Network> Core<N> {
             pair.exchange.response = ResponseHalf::Waiting;
         }
         let Some(wait) = pair.waiting.take() else { return };
-        if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(wait.number).map(|wait| wait.kind) {
+        let HandlerWait { number, call, .. } = *wait;
+        give_up(pair.handlers.as_ref(), *call);
+        if let Some(WaitKind::Fetch(Some(inside))) = self.waits.end(number).map(|wait| wait.kind) {
             self.cancel_inside(inside);
         }
+    }
+}
+
+/// Ends a call that waits.
+fn give_up(handlers: Option<&SharedHandlers>, call: WaitingCall) {
+    // Where its functions are running or gone, dropping it will do.
+    if let Some(Ok(mut handlers)) = handlers.map(|handlers| handlers.try_borrow_mut()) {
+        handlers.give_up(call);
     }
 }
 
