@@ -39,6 +39,8 @@ pub(super) unsafe fn need_wait(state: LuaState, call: *mut CallState) {
     unsafe {
         let may = (*call).live != 0 && (*call).job.may_wait() && (*call).thread == state;
         if !may || ffi::lua_isyieldable(state) == 0 {
+            // Nobody takes it: a body or a password would be kept until another call waits.
+            (*call).wait = None;
             refuse(state, "cannot wait here");
         }
     }
@@ -233,5 +235,23 @@ unsafe extern "C-unwind" fn checked(state: LuaState, _: c_int, _: ffi::lua_KCont
             _ => ffi::lua_pushnil(state),
         }
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::script::vm::Vm;
+
+    #[test]
+    fn what_may_not_be_waited_for_is_not_kept() {
+        let vm = Vm::new().expect("a VM");
+        let refused: String = vm
+            .lua()
+            .load("return select(2, pcall(rsp.resolve, 'a.example'))")
+            .eval()
+            .expect("the error of rsp.resolve");
+        assert!(refused.contains("cannot wait here"), "{refused}");
+        // SAFETY: the call state lives as long as the VM, and no call into Lua runs.
+        assert!(unsafe { (*vm.machine.call_state).wait.is_none() });
     }
 }
