@@ -13,7 +13,6 @@ use super::call_state::{call_state_of, raise, refuse};
 use super::calls::note_spent;
 use super::library::original;
 use super::stack::{push_text, text_at};
-use super::tracing::is_traced;
 use super::watchdog::watch_closely;
 use crate::script::budget;
 
@@ -80,18 +79,12 @@ unsafe extern "C-unwind" fn resume(state: LuaState) -> c_int {
     }
 }
 
-fn watch_coroutine(thread: LuaState) {
-    if !is_traced(thread) {
-        watch_closely(thread);
-    }
-}
-
 /// Gives the coroutine a hook: the watchdog reaches only the main thread.
 unsafe extern "C-unwind" fn create(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
         let results = original(state);
-        watch_coroutine(ffi::lua_tothread(state, -1));
+        watch_closely(ffi::lua_tothread(state, -1));
         results
     }
 }
@@ -103,7 +96,7 @@ unsafe extern "C-unwind" fn wrap(state: LuaState) -> c_int {
         ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         let thread = ffi::lua_newthread(state);
-        watch_coroutine(thread);
+        watch_closely(thread);
         ffi::lua_pushvalue(state, 1);
         ffi::lua_xmove(state, thread, 1);
         ffi::lua_pushcclosure(state, wrapped, 2);

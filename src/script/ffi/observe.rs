@@ -1,5 +1,6 @@
-//! Notes what a script does, where somebody asks for it: which lines run, and what is read of requests. Only for VMs that
-//! serve no traffic: a line hook runs in everything, and the fields of `req` have another `__index`.
+//! Notes what a script does, where somebody asks for it: which lines run (and for `tracing` in which order), and what is
+//! read of requests. Only for VMs that serve no traffic: a line hook runs in everything, and the fields of `req` have
+//! another `__index`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, c_char, c_int};
@@ -136,14 +137,17 @@ impl Machine {
     }
 }
 
-/// Sets the hook of a thread whose script is observed. Returns false if it is not.
+/// Sets the hook of a thread whose script is observed or traced. Returns false if it is neither.
 pub(super) fn watch_lines(thread: LuaState) -> bool {
     // SAFETY: callers have a thread of a prepared state that lives; setting a hook cannot raise.
     unsafe {
-        if (*call_state_of(thread)).observed.is_none() {
-            return false;
-        }
-        let mask = ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
+        let call = call_state_of(thread);
+        let returns = match ((*call).trace.is_some(), (*call).observed.is_some()) {
+            (false, false) => return false,
+            (true, _) => ffi::LUA_MASKRET,
+            (false, true) => 0,
+        };
+        let mask = ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT | returns;
         ffi::lua_sethook(thread, Some(line_hook), mask, budget::INSTRUCTIONS);
     }
     true
@@ -156,13 +160,24 @@ pub(super) fn watch_lines(thread: LuaState) -> bool {
 unsafe extern "C-unwind" fn line_hook(state: LuaState, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.
     unsafe {
-        if (*at).event != ffi::LUA_HOOKLINE {
+        if (*at).event == ffi::LUA_HOOKCOUNT {
             return hook(state, at);
         }
-        let line = (*at).currentline;
-        ffi::lua_getinfo(state, c"S".as_ptr(), at);
-        let source = (*at).source;
-        note(call_state_of(state), |observed| observed.note_line(source, line.max(0) as usize));
+        ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
+        // Functions of C have none.
+        let Ok(line @ 1..) = usize::try_from((*at).currentline) else { return };
+        let is_line = (*at).event == ffi::LUA_HOOKLINE;
+        guard(call_state_of(state), |call| {
+            if let Some(observed) = call.observed.as_mut().filter(|_| is_line) {
+                observed.note_line((*at).source, line);
+            }
+            match &mut call.trace {
+                Some(trace) if is_line => trace.runs(at),
+                Some(trace) if call.job == Job::Request => trace.returns(at),
+                _ => {}
+            }
+            Ok(())
+        });
     }
 }
 

@@ -20,7 +20,6 @@ use super::LuaState;
 use super::calls::hook;
 use super::observe::watch_lines;
 use super::running;
-use super::tracing;
 use crate::script::budget;
 
 /// CPU time between two signals: part of a call's budget, which therefore is not exceeded by much.
@@ -57,14 +56,12 @@ thread_local! {
 pub(super) struct Watchdog {
     /// `None`: the hook is always set.
     timer: Option<Timer>,
-    /// The hook also notes lines.
-    traced: bool,
 }
 
 impl Watchdog {
     /// For calls on this thread; sets the hook of these threads of Lua's between calls.
     pub(super) fn new(threads: [LuaState; 2]) -> Watchdog {
-        let watchdog = Watchdog { timer: Timer::new(), traced: false };
+        let watchdog = Watchdog { timer: Timer::new() };
         threads.into_iter().for_each(|thread| watchdog.rest(thread));
         watchdog
     }
@@ -77,12 +74,6 @@ impl Watchdog {
     /// Calls run on this thread from now on.
     pub(super) fn enter_thread(&mut self, threads: [LuaState; 2]) {
         self.timer = Timer::new();
-        threads.into_iter().for_each(|thread| self.rest(thread));
-    }
-
-    /// Has lines noted from now on: the hook is always set.
-    pub(super) fn trace(&mut self, threads: [LuaState; 2]) {
-        (self.timer, self.traced) = (None, true);
         threads.into_iter().for_each(|thread| self.rest(thread));
     }
 
@@ -118,7 +109,6 @@ impl Watchdog {
         match self.timer {
             // SAFETY: the state lives, on this thread; setting a hook cannot raise.
             Some(_) => unsafe { ffi::lua_sethook(thread, None, 0, 0) },
-            None if self.traced => tracing::trace(thread),
             None => watch_closely(thread),
         }
     }
