@@ -5,6 +5,7 @@
 mod support;
 
 mod counters_agree;
+mod hurtful_scripts;
 mod load_with_faults;
 mod partial_writes;
 mod per_client;

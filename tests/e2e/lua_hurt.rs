@@ -7,42 +7,6 @@ use crate::support::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// What the script does for a path of this number; it takes each call to one of its limits, or is refused.
-const HURTFUL: &[&str] = &[
-    "while true do end",
-    "while true do pcall(error) end",
-    "while true do coroutine.wrap(function() end)() end",
-    "return ('a'):rep(1000):find('.-.-.-.-x')",
-    "return ('x' .. (' '):rep(15000) .. 'xx'):match('^x%s*(.-)%s*x$') == ('x' .. (' '):rep(15000) .. 'x'):gsub('%s*$', '')",
-    "local t = {} while true do t[#t + 1] = {} end",
-    "return ('x'):rep(1e10)",
-    "local t = {} for i = 1, 1000 do t[i] = ('x'):rep(1e6) end return table.concat(t)",
-    "local function f() return 1 + f() end return f()",
-    "return setmetatable({}, { __index = function(t, k) return t[k + 1] end })[1]",
-    "error(setmetatable({}, { __tostring = function() while true do end end }))",
-    "error()",
-    "local t = {} for i = 1, 1e5 do t[i] = -i end while true do pcall(table.sort, t, math.max) end",
-    "local t = {} for i = 1, 100 do t[i] = i end table.sort(t, function() return true end)",
-    "return load(function() return ' ' end)",
-    "collectgarbage('stop')",
-    "leaked = req",
-    "string.format = nil",
-    "setmetatable({}, { __gc = print })",
-];
-
-fn config(origin: &Origin, settings: &str) -> String {
-    let rows: String = HURTFUL.iter().map(|body| format!("function(req) {body} end,\n")).collect();
-    format!(
-        "{}{settings}\nlocal hurtful = {{\n{rows}}}\n\
-         rsp.on_request(function(req)\n\
-           local f = hurtful[tonumber(req.path:sub(2))]\n\
-           if f then f(req) error('it went through') end\n\
-           assert(('a b'):gsub('%s', '_') == 'a_b' and ('%d'):format(7) == '7' and leaked == nil)\n\
-         end)",
-        balanced(&[&origin.address])
-    )
-}
-
 /// Asks for each hurtful thing several times, while others ask for something else on their connections.
 fn hurt(rsp: &Rsp, status: u16) {
     let over = AtomicBool::new(false);
@@ -84,14 +48,14 @@ fn ask_for_all(rsp: &Rsp, status: u16) -> Vec<String> {
 #[test]
 fn a_script_that_hurts_fails_its_request_and_others_are_served() {
     let origin = Origin::answering(OK);
-    let rsp = Rsp::start(&config(&origin, ""));
+    let rsp = Rsp::start(&hurtful_config(&origin, ""));
     hurt(&rsp, 500);
 }
 
 #[test]
 fn requests_of_a_script_that_hurts_go_to_the_fallback_pool() {
     let origin = Origin::answering(OK);
-    let rsp = Rsp::start(&config(&origin, "rsp.settings { fallback = 'pool1' }"));
+    let rsp = Rsp::start(&hurtful_config(&origin, "rsp.settings { fallback = 'pool1' }"));
     hurt(&rsp, 200);
 }
 
