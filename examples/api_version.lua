@@ -24,6 +24,6 @@ rsp.on_request(function(req)
   return pool
 end)
 
-rsp.on_response(function(req, res)
+rsp.on_response(function(_, res)
   res.headers:add("Vary", "X-API-Version, Accept")
 end)

@@ -6,7 +6,7 @@ rsp.test("a visitor keeps the variant, and both have some", function(t)
     local request = { url = "/", headers = { Cookie = "visitor=" .. visitor, ["X-Variant"] = "made up" } }
     local variant = t:request(request).headers["X-Variant"]
     t:equal(t:request(request).headers["X-Variant"], variant)
-    seen[variant] = seen[variant] + 1
+    seen[variant] = (seen[variant] or 0) + 1
   end
   t:ok(seen.a > 10 and seen.b > 10, "of 50: " .. seen.a .. " a, " .. seen.b .. " b")
 end)

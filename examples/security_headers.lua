@@ -17,7 +17,7 @@ local headers = {
   ["Referrer-Policy"] = "strict-origin-when-cross-origin",
 }
 
-local function secure(req, res)
+local function secure(_, res)
   for name, value in pairs(headers) do
     if not res.headers[name] then res.headers[name] = value end -- a page that has its own policy keeps it
   end

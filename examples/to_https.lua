@@ -21,6 +21,6 @@ rsp.on_request(function(req)
   return web
 end)
 
-rsp.on_response(function(req, res)
+rsp.on_response(function(_, res)
   res.headers["Strict-Transport-Security"] = "max-age=31536000"
 end)

@@ -405,9 +405,9 @@ function rsp.split(options) end
 ---@class rsp.Split
 local Split = {}
 
----The choice for this request.
+---The choice for this request: a pool or a text, as `rsp.split` was given.
 ---@param req rsp.Request
----@return rsp.Pool|string
+---@return any
 function Split:pick(req) end
 
 ---A set of networks and addresses: `rsp.cidr { "10.0.0.0/8", "::1" }`.
@@ -696,13 +696,13 @@ function Tester:equal(got, expected, note) end
 
 ---Fails if the value is nil or false.
 ---@param value any
----@param note? string stands in the message
+---@param note? string|number stands in the message
 function Tester:ok(value, note) end
 
 ---@class rsp.TestRequest
 ---@field method? string "GET"
 ---@field url? string "http://example.com/a?b=1" or a path: "/"
----@field headers? table<string, string|number|string[]> without `Host` that of the URL is sent
+---@field headers? table<string, string|number|string[]|nil> without `Host` that of the URL is sent
 ---@field from? string the client's address, with a port or not: "198.51.100.7"; "unix:" for one on a unix socket
 ---@field body? string none without it
 ---@field listener? string the name of the listener; the first that fits the URL without it
@@ -754,14 +754,14 @@ function Tester:ok(value, note) end
 ---@field status integer? of an answer or a response; nil where the request goes to a server
 ---@field headers rsp.TestHeaders what the server gets, or the client
 ---@field body string the request's, or the answer's
----@field error string? what went wrong
+---@field error string what went wrong; nil where nothing did
 ---@field method string? as the server gets it
 ---@field target string? path and query as the server gets them
 ---@field host string? as the server gets it
 
 ---Names ignore case.
 ---@class rsp.TestHeaders
----@field [string] string? the first value
+---@field [string] string the first value; nil where there is none, which fails the test that uses it
 local TestHeaders = {}
 
 ---All values of this name in order, empty where there is none.
