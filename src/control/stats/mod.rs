@@ -27,7 +27,7 @@ use crate::control::process::Process;
 use crate::exchange::counters::{Counters, Handler, ScriptFailure};
 use crate::exchange::hosts::BusiestHosts;
 use crate::tls::Expiry;
-use crate::worker::{ConnectionCounts, MalformedLog};
+use crate::worker::{ConnectionCounts, MalformedLog, Shared};
 
 /// Reloads that are remembered.
 const RELOADS: usize = 20;
@@ -88,12 +88,12 @@ impl View<'_> {
 }
 
 impl Stats {
-    pub fn new(counters: Vec<Arc<Counters>>, connections: ConnectionCounts, buffers: BufferMemory) -> Stats {
+    pub fn new(counters: Vec<Arc<Counters>>, shared: &Shared) -> Stats {
         Stats {
             started: SystemTime::now(),
             counters,
-            connections,
-            buffers,
+            connections: shared.connections(),
+            buffers: shared.buffers(),
             recent: Recent::new(Instant::now()),
             peaks: Peaks::default(),
             cleared: Cleared::default(),
