@@ -82,6 +82,7 @@ function rsp.pool(pool) end
 ---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 ---@field buffer_request? rsp.Size a request's body is held until it is whole or so large, before a server is asked; `req:body()` reads as much; off without it
+---@field buffer_response? rsp.Size so much of a response is read from a server before its client takes it, which frees the server sooner; off without it
 ---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
 ---@field timeouts? rsp.PoolTimeouts how long to wait for its servers
 
@@ -554,7 +555,7 @@ function rsp.settings(settings) end
 ---@field max_connections? integer client connections at one time: 10000
 ---@field max_connections_per_client? integer connections of one client (IPv4 address, IPv6 /64) at one time; others are closed at once; no limit without it
 ---@field new_connections_per_client? integer new connections of one client a second; others are closed at once; no limit without it
----@field buffer_memory? rsp.Size for bodies that are held (`buffer_request`), of all workers: "256m"; bodies that find none stream
+---@field buffer_memory? rsp.Size for bodies that are held (`buffer_request`) or read ahead (`buffer_response`), of all workers: "256m"; bodies that find none stream
 ---@field max_body? rsp.Size the largest request body; a larger one is answered 413; no limit without it
 ---@field max_head? rsp.Size the longest request head, from "1k" to "64k": "16k"; a response head may be twice as long
 ---@field max_fields? integer the most fields of a request, from 10 to 1000: 100; a response may have twice as many

@@ -63,6 +63,8 @@ class Backends:
     def start(self, kind, number, port):
         if kind == "echo":
             return origins.start_echo(self.house, port, self.cpus)
+        if kind == "one":
+            return origins.start_one_at_a_time(self.house, f"{kind}{number}", port, self.cpus)
         workers = max(1, len(self.cpus or [0]) // 2)
         words = {"everywhere": kind == "many", "workers": workers}
         return origins.start_origin(self.house, f"{kind}{number}", port, self.cpus, **words)
@@ -72,7 +74,8 @@ class Backends:
             self.house.end(running)
 
     def servers(self, scenario):
-        kind = "echo" if scenario.kind == "frames" else "many" if scenario.servers > 2 else "origin"
+        kinds = {"frames": "echo", "slow": "one"}
+        kind = kinds.get(scenario.kind) or ("many" if scenario.servers > 2 else "origin")
         return tuple(origins.addresses(self.ports(kind), scenario.servers))
 
 

@@ -1,7 +1,8 @@
 """One measurement of one subject under one scenario; each kind of scenario has its own.
 
 `load`: a driver, and the CPU time the proxy used meanwhile. `frames`: the same with WebSocket messages. `calls`: the
-same with system calls counted by the kernel. `handshakes`: a connection for each request, over TLS. `idle`: memory of connections that are idle after one request.
+same with system calls counted by the kernel. `handshakes`: a connection for each request, over TLS.
+`slow`: what others notice of slow clients, and for how long these hold a server. `idle`: memory of connections that are idle after one request.
 """
 
 import json
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from .drivers import ERRORS, PERCENTILES, Load
 from .certificates import believing
-from .origins import FRAMES, SIZES, UPLOADS
+from .origins import FRAMES, SIZES, SLOW, UPLOADS
 from .running import CannotStart, program
 from .subjects import handshakes_program
 
@@ -41,6 +42,9 @@ class Round:
         if self.scenario.kind == "handshakes":
             words = (f"127.0.0.1:{self.port}", load.seconds, self.scenario.connections, self.scenario.handshake)
             return said(load.call([handshakes_program(), *words]), "handshakes")
+        if self.scenario.kind == "slow":
+            words = (self.port, load.seconds, self.scenario.connections, self.scenario.path, self.scenario.upload)
+            return own(load, SLOW, "drive", *words)
         if self.scenario.upload and self.driver.name == "wrk":
             return own(load, UPLOADS, self.port, load.seconds, self.scenario.connections, self.scenario.path, load.body())
         return self.driver.run(load)
@@ -74,6 +78,8 @@ def figures(scenario, result, spent_ns=None):
         errors["no requests"] = 1
     made = {f"{name}_us": result.get(name) or None for name in PERCENTILES}
     made |= {"requests": requests, "per_second": requests * 1e6 / max(result["us"], 1), "errors": errors}
+    if "held" in result:
+        made["held_ms"] = result["held"] * 1000
     if spent_ns is not None:
         made["cpu_us"] = spent_ns / 1000 / requests if requests else None
     return made
@@ -175,7 +181,7 @@ def calls(work):
     raise CannotStart("; ".join(reasons))
 
 
-KINDS = {"load": load, "frames": load, "handshakes": load, "idle": idle, "calls": calls}
+KINDS = {"load": load, "frames": load, "handshakes": load, "slow": load, "idle": idle, "calls": calls}
 
 
 def measure(work):

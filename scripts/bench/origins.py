@@ -16,7 +16,7 @@ KIB, MIB = 1 << 10, 1 << 20
 FILES = {"/1k": KIB, "/4k": 4 * KIB, "/16k": 16 * KIB, "/64k": 64 * KIB, "/256k": 256 * KIB, "/1m": MIB, "/16m": 16 * MIB}
 SIZES = {"/": len(SMALL), **FILES}
 UPLOAD = "/upload"
-FRAMES, UPLOADS = (Path(__file__).resolve().parent / name for name in ("frames.py", "uploads.py"))
+FRAMES, UPLOADS, SLOW = (Path(__file__).resolve().parent / name for name in ("frames.py", "uploads.py", "slow_clients.py"))
 
 
 def content(path):
@@ -103,6 +103,12 @@ def start_origin(house, name, port, cpus=None, everywhere=False, workers=1):
 def start_echo(house, port, cpus=None):
     """A WebSocket server that sends every message back."""
     return house.start("echo", [sys.executable, "-B", FRAMES, "serve", str(port)], cpus).wait_for(port)
+
+
+def start_one_at_a_time(house, name, port, cpus=None):
+    """A server that accepts the next connection when the last one is answered and closed."""
+    command = [sys.executable, "-B", SLOW, "serve", str(port), name, publish(house), SMALL]
+    return house.start(name, command, cpus).wait_for(port)
 
 
 def addresses(ports, count):

@@ -3,7 +3,7 @@
 import csv
 import json
 
-FIGURES = ("requests", "per_second", "cpu_us", "p50_us", "p75_us", "p90_us", "p99_us", "p999_us", "direct_us", "calls", "bytes")
+FIGURES = ("requests", "per_second", "cpu_us", "p50_us", "p75_us", "p90_us", "p99_us", "p999_us", "direct_us", "calls", "bytes", "held_ms")
 COLUMNS = ("group", "scenario", "x", "subject", "round", *FIGURES, "errors")
 
 

@@ -41,6 +41,7 @@ def seen(scenario):
 
 def rsp_pool(scenario, name, check_every):
     more = ', balance = "least_connections"' if scenario.has("least") else ""
+    more += ', buffer_request = "16m", buffer_response = "16m"' if scenario.kind == "slow" else ""
     more += f', health = {{ path = "/", interval = "{check_every}" }}' if scenario.has("checks") else ""
     return f'local {name} = rsp.pool {{ name = "{name}", servers = servers{more} }}\n'
 

@@ -73,7 +73,7 @@ class HaproxySplice(Haproxy):
     splice = "  option splice-auto\n  option splice-request\n  option splice-response\n"
 
     def can(self, scenario):
-        return scenario.large and not scenario.tls
+        return scenario.large and not scenario.tls and scenario.kind != "slow"
 
 
 class Nginx:
@@ -93,6 +93,9 @@ class Nginx:
     def label(self, scenario):
         return "nginx+lua" if scenario.chooses else self.name
 
+    UNBUFFERED = """      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+"""
     UPGRADE = """      proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection upgrade;
 """
@@ -121,9 +124,7 @@ class Nginx:
 {parts.nginx_location(scenario)}      proxy_pass http://{"$pool" if scenario.chooses else "web"};
       proxy_http_version 1.1;
 {self.UPGRADE if scenario.kind == "frames" else '      proxy_set_header Connection "";'}
-      proxy_request_buffering off;
-      proxy_max_temp_file_size 0;
-    }}
+{"" if scenario.kind == "slow" else self.UNBUFFERED}    }}
   }}"""
 
     def start(self, house, job):
@@ -180,7 +181,9 @@ class Varnish:
         return version([program("varnishd"), "-V"])
 
     def can(self, scenario):
-        return not scenario.rule and not scenario.parts and not scenario.tls and scenario.servers <= self.MOST and scenario.workers == 1
+        if scenario.rule or scenario.parts or scenario.tls or scenario.kind == "slow":
+            return False
+        return scenario.servers <= self.MOST and scenario.workers == 1
 
     def label(self, _scenario):
         return self.name

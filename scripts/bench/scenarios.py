@@ -13,7 +13,7 @@ from .origins import MIB, SIZES, UPLOAD
 class Scenario:
     name: str
     title: str
-    kind: str = "load"  # or "idle", "calls", "frames", "handshakes": see measure.py
+    kind: str = "load"  # or "idle", "calls", "frames", "handshakes", "slow": see measure.py
     path: str = "/"
     connections: int = 64
     servers: int = 2
@@ -48,7 +48,8 @@ class Scenario:
 
     @property
     def unit(self):
-        return {"idle": "bytes a connection", "calls": "system calls a request"}.get(self.kind, "µs CPU a request")
+        units = {"idle": "bytes a connection", "calls": "system calls a request", "slow": "ms a server is held"}
+        return units.get(self.kind, "µs CPU a request")
 
     def fields(self):
         """Header fields besides Host, as a browser and a CDN would send them."""
@@ -70,6 +71,10 @@ def handshakes(name, handshake, title):
     return Scenario(name, title, kind="handshakes", connections=16, tls=True, handshake=handshake)
 
 
+def slow(name, title, **words):
+    return Scenario(name, title, kind="slow", connections=20, servers=1, figure="held_ms", stretch=3, quick=0, **words)
+
+
 FULL = ("script", "rate", "metrics", "json", "checks", "least")
 MAIN = (
     Scenario("small", "small keep-alive, 64 connections", quick=2),
@@ -87,6 +92,8 @@ MAIN = (
     Scenario("16m", "16 MiB response, 16 connections", path="/16m", connections=16),
     upload("1m-up", MIB, "1 MiB upload, 16 connections"),
     upload("16m-up", 16 * MIB, "16 MiB upload, 16 connections"),
+    slow("slow-down", "20 clients read 16 MiB at 50 kB/s, one-worker server, others beside them", path="/16m"),
+    slow("slow-up", "20 clients upload 1 MiB at 50 kB/s, one-worker server, others beside them", path=UPLOAD, upload=MIB),
     Scenario("log", "small keep-alive, access log to a file", log=True, quick=0),
     Scenario("pipeline", "16 requests pipelined, 16 connections", connections=16, pipeline=16, quick=0),
     Scenario("frames", "WebSocket messages of 128 B, 64 connections", kind="frames", path="/ws/", size=128, quick=0),

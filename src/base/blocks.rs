@@ -2,6 +2,10 @@
 //! borrower, since an allocation for each would dominate the cost, and returned to the system when they were not
 //! needed for a while.
 
+use std::collections::VecDeque;
+
+use super::buffer_memory::Reserved;
+
 pub const BLOCK: usize = 32 * 1024;
 
 /// Bytes received from sockets and sent to them; of TLS what is inside.
@@ -15,12 +19,11 @@ pub struct Traffic {
 
 /// A buffer's storage while it holds bytes. The positions are in here and not in the buffer, so that the empty
 /// buffers of an idle connection stay one pointer.
-#[derive(Debug)]
 pub(super) struct Block {
     pub start: u32,
     pub end: u32,
-    /// Bytes that did not fit. Only while the block is full.
-    pub overflow: Option<Box<Overflow>>,
+    /// What follows the bytes of this block in an output.
+    pub following: Option<Box<Following>>,
     /// A separate allocation, so that it comes zeroed from the system and its pages are not touched before use.
     /// `BLOCK` bytes; more only after `grow`.
     pub bytes: Box<[u8]>,
@@ -29,11 +32,56 @@ pub(super) struct Block {
 /// Boxed, so that moving it is cheap and an empty buffer is one pointer.
 pub(super) type Lent = Box<Block>;
 
-/// Bytes behind a full block.
-#[derive(Debug, Default)]
-pub(super) struct Overflow {
-    pub bytes: Vec<u8>,
-    pub start: usize,
+/// Blocks behind a full one, all but the last full as well.
+#[derive(Default)]
+pub(super) struct Following {
+    blocks: VecDeque<Lent>,
+    /// Room for them that was reserved. What must be taken (a head) is, with or without.
+    pub reserved: Reserved,
+}
+
+impl Following {
+    pub fn len(&self) -> usize {
+        match self.blocks.back() {
+            Some(last) => (self.blocks.len() - 1) * BLOCK + last.len(),
+            None => 0,
+        }
+    }
+
+    /// How many of the reserved bytes are free.
+    pub fn room(&self) -> usize {
+        self.reserved.bytes().saturating_sub(self.len())
+    }
+
+    pub fn push(&mut self, pool: &mut BlockPool, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let last = match self.blocks.back_mut().filter(|last| (last.end as usize) < BLOCK) {
+                Some(last) => last,
+                None => {
+                    self.blocks.push_back(pool.borrow());
+                    continue;
+                }
+            };
+            let (start, take) = (last.end as usize, bytes.len().min(BLOCK - last.end as usize));
+            last.bytes[start..start + take].copy_from_slice(&bytes[..take]);
+            last.end += take as u32;
+            bytes = &bytes[take..];
+        }
+    }
+
+    /// The first of them, whose reserved bytes are given back.
+    pub fn pop(&mut self) -> Option<Lent> {
+        self.reserved.shrink(BLOCK);
+        self.blocks.pop_front()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    pub fn clear(&mut self, pool: &mut BlockPool) {
+        self.blocks.drain(..).for_each(|block| pool.give_back(block));
+    }
 }
 
 impl Block {
@@ -123,11 +171,11 @@ impl BlockPool {
     #[cold]
     fn new_block(&mut self) -> Lent {
         self.least = 0;
-        Box::new(Block { start: 0, end: 0, overflow: None, bytes: vec![0; BLOCK].into_boxed_slice() })
+        Box::new(Block { start: 0, end: 0, following: None, bytes: vec![0; BLOCK].into_boxed_slice() })
     }
 
     pub(super) fn give_back(&mut self, mut block: Lent) {
-        debug_assert!(block.overflow.is_none());
+        debug_assert!(block.following.is_none());
         (block.start, block.end) = (0, 0);
         self.lent -= 1;
         if self.free.len() < self.keep && block.bytes.len() == BLOCK {

@@ -6,7 +6,8 @@
 //! the front (`consume`) and gain them at the end.
 
 pub use super::blocks::{BLOCK, BlockPool, Traffic};
-use super::blocks::{Lent, Overflow};
+use super::blocks::{Following, Lent};
+use super::buffer_memory::{BufferMemory, Reserved};
 
 /// At most one block of bytes, first in first out; more only after `grow`.
 ///
@@ -144,10 +145,10 @@ impl Buffer {
     }
 }
 
-/// Bytes to be written: one block, and a rarely used overflow for what must not be split by back-pressure (a head
-/// that a script made larger than a block).
+/// Bytes to be written: one block, and further ones behind it for what must not be split by back-pressure (a head that a
+/// script made larger than a block), or for a response that is read ahead (`reserve`).
 ///
-/// The block is full while anything is in the overflow, so `room` is zero and bodies wait until it is gone.
+/// The block is filled to its end while anything is behind it.
 #[derive(Default)]
 pub struct Output {
     block: Buffer,
@@ -159,12 +160,15 @@ impl Output {
     }
 
     pub fn len(&self) -> usize {
-        self.block.len() + self.overflow().map_or(0, |o| o.bytes.len() - o.start)
+        self.block.len() + self.following().map_or(0, Following::len)
     }
 
     /// How many body bytes may be added now.
     pub fn room(&self) -> usize {
-        self.block.room()
+        match self.following() {
+            None => self.block.room(),
+            Some(following) => following.room(),
+        }
     }
 
     /// What is to be written first.
@@ -172,11 +176,36 @@ impl Output {
         self.block.bytes()
     }
 
-    fn overflow(&self) -> Option<&Overflow> {
-        self.block.block.as_ref()?.overflow.as_deref()
+    fn following(&self) -> Option<&Following> {
+        self.block.block.as_ref()?.following.as_deref()
     }
 
-    /// Adds all of `bytes`; those that do not fit go to the overflow.
+    /// `bytes` is all that it holds, and what is added now follows that.
+    pub fn is_one_piece(&self) -> bool {
+        self.following().is_none()
+    }
+
+    /// Bytes that were reserved and are not yet written.
+    pub fn reserved(&self) -> usize {
+        self.following().map_or(0, |following| following.reserved.bytes())
+    }
+
+    /// Makes room for one more block, for an output that has none left. Returns false if there is no memory.
+    #[cold]
+    pub fn reserve(&mut self, memory: &BufferMemory) -> bool {
+        let Some(block) = &mut self.block.block else { return false };
+        let following = block.following.get_or_insert_default();
+        if following.reserved.bytes() == 0 {
+            following.reserved = Reserved::new(memory);
+        }
+        let fits = following.reserved.grow(BLOCK);
+        if !fits && following.is_empty() && following.reserved.bytes() == 0 {
+            block.following = None;
+        }
+        fits
+    }
+
+    /// Adds all of `bytes`; those that do not fit go into blocks behind the first.
     pub fn push(&mut self, pool: &mut BlockPool, bytes: &[u8]) {
         // Heads come in pieces, and nearly all of them fit. A full block fails here.
         if !self.block.push_behind(bytes) {
@@ -191,40 +220,46 @@ impl Output {
             self.block.push_behind(bytes);
             return;
         }
-        let taken = self.block.push(pool, bytes);
+        let follows = self.following().is_some_and(|following| !following.is_empty());
+        let taken = if follows { 0 } else { self.block.push(pool, bytes) };
         if let (Some(block), true) = (&mut self.block.block, taken < bytes.len()) {
-            block.overflow.get_or_insert_default().bytes.extend_from_slice(&bytes[taken..]);
+            block.following.get_or_insert_default().push(pool, &bytes[taken..]);
         }
     }
 
     /// Passes the free space to `write`, which returns how many bytes it wrote, `None` if the space was too small.
     /// False if nothing was written.
     pub fn fill(&mut self, pool: &mut BlockPool, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        self.overflow().is_none() && self.block.fill_behind(pool, write)
+        self.following().is_none() && self.block.fill_behind(pool, write)
     }
 
-    /// Drops `n` written bytes and refills the block from the overflow.
+    /// Drops `n` written bytes. The next block takes the place of the first one when that is empty.
     pub fn consume(&mut self, pool: &mut BlockPool, n: usize) {
-        match self.overflow() {
+        match self.following() {
             None => self.block.consume(pool, n),
-            Some(_) => self.refill(pool, n),
+            Some(_) => self.advance(pool, n),
         }
     }
 
     #[cold]
-    fn refill(&mut self, pool: &mut BlockPool, n: usize) {
-        let overflow = self.block.block.as_mut().and_then(|block| block.overflow.take());
+    fn advance(&mut self, pool: &mut BlockPool, n: usize) {
+        let following = self.block.block.as_mut().and_then(|block| block.following.take());
         self.block.consume(pool, n);
-        let Some(mut overflow) = overflow else { return };
-        overflow.start += self.block.push(pool, &overflow.bytes[overflow.start..]);
-        if let (Some(block), true) = (&mut self.block.block, overflow.start < overflow.bytes.len()) {
-            block.overflow = Some(overflow);
+        let Some(mut following) = following else { return };
+        if self.block.is_empty() {
+            self.block.block = following.pop();
+            if following.is_empty() {
+                return;
+            }
+        }
+        if let Some(block) = &mut self.block.block {
+            block.following = Some(following);
         }
     }
 
     pub fn clear(&mut self, pool: &mut BlockPool) {
-        if let Some(block) = &mut self.block.block {
-            block.overflow = None;
+        if let Some(mut following) = self.block.block.as_mut().and_then(|block| block.following.take()) {
+            following.clear(pool);
         }
         self.block.clear(pool);
     }
@@ -318,22 +353,94 @@ mod tests {
         assert!(next_out > 10_000_000);
     }
 
-    #[test]
-    fn output_overflows_in_order_and_reports_no_room_until_it_is_gone() {
-        let mut pool = BlockPool::new(1);
-        let mut out = Output::default();
-        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 253) as u8).collect();
-        out.push(&mut pool, &bytes[..50_000]);
-        out.push(&mut pool, &bytes[50_000..]);
-        assert_eq!((out.len(), out.room(), pool.lent()), (100_000, 0, 1));
+    fn numbered(len: usize) -> Vec<u8> {
+        (0..len as u32).map(|i| (i % 253) as u8).collect()
+    }
+
+    fn write_out(out: &mut Output, pool: &mut BlockPool, most: usize) -> Vec<u8> {
         let mut seen = Vec::new();
         while !out.is_empty() {
-            let n = out.bytes().len().min(777);
+            let n = out.bytes().len().min(most);
             seen.extend_from_slice(&out.bytes()[..n]);
-            out.consume(&mut pool, n);
+            out.consume(pool, n);
         }
-        assert!(seen == bytes);
+        seen
+    }
+
+    #[test]
+    fn output_takes_what_must_not_be_split_and_reports_no_room_until_one_block_is_left() {
+        let mut pool = BlockPool::new(1);
+        let mut out = Output::default();
+        let bytes = numbered(100_000);
+        out.push(&mut pool, &bytes[..50_000]);
+        out.push(&mut pool, &bytes[50_000..]);
+        assert_eq!((out.len(), out.room(), pool.lent()), (100_000, 0, 4));
+        assert!(write_out(&mut out, &mut pool, 777) == bytes);
         assert_eq!((out.room(), pool.lent(), out.len()), (BLOCK, 0, 0));
+    }
+
+    #[test]
+    fn output_holds_further_blocks_as_far_as_memory_is_reserved_and_gives_both_back() {
+        let (mut pool, memory) = (BlockPool::new(9), BufferMemory::default().limited(2 * BLOCK));
+        let mut out = Output::default();
+        let bytes = numbered(3 * BLOCK);
+        out.push(&mut pool, &bytes[..BLOCK]);
+        assert_eq!(out.room(), 0);
+        assert!(out.reserve(&memory) && out.reserve(&memory) && !out.reserve(&memory));
+        assert_eq!((out.room(), out.reserved(), pool.lent()), (2 * BLOCK, 2 * BLOCK, 1));
+        for piece in bytes[BLOCK..].chunks(1000) {
+            out.push(&mut pool, piece);
+        }
+        assert_eq!((out.room(), out.len(), pool.lent()), (0, bytes.len(), 3));
+        out.consume(&mut pool, 10);
+        assert_eq!((out.room(), memory.used()), (0, 2 * BLOCK), "room in front is none");
+        out.consume(&mut pool, BLOCK - 10);
+        assert_eq!((out.bytes().len(), memory.used(), pool.lent()), (BLOCK, BLOCK, 2));
+        assert!(write_out(&mut out, &mut pool, 777) == bytes[BLOCK..]);
+        assert_eq!((out.room(), memory.used(), pool.lent()), (BLOCK, 0, 0));
+    }
+
+    #[test]
+    fn reserved_room_that_was_not_used_is_given_back_with_the_block_before_it() {
+        let (mut pool, memory) = (BlockPool::new(9), BufferMemory::default());
+        let mut out = Output::default();
+        out.push(&mut pool, &[1; BLOCK]);
+        assert!(out.reserve(&memory));
+        out.consume(&mut pool, BLOCK);
+        assert_eq!((out.is_empty(), memory.used(), pool.lent()), (true, 0, 0));
+        out.push(&mut pool, &[1; BLOCK]);
+        assert!(out.reserve(&memory));
+        out.push(&mut pool, &[2; 5]);
+        out.clear(&mut pool);
+        assert_eq!((out.is_empty(), memory.used(), pool.lent()), (true, 0, 0));
+        assert!(!out.reserve(&memory), "there is room without");
+    }
+
+    #[test]
+    fn bytes_of_an_output_stay_in_order_whatever_is_reserved_pushed_and_written() {
+        let (mut pool, memory) = (BlockPool::new(1), BufferMemory::default().limited(5 * BLOCK));
+        let mut out = Output::default();
+        let (mut next_in, mut next_out) = (0u64, 0u64);
+        for round in 0..20_000u64 {
+            if round % 3 == 0 && out.room() == 0 {
+                out.reserve(&memory);
+            }
+            let most = if round % 97 == 0 { usize::MAX } else { out.room() };
+            let want = ((round * 7919 % 40_000) as usize).min(most);
+            let bytes: Vec<u8> = (next_in..next_in + want as u64).map(|i| (i % 251) as u8).collect();
+            next_in += want as u64;
+            out.push(&mut pool, &bytes);
+            let take = ((round * 104_729 % 30_001) as usize).min(out.bytes().len());
+            for (i, byte) in out.bytes()[..take].iter().enumerate() {
+                assert_eq!(*byte, ((next_out + i as u64) % 251) as u8);
+            }
+            out.consume(&mut pool, take);
+            next_out += take as u64;
+            assert_eq!(out.len() as u64, next_in - next_out);
+        }
+        assert!(next_out > 10_000_000);
+        out.clear(&mut pool);
+        assert_eq!((memory.used(), pool.lent()), (0, 0));
     }
 
     #[test]

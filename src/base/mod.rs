@@ -3,6 +3,7 @@
 pub mod batch;
 mod blocks;
 pub mod buffer;
+pub mod buffer_memory;
 pub mod cells;
 pub mod counted;
 pub mod ip_port;

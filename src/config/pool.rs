@@ -39,6 +39,8 @@ pub struct PoolConfig {
     pub sockets: SocketOptions,
     /// A request's body is held up to so many bytes before the request goes to a server.
     pub buffer_request: Option<u64>,
+    /// A response is read up to so many bytes before its client takes them.
+    pub buffer_response: Option<u64>,
     /// Request trailers are forwarded to these servers.
     pub trailers: bool,
     pub timeouts: PoolTimeouts,
@@ -78,6 +80,7 @@ impl PoolConfig {
             strict: false,
             sockets: SocketOptions::default(),
             buffer_request: None,
+            buffer_response: None,
             trailers: false,
             timeouts: PoolTimeouts::default(),
         }

@@ -29,6 +29,8 @@ pub struct Tries {
     pub fresh: bool,
     /// It finds out whether an ejected server answers again.
     pub probe: bool,
+    /// The request's body is held whole, and can be sent again though it was sent.
+    pub keeps_body: bool,
     /// Servers tried after the first.
     pub retries: u8,
 }
@@ -58,11 +60,12 @@ impl Exchange {
     }
 
     /// A server process that is being killed may still accept a connection and then close it. An idempotent request
-    /// without a body is then sent to another server; a probe also if the server does not answer.
+    /// without a body, or with one that is held, is then sent to another server; a probe also if the server does not
+    /// answer.
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
         (failure.end() == End::ServerClosed || self.tries.probe && failure == Failure::ResponseTimeout)
             && self.times.first_byte == NEVER
-            && self.request == RequestHalf::Whole
+            && (self.request == RequestHalf::Whole || self.tries.keeps_body)
             && self.head.method.is_idempotent()
     }
 

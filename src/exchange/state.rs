@@ -252,6 +252,11 @@ impl Exchange {
         };
     }
 
+    /// The body is held whole: it goes to the next server from its beginning.
+    pub fn begin_body_again(&mut self) {
+        (self.request, self.tries.keeps_body) = (RequestHalf::Held, true);
+    }
+
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
     /// or the client holds the body back and would have to send it for nothing.
     fn ends_request(&self, head: &ResponseHead) -> bool {
@@ -397,6 +402,25 @@ mod tests {
         late.times.first_byte = 5;
         assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
         assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+    }
+
+    #[test]
+    fn a_request_whose_body_is_kept_is_tried_again_like_one_without() {
+        let closed = Failure::ServerClosed;
+        let kept = |method| {
+            let mut x = exchange(method);
+            x.request = RequestHalf::Done;
+            x.begin_body_again();
+            x
+        };
+        assert_eq!(kept(Method::Put).failed(closed, true), Next::Another);
+        assert_eq!(kept(Method::Post).failed(closed, true), Next::Answer);
+        let mut reused = kept(Method::Put);
+        reused.tries.reused = true;
+        assert_eq!(reused.failed(closed, true), Next::Fresh);
+        let mut held_back = exchange(Method::Put);
+        held_back.request = RequestHalf::Held;
+        assert_eq!(held_back.failed(closed, true), Next::Answer, "nothing is kept of it");
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl<N: Network> Core<N> {
         (self.tools.blocks.lent(), self.tools.blocks.spare())
     }
 
+    /// Returns the memory that is reserved for bodies, of all workers.
+    pub fn buffered(&self) -> usize {
+        self.tools.buffers.used()
+    }
+
     /// Returns the number of pipes in use.
     pub fn pipes(&self) -> usize {
         self.tools.pipes.out()

@@ -126,7 +126,8 @@ impl<N: Network> Core<N> {
             since,
             until,
             began: x.map(|x| x.times.start),
-            sent: x.map_or(0, |x| x.sent),
+            // What was read ahead of the client is not yet sent.
+            sent: x.map_or(0, |x| x.sent.saturating_sub(client.output.len() as u64)),
             received: x.map_or(0, |x| x.received),
         })
     }

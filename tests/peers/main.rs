@@ -20,5 +20,6 @@ mod proxy_protocol;
 mod python;
 mod real_servers;
 mod scripts;
+mod slow_clients;
 mod supervisors;
 mod tls;

@@ -8,6 +8,7 @@ use rsp::config::{
     Balance, Eject, HashBy, Health, HealthKind, HttpCheck, PoolConfig, Queue, StatusRanges, Sticky,
 };
 
+use crate::plan::{Body, Request};
 use crate::rng::Rng;
 
 /// What the servers are asked for by checks.
@@ -25,6 +26,9 @@ pub struct Balancing {
     min_idle: u32,
     weights: bool,
     backup: bool,
+    buffer_request: Option<u64>,
+    buffer_response: Option<u64>,
+    pub buffer_memory: u64,
 }
 
 impl Balancing {
@@ -58,7 +62,21 @@ impl Balancing {
             min_idle: if rng.one_in(6) { 1 } else { 0 },
             weights: rng.one_in(4),
             backup: rng.one_in(6),
+            buffer_request: rng.one_in(3).then(|| rng.pick(&[1, 1000, 40_000, 1 << 20])),
+            buffer_response: rng.one_in(2).then(|| rng.pick(&[1, 40_000, 100_000, 1 << 20])),
+            buffer_memory: if rng.one_in(3) { rng.below(150_000) as u64 } else { 256 << 20 },
         }
+    }
+
+    /// What becomes of a request's body that goes to a server.
+    pub fn hold(&self, request: &mut Request) {
+        let Some(most) = self.buffer_request.filter(|_| request.page.is_none()) else { return };
+        request.held = match request.body {
+            Body::Length(length) => (1..=most).contains(&(length as u64)),
+            Body::Chunked(_) => true,
+            Body::None | Body::Tunnel(_) => false,
+        };
+        request.kept = request.held && request.body.len() as u64 <= most;
     }
 
     /// Something goes on whether there are requests or not.
@@ -70,6 +88,7 @@ impl Balancing {
         pool.balance = self.balance;
         pool.hash_by = (self.balance == Balance::Hash).then_some(HashBy::Path);
         (pool.queue, pool.retries, pool.min_idle) = (self.queue, self.retries, self.min_idle);
+        (pool.buffer_request, pool.buffer_response) = (self.buffer_request, self.buffer_response);
         pool.eject = self.eject.clone();
         pool.sticky =
             self.sticky.then(|| Sticky { cookie: "srv".into(), secret: "secret".into(), max_age: None });

@@ -56,6 +56,8 @@ impl Asked {
             pad: 0,
             page: None,
             inside: true,
+            held: false,
+            kept: false,
         };
         ledger.add(&[request]);
         self.made += 1;

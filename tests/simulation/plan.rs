@@ -63,6 +63,10 @@ pub struct Request {
     pub page: Option<usize>,
     /// No client sends it.
     pub inside: bool,
+    /// rsp holds its body, and asks for that itself.
+    pub held: bool,
+    /// It may hold all of it, and can send that again.
+    pub kept: bool,
 }
 
 /// The sizes of the script's pages.
@@ -106,6 +110,11 @@ impl Request {
 
     pub fn expects_continue(&self) -> bool {
         self.waits && !self.is_tunnel()
+    }
+
+    /// Its server is asked for leave to send the body.
+    pub fn asks_server(&self) -> bool {
+        self.expects_continue() && !self.held
     }
 }
 
@@ -175,7 +184,7 @@ impl Reply {
             Body::Tunnel(_) => request.ahead > 0,
             Body::Length(_) | Body::Chunked(_) => true,
         };
-        let closes = !self.keep || request.expects_continue() || request.page.is_some();
+        let closes = !self.keep || request.asks_server() || request.page.is_some();
         self.early && has_body && closes
     }
 }
@@ -324,7 +333,8 @@ fn request(rng: &mut Rng, id: u64, long: bool) -> Request {
     let page = (!matches!(body, Body::Tunnel(_)) && rng.one_in(5)).then(|| rng.below(PAGES.len()));
     let ahead = if matches!((verb, body), (Verb::Post, Body::Tunnel(_))) { rng.size() } else { 0 };
     let pad = pad(rng, if long { 60_000 } else { 12_000 });
-    Request { id, verb, old, keep: !rng.one_in(5), body, waits, trailers, ahead, pad, page, inside: false }
+    let (keep, inside, held, kept) = (!rng.one_in(5), false, false, false);
+    Request { id, verb, old, keep, body, waits, trailers, ahead, pad, page, inside, held, kept }
 }
 
 /// What the servers have seen and done, by request: the oracle's memory.
@@ -401,15 +411,17 @@ impl Ledger {
         assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
         // A request that may be repeated goes out a second time when a connection that was kept died; one without
-        // a body goes to two others when new connections close.
+        // a body, or with one that rsp keeps, goes to two others when new connections close.
         let most = match (entry.request.verb, entry.request.body) {
             _ if honest => 1,
             (Verb::Post, _) => 1,
             (_, Body::None | Body::Tunnel(_) | Body::Length(0)) => 2 + retries,
+            _ if entry.request.kept => 2 + retries,
             _ => 2,
         };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
-        assert!(entry.seen == 1 || !entry.body_seen, "request {id} was sent again without its body");
+        let again = entry.seen == 1 || !entry.body_seen || entry.request.kept;
+        assert!(again, "request {id} was sent again without its body");
         entry.seen
     }
 

@@ -74,7 +74,8 @@ impl Run {
         ledger.long = rng.one_in(3);
         let (mut first_id, mut at) = (1, 0);
         for _ in 0..rng.upto(4) {
-            let list = requests(&mut rng, first_id, ledger.long);
+            let mut list = requests(&mut rng, first_id, ledger.long);
+            list.iter_mut().for_each(|request| ledger.balancing.hold(request));
             first_id += list.len() as u64;
             ledger.add(&list);
             coming.push((at, list));
@@ -283,6 +284,8 @@ impl Run {
         self.now = self.now.max(self.clock.now.get());
         self.core.expire();
         crate::check_for_panic();
+        let (buffered, most) = (self.core.buffered() as u64, self.ledger.balancing.buffer_memory);
+        assert!(buffered <= most, "{buffered} bytes are held, {most} are allowed");
         self.inside.check(&mut self.ledger);
         moved || self.core.has_turns() || self.core.counts() != before
     }
@@ -349,6 +352,7 @@ impl Run {
 
     fn check_all_given_back(&self) {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
+        assert_eq!(self.core.buffered(), 0, "memory of buffers is kept");
         assert_eq!(self.core.answer_bodies(), 0, "bodies of answers are kept");
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.old_sites(), (0, 0), "sites and scripts are kept");
@@ -402,6 +406,7 @@ impl Sites {
     fn next(&mut self, rng: &mut Rng, ledger: &Ledger) -> SiteParts {
         let (mut config, script) = load(&mut self.source.clone()).expect("the config loads");
         config.settings.splice = [None, Some(1), Some(1), Some(2000)][rng.below(4)];
+        config.settings.buffer_memory = ledger.balancing.buffer_memory;
         config.settings.max_head = if ledger.long { 64 << 10 } else { config.settings.max_head };
         let pool = Arc::make_mut(&mut config.pools[0]);
         (pool.abort_on_close, pool.trailers) = (ledger.aborts, ledger.trailers);

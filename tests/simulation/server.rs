@@ -249,7 +249,7 @@ impl Server {
             self.out.extend_from_slice(format!("HTTP/1.1 {status}\r\nLink: <x>\r\n{pad}\r\n").as_bytes());
         }
         self.deaf = reply.fault == Fault::Deaf;
-        if request.expects_continue() && !reply.early {
+        if request.asks_server() && !reply.early {
             self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         if reply.early || reply.switch && request.ahead == 0 {
@@ -452,7 +452,7 @@ fn check_request(head: &Head, request: &Request) {
     assert_eq!(head.framing(), expected, "{}", head.0);
     assert_eq!(head.field("Upgrade"), request.upgrade());
     assert_eq!(head.field("Connection"), request.is_tunnel().then_some("upgrade"));
-    assert_eq!(head.field("Expect"), request.expects_continue().then_some("100-continue"));
+    assert_eq!(head.field("Expect"), request.asks_server().then_some("100-continue"));
 }
 
 fn response(request: &Request, reply: &Reply, attempt: usize) -> Vec<u8> {

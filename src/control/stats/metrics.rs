@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use super::process::ProcessFacts;
 use super::{View, seconds};
 use crate::balance::{REQUEST_BOUNDS, ServerState, ServerTotals};
+use crate::base::buffer_memory::BodyOf;
 use crate::base::cells::{CLASSES, Spread};
 use crate::control::errors;
 use crate::exchange::counters::{Counters, Handler, Handshake, SCRIPT_BOUNDS, ScriptFailure};
@@ -27,6 +28,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("rsp_server_state_changes_total", "counter", "How often the server came into a state."),
     ("rsp_queue_length", "gauge", "Requests that wait for a server of the pool."),
     ("rsp_retries_total", "counter", "Requests that were sent again."),
+    ("rsp_buffer_memory_bytes", "gauge", "Memory that held request bodies and responses read ahead take."),
+    (
+        "rsp_buffer_memory_short_total",
+        "counter",
+        "Bodies that were passed on as they came, since buffer_memory was used up.",
+    ),
     ("rsp_ends_total", "counter", "How requests ended, and connections without one."),
     ("rsp_script_seconds", "histogram", "Time of calls of the script's functions."),
     ("rsp_script_failures_total", "counter", "Calls of the script's functions that failed."),
@@ -128,6 +135,7 @@ pub fn text(view: &View<'_>) -> String {
     connections(&mut text, view);
     servers(&mut text, view);
     pools(&mut text, view);
+    buffers(&mut text, view);
     ends(&mut text, view);
     script(&mut text, view);
     store(&mut text, view);
@@ -230,6 +238,15 @@ fn pools(text: &mut Text, view: &View<'_>) {
     text.metric(RETRIES);
     for (pool, totals) in &all {
         text.sample(RETRIES, &[("pool", pool)], totals.retries);
+    }
+}
+
+fn buffers(text: &mut Text, view: &View<'_>) {
+    const SHORT: &str = "rsp_buffer_memory_short_total";
+    text.single("rsp_buffer_memory_bytes", view.stats.buffers.used());
+    text.metric(SHORT);
+    for of in BodyOf::ALL {
+        text.sample(SHORT, &[("body", of.text())], view.stats.buffers.short(of));
     }
 }
 

@@ -21,12 +21,13 @@ use std::time::{Instant, SystemTime};
 pub use self::peaks::{Cleared, Peaks};
 pub use self::process::{ProcessFacts, cpu_used};
 pub use self::recent::{Recent, Sample};
+use crate::base::buffer_memory::BufferMemory;
 use crate::base::cells::{CLASSES, Spread};
 use crate::control::process::Process;
 use crate::exchange::counters::{Counters, Handler, ScriptFailure};
 use crate::exchange::hosts::BusiestHosts;
 use crate::tls::Expiry;
-use crate::worker::{ConnectionCounts, MalformedLog};
+use crate::worker::{ConnectionCounts, MalformedLog, Shared};
 
 /// Reloads that are remembered.
 const RELOADS: usize = 20;
@@ -37,6 +38,8 @@ pub struct Stats {
     /// Of each worker; they outlive it.
     pub counters: Vec<Arc<Counters>>,
     pub connections: ConnectionCounts,
+    /// What `buffer_memory` bounds.
+    pub buffers: BufferMemory,
     pub recent: Recent,
     pub peaks: Peaks,
     pub cleared: Cleared,
@@ -85,11 +88,12 @@ impl View<'_> {
 }
 
 impl Stats {
-    pub fn new(counters: Vec<Arc<Counters>>, connections: ConnectionCounts) -> Stats {
+    pub fn new(counters: Vec<Arc<Counters>>, shared: &Shared) -> Stats {
         Stats {
             started: SystemTime::now(),
             counters,
-            connections,
+            connections: shared.connections(),
+            buffers: shared.buffers(),
             recent: Recent::new(Instant::now()),
             peaks: Peaks::default(),
             cleared: Cleared::default(),

@@ -8,6 +8,7 @@ use super::process::ProcessFacts;
 use super::recent::{PoolSample, Sample};
 use super::{ListenerTotals, View, seconds};
 use crate::balance::{Administrative, PoolState, REQUEST_BOUNDS, Server, ServerTotals};
+use crate::base::buffer_memory::BodyOf;
 use crate::base::cells::{CLASSES, Spread};
 use crate::config::PoolConfig;
 use crate::control::errors;
@@ -59,6 +60,7 @@ pub fn json(view: &View<'_>, now: Instant) -> Value {
         "script": script(view),
         "certificates": certificates(view),
         "tls_handshakes": handshakes(view),
+        "buffers": buffers(view),
         "logs": { "access_dropped": view.process.lost_lines(), "error_dropped": errors::dropped() },
         "process": process(),
     })
@@ -241,6 +243,15 @@ fn script(view: &View<'_>) -> Value {
         (handler.text().to_owned(), value)
     };
     Handler::ALL.into_iter().map(of).collect::<Map<_, _>>().into()
+}
+
+fn buffers(view: &View<'_>) -> Value {
+    let memory = &view.stats.buffers;
+    json!({
+        "bytes": memory.used(),
+        "most": view.process.config.settings.buffer_memory,
+        "short": { "request": memory.short(BodyOf::Request), "response": memory.short(BodyOf::Response) },
+    })
 }
 
 fn certificates(view: &View<'_>) -> Vec<Value> {

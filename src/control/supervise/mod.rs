@@ -108,7 +108,7 @@ impl<'a> Running<'a> {
         });
         notify::ready(&notify::serving(workers.len(), process.generation));
         Ok(Running {
-            stats: Stats::new(workers.iter().map(Handle::counters).collect(), shared.connections()),
+            stats: Stats::new(workers.iter().map(Handle::counters).collect(), &shared),
             stalls: Stalls::new(workers.len(), Instant::now()),
             sockets,
             fresh_vms: FreshVms::new(source, control.mailbox()),

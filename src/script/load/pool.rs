@@ -76,6 +76,10 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
             super::values::size(value, 1..=1 << 30, "a size from 1 byte to \"1g\", such as \"64k\"")
                 .map(|most| pool.config.buffer_request = Some(most))
         }),
+        row("buffer_response", |value, pool| {
+            super::values::size(value, 1..=1 << 30, "a size from 1 byte to \"1g\", such as \"1m\"")
+                .map(|most| pool.config.buffer_response = Some(most))
+        }),
         row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.config.trailers = pass)),
         row("timeouts", |value, pool| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut pool.config.timeouts)

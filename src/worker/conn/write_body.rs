@@ -23,7 +23,8 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
         now: u64,
     ) -> io::Result<()> {
         debug_assert!(self.output.room() >= parts.iter().map(|part| part.len()).sum());
-        if parts[1].len() >= DIRECT_MIN && self.writable && !more && !self.stream.wants_write() {
+        let direct = parts[1].len() >= DIRECT_MIN && self.writable && !more && !self.stream.wants_write();
+        if direct && self.output.is_one_piece() {
             let taken = self.send_now(blocks, parts, now)?;
             self.keep_rest(blocks, parts, taken);
             return Ok(());

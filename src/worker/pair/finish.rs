@@ -36,6 +36,9 @@ impl<N: Network> Core<N> {
         self.reset_tunnel(pair);
         let of_server = failure.side() == Party::Server && self.pairs[pair as usize].backend().is_some();
         let wrote = self.drop_backend(pair);
+        if failure.side() == Party::Server {
+            self.pairs[pair as usize].rewind_held();
+        }
         let next = self.pairs[pair as usize].exchange.failed(failure, wrote);
         // A kept connection that died says nothing of its server.
         if of_server && next != Next::Fresh {

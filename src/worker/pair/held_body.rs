@@ -1,14 +1,13 @@
 //! Request bodies that are held before their request goes to a server: for a handler that wants to read one
 //! (`req:body()`), and for pools with `buffer_request`, whose servers are not to wait for slow uploads. What is held goes
-//! to the server first, then what follows it, as ever.
+//! to the server first, then what follows it, as ever. A body that is held whole stays until a response begins, so that it
+//! can be sent to another server.
 //!
 //! ```text
 //!   client.input ─ decode ─► HeldBody, until it is whole or full ─► (a server is found) ─► backend.output
 //! ```
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use crate::base::buffer_memory::{BodyOf, BufferMemory, Reserved};
 use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Decoded, Event, Fields, Name, Sink};
 use crate::net::Transport;
@@ -24,47 +23,14 @@ use crate::worker::pair::{Pair, waiting};
 /// Memory is reserved in pieces of so many bytes, or of multiples of it.
 const PIECE: usize = 4096;
 
-/// Memory for held bodies, of all workers.
-#[derive(Clone)]
-pub struct BufferMemory {
-    used: Arc<AtomicUsize>,
-    pub most: usize,
-}
-
-impl Default for BufferMemory {
-    fn default() -> BufferMemory {
-        BufferMemory { used: Arc::default(), most: usize::MAX }
-    }
-}
-
-impl BufferMemory {
-    /// The same memory with another limit.
-    pub fn limited(&self, most: usize) -> BufferMemory {
-        BufferMemory { used: self.used.clone(), most }
-    }
-
-    fn reserve(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= self.most;
-        if !fits {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    /// Bytes that are reserved.
-    #[cfg(test)]
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-}
-
 /// The first part of a request's body, or all of it.
 pub struct HeldBody {
     /// Room for `reserved` bytes.
     bytes: Vec<u8>,
     /// Bytes that went to the server.
     passed: usize,
+    /// All of it did, and the end.
+    sent: bool,
     /// Nothing of the request follows; these are its trailers.
     end: Option<Option<Box<Fields>>>,
     /// It is being filled up to so many bytes.
@@ -73,20 +39,22 @@ pub struct HeldBody {
     pub route: Option<Route>,
     /// No memory was left for more.
     pub short: bool,
-    reserved: usize,
-    memory: BufferMemory,
-}
-
-impl Drop for HeldBody {
-    fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.reserved, Ordering::Relaxed);
-    }
+    reserved: Reserved,
 }
 
 impl HeldBody {
-    pub fn new(memory: BufferMemory) -> HeldBody {
-        let bytes = Vec::new();
-        HeldBody { bytes, passed: 0, end: None, fills: None, route: None, short: false, reserved: 0, memory }
+    pub fn new(memory: &BufferMemory) -> HeldBody {
+        let (bytes, reserved) = (Vec::new(), Reserved::new(memory));
+        HeldBody {
+            bytes,
+            passed: 0,
+            sent: false,
+            end: None,
+            fills: None,
+            route: None,
+            short: false,
+            reserved,
+        }
     }
 
     /// All of the body; `None` if that is not here.
@@ -104,27 +72,24 @@ impl HeldBody {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        debug_assert!(self.bytes.len() + bytes.len() <= self.reserved, "more than is counted");
+        debug_assert!(self.bytes.len() + bytes.len() <= self.reserved.bytes(), "more than is counted");
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Room for more, up to `most` bytes in all. Where no memory is left, it is as full as it gets.
     fn make_room(&mut self, most: usize) -> usize {
-        if self.reserved == self.bytes.len() {
+        if self.reserved.bytes() == self.bytes.len() {
             self.grow(most);
         }
-        self.reserved.min(most).saturating_sub(self.bytes.len())
+        self.reserved.bytes().min(most).saturating_sub(self.bytes.len())
     }
 
     /// Doubles, as far as that is wanted and there is memory; what is counted is what is allocated.
     fn grow(&mut self, most: usize) {
         let wanted = most.saturating_sub(self.bytes.len()).next_multiple_of(PIECE);
         let doubled = self.bytes.len().max(PIECE).min(wanted);
-        match [doubled, PIECE].into_iter().find(|more| self.memory.reserve(*more)) {
-            Some(more) => {
-                self.reserved += more;
-                self.bytes.reserve_exact(more);
-            }
+        match [doubled, PIECE].into_iter().find(|more| self.reserved.grow(*more)) {
+            Some(more) => self.bytes.reserve_exact(more),
             None => self.short = true,
         }
     }
@@ -159,6 +124,9 @@ fn fill_step<S: Transport>(
     let Some(held) = &mut pair.held else { return Ok(false) };
     let room = held.make_room(limit + 1);
     if room == 0 {
+        if held.short {
+            tools.buffers.note_short(BodyOf::Request);
+        }
         filled(pair, tools);
         return Ok(true);
     }
@@ -245,19 +213,34 @@ pub fn send_held<S: Transport>(
     if held.passed < held.bytes.len() {
         return Ok(moved);
     }
-    let (end, was_empty) = (held.end.take(), held.bytes.is_empty());
-    pair.held = None;
-    if !was_empty {
+    all_passed(client, backend, pair, tools);
+    Ok(true)
+}
+
+/// What was held has gone to the server. If that is the whole body it may be sent a second time, until a response begins.
+fn all_passed<S: Transport>(
+    client: &mut Client<S>,
+    backend: &mut Backend<S>,
+    pair: &mut Pair,
+    tools: &mut Tools<S>,
+) {
+    let Some(held) = &mut pair.held else { return };
+    if !held.bytes.is_empty() {
         pair.exchange.take_body(false);
     }
-    if let Some(trailers) = end {
-        let has_trailers = trailers.is_some();
-        if let Some(trailers) = trailers {
-            tools.trailers = *trailers;
-        }
-        end_request(client, backend, pair, has_trailers, tools);
+    let Some(trailers) = &held.end else {
+        pair.held = None;
+        return;
+    };
+    let has_trailers = trailers.is_some();
+    if let Some(trailers) = trailers {
+        tools.trailers.clone_from(trailers);
     }
-    Ok(true)
+    held.sent = true;
+    end_request(client, backend, pair, has_trailers, tools);
+    if pair.exchange.has_begun() {
+        pair.held = None;
+    }
 }
 
 /// A body that is to be held is asked for, if the client waits for that, and the server never hears of it.
@@ -275,6 +258,22 @@ pub fn ask_for_body<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools
 }
 
 impl Pair {
+    /// The present try failed: a body that is held whole can be sent again, from its beginning.
+    pub(crate) fn rewind_held(&mut self) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.end.is_some())
+            && !self.exchange.has_begun()
+        {
+            (held.passed, held.sent) = (0, false);
+            self.exchange.begin_body_again();
+        }
+    }
+
+    /// A response has begun: a body that went to the server is not sent again.
+    #[cold]
+    pub(crate) fn let_go_of_sent(&mut self) {
+        self.held.take_if(|held| held.sent);
+    }
+
     /// rsp answers itself: a body that is held whole is read from the client's connection, which can go on.
     pub(crate) fn let_go_of_held(&mut self) {
         if let Some(held) = self.held.take()
@@ -291,9 +290,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded_over_all_bodies_and_given_back() {
+    fn a_body_that_finds_no_memory_is_as_full_as_it_gets() {
         let memory = BufferMemory::default().limited(2 * PIECE);
-        let (mut first, mut second) = (HeldBody::new(memory.clone()), HeldBody::new(memory.clone()));
+        let (mut first, mut second) = (HeldBody::new(&memory), HeldBody::new(&memory));
         assert_eq!(first.make_room(usize::MAX / 2), PIECE);
         first.push(&vec![0; PIECE]);
         assert_eq!((first.make_room(usize::MAX / 2), memory.used()), (PIECE, 2 * PIECE));
@@ -309,7 +308,7 @@ mod tests {
     fn what_is_counted_is_what_is_allocated() {
         for most in [1, PIECE, 65_537, 1_000_001] {
             let memory = BufferMemory::default();
-            let mut held = HeldBody::new(memory.clone());
+            let mut held = HeldBody::new(&memory);
             while held.bytes.len() < most {
                 let room = held.make_room(most);
                 assert!(room > 0 && held.bytes.len() + room <= most);
@@ -319,7 +318,7 @@ mod tests {
             assert!(memory.used() < most + PIECE, "{most}");
         }
         let memory = BufferMemory::default().limited(7 * PIECE);
-        let mut held = HeldBody::new(memory.clone());
+        let mut held = HeldBody::new(&memory);
         loop {
             match held.make_room(usize::MAX / 2) {
                 0 => break,

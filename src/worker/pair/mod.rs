@@ -3,6 +3,7 @@
 //! ```text
 //! request.rs      from a client's bytes to a pair, and the routing decision
 //! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
+//! read_ahead.rs   responses that are read before their client takes them
 //! splice.rs       moves large bodies in the kernel, through pipes.rs
 //! pass_through.rs connections whose TLS goes to the server as it comes
 //! challenge.rs    requests that wait for the file of an ACME challenge
@@ -29,6 +30,7 @@ pub(crate) mod pass_through;
 pub(crate) mod phases;
 pub(crate) mod pipes;
 pub(crate) mod pump;
+pub(crate) mod read_ahead;
 pub(crate) mod request;
 pub(crate) mod script_errors;
 pub(crate) mod splice;
@@ -89,6 +91,8 @@ pub struct Pair {
     pub probe: Option<Box<Probe>>,
     /// The next try replaces one on a reused connection that died: it is outside of the budget.
     pub is_fresh_try: bool,
+    /// It was counted that its response found no memory to be read ahead.
+    pub is_short: bool,
     /// When it first waited for a server, until it has one.
     pub waits_since: Option<NonZeroU64>,
     /// The server in whose queue it waits.
@@ -138,6 +142,7 @@ impl Pair {
             idle_for: 0,
             probe: None,
             is_fresh_try: false,
+            is_short: false,
             waits_since: None,
             bound: None,
             last_failure: None,
@@ -199,6 +204,7 @@ impl Pair {
             idle_for,
             probe,
             is_fresh_try,
+            is_short,
             waits_since,
             bound,
             last_failure,
@@ -210,7 +216,7 @@ impl Pair {
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
         (*tries, *rate) = (0, RateWindow::default());
-        (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
+        (*idle_for, *waits_since, *is_fresh_try, *is_short) = (0, None, false, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
@@ -251,6 +257,9 @@ impl Pair {
         debug_assert!(self.exchange.has_begun());
         if !self.site.is_current() {
             self.handlers = None;
+        }
+        if self.held.is_some() {
+            self.let_go_of_sent();
         }
     }
 }

@@ -14,13 +14,13 @@
 use std::io;
 
 use crate::base::buffer::BlockPool;
+use crate::base::buffer_memory::BufferMemory;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::http::{Fields, ResponseHead};
 use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::answer_body::send_answer;
-use crate::worker::pair::held_body::BufferMemory;
 use crate::worker::pair::pass_through;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;

@@ -47,6 +47,7 @@ pub fn response<S: Transport>(
     let left = backend.role.codec.known_rest(pair.target);
     match fit(backend, client, left, &tools.pipes) {
         Eligibility::Not => return Ok(Spliced::No),
+        _ if pair.reads_rest_ahead(left) => return Ok(Spliced::No),
         Eligibility::Later => return Ok(Spliced::Empty),
         Eligibility::Now => {}
     }

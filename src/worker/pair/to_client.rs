@@ -15,6 +15,7 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
+use crate::worker::pair::read_ahead::make_room;
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
@@ -33,7 +34,7 @@ pub fn to_client<S: Transport>(
     while pair.exchange.response.takes_more()
         && tools.reads < most
         && !backend.is_silent()
-        && client.room() > 0
+        && (client.room() > 0 || make_room(client, pair, tools))
     {
         if !step(client, backend, pair, tools)? {
             break;

@@ -143,7 +143,7 @@ impl<N: Network> Core<N> {
         }
         let too_large = matches!(pair.exchange.head.framing, Framing::Exact(length) if length > most as u64);
         let memory = &self.tools.buffers;
-        let held = pair.held.get_or_insert_with(|| Box::new(HeldBody::new(memory.clone())));
+        let held = pair.held.get_or_insert_with(|| Box::new(HeldBody::new(memory)));
         if too_large {
             return false;
         }

@@ -22,10 +22,10 @@ use self::jobs::{Job, JobSender, Jobs};
 use self::malformed::MalformedLog;
 use self::per_client::ClientCounts;
 use self::permits::Permits;
+use crate::base::buffer_memory::BufferMemory;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::net::Reserve;
-use crate::worker::pair::held_body::BufferMemory;
 use crate::worker::pair::waiting::WaitingCount;
 
 /// Minimum interval between calls for descriptors, in microseconds: answering one costs the workers time.
@@ -136,8 +136,8 @@ impl Shared {
         self.state.jobs.take_receiver()
     }
 
-    /// Memory for held bodies.
-    pub(crate) fn buffers(&self) -> BufferMemory {
+    /// Memory for bodies that are held.
+    pub fn buffers(&self) -> BufferMemory {
         self.state.buffers.clone()
     }
 

@@ -118,15 +118,21 @@ impl<N: Network> Core<N> {
                 })
             }
             ResponseHalf::Body => {
-                let client = self.clients.get(pair.client)?;
-                // While the client's output is not flushed, the server is not read.
-                client.is_flushed().then(|| {
-                    let last = backend.read_at.max(client.write_at);
-                    Deadline::new(last, limits.gap, Reason::Gap)
-                })
+                let since = self.waits_for_more(backend, pair)?;
+                Some(Deadline::new(since, limits.gap, Reason::Gap))
             }
             ResponseHalf::Done => upload_deadline(backend, pair),
             ResponseHalf::Cut | ResponseHalf::Judged => None,
+        }
+    }
+
+    /// Since when only the server is waited for, within its response.
+    fn waits_for_more(&self, backend: &Backend<N::Stream>, pair: &Pair) -> Option<u64> {
+        let client = self.clients.get(pair.client)?;
+        match client.is_flushed() {
+            true => Some(backend.read_at.max(client.write_at)),
+            // Otherwise the server is not read, unless its response is read ahead.
+            false => pair.waits_for_server(backend).then_some(backend.read_at),
         }
     }
 

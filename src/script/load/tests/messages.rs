@@ -80,7 +80,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, buffer_request, trailers, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, buffer_request, buffer_response, trailers, timeouts",
         ),
         (
             "rsp.pool {}",
