@@ -82,6 +82,8 @@ function rsp.pool(pool) end
 ---@field send_buffer? rsp.Size the kernel's buffer for what goes to a server (SO_SNDBUF); as the kernel sees fit without it
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 ---@field buffer_request? rsp.Size a request's body is held until it is whole or so large, before a server is asked; `req:body()` reads as much; off without it
+---@field hedge? rsp.Hedge a request whose server takes long is sent to a second one too; off without it
+---@field mirror? rsp.Mirror a share of the requests is copied to another pool; off without it
 ---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
 ---@field timeouts? rsp.PoolTimeouts how long to wait for its servers
 
@@ -130,6 +132,16 @@ function rsp.pool(pool) end
 ---@class rsp.Queue
 ---@field most? integer how many: 1000; 0: none waits
 ---@field timeout? rsp.Time how long each: 5s
+
+---Second tries of requests whose server takes long.
+---@class rsp.Hedge
+---@field after? "p95"|rsp.Time how long the first server may take: as long as 95 of 100 responses without it
+---@field budget? number second tries as a share of the pool's requests of the last 10 s: 0.02
+
+---Copies of requests for another pool, whose responses nobody gets.
+---@class rsp.Mirror
+---@field pool string|rsp.Pool where they go
+---@field share? number the share of the requests that is copied: 1
 
 ---How long to wait for the servers of a pool.
 ---@class rsp.PoolTimeouts

@@ -89,9 +89,20 @@ pub fn allows(
     retries: &RecentCount,
     second: u64,
 ) -> bool {
+    within(share, FLOOR, requests, retries, second)
+}
+
+/// Whether one more is at most this share of the requests and so many a second.
+pub fn within(
+    share: f64,
+    floor: f64,
+    requests: &[std::sync::Arc<RequestCounter>],
+    count: &RecentCount,
+    second: u64,
+) -> bool {
     let requests: u32 = requests.iter().map(|worker| worker.recent(second)).sum();
-    let most = share * f64::from(requests) + FLOOR * WINDOW as f64;
-    f64::from(retries.sum(second)) + 1.0 <= most
+    let most = share * f64::from(requests) + floor * WINDOW as f64;
+    f64::from(count.sum(second)) + 1.0 <= most
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::{RecentCount, RequestCounter, allows};
 use super::by_hand::{ByHand, ByHandTable};
+use super::copies::CopyCount;
 use super::counters::{Former, PoolCells, PoolCounters, PoolTotals};
+use super::hedges::HedgeState;
 use super::queue::Queue;
 use super::server::{Server, lock};
 use super::servers::Servers;
@@ -66,8 +68,10 @@ pub struct PoolState {
     /// When a server was last not ejected for that reason, in microseconds.
     not_ejected_at: AtomicU64,
     pub queue: Queue,
-    requests: Box<[Arc<RequestCounter>]>,
+    pub(super) requests: Box<[Arc<RequestCounter>]>,
     retries: RecentCount,
+    pub(super) hedges: HedgeState,
+    pub copies: CopyCount,
     /// One per worker.
     counters: PoolCells,
 }
@@ -132,6 +136,8 @@ impl PoolState {
             queue: Queue::new(servers.inboxes.clone()),
             requests: (0..workers).map(|_| Arc::default()).collect(),
             retries: RecentCount::default(),
+            hedges: HedgeState::new(workers),
+            copies: CopyCount::default(),
             counters: servers.former.take_pool(name, workers),
         }
     }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::balance::{Pool, SitePools, WorkerServer, WorkerServers};
 use crate::config::{Config, PoolId, ServerConfig};
 
-pub use admit::{Decision, admit, admit_further};
+pub use admit::{Decision, admit, admit_further, hash_copy};
 pub use affinity::session_cookie;
 pub use challenge::Challenge;
 pub use handlers::{CallClock, Handlers, Responded};

@@ -27,6 +27,8 @@ use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::{Side, Table, Token};
 use crate::worker::drain::Closings;
 use crate::worker::pair::closed::{client_gone, has_left};
+use crate::worker::pair::copies::Mirrored;
+use crate::worker::pair::hedge::Hedges;
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
@@ -82,6 +84,8 @@ pub struct Core<N: Network> {
     second: u64,
     /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
+    pub(crate) mirrored: Mirrored,
+    pub(crate) hedges: Hedges,
     /// What handlers wait for, where work for that goes, and how many wait in all workers.
     pub(crate) waits: Waits,
 }
@@ -135,6 +139,8 @@ impl<N: Network> Core<N> {
             closings: Closings::default(),
             second: u64::MAX,
             inside: 0,
+            mirrored: Mirrored::default(),
+            hedges: Hedges::default(),
             waits: Waits::default(),
         }
         .observing()
@@ -214,7 +220,8 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_turns(&self) -> bool {
-        self.turns_due() > 0 || self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended()
+        let others = self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended();
+        self.turns_due() > 0 || others || self.mirrored.is_due()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -229,6 +236,9 @@ impl<N: Network> Core<N> {
         self.guarded_turns(&turning);
         turning.clear();
         self.turning = turning;
+        if self.mirrored.is_due() || !self.tools.lost_tries.is_empty() {
+            self.see_to_copies();
+        }
         self.run_handshakes();
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rsp::balance::{ServerState, SitePools};
 use rsp::config::{
-    Balance, Eject, HashBy, Health, HealthKind, HttpCheck, PoolConfig, Queue, StatusRanges, Sticky,
+    Balance, Eject, HashBy, Health, HealthKind, Hedge, HedgeAfter, HttpCheck, Mirror, PoolConfig, PoolId,
+    Queue, StatusRanges, Sticky,
 };
 
 use crate::rng::Rng;
@@ -25,6 +26,10 @@ pub struct Balancing {
     min_idle: u32,
     weights: bool,
     backup: bool,
+    /// When a request is sent to a second server.
+    pub hedge: Option<Duration>,
+    /// The share of the requests that is copied to the shadow pool.
+    mirror: Option<f64>,
 }
 
 impl Balancing {
@@ -58,6 +63,8 @@ impl Balancing {
             min_idle: if rng.one_in(6) { 1 } else { 0 },
             weights: rng.one_in(4),
             backup: rng.one_in(6),
+            hedge: rng.one_in(3).then(|| Duration::from_millis(rng.pick(&[1, 5, 50, 500]))),
+            mirror: rng.one_in(3).then(|| rng.pick(&[1.0, 0.5])),
         }
     }
 
@@ -71,6 +78,8 @@ impl Balancing {
         pool.hash_by = (self.balance == Balance::Hash).then_some(HashBy::Path);
         (pool.queue, pool.retries, pool.min_idle) = (self.queue, self.retries, self.min_idle);
         pool.eject = self.eject.clone();
+        pool.hedge = self.hedge.map(|after| Hedge { after: HedgeAfter::Time(after), budget: 1.0 });
+        pool.mirror = self.mirror.map(|share| Mirror { pool: PoolId(1), share });
         pool.sticky =
             self.sticky.then(|| Sticky { cookie: "srv".into(), secret: "secret".into(), max_age: None });
         pool.health =
@@ -90,6 +99,7 @@ pub fn check_given_back(pools: &SitePools) {
     for pool in &pools.pools {
         assert_eq!(pool.queue.count(), 0, "requests are left in a queue");
         assert_eq!(pool.in_flight(), 0, "requests of a pool are still counted");
+        assert_eq!(pool.copies.get(), 0, "copies of a pool's requests are still counted");
         for server in pool.members().iter() {
             assert_eq!(server.in_flight(), 0, "requests of server {server} are still counted");
             assert_eq!(server.taken(), 0, "slots of server {server} are not given back");

@@ -359,6 +359,10 @@ struct Entry {
     came: Option<(usize, usize)>,
     /// It stands in the access log.
     logged: bool,
+    /// Copies of it that arrived.
+    copies: usize,
+    /// The attempt whose response its client got.
+    got: Option<usize>,
 }
 
 impl Ledger {
@@ -377,6 +381,8 @@ impl Ledger {
             body_seen: false,
             came: None,
             logged: false,
+            copies: 0,
+            got: None,
         };
         self.entries.extend(requests.iter().map(entry));
     }
@@ -390,13 +396,15 @@ impl Ledger {
     }
 
     pub fn reply(&mut self, id: u64, attempt: usize) -> Reply {
-        let (seed, honest, long) = (self.seed, self.honest, self.long);
+        let (seed, long) = (self.seed, self.long);
+        let honest = self.honest && attempt != COPY;
         reply(seed, &self.entry(id).request, attempt, honest, long)
     }
 
     /// A server sees the head of a request. Gives the attempt's number, from 1.
     pub fn arrived(&mut self, id: u64) -> usize {
         let (honest, retries) = (self.honest, usize::from(self.balancing.retries));
+        let hedges = self.balancing.hedge.is_some();
         let entry = self.entry(id);
         assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
@@ -408,9 +416,28 @@ impl Ledger {
             (_, Body::None | Body::Tunnel(_) | Body::Length(0)) => 2 + retries,
             _ => 2,
         };
+        let bodiless = entry.request.body == Body::None && !entry.request.inside;
+        // A server that is slow, or that seems to be, and a connection that dies beside it.
+        let most = if hedges && bodiless { most + if honest { 1 } else { 2 } } else { most };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
         assert!(entry.seen == 1 || !entry.body_seen, "request {id} was sent again without its body");
         entry.seen
+    }
+
+    /// The shadow server sees the head of a copy.
+    pub fn copied(&mut self, id: u64) {
+        let entry = self.entry(id);
+        let Request { body, page, inside, .. } = entry.request;
+        assert!(body == Body::None && page.is_none() && !inside, "a copy of {:?}", entry.request);
+        entry.copies += 1;
+        // It is sent again where a kept connection dies.
+        assert!(entry.copies <= 2, "{} copies of request {id}", entry.copies);
+    }
+
+    /// A client gets the response of this attempt.
+    pub fn got(&mut self, id: u64, attempt: usize) {
+        assert!(attempt != COPY, "the response to a copy reached the client");
+        self.entry(id).got = Some(attempt);
     }
 
     pub fn body_arrived(&mut self, id: u64) {
@@ -424,7 +451,8 @@ impl Ledger {
             return assert!(!self.honest && record.method.is_empty(), "{record:?}");
         };
         let id = id.parse().expect("a target of ours");
-        let (honest, draining, reply) = (self.honest, self.draining, self.reply(id, 1));
+        let got = self.entry(id).got.unwrap_or(1);
+        let (honest, draining, reply) = (self.honest, self.draining, self.reply(id, got));
         let entry = self.entry(id);
         assert!(!std::mem::replace(&mut entry.logged, true), "a second record: {record:?}");
         if !honest {
@@ -469,6 +497,9 @@ impl Ledger {
         entry.request.page.is_some() || entry.whole.contains(&attempt)
     }
 }
+
+/// Instead of the attempt's number, of a copy.
+pub const COPY: usize = 1000;
 
 /// Which bytes belong to a request's body and to its response's.
 pub fn request_key(id: u64) -> u64 {

@@ -27,6 +27,8 @@ use crate::server::Server;
 use crate::world::{Shared, World};
 
 const SERVERS: usize = 3;
+/// The number of the server that gets copies.
+pub const SHADOW: usize = SERVERS;
 /// A seed that takes more rounds than this does not end.
 const ROUNDS: usize = 500_000;
 
@@ -104,7 +106,7 @@ impl Run {
             entrance: None,
         };
         let site = sites.next(&mut rng, &ledger);
-        let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
+        let mut world = World::new(Rng::new(rng.next()), SERVERS + 1, honest);
         world.crowded = ledger.crowded;
         let world = Rc::new(RefCell::new(world));
         let clock = Rc::new(Clock { slow: rng.one_in(4), ..Clock::default() });
@@ -226,7 +228,7 @@ impl Run {
             self.servers.extend(made.map(|place| Server::new(place, world, self.now)));
         }
         if !self.ledger.honest && world.rng.one_in(200) {
-            let number = world.rng.below(SERVERS);
+            let number = world.rng.below(SERVERS + 1);
             world.up[number] = !world.up[number];
             let reset = world.rng.one_in(2);
             let down = !world.up[number];

@@ -103,7 +103,7 @@ impl Pair {
     /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.
     pub(crate) fn session_cookie(&self) -> Option<String> {
         let (route, server) = (self.route.as_ref()?, self.server.as_ref()?);
-        if route.pool.config.sticky.is_none() || self.inside {
+        if route.pool.config.sticky.is_none() || self.is_inside() {
             return None;
         }
         let known = route.binding == Binding::Session

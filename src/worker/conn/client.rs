@@ -130,7 +130,10 @@ impl ClientSide {
     pub fn check_port(&self) -> Option<u16> {
         match self.inside()?.target {
             InsideTarget::Check { port, .. } => port,
-            InsideTarget::Pool | InsideTarget::Fetch { .. } => None,
+            InsideTarget::Pool
+            | InsideTarget::Fetch { .. }
+            | InsideTarget::Copy
+            | InsideTarget::Hedge { .. } => None,
         }
     }
 

@@ -93,6 +93,17 @@ impl HeldBody {
         self.end.as_ref().map(|_| &self.bytes[..])
     }
 
+    /// The same once more, if it is whole and there is memory.
+    pub fn copy(&self) -> Option<HeldBody> {
+        let reserved = self.bytes.len();
+        if self.end.is_none() || self.passed > 0 || !self.memory.reserve(reserved) {
+            return None;
+        }
+        let mut copy = HeldBody::new(self.memory.clone());
+        (copy.bytes, copy.end, copy.reserved) = (self.bytes.clone(), self.end.clone(), reserved);
+        Some(copy)
+    }
+
     pub fn is_filling(&self) -> bool {
         self.fills.is_some()
     }

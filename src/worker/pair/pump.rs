@@ -54,6 +54,8 @@ pub struct Tools<S: Transport> {
     pub reads: u32,
     /// A handler of `on_response` is about to wait, or a held body is filled.
     pub asks: Option<Box<Asks>>,
+    /// Internal requests whose responses were too late (`hedge`).
+    pub lost_tries: Vec<u64>,
     /// A server's words about the certificate that it was shown, for the log.
     pub refused_certificate: Option<io::Error>,
 }
@@ -72,6 +74,7 @@ impl<S: Transport> Tools<S> {
             draining: false,
             reads: 0,
             asks: None,
+            lost_tries: Vec::new(),
             refused_certificate: None,
         }
     }

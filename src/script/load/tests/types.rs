@@ -41,6 +41,8 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.Eject"), taken(&health::EJECT));
     assert_eq!(documented("rsp.Queue"), taken(&balancing::QUEUE));
     assert_eq!(documented("rsp.Sticky"), taken(&balancing::STICKY));
+    assert_eq!(documented("rsp.Hedge"), taken(&second_tries::HEDGE));
+    assert_eq!(documented("rsp.Mirror"), taken(&second_tries::MIRROR));
     assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));
