@@ -233,7 +233,9 @@ fn a_second_server_at_its_limit_is_not_waited_for() {
     clients.iter_mut().for_each(|client| _ = client.ask("/slow"));
     until("both are busy", || first.origin.request_count() + second.origin.request_count() == 2);
     assert!(clients[0].stays_open(Duration::from_millis(150)));
-    [&first, &second].map(|slow| slow.gate.open());
+    for slow in [&first, &second] {
+        slow.gate.open();
+    }
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
     for _ in 0..10 {
         assert_eq!(get(rsp.address(), "/").status(), 200);
@@ -445,7 +447,7 @@ fn a_reload_and_a_stop_leave_a_request_with_both_tries() {
     later.ask("/slow");
     until("both have it", || second.origin.request_count() == 2);
     rsp.signal(libc::SIGTERM);
-    rsp.wait_for_log("SIGTERM");
+    rsp.wait_for_log("Stopping");
     second.gate.open();
     assert_eq!(client.response().text(), "second");
     assert_eq!(later.response().text(), "second");

@@ -10,7 +10,8 @@ use super::super::builder::{Builder, Loading};
 use super::super::calls;
 use super::super::schema::Keys;
 use super::super::{
-    TYPES, access_log, admin, balancing, health, listen, lookups, pool, server, settings, stores, tls,
+    TYPES, access_log, admin, balancing, health, listen, lookups, pool, second_tries, server, settings,
+    stores, tls,
 };
 use crate::script::Source;
 use crate::script::vm::Vm;
