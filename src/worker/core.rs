@@ -27,8 +27,6 @@ use crate::worker::conn::connection::Connection;
 use crate::worker::conn::table::{Side, Table, Token};
 use crate::worker::drain::Closings;
 use crate::worker::pair::closed::{client_gone, has_left};
-use crate::worker::pair::copies::Mirrored;
-use crate::worker::pair::hedge::Hedges;
 use crate::worker::pair::pump::{self, Outcome, Tools};
 use crate::worker::pair::{Pair, SparePairs};
 use crate::worker::shared::Shared;
@@ -84,8 +82,6 @@ pub struct Core<N: Network> {
     second: u64,
     /// Connections of internal requests among the clients.
     pub(crate) inside: usize,
-    pub(crate) mirrored: Mirrored,
-    pub(crate) hedges: Hedges,
     /// What handlers wait for, where work for that goes, and how many wait in all workers.
     pub(crate) waits: Waits,
 }
@@ -139,8 +135,6 @@ impl<N: Network> Core<N> {
             closings: Closings::default(),
             second: u64::MAX,
             inside: 0,
-            mirrored: Mirrored::default(),
-            hedges: Hedges::default(),
             waits: Waits::default(),
         }
         .observing()
@@ -221,7 +215,7 @@ impl<N: Network> Core<N> {
 
     pub fn has_turns(&self) -> bool {
         let others = self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended();
-        self.turns_due() > 0 || others || self.mirrored.is_due()
+        self.turns_due() > 0 || others || self.tools.mirrored.is_due()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -236,7 +230,7 @@ impl<N: Network> Core<N> {
         self.guarded_turns(&turning);
         turning.clear();
         self.turning = turning;
-        if self.mirrored.is_due() || !self.tools.lost_tries.is_empty() {
+        if self.tools.mirrored.is_due() || self.tools.hedges.has_lost() {
             self.see_to_copies();
         }
         self.run_handshakes();

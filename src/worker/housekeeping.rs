@@ -98,6 +98,11 @@ impl<N: Network> Core<N> {
         (self.tools.blocks.lent(), self.tools.blocks.spare())
     }
 
+    /// Returns true if no request waits for a second try, or has one.
+    pub fn is_without_hedges(&self) -> bool {
+        self.tools.hedges.is_empty()
+    }
+
     /// Returns the number of pipes in use.
     pub fn pipes(&self) -> usize {
         self.tools.pipes.out()

@@ -4,6 +4,7 @@
 use rsp::exchange::record::{End, Record};
 
 use crate::balancing::Balancing;
+use crate::copies::COPY;
 use crate::frames::{Frames, LEAST};
 use crate::rng::{Rng, body};
 
@@ -347,8 +348,8 @@ pub struct Ledger {
     entries: Vec<Entry>,
 }
 
-struct Entry {
-    request: Request,
+pub struct Entry {
+    pub request: Request,
     /// Request heads that arrived at servers.
     seen: usize,
     /// Attempts whose response was sent whole.
@@ -360,9 +361,9 @@ struct Entry {
     /// It stands in the access log.
     logged: bool,
     /// Copies of it that arrived.
-    copies: usize,
+    pub copies: usize,
     /// The attempt whose response its client got.
-    got: Option<usize>,
+    pub got: Option<usize>,
 }
 
 impl Ledger {
@@ -387,7 +388,7 @@ impl Ledger {
         self.entries.extend(requests.iter().map(entry));
     }
 
-    fn entry(&mut self, id: u64) -> &mut Entry {
+    pub fn entry(&mut self, id: u64) -> &mut Entry {
         self.entries.get_mut(id as usize - 1).expect("a request that nobody made")
     }
 
@@ -422,23 +423,6 @@ impl Ledger {
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
         assert!(entry.seen == 1 || !entry.body_seen, "request {id} was sent again without its body");
         entry.seen
-    }
-
-    /// The shadow server sees the head of a copy.
-    pub fn copied(&mut self, id: u64) {
-        let entry = self.entry(id);
-        let Request { body, page, inside, .. } = entry.request;
-        let bodiless = matches!(body, Body::None | Body::Length(0));
-        assert!(bodiless && page.is_none() && !inside, "a copy of {:?}", entry.request);
-        entry.copies += 1;
-        // It is sent again where a kept connection dies.
-        assert!(entry.copies <= 2, "{} copies of request {id}", entry.copies);
-    }
-
-    /// A client gets the response of this attempt.
-    pub fn got(&mut self, id: u64, attempt: usize) {
-        assert!(attempt != COPY, "the response to a copy reached the client");
-        self.entry(id).got = Some(attempt);
     }
 
     pub fn body_arrived(&mut self, id: u64) {
@@ -498,9 +482,6 @@ impl Ledger {
         entry.request.page.is_some() || entry.whole.contains(&attempt)
     }
 }
-
-/// Instead of the attempt's number, of a copy.
-pub const COPY: usize = 1000;
 
 /// Which bytes belong to a request's body and to its response's.
 pub fn request_key(id: u64) -> u64 {

@@ -27,8 +27,6 @@ use crate::server::Server;
 use crate::world::{Shared, World};
 
 const SERVERS: usize = 3;
-/// The number of the server that gets copies.
-pub const SHADOW: usize = SERVERS;
 /// A seed that takes more rounds than this does not end.
 const ROUNDS: usize = 500_000;
 
@@ -352,6 +350,7 @@ impl Run {
     fn check_all_given_back(&self) {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
         assert_eq!(self.core.answer_bodies(), 0, "bodies of answers are kept");
+        assert!(self.core.is_without_hedges(), "second tries are kept");
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.old_sites(), (0, 0), "sites and scripts are kept");
         assert_eq!(self.core.next_timer(), None, "a timer is left");

@@ -2,12 +2,10 @@
 //! its own body, whole or visibly cut, and that nothing arrives on a connection that must not be used again.
 
 use crate::balancing::CHECK;
+use crate::copies::{COPY, SHADOW};
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
-use crate::plan::{
-    Body, COPY, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key,
-};
+use crate::plan::{Body, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
 use crate::rng::body;
-use crate::run::SHADOW;
 use crate::world::World;
 
 pub struct Server {

@@ -313,8 +313,7 @@ impl<N: Network> Core<N> {
         role.pair = Some(key);
         pair.idle_for = self.tools.now - role.since;
         role.since = self.tools.now;
-        role.wrote = false;
-        role.keep_alive = false;
+        (role.wrote, role.keep_alive) = (false, false);
         let mut hedges = false;
         if let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) {
             role.server.request_begins();

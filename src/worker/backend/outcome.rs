@@ -20,6 +20,11 @@ impl<N: Network> Core<N> {
 
     /// A try failed; what a refused connection says was noted when it was refused.
     pub(crate) fn note_failure(&mut self, pair: u32, failure: Failure) {
+        if failure == Failure::Tls
+            && let Some(error) = self.tools.refused_certificate.take()
+        {
+            self.note_failed_handshake(pair, &error);
+        }
         let place = &self.pairs[pair as usize];
         let Some(backend) = place.backend() else { return };
         let x = &place.exchange;

@@ -26,7 +26,7 @@ const LONGEST: u64 = 60_000_000;
 
 /// One worker's mirrored requests.
 #[derive(Default)]
-pub(crate) struct Mirrored {
+pub struct Mirrored {
     /// To be sent after the present turns.
     due: Vec<(Token, Route)>,
     /// Until when each may run, the first one first. Some have ended.
@@ -88,9 +88,9 @@ impl<N: Network> Core<N> {
         if let Some(handlers) = copy.handlers.clone() {
             hash_copy(&mut copy.exchange, &mut to, &mut handlers.borrow_mut());
         }
-        self.mirrored.due.push((client, to));
+        self.tools.mirrored.due.push((client, to));
         self.forget_mirrored();
-        self.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
+        self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
     }
 
     /// Opens the pair of a request with the head of this one. Gives its connection as well.
@@ -124,7 +124,7 @@ impl<N: Network> Core<N> {
 
     /// Sends the copies that were made in the turns.
     fn send_copies(&mut self) {
-        let mut due = std::mem::take(&mut self.mirrored.due);
+        let mut due = std::mem::take(&mut self.tools.mirrored.due);
         for (client, route) in due.drain(..) {
             self.guarded_resume(client, |core| {
                 if let Some(pair) = core.clients[client.key].role.pair {
@@ -133,23 +133,23 @@ impl<N: Network> Core<N> {
                 }
             });
         }
-        self.mirrored.due = due;
+        self.tools.mirrored.due = due;
     }
 
     /// Gives up the copies that have run for too long.
     pub(crate) fn run_mirrored(&mut self) {
-        while let Some((until, number)) = self.mirrored.running.front().copied() {
+        while let Some((until, number)) = self.tools.mirrored.running.front().copied() {
             if until > self.tools.now {
                 return;
             }
-            self.mirrored.running.pop_front();
+            self.tools.mirrored.running.pop_front();
             self.cancel_inside(number);
         }
     }
 
     /// Forgets copies that have ended, as many as there may be at a time.
     fn forget_mirrored(&mut self) {
-        let (clients, running) = (&mut self.clients, &mut self.mirrored.running);
+        let (clients, running) = (&mut self.clients, &mut self.tools.mirrored.running);
         let mut ended = |number: u64| clients.by_token(Token::from_bits(number)).is_none();
         while running.front().is_some_and(|(_, number)| ended(*number)) {
             running.pop_front();

@@ -27,11 +27,6 @@ impl<N: Network> Core<N> {
         }
         let phase = self.phase(pair);
         self.stop_waiting(pair);
-        if failure == Failure::Tls
-            && let Some(error) = self.tools.refused_certificate.take()
-        {
-            self.note_failed_handshake(pair, &error);
-        }
         self.note_failure(pair, failure);
         if self.pairs[pair as usize].origin == Origin::Hedge {
             return self.second_failed(pair, failure);

@@ -14,7 +14,6 @@
 //! long it took.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use crate::balance::{HedgeEnd, Picked, ServerState, Want};
@@ -25,6 +24,7 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, Route, pick};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::hedge_table::Hedge;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::to_client::{end_response, pass_final_head};
@@ -35,36 +35,6 @@ use crate::worker::pair::{Origin, Pair, Stage};
 const INTERIM: usize = 1 << 20;
 /// So many entries are never cleaned.
 const FEW: usize = 256;
-
-/// What a request does about a second try.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hedge {
-    No,
-    /// Sent to its server `since`, in microseconds; `due`: when to begin a second try, if ever.
-    Waits {
-        since: u64,
-        due: u64,
-    },
-    /// The second try is this internal request.
-    Runs {
-        since: u64,
-        number: u64,
-    },
-}
-
-/// One worker's requests that wait for their second try.
-#[derive(Default)]
-pub(crate) struct Hedges {
-    /// When, and the client's connection. Most of these requests have their response by then.
-    due: BinaryHeap<Reverse<(u64, u64)>>,
-}
-
-impl Hedges {
-    /// When the next second try may begin, in microseconds.
-    pub fn next(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((due, _))| *due)
-    }
-}
 
 impl Pair {
     /// Whether it may go to a second server at all.
@@ -93,18 +63,19 @@ impl Pair {
             tools.asks = Some(Box::new(Asks::Hedged(response)));
             return true;
         }
-        if let Hedge::Runs { number, .. } = self.hedge {
+        let hedge = tools.hedges.get(self.hedge);
+        if let Hedge::Runs { number, .. } = hedge {
             self.count_hedge(HedgeEnd::First);
-            tools.lost_tries.push(number);
+            tools.hedges.lost.push(number);
         }
-        self.note_time(tools.now);
-        self.hedge = Hedge::No;
+        self.note_time(hedge, tools.now);
+        tools.hedges.set(&mut self.hedge, Hedge::No);
         false
     }
 
     /// Notes how long its server took, or has taken up to now.
-    fn note_time(&self, now: u64) {
-        let (Hedge::Waits { since, .. } | Hedge::Runs { since, .. }) = self.hedge else { return };
+    fn note_time(&self, hedge: Hedge, now: u64) {
+        let (Hedge::Waits { since, .. } | Hedge::Runs { since, .. }) = hedge else { return };
         if let Some(times) = self.route.as_ref().and_then(|route| route.pool.hedges.as_ref()) {
             times.note(now.saturating_sub(since), now);
         }
@@ -142,20 +113,20 @@ impl<N: Network> Core<N> {
         let (Some(hedge), Some(times)) = (&pool.config.hedge, &pool.hedges) else { return };
         let wait = times.wait(hedge, &pool.state, now);
         let due = wait.map_or(u64::MAX, |wait| now.saturating_add(wait));
-        pair.hedge = Hedge::Waits { since: now, due };
+        self.tools.hedges.set(&mut pair.hedge, Hedge::Waits { since: now, due });
         if due != u64::MAX {
             let client = self.clients.token(pair.client);
             self.forget_answered();
-            self.hedges.due.push(Reverse((due, client.to_bits())));
+            self.tools.hedges.due.push(Reverse((due, client.to_bits())));
         }
     }
 
     /// Forgets requests that have their response, if they are most of those that wait.
     fn forget_answered(&mut self) {
-        if self.hedges.due.len() >= FEW.max(2 * self.pairs.len()) {
-            let mut due = std::mem::take(&mut self.hedges.due);
+        if self.tools.hedges.due.len() >= FEW.max(2 * self.pairs.len()) {
+            let mut due = std::mem::take(&mut self.tools.hedges.due);
             due.retain(|Reverse((due, client))| self.waiting(*client, *due).is_some());
-            self.hedges.due = due;
+            self.tools.hedges.due = due;
         }
     }
 
@@ -163,16 +134,16 @@ impl<N: Network> Core<N> {
     fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
         let key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
         let hedge = self.pairs.get(key as usize)?.hedge;
-        matches!(hedge, Hedge::Waits { due, .. } if due == at).then_some(key)
+        matches!(self.tools.hedges.get(hedge), Hedge::Waits { due, .. } if due == at).then_some(key)
     }
 
     /// Begins the second tries that are due.
     pub(crate) fn run_hedges(&mut self) {
-        while let Some(Reverse((due, client))) = self.hedges.due.peek().copied() {
+        while let Some(Reverse((due, client))) = self.tools.hedges.due.peek().copied() {
             if due > self.tools.now {
                 return;
             }
-            self.hedges.due.pop();
+            self.tools.hedges.due.pop();
             if let Some(key) = self.waiting(client, due) {
                 self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(key));
             }
@@ -183,7 +154,7 @@ impl<N: Network> Core<N> {
         let now = self.tools.now;
         let Some(picked) = self.pick_second(key) else { return };
         let pair = &mut *self.pairs[key as usize];
-        let Hedge::Waits { since, .. } = pair.hedge else { return };
+        let Hedge::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
         if !route.pool.state.take_hedge(share, now) {
@@ -195,7 +166,7 @@ impl<N: Network> Core<N> {
         pair.server.iter().for_each(|server| tried.add(server.clone()));
         let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
         let (client, second) = self.open_copy(key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
-        self.pairs[key as usize].hedge = Hedge::Runs { since, number: client.to_bits() };
+        self.set_hedge(key, Hedge::Runs { since, number: client.to_bits() });
         let pair = &mut *self.pairs[second as usize];
         (pair.route, pair.tried) = (Some(to), tried);
         pair.take_picked(picked);
@@ -246,7 +217,8 @@ impl<N: Network> Core<N> {
         let InsideTarget::Hedge { of } = self.clients.get(client)?.role.inside()?.target else { return None };
         let first = self.clients.by_token(Token::from_bits(of))?.role.pair?;
         let pair = self.pairs.get(first as usize)?;
-        let waits = matches!(pair.hedge, Hedge::Runs { number: own, .. } if own == number);
+        let hedge = self.tools.hedges.get(pair.hedge);
+        let waits = matches!(hedge, Hedge::Runs { number: own, .. } if own == number);
         (waits && pair.exchange.response == ResponseHalf::Waiting).then_some(first)
     }
 
@@ -254,8 +226,9 @@ impl<N: Network> Core<N> {
     fn leave_slow_server(&mut self, first: u32) {
         let now = self.tools.now;
         let pair = &mut *self.pairs[first as usize];
-        pair.note_time(now);
-        if let (Some(server), Hedge::Runs { since, .. }) = (pair.server.clone(), pair.hedge) {
+        let hedge = self.tools.hedges.get(pair.hedge);
+        pair.note_time(hedge, now);
+        if let (Some(server), Hedge::Runs { since, .. }) = (pair.server.clone(), hedge) {
             if pair.route.as_ref().is_some_and(|route| route.pool.config.reads_latency()) {
                 server.latency.observe(now.saturating_sub(since), now);
             }
@@ -266,7 +239,7 @@ impl<N: Network> Core<N> {
     /// The first pair gets the connection of the second, which ends.
     fn adopt(&mut self, first: u32, second: u32) {
         self.pairs[first as usize].count_hedge(HedgeEnd::Second);
-        self.pairs[first as usize].hedge = Hedge::No;
+        self.set_hedge(first, Hedge::No);
         self.drop_backend(first);
         let backend = self.pairs[second as usize].backend();
         if let Some(backend) = backend
@@ -304,10 +277,10 @@ impl<N: Network> Core<N> {
 
     /// The second try that can take the place of the first, whose server failed.
     pub(crate) fn take_second(&mut self, first: u32) -> Option<u32> {
-        let Hedge::Runs { number, .. } = self.pairs[first as usize].hedge else { return None };
+        let Hedge::Runs { number, .. } = self.hedge_of(first) else { return None };
         let second = self.clients.by_token(Token::from_bits(number))?.role.pair?;
         self.pairs.get(second as usize)?.backend()?;
-        self.pairs[first as usize].hedge = Hedge::No;
+        self.set_hedge(first, Hedge::No);
         Some(second)
     }
 
@@ -331,10 +304,9 @@ impl<N: Network> Core<N> {
     /// Ends the pair of a second try, whatever it has.
     fn end_second(&mut self, second: u32) {
         if let Some(first) = self.first_of(second) {
-            let pair = &mut *self.pairs[first as usize];
-            pair.count_hedge(HedgeEnd::First);
-            if let Hedge::Runs { since, .. } = pair.hedge {
-                pair.hedge = Hedge::Waits { since, due: u64::MAX };
+            self.pairs[first as usize].count_hedge(HedgeEnd::First);
+            if let Hedge::Runs { since, .. } = self.hedge_of(first) {
+                self.set_hedge(first, Hedge::Waits { since, due: u64::MAX });
             }
         }
         if let Some(client) = self.pairs.get(second as usize).map(|pair| pair.client) {
@@ -346,17 +318,25 @@ impl<N: Network> Core<N> {
     /// The request leaves its server without a response.
     #[cold]
     pub(crate) fn end_hedge(&mut self, key: u32) {
-        if let Hedge::Runs { number, .. } = self.pairs[key as usize].hedge {
+        let hedge = self.hedge_of(key);
+        self.set_hedge(key, Hedge::No);
+        if let Hedge::Runs { number, .. } = hedge {
             self.pairs[key as usize].count_hedge(HedgeEnd::None);
-            self.pairs[key as usize].hedge = Hedge::No;
             self.cancel_inside(number);
         }
-        self.pairs[key as usize].hedge = Hedge::No;
+    }
+
+    fn hedge_of(&self, key: u32) -> Hedge {
+        self.tools.hedges.get(self.pairs[key as usize].hedge)
+    }
+
+    fn set_hedge(&mut self, key: u32, hedge: Hedge) {
+        self.tools.hedges.set(&mut self.pairs[key as usize].hedge, hedge);
     }
 
     /// Cancels second tries that were too late.
     pub(crate) fn cancel_lost(&mut self) {
-        while let Some(number) = self.tools.lost_tries.pop() {
+        while let Some(number) = self.tools.hedges.lost.pop() {
             self.cancel_inside(number);
         }
     }

@@ -10,7 +10,8 @@
 //! held_body.rs    request bodies that are held before they go to a server
 //! waiting.rs      requests whose handler waits; wait_begin.rs: what for
 //! tunnel.rs       upgraded connections, and how a drain closes them
-//! inside.rs       internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's
+//! inside.rs       internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
+//!                 hedge_table.rs: which requests wait for a second try
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
 //! counted.rs      what metrics count of a request
 //! phases.rs       the script's on_answer and on_log
@@ -25,6 +26,7 @@ pub(crate) mod copies;
 pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod hedge;
+pub(crate) mod hedge_table;
 pub(crate) mod held_body;
 pub(crate) mod inside;
 pub(crate) mod pass_through;
@@ -46,7 +48,7 @@ use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
-use self::hedge::Hedge;
+use self::hedge_table::HedgeKey;
 use self::held_body::HeldBody;
 use self::tunnel::Tunnel;
 use self::waiting::HandlerWait;
@@ -88,7 +90,7 @@ pub struct Pair {
     /// How long the present connection to a server was idle before, in microseconds.
     pub idle_for: u64,
     /// Its second try, in a pool with `hedge`.
-    pub hedge: Hedge,
+    pub hedge: HedgeKey,
     /// Set while the request finds out whether an ejected server answers again.
     pub probe: Option<Box<Probe>>,
     /// The next try replaces one on a reused connection that died: it is outside of the budget.
@@ -152,7 +154,7 @@ impl Pair {
             tries: 0,
             slot: None,
             idle_for: 0,
-            hedge: Hedge::No,
+            hedge: HedgeKey::NONE,
             probe: None,
             is_fresh_try: false,
             waits_since: None,
@@ -229,7 +231,7 @@ impl Pair {
         (*tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try) = (0, None, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
-        debug_assert!(*hedge == Hedge::No, "left by the exchange before");
+        debug_assert!(*hedge == HedgeKey::NONE, "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 

@@ -150,42 +150,6 @@ fn pools() {
             "rsp.pool { buffer_response = '1m', servers = { '127.0.0.1:1' } }",
             "1: buffer_response: not supported by this version",
         ),
-        (
-            "rsp.pool { hedge = { after = 'p99' } }",
-            "1: hedge.after: got \"p99\", expected \"p95\" or a time from 1ms to 24h",
-        ),
-        (
-            "rsp.pool {\n hedge = { budget = 0 } }",
-            "2: hedge.budget: got 0, expected a number above 0, at most 1",
-        ),
-        (
-            "rsp.pool { hedge = true }",
-            "1: hedge: got true, expected a table such as { after = \"p95\", budget = 0.02 }",
-        ),
-        (
-            "rsp.pool { mirror = { share = 0.5 } }",
-            "1: mirror: no pool, expected one, as in pool = \"shadow\"",
-        ),
-        (
-            "rsp.pool { mirror = { pool = 'a', share = 1.5 } }",
-            "1: mirror.share: got 1.5, expected a number above 0, at most 1",
-        ),
-        (
-            &format!(
-                "{LISTEN}\nrsp.pool {{ name = 'a',\n servers = {{ '127.0.0.1:1' }}, mirror = {{ pool = 'b' }} }}"
-            ),
-            "3: mirror.pool: no pool is named \"b\", did you mean \"a\"?",
-        ),
-        (
-            &format!(
-                "{LISTEN}\nrsp.pool {{ name = 'a', servers = {{ '127.0.0.1:1' }},\n mirror = {{\n pool = 'a' }} }}"
-            ),
-            "4: mirror.pool: it is this pool itself, expected another one",
-        ),
-        (
-            &format!("{LISTEN}\nrsp.pool {{ servers = {{ '127.0.0.1:1' }}, mirror = {{ pool = 7 }} }}"),
-            "2: mirror.pool: got 7, expected a pool or the name of one",
-        ),
         ("rsp.pool { trailers = 'yes' }", "1: trailers: got \"yes\", expected true or false"),
         ("rsp.pool { server = { '127.0.0.1:1' } }", "1: server: unknown pool key, did you mean servers?"),
         (
