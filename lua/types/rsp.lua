@@ -83,6 +83,8 @@ function rsp.pool(pool) end
 ---@field busy_poll? integer microseconds a read looks at the network card itself (SO_BUSY_POLL); none without it
 ---@field buffer_request? rsp.Size a request's body is held until it is whole or so large, before a server is asked; `req:body()` reads as much; off without it
 ---@field buffer_response? rsp.Size so much of a response is read from a server before its client takes it, which frees the server sooner; off without it
+---@field hedge? rsp.Hedge a request whose server takes long is sent to a second one too; off without it
+---@field mirror? rsp.Mirror a share of the requests is copied to another pool; off without it
 ---@field trailers? boolean trailers of requests go on to the servers, those that are safe; false without it: they end at rsp
 ---@field timeouts? rsp.PoolTimeouts how long to wait for its servers
 
@@ -131,6 +133,16 @@ function rsp.pool(pool) end
 ---@class rsp.Queue
 ---@field most? integer how many: 1000; 0: none waits
 ---@field timeout? rsp.Time how long each: 5s
+
+---Second tries of requests whose server takes long.
+---@class rsp.Hedge
+---@field after? "p95"|rsp.Time how long the first server may take: as long as 95 of 100 responses without it
+---@field budget? number second tries as a share of the pool's requests of the last 10 s: 0.02
+
+---Copies of requests for another pool, whose responses nobody gets.
+---@class rsp.Mirror
+---@field pool string|rsp.Pool where they go
+---@field share? number the share of the requests that is copied: 1
 
 ---How long to wait for the servers of a pool.
 ---@class rsp.PoolTimeouts
@@ -406,9 +418,9 @@ function rsp.split(options) end
 ---@class rsp.Split
 local Split = {}
 
----The choice for this request: a pool or a text, as `rsp.split` was given.
+---The choice for this request.
 ---@param req rsp.Request
----@return any
+---@return rsp.Pool|string
 function Split:pick(req) end
 
 ---A set of networks and addresses: `rsp.cidr { "10.0.0.0/8", "::1" }`.
@@ -697,13 +709,13 @@ function Tester:equal(got, expected, note) end
 
 ---Fails if the value is nil or false.
 ---@param value any
----@param note? string|number stands in the message
+---@param note? string stands in the message
 function Tester:ok(value, note) end
 
 ---@class rsp.TestRequest
 ---@field method? string "GET"
 ---@field url? string "http://example.com/a?b=1" or a path: "/"
----@field headers? table<string, string|number|string[]|nil> without `Host` that of the URL is sent
+---@field headers? table<string, string|number|string[]> without `Host` that of the URL is sent
 ---@field from? string the client's address, with a port or not: "198.51.100.7"; "unix:" for one on a unix socket
 ---@field body? string none without it
 ---@field listener? string the name of the listener; the first that fits the URL without it
@@ -755,14 +767,14 @@ function Tester:ok(value, note) end
 ---@field status integer? of an answer or a response; nil where the request goes to a server
 ---@field headers rsp.TestHeaders what the server gets, or the client
 ---@field body string the request's, or the answer's
----@field error string what went wrong; nil where nothing did
+---@field error string? what went wrong
 ---@field method string? as the server gets it
 ---@field target string? path and query as the server gets them
 ---@field host string? as the server gets it
 
 ---Names ignore case.
 ---@class rsp.TestHeaders
----@field [string] string the first value; nil where there is none, which fails the test that uses it
+---@field [string] string? the first value
 local TestHeaders = {}
 
 ---All values of this name in order, empty where there is none.

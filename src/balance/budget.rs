@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::pool_state::PoolState;
+
 /// Seconds that are looked at.
 const WINDOW: usize = 10;
 /// Retries a second that are always allowed.
@@ -82,16 +84,39 @@ impl RequestCounter {
     }
 }
 
+impl PoolState {
+    /// Takes one retry from the budget, a share of the pool's requests.
+    pub fn take_retry(&self, share: f64, now: u64) -> bool {
+        let second = now / 1_000_000;
+        let allowed = allows(share, &self.requests, &self.retries, second);
+        if allowed {
+            self.retries.add(second);
+        }
+        allowed
+    }
+}
+
 /// Whether one more retry is within the budget.
-pub fn allows(
+fn allows(
     share: f64,
     requests: &[std::sync::Arc<RequestCounter>],
     retries: &RecentCount,
     second: u64,
 ) -> bool {
+    within(share, FLOOR, requests, retries, second)
+}
+
+/// Whether one more is at most this share of the requests and so many a second.
+pub fn within(
+    share: f64,
+    floor: f64,
+    requests: &[std::sync::Arc<RequestCounter>],
+    count: &RecentCount,
+    second: u64,
+) -> bool {
     let requests: u32 = requests.iter().map(|worker| worker.recent(second)).sum();
-    let most = share * f64::from(requests) + FLOOR * WINDOW as f64;
-    f64::from(retries.sum(second)) + 1.0 <= most
+    let most = share * f64::from(requests) + floor * WINDOW as f64;
+    f64::from(count.sum(second)) + 1.0 <= most
 }
 
 #[cfg(test)]

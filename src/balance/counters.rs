@@ -80,6 +80,70 @@ pub struct PoolCounters {
     pub seconds: Histogram<{ REQUEST_BOUNDS.len() }>,
     /// Requests that were sent again, to whichever server.
     pub retries: Count,
+    /// Second tries, and copies, by what became of them.
+    pub hedges: [Count; HedgeEnd::ALL.len()],
+    pub mirrors: [Count; MirrorEnd::ALL.len()],
+}
+
+/// Whose response the client got of a request that was sent to a second server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HedgeEnd {
+    Second,
+    First,
+    /// The client left, or rsp answered.
+    None,
+}
+
+impl HedgeEnd {
+    pub const ALL: [HedgeEnd; 3] = [HedgeEnd::Second, HedgeEnd::First, HedgeEnd::None];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            HedgeEnd::Second => "second",
+            HedgeEnd::First => "first",
+            HedgeEnd::None => "none",
+        }
+    }
+}
+
+/// What became of the copy of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MirrorEnd {
+    /// A whole response came.
+    Answered,
+    /// None came, or only a part.
+    Failed,
+    /// The response was too long, or took too long.
+    Cut,
+    /// No copy was made: as many as may run did.
+    Full,
+    /// No copy was made: the body was not held whole.
+    Body,
+}
+
+impl MirrorEnd {
+    pub const ALL: [MirrorEnd; 5] =
+        [MirrorEnd::Answered, MirrorEnd::Failed, MirrorEnd::Cut, MirrorEnd::Full, MirrorEnd::Body];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            MirrorEnd::Answered => "answered",
+            MirrorEnd::Failed => "failed",
+            MirrorEnd::Cut => "cut",
+            MirrorEnd::Full => "full",
+            MirrorEnd::Body => "body",
+        }
+    }
+}
+
+impl PoolCounters {
+    pub fn hedge_ends(&self, end: HedgeEnd) {
+        self.hedges[end as usize].add(1);
+    }
+
+    pub fn mirror_ends(&self, end: MirrorEnd) {
+        self.mirrors[end as usize].add(1);
+    }
 }
 
 /// The cells of all workers.
@@ -195,6 +259,8 @@ impl ServerTotals {
 pub struct PoolTotals {
     pub seconds: Spread,
     pub retries: u64,
+    pub hedges: [u64; HedgeEnd::ALL.len()],
+    pub mirrors: [u64; MirrorEnd::ALL.len()],
 }
 
 impl PoolTotals {
@@ -203,6 +269,8 @@ impl PoolTotals {
         for cell in cells {
             sum.seconds.add(&cell.seconds.read());
             sum.retries += cell.retries.get();
+            sum.hedges.iter_mut().zip(&cell.hedges).for_each(|(sum, count)| *sum += count.get());
+            sum.mirrors.iter_mut().zip(&cell.mirrors).for_each(|(sum, count)| *sum += count.get());
         }
         sum
     }

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::budget::{RecentCount, RequestCounter, allows};
+use super::budget::{RecentCount, RequestCounter};
 use super::by_hand::{ByHand, ByHandTable};
+use super::copies::CopyCount;
 use super::counters::{Former, PoolCells, PoolCounters, PoolTotals};
+use super::hedges::HedgeState;
 use super::queue::Queue;
 use super::server::{Server, lock};
 use super::servers::Servers;
@@ -66,8 +68,10 @@ pub struct PoolState {
     /// When a server was last not ejected for that reason, in microseconds.
     not_ejected_at: AtomicU64,
     pub queue: Queue,
-    requests: Box<[Arc<RequestCounter>]>,
-    retries: RecentCount,
+    pub(super) requests: Box<[Arc<RequestCounter>]>,
+    pub(super) retries: RecentCount,
+    pub(super) hedges: HedgeState,
+    pub copies: CopyCount,
     /// One per worker.
     counters: PoolCells,
 }
@@ -132,6 +136,8 @@ impl PoolState {
             queue: Queue::new(servers.inboxes.clone()),
             requests: (0..workers).map(|_| Arc::default()).collect(),
             retries: RecentCount::default(),
+            hedges: HedgeState::new(workers),
+            copies: CopyCount::default(),
             counters: servers.former.take_pool(name, workers),
         }
     }
@@ -375,16 +381,6 @@ impl PoolState {
     /// Requests in flight of all workers.
     pub fn in_flight(&self) -> u32 {
         self.requests.iter().map(|worker| worker.in_flight()).sum()
-    }
-
-    /// Takes one retry from the budget, a share of the pool's requests.
-    pub fn take_retry(&self, share: f64, now: u64) -> bool {
-        let second = now / 1_000_000;
-        let allowed = allows(share, &self.requests, &self.retries, second);
-        if allowed {
-            self.retries.add(second);
-        }
-        allowed
     }
 }
 

@@ -91,6 +91,11 @@ impl Reserved {
         Reserved { memory: memory.clone(), bytes: 0 }
     }
 
+    /// For another body, of the same memory.
+    pub fn beside(&self) -> Reserved {
+        Reserved::new(&self.memory)
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

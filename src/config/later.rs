@@ -17,7 +17,7 @@ pub const CALLS: &[&str] = &[];
 pub const LISTENER: &[&str] = &[];
 
 /// Keys of `rsp.pool`.
-pub const POOL: &[&str] = &["hedge", "mirror"];
+pub const POOL: &[&str] = &[];
 
 /// Keys of `rsp.settings`.
 pub const SETTINGS: &[&str] = &[];

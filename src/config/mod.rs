@@ -22,7 +22,9 @@ pub use admin::{Admin, Control, ControlLevel};
 pub use certificate_files::{CertificateFiles, FileProblem, Stamp};
 pub use endpoint::Endpoint;
 pub use health::{Eject, Health, HealthKind, HttpCheck, StatusRanges};
-pub use pool::{Balance, HashBy, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky};
+pub use pool::{
+    Balance, HashBy, Hedge, HedgeAfter, Mirror, PoolConfig, ProxyVersion, Queue, ServerConfig, Sticky,
+};
 pub use script_limits::ScriptLimits;
 pub use sockets::{BACKLOG, SocketOptions};
 pub use stores::{ConcurrencyConfig, Part, RateConfig, SharedConfig, SplitBy, SplitConfig};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Address, Eject, Health, PoolTimeouts, SocketOptions};
+use super::{Address, Eject, Health, PoolId, PoolTimeouts, SocketOptions};
 use crate::tls::Client;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -41,16 +41,21 @@ pub struct PoolConfig {
     pub buffer_request: Option<u64>,
     /// A response is read up to so many bytes before its client takes them.
     pub buffer_response: Option<u64>,
+    /// A request that waits long for its response is sent to another server too.
+    pub hedge: Option<Hedge>,
+    /// Copies of requests go to another pool.
+    pub mirror: Option<Mirror>,
     /// Request trailers are forwarded to these servers.
     pub trailers: bool,
     pub timeouts: PoolTimeouts,
 }
 
 impl PoolConfig {
-    /// Something in a request may tie it to a server, or its body is held first.
+    /// Something in a request may tie it to a server, its body is held first, or it is copied.
     pub fn binds(&self) -> bool {
         self.sticky.is_some()
             || self.buffer_request.is_some()
+            || self.mirror.is_some()
             || matches!(self.balance, Balance::Hash | Balance::SourceHash)
     }
 
@@ -81,6 +86,8 @@ impl PoolConfig {
             sockets: SocketOptions::default(),
             buffer_request: None,
             buffer_response: None,
+            hedge: None,
+            mirror: None,
             trailers: false,
             timeouts: PoolTimeouts::default(),
         }
@@ -203,6 +210,36 @@ impl Default for Queue {
     fn default() -> Queue {
         Queue { most: 1000, timeout: Duration::from_secs(5) }
     }
+}
+
+/// Second tries of requests whose first server takes long.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Hedge {
+    pub after: HedgeAfter,
+    /// Second tries as a share of the requests of the pool.
+    pub budget: f64,
+}
+
+/// How long the first server may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HedgeAfter {
+    /// As long as 95 of 100 responses took lately.
+    P95,
+    Time(Duration),
+}
+
+impl Default for Hedge {
+    fn default() -> Hedge {
+        Hedge { after: HedgeAfter::P95, budget: 0.02 }
+    }
+}
+
+/// Copies of requests for another pool, whose responses nobody gets.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Mirror {
+    pub pool: PoolId,
+    /// The share of the requests that is copied.
+    pub share: f64,
 }
 
 /// Version of the PROXY protocol.

@@ -26,6 +26,8 @@ struct Entry {
     most: usize,
     /// The response exceeded it.
     too_long: bool,
+    /// Of a response that nobody reads, only the length is kept.
+    counted: Option<usize>,
 }
 
 /// The number of an in-process connection; dropping it closes the connection.
@@ -42,7 +44,16 @@ pub struct Collected {
 impl Inside {
     /// Creates a connection that provides `request` and collects at most `most` bytes.
     pub fn new(request: Vec<u8>, most: usize) -> Inside {
-        let entry = Entry { request, read: 0, response: Vec::new(), most, too_long: false };
+        Inside::of(Entry { request, read: 0, response: Vec::new(), most, too_long: false, counted: None })
+    }
+
+    /// Creates a connection that provides nothing, and drops a response of at most `most` bytes.
+    pub fn dropping(most: usize) -> Inside {
+        let (request, response) = (Vec::new(), Vec::new());
+        Inside::of(Entry { request, read: 0, response, most, too_long: false, counted: Some(0) })
+    }
+
+    fn of(entry: Entry) -> Inside {
         TABLE.with_borrow_mut(|table| Inside(table.insert(entry) as u32))
     }
 
@@ -70,8 +81,12 @@ impl Inside {
     #[inline(never)]
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|entry| {
-            let n = bytes.len().min(entry.most - entry.response.len());
-            entry.response.extend_from_slice(&bytes[..n]);
+            let before = entry.counted.unwrap_or(entry.response.len());
+            let n = bytes.len().min(entry.most - before);
+            match &mut entry.counted {
+                Some(counted) => *counted += n,
+                None => entry.response.extend_from_slice(&bytes[..n]),
+            }
             entry.too_long |= n < bytes.len();
             if entry.too_long { Err(ErrorKind::FileTooLarge.into()) } else { Ok(n) }
         })
@@ -271,6 +286,16 @@ mod tests {
         assert_eq!(collected, Collected { bytes: b"headbodymo".to_vec(), too_long: true });
         drop(connection);
         assert!(TABLE.with_borrow(Slab::is_empty), "nothing of it is left");
+    }
+
+    #[test]
+    fn a_response_that_nobody_reads_is_counted_and_dropped() {
+        let mut connection: Either<Stream> = Either::Inside(Inside::dropping(10));
+        assert_eq!(connection.recv(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(connection.send(b"a response").unwrap(), 10);
+        assert!(connection.send(b"!").is_err());
+        let collected = connection.inside().unwrap().collect();
+        assert_eq!(collected, Collected { bytes: Vec::new(), too_long: true });
     }
 
     #[test]

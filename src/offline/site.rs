@@ -218,7 +218,7 @@ impl OfflineSite {
         };
         loop {
             decision = match decision {
-                Decision::Forward(route) | Decision::Buffer(route) => {
+                Decision::Forward(route) | Decision::Copy(route) | Decision::Buffer(route) => {
                     return self.forward(route, asked, error);
                 }
                 // There is no file of this name.

@@ -23,6 +23,8 @@ use crate::script::{Answer, Body, ScriptError, Verdict, Wait};
 
 pub enum Decision {
     Forward(Route),
+    /// The same, and a copy may go to another pool.
+    Copy(Route),
     /// The same, once its body is held.
     Buffer(Route),
     /// Answered from a file, if there is one; if not, `admit_further` decides.
@@ -158,13 +160,22 @@ pub(super) fn after_script(
     }
 }
 
-/// A pool may want the request's body to be held first.
+/// A pool may want the request's body to be held first, or a copy of the request.
 fn buffered(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
     match forward(x, route, routes) {
         Decision::Forward(route) if route.pool.config.buffer_request.is_some() && x.request.is_open() => {
             Decision::Buffer(route)
         }
+        Decision::Forward(route) if route.pool.config.mirror.is_some() => Decision::Copy(route),
         decision => decision,
+    }
+}
+
+/// Finds what a copy of a request is hashed by at the pool it goes to. It belongs to no session there. A key that cannot
+/// be had is a missing one.
+pub fn hash_copy(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) {
+    if matches!(route.pool.config.balance, Balance::Hash | Balance::SourceHash) {
+        route.key = affinity::key(&route.pool, x, handlers).unwrap_or_default();
     }
 }
 

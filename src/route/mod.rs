@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::balance::{Pool, SitePools, WorkerServer, WorkerServers};
 use crate::config::{Config, PoolId, ServerConfig};
 
-pub use admit::{Decision, FailedCall, admit, admit_further, balance_failed};
+pub use admit::{Decision, FailedCall, admit, admit_further, balance_failed, hash_copy};
 pub use affinity::session_cookie;
 pub use challenge::Challenge;
 pub use handlers::{CallClock, Handlers, Responded};

@@ -214,7 +214,8 @@ impl<N: Network> Core<N> {
     }
 
     pub fn has_turns(&self) -> bool {
-        self.turns_due() > 0 || self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended()
+        let others = self.sites.has_grants() || self.handshakes.wait() || self.waits.has_ended();
+        self.turns_due() > 0 || others || self.tools.mirrored.is_due()
     }
 
     /// Returns the number of connections in the ready queue.
@@ -229,6 +230,9 @@ impl<N: Network> Core<N> {
         self.guarded_turns(&turning);
         turning.clear();
         self.turning = turning;
+        if self.tools.mirrored.is_due() || self.tools.hedges.has_lost() {
+            self.see_to_copies();
+        }
         self.run_handshakes();
     }
 

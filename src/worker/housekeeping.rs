@@ -103,6 +103,11 @@ impl<N: Network> Core<N> {
         self.tools.buffers.used()
     }
 
+    /// Returns true if no request waits for a second try, or has one.
+    pub fn is_without_hedges(&self) -> bool {
+        self.tools.hedges.is_empty()
+    }
+
     /// Returns the number of pipes in use.
     pub fn pipes(&self) -> usize {
         self.tools.pipes.out()

@@ -103,18 +103,6 @@ fn an_unknown_key_names_file_line_and_the_nearest_known_one() {
 }
 
 #[test]
-fn a_key_of_a_later_version_says_so() {
-    for (key, config) in [
-        ("hedge", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  hedge = { after = 'p95' },\n}"),
-        ("mirror", "rsp.pool {\n  servers = { '127.0.0.1:83' },\n  mirror = { pool = 'shadow' },\n}"),
-    ] {
-        let what = config_complaint(&format!("rsp.listen \"127.0.0.1:0\"\n{config}\n"));
-        assert!(what.starts_with("site.lua:4: "), "{what}");
-        assert!(what.contains(key) && what.contains("not supported by this version"), "{what}");
-    }
-}
-
-#[test]
 fn settings_without_effect_are_refused() {
     for (config, words) in [
         (

@@ -290,3 +290,20 @@ rsp.on_request(function(req) req.path = '/changed' return 'web' end)
     let text = explained(&directory, &["GET", "/came"]).stdout;
     assert!(text.contains("answer    500 by rsp"), "{text}");
 }
+
+#[test]
+fn it_says_where_else_a_request_may_go() {
+    let directory = Directory::new();
+    directory.write(
+        "site.lua",
+        "rsp.listen '127.0.0.1:0'
+         rsp.pool { name = 'web', servers = { '127.0.0.1:1', '127.0.0.1:2' }, hedge = { after = '20ms' },
+           mirror = { pool = 'shadow', share = 0.5 } }
+         rsp.pool { name = 'shadow', servers = { '127.0.0.1:3' } }
+         rsp.on_request(function() return 'web' end)",
+    );
+    let said = explained(&directory, &["GET", "http://a/"]).stdout;
+    for words in ["a second server is tried after 20ms", "a copy goes to pool shadow for a share of 0.5"] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+}

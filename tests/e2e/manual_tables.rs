@@ -63,6 +63,8 @@ fn the_manual_has_every_key_of_the_config_and_no_other() {
         (FAILURES, "eject", "rsp.Eject"),
         (FAILURES, "queue", "rsp.Queue"),
         (FAILURES, "sticky", "rsp.Sticky"),
+        (FAILURES, "hedge", "rsp.Hedge"),
+        (FAILURES, "mirror", "rsp.Mirror"),
     ] {
         let rows = rows(&text, heading);
         let keys = rows.iter().filter(|row| row[0] == place).filter_map(|row| word(&row[1]));

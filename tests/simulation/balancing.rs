@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rsp::balance::{ServerState, SitePools};
 use rsp::config::{
-    Balance, Eject, HashBy, Health, HealthKind, HttpCheck, PoolConfig, Queue, StatusRanges, Sticky,
+    Balance, Eject, HashBy, Health, HealthKind, Hedge, HedgeAfter, HttpCheck, Mirror, PoolConfig, PoolId,
+    Queue, StatusRanges, Sticky,
 };
 
 use crate::plan::{Body, Request};
@@ -29,6 +30,10 @@ pub struct Balancing {
     buffer_request: Option<u64>,
     buffer_response: Option<u64>,
     pub buffer_memory: u64,
+    /// When a request is sent to a second server.
+    pub hedge: Option<Duration>,
+    /// The share of the requests that is copied to the shadow pool.
+    mirror: Option<f64>,
 }
 
 impl Balancing {
@@ -65,6 +70,8 @@ impl Balancing {
             buffer_request: rng.one_in(3).then(|| rng.pick(&[1, 1000, 40_000, 1 << 20])),
             buffer_response: rng.one_in(2).then(|| rng.pick(&[1, 40_000, 100_000, 1 << 20])),
             buffer_memory: if rng.one_in(3) { rng.below(150_000) as u64 } else { 256 << 20 },
+            hedge: rng.one_in(3).then(|| Duration::from_millis(rng.pick(&[1, 5, 50, 500]))),
+            mirror: rng.one_in(3).then(|| rng.pick(&[1.0, 0.5])),
         }
     }
 
@@ -90,6 +97,8 @@ impl Balancing {
         (pool.queue, pool.retries, pool.min_idle) = (self.queue, self.retries, self.min_idle);
         (pool.buffer_request, pool.buffer_response) = (self.buffer_request, self.buffer_response);
         pool.eject = self.eject.clone();
+        pool.hedge = self.hedge.map(|after| Hedge { after: HedgeAfter::Time(after), budget: 1.0 });
+        pool.mirror = self.mirror.map(|share| Mirror { pool: PoolId(1), share });
         pool.sticky =
             self.sticky.then(|| Sticky { cookie: "srv".into(), secret: "secret".into(), max_age: None });
         pool.health =
@@ -109,6 +118,7 @@ pub fn check_given_back(pools: &SitePools) {
     for pool in &pools.pools {
         assert_eq!(pool.queue.count(), 0, "requests are left in a queue");
         assert_eq!(pool.in_flight(), 0, "requests of a pool are still counted");
+        assert_eq!(pool.copies.get(), 0, "copies of a pool's requests are still counted");
         for server in pool.members().iter() {
             assert_eq!(server.in_flight(), 0, "requests of server {server} are still counted");
             assert_eq!(server.taken(), 0, "slots of server {server} are not given back");

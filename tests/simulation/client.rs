@@ -271,6 +271,7 @@ impl Client {
         let server = id.map(|id| {
             assert_eq!(id as u64, request.id, "the response of another request");
             let attempt = head.number("X-Attempt").expect("an attempt");
+            ledger.got(request.id, attempt);
             (attempt, ledger.reply(request.id, attempt))
         });
         match server {

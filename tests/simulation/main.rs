@@ -7,6 +7,7 @@
 
 mod balancing;
 mod client;
+mod copies;
 mod filter;
 mod frames;
 mod inside;

@@ -4,6 +4,7 @@
 use rsp::exchange::record::{End, Record};
 
 use crate::balancing::Balancing;
+use crate::copies::COPY;
 use crate::frames::{Frames, LEAST};
 use crate::rng::{Rng, body};
 
@@ -357,8 +358,8 @@ pub struct Ledger {
     entries: Vec<Entry>,
 }
 
-struct Entry {
-    request: Request,
+pub struct Entry {
+    pub request: Request,
     /// Request heads that arrived at servers.
     seen: usize,
     /// Attempts whose response was sent whole.
@@ -369,6 +370,10 @@ struct Entry {
     came: Option<(usize, usize)>,
     /// It stands in the access log.
     logged: bool,
+    /// Copies of it that arrived.
+    pub copies: usize,
+    /// The attempt whose response its client got.
+    pub got: Option<usize>,
 }
 
 impl Ledger {
@@ -387,11 +392,13 @@ impl Ledger {
             body_seen: false,
             came: None,
             logged: false,
+            copies: 0,
+            got: None,
         };
         self.entries.extend(requests.iter().map(entry));
     }
 
-    fn entry(&mut self, id: u64) -> &mut Entry {
+    pub fn entry(&mut self, id: u64) -> &mut Entry {
         self.entries.get_mut(id as usize - 1).expect("a request that nobody made")
     }
 
@@ -400,13 +407,15 @@ impl Ledger {
     }
 
     pub fn reply(&mut self, id: u64, attempt: usize) -> Reply {
-        let (seed, honest, long) = (self.seed, self.honest, self.long);
+        let (seed, long) = (self.seed, self.long);
+        let honest = self.honest && attempt != COPY;
         reply(seed, &self.entry(id).request, attempt, honest, long)
     }
 
     /// A server sees the head of a request. Gives the attempt's number, from 1.
     pub fn arrived(&mut self, id: u64) -> usize {
         let (honest, retries) = (self.honest, usize::from(self.balancing.retries));
+        let hedges = self.balancing.hedge.is_some();
         let entry = self.entry(id);
         assert!(entry.request.page.is_none(), "request {id} is the script's to answer");
         entry.seen += 1;
@@ -419,6 +428,9 @@ impl Ledger {
             _ if entry.request.kept => 2 + retries,
             _ => 2,
         };
+        let bodiless = entry.request.body == Body::None && !entry.request.inside;
+        // A server that is slow, or that seems to be, and a connection that dies beside it.
+        let most = if hedges && bodiless { most + if honest { 1 } else { 2 } } else { most };
         assert!(entry.seen <= most, "request {id} was sent {} times", entry.seen);
         let again = entry.seen == 1 || !entry.body_seen || entry.request.kept;
         assert!(again, "request {id} was sent again without its body");
@@ -436,7 +448,8 @@ impl Ledger {
             return assert!(!self.honest && record.method.is_empty(), "{record:?}");
         };
         let id = id.parse().expect("a target of ours");
-        let (honest, draining, reply) = (self.honest, self.draining, self.reply(id, 1));
+        let got = self.entry(id).got.unwrap_or(1);
+        let (honest, draining, reply) = (self.honest, self.draining, self.reply(id, got));
         let entry = self.entry(id);
         assert!(!std::mem::replace(&mut entry.logged, true), "a second record: {record:?}");
         if !honest {

@@ -105,7 +105,7 @@ impl Run {
             entrance: None,
         };
         let site = sites.next(&mut rng, &ledger);
-        let mut world = World::new(Rng::new(rng.next()), SERVERS, honest);
+        let mut world = World::new(Rng::new(rng.next()), SERVERS + 1, honest);
         world.crowded = ledger.crowded;
         let world = Rc::new(RefCell::new(world));
         let clock = Rc::new(Clock { slow: rng.one_in(4), ..Clock::default() });
@@ -227,7 +227,7 @@ impl Run {
             self.servers.extend(made.map(|place| Server::new(place, world, self.now)));
         }
         if !self.ledger.honest && world.rng.one_in(200) {
-            let number = world.rng.below(SERVERS);
+            let number = world.rng.below(SERVERS + 1);
             world.up[number] = !world.up[number];
             let reset = world.rng.one_in(2);
             let down = !world.up[number];
@@ -354,6 +354,7 @@ impl Run {
         assert_eq!(self.core.blocks().0, 0, "blocks are not given back");
         assert_eq!(self.core.buffered(), 0, "memory of buffers is kept");
         assert_eq!(self.core.answer_bodies(), 0, "bodies of answers are kept");
+        assert!(self.core.is_without_hedges(), "second tries are kept");
         assert_eq!(self.core.pipes(), 0, "pipes are not given back");
         assert_eq!(self.core.old_sites(), (0, 0), "sites and scripts are kept");
         assert_eq!(self.core.next_timer(), None, "a timer is left");

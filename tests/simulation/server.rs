@@ -2,6 +2,7 @@
 //! its own body, whole or visibly cut, and that nothing arrives on a connection that must not be used again.
 
 use crate::balancing::CHECK;
+use crate::copies::{COPY, SHADOW};
 use crate::message::{Event, Framing, Head, Reader, check_pad, pad_field, write_chunks};
 use crate::plan::{Body, Fault, FirstEnd, Ledger, Reply, Request, Shape, Verb, request_key, response_key};
 use crate::rng::body;
@@ -147,7 +148,7 @@ impl Server {
         if let Some(current) = &self.current {
             // An early response may let rsp off the rest of the request.
             let early = current.answered && (self.deaf || current.reply.ends_request(&current.request));
-            let ends_well = current.read || early || self.in_tunnel();
+            let ends_well = current.read || early || self.in_tunnel() || current.attempt == COPY;
             assert!(!ledger.honest || ends_well, "{:?} was cut on its way to the server", current.request);
             if self.in_tunnel() && !link.cut && ledger.honest {
                 let whole = self.reader.at == current.request.body.len();
@@ -204,7 +205,13 @@ impl Server {
         let request = ledger.request(id);
         assert_eq!(verb, request.verb.text());
         check_request(head, &request);
-        let attempt = ledger.arrived(id);
+        let attempt = match self.number == SHADOW {
+            true => {
+                ledger.copied(id);
+                COPY
+            }
+            false => ledger.arrived(id),
+        };
         let reply = ledger.reply(id, attempt);
         let framing = match request.body {
             // Only after the 101, which is sent at once.
@@ -405,7 +412,7 @@ struct Came {
 
 impl Came {
     fn more(&mut self, mut bytes: &[u8], current: &Current, ledger: &mut Ledger) {
-        if self.over || current.reply.fault == Fault::Garbage {
+        if self.over || current.attempt == COPY || current.reply.fault == Fault::Garbage {
             return;
         }
         let reader = self.reader.get_or_insert_with(Reader::new);

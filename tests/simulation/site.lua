@@ -1,5 +1,7 @@
 -- What rsp runs with in the simulation. Ports 1 to 3 are the servers' numbers.
 local web = rsp.pool { servers = { "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3" } }
+-- Port 4 is the server that gets copies, in the seeds that make some.
+rsp.pool { name = "shadow", servers = { "127.0.0.1:4" }, retries = 0 }
 rsp.listen "127.0.0.1:80"
 rsp.listen { "127.0.0.1:443", sni = function(name)
   if not name:find("%.unknown%.example$") then return web end

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use self::choice::Choice;
 use super::budget::RequestCounter;
+use super::copies::Sampler;
 use super::counters::PoolCounters;
+use super::hedges::HedgeTimes;
 use super::pool_state::PoolState;
 use super::queue::{ServerKey, key};
 use super::server::Server;
@@ -102,6 +104,10 @@ pub struct Pool {
     pub reads_responses: bool,
     /// `PoolConfig::binds`.
     pub binds: bool,
+    /// If the pool has `hedge`.
+    pub hedges: Option<HedgeTimes>,
+    /// Which requests are copied.
+    pub sampler: Sampler,
     choice: RefCell<Choice>,
     candidates: RefCell<Candidates>,
     /// The version that `has_changed` has told.
@@ -146,10 +152,15 @@ impl Pool {
         let (requests, counters) = (state.request_counter(worker), state.counters(worker));
         let choice = RefCell::new(Choice::new(config.balance, all.clone(), state.name()));
         let reads_status = |eject: &Eject| eject.error_rate.is_some() || !eject.status.is_empty();
-        let reads_responses = config.reads_latency() || config.eject.as_ref().is_some_and(reads_status);
+        let reads_responses = config.reads_latency()
+            || config.hedge.is_some()
+            || config.eject.as_ref().is_some_and(reads_status);
+        let hedges = config.hedge.map(|_| HedgeTimes::new(&state, worker));
         let pool = Pool {
             reads_responses,
             binds: config.binds(),
+            hedges,
+            sampler: Sampler::default(),
             id,
             config,
             state,

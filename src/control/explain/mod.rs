@@ -171,7 +171,7 @@ impl Explainer {
 
     fn settle(&mut self, x: &mut Exchange, decision: Decision, report: &mut Explanation) {
         match decision {
-            Decision::Forward(route) => self.forward(x, &route, report),
+            Decision::Forward(route) | Decision::Copy(route) => self.forward(x, &route, report),
             Decision::Buffer(route) => {
                 let most = route.pool.config.buffer_request.unwrap_or_default();
                 report.notes.push(format!("the body is held first, up to {most} bytes"));
@@ -246,6 +246,7 @@ impl Explainer {
         report.pool = Some(pool.config.name.clone());
         report.why = servers::why(route, report.route.is_some());
         servers::describe(pool, now, report);
+        report.notes.extend(servers::notes(&self.routes.config, route));
         report.timeouts = servers::timeouts(&self.routes.config.settings, &pool.config);
         // As for a request that cannot be a probe: that would take the turn of one that can.
         let want = Want { now, key: route.key, may_probe: false, in_turn: false };

@@ -2,7 +2,7 @@
 
 use crate::balance::algorithm::Candidate;
 use crate::balance::{Pool, WorkerServer};
-use crate::config::{Balance, PoolConfig, Settings};
+use crate::config::{Balance, Config, HedgeAfter, PoolConfig, Settings};
 use crate::control::explain::{Explanation, ServerReport};
 use crate::route::{Binding, Route};
 
@@ -27,6 +27,26 @@ pub(super) fn describe(pool: &Pool, now: u64, report: &mut Explanation) {
     if balance == Balance::RoundRobin && report.servers.len() > 1 {
         report.notes.push("servers take turns in each worker: this is the first turn".into());
     }
+}
+
+/// Where else it may be sent.
+pub(super) fn notes(config: &Config, route: &Route) -> Vec<String> {
+    let pool = &route.pool.config;
+    let hedge = pool.hedge.map(|hedge| {
+        let after = match hedge.after {
+            HedgeAfter::P95 => "what is usual (p95)".to_owned(),
+            HedgeAfter::Time(time) => format!("{time:?}"),
+        };
+        format!("hedge: if it may be sent twice, a second server is tried after {after}")
+    });
+    let mirror = pool.mirror.and_then(|mirror| {
+        let to = config.pools.get(mirror.pool.0 as usize)?;
+        Some(format!(
+            "mirror: a copy goes to pool {} for a share of {} of the requests",
+            to.name, mirror.share
+        ))
+    });
+    hedge.into_iter().chain(mirror).collect()
 }
 
 fn one(server: &WorkerServer, balance: Balance, now: u64) -> ServerReport {

@@ -4,9 +4,10 @@ use std::fmt::{Display, Write};
 
 use super::process::ProcessFacts;
 use super::{View, seconds};
-use crate::balance::{REQUEST_BOUNDS, ServerState, ServerTotals};
+use crate::balance::{HedgeEnd, MirrorEnd, PoolTotals, REQUEST_BOUNDS, ServerState, ServerTotals};
 use crate::base::buffer_memory::BodyOf;
 use crate::base::cells::{CLASSES, Spread};
+use crate::config::PoolConfig;
 use crate::control::errors;
 use crate::exchange::counters::{Counters, Handler, Handshake, SCRIPT_BOUNDS, ScriptFailure};
 use crate::store::StoreCounts;
@@ -28,6 +29,8 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("rsp_server_state_changes_total", "counter", "How often the server came into a state."),
     ("rsp_queue_length", "gauge", "Requests that wait for a server of the pool."),
     ("rsp_retries_total", "counter", "Requests that were sent again."),
+    ("rsp_hedges_total", "counter", "Requests sent to a second server, by whose response the client got."),
+    ("rsp_mirrors_total", "counter", "Requests that were to be copied, by what became of the copy."),
     ("rsp_buffer_memory_bytes", "gauge", "Memory that held request bodies and responses read ahead take."),
     (
         "rsp_buffer_memory_short_total",
@@ -238,6 +241,30 @@ fn pools(text: &mut Text, view: &View<'_>) {
     text.metric(RETRIES);
     for (pool, totals) in &all {
         text.sample(RETRIES, &[("pool", pool)], totals.retries);
+    }
+    twice(text, view, &all);
+}
+
+/// Requests that are sent to two servers.
+fn twice(text: &mut Text, view: &View<'_>, all: &[(String, PoolTotals)]) {
+    let configured = |name: &str, has: fn(&PoolConfig) -> bool| {
+        let pools = &view.process.config.pools;
+        pools.iter().any(|pool| pool.name == name && has(pool))
+    };
+    let is_told = |name: &str, counts: &[u64], has| counts.iter().any(|n| *n > 0) || configured(name, has);
+    const HEDGES: &str = "rsp_hedges_total";
+    text.metric(HEDGES);
+    for (pool, totals) in all.iter().filter(|(n, t)| is_told(n, &t.hedges, |pool| pool.hedge.is_some())) {
+        for (won, count) in HedgeEnd::ALL.iter().zip(totals.hedges) {
+            text.sample(HEDGES, &[("pool", pool), ("won", won.text())], count);
+        }
+    }
+    const MIRRORS: &str = "rsp_mirrors_total";
+    text.metric(MIRRORS);
+    for (pool, totals) in all.iter().filter(|(n, t)| is_told(n, &t.mirrors, |pool| pool.mirror.is_some())) {
+        for (result, count) in MirrorEnd::ALL.iter().zip(totals.mirrors) {
+            text.sample(MIRRORS, &[("pool", pool), ("result", result.text())], count);
+        }
     }
 }
 

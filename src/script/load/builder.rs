@@ -8,6 +8,7 @@ use mlua::{Function, Table, Value};
 
 use super::super::source::Source;
 use super::position::{Position, Texts};
+use super::second_tries::MirrorTable;
 use crate::config::{Address, ListenerConfig, Part, PoolConfig, Settings, SniId, Warning};
 
 pub(super) struct Builder {
@@ -48,6 +49,8 @@ pub(super) struct PoolBuilder {
     pub pool: PoolConfig,
     pub balance: Option<Function>,
     pub hash_by: Option<Function>,
+    /// Its pool may be made later.
+    pub mirror: Option<(MirrorTable, Position)>,
     /// The value that `rsp.pool` returned.
     pub object: Table,
 }

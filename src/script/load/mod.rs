@@ -22,6 +22,7 @@ mod modules;
 mod pool;
 mod position;
 mod schema;
+mod second_tries;
 mod server;
 mod settings;
 mod stores;
@@ -163,6 +164,7 @@ fn finish(mut builder: Builder, lua: &Lua) -> Result<(Config, ScriptHandlers), S
         false => classic::refuse_beside(lua, &main, &builder).map(|()| None)?,
     };
     let fallback = builder.fallback.as_ref().map(|set| find_fallback(set, &builder)).transpose()?;
+    second_tries::settle_mirrors(&mut builder)?;
     check_whole(&builder, &main)?;
     listen::check_trust(&builder)?;
     listen::settle_redirects(&mut builder.listeners);
@@ -248,8 +250,13 @@ fn takes_requests(builder: &Builder) -> bool {
 
 /// A pool by its object or its name.
 fn find_fallback(fallback: &SetOnce<Value>, builder: &Builder) -> Result<PoolId, String> {
+    let found = find_pool(&fallback.value, builder);
+    found.map_err(|what| format!("{}: fallback: {what}", fallback.position))
+}
+
+fn find_pool(value: &Value, builder: &Builder) -> Result<PoolId, String> {
     let names = || builder.pools.iter().map(|pool| pool.pool.name.as_str());
-    let (found, what) = match &fallback.value {
+    let (found, what) = match value {
         Value::String(name) => {
             let name = name.to_string_lossy();
             let hint = match nearest(&name, names()) {
@@ -267,6 +274,5 @@ fn find_fallback(fallback: &SetOnce<Value>, builder: &Builder) -> Result<PoolId,
             )
         }
     };
-    let id = found.and_then(|index| u32::try_from(index).ok()).map(PoolId);
-    id.ok_or_else(|| format!("{}: fallback: {what}", fallback.position))
+    found.and_then(|index| u32::try_from(index).ok()).map(PoolId).ok_or(what)
 }

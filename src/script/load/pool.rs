@@ -9,6 +9,7 @@ use super::calls::Call;
 use super::error::{PathStep, ReadValue, ValueError, quoted};
 use super::health::{eject, health};
 use super::schema::{Keys, row, table};
+use super::second_tries::{MirrorTable, hedge, mirror};
 use super::server::{Written, servers};
 use super::values::{buffer, busy_poll};
 use super::values::{name, number, one_of, time, whole, yes_or_no};
@@ -22,6 +23,7 @@ pub(super) struct PoolTable {
     balance: Option<Function>,
     hash_by: Option<Function>,
     retries_is_set: bool,
+    mirror: Option<MirrorTable>,
 }
 
 impl Default for PoolTable {
@@ -33,6 +35,7 @@ impl Default for PoolTable {
             balance: None,
             hash_by: None,
             retries_is_set: false,
+            mirror: None,
         }
     }
 }
@@ -80,6 +83,8 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
             super::values::size(value, 1..=1 << 30, "a size from 1 byte to \"1g\", such as \"1m\"")
                 .map(|most| pool.config.buffer_response = Some(most))
         }),
+        row("hedge", |value, pool| hedge(value).map(|hedge| pool.config.hedge = Some(hedge))),
+        row("mirror", |value, pool| mirror(value).map(|mirror| pool.mirror = Some(mirror))),
         row("trailers", |value, pool| yes_or_no(value).map(|pass| pool.config.trailers = pass)),
         row("timeouts", |value, pool| {
             TIMEOUTS.read(table(value, "a table of times")?, &mut pool.config.timeouts)
@@ -117,9 +122,13 @@ pub(super) fn call(call: &Call, builder: &mut Builder) -> ReadValue<Value> {
         let position = call.position.of_key(&builder.texts, &path).to_string();
         builder.warnings.push(Warning { position, text });
     }
-    let PoolTable { config, balance, hash_by, .. } = written;
+    let PoolTable { config, balance, hash_by, mirror, .. } = written;
     let object = add(call.lua, config, [balance, hash_by], builder)
         .map_err(|error| ValueError::new(error.to_string()))?;
+    if let (Some(mirror), Some(pool)) = (mirror, builder.pools.last_mut()) {
+        let path = ["mirror", "pool"].map(|key| PathStep::Key(key.into()));
+        pool.mirror = Some((mirror, call.position.of_key(&builder.texts, &path)));
+    }
     Ok(Value::Table(object))
 }
 
@@ -183,6 +192,10 @@ fn warnings(pool: &PoolTable) -> Vec<(Vec<PathStep>, String)> {
         let text = "nothing to try, expected at least two servers";
         all.push((vec![key("retries")], text.into()));
     }
+    if pool.config.hedge.is_some() && servers.len() == 1 && !servers[0].is_name() {
+        let text = "no other server to try, expected at least two servers";
+        all.push((vec![key("hedge")], text.into()));
+    }
     if pool.config.hash_by.is_some() && pool.config.balance != Balance::Hash {
         let text = "does nothing, expected balance = \"hash\" beside it";
         all.push((vec![key("hash_by")], text.into()));
@@ -198,7 +211,7 @@ pub(super) fn add(
     builder: &mut Builder,
 ) -> mlua::Result<Table> {
     let object = object(lua, &pool.name)?;
-    builder.pools.push(PoolBuilder { pool, balance, hash_by, object: object.clone() });
+    builder.pools.push(PoolBuilder { pool, balance, hash_by, mirror: None, object: object.clone() });
     Ok(object)
 }
 

@@ -41,7 +41,7 @@ impl<N: Network> Core<N> {
                 Some((source, destination.unwrap_or_else(|| unspecified(source))))
             }
             // Version 1 cannot say that a connection is made for nobody, and some servers refuse UNKNOWN.
-            None if pair.inside && version == ProxyVersion::V1 => {
+            None if pair.is_inside() && version == ProxyVersion::V1 => {
                 let own = backend.stream.local_address();
                 own.zip(backend.role.server.endpoint().address.ip_and_port())
             }

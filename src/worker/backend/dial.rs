@@ -15,7 +15,7 @@ use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::script_errors::failure_of;
-use crate::worker::pair::{Pair, Stage};
+use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
 /// close an older one.
@@ -126,7 +126,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Takes or opens a connection to the server that was picked. `None`: it refused.
-    fn try_server(&mut self, pair: u32) -> Option<Step> {
+    pub(crate) fn try_server(&mut self, pair: u32) -> Option<Step> {
         let idle = self.take_idle(pair);
         let backend = match idle {
             Some(backend) => backend,
@@ -219,9 +219,9 @@ impl<N: Network> Core<N> {
     /// The fallback pool takes the request of a client, if that is not the one whose function failed.
     #[cold]
     fn balance_failed(&mut self, key: u32, error: ScriptError) -> Step {
-        let Pair { exchange: x, site, handlers, route, inside, .. } = &mut *self.pairs[key as usize];
+        let Pair { exchange: x, site, handlers, route, origin, .. } = &mut *self.pairs[key as usize];
         let decision = match (route, handlers) {
-            (Some(route), Some(handlers)) if !(*inside || x.passes_through()) => {
+            (Some(route), Some(handlers)) if *origin == Origin::Client && !x.passes_through() => {
                 balance_failed(x, route, error, &site.routes, &mut handlers.borrow_mut())
             }
             _ => Decision::ScriptFailed(("balance", error)),
@@ -268,7 +268,7 @@ impl<N: Network> Core<N> {
 
     fn connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
         match self.open(pair, server) {
-            Err(error) if net::is_shortage(&error) => {
+            Err(error) if net::is_shortage(&error) && self.pairs[pair as usize].origin != Origin::Copy => {
                 self.close_idle();
                 self.open(pair, server)
             }
@@ -333,11 +333,12 @@ impl<N: Network> Core<N> {
         role.pair = Some(key);
         pair.idle_for = self.tools.now - role.since;
         role.since = self.tools.now;
-        role.wrote = false;
-        role.keep_alive = false;
+        (role.wrote, role.keep_alive) = (false, false);
+        let mut hedges = false;
         if let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) {
             role.server.request_begins();
             route.pool.requests.begins();
+            hedges = route.pool.hedges.is_some();
         }
         if x.own_host || !x.head.fields.has(Name::Host) {
             x.name_host(role.server.endpoint().host());
@@ -356,6 +357,9 @@ impl<N: Network> Core<N> {
         role.codec.encode_head(&x.head, persistence, out);
         if trailers {
             role.codec.pass_trailers(&x.head);
+        }
+        if hedges {
+            self.plan_hedge(key);
         }
     }
 }

@@ -20,6 +20,11 @@ impl<N: Network> Core<N> {
 
     /// A try failed; what a refused connection says was noted when it was refused.
     pub(crate) fn note_failure(&mut self, pair: u32, failure: Failure) {
+        if failure == Failure::Tls
+            && let Some(error) = self.tools.refused_certificate.take()
+        {
+            self.note_failed_handshake(pair, &error);
+        }
         let place = &self.pairs[pair as usize];
         let Some(backend) = place.backend() else { return };
         let x = &place.exchange;
@@ -103,7 +108,7 @@ impl Pair {
     /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.
     pub(crate) fn session_cookie(&self) -> Option<String> {
         let (route, server) = (self.route.as_ref()?, self.server.as_ref()?);
-        if route.pool.config.sticky.is_none() || self.inside {
+        if route.pool.config.sticky.is_none() || self.is_inside() {
             return None;
         }
         let known = route.binding == Binding::Session

@@ -7,6 +7,7 @@ use crate::worker::conn::backend::BackendState;
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
+use crate::worker::pair::hedge_table::HedgeKey;
 
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
@@ -84,6 +85,9 @@ impl<N: Network> Core<N> {
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
     pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
+        if self.pairs[pair as usize].hedge != HedgeKey::NONE {
+            self.end_hedge(pair);
+        }
         self.pairs[pair as usize].leave_queue(self.tools.now);
         let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;

@@ -130,7 +130,9 @@ impl ClientSide {
     pub fn check_port(&self) -> Option<u16> {
         match self.inside()?.target {
             InsideTarget::Check { port, .. } => port,
-            InsideTarget::Pool | InsideTarget::Fetch(_) => None,
+            InsideTarget::Pool | InsideTarget::Fetch(_) | InsideTarget::Copy | InsideTarget::Hedge { .. } => {
+                None
+            }
         }
     }
 

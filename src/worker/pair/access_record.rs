@@ -1,6 +1,6 @@
 //! Accounting for an ended request: its counters, and a record for the access log.
 
-use super::Pair;
+use super::{Origin, Pair};
 use crate::exchange::record::{Load, NEVER, Record};
 use crate::exchange::{Exchange, Failure};
 use crate::http::{Name, Scheme, Version};
@@ -9,7 +9,7 @@ use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
     pub(crate) fn record(&mut self, pair: &mut Pair) {
-        if pair.inside {
+        if pair.is_inside() {
             return self.note_inside_end(pair);
         }
         self.counters.ended(pair.exchange.end);
@@ -23,7 +23,11 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[cold]
     fn note_inside_end(&mut self, pair: &Pair) {
+        if self.observed && pair.origin == Origin::Copy {
+            self.count_copy(pair);
+        }
         let inside = self.clients.get_mut(pair.client).and_then(|client| client.role.inside_mut());
         if let Some(inside) = inside {
             inside.ends(pair.exchange.end, pair.exchange.failure);

@@ -31,23 +31,9 @@ impl<N: Network> Core<N> {
     #[inline(never)]
     pub(crate) fn count(&mut self, pair: &Pair) {
         let x = &pair.exchange;
-        let (status, now) = (x.logged_status(), self.tools.now);
-        match &pair.server {
-            Some(server) if has_response(x) => {
-                let counters = &server.counters;
-                counters.answers.add(status);
-                counters.received.add(x.received);
-                counters.sent.add(x.sent);
-                if status != 101 {
-                    counters.phases.add(phases(&x.times, x.elapsed(now)));
-                }
-            }
-            _ => self.counters.own.add(status),
-        }
-        // A tunnel may be open for hours, which says nothing of the server.
-        if let Some(route) = pair.route.as_ref().filter(|_| status != 101) {
-            let bounds = &crate::balance::REQUEST_BOUNDS;
-            route.pool.counters.seconds.observe(bounds, now.saturating_sub(x.times.start));
+        let status = x.logged_status();
+        if !count_at_pool(pair, status, self.tools.now) {
+            self.counters.own.add(status);
         }
         let number = self.clients.get(pair.client).map_or(0, |client| client.role.listener);
         let listener = self.counters.listener(number);
@@ -66,12 +52,40 @@ impl<N: Network> Core<N> {
         }
     }
 
+    /// Counts the copy of a request, which is none of a client's.
+    #[cold]
+    pub(crate) fn count_copy(&self, pair: &Pair) {
+        count_at_pool(pair, pair.exchange.logged_status(), self.tools.now);
+    }
+
     /// Shows the bytes that passed up to now.
     pub(crate) fn show_traffic(&self) {
         if self.observed {
             self.counters.set_traffic(self.tools.blocks.traffic);
         }
     }
+}
+
+/// Counts a request at its pool, and at its server if it got a response there; says whether it did.
+#[inline(always)]
+fn count_at_pool(pair: &Pair, status: u16, now: u64) -> bool {
+    let x = &pair.exchange;
+    let server = pair.server.as_ref().filter(|_| has_response(x));
+    if let Some(server) = server {
+        let counters = &server.counters;
+        counters.answers.add(status);
+        counters.received.add(x.received);
+        counters.sent.add(x.sent);
+        if status != 101 {
+            counters.phases.add(phases(&x.times, x.elapsed(now)));
+        }
+    }
+    // A tunnel may be open for hours, which says nothing of the server.
+    if let Some(route) = pair.route.as_ref().filter(|_| status != 101) {
+        let bounds = &crate::balance::REQUEST_BOUNDS;
+        route.pool.counters.seconds.observe(bounds, now.saturating_sub(x.times.start));
+    }
+    server.is_some()
 }
 
 /// In the queue, connecting, until the response began, and all together.

@@ -10,7 +10,7 @@ use crate::script::Answer;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::answer_body::AnswerBody;
 use crate::worker::pair::closed::phase_of;
-use crate::worker::pair::{Pair, Stage};
+use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Larger scripted bodies are sent as room becomes available: a client's output holds little more than a block.
 const ANSWER_AT_ONCE: usize = BLOCK / 2;
@@ -27,13 +27,12 @@ impl<N: Network> Core<N> {
         }
         let phase = self.phase(pair);
         self.stop_waiting(pair);
-        if failure == Failure::Tls
-            && let Some(error) = self.tools.refused_certificate.take()
-        {
-            self.note_failed_handshake(pair, &error);
-        }
         self.note_failure(pair, failure);
+        if self.pairs[pair as usize].origin == Origin::Hedge {
+            return self.second_failed(pair, failure);
+        }
         self.reset_tunnel(pair);
+        let second = if failure.side() == Party::Server { self.take_second(pair) } else { None };
         let of_server = failure.side() == Party::Server && self.pairs[pair as usize].backend().is_some();
         let wrote = self.drop_backend(pair);
         if failure.side() == Party::Server {
@@ -43,6 +42,9 @@ impl<N: Network> Core<N> {
         // A kept connection that died says nothing of its server.
         if of_server && next != Next::Fresh {
             self.count_failure(pair, failure);
+        }
+        if let Some(second) = second {
+            return self.go_on_with_second(pair, second, failure);
         }
         match next {
             Next::Fresh => self.dial_fresh(pair),
@@ -93,7 +95,7 @@ impl<N: Network> Core<N> {
         self.pairs[pair as usize].let_go_of_held();
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
-        if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].inside {
+        if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].is_inside() {
             self.note_gateway_error(pair, failure);
         }
         let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
@@ -209,7 +211,7 @@ impl<N: Network> Core<N> {
         let more = !client.input.is_empty() || client.readable;
         let close = x.close_client || x.request.is_open() || draining;
         // A client that still sends would be reset, and lose what it has not read.
-        let at_once = !(x.request.is_open() || more) || client.eof || pair.inside;
+        let at_once = !(x.request.is_open() || more) || client.eof || pair.is_inside();
         let next = if more || client.eof || client.hung_up { Step::Further } else { Step::Wait };
         self.spare.put(pair, &self.sites);
         if !close {

@@ -62,6 +62,17 @@ impl HeldBody {
         self.end.as_ref().map(|_| &self.bytes[..])
     }
 
+    /// The same once more, if it is whole and there is memory.
+    pub fn copy(&self) -> Option<HeldBody> {
+        let mut copy =
+            HeldBody { reserved: self.reserved.beside(), ..HeldBody::new(&BufferMemory::default()) };
+        if self.end.is_none() || self.passed > 0 || !copy.reserved.grow(self.bytes.len()) {
+            return None;
+        }
+        (copy.bytes, copy.end) = (self.bytes.clone(), self.end.clone());
+        Some(copy)
+    }
+
     pub fn is_filling(&self) -> bool {
         self.fills.is_some()
     }

@@ -38,6 +38,10 @@ pub enum InsideTarget {
     Pool,
     /// A script's request, on the site of the handler that makes it.
     Fetch(Box<Fetching>),
+    /// The copy of another request, whose response nobody reads.
+    Copy,
+    /// The second try of the request that this client's connection has.
+    Hedge { of: u64 },
     /// To this one, whatever its state, on a connection of its own.
     Check {
         server: Arc<Server>,
@@ -81,6 +85,10 @@ pub struct InsideSide {
 }
 
 impl InsideSide {
+    pub fn new(target: InsideTarget, method: Method, done: impl FnOnce(InsideEnd) + 'static) -> InsideSide {
+        InsideSide { pool: String::new(), target, method, done: Box::new(done), end: None }
+    }
+
     pub fn ends(&mut self, end: End, failure: Option<Failure>) {
         self.end = Some((end, failure));
     }
@@ -126,17 +134,22 @@ impl<N: Network> Core<N> {
             side.finish(Collected::default());
             return None;
         }
-        let stream = Either::Inside(Inside::new(bytes, most));
+        let token = self.connect_inside(Inside::new(bytes, most), side);
+        self.clients[token.key].readable = true;
+        self.queue_client(token.key);
+        Some(token.to_bits())
+    }
+
+    /// Makes the connection of a request.
+    pub(crate) fn connect_inside(&mut self, stream: Inside, side: InsideSide) -> Token {
         let mut role = ClientSide::new(Peer::new(None, false), Arrival::Inside, false);
         role.set_inside(side);
         let token = self.clients.next_token();
-        let mut connection = Connection::new(stream, role, true, self.tools.now);
-        connection.readable = true;
-        let key = self.clients.insert(connection);
+        let stream = Either::Inside(stream);
+        let key = self.clients.insert(Connection::new(stream, role, true, self.tools.now));
         self.inside += 1;
-        self.queue_client(key);
         self.watch_client(key);
-        Some(token.to_bits())
+        token
     }
 
     /// The connection of a check that needs no more than that is established.

@@ -11,7 +11,8 @@
 //! held_body.rs    request bodies that are held before they go to a server
 //! waiting.rs      requests whose handler waits; wait_begin.rs: what for
 //! tunnel.rs       upgraded connections, and how a drain closes them
-//! inside.rs       internal requests
+//! inside.rs       internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
+//!                 hedge_table.rs: which requests wait for a second try
 //! finish.rs       ends of exchanges; access_record.rs: counter and access record
 //! counted.rs      what metrics count of a request
 //! phases.rs       the script's on_answer and on_log
@@ -22,8 +23,11 @@ pub(crate) mod access_record;
 pub(crate) mod answer_body;
 pub(crate) mod challenge;
 pub(crate) mod closed;
+pub(crate) mod copies;
 pub(crate) mod counted;
 pub(crate) mod finish;
+pub(crate) mod hedge;
+pub(crate) mod hedge_table;
 pub(crate) mod held_body;
 pub(crate) mod inside;
 pub(crate) mod pass_through;
@@ -46,6 +50,7 @@ use std::sync::Arc;
 
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
+use self::hedge_table::HedgeKey;
 use self::held_body::HeldBody;
 use self::tunnel::Tunnel;
 use self::waiting::HandlerWait;
@@ -68,8 +73,7 @@ pub struct Pair {
     /// The stream on the client's connection, and the one on the backend's.
     pub source: StreamId,
     pub target: StreamId,
-    /// The request is internal.
-    pub inside: bool,
+    pub origin: Origin,
     pub stage: Stage,
     /// Its handler waits.
     pub waiting: Option<Box<HandlerWait>>,
@@ -87,6 +91,8 @@ pub struct Pair {
     pub slot: Option<Slot>,
     /// How long the present connection to a server was idle before, in microseconds.
     pub idle_for: u64,
+    /// Its second try, in a pool with `hedge`.
+    pub hedge: HedgeKey,
     /// Set while the request finds out whether an ejected server answers again.
     pub probe: Option<Box<Probe>>,
     /// The next try replaces one on a reused connection that died: it is outside of the budget.
@@ -100,6 +106,18 @@ pub struct Pair {
     pub rate: RateWindow,
     /// The head of the response as it went to the client, if the site has an `on_log`. Of an earlier request until then.
     pub sent_head: Option<Box<ResponseHead>>,
+}
+
+/// Who made a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Client,
+    /// rsp itself: a health check, or a script's request.
+    Inside,
+    /// It is the copy of a client's request.
+    Copy,
+    /// It is the second try of a client's request.
+    Hedge,
 }
 
 /// What a pair is doing.
@@ -130,7 +148,7 @@ impl Pair {
             client: 0,
             source: StreamId::ONLY,
             target: StreamId::ONLY,
-            inside: false,
+            origin: Origin::Client,
             stage: Stage::Routing,
             waiting: None,
             held: None,
@@ -140,6 +158,7 @@ impl Pair {
             tries: 0,
             slot: None,
             idle_for: 0,
+            hedge: HedgeKey::NONE,
             probe: None,
             is_fresh_try: false,
             is_short: false,
@@ -192,7 +211,7 @@ impl Pair {
             client: of,
             source,
             target,
-            inside,
+            origin,
             stage,
             waiting,
             held,
@@ -202,6 +221,7 @@ impl Pair {
             tries,
             slot,
             idle_for,
+            hedge,
             probe,
             is_fresh_try,
             is_short,
@@ -212,12 +232,13 @@ impl Pair {
             sent_head: _,
         } = self;
         exchange.begin(whole, start);
-        (*of, *source, *target, *inside) = (client, stream, StreamId::ONLY, false);
+        (*of, *source, *target, *origin) = (client, stream, StreamId::ONLY, Origin::Client);
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
         (*tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try, *is_short) = (0, None, false, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
+        debug_assert!(*hedge == HedgeKey::NONE, "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 
@@ -226,6 +247,11 @@ impl Pair {
         self.tried.clear();
         (self.tries, self.last_failure, self.is_fresh_try) = (0, None, false);
         (self.route, self.server) = (None, None);
+    }
+
+    /// The request is internal: no client of ours waits for its response.
+    pub fn is_inside(&self) -> bool {
+        self.origin != Origin::Client
     }
 
     /// The connection to the server, once there is one.

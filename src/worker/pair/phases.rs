@@ -1,6 +1,6 @@
 //! The script's `on_answer` and `on_log`.
 
-use super::Pair;
+use super::{Origin, Pair};
 use crate::http::{ResponseHead, reason_phrase};
 use crate::net::Network;
 use crate::worker::core::Core;
@@ -18,8 +18,9 @@ impl<N: Network> Core<N> {
     /// is none to tell it about.
     #[cold]
     pub(crate) fn ask_on_answer(&mut self, pair: u32) {
-        let Pair { exchange: x, handlers, inside, .. } = &mut *self.pairs[pair as usize];
-        let Some(handlers) = handlers.as_ref().filter(|_| !*inside && !x.head.method_text.is_empty()) else {
+        let Pair { exchange: x, handlers, origin, .. } = &mut *self.pairs[pair as usize];
+        let asks = *origin == Origin::Client;
+        let Some(handlers) = handlers.as_ref().filter(|_| asks && !x.head.method_text.is_empty()) else {
             return;
         };
         if let Err(error) = handlers.borrow_mut().on_answer(x, &mut self.tools.response) {

@@ -21,6 +21,8 @@ use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::answer_body::send_answer;
+use crate::worker::pair::copies::Mirrored;
+use crate::worker::pair::hedge_table::Hedges;
 use crate::worker::pair::pass_through;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
@@ -54,6 +56,8 @@ pub struct Tools<S: Transport> {
     pub reads: u32,
     /// A handler of `on_response` is about to wait, or a held body is filled.
     pub asks: Option<Box<Asks>>,
+    pub hedges: Hedges,
+    pub mirrored: Mirrored,
     /// A server's words about the certificate that it was shown, for the log.
     pub refused_certificate: Option<io::Error>,
 }
@@ -72,6 +76,8 @@ impl<S: Transport> Tools<S> {
             draining: false,
             reads: 0,
             asks: None,
+            hedges: Hedges::default(),
+            mirrored: Mirrored::default(),
             refused_certificate: None,
         }
     }

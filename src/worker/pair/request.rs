@@ -8,6 +8,7 @@ use crate::route::{Binding, Decision, Route, admit};
 use crate::worker::conn::client::{Arrival, LEAVES, NO_HEAD};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::Origin;
 use crate::worker::pair::inside::InsideTarget;
 use crate::worker::pair::script_errors::failure_of;
 
@@ -117,7 +118,7 @@ impl<N: Network> Core<N> {
     fn start(&mut self, key: u32, stream: StreamId, whole: bool) -> Step {
         let key = self.open_pair(key, stream, whole);
         let pair = &mut self.pairs[key as usize];
-        if pair.inside {
+        if pair.is_inside() {
             return self.start_inside(key);
         }
         let role = &self.clients[pair.client].role;
@@ -159,6 +160,8 @@ impl<N: Network> Core<N> {
                 binding: Binding::Check,
                 ..route
             }),
+            // Their pairs begin otherwise.
+            InsideTarget::Copy | InsideTarget::Hedge { .. } => None,
         };
         match route {
             Some(route) => self.forward(key, route),
@@ -186,6 +189,7 @@ impl<N: Network> Core<N> {
         match decision {
             Decision::Forward(route) => self.forward(pair, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
+            Decision::Copy(route) => self.forward_copied(pair, route),
             Decision::Buffer(route) => self.buffer_request(pair, route),
             Decision::Wait(wait, call) => self.wait_for_request(pair, wait, call),
             Decision::Answer(answer) => self.answer_scripted(pair, *answer),
@@ -230,7 +234,9 @@ impl<N: Network> Core<N> {
         let mut pair = self.spare.take(&self.sites);
         pair.begin(key, stream, whole, start);
         pair.exchange.listener = role.listener;
-        pair.inside = role.arrival == Arrival::Inside;
+        if role.arrival == Arrival::Inside {
+            pair.origin = Origin::Inside;
+        }
         let pair = self.pairs.insert(pair) as u32;
         role.pair = Some(pair);
         pair

@@ -223,7 +223,12 @@ fn pass_tunnel<S: Transport>(
     Ok(())
 }
 
-fn end_response<S: Transport>(client: &mut Client<S>, pair: &mut Pair, trailers: bool, tools: &mut Tools<S>) {
+pub fn end_response<S: Transport>(
+    client: &mut Client<S>,
+    pair: &mut Pair,
+    trailers: bool,
+    tools: &mut Tools<S>,
+) {
     pair.exchange.response = ResponseHalf::Done;
     if pair.is_tunnel() {
         client.end_output();
@@ -254,15 +259,17 @@ fn pass_response_head<S: Transport>(
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            note_response(&mut backend.role, pair, tools);
+            if note_response(&mut backend.role, pair, tools) {
+                return Ok(());
+            }
             return pass_final_head(client, pair, tools);
         }
     }
     Ok(())
 }
 
-/// A final response tells about its server.
-fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &Tools<S>) {
+/// A final response tells about its server. Returns true if it is that of a second try.
+fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let now = tools.now;
     if tools.response.fields.has(Name::KeepAlive)
         && let Some(limit) = keep_alive_timeout(&tools.response.fields)
@@ -271,7 +278,9 @@ fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &
     }
     if pair.tells_of_server() {
         pair.note_response(tools.response.status, now.saturating_sub(role.since), now);
+        return pair.meets_hedge(tools);
     }
+    false
 }
 
 #[cold]
@@ -312,13 +321,13 @@ fn pass_switch<S: Transport>(
     }
 }
 
-fn pass_final_head<S: Transport>(
+pub fn pass_final_head<S: Transport>(
     client: &mut Client<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     rewrite_response(&mut tools.response, &tools.date);
-    if pair.site.routes.config.on_response && !pair.inside {
+    if pair.site.routes.config.on_response && !pair.is_inside() {
         ask_script(pair, tools)?;
         if tools.asks.is_some() {
             return Ok(());

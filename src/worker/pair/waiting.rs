@@ -53,12 +53,14 @@ pub enum Asks {
     Wait { wait: Wait, call: Box<WaitingCall>, response: JudgedResponse },
     /// A held body is whole, or full.
     Filled,
+    /// The head of a second try's response is here.
+    Hedged(JudgedResponse),
 }
 
 impl Asks {
     /// Whether nothing follows the response's head.
     pub fn ends_with_head(&mut self, whole: bool) {
-        if let Asks::Wait { response, .. } = self {
+        if let Asks::Wait { response, .. } | Asks::Hedged(response) = self {
             response.whole = whole;
         }
     }
@@ -117,6 +119,7 @@ impl<N: Network> Core<N> {
                 self.begin_wait(key, wait, call, Some(response), self.tools.now)
             }
             Some(Asks::Filled) => self.body_is_held(key),
+            Some(Asks::Hedged(response)) => self.second_wins(key, response),
         }
     }
 
@@ -125,7 +128,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn buffer_request(&mut self, key: u32, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
         if !self.hold_body(key, most) {
-            return self.forward(key, route);
+            return self.forward_copied(key, route);
         }
         let pair = &mut self.pairs[key as usize];
         pair.stage = Stage::Buffering;
@@ -164,7 +167,7 @@ impl<N: Network> Core<N> {
         match pair.held.as_mut().and_then(|held| held.route.take()) {
             Some(route) => {
                 pair.stage = Stage::Routing;
-                self.forward(key, route)
+                self.forward_copied(key, route)
             }
             None => Step::Wait,
         }

@@ -79,7 +79,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn note_malformed_response(&self, pair: u32, backend: u32, failure: Failure) {
         let (Failure::Response(fault), pair) = (failure, &self.pairs[pair as usize]) else { return };
-        if !self.observed || pair.inside {
+        if !self.observed || pair.is_inside() {
             return;
         }
         let backend = &self.backends[backend];

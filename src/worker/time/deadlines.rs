@@ -220,7 +220,10 @@ impl<N: Network> Core<N> {
     pub fn next_timer(&self) -> Option<u64> {
         let checks = Some(self.checks.next().min(self.sites.periodic.next())).filter(|at| *at != u64::MAX);
         let closing = self.closings.next().filter(|_| self.clients.len() > 0);
-        self.wheel.next().into_iter().chain(checks).chain(closing).chain(self.waits.next()).min()
+        let copies = self.tools.mirrored.next().filter(|_| self.inside > 0);
+        let hedges = self.tools.hedges.next().filter(|_| !self.pairs.is_empty());
+        let all = self.wheel.next().into_iter().chain(checks).chain(closing).chain(self.waits.next());
+        all.chain(copies).chain(hedges).min()
     }
 
     /// Handles all deadlines that have passed.
@@ -231,6 +234,8 @@ impl<N: Network> Core<N> {
         }
         self.run_checks();
         self.run_waits();
+        self.run_hedges();
+        self.run_mirrored();
         self.run_closings();
         self.run_periodic();
     }

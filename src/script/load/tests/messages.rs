@@ -80,7 +80,7 @@ fn pools() {
         ),
         (
             "rsp.pool { '127.0.0.1:1' }",
-            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, buffer_request, buffer_response, trailers, timeouts",
+            "1: pool[1]: \"127.0.0.1:1\" without a key, expected one of name, servers, balance, hash_by, slow_start, max_idle, min_idle, sticky, health, eject, retries, retry_budget, queue, send_proxy, abort_on_close, strict, receive_buffer, send_buffer, busy_poll, buffer_request, buffer_response, hedge, mirror, trailers, timeouts",
         ),
         (
             "rsp.pool {}",
@@ -147,8 +147,8 @@ fn pools() {
             "2: pool: its name would be \"pool2\", which is taken, expected a name key",
         ),
         (
-            "rsp.pool { hedge = { after = 'p95' }, servers = { '127.0.0.1:1' } }",
-            "1: hedge: not supported by this version",
+            "rsp.pool { buffer_response = true, servers = { '127.0.0.1:1' } }",
+            "1: buffer_response: got true, expected a size from 1 byte to \"1g\", such as \"1m\"",
         ),
         ("rsp.pool { trailers = 'yes' }", "1: trailers: got \"yes\", expected true or false"),
         ("rsp.pool { server = { '127.0.0.1:1' } }", "1: server: unknown pool key, did you mean servers?"),

@@ -8,6 +8,7 @@ mod misplaced;
 mod phases;
 mod policies;
 mod requires;
+mod second_tries;
 mod servers;
 mod sockets;
 mod tls;

@@ -10,7 +10,8 @@ use super::super::builder::{Builder, Loading};
 use super::super::calls;
 use super::super::schema::Keys;
 use super::super::{
-    TYPES, access_log, admin, balancing, health, listen, lookups, pool, server, settings, stores, tls,
+    TYPES, access_log, admin, balancing, health, listen, lookups, pool, second_tries, server, settings,
+    stores, tls,
 };
 use crate::script::Source;
 use crate::script::vm::Vm;
@@ -41,6 +42,8 @@ fn documented_keys_are_the_supported_keys() {
     assert_eq!(documented("rsp.Eject"), taken(&health::EJECT));
     assert_eq!(documented("rsp.Queue"), taken(&balancing::QUEUE));
     assert_eq!(documented("rsp.Sticky"), taken(&balancing::STICKY));
+    assert_eq!(documented("rsp.Hedge"), taken(&second_tries::HEDGE));
+    assert_eq!(documented("rsp.Mirror"), taken(&second_tries::MIRROR));
     assert_eq!(documented("rsp.PoolTimeouts"), taken(&pool::TIMEOUTS));
     assert_eq!(documented("rsp.Settings"), taken(&settings::KEYS));
     assert_eq!(documented("rsp.Script"), taken(&settings::SCRIPT));

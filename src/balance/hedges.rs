@@ -1,0 +1,117 @@
+//! When a request of a pool with `hedge` is sent to a second server, and how often that may be: at most a share of the
+//! pool's requests of the last ten seconds, of all workers.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::budget::{RecentCount, within};
+use super::pool_state::PoolState;
+use super::recent_times::{RecentTimes, quantile};
+use crate::config::{Hedge, HedgeAfter};
+
+/// The quantile of `HedgeAfter::P95`.
+const P95: f64 = 0.95;
+
+/// What the workers know together.
+pub(super) struct HedgeState {
+    /// One per worker.
+    times: Box<[Arc<RecentTimes>]>,
+    begun: RecentCount,
+}
+
+impl HedgeState {
+    pub(super) fn new(workers: usize) -> HedgeState {
+        HedgeState { times: (0..workers).map(|_| Arc::default()).collect(), begun: RecentCount::default() }
+    }
+
+    pub(super) fn times(&self, worker: usize) -> Arc<RecentTimes> {
+        self.times[worker].clone()
+    }
+}
+
+impl PoolState {
+    /// Takes one second try from the budget, if that is not used up.
+    pub fn take_hedge(&self, share: f64, now: u64) -> bool {
+        let (second, begun) = (now / 1_000_000, &self.hedges.begun);
+        let allowed = within(share, 0.0, &self.requests, begun, second);
+        if allowed {
+            begun.add(second);
+        }
+        allowed
+    }
+}
+
+/// One worker's view.
+pub struct HedgeTimes {
+    own: Arc<RecentTimes>,
+    /// The present wait, and the second in which it was looked up.
+    wait: Cell<(u64, Option<u64>)>,
+}
+
+impl HedgeTimes {
+    pub(super) fn new(state: &PoolState, worker: usize) -> HedgeTimes {
+        HedgeTimes { own: state.hedges.times(worker), wait: Cell::new((u64::MAX, None)) }
+    }
+
+    /// A server took so long to begin its response, or has not begun one after so long, in microseconds.
+    pub fn note(&self, time: u64, now: u64) {
+        self.own.note(time, now);
+    }
+
+    /// How long a request waits for its first server, in microseconds; `None` while too little is known.
+    pub fn wait(&self, hedge: &Hedge, state: &PoolState, now: u64) -> Option<u64> {
+        if let HedgeAfter::Time(time) = hedge.after {
+            return Some(time.as_micros() as u64);
+        }
+        let (second, wait) = self.wait.get();
+        if second == now / 1_000_000 {
+            return wait;
+        }
+        let wait = quantile(&state.hedges.times, share_that_waits(hedge.budget), now);
+        self.wait.set((now / 1_000_000, wait));
+        wait
+    }
+}
+
+/// A budget of less than five in a hundred would be used up by requests that are only a little slow.
+fn share_that_waits(budget: f64) -> f64 {
+    P95.max(1.0 - budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::balance::tests::pool_of;
+
+    #[test]
+    fn second_tries_are_a_share_of_the_requests_without_a_floor() {
+        let pool = pool_of(2, &[None]);
+        assert!(!pool.take_hedge(0.02, 50_000_000), "there was no request");
+        for worker in 0..2 {
+            let requests = pool.request_counter(worker);
+            requests.tick(50);
+            (0..100).for_each(|_| requests.add());
+        }
+        let taken = (0..20).filter(|_| pool.take_hedge(0.02, 50_500_000)).count();
+        assert_eq!(taken, 4);
+        assert!(!pool.take_hedge(0.02, 80_000_000), "those requests are long ago");
+    }
+
+    #[test]
+    fn the_wait_is_the_configured_one_or_what_few_responses_exceed() {
+        let pool = pool_of(1, &[None]);
+        let times = HedgeTimes::new(&pool, 0);
+        let fixed = Hedge { after: HedgeAfter::Time(Duration::from_millis(20)), budget: 0.1 };
+        assert_eq!(times.wait(&fixed, &pool, 0), Some(20_000));
+        let learnt = Hedge { after: HedgeAfter::P95, budget: 0.1 };
+        (0..96).for_each(|_| times.note(1_000, 0));
+        assert_eq!(times.wait(&learnt, &pool, 0), None, "of too few");
+        (0..4).for_each(|_| times.note(100_000, 0));
+        assert_eq!(times.wait(&learnt, &pool, 500_000), None, "once a second");
+        assert!((1_000..1_300).contains(&times.wait(&learnt, &pool, 1_000_000).unwrap()));
+        let scarce = Hedge { budget: 0.01, ..learnt };
+        assert!(times.wait(&scarce, &pool, 2_000_000).unwrap() >= 100_000, "the budget is for the slowest");
+    }
+}

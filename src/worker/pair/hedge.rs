@@ -1,0 +1,343 @@
+//! Second tries (`hedge`): a request whose server has not sent a whole response head after some time goes to another
+//! server of its pool too. The first whole head wins; the other try's connection is closed.
+//!
+//! ```text
+//!   sent to a server ─► Waits ── due: another server, the budget ─► Runs, as an internal request
+//!                         │                                           │ its own head comes first: the second is cancelled
+//!                         └ its head comes                            │ the second's head comes: it takes that connection
+//!                                                                     └ its server fails: the same, head or not
+//! ```
+//!
+//! The second try has a pair of its own until it wins; then the connection to its server, with all that was read from
+//! it, becomes that of the first pair, whose client notices nothing. A second try is not tried again, and does not wait in
+//! a queue. What its server does counts for its server; a try that is cancelled says nothing of its server, but for how
+//! long it took.
+
+use std::cmp::Reverse;
+use std::rc::Rc;
+
+use crate::balance::{HedgeEnd, Picked, ServerState, Want};
+use crate::exchange::record::NEVER;
+use crate::exchange::{Failure, RequestHalf, ResponseHalf};
+use crate::http::{Method, ResponseHead};
+use crate::net::{Inside, Network, Transport};
+use crate::route::{Binding, Route, pick};
+use crate::worker::conn::table::Token;
+use crate::worker::core::{Core, Step};
+use crate::worker::pair::hedge_table::Hedge;
+use crate::worker::pair::inside::{InsideSide, InsideTarget};
+use crate::worker::pair::pump::Tools;
+use crate::worker::pair::to_client::{end_response, pass_final_head};
+use crate::worker::pair::waiting::{Asks, JudgedResponse};
+use crate::worker::pair::{Origin, Pair, Stage};
+
+/// Bytes of interim responses to a second try, which nobody gets.
+const INTERIM: usize = 1 << 20;
+/// So many entries are never cleaned.
+const FEW: usize = 256;
+
+impl Pair {
+    /// Whether it may go to a second server at all.
+    fn may_hedge(&self) -> bool {
+        let x = &self.exchange;
+        let is_bound = self.route.as_ref().is_none_or(|route| match (route.binding, &route.server) {
+            (Binding::Only | Binding::Check, _) => true,
+            // Its session is there.
+            (Binding::Session, Some(server)) => {
+                self.server.as_ref().is_some_and(|own| Rc::ptr_eq(own, server))
+            }
+            (Binding::Session | Binding::Preferred, _) => false,
+        });
+        self.origin == Origin::Client
+            && x.request == RequestHalf::Whole
+            && matches!(x.head.method, Method::Get | Method::Head | Method::Options)
+            && !(x.head.upgrade || x.tries.probe || is_bound)
+    }
+
+    /// A response's final head is here. Returns true if it is not the client's yet, but that of a second try.
+    #[cold]
+    pub(crate) fn meets_hedge<S: Transport>(&mut self, tools: &mut Tools<S>) -> bool {
+        if self.origin == Origin::Hedge {
+            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
+            self.exchange.response = ResponseHalf::Judged;
+            tools.asks = Some(Box::new(Asks::Hedged(response)));
+            return true;
+        }
+        let hedge = tools.hedges.get(self.hedge);
+        if let Hedge::Runs { number, .. } = hedge {
+            self.count_hedge(HedgeEnd::First);
+            tools.hedges.lost.push(number);
+        }
+        self.note_time(hedge, tools.now);
+        tools.hedges.set(&mut self.hedge, Hedge::No);
+        false
+    }
+
+    /// Notes how long its server took, or has taken up to now.
+    fn note_time(&self, hedge: Hedge, now: u64) {
+        let (Hedge::Waits { since, .. } | Hedge::Runs { since, .. }) = hedge else { return };
+        if let Some(times) = self.route.as_ref().and_then(|route| route.pool.hedges.as_ref()) {
+            times.note(now.saturating_sub(since), now);
+        }
+    }
+
+    fn count_hedge(&self, end: HedgeEnd) {
+        if let Some(route) = &self.route {
+            route.pool.counters.hedge_ends(end);
+        }
+    }
+
+    /// Takes over the connection to the server of the second try.
+    fn take_over(&mut self, second: &mut Pair, backend: u32) {
+        let later = second.exchange.times.start.saturating_sub(self.exchange.times.start) as u32;
+        let moved = |time: u32| if time == NEVER { NEVER } else { time.saturating_add(later) };
+        let times = second.exchange.times;
+        self.exchange.times.connected = moved(times.connected);
+        self.exchange.times.first_byte = moved(times.first_byte);
+        self.exchange.tries.reused = second.exchange.tries.reused;
+        (self.stage, second.stage) = (Stage::Forwarding(backend), Stage::Routing);
+        (self.server, self.slot) = (second.server.take(), second.slot.take());
+        self.idle_for = second.idle_for;
+    }
+}
+
+impl<N: Network> Core<N> {
+    /// A request was sent to a server of a pool with `hedge`.
+    #[cold]
+    pub(crate) fn plan_hedge(&mut self, key: u32) {
+        let now = self.tools.now;
+        let pair = &mut *self.pairs[key as usize];
+        let Some(pool) = pair.route.as_ref().map(|route| &route.pool).filter(|_| pair.may_hedge()) else {
+            return;
+        };
+        let (Some(hedge), Some(times)) = (&pool.config.hedge, &pool.hedges) else { return };
+        let wait = times.wait(hedge, &pool.state, now);
+        let due = wait.map_or(u64::MAX, |wait| now.saturating_add(wait));
+        self.tools.hedges.set(&mut pair.hedge, Hedge::Waits { since: now, due });
+        if due != u64::MAX {
+            let client = self.clients.token(pair.client);
+            self.forget_answered();
+            self.tools.hedges.due.push(Reverse((due, client.to_bits())));
+        }
+    }
+
+    /// Forgets requests that have their response, if they are most of those that wait.
+    fn forget_answered(&mut self) {
+        if self.tools.hedges.due.len() >= FEW.max(2 * self.pairs.len()) {
+            let mut due = std::mem::take(&mut self.tools.hedges.due);
+            due.retain(|Reverse((due, client))| self.waiting(*client, *due).is_some());
+            self.tools.hedges.due = due;
+        }
+    }
+
+    /// The request of this connection, if it waits for a second try at this time.
+    fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
+        let key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
+        let hedge = self.pairs.get(key as usize)?.hedge;
+        matches!(self.tools.hedges.get(hedge), Hedge::Waits { due, .. } if due == at).then_some(key)
+    }
+
+    /// Begins the second tries that are due.
+    pub(crate) fn run_hedges(&mut self) {
+        while let Some(Reverse((due, client))) = self.tools.hedges.due.peek().copied() {
+            if due > self.tools.now {
+                return;
+            }
+            self.tools.hedges.due.pop();
+            if let Some(key) = self.waiting(client, due) {
+                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(key));
+            }
+        }
+    }
+
+    fn begin_hedge(&mut self, key: u32) {
+        let now = self.tools.now;
+        let Some(picked) = self.pick_second(key) else { return };
+        let pair = &mut *self.pairs[key as usize];
+        let Hedge::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
+        let Some(route) = &pair.route else { return };
+        let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
+        if !route.pool.state.take_hedge(share, now) {
+            return;
+        }
+        let to = Route { server: None, binding: Binding::Preferred, ..route.clone() };
+        let of = self.clients.token(pair.client).to_bits();
+        let mut tried = pair.tried.clone();
+        pair.server.iter().for_each(|server| tried.add(server.clone()));
+        let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
+        let (client, second) = self.open_copy(key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
+        self.set_hedge(key, Hedge::Runs { since, number: client.to_bits() });
+        let pair = &mut *self.pairs[second as usize];
+        (pair.route, pair.tried) = (Some(to), tried);
+        pair.take_picked(picked);
+        let begun = self.try_server(second);
+        match self.pairs.get(second as usize).and_then(|pair| pair.backend()) {
+            Some(_) => self.go_on(client.key, begun.unwrap_or(Step::Wait)),
+            None => self.end_second(second),
+        }
+    }
+
+    /// Picks another server that takes requests now and is used as much as the first.
+    fn pick_second(&mut self, key: u32) -> Option<Picked> {
+        let pair = &mut *self.pairs[key as usize];
+        let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
+        let mut tried = pair.tried.clone();
+        tried.add(first.clone());
+        let to = Route { server: None, ..route.clone() };
+        let want = Want { now: self.tools.now, key: route.key, may_probe: false, in_turn: false };
+        let handlers = || pair.handlers.as_ref().map(|handlers| handlers.borrow_mut());
+        let picked = pick(&to, &tried, &mut pair.exchange, &want, handlers).ok()?;
+        let alike = picked.server.is_backup() == first.is_backup();
+        (alike && picked.server.state() == ServerState::Up && !Rc::ptr_eq(&picked.server, &first))
+            .then_some(picked)
+    }
+
+    /// The head of a second try's response is here: it is the client's, unless another one was first.
+    pub(crate) fn second_wins(&mut self, second: u32, response: JudgedResponse) -> Step {
+        let JudgedResponse { head, whole } = response;
+        match self.first_of(second) {
+            None => self.end_second(second),
+            Some(first) => {
+                self.leave_slow_server(first);
+                self.adopt(first, second);
+                let step = self.pass_adopted(first, head, whole);
+                let client = self.pairs.get(first as usize).map(|pair| pair.client);
+                if let Some(client) = client {
+                    self.go_on(client, step);
+                }
+            }
+        }
+        Step::Gone
+    }
+
+    /// The request of which this is the second try, if it still waits for it.
+    fn first_of(&mut self, second: u32) -> Option<u32> {
+        let client = self.pairs.get(second as usize)?.client;
+        let number = self.clients.token(client).to_bits();
+        let InsideTarget::Hedge { of } = self.clients.get(client)?.role.inside()?.target else { return None };
+        let first = self.clients.by_token(Token::from_bits(of))?.role.pair?;
+        let pair = self.pairs.get(first as usize)?;
+        let hedge = self.tools.hedges.get(pair.hedge);
+        let waits = matches!(hedge, Hedge::Runs { number: own, .. } if own == number);
+        (waits && pair.exchange.response == ResponseHalf::Waiting).then_some(first)
+    }
+
+    /// The server was slower than another one, which is no failure.
+    fn leave_slow_server(&mut self, first: u32) {
+        let now = self.tools.now;
+        let pair = &mut *self.pairs[first as usize];
+        let hedge = self.tools.hedges.get(pair.hedge);
+        pair.note_time(hedge, now);
+        if let (Some(server), Hedge::Runs { since, .. }) = (pair.server.clone(), hedge) {
+            if pair.route.as_ref().is_some_and(|route| route.pool.config.reads_latency()) {
+                server.latency.observe(now.saturating_sub(since), now);
+            }
+            pair.exchange.leaves(server.name(), "hedged");
+        }
+    }
+
+    /// The first pair gets the connection of the second, which ends.
+    fn adopt(&mut self, first: u32, second: u32) {
+        self.pairs[first as usize].count_hedge(HedgeEnd::Second);
+        self.set_hedge(first, Hedge::No);
+        self.drop_backend(first);
+        let backend = self.pairs[second as usize].backend();
+        if let Some(backend) = backend
+            && let Some((pair, second)) = self.pairs.get2_mut(first as usize, second as usize)
+        {
+            pair.take_over(second, backend);
+            let role = &mut self.backends[backend].role;
+            role.pair = Some(first);
+            if let Some(dedicated) = &mut role.dedicated {
+                dedicated.owner = pair.client;
+            }
+        }
+        self.end_second(second);
+    }
+
+    fn pass_adopted(&mut self, first: u32, head: ResponseHead, whole: bool) -> Step {
+        self.tools.response = head;
+        let pair = &mut *self.pairs[first as usize];
+        let client = &mut self.clients[pair.client];
+        let passed = pass_final_head(client, pair, &mut self.tools);
+        match (passed, &mut self.tools.asks) {
+            (Err(failure), _) => self.fail(first, failure),
+            (Ok(()), Some(asks)) => {
+                asks.ends_with_head(whole);
+                self.asked(first)
+            }
+            (Ok(()), None) => {
+                if whole {
+                    end_response(client, pair, false, &mut self.tools);
+                }
+                Step::Again
+            }
+        }
+    }
+
+    /// The second try that can take the place of the first, whose server failed.
+    pub(crate) fn take_second(&mut self, first: u32) -> Option<u32> {
+        let Hedge::Runs { number, .. } = self.hedge_of(first) else { return None };
+        let second = self.clients.by_token(Token::from_bits(number))?.role.pair?;
+        self.pairs.get(second as usize)?.backend()?;
+        self.set_hedge(first, Hedge::No);
+        Some(second)
+    }
+
+    /// The first server failed; the second try is on its way.
+    pub(crate) fn go_on_with_second(&mut self, first: u32, second: u32, failure: Failure) -> Step {
+        self.note_tried(first, failure);
+        self.adopt(first, second);
+        Step::Again
+    }
+
+    /// A second try failed: the first goes on alone.
+    pub(crate) fn second_failed(&mut self, second: u32, failure: Failure) -> Step {
+        let is_stale = failure == Failure::ServerClosed && self.pairs[second as usize].exchange.tries.reused;
+        if self.pairs[second as usize].backend().is_some() && !is_stale {
+            self.count_failure(second, failure);
+        }
+        self.end_second(second);
+        Step::Gone
+    }
+
+    /// Ends the pair of a second try, whatever it has.
+    fn end_second(&mut self, second: u32) {
+        if let Some(first) = self.first_of(second) {
+            self.pairs[first as usize].count_hedge(HedgeEnd::First);
+            if let Hedge::Runs { since, .. } = self.hedge_of(first) {
+                self.set_hedge(first, Hedge::Waits { since, due: u64::MAX });
+            }
+        }
+        if let Some(client) = self.pairs.get(second as usize).map(|pair| pair.client) {
+            self.detach(second);
+            self.close_client(client);
+        }
+    }
+
+    /// The request leaves its server without a response.
+    #[cold]
+    pub(crate) fn end_hedge(&mut self, key: u32) {
+        let hedge = self.hedge_of(key);
+        self.set_hedge(key, Hedge::No);
+        if let Hedge::Runs { number, .. } = hedge {
+            self.pairs[key as usize].count_hedge(HedgeEnd::None);
+            self.cancel_inside(number);
+        }
+    }
+
+    fn hedge_of(&self, key: u32) -> Hedge {
+        self.tools.hedges.get(self.pairs[key as usize].hedge)
+    }
+
+    fn set_hedge(&mut self, key: u32, hedge: Hedge) {
+        self.tools.hedges.set(&mut self.pairs[key as usize].hedge, hedge);
+    }
+
+    /// Cancels second tries that were too late.
+    pub(crate) fn cancel_lost(&mut self) {
+        while let Some(number) = self.tools.hedges.lost.pop() {
+            self.cancel_inside(number);
+        }
+    }
+}
