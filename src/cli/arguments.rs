@@ -10,7 +10,6 @@ use lexopt::Arg::{Long, Short, Value};
 use super::explain::{self, Explain};
 use super::hint;
 use super::scripts::Wanted;
-use crate::config::later::{self, LATER};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -118,9 +117,6 @@ impl Given {
     /// The first word is a command or a config, the second the command's config.
     fn word(&mut self, word: OsString) -> Result<(), Usage> {
         let first = self.is_empty();
-        if let Some(name) = word.to_str().filter(|name| first && later::COMMANDS.contains(name)) {
-            return Err(Usage(format!("rsp {name}: {LATER}")));
-        }
         if let Some(name) = word.to_str().filter(|name| first && COMMANDS.contains(name)) {
             self.command = Some(name.to_string());
             return Ok(());
@@ -269,9 +265,6 @@ fn dash_c() -> Usage {
 }
 
 fn unknown_option(name: &str) -> Usage {
-    if later::OPTIONS.contains(&name) {
-        return Usage(format!("rsp: --{name}: {LATER}"));
-    }
     let nearest = hint::nearest(name, &OPTIONS).map(|option| format!("; did you mean --{option}?"));
     Usage(format!("rsp: unknown option --{name}{}", nearest.as_deref().unwrap_or(" (rsp --help lists them)")))
 }
@@ -284,8 +277,7 @@ fn is_no_file(word: &OsStr) -> bool {
 
 fn no_such(word: &OsStr) -> Usage {
     let word = word.to_string_lossy();
-    let known = [&COMMANDS[..], later::COMMANDS].concat();
-    let nearest = hint::nearest(&word, &known).map(|command| format!("; did you mean rsp {command}?"));
+    let nearest = hint::nearest(&word, &COMMANDS).map(|command| format!("; did you mean rsp {command}?"));
     let nearest = nearest.as_deref().unwrap_or(" (rsp --help lists the commands)");
     Usage(format!("rsp: no command or file {word:?}{nearest}"))
 }

@@ -7,7 +7,6 @@ mod admin;
 mod certificate_files;
 mod endpoint;
 mod health;
-pub mod later;
 mod pool;
 mod script_limits;
 mod sockets;

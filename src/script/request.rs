@@ -5,7 +5,6 @@ use std::io::Write;
 
 use super::log_fields::LogFields;
 use super::{RequestMeta, nearest, set_cookie};
-use crate::config::later::{self, LATER};
 use crate::config::{PoolId, ServerId};
 use crate::http::{Fields, Name, RequestHead, ResponseHead, Version, arguments, cookies, percent_decode};
 
@@ -236,9 +235,6 @@ fn request_field<'a>(
             Version::Http10 => b"1.0",
             Version::Http11 => b"1.1",
         }),
-        _ if later::REQUEST.iter().any(|name| name.as_bytes() == key) => {
-            return Err(format!("req.{}: {LATER}", key.escape_ascii()));
-        }
         _ => return Err(unknown(ObjectKind::Request, key, &REQUEST_FIELDS)),
     })
 }

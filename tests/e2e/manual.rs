@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::*;
-use rsp::config::later;
 use rsp::exchange::record::{End, Phase};
 
 pub fn root() -> &'static Path {
@@ -319,8 +318,7 @@ fn every_command_of_rsp_named_in_the_text_exists() {
             let word = command.split(' ').next().unwrap_or_default();
             let there =
                 help.contains(&format!("rsp {word}")) || (word.starts_with('-') && help.contains(word));
-            let later = later::COMMANDS.contains(&word);
-            assert!(there || later || word.ends_with(".lua"), "{}: rsp {command}", path.display());
+            assert!(there || word.ends_with(".lua"), "{}: rsp {command}", path.display());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::manual::{chapter, root, spans};
 use crate::support::*;
-use rsp::config::{Config, Eject, Health, HealthKind, HttpCheck, Queue, Workers, later};
+use rsp::config::{Config, Eject, Health, HealthKind, HttpCheck, Queue, Workers};
 use rsp::script::{Source, TYPES, load};
 
 /// The heading of the tables in tables of a pool.
@@ -282,28 +282,6 @@ fn the_limits_are_those_of_the_program() {
             format!("{} KiB, {} fields ", times * (settings.max_head >> 10), times * settings.max_fields);
         assert!(row[1].starts_with(&limit), "{what}: {} is not {limit}", row[1]);
     }
-}
-
-#[test]
-fn the_manual_lists_every_name_that_this_version_does_not_do_and_no_other() {
-    let rows = rows(&chapter("configuration"), "Not in this version");
-    let tables: &[(&str, &[&str])] = &[
-        ("commands", later::COMMANDS),
-        ("options", later::OPTIONS),
-        ("functions of `rsp`", later::CALLS),
-        ("listener keys", later::LISTENER),
-        ("pool keys", later::POOL),
-        ("settings", later::SETTINGS),
-        ("`script` keys", later::SCRIPT),
-        ("fields of `req`", later::REQUEST),
-    ];
-    for (place, names) in tables {
-        let row = rows.iter().find(|row| row[0] == *place);
-        let listed: BTreeSet<&str> = row.map(|row| spans(&row[1])).unwrap_or_default().into_iter().collect();
-        let listed: BTreeSet<&str> = listed.iter().map(|name| name.trim_start_matches("--")).collect();
-        assert_eq!(listed, names.iter().copied().collect::<BTreeSet<_>>(), "{place}");
-    }
-    assert!(rows.iter().all(|row| tables.iter().any(|(place, _)| row[0] == *place)), "{rows:?}");
 }
 
 #[test]

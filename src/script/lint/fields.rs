@@ -1,7 +1,6 @@
 //! The fields that objects of scripts have, by the lists that the VM itself goes by.
 
 use super::walk::Kind;
-use crate::config::later::{self, LATER};
 use crate::script::nearest;
 use crate::script::request::{CONNECTION_FIELDS, REQUEST_FIELDS, RESPONSE_FIELDS, TLS_FIELDS};
 use crate::script::rewrite::WRITABLE;
@@ -23,9 +22,6 @@ pub(super) fn read(kind: Kind, field: &str, rsp: &[String]) -> Option<String> {
     let (object, fields) = known(kind, rsp)?;
     if fields.contains(&field) {
         return None;
-    }
-    if kind == Kind::Rsp && later::CALLS.contains(&field) {
-        return Some(format!("rsp.{field}: {LATER}"));
     }
     let hint = nearest::hint(field.as_bytes(), fields.iter().copied());
     Some(format!("{object}.{field}: no such field, {hint}"))

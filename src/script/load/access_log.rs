@@ -13,10 +13,9 @@ pub(super) const KEYS: Keys<AccessLogTable> = Keys {
     noun: "access_log key",
     rows: &[
         row("path", |value, log| text(value, PATH).map(|path| log.path = Some(path))),
-        row("format", |value, log| one_of(value, FORMATS, &[]).map(|format| log.format = Some(format))),
+        row("format", |value, log| one_of(value, FORMATS).map(|format| log.format = Some(format))),
         row("sample", |value, log| number(value, 0.0..=1.0).map(|share| log.sample = Sample::of(share))),
     ],
-    later: &[],
     items: 1,
 };
 

@@ -23,7 +23,6 @@ pub(super) const ADMIN: Keys<AdminTable> = Keys {
         row("token", |value, admin| token(value).map(|token| admin.token = Some(token))),
         row("hosts", |value, admin| hosts(value).map(|hosts| admin.hosts = hosts)),
     ],
-    later: &[],
     items: 1,
 };
 
@@ -37,7 +36,6 @@ pub(super) const METRICS: Keys<MetricsTable> = Keys {
     rows: &[row("hosts", |value, metrics| {
         whole(value, 1..=1000).map(|number| metrics.hosts = Some(number as u32))
     })],
-    later: &[],
     items: 0,
 };
 
@@ -53,9 +51,8 @@ pub(super) const CONTROL: Keys<ControlTable> = Keys {
     rows: &[
         row("mode", |value, control| mode(value).map(|mode| control.mode = Some(mode))),
         row("group", |value, control| account(value).map(|group| control.group = Some(group))),
-        row("level", |value, control| one_of(value, LEVELS, &[]).map(|level| control.level = Some(level))),
+        row("level", |value, control| one_of(value, LEVELS).map(|level| control.level = Some(level))),
     ],
-    later: &[],
     items: 1,
 };
 

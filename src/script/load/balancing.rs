@@ -70,7 +70,6 @@ pub(super) const STICKY: Keys<StickyTable> = Keys {
                 .map(|time| all.max_age = Some(time))
         }),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -108,7 +107,6 @@ pub(super) const QUEUE: Keys<Queue> = Keys {
         row("most", |value, queue| whole(value, 0..=1_000_000).map(|most| queue.most = most as u32)),
         row("timeout", |value, queue| time(value).map(|time| queue.timeout = time)),
     ],
-    later: &[],
     items: 0,
 };
 

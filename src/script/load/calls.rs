@@ -13,7 +13,6 @@ use super::error::{ReadValue, ValueError, nearest, show};
 use super::position::{Position, flat};
 use super::values::function;
 use super::{homes, listen, lookups, pool, settings, stores, values};
-use crate::config::later::{self, LATER};
 
 /// One call: its argument, and its position.
 pub(super) struct Call<'a> {
@@ -156,16 +155,12 @@ fn fail(lua: &Lua, key: &Value, known: &[String], why: fn(&str, &[String]) -> St
     let name = flat(key.as_string().map(|key| key.to_string_lossy()).unwrap_or_default());
     let written = if key.is_string() { format!("rsp.{name}") } else { format!("rsp[{}]", show(key)) };
     let position = Position::of_call(lua).map(|position| format!("{position}: ")).unwrap_or_default();
-    let why = if later::CALLS.contains(&name.as_str()) { LATER.to_owned() } else { why(&name, known) };
-    Err(Error::runtime(format!("{position}{written}: {why}")))
+    Err(Error::runtime(format!("{position}{written}: {}", why(&name, known))))
 }
 
 /// `rsp.lisen`: unknown.
 fn unknown(key: &str, known: &[String]) -> String {
-    match nearest(key, known.iter().map(String::as_str).chain(later::CALLS.iter().copied())) {
-        Some(near) if later::CALLS.contains(&near) => {
-            format!("unknown, did you mean rsp.{near}, which is {LATER}?")
-        }
+    match nearest(key, known.iter().map(String::as_str)) {
         Some(near) => format!("unknown, did you mean rsp.{near}?"),
         None => format!("unknown, expected one of {}", known.join(", ")),
     }
@@ -195,9 +190,4 @@ fn assigned(key: &str, known: &[String]) -> String {
         }
     };
     format!("cannot be assigned, expected a call: {form}")
-}
-
-#[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    CALLS.iter().map(|(name, _)| *name)
 }

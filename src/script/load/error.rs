@@ -6,8 +6,6 @@ use std::fmt::{self, Write};
 
 use mlua::Value;
 
-use crate::config::later::LATER;
-
 /// One step into a table.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum PathStep {
@@ -30,11 +28,6 @@ impl ValueError {
 
     pub(super) fn got(value: &Value, expected: &str) -> ValueError {
         ValueError::new(format!("got {}, expected {expected}", show(value)))
-    }
-
-    /// A value that this version does not support yet.
-    pub(super) fn later(value: &Value) -> ValueError {
-        ValueError::new(format!("{}: {LATER}", show(value)))
     }
 
     pub(super) fn key(self, name: impl Into<String>) -> ValueError {

@@ -31,7 +31,6 @@ pub(super) const HEALTH: Keys<HealthTable> = Keys {
         row("method", |value, all| method(value).map(|method| all.http.method = method)),
         row("port", |value, all| whole(value, 1..=65535).map(|port| all.health.port = Some(port as u16))),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -44,7 +43,6 @@ pub(super) const EJECT: Keys<Eject> = Keys {
         row("pause", |value, all| time(value).map(|time| all.pause = time)),
         row("most", |value, all| number(value, 0.0..=1.0).map(|share| all.most = share)),
     ],
-    later: &[],
     items: 0,
 };
 

@@ -15,7 +15,7 @@ use super::schema::{Keys, raw, row};
 use super::tls::{self, TlsTable};
 use super::values::{backlog, buffer, busy_poll};
 use super::values::{function, name, one_of, text, yes_or_no};
-use crate::config::{Address, ListenerConfig, SocketOptions, Trusted, later};
+use crate::config::{Address, ListenerConfig, SocketOptions, Trusted};
 
 #[derive(Default)]
 pub(super) struct ListenTable {
@@ -39,7 +39,7 @@ pub(super) const KEYS: Keys<ListenTable> = Keys {
             tls::KEYS.read(table(value, expected)?, &mut tls).map(|()| listener.tls = Some(tls))
         }),
         row("redirect", |value, listener| {
-            one_of(value, &[("https", true)], &[]).map(|yes| listener.redirect = yes)
+            one_of(value, &[("https", true)]).map(|yes| listener.redirect = yes)
         }),
         row("sni", |value, listener| {
             function(value, "a function(name) that returns a pool").map(|sni| listener.sni = Some(sni))
@@ -51,7 +51,6 @@ pub(super) const KEYS: Keys<ListenTable> = Keys {
         row("send_buffer", |value, all| buffer(value).map(|size| all.sockets.send_buffer = size)),
         row("busy_poll", |value, all| busy_poll(value).map(|micros| all.sockets.busy_poll = micros)),
     ],
-    later: later::LISTENER,
     items: 1,
 };
 

@@ -23,8 +23,7 @@ pub(super) fn cidr(call: &Call, _: &mut Builder) -> ReadValue<Value> {
 
 pub(super) const MAP: Keys<MapKind> = Keys {
     noun: "key of rsp.map",
-    rows: &[row("kind", |value, kind| one_of(value, &MapKind::ALL, &[]).map(|given| *kind = given))],
-    later: &[],
+    rows: &[row("kind", |value, kind| one_of(value, &MapKind::ALL).map(|given| *kind = given))],
     items: 0,
 };
 

@@ -13,7 +13,7 @@ use super::second_tries::{MirrorTable, hedge, mirror};
 use super::server::{Written, servers};
 use super::values::{buffer, busy_poll};
 use super::values::{name, number, one_of, time, whole, yes_or_no};
-use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, Warning, later};
+use crate::config::{Address, Balance, PoolConfig, PoolTimeouts, ProxyVersion, ServerConfig, Warning};
 
 /// The keys of a pool.
 pub(super) struct PoolTable {
@@ -66,7 +66,7 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
         }),
         row("queue", |value, pool| queue(value).map(|queue| pool.config.queue = queue)),
         row("send_proxy", |value, pool| {
-            one_of(value, VERSIONS, &[]).map(|version| pool.config.send_proxy = Some(version))
+            one_of(value, VERSIONS).map(|version| pool.config.send_proxy = Some(version))
         }),
         row("abort_on_close", |value, pool| yes_or_no(value).map(|yes| pool.config.abort_on_close = yes)),
         row("strict", |value, pool| yes_or_no(value).map(|strict| pool.config.strict = strict)),
@@ -90,7 +90,6 @@ pub(super) const KEYS: Keys<PoolTable> = Keys {
             TIMEOUTS.read(table(value, "a table of times")?, &mut pool.config.timeouts)
         }),
     ],
-    later: later::POOL,
     items: 0,
 };
 
@@ -102,7 +101,6 @@ pub(super) const TIMEOUTS: Keys<PoolTimeouts> = Keys {
         row("gap", |value, all| time(value).map(|time| all.gap = time)),
         row("idle", |value, all| time(value).map(|time| all.idle = time)),
     ],
-    later: &[],
     items: 0,
 };
 

@@ -1,12 +1,11 @@
 //! The keys that a table of the config may have, as rows: a name and the function that reads its value. A new key is
-//! one new row (and is removed from `config::later`). Tables are read raw and must not have a metatable, which could
+//! one new row. Tables are read raw and must not have a metatable, which could
 //! add unchecked keys.
 
 use mlua::{Table, Value};
 
 use super::error::{PathStep, ReadValue, ValueError, nearest, show};
 use super::homes;
-use crate::config::later::LATER;
 
 pub(super) struct KeyRow<T: 'static> {
     pub name: &'static str,
@@ -24,8 +23,6 @@ pub(super) struct Keys<T: 'static> {
     /// The noun for an unknown key: `unknown setting`.
     pub noun: &'static str,
     pub rows: &'static [KeyRow<T>],
-    /// Names that are not supported yet.
-    pub later: &'static [&'static str],
     /// Number of values without a key that the table may hold; the caller reads them.
     pub items: usize,
 }
@@ -79,9 +76,6 @@ impl<T> Keys<T> {
         if self.rows.iter().any(|row| row.name == name) {
             return Ok(());
         }
-        if self.later.contains(&name) {
-            return Err(ValueError::new(LATER).key(name));
-        }
         let elsewhere = homes::of(name).map(|home| format!("it belongs in {home}"));
         let hint = elsewhere.unwrap_or_else(|| self.hint(name));
         let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
@@ -89,8 +83,7 @@ impl<T> Keys<T> {
     }
 
     fn hint(&self, name: &str) -> String {
-        match nearest(name, self.taken().chain(self.later.iter().copied())) {
-            Some(near) if self.later.contains(&near) => format!("did you mean {near}, which is {LATER}?"),
+        match nearest(name, self.taken()) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("expected {}", self.list()),
         }
@@ -169,7 +162,6 @@ mod tests {
             }),
             row("workers", |value, _| Err(ValueError::got(value, "1"))),
         ],
-        later: &["health"],
         items: 1,
     };
 
@@ -190,11 +182,6 @@ mod tests {
         for (text, message) in [
             ("{ vai = 1 }", "vai: unknown setting, did you mean via?"),
             ("{ colour = 1 }", "colour: unknown setting, expected one of via, workers"),
-            (
-                "{ helth = 1 }",
-                "helth: unknown setting, did you mean health, which is not supported by this version?",
-            ),
-            ("{ health = {} }", "health: not supported by this version"),
             ("{ workers = 2 }", "workers: got 2, expected 1"),
             ("{ 1, 2 }", "call[2]: 2 without a key, expected only one such value"),
             ("{ [true] = 2 }", "call: true as a key, expected one of via, workers"),

@@ -15,7 +15,6 @@ pub(super) const HEDGE: Keys<Hedge> = Keys {
         row("after", |value, all| after(value).map(|after| all.after = after)),
         row("budget", |value, all| share(value).map(|budget| all.budget = budget)),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -57,7 +56,6 @@ pub(super) const MIRROR: Keys<MirrorTable> = Keys {
         }),
         row("share", |value, all| share(value).map(|share| all.share = Some(share))),
     ],
-    later: &[],
     items: 0,
 };
 

@@ -43,7 +43,6 @@ pub(super) const SERVER: Keys<ServerTable> = Keys {
         row("cert", |value, server| text(value, PEM).map(|path| server.tls.cert = Some(path))),
         row("key", |value, server| text(value, PEM).map(|path| server.tls.key = Some(path))),
     ],
-    later: &[],
     items: 1,
 };
 

@@ -14,7 +14,7 @@ use super::position::Position;
 use super::schema::{Keys, list, row, table};
 use super::values::{is_token, network, one_of, size, text, time, time_within, whole, yes_or_no};
 use crate::config::{
-    Account, OnResponseError, SPLICE_FROM, ScriptLimits, Settings, Timeouts, Trusted, Workers, later,
+    Account, OnResponseError, SPLICE_FROM, ScriptLimits, Settings, Timeouts, Trusted, Workers,
 };
 
 #[derive(Default)]
@@ -85,7 +85,6 @@ pub(super) const KEYS: Keys<SettingsTable> = Keys {
             SCRIPT.read(table(value, "a table such as { on_response_error = \"pass\" }")?, &mut all.settings)
         }),
     ],
-    later: later::SETTINGS,
     items: 0,
 };
 
@@ -100,7 +99,6 @@ pub(super) const TIMEOUTS: Keys<Timeouts> = Keys {
         row("tunnel", |value, all| time(value).map(|time| all.tunnel = time)),
         row("rate", |value, all| time(value).map(|time| all.rate = time)),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -118,10 +116,9 @@ pub(super) const SCRIPT: Keys<Settings> = Keys {
         row("waiting", |value, all| whole(value, 0..=1_000_000).map(|most| all.script.waiting = most as u32)),
         row("globals", |value, all| yes_or_no(value).map(|may| all.script.globals = may)),
         row("on_response_error", |value, all| {
-            one_of(value, ON_RESPONSE_ERROR, &[]).map(|what| all.on_response_error = what)
+            one_of(value, ON_RESPONSE_ERROR).map(|what| all.on_response_error = what)
         }),
     ],
-    later: later::SCRIPT,
     items: 0,
 };
 

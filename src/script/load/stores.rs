@@ -23,7 +23,6 @@ pub(super) const SHARED: Keys<SharedConfig> = Keys {
             size(value, LEAST_MEMORY..=1 << 40, "a size from \"128k\"").map(|most| all.memory = most as usize)
         }),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -61,7 +60,6 @@ pub(super) const RATE: Keys<RateTable> = Keys {
         row("entries", |value, all| whole(value, 1..=MOST_ENTRIES).map(|most| all.entries = most as usize)),
         row("dry_run", |value, all| yes_or_no(value).map(|is| all.dry_run = is)),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -102,7 +100,6 @@ pub(super) const CONCURRENCY: Keys<ConcurrencyTable> = Keys {
         row("name", |value, all| name(value).map(|name| all.name = Some(name))),
         row("most", |value, all| whole(value, 1..=1_000_000).map(|most| all.most = Some(most as u32))),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -129,7 +126,6 @@ pub(super) const SPLIT: Keys<SplitTable> = Keys {
         row("name", |value, all| name(value).map(|name| all.name = Some(name))),
         row("by", |value, all| by(value).map(|by| all.by = Some(by))),
     ],
-    later: &[],
     items: 100,
 };
 

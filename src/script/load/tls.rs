@@ -50,9 +50,9 @@ pub(super) const KEYS: Keys<TlsTable> = Keys {
         row("ocsp", |value, tls| text(value, PATH).map(|path| tls.pair.ocsp = Some(path))),
         row("certs", |value, tls| certs(value).map(|all| tls.certs = Some(all))),
         row("dir", |value, tls| text(value, "the path of a directory").map(|path| tls.dir = Some(path))),
-        row("min_version", |value, tls| one_of(value, VERSIONS, &[]).map(|least| tls.min_version = least)),
+        row("min_version", |value, tls| one_of(value, VERSIONS).map(|least| tls.min_version = least)),
         row("client_ca", |value, tls| text(value, PEM).map(|path| tls.client_ca = Some(path))),
-        row("client_auth", |value, tls| one_of(value, AUTH, &[]).map(|is| tls.client_auth = Some(is))),
+        row("client_auth", |value, tls| one_of(value, AUTH).map(|is| tls.client_auth = Some(is))),
         row("tickets", |value, tls| text(value, PATH).map(|path| tls.tickets = Some(path))),
         row("watch", |value, tls| yes_or_no(value).map(|yes| tls.watch = yes)),
         row("keylog", |value, tls| yes_or_no(value).map(|yes| tls.keylog = yes)),
@@ -61,7 +61,6 @@ pub(super) const KEYS: Keys<TlsTable> = Keys {
             whole(value, 0..=i64::from(i32::MAX)).map(|age| tls.hsts = u64::try_from(age).ok())
         }),
     ],
-    later: &[],
     items: 0,
 };
 
@@ -72,7 +71,6 @@ pub(super) const PAIR: Keys<PairTable> = Keys {
         row("key", |value, pair| text(value, PEM).map(|path| pair.key = Some(path))),
         row("ocsp", |value, pair| text(value, PATH).map(|path| pair.ocsp = Some(path))),
     ],
-    later: &[],
     items: 0,
 };
 

@@ -179,20 +179,12 @@ pub(super) fn yes_or_no(value: &Value) -> ReadValue<bool> {
     value.as_boolean().ok_or_else(|| ValueError::got(value, "true or false"))
 }
 
-/// One of a few words; reserved words get an error that says so.
-pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], later: &[&str]) -> ReadValue<T> {
-    if is_later(value, later) {
-        return Err(ValueError::later(value));
-    }
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> ReadValue<T> {
     let given = value.as_string().map(|text| text.to_string_lossy());
     let found = words.iter().find(|(word, _)| given.as_deref() == Some(*word));
     let expected = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
     found.map(|(_, meaning)| *meaning).ok_or_else(|| ValueError::got(value, &expected()))
-}
-
-/// Whether the value is one of these reserved words.
-pub(super) fn is_later(value: &Value, words: &[&str]) -> bool {
-    value.as_string().is_some_and(|text| words.iter().any(|word| *text.as_bytes() == *word.as_bytes()))
 }
 
 #[cfg(test)]
@@ -307,7 +299,7 @@ mod tests {
     #[test]
     fn an_unknown_word_is_an_error_with_the_known_ones() {
         let words = [("combined", 1), ("rsp", 2)];
-        let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words, &["syslog"]));
+        let read = each(&["'rsp'", "'json'", "1"], |v| one_of(v, &words));
         let error = |got| Err(format!("key: got {got}, expected \"combined\" or \"rsp\""));
         assert_eq!(read, [Ok(2), error("\"json\""), error("1")]);
     }

@@ -2,7 +2,6 @@
 //! `load` and `Config` and so do not depend on the VM.
 
 mod configs;
-mod later;
 mod messages;
 mod misplaced;
 mod phases;
