@@ -5,6 +5,43 @@ use crate::frames::Frames;
 use crate::rng::first_wrong;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    Get,
+    Head,
+    Post,
+    Put,
+}
+
+impl Verb {
+    pub fn text(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Head => "HEAD",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Body {
+    None,
+    Length(usize),
+    Chunked(usize),
+    /// `Upgrade`, then this many bytes if the server accepts.
+    Tunnel(usize),
+}
+
+impl Body {
+    pub fn len(self) -> usize {
+        match self {
+            Body::None => 0,
+            Body::Length(n) | Body::Chunked(n) | Body::Tunnel(n) => n,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
     None,
     Length(usize),

@@ -77,10 +77,7 @@ fn step<S: Transport>(
         .map_err(Failure::of_response)?;
     emit(backend, tools);
     match decoded {
-        Some(step) => {
-            pass_response(client, backend, pair, &step, tools)?;
-            Ok(true)
-        }
+        Some(step) => pass_response(client, backend, pair, &step, tools).map(|()| true),
         None if backend.eof => Err(Failure::ResponseCut),
         None => fill_further(backend, pair, tools),
     }
