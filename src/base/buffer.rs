@@ -131,6 +131,7 @@ impl Buffer {
         }
     }
 
+    #[inline(always)]
     fn settle(&mut self, pool: &mut BlockPool) {
         if self.block.as_ref().is_some_and(|block| block.start == block.end) {
             self.clear(pool);

@@ -266,6 +266,7 @@ fn pass_response_head<S: Transport>(
 }
 
 /// A final response tells about its server. Returns true if it is that of a second try.
+#[inline(always)]
 fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let now = tools.now;
     if tools.response.fields.has(Name::KeepAlive)
@@ -318,6 +319,7 @@ fn pass_switch<S: Transport>(
     }
 }
 
+#[inline(always)]
 pub fn pass_final_head<S: Transport>(
     client: &mut Client<S>,
     pair: &mut Pair,
