@@ -291,9 +291,10 @@ fn repeated_errors_are_logged_once_and_other_errors_separately() {
     rsp.wait_for_log("rsp.lua:6: late");
     rsp.wait_for_log("rsp.lua:5: worse");
     rsp.wait_for_log("rsp.lua:4: bad /bad0");
-    // On a very busy machine ten seconds may pass: then one more line has the count.
+    // Four messages of the place have lines of their own, and all others share one. On a very busy machine ten seconds may
+    // pass: then more lines have the counts.
     let lines = rsp.log().lines().filter(|line| line.contains("bad /bad")).count();
-    assert!(lines <= 3, "{lines} lines");
+    assert!((2..=10).contains(&lines), "{lines} lines");
 }
 
 #[test]
