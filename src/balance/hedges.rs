@@ -30,14 +30,14 @@ impl HedgeState {
 }
 
 impl PoolState {
-    /// Takes one second try from the budget, if that is not used up.
-    pub fn take_hedge(&self, share: f64, now: u64) -> bool {
-        let (second, begun) = (now / 1_000_000, &self.hedges.begun);
-        let allowed = within(share, 0.0, &self.requests, begun, second);
-        if allowed {
-            begun.add(second);
-        }
-        allowed
+    /// Whether the budget has one more second try.
+    pub fn may_hedge(&self, share: f64, now: u64) -> bool {
+        within(share, 0.0, &self.requests, &self.hedges.begun, now / 1_000_000)
+    }
+
+    /// Takes one from the budget.
+    pub fn hedge_begins(&self, now: u64) {
+        self.hedges.begun.add(now / 1_000_000);
     }
 }
 
@@ -88,15 +88,19 @@ mod tests {
     #[test]
     fn second_tries_are_a_share_of_the_requests_without_a_floor() {
         let pool = pool_of(2, &[None]);
-        assert!(!pool.take_hedge(0.02, 50_000_000), "there was no request");
+        let take = |now| {
+            let may = pool.may_hedge(0.02, now);
+            may.then(|| pool.hedge_begins(now)).is_some()
+        };
+        assert!(!take(50_000_000), "there was no request");
         for worker in 0..2 {
             let requests = pool.request_counter(worker);
             requests.tick(50);
             (0..100).for_each(|_| requests.add());
         }
-        let taken = (0..20).filter(|_| pool.take_hedge(0.02, 50_500_000)).count();
+        let taken = (0..20).filter(|_| take(50_500_000)).count();
         assert_eq!(taken, 4);
-        assert!(!pool.take_hedge(0.02, 80_000_000), "those requests are long ago");
+        assert!(!take(80_000_000), "those requests are long ago");
     }
 
     #[test]

@@ -66,12 +66,8 @@ impl BufferMemory {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let before = self.shared.used.fetch_add(bytes, Relaxed);
-        let fits = before.saturating_add(bytes) <= self.most;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
+        let more = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.most);
+        self.shared.used.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     fn give_back(&self, bytes: usize) {
@@ -105,6 +101,11 @@ impl Reserved {
         let fits = self.memory.take(bytes);
         self.bytes += if fits { bytes } else { 0 };
         fits
+    }
+
+    /// The same for what is worth less than what others hold: a quarter of the memory, and only while that is free.
+    pub fn grow_spare(&mut self, bytes: usize) -> bool {
+        self.memory.used().saturating_add(bytes) <= self.memory.most / 4 && self.grow(bytes)
     }
 
     /// Gives so many bytes back, or all that it has.

@@ -330,7 +330,7 @@ impl OfflineSite {
         };
         match decision {
             Decision::Fallback(_, (_, failed), then) => match *then {
-                Decision::Forward(route) | Decision::Buffer(route) => {
+                Decision::Forward(route) | Decision::Copy(route) | Decision::Buffer(route) => {
                     self.forward(route, asked, Some(failed.0))
                 }
                 ends => self.end(ends, asked),

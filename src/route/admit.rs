@@ -171,12 +171,13 @@ fn buffered(x: &mut Exchange, route: Route, routes: &Routes) -> Decision {
     }
 }
 
-/// Finds what a copy of a request is hashed by at the pool it goes to. It belongs to no session there. A key that cannot
-/// be had is a missing one.
-pub fn hash_copy(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) {
+/// Finds what a copy of a request is hashed by at the pool it goes to. It belongs to no session there. After an error
+/// there is no key.
+pub fn hash_copy(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
     if matches!(route.pool.config.balance, Balance::Hash | Balance::SourceHash) {
-        route.key = affinity::key(&route.pool, x, handlers).unwrap_or_default();
+        route.key = affinity::key(&route.pool, x, handlers)?;
     }
+    Ok(())
 }
 
 /// Finds what ties the request to a server of its pool.

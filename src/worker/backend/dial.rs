@@ -268,7 +268,7 @@ impl<N: Network> Core<N> {
 
     fn connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
         match self.open(pair, server) {
-            Err(error) if net::is_shortage(&error) && self.pairs[pair as usize].origin != Origin::Copy => {
+            Err(error) if net::is_shortage(&error) && !self.pairs[pair as usize].origin.is_extra() => {
                 self.close_idle();
                 self.open(pair, server)
             }

@@ -23,7 +23,8 @@ pub fn has_left<S: Transport>(client: &Client<S>, pair: &Pair) -> bool {
 
 /// Returns the failure for a client that is gone, by the half of the exchange it left in.
 pub fn client_gone(pair: &Pair) -> Failure {
-    if pair.exchange.request.is_open() && !pair.is_tunnel() {
+    let is_here = pair.held.as_ref().is_some_and(|held| held.whole().is_some());
+    if pair.exchange.request.is_open() && !is_here && !pair.is_tunnel() {
         Failure::RequestGone
     } else {
         Failure::ClientGone

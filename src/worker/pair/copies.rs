@@ -20,6 +20,8 @@ use crate::worker::pair::{Origin, Pair};
 
 /// Mirrored requests of a pool that run at a time, of all workers.
 const AT_ONCE: u32 = 256;
+/// So many are never cleaned.
+const FEW: usize = 256;
 /// Bytes of a response that are read, and how long a copy may take, in microseconds: a response need not end.
 const MOST: usize = 16 << 20;
 const LONGEST: u64 = 60_000_000;
@@ -31,6 +33,8 @@ pub struct Mirrored {
     due: Vec<(Token, Route)>,
     /// Until when each may run, the first one first. Some have ended.
     running: VecDeque<(u64, u64)>,
+    /// With so many, those that have ended are looked for everywhere.
+    clean_at: usize,
 }
 
 impl Mirrored {
@@ -62,14 +66,14 @@ impl<N: Network> Core<N> {
             return;
         }
         let (counters, open) = (route.pool.counters.clone(), pair.exchange.request.is_open());
-        let body = pair.held.as_ref().and_then(|held| held.copy());
-        if open && body.is_none() {
-            return counters.mirror_ends(MirrorEnd::Body);
-        }
         let Some(to) = pair.site.routes.route_to(mirror.pool) else { return };
         let Some(permit) = route.pool.state.copies.begin(AT_ONCE) else {
             return counters.mirror_ends(MirrorEnd::Full);
         };
+        let body = pair.held.as_ref().and_then(|held| held.copy());
+        if open && body.is_none() {
+            return counters.mirror_ends(MirrorEnd::Body);
+        }
         let done = move |end: InsideEnd| {
             drop(permit);
             counters.mirror_ends(mirror_end(&end));
@@ -78,19 +82,16 @@ impl<N: Network> Core<N> {
         self.send_soon(key, side, to, body);
     }
 
-    fn send_soon(&mut self, key: u32, side: InsideSide, mut to: Route, body: Option<HeldBody>) {
+    fn send_soon(&mut self, key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
         let (client, copy) = self.open_copy(key, side, Inside::dropping(MOST), Origin::Copy, &to);
+        self.forget_mirrored();
+        self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
         let copy = &mut self.pairs[copy as usize];
         if let Some(body) = body {
             copy.exchange.request = RequestHalf::Held;
             copy.held = Some(Box::new(body));
         }
-        if let Some(handlers) = copy.handlers.clone() {
-            hash_copy(&mut copy.exchange, &mut to, &mut handlers.borrow_mut());
-        }
         self.tools.mirrored.due.push((client, to));
-        self.forget_mirrored();
-        self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
     }
 
     /// Opens the pair of a request with the head of this one. Gives its connection as well.
@@ -128,12 +129,22 @@ impl<N: Network> Core<N> {
         for (client, route) in due.drain(..) {
             self.guarded_resume(client, |core| {
                 if let Some(pair) = core.clients[client.key].role.pair {
-                    let step = core.forward(pair, route);
+                    let step = core.send_copy(pair, route);
                     core.go_on(client.key, step);
                 }
             });
         }
         self.tools.mirrored.due = due;
+    }
+
+    fn send_copy(&mut self, key: u32, mut route: Route) -> Step {
+        let copy = &mut *self.pairs[key as usize];
+        if let Some(handlers) = &copy.handlers
+            && let Err(error) = hash_copy(&mut copy.exchange, &mut route, &mut handlers.borrow_mut())
+        {
+            self.tools.errors.log("hash_by", &error, " (of a copy)", self.tools.now);
+        }
+        self.forward(key, route)
     }
 
     /// Gives up the copies that have run for too long.
@@ -147,15 +158,17 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Forgets copies that have ended, as many as there may be at a time.
+    /// Forgets copies that have ended.
     fn forget_mirrored(&mut self) {
-        let (clients, running) = (&mut self.clients, &mut self.tools.mirrored.running);
+        let Mirrored { running, clean_at, .. } = &mut self.tools.mirrored;
+        let clients = &mut self.clients;
         let mut ended = |number: u64| clients.by_token(Token::from_bits(number)).is_none();
         while running.front().is_some_and(|(_, number)| ended(*number)) {
             running.pop_front();
         }
-        if running.len() > 2 * AT_ONCE as usize {
+        if running.len() >= *clean_at {
             running.retain(|(_, number)| !ended(*number));
+            *clean_at = (2 * running.len()).max(FEW);
         }
     }
 }
@@ -166,6 +179,8 @@ impl Pair {
         let (x, of) = (&mut self.exchange, &original.exchange);
         x.head.copy_from(&of.head);
         (x.client, x.scheme, x.own_host, x.id) = (of.client, of.scheme, of.own_host, of.id);
+        // For the functions of its pool.
+        (x.listener, x.entrance) = (of.listener, of.entrance.clone());
         x.close_client = true;
         (self.site, self.handlers, self.origin) = (original.site.clone(), original.handlers.clone(), origin);
     }

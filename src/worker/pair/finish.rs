@@ -32,7 +32,11 @@ impl<N: Network> Core<N> {
             return self.second_failed(pair, failure);
         }
         self.reset_tunnel(pair);
-        let second = if failure.side() == Party::Server { self.take_second(pair) } else { None };
+        if failure.side() == Party::Server
+            && let Some(second) = self.take_second(pair)
+        {
+            return self.go_on_with_second(pair, second, failure);
+        }
         let of_server = failure.side() == Party::Server && self.pairs[pair as usize].backend().is_some();
         let wrote = self.drop_backend(pair);
         if failure.side() == Party::Server {
@@ -42,9 +46,6 @@ impl<N: Network> Core<N> {
         // A kept connection that died says nothing of its server.
         if of_server && next != Next::Fresh {
             self.count_failure(pair, failure);
-        }
-        if let Some(second) = second {
-            return self.go_on_with_second(pair, second, failure);
         }
         match next {
             Next::Fresh => self.dial_fresh(pair),

@@ -17,11 +17,12 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 
 use crate::balance::{HedgeEnd, Picked, ServerState, Want};
+use crate::exchange::end::Party;
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::http::{Method, ResponseHead};
 use crate::net::{Inside, Network, Transport};
-use crate::route::{Binding, Route, pick};
+use crate::route::{Binding, NoServer, Route, pick};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::hedge_table::Hedge;
@@ -156,10 +157,7 @@ impl<N: Network> Core<N> {
         let pair = &mut *self.pairs[key as usize];
         let Hedge::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
-        let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
-        if !route.pool.state.take_hedge(share, now) {
-            return;
-        }
+        route.pool.state.hedge_begins(now);
         let to = Route { server: None, binding: Binding::Preferred, ..route.clone() };
         let of = self.clients.token(pair.client).to_bits();
         let mut tried = pair.tried.clone();
@@ -177,16 +175,28 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Picks another server that takes requests now and is used as much as the first.
+    /// Picks another server that takes requests now and is used as much as the first. Nothing is picked where the
+    /// budget is used up: that would take a turn of the balancing from a server that gets nothing for it.
     fn pick_second(&mut self, key: u32) -> Option<Picked> {
         let pair = &mut *self.pairs[key as usize];
         let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
+        let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
+        if !route.pool.state.may_hedge(share, self.tools.now) {
+            return None;
+        }
         let mut tried = pair.tried.clone();
         tried.add(first.clone());
         let to = Route { server: None, ..route.clone() };
         let want = Want { now: self.tools.now, key: route.key, may_probe: false, in_turn: false };
         let handlers = || pair.handlers.as_ref().map(|handlers| handlers.borrow_mut());
-        let picked = pick(&to, &tried, &mut pair.exchange, &want, handlers).ok()?;
+        let picked = match pick(&to, &tried, &mut pair.exchange, &want, handlers) {
+            Ok(picked) => picked,
+            Err(NoServer::Script(error)) => {
+                self.tools.errors.log("balance", &error, " (there is no second try)", self.tools.now);
+                return None;
+            }
+            Err(_) => return None,
+        };
         let alike = picked.server.is_backup() == first.is_backup();
         (alike && picked.server.state() == ServerState::Up && !Rc::ptr_eq(&picked.server, &first))
             .then_some(picked)
@@ -198,13 +208,14 @@ impl<N: Network> Core<N> {
         match self.first_of(second) {
             None => self.end_second(second),
             Some(first) => {
-                self.leave_slow_server(first);
-                self.adopt(first, second);
-                let step = self.pass_adopted(first, head, whole);
-                let client = self.pairs.get(first as usize).map(|pair| pair.client);
-                if let Some(client) = client {
-                    self.go_on(client, step);
-                }
+                // What goes wrong from here on is the first's, which has a client.
+                let client = self.clients.token(self.pairs[first as usize].client);
+                self.guarded_resume(client, |core| {
+                    core.leave_slow_server(first);
+                    core.adopt(first, second);
+                    let step = core.pass_adopted(first, head, whole);
+                    core.go_on(client.key, step);
+                });
             }
         }
         Step::Gone
@@ -284,9 +295,21 @@ impl<N: Network> Core<N> {
         Some(second)
     }
 
-    /// The first server failed; the second try is on its way.
+    /// The first server failed; the second try is on its way. A kept connection that died says nothing of its server,
+    /// which may be tried once more if the second fails too.
     pub(crate) fn go_on_with_second(&mut self, first: u32, second: u32, failure: Failure) -> Step {
-        self.note_tried(first, failure);
+        let pair = &mut *self.pairs[first as usize];
+        if failure == Failure::ServerClosed && pair.exchange.tries.reused {
+            self.counters.stale();
+            if let Some(server) = &pair.server {
+                pair.exchange.leaves(server.name(), "reused-stale");
+            }
+        } else {
+            if pair.backend().is_some() {
+                self.count_failure(first, failure);
+            }
+            self.note_tried(first, failure);
+        }
         self.adopt(first, second);
         Step::Again
     }
@@ -294,7 +317,7 @@ impl<N: Network> Core<N> {
     /// A second try failed: the first goes on alone.
     pub(crate) fn second_failed(&mut self, second: u32, failure: Failure) -> Step {
         let is_stale = failure == Failure::ServerClosed && self.pairs[second as usize].exchange.tries.reused;
-        if self.pairs[second as usize].backend().is_some() && !is_stale {
+        if failure.side() == Party::Server && self.pairs[second as usize].backend().is_some() && !is_stale {
             self.count_failure(second, failure);
         }
         self.end_second(second);

@@ -62,11 +62,11 @@ impl HeldBody {
         self.end.as_ref().map(|_| &self.bytes[..])
     }
 
-    /// The same once more, if it is whole and there is memory.
+    /// The same once more, if it is whole and there is memory to spare.
     pub fn copy(&self) -> Option<HeldBody> {
         let mut copy =
             HeldBody { reserved: self.reserved.beside(), ..HeldBody::new(&BufferMemory::default()) };
-        if self.end.is_none() || self.passed > 0 || !copy.reserved.grow(self.bytes.len()) {
+        if self.end.is_none() || self.passed > 0 || !copy.reserved.grow_spare(self.bytes.len()) {
             return None;
         }
         (copy.bytes, copy.end) = (self.bytes.clone(), self.end.clone());
@@ -241,6 +241,8 @@ fn all_passed<S: Transport>(
     }
     let Some(trailers) = &held.end else {
         pair.held = None;
+        // Nobody waited for the client while this part was held.
+        client.read_at = tools.now;
         return;
     };
     let has_trailers = trailers.is_some();

@@ -120,6 +120,13 @@ pub enum Origin {
     Hedge,
 }
 
+impl Origin {
+    /// No client needs it: it gets nothing that another request would have to give up.
+    pub fn is_extra(self) -> bool {
+        matches!(self, Origin::Copy | Origin::Hedge)
+    }
+}
+
 /// What a pair is doing.
 pub enum Stage {
     /// Between a head and a server's connection, within one turn or while `on_request` waits.
@@ -273,7 +280,12 @@ impl Pair {
     /// Lets go of the connection to the server, after the response or to try another one.
     pub fn leave_backend(&mut self) -> Option<u32> {
         let backend = self.backend()?;
-        self.stage = if self.exchange.has_begun() { Stage::Delivering(None) } else { Stage::Routing };
+        self.stage = Stage::Routing;
+        if self.exchange.has_begun() {
+            self.stage = Stage::Delivering(None);
+            // Nobody will take it.
+            self.held = None;
+        }
         Some(backend)
     }
 

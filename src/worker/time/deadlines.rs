@@ -75,7 +75,8 @@ impl<N: Network> Core<N> {
     fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let x = &pair.exchange;
         let goes_on = matches!(x.request, RequestHalf::Held | RequestHalf::Body);
-        let held_back = client.input.is_empty() && x.awaits_leave();
+        // What is held has to go to the server first.
+        let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_leave();
         (goes_on && !held_back && self.waits_for_body(pair.backend())).then(|| {
             let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
             Deadline::new(since, pair.site.timeouts().body, Reason::Body)
