@@ -212,24 +212,33 @@ impl Kernel {
     fn register(&self, stream: &mut Stream, token: u64) -> io::Result<()> {
         stream.watch(&self.registry, token as usize)
     }
+
+    /// Watches a new connection to a server, which begins with a handshake if that has TLS.
+    fn begin(&self, mut stream: Stream, to: &Endpoint, token: u64) -> io::Result<Stream> {
+        self.register(&mut stream, token)?;
+        match &to.tls {
+            None => Ok(stream),
+            Some(client) => Tls::client(stream, client).map(|tls| Stream::Tls(Box::new(tls))),
+        }
+    }
 }
 
 impl Network for Kernel {
     type Stream = Stream;
 
     fn connect(&mut self, to: &Endpoint, token: u64) -> io::Result<Stream> {
-        let mut stream = match open(to) {
+        let stream = match open(to) {
             Err(error) if is_shortage(&error) => {
                 self.short = true;
                 self.reserve.help(|| open(to))?
             }
             other => other?,
         };
-        self.register(&mut stream, token)?;
-        match &to.tls {
-            None => Ok(stream),
-            Some(client) => Tls::client(stream, client).map(|tls| Stream::Tls(Box::new(tls))),
-        }
+        self.begin(stream, to, token)
+    }
+
+    fn connect_spare(&mut self, to: &Endpoint, token: u64) -> io::Result<Stream> {
+        self.begin(open(to)?, to, token)
     }
 
     fn watch(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {

@@ -93,6 +93,10 @@ pub trait Network {
     type Stream: Transport;
     /// Starts a connect; readiness is reported under `token`.
     fn connect(&mut self, to: &Endpoint, token: u64) -> io::Result<Self::Stream>;
+    /// The same, but fails rather than takes what is kept for a shortage.
+    fn connect_spare(&mut self, to: &Endpoint, token: u64) -> io::Result<Self::Stream> {
+        self.connect(to, token)
+    }
     /// Registers an accepted connection for readiness events of both directions under `token`, once.
     fn watch(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
 }

@@ -28,6 +28,8 @@ const OTHERS_GIVE_BACK: u64 = 200_000;
 pub(crate) enum Way {
     /// As the config says.
     Usual,
+    /// The same for what no client needs: the descriptors in reserve are not for it.
+    Spare,
     /// To this port instead.
     Port(u16),
     /// Without TLS: what passes is TLS already.
@@ -281,6 +283,7 @@ impl<N: Network> Core<N> {
         let way = match self.clients[place.client].role.check_port() {
             Some(port) => Way::Port(port),
             None if place.exchange.passes_through() => Way::Raw,
+            None if place.origin.is_extra() => Way::Spare,
             None => Way::Usual,
         };
         let key = self.open_connection(server, way)?;
@@ -300,6 +303,7 @@ impl<N: Network> Core<N> {
             Way::Raw if endpoint.tls.is_some() => {
                 self.network.connect(&endpoint.without_tls(), token.to_bits())?
             }
+            Way::Spare => self.network.connect_spare(&endpoint, token.to_bits())?,
             Way::Usual | Way::Raw => self.network.connect(&endpoint, token.to_bits())?,
         };
         let role = BackendSide {
