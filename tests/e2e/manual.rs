@@ -188,7 +188,6 @@ fn the_messages_that_the_manual_explains_are_those_of_the_program() {
     for config in [
         None,
         Some(format!("rsp.listen '127.0.0.1:0'\n{pool} }}\nrsp.settings {{ acces_log = '-' }}")),
-        Some(format!("rsp.listen '127.0.0.1:0'\n{pool},\n\nbuffer_response = '1m' }}")),
         Some(format!("{pool} }}\nrsp.listen '127.0.0.1'")),
         Some(format!("n = 0 rsp.listen '127.0.0.1:0'\n{pool}, name = 'p' .. tostring({{}}):sub(8) }}")),
         Some(format!(
