@@ -224,7 +224,10 @@ impl Client {
             Manner::Leaving { after, .. } | Manner::Stopping { after } => after.min(self.out.len()),
             _ => self.out.len(),
         };
-        let waiting = (at..self.requests.len()).find(|i| self.requests[*i].waits && (*i > at || !self.go_on));
+        // What was answered while its body was on its way was asked for it.
+        let next = self.whole;
+        let waiting =
+            (next..self.requests.len()).find(|i| self.requests[*i].waits && (*i > next || !self.go_on));
         let gate = waiting.map_or(usize::MAX, |i| self.ends[i].0);
         own.min(gate).max(self.sent)
     }

@@ -13,10 +13,9 @@ impl Ledger {
     /// The shadow server sees the head of a copy.
     pub fn copied(&mut self, id: u64) {
         let entry = self.entry(id);
-        let Request { body, page, inside, .. } = entry.request;
-        // No body is held here.
-        let bodiless = matches!(body, Body::None | Body::Length(0));
-        assert!(bodiless && page.is_none() && !inside, "a copy of {:?}", entry.request);
+        let Request { body, page, inside, kept, .. } = entry.request;
+        let has_all = kept || matches!(body, Body::None | Body::Length(0));
+        assert!(has_all && page.is_none() && !inside, "a copy of {:?}", entry.request);
         entry.copies += 1;
         // It is sent again where a kept connection dies.
         assert!(entry.copies <= 2, "{} copies of request {id}", entry.copies);
