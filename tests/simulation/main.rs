@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rsp::exchange::record::End;
 use rsp::script::{Source, load};
 
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 20_000;
 /// Ends that only a script or a fault of rsp's makes.
 const NOT_REACHED: [End; 5] =
     [End::ScriptFailed, End::ScriptBusy, End::Aborted, End::NoServer, End::Internal];
