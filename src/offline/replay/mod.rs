@@ -13,7 +13,7 @@ mod side;
 mod times;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use self::log_line::Row;
@@ -37,7 +37,7 @@ pub fn run(old: &Path, new: &Path, log: &Path, progress: Progress<'_>) -> Result
     let length = file.metadata().map(|file| file.len()).unwrap_or_default();
     let (mut reader, mut line, mut done) = (BufReader::with_capacity(1 << 16, file), Vec::new(), 0);
     let mut replay = Replay { old, report: Report::default() };
-    while reader.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
+    while read_line(&mut reader, &mut line).map_err(unreadable)? > 0 {
         done += line.len() as u64;
         replay.report.rows += 1;
         replay.row(line.trim_ascii_end(), &mut new);
@@ -46,6 +46,23 @@ pub fn run(old: &Path, new: &Path, log: &Path, progress: Progress<'_>) -> Result
     }
     replay.report.unreached = new.unreached();
     Ok(replay.report)
+}
+
+/// The same as `read_until` in a fraction of its instructions: memchr looks at 32 bytes at a time.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        let bytes = match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        let end = memchr::memchr(b'\n', bytes);
+        let (len, is_over) = (end.map_or(bytes.len(), |at| at + 1), end.is_some() || bytes.is_empty());
+        line.extend_from_slice(&bytes[..len]);
+        reader.consume(len);
+        if is_over {
+            return Ok(line.len());
+        }
+    }
 }
 
 struct Replay {
@@ -74,5 +91,21 @@ impl Replay {
                 self.report.note_change(&old, &new, number, &row);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_whatever_the_buffer_holds_of_them() {
+        let text = b"a\n\nlonger than the buffer\nthe last has no end";
+        let mut reader = BufReader::with_capacity(4, &text[..]);
+        let (mut line, mut lines) = (Vec::new(), Vec::new());
+        while read_line(&mut reader, &mut line).unwrap() > 0 {
+            lines.push(String::from_utf8(std::mem::take(&mut line)).unwrap());
+        }
+        assert_eq!(lines, ["a\n", "\n", "longer than the buffer\n", "the last has no end"]);
     }
 }
