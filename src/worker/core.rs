@@ -231,7 +231,7 @@ impl<N: Network> Core<N> {
         turning.clear();
         self.turning = turning;
         if self.tools.mirrored.is_due() || self.tools.hedges.has_lost() {
-            self.see_to_copies();
+            self.run_copies();
         }
         self.run_handshakes();
     }

@@ -118,7 +118,7 @@ impl<N: Network> Core<N> {
 
     /// What the turns left to do for copies.
     #[cold]
-    pub(crate) fn see_to_copies(&mut self) {
+    pub(crate) fn run_copies(&mut self) {
         self.cancel_lost();
         self.send_copies();
     }
