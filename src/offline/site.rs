@@ -233,13 +233,14 @@ impl OfflineSite {
                     error = Some(failed.0);
                     *then
                 }
-                ends => return self.end(ends, asked),
+                ends => return self.end(ends, asked, error),
             }
         }
     }
 
     /// What rsp does itself.
-    fn end(&self, decision: Decision, asked: &mut Asked) -> Outcome {
+    /// `error`: of a function of the script that failed before.
+    fn end(&self, decision: Decision, asked: &mut Asked, error: Option<String>) -> Outcome {
         let mut head = ResponseHead::default();
         match decision {
             Decision::Answer(answer) => {
@@ -252,9 +253,9 @@ impl OfflineSite {
                 self.answer(asked, head, Vec::new(), None)
             }
             Decision::Abort => Outcome::Closed("the script closed the connection (rsp.abort)"),
-            Decision::Refuse(failure) => self.refuse(asked, failure, None),
+            Decision::Refuse(failure) => self.refuse(asked, failure, error),
             Decision::ScriptFailed((_, failed)) => self.refuse(asked, Failure::Script, Some(failed.0)),
-            _ => self.refuse(asked, Failure::Internal, None),
+            _ => self.refuse(asked, Failure::Internal, error),
         }
     }
 
@@ -311,9 +312,10 @@ impl OfflineSite {
                 (asked.server, asked.route) = (Some(server), Some(route));
             }
             Err(NoServer::Full) => {
-                forwarded.error = Some("it waits for a server: all are busy, or not checked yet".into());
+                let waits = || "it waits for a server: all are busy, or not checked yet".into();
+                forwarded.error.get_or_insert_with(waits);
             }
-            Err(NoServer::None) => return self.refuse(asked, Failure::NoServer, None),
+            Err(NoServer::None) => return self.refuse(asked, Failure::NoServer, forwarded.error),
             Err(NoServer::Script(failed)) => return self.balance_failed(&route, failed, asked),
         }
         Outcome::Forwarded(forwarded)
@@ -333,9 +335,9 @@ impl OfflineSite {
                 Decision::Forward(route) | Decision::Copy(route) | Decision::Buffer(route) => {
                     self.forward(route, asked, Some(failed.0))
                 }
-                ends => self.end(ends, asked),
+                ends => self.end(ends, asked, Some(failed.0)),
             },
-            ends => self.end(ends, asked),
+            ends => self.end(ends, asked, None),
         }
     }
 

@@ -201,6 +201,7 @@ impl Explainer {
                     .notes
                     .push(format!("{function} failed, the fallback pool {pool} takes it: {}", error.0));
                 self.settle(x, *then, report);
+                report.why = format!("{function} failed: the fallback pool");
                 report.route = Some(error.place().to_owned());
                 report.failed = Some(error.0);
             }
@@ -246,7 +247,6 @@ impl Explainer {
         report.pool = Some(pool.config.name.clone());
         report.why = servers::why(route, report.route.is_some());
         servers::describe(pool, now, report);
-        report.notes.extend(servers::notes(&self.routes.config, route));
         report.timeouts = servers::timeouts(&self.routes.config.settings, &pool.config);
         // As for a request that cannot be a probe: that would take the turn of one that can.
         let want = Want { now, key: route.key, may_probe: false, in_turn: false };
@@ -254,6 +254,9 @@ impl Explainer {
         let picked = pick(route, &Tried::default(), x, &want, || Some(handlers.borrow_mut()));
         report.headers_after = pairs(&x.head.fields);
         report.target_after = text(x.head.target());
+        if !matches!(picked, Err(NoServer::Script(_))) {
+            report.notes.extend(servers::notes(&self.routes.config, route));
+        }
         match picked {
             Ok(picked) => servers::picked(&picked.server, report),
             Err(NoServer::Full) => {

@@ -55,15 +55,19 @@ pub fn six_digits(number: u32, out: &mut Vec<u8>) {
 
 /// The same with three digits.
 pub fn three_digits(number: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&three(number));
+}
+
+fn three(number: u32) -> [u8; 3] {
     let [tens, ones] = PAIRS[(number % 100) as usize];
-    out.extend_from_slice(&[b'0' + (number / 100 % 10) as u8, tens, ones]);
+    [b'0' + (number / 100 % 10) as u8, tens, ones]
 }
 
 /// Milliseconds with three decimals: microseconds.
 pub fn milliseconds(micros: u32, out: &mut Vec<u8>) {
     number((micros / 1000).into(), out);
-    let [tens, ones] = PAIRS[(micros % 100) as usize];
-    out.extend_from_slice(&[b'.', b'0' + (micros / 100 % 10) as u8, tens, ones]);
+    let [hundreds, tens, ones] = three(micros);
+    out.extend_from_slice(&[b'.', hundreds, tens, ones]);
 }
 
 /// The same, or a dash.
