@@ -59,6 +59,11 @@ impl PoolConfig {
             || matches!(self.balance, Balance::Hash | Balance::SourceHash)
     }
 
+    /// Functions of the script choose its servers, or what to hash.
+    pub fn calls_script(&self) -> bool {
+        self.balance == Balance::Function || self.hash_by == Some(HashBy::Function)
+    }
+
     /// The balancing reads the servers' latency.
     pub fn reads_latency(&self) -> bool {
         matches!(self.balance, Balance::LeastLatency | Balance::Function)

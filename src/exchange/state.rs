@@ -90,8 +90,8 @@ const MAX_INTERIM: u8 = 100;
 #[derive(Default)]
 pub struct Exchange {
     pub head: RequestHead,
-    /// The head before the script ran, for a fallback pool; its storage is used again. Of an earlier request until then.
-    pub as_it_came: Option<Box<RequestHead>>,
+    /// The head before the script ran, for a fallback pool.
+    pub original: Option<Box<OriginalHead>>,
     pub id: Id,
     /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
     pub client: Option<IpPort>,
@@ -133,6 +133,14 @@ pub struct Exchange {
     pub places: Vec<Place>,
 }
 
+/// A copy of a head, whose storage is used again.
+#[derive(Default)]
+pub struct OriginalHead {
+    pub head: RequestHead,
+    /// It is that of this request, and not of an earlier one.
+    is_kept: bool,
+}
+
 impl Exchange {
     #[cfg(test)]
     fn new(head: RequestHead, whole: bool, start: u64) -> Exchange {
@@ -148,7 +156,7 @@ impl Exchange {
         // Every field by its name: one that is added later must be thought of here.
         let Exchange {
             head: _,
-            as_it_came: _,
+            original,
             id,
             client,
             scheme,
@@ -175,26 +183,29 @@ impl Exchange {
             places,
         } = self;
         debug_assert!(places.is_empty(), "left by the exchange before");
+        original.iter_mut().for_each(|original| original.is_kept = false);
         id.clear();
         left.clear();
-        (*client, *scheme, *entrance) = (None, Scheme::default(), None);
+        (*client, *scheme, *entrance, *asked_for_body) = (None, Scheme::default(), None, None);
         *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
-        (*own_host, *close_client, *answered_here, *asked_for_body) = (false, false, false, None);
+        (*own_host, *close_client, *answered_here) = (false, false, false);
         (*interim, *status, *sent_heads, *sent, *received, *waited_behind) = (0, 0, 0, 0, 0, [0; 2]);
     }
 
     /// Keeps the head as it is now, for `restore_head`.
     pub fn keep_head(&mut self) {
-        self.as_it_came.get_or_insert_default().copy_from(&self.head);
+        let original = self.original.get_or_insert_default();
+        original.head.copy_from(&self.head);
+        original.is_kept = true;
     }
 
-    /// The head becomes what it was when it was kept. A body that was asked for since is not asked for again.
+    /// The head becomes what it was when it was kept, if it was. A body that was asked for since is not asked for again.
     pub fn restore_head(&mut self) {
-        let Some(kept) = &self.as_it_came else { return };
+        let Some(original) = self.original.as_ref().filter(|original| original.is_kept) else { return };
         let expects = self.head.fields.has(Name::Expect);
-        self.head.copy_from(kept);
+        self.head.copy_from(&original.head);
         if !expects {
             self.head.fields.remove_where(|tag, _| tag == Name::Expect);
         }
@@ -402,6 +413,21 @@ mod tests {
         late.times.first_byte = 5;
         assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
         assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+    }
+
+    #[test]
+    fn a_head_that_was_kept_is_restored_and_never_that_of_an_earlier_request() {
+        let with = |x: &mut Exchange, name: &[u8]| x.head.fields.append(name, b"1");
+        let mut x = exchange(Method::Get);
+        with(&mut x, b"A");
+        x.keep_head();
+        with(&mut x, b"B");
+        x.restore_head();
+        assert!(x.head.fields.get_by_name(b"A").is_some() && x.head.fields.get_by_name(b"B").is_none());
+        x.begin(true, 0);
+        with(&mut x, b"C");
+        x.restore_head();
+        assert!(x.head.fields.get_by_name(b"C").is_some(), "nothing of this one was kept");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::handlers::Asked;
 use super::waiting::WaitingCall;
 use super::{Binding, Handlers, Route, Routes, affinity};
 use crate::balance::Pool;
-use crate::config::Balance;
+use crate::config::{Balance, PoolId};
 use crate::exchange::{
     Entrance, Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client,
     forwarded_scheme, remove_client_headers, rewrite_request,
@@ -85,7 +85,7 @@ pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers,
     match handlers.on_request(x, routes, now) {
         Ok(Asked::Verdict(verdict)) => after_script(x, verdict, routes, handlers, now),
         Ok(Asked::Waits(wait, call)) => Decision::waits((wait, call)),
-        Err(error) => script_failed(x, ("on_request", error), routes, handlers),
+        Err(error) => script_failed(x, ("on_request", error), None, routes, handlers),
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn after_script(
     }
     match bind(x, &mut route, handlers) {
         Ok(()) => buffered(x, route, routes),
-        Err(error) => script_failed(x, ("hash_by", error), routes, handlers),
+        Err(error) => script_failed(x, ("hash_by", error), Some(pool.id), routes, handlers),
     }
 }
 
@@ -180,16 +180,19 @@ pub fn hash_copy(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -
     Ok(())
 }
 
-/// Finds what ties the request to a server of its pool.
-pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
-    let config = &route.pool.config;
-    if config.sticky.is_some() {
+fn bind_session(x: &mut Exchange, route: &mut Route) {
+    if route.pool.config.sticky.is_some() {
         let session = affinity::take_session(&route.pool, x);
         if route.server.is_none() && session.is_some() {
             (route.server, route.binding) = (session, Binding::Session);
         }
     }
-    if matches!(config.balance, Balance::Hash | Balance::SourceHash) {
+}
+
+/// Finds what ties the request to a server of its pool.
+pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers) -> Result<(), ScriptError> {
+    bind_session(x, route);
+    if matches!(route.pool.config.balance, Balance::Hash | Balance::SourceHash) {
         route.key = affinity::key(&route.pool, x, handlers)?;
     }
     Ok(())
@@ -207,15 +210,17 @@ pub fn balance_failed(
     let failed = ("balance", error);
     match routes.config.settings.fallback == Some(route.pool.id) {
         true => Decision::ScriptFailed(failed),
-        false => script_failed(x, failed, routes, handlers),
+        false => script_failed(x, failed, None, routes, handlers),
     }
 }
 
-/// The fallback pool, if there is one, takes the request as it came.
+/// The fallback pool, if there is one, takes the request as it came. `hashed`: the pool whose `hash_by` failed; that of the
+/// fallback pool itself is not called again.
 #[cold]
 pub(super) fn script_failed(
     x: &mut Exchange,
     failed: FailedCall,
+    hashed: Option<PoolId>,
     routes: &Routes,
     handlers: &mut Handlers,
 ) -> Decision {
@@ -224,8 +229,11 @@ pub(super) fn script_failed(
     };
     x.restore_head();
     let mut route = Route::to(pool);
-    // A key that cannot be had is a missing one.
-    let _ = bind(x, &mut route, handlers);
+    match hashed == Some(pool.id) {
+        true => bind_session(x, &mut route),
+        // A key that cannot be had is a missing one.
+        false => _ = bind(x, &mut route, handlers),
+    }
     let then = buffered(x, route, routes);
     Decision::Fallback(pool.clone(), failed, Box::new(then))
 }

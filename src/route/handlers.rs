@@ -84,12 +84,12 @@ impl Handlers {
         routes: &Routes,
         now: u64,
     ) -> Result<Asked, ScriptError> {
+        if routes.may_fall_back {
+            x.keep_head();
+        }
         for pool in &routes.with_names {
             drop(pool.servers(now));
             self.set_servers(pool)?;
-        }
-        if routes.config.settings.fallback.is_some() {
-            x.keep_head();
         }
         let began = if routes.config.on_request { self.now() } else { None };
         let (head, meta) = parts(x, &self.listeners);

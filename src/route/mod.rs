@@ -42,6 +42,8 @@ pub struct Routes {
     pub pools: Vec<Rc<Pool>>,
     /// Those whose servers are not all in the config: names have addresses.
     with_names: Vec<Rc<Pool>>,
+    /// A function of the script may fail, and a fallback pool takes the request as it came then.
+    may_fall_back: bool,
 }
 
 impl Routes {
@@ -52,7 +54,10 @@ impl Routes {
             pools.map(|(id, (config, state))| Rc::new(Pool::new(id, config.clone(), state.clone(), all)));
         let pools: Vec<Rc<Pool>> = pools.collect();
         let with_names = |pool: &&Rc<Pool>| pool.config.servers.iter().any(ServerConfig::is_name);
-        Routes { with_names: pools.iter().filter(with_names).cloned().collect(), pools, config }
+        let may_fall_back = config.settings.fallback.is_some()
+            && (config.on_request || pools.iter().any(|pool| pool.config.calls_script()));
+        let with_names = pools.iter().filter(with_names).cloned().collect();
+        Routes { with_names, may_fall_back, pools, config }
     }
 
     /// Returns a route to the pool of this name.

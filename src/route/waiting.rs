@@ -50,7 +50,7 @@ impl Handlers {
         match called {
             Ok(Called::Waits(suspended)) => Decision::waits(WaitingCall::new(suspended, as_it_came, ran)),
             Ok(Called::Done(verdict)) => admit::after_script(x, verdict, routes, self, now),
-            Err(error) => admit::script_failed(x, ("on_request", error), routes, self),
+            Err(error) => admit::script_failed(x, ("on_request", error), None, routes, self),
         }
     }
 

@@ -132,7 +132,11 @@ impl Machine {
         let spent = self.call_state().budget.was_spent();
         let result = match status {
             ffi::LUA_YIELD if !spent => self.suspend(),
-            ffi::LUA_YIELD | ffi::LUA_OK => Err(self.call_state().budget.text().into_bytes()),
+            ffi::LUA_YIELD | ffi::LUA_OK => {
+                // It may hold a password.
+                self.call_state().wait = None;
+                Err(self.call_state().budget.text().into_bytes())
+            }
             status => Err(self.failed(status)),
         };
         let spent_at_last = self.call_state().budget.was_spent();

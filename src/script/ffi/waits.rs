@@ -144,7 +144,9 @@ pub(super) unsafe extern "C-unwind" fn body(state: LuaState) -> c_int {
                 return Err("req:body(): the request was sent already".to_string());
             }
             let is_empty = subject.head.framing == Framing::None;
-            call.wait = Some(Wait::Body(most));
+            if !is_empty {
+                call.wait = Some(Wait::Body(most));
+            }
             Ok(is_empty)
         });
         match body {

@@ -120,7 +120,8 @@ impl<N: Network> Core<N> {
         place.tried.add(before.clone());
         match self.pick(pair, false) {
             Ok(()) => self.dial_picked(pair),
-            Err(_) => {
+            Err(NotPicked::Script(error)) => self.balance_failed(pair, error),
+            Err(NotPicked::Full | NotPicked::Failed(_)) => {
                 self.pairs[pair as usize].tried.remove(&before);
                 self.dial(pair)
             }

@@ -179,7 +179,7 @@ impl Pair {
 
     /// Returns the bytes it takes, including its head's storage.
     pub fn footprint(&self) -> usize {
-        size_of::<Pair>() + self.heads()
+        size_of::<Pair>() + self.heads().iter().sum::<usize>()
     }
 
     /// When it first waited for a server: now, if it has not yet.
@@ -188,11 +188,11 @@ impl Pair {
         since.get().min(now)
     }
 
-    /// Returns the bytes that heads take.
-    fn heads(&self) -> usize {
+    /// Returns the bytes that each of its heads takes.
+    fn heads(&self) -> [usize; 3] {
         let sent = self.sent_head.as_ref().map_or(0, |head| head.fields.footprint());
-        let as_it_came = self.exchange.as_it_came.as_ref().map_or(0, |head| head.fields.footprint());
-        self.exchange.head.fields.footprint() + sent + as_it_came
+        let original = self.exchange.original.as_ref().map_or(0, |original| original.head.fields.footprint());
+        [self.exchange.head.fields.footprint(), sent, original]
     }
 
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
@@ -249,11 +249,11 @@ impl Pair {
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");
     }
 
-    /// The request goes to another pool, where no server has been tried.
+    /// The request goes to another pool, where no server has been tried. What it waited in queues counts in all.
     pub(crate) fn forget_tries(&mut self) {
         self.tried.clear();
         (self.tries, self.last_failure, self.is_fresh_try) = (0, None, false);
-        (self.route, self.server) = (None, None);
+        (self.route, self.server, self.exchange.tries.fresh) = (None, None, false);
     }
 
     /// The request is internal: no client of ours waits for its response.
@@ -332,7 +332,7 @@ impl SparePairs {
         if pair.held.is_some() || !pair.exchange.places.is_empty() {
             pair.let_go_of_rest();
         }
-        let grew = pair.heads() > SPARE_HEAD_BYTES;
+        let grew = pair.heads().iter().any(|bytes| *bytes > SPARE_HEAD_BYTES);
         // Its VM may have been replaced.
         let is_current = pair.handlers.as_ref().is_some_and(|own| Rc::ptr_eq(own, &sites.handlers));
         if !grew && self.spare.len() < SPARE_PAIRS && is_current && Rc::ptr_eq(&pair.site, &sites.current) {
