@@ -150,10 +150,10 @@ impl Exchange {
     }
 
     /// A request head has arrived; `whole` if nothing follows it. Makes everything but the head new, so that the
-    /// place of an exchange that ended can be used again.
+    /// place of an exchange that ended can be used again. Every field by its name: one that is added later must be
+    /// thought of here.
     #[inline(always)]
     pub fn begin(&mut self, whole: bool, start: u64) {
-        // Every field by its name: one that is added later must be thought of here.
         let Exchange {
             head: _,
             original,

@@ -289,6 +289,7 @@ fn stat_and_info_are_told_typed_and_as_json_and_only_what_is_asked_for() {
     let (a, b) = (Origin::named("a"), Origin::named("b"));
     let rsp = start(&[&a, &b], "");
     answers(&rsp, 2);
+    until("both are counted", || stat(&rsp, "web", "BACKEND", "hrsp_2xx") == "2");
     let typed = ask(&rsp, "show stat web 4 2 typed");
     assert!(typed.starts_with("S.2.2.0.pxname.1:KNS:str:web\nS.2.2.1.svname.1:KNS:str:b\n"), "{typed}");
     assert!(typed.contains("\nS.2.2.40.hrsp_2xx.1:MCP:u64:1\n"), "{typed}");
