@@ -143,10 +143,14 @@ pub(super) enum ConnectionLine {
 }
 
 impl ConnectionLine {
+    pub(super) const UNSTATED: &[u8; 2] = b"\r\n";
+    pub(super) const KEEP_ALIVE: &[u8; 26] = b"Connection: keep-alive\r\n\r\n";
+
+    /// The line and the end of the head.
     pub(super) fn ending(self) -> &'static [u8] {
         match self {
-            ConnectionLine::Unstated => b"\r\n",
-            ConnectionLine::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+            ConnectionLine::Unstated => Self::UNSTATED,
+            ConnectionLine::KeepAlive => Self::KEEP_ALIVE,
             ConnectionLine::Close => b"Connection: close\r\n\r\n",
             ConnectionLine::Upgrade => b"Connection: upgrade\r\n\r\n",
         }

@@ -112,8 +112,8 @@ impl Copy<'_> {
     #[inline(always)]
     fn finish(&mut self, connection: ConnectionLine) -> Option<()> {
         match connection {
-            ConnectionLine::Unstated => self.put(b"\r\n"),
-            ConnectionLine::KeepAlive => self.put(b"Connection: keep-alive\r\n\r\n"),
+            ConnectionLine::Unstated => self.put(ConnectionLine::UNSTATED),
+            ConnectionLine::KeepAlive => self.put(ConnectionLine::KEEP_ALIVE),
             other => self.put(other.ending()),
         }
     }

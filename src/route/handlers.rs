@@ -34,7 +34,7 @@ pub struct Handlers {
     /// For each pool, the servers that the script was told.
     known: Vec<Weak<Vec<Arc<Server>>>>,
     /// A response's head before the script ran, kept only if a failure restores it.
-    pub(super) response_as_it_came: ResponseHead,
+    pub(super) original_response: ResponseHead,
     /// The time in microseconds, if anybody wants to know how long calls take.
     clock: Option<CallClock>,
     /// Where calls are counted, if somebody may read it.
@@ -51,7 +51,7 @@ impl Handlers {
         Handlers {
             script,
             known: Vec::new(),
-            response_as_it_came: ResponseHead::default(),
+            original_response: ResponseHead::default(),
             clock,
             counters: None,
             listeners: Vec::new(),
@@ -156,7 +156,7 @@ impl Handlers {
     ) -> Responded {
         let passes = config.settings.on_response_error == OnResponseError::Pass;
         if passes {
-            self.response_as_it_came.copy_from(response);
+            self.original_response.copy_from(response);
         }
         let began = self.now();
         let (head, meta) = parts(x, &self.listeners);
@@ -165,7 +165,7 @@ impl Handlers {
         self.responded(called, ran, response, config)
     }
 
-    /// What an `on_response` came to; what it may restore stands in `response_as_it_came`.
+    /// What an `on_response` came to; what it may restore stands in `original_response`.
     pub(super) fn responded(
         &mut self,
         called: Result<Called<()>, ScriptError>,
@@ -177,13 +177,13 @@ impl Handlers {
         match called {
             Ok(Called::Done(())) => Responded::Ok,
             Ok(Called::Waits(suspended)) => {
-                let as_it_came = passes.then(|| Box::new(self.response_as_it_came.clone()));
-                let (wait, call) = WaitingCall::new(suspended, as_it_came, ran);
+                let original = passes.then(|| Box::new(self.original_response.clone()));
+                let (wait, call) = WaitingCall::new(suspended, original, ran);
                 Responded::Waits(wait, Box::new(call))
             }
             Err(error) if passes => {
                 // The handler may have made only part of its changes.
-                response.copy_from(&self.response_as_it_came);
+                response.copy_from(&self.original_response);
                 Responded::Unchanged(error)
             }
             Err(error) => Responded::Failed(error),

@@ -20,13 +20,13 @@ pub enum TaskStep {
 impl Handlers {
     /// Calls `on_answer`, which may change an answer of rsp's own. Where it fails, the answer is as it was.
     pub fn on_answer(&mut self, x: &mut Exchange, response: &mut ResponseHead) -> Result<(), ScriptError> {
-        self.response_as_it_came.copy_from(response);
+        self.original_response.copy_from(response);
         let began = self.now();
         let (head, meta) = parts(x, &self.listeners);
         let done = self.script.on_answer(head, meta, response);
         self.note_call(Handler::OnAnswer, x, began, &done);
         if done.is_err() {
-            response.copy_from(&self.response_as_it_came);
+            response.copy_from(&self.original_response);
         }
         done
     }

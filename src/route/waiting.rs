@@ -13,7 +13,7 @@ use crate::script::{Called, ScriptError, Suspended, Ticket, Wait, Waited};
 pub struct WaitingCall {
     pub(super) ticket: Ticket,
     /// The response's head before the handler ran, where a failure restores it.
-    pub(super) as_it_came: Option<Box<ResponseHead>>,
+    pub(super) original: Option<Box<ResponseHead>>,
     /// Microseconds that it ran before.
     pub(super) took: u64,
 }
@@ -21,11 +21,11 @@ pub struct WaitingCall {
 impl WaitingCall {
     pub(super) fn new(
         suspended: Suspended,
-        as_it_came: Option<Box<ResponseHead>>,
+        original: Option<Box<ResponseHead>>,
         took: u64,
     ) -> (Wait, WaitingCall) {
         let Suspended { ticket, wait } = suspended;
-        (wait, WaitingCall { ticket, as_it_came, took })
+        (wait, WaitingCall { ticket, original, took })
     }
 }
 
@@ -39,7 +39,7 @@ impl Handlers {
         routes: &Routes,
         now: u64,
     ) -> Decision {
-        let WaitingCall { ticket, as_it_came, took } = call;
+        let WaitingCall { ticket, original, took } = call;
         let began = self.now();
         let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
@@ -48,7 +48,7 @@ impl Handlers {
         };
         let ran = self.ran(Handler::OnRequest, x, began, took, &called);
         match called {
-            Ok(Called::Waits(suspended)) => Decision::waits(WaitingCall::new(suspended, as_it_came, ran)),
+            Ok(Called::Waits(suspended)) => Decision::waits(WaitingCall::new(suspended, original, ran)),
             Ok(Called::Done(verdict)) => admit::after_script(x, verdict, routes, self, now),
             Err(error) => admit::script_failed(x, ("on_request", error), None, routes, self),
         }
@@ -63,7 +63,7 @@ impl Handlers {
         response: &mut ResponseHead,
         config: &Config,
     ) -> Responded {
-        let WaitingCall { ticket, as_it_came, took } = call;
+        let WaitingCall { ticket, original, took } = call;
         let began = self.now();
         let (head, meta) = parts(x, &self.listeners);
         let called = match waited {
@@ -71,8 +71,8 @@ impl Handlers {
             None => Err(self.script.response_late(ticket)),
         };
         let ran = self.ran(Handler::OnResponse, x, began, took, &called);
-        if let Some(head) = &as_it_came {
-            self.response_as_it_came.copy_from(head);
+        if let Some(head) = &original {
+            self.original_response.copy_from(head);
         }
         self.responded(called, ran, response, config)
     }

@@ -23,7 +23,7 @@ pub struct Budget {
     started: Option<Duration>,
     /// Before the call waited.
     used: Duration,
-    spent: bool,
+    exhausted: bool,
 }
 
 impl Budget {
@@ -35,18 +35,18 @@ impl Budget {
         *self = Budget::default();
     }
 
-    /// The call goes on after a wait: all that it runs from now on counts.
-    pub fn go_on(&mut self, now: Duration) {
+    /// The call resumes after a wait: all that it runs from now on counts.
+    pub fn resume(&mut self, now: Duration) {
         self.started = Some(now);
     }
 
     /// The call has to stop.
-    pub fn spend(&mut self) {
-        self.spent = true;
+    pub fn exhaust(&mut self) {
+        self.exhausted = true;
     }
 
-    /// Nothing is left of it.
-    pub fn is_used_up(&self) -> bool {
+    /// The call used more than its limit before it waited.
+    pub fn is_over_limit(&self) -> bool {
         self.limit.is_some_and(|limit| self.used > limit)
     }
 
@@ -58,22 +58,23 @@ impl Budget {
 
     /// Whether the call has to stop, before work that takes at least as long as `ahead`; `now` is called only if
     /// needed. `used` is what the call took, at least, before the first check.
-    pub fn is_spent_with(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
+    pub fn check_with(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
         let Some(limit) = self.limit else { return false };
-        if !self.spent {
+        if !self.exhausted {
             let now = now();
             let started = *self.started.get_or_insert(now.saturating_sub(used));
-            self.spent = self.used.saturating_add(now.saturating_sub(started)).saturating_add(ahead) > limit;
+            self.exhausted =
+                self.used.saturating_add(now.saturating_sub(started)).saturating_add(ahead) > limit;
         }
-        self.spent
+        self.exhausted
     }
 
     pub fn is_of_config(&self) -> bool {
         self.limit == Some(CONFIG)
     }
 
-    pub fn was_spent(&self) -> bool {
-        self.spent
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// The message for the script's author.
@@ -95,8 +96,8 @@ mod tests {
     const CALL: Duration = Duration::from_millis(10);
 
     impl Budget {
-        fn is_spent(&mut self, now: impl FnOnce() -> Duration) -> bool {
-            self.is_spent_with(now, Duration::ZERO, Duration::ZERO)
+        fn check(&mut self, now: impl FnOnce() -> Duration) -> bool {
+            self.check_with(now, Duration::ZERO, Duration::ZERO)
         }
     }
 
@@ -107,26 +108,26 @@ mod tests {
     #[test]
     fn the_first_check_starts_the_clock_and_a_spent_budget_stays_spent() {
         let mut budget = Budget::default();
-        assert!(!budget.is_spent(|| panic!("no clock outside a call")));
+        assert!(!budget.check(|| panic!("no clock outside a call")));
         budget.begin(CALL);
-        assert!(!budget.is_spent(ms(1000)));
-        assert!(!budget.is_spent(ms(1010)));
-        assert!(budget.is_spent(ms(1011)));
-        assert!(budget.is_spent(|| panic!("the clock is not asked again")));
+        assert!(!budget.check(ms(1000)));
+        assert!(!budget.check(ms(1010)));
+        assert!(budget.check(ms(1011)));
+        assert!(budget.check(|| panic!("the clock is not asked again")));
         budget.end();
         budget.begin(CALL);
-        assert!(!budget.is_spent(ms(2000)));
+        assert!(!budget.check(ms(2000)));
     }
 
     #[test]
     fn waiting_takes_no_time_and_gives_none_back() {
         let mut budget = Budget::default();
         budget.begin(CALL);
-        assert!(!budget.is_spent(ms(100)));
+        assert!(!budget.check(ms(100)));
         budget = budget.pause(ms(106));
-        assert!(!budget.is_spent(ms(500)));
-        assert!(!budget.is_spent(ms(504)));
-        assert!(budget.is_spent(ms(505)));
+        assert!(!budget.check(ms(500)));
+        assert!(!budget.check(ms(504)));
+        assert!(budget.check(ms(505)));
         assert_eq!(budget.text(), "ran longer than 10 ms of CPU time");
     }
 
@@ -134,21 +135,21 @@ mod tests {
     fn work_that_would_exceed_the_budget_is_refused_before_it_is_done() {
         let mut budget = Budget::default();
         let none = Duration::ZERO;
-        assert!(!budget.is_spent_with(|| panic!("no clock outside a call"), none, Duration::MAX));
+        assert!(!budget.check_with(|| panic!("no clock outside a call"), none, Duration::MAX));
         budget.begin(CALL);
-        assert!(!budget.is_spent_with(ms(1000), none, CALL));
-        assert!(budget.is_spent_with(ms(1001), none, CALL));
-        assert!(budget.was_spent());
+        assert!(!budget.check_with(ms(1000), none, CALL));
+        assert!(budget.check_with(ms(1001), none, CALL));
+        assert!(budget.is_exhausted());
         budget.begin(CALL);
-        assert!(budget.is_spent_with(ms(1000), none, Duration::MAX));
+        assert!(budget.check_with(ms(1000), none, Duration::MAX));
     }
 
     #[test]
     fn what_was_used_before_the_first_check_counts() {
         let mut budget = Budget::default();
         budget.begin(CALL);
-        assert!(!budget.is_spent_with(ms(1000), CALL, Duration::ZERO));
-        assert!(budget.is_spent(ms(1001)));
+        assert!(!budget.check_with(ms(1000), CALL, Duration::ZERO));
+        assert!(budget.check(ms(1001)));
     }
 
     #[test]

@@ -148,14 +148,14 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
         hook_ran();
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         note_line(at);
-        if !is_spent(call, Duration::ZERO) {
+        if !is_exhausted(call, Duration::ZERO) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A signal shortened the interval, or this coroutine was stopped in an earlier call.
                 watch_closely(state);
             }
             return;
         }
-        note_spent(state, call);
+        note_exhausted(state, call);
         let before = ffi::lua_gettop(state);
         push_nearest(state, 0);
         push_text(state, (*call).message.as_bytes());
@@ -165,7 +165,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
 }
 
 /// From now on every instruction raises; the message says why.
-pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
+pub(super) unsafe fn note_exhausted(state: LuaState, call: *mut CallState) {
     // SAFETY: see above; setting a hook cannot raise.
     unsafe {
         take_over();
@@ -180,9 +180,9 @@ pub(super) unsafe fn note_spent(state: LuaState, call: *mut CallState) {
 }
 
 /// Whether the call has to stop before work that takes at least so long.
-pub(super) unsafe fn is_spent(call: *mut CallState, ahead: Duration) -> bool {
+pub(super) unsafe fn is_exhausted(call: *mut CallState, ahead: Duration) -> bool {
     // SAFETY: no other reference into the call state is alive in frames above.
-    unsafe { (*call).budget.is_spent_with(cpu_time, used_at_least(), ahead) }
+    unsafe { (*call).budget.check_with(cpu_time, used_at_least(), ahead) }
 }
 
 /// CPU time of this thread.

@@ -6,7 +6,7 @@ use mlua::Lua;
 
 use super::Job;
 use super::call_state::Owner;
-use super::calls::is_spent;
+use super::calls::is_exhausted;
 use crate::config::ScriptLimits;
 use crate::script::offline;
 
@@ -15,7 +15,7 @@ pub fn spent(lua: &Lua) -> Option<String> {
     let owner = lua.app_data_ref::<Owner>()?;
     // SAFETY: the call state lives as long as the Lua state; the budget is touched only by what runs below the call,
     // on this thread, and no reference to it outlives a statement.
-    unsafe { is_spent(owner.0, Duration::ZERO).then(|| (*owner.0).budget.text()) }
+    unsafe { is_exhausted(owner.0, Duration::ZERO).then(|| (*owner.0).budget.text()) }
 }
 
 /// What calls may use.

@@ -10,7 +10,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{call_state_of, raise, refuse};
-use super::calls::note_spent;
+use super::calls::note_exhausted;
 use super::library::original;
 use super::stack::{push_text, text_at};
 use super::watchdog::watch_closely;
@@ -177,8 +177,8 @@ unsafe fn refuse_spent(state: LuaState) {
     // SAFETY: see above.
     unsafe {
         let call = call_state_of(state);
-        if (*call).budget.was_spent() {
-            note_spent(state, call);
+        if (*call).budget.is_exhausted() {
+            note_exhausted(state, call);
             raise(state, call);
         }
     }
@@ -190,10 +190,10 @@ unsafe fn propagate(state: LuaState, results: c_int) {
     // SAFETY: see above.
     unsafe {
         let call = call_state_of(state);
-        if !(*call).budget.was_spent() {
+        if !(*call).budget.is_exhausted() {
             return;
         }
-        note_spent(state, call);
+        note_exhausted(state, call);
         let told = results == 2 && ffi::lua_toboolean(state, -2) == 0;
         let text = if told { text_at(state, -1) } else { None };
         if text.is_some_and(|text| text.ends_with((*call).message.as_bytes())) {

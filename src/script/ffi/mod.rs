@@ -310,7 +310,7 @@ impl Machine {
         let status = unsafe { ffi::lua_resume(thread, self.main, arguments, &mut left) };
         // SAFETY: the call has ended or waits, so the C functions do not run and the call state is not written.
         let call = unsafe { &*self.call_state };
-        if status != ffi::LUA_OK || call.budget.was_spent() {
+        if status != ffi::LUA_OK || call.budget.is_exhausted() {
             return self.stopped(status).map(Called::Waits);
         }
         let result = judge(Results::new(self, left), &call.directory);

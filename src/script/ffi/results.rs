@@ -114,7 +114,7 @@ impl Machine {
         // pushing a C function without upvalues cannot raise.
         unsafe {
             if ffi::lua_type(self.runner.thread, -1) != ffi::LUA_TSTRING {
-                if (*self.call_state).budget.was_spent() {
+                if (*self.call_state).budget.is_exhausted() {
                     return (*self.call_state).budget.text().into_bytes();
                 }
                 ffi::lua_pushcclosure(self.runner.thread, describe, 0);

@@ -112,7 +112,7 @@ impl Machine {
         (call.job, call.function, call.thread) = (job, function, thread);
         call.waited = Some(waited);
         call.budget = budget;
-        call.budget.go_on(super::calls::cpu_time());
+        call.budget.resume(super::calls::cpu_time());
         running::begin(function.id);
         self.watchdog.begin(thread);
         let called = self.run(0, judge);
@@ -129,9 +129,9 @@ impl Machine {
     #[cold]
     pub(super) fn stopped(&mut self, status: i32) -> Result<Suspended, Vec<u8>> {
         // A script that caught the failure and finished has exceeded its budget all the same.
-        let spent = self.call_state().budget.was_spent();
+        let exhausted = self.call_state().budget.is_exhausted();
         let result = match status {
-            ffi::LUA_YIELD if !spent => self.suspend(),
+            ffi::LUA_YIELD if !exhausted => self.suspend(),
             ffi::LUA_YIELD | ffi::LUA_OK => {
                 // It may hold a password.
                 self.call_state().wait = None;
@@ -139,9 +139,9 @@ impl Machine {
             }
             status => Err(self.failed(status)),
         };
-        let spent_at_last = self.call_state().budget.was_spent();
+        let exhausted_at_last = self.call_state().budget.is_exhausted();
         self.end(status == ffi::LUA_ERRMEM);
-        if spent_at_last || status == ffi::LUA_ERRMEM {
+        if exhausted_at_last || status == ffi::LUA_ERRMEM {
             self.renew_runner();
         } else {
             // SAFETY: the runner is idle: nothing of what is left is referred to.
@@ -150,12 +150,12 @@ impl Machine {
         result
     }
 
-    /// The message of an error. Where the budget is not spent, `__close` methods run, with the hook of this call.
+    /// The message of an error. Where the budget is not exhausted, `__close` methods run, with the hook of this call.
     fn failed(&mut self, status: i32) -> Vec<u8> {
         if status == ffi::LUA_ERRMEM {
             return self.call_state().limits.memory_text().into_bytes();
         }
-        if !self.call_state().budget.was_spent() {
+        if !self.call_state().budget.is_exhausted() {
             // SAFETY: the thread has failed: closing it leaves the error on its stack and makes it usable again.
             unsafe { ffi::lua_closethread(self.runner.thread, self.main) };
         }
@@ -187,9 +187,9 @@ impl Machine {
         self.watchdog.end();
         let call = self.call_state();
         let budget = std::mem::take(&mut call.budget).pause(super::calls::cpu_time);
-        if budget.is_used_up() {
+        if budget.is_over_limit() {
             call.budget = budget;
-            call.budget.spend();
+            call.budget.exhaust();
             return Err(call.budget.text().into_bytes());
         }
         let Ok(runner) = self.replace_runner() else {

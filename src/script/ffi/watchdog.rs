@@ -288,7 +288,7 @@ mod tests {
         let vm = without_timer();
         vm.machine.with_budget(Duration::from_millis(10), || {
             // SAFETY: the call state lives as long as the VM, and no call into Lua runs.
-            unsafe { super::super::calls::note_spent(vm.machine.main, vm.machine.call_state) };
+            unsafe { super::super::calls::note_exhausted(vm.machine.main, vm.machine.call_state) };
             on_signal(SIGNAL);
             assert_eq!(count(&vm), 1);
         });

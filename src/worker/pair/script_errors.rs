@@ -34,7 +34,7 @@ impl ScriptErrors {
     /// Logs that a call of `function` failed at `now`; `then` describes the consequence.
     pub fn log(&mut self, function: &'static str, error: &ScriptError, then: &str, now: u64) {
         if let Some(times) = self.count(function, error.place(), &error.0, now) {
-            log::error!("{function}: {}{then}{}", error.0, so_often(times));
+            log::error!("{function}: {}{then}{}", error.0, repeat_suffix(times));
         }
     }
 
@@ -77,7 +77,7 @@ pub fn failure_of(error: &ScriptError) -> Failure {
     if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script }
 }
 
-fn so_often(times: u64) -> String {
+fn repeat_suffix(times: u64) -> String {
     match times {
         1 => String::new(),
         times => format!(" ({times} times like this since the last line)"),
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_a_line_for_several_failures_has_a_count() {
-        assert_eq!(so_often(1), "");
-        assert_eq!(so_often(7), " (7 times like this since the last line)");
+        assert_eq!(repeat_suffix(1), "");
+        assert_eq!(repeat_suffix(7), " (7 times like this since the last line)");
     }
 }

@@ -18,12 +18,12 @@ use crate::worker::waits::{WaitKind, Waiter};
 /// What a fetched response may have beside its body: head and framing, in bytes.
 const HEAD_MOST: usize = 64 * 1024;
 /// How long a check of a password is waited for, in microseconds.
-const CHECK: u64 = 30_000_000;
+const CHECK_TIMEOUT: u64 = 30_000_000;
 /// How long a name is waited for.
-const RESOLVE: u64 = 5_000_000;
+const RESOLVE_TIMEOUT: u64 = 5_000_000;
 
 /// The site of a handler, and its functions.
-type Of<'a> = (&'a Rc<Site>, Option<&'a SharedHandlers>);
+type SiteHandlers<'a> = (&'a Rc<Site>, Option<&'a SharedHandlers>);
 
 impl<N: Network> Core<N> {
     /// Starts a wait of a handler of this site that first waited at `since`. Returns its number, when it is over at the
@@ -31,7 +31,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn start_wait(
         &mut self,
         waiter: Waiter,
-        of: Of<'_>,
+        of: SiteHandlers<'_>,
         wait: Wait,
         since: u64,
     ) -> (u64, u64, bool) {
@@ -39,10 +39,10 @@ impl<N: Network> Core<N> {
         let (most, kind) = match &wait {
             Wait::Sleep(time) => (micros(*time), WaitKind::Sleep),
             Wait::Fetch(fetch) => (micros(fetch.timeout), WaitKind::Fetch(None)),
-            Wait::Resolve(_) => (RESOLVE, WaitKind::Resolve),
+            Wait::Resolve(_) => (RESOLVE_TIMEOUT, WaitKind::Resolve),
             // The timeout of the request's body ends it sooner.
             Wait::Body(_) => (micros(LONGEST_WAIT), WaitKind::Body),
-            Wait::Check(_) => (CHECK, WaitKind::Check),
+            Wait::Check(_) => (CHECK_TIMEOUT, WaitKind::Check),
         };
         let last = since + micros(LONGEST_WAIT);
         let (until, is_last) = (last.min(now + most), last < now + most);
@@ -58,7 +58,7 @@ impl<N: Network> Core<N> {
         (number, until, is_last)
     }
 
-    fn fetch(&mut self, (site, handlers): Of<'_>, number: u64, fetch: Fetch) {
+    fn fetch(&mut self, (site, handlers): SiteHandlers<'_>, number: u64, fetch: Fetch) {
         let results = self.waits.results();
         let Some(route) = site.routes.route_to(fetch.pool) else {
             let none = Err("internal fault of rsp".to_string());
