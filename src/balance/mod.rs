@@ -9,7 +9,7 @@
 //!            hedges.rs      when a request is sent a second time, from recent_times.rs; copies.rs: which are copied
 //!            counters.rs    what each worker counts of servers and pools
 //!            ejection.rs    what failures do, counted in outcomes.rs; idle_limit.rs: how long it keeps connections
-//! worker     pool.rs        the servers that may take a request, and the algorithm that chooses one
+//! worker     pool/          the servers that may take a request, and the algorithm that chooses one
 //!            algorithm/     the algorithms
 //!            sessions.rs    tokens of sticky sessions
 //!            worker_server.rs, idle.rs   a server's idle connections

@@ -194,14 +194,14 @@ impl Exchange {
         (*interim, *status, *sent_heads, *sent, *received, *waited_behind) = (0, 0, 0, 0, 0, [0; 2]);
     }
 
-    /// Keeps the head as it is now, for `restore_head`.
-    pub fn keep_head(&mut self) {
+    /// Saves the head as it is now, for `restore_head`.
+    pub fn save_original_head(&mut self) {
         let original = self.original.get_or_insert_default();
         original.head.copy_from(&self.head);
         original.is_kept = true;
     }
 
-    /// The head becomes what it was when it was kept, if it was. A body that was asked for since is not asked for again.
+    /// The head becomes what it was when it was saved, if it was. A body that was asked for since is not asked for again.
     pub fn restore_head(&mut self) {
         let Some(original) = self.original.as_ref().filter(|original| original.is_kept) else { return };
         let expects = self.head.fields.has(Name::Expect);
@@ -312,7 +312,7 @@ impl Exchange {
     }
 
     /// The request's trailers end here, so nothing announces them to the server.
-    pub fn keep_trailers(&mut self) {
+    pub fn remove_trailer_field(&mut self) {
         if self.head.fields.has(Name::Trailer) {
             self.head.fields.remove_where(|tag, _| tag == Name::Trailer);
         }
@@ -420,7 +420,7 @@ mod tests {
         let with = |x: &mut Exchange, name: &[u8]| x.head.fields.append(name, b"1");
         let mut x = exchange(Method::Get);
         with(&mut x, b"A");
-        x.keep_head();
+        x.save_original_head();
         with(&mut x, b"B");
         x.restore_head();
         assert!(x.head.fields.get_by_name(b"A").is_some() && x.head.fields.get_by_name(b"B").is_none());

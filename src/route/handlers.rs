@@ -85,7 +85,7 @@ impl Handlers {
         now: u64,
     ) -> Result<Asked, ScriptError> {
         if routes.may_fall_back {
-            x.keep_head();
+            x.save_original_head();
         }
         for pool in &routes.with_names {
             drop(pool.servers(now));

@@ -2,7 +2,7 @@
 //! real clock, the simulation with in-memory connections and a simulated clock.
 //!
 //! ```text
-//!   accepted ─┐                       ┌─► between messages: read a head ─► start (start.rs)
+//!   accepted ─┐                       ┌─► between messages: read a head ─► start (pair/request.rs)
 //!   ready ────┼─► queue ─► turn ──────┼─► under way: pump (pump.rs) ─► dial, release, finish, fail
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```

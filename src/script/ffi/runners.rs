@@ -1,4 +1,4 @@
-//! The threads of Lua's that calls run on, and calls that wait.
+//! The Lua threads that calls run on, and calls that wait.
 //!
 //! ```text
 //!            call                  yields
@@ -22,7 +22,7 @@ use crate::script::wait::{Wait, Waited};
 /// Idle threads that are kept for the next calls after calls that waited.
 const SPARE: usize = 64;
 
-/// A thread of Lua's for calls, kept alive in the registry.
+/// A Lua thread for calls, kept alive in the registry.
 pub(super) struct Runner {
     pub(super) thread: LuaState,
     anchor: RegistryIndex,

@@ -19,7 +19,7 @@ impl<N: Network> Core<N> {
     pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         let counted = self.enter(peer)?;
-        self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted))
+        self.register_client(stream, ClientSide::new(peer, Arrival::Direct, counted))
     }
 
     /// Marks a client whose first bytes have probably arrived: it is read without waiting for an event.
@@ -51,7 +51,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(crate) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
+    /// Gives a connection its key and its events. `None` if the kernel does not watch it.
+    pub(crate) fn register_client(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", os_error(&error));

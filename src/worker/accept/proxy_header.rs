@@ -27,7 +27,7 @@ impl<N: Network> Core<N> {
     pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         if peer.trusted {
-            return self.admit(stream, ClientSide::new(peer, Arrival::Awaited, false));
+            return self.register_client(stream, ClientSide::new(peer, Arrival::Awaited, false));
         }
         self.counters.connection_ended(ConnectionEnd::Proxy);
         if let Some(n) = self.refusals.untrusted.count(self.tools.now) {

@@ -85,7 +85,7 @@ impl<N: Network> Core<N> {
             drop(picked);
             return self.dial_in_turn(pair);
         }
-        if !place.may_retry(self.tools.now) {
+        if !place.take_retry(self.tools.now) {
             drop(picked);
             let failure = place.last_failure.unwrap_or(Failure::NoServer);
             return self.no_server(pair, failure);
@@ -201,7 +201,7 @@ impl<N: Network> Core<N> {
         let want = Want { now, key: route.key, may_probe, in_turn };
         let handlers = || place.handlers.as_ref().map(|handlers| handlers.borrow_mut());
         match pick(route, &place.tried, x, &want, handlers) {
-            Ok(picked) if !place.may_retry(now) => {
+            Ok(picked) if !place.take_retry(now) => {
                 drop(picked);
                 Err(NotPicked::Failed(failure))
             }
@@ -355,7 +355,7 @@ impl<N: Network> Core<N> {
         let chunked = x.head.framing == Framing::Chunked;
         let trailers = chunked && pair.route.as_ref().is_some_and(|route| route.pool.config.trailers);
         if chunked && !trailers {
-            x.keep_trailers();
+            x.remove_trailer_field();
         }
         let persistence = if x.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };

@@ -71,8 +71,9 @@ impl<N: Network> Core<N> {
 }
 
 impl Pair {
-    /// Whether one more server may be tried, as far as the pool's budget goes. A probe is replaced whatever that says.
-    pub(crate) fn may_retry(&mut self, now: u64) -> bool {
+    /// Takes one more try from the pool's budget. Returns false if nothing is left of that; the first try, and those that
+    /// replace a probe or one on a connection that died, are outside of it.
+    pub(crate) fn take_retry(&mut self, now: u64) -> bool {
         let Some(route) = &self.route else { return false };
         self.tries == 0
             || self.exchange.tries.probe

@@ -117,7 +117,6 @@ impl ClientSide {
         self.extras.get_or_insert_default().entrance = Some(entrance);
     }
 
-    /// Returns the request this connection was made for, if it is internal.
     /// An internal request that ends when the connection to the server is established.
     pub fn only_connects(&self) -> bool {
         matches!(
@@ -136,6 +135,7 @@ impl ClientSide {
         }
     }
 
+    /// Returns the request this connection was made for, if it is internal.
     pub fn inside(&self) -> Option<&InsideSide> {
         self.extras.as_ref()?.inside.as_ref()
     }

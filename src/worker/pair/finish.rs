@@ -182,7 +182,7 @@ impl<N: Network> Core<N> {
         self.tools.response = head;
         let pair = &mut self.pairs[pair as usize];
         if keeps {
-            pair.keep_head(&self.tools.response);
+            pair.save_sent_head(&self.tools.response);
         }
         pair.exchange.sent_heads += (self.clients[key].output.len() - before) as u32;
         pair.stage = Stage::Delivering(None);

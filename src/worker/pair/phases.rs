@@ -6,9 +6,9 @@ use crate::net::Network;
 use crate::worker::core::Core;
 
 impl Pair {
-    /// Keeps the head of the response that goes to the client, for `on_log`.
+    /// Saves the head of the response that goes to the client, for `on_log`.
     #[cold]
-    pub(crate) fn keep_head(&mut self, head: &ResponseHead) {
+    pub(crate) fn save_sent_head(&mut self, head: &ResponseHead) {
         self.sent_head.get_or_insert_default().copy_from(head);
     }
 }

@@ -90,7 +90,7 @@ pub enum Outcome {
     Wait,
     /// The connection in progress may be established.
     Connected,
-    /// The budget is spent.
+    /// The budget is exhausted.
     Again,
     /// The server's response is complete; part of it is still to be written to the client.
     ReleaseBackend,

@@ -310,7 +310,7 @@ fn pass_switch<S: Transport>(
     client.role.codec.encode_switch(&tools.response, out);
     note_head(client, pair, before);
     if pair.site.routes.config.on_log {
-        pair.keep_head(&tools.response);
+        pair.save_sent_head(&tools.response);
     }
     pair.begin_tunnel();
     pair.response_begins();
@@ -357,7 +357,7 @@ fn pass_final<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut
         tools.response.fields.append(b"Set-Cookie", cookie.as_bytes());
     }
     if pair.site.routes.config.on_log {
-        pair.keep_head(&tools.response);
+        pair.save_sent_head(&tools.response);
     }
     let x = &mut pair.exchange;
     x.begin_response(&tools.response);
