@@ -65,7 +65,7 @@ impl Exchange {
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
         (failure.end() == End::ServerClosed || self.tries.probe && failure == Failure::ResponseTimeout)
             && self.times.first_byte == NEVER
-            && (self.request == RequestHalf::Whole || self.tries.keeps_body)
+            && (self.request == RequestHalf::NoBody || self.tries.keeps_body)
             && self.head.method.is_idempotent()
     }
 

@@ -1,8 +1,8 @@
 //! The exchange: two halves apart, joined by what happens between them.
 //!
 //! ```text
-//!   request:   Held ─► Body ─► Done                 (Whole: no body; a switch to a tunnel opens it again)
-//!                └───────┴─► Ending                 (the response ends it, whole or not)
+//!   request:   BodyPending ─► Body ─► Done          (NoBody: a switch to a tunnel opens it again)
+//!                └──────────────┴─► Ending          (the response ends it, whole or not)
 //!   response:  Waiting ─► Body ─► Done           (Judged: between the two, while a handler waits)
 //!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
@@ -28,9 +28,9 @@ use crate::store::Place;
 pub enum RequestHalf {
     /// Nothing follows the head.
     #[default]
-    Whole,
+    NoBody,
     /// A body follows, of which nothing was taken yet: the request can be sent again.
-    Held,
+    BodyPending,
     /// Its body is on the way (or, in a tunnel, the client's bytes).
     Body,
     /// The body goes on only until the response is complete.
@@ -42,7 +42,7 @@ pub enum RequestHalf {
 impl RequestHalf {
     /// More of it may come.
     pub fn is_open(self) -> bool {
-        matches!(self, RequestHalf::Held | RequestHalf::Body | RequestHalf::Ending)
+        matches!(self, RequestHalf::BodyPending | RequestHalf::Body | RequestHalf::Ending)
     }
 
     /// Body bytes were taken from the client: they cannot be sent a second time.
@@ -187,7 +187,7 @@ impl Exchange {
         id.clear();
         left.clear();
         (*client, *scheme, *entrance, *asked_for_body) = (None, Scheme::default(), None, None);
-        *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
+        *request = if whole { RequestHalf::NoBody } else { RequestHalf::BodyPending };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
         (*own_host, *close_client, *answered_here) = (false, false, false);
@@ -265,7 +265,7 @@ impl Exchange {
 
     /// The body is held whole: it goes to the next server from its beginning.
     pub fn begin_body_again(&mut self) {
-        (self.request, self.tries.keeps_body) = (RequestHalf::Held, true);
+        (self.request, self.tries.keeps_body) = (RequestHalf::BodyPending, true);
     }
 
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
@@ -321,7 +321,7 @@ impl Exchange {
     /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
     /// of that has come, the server is the one everybody waits for.
     pub fn awaits_leave(&self) -> bool {
-        self.request == RequestHalf::Held
+        self.request == RequestHalf::BodyPending
             && self.response == ResponseHalf::Waiting
             && self.asked_for_body.is_none()
             && self.expects_continue()
@@ -347,7 +347,7 @@ impl Exchange {
     /// Nothing more will be read from the server nor sent to it.
     pub fn is_over(&self) -> bool {
         match self.response {
-            ResponseHalf::Done => !matches!(self.request, RequestHalf::Held | RequestHalf::Body),
+            ResponseHalf::Done => !matches!(self.request, RequestHalf::BodyPending | RequestHalf::Body),
             ResponseHalf::Cut => true,
             ResponseHalf::Waiting | ResponseHalf::Judged | ResponseHalf::Body => false,
         }
@@ -445,7 +445,7 @@ mod tests {
         reused.tries.reused = true;
         assert_eq!(reused.failed(closed, true), Next::Fresh);
         let mut held_back = exchange(Method::Put);
-        held_back.request = RequestHalf::Held;
+        held_back.request = RequestHalf::BodyPending;
         assert_eq!(held_back.failed(closed, true), Next::Answer, "nothing is kept of it");
     }
 
@@ -512,7 +512,7 @@ mod tests {
         };
         let refused = Err(Failure::of_response(Fault::Status));
         for (asked, given, request, step) in [
-            ("tcp", "TCP", RequestHalf::Whole, Ok(ResponseStep::Switch)),
+            ("tcp", "TCP", RequestHalf::NoBody, Ok(ResponseStep::Switch)),
             ("tcp", "tcp", RequestHalf::Body, refused),
             ("tcp", "websocket", RequestHalf::Done, refused),
             ("websocket", "tcp", RequestHalf::Done, refused),

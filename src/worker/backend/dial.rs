@@ -25,7 +25,7 @@ const SAFE_IDLE: u64 = 1_000_000;
 const OTHERS_GIVE_BACK: u64 = 200_000;
 
 /// How a connection to a server is made.
-pub(crate) enum Way {
+pub(crate) enum ConnectMode {
     /// As the config says.
     Usual,
     /// The same for what no client needs: the descriptors in reserve are not for it.
@@ -197,7 +197,7 @@ impl<N: Network> Core<N> {
             return Err(NotPicked::Failed(failure));
         }
         let x = &mut place.exchange;
-        let may_probe = x.request == RequestHalf::Whole && x.head.method.is_idempotent();
+        let may_probe = x.request == RequestHalf::NoBody && x.head.method.is_idempotent();
         let want = Want { now, key: route.key, may_probe, in_turn };
         let handlers = || place.handlers.as_ref().map(|handlers| handlers.borrow_mut());
         match pick(route, &place.tried, x, &want, handlers) {
@@ -281,13 +281,13 @@ impl<N: Network> Core<N> {
 
     fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
         let place = &self.pairs[pair as usize];
-        let way = match self.clients[place.client].role.check_port() {
-            Some(port) => Way::Port(port),
-            None if place.exchange.passes_through() => Way::Raw,
-            None if place.origin.is_extra() => Way::Spare,
-            None => Way::Usual,
+        let mode = match self.clients[place.client].role.check_port() {
+            Some(port) => ConnectMode::Port(port),
+            None if place.exchange.passes_through() => ConnectMode::Raw,
+            None if place.origin.is_extra() => ConnectMode::Spare,
+            None => ConnectMode::Usual,
         };
-        let key = self.open_connection(server, way)?;
+        let key = self.open_connection(server, mode)?;
         if let Some(version) = server.endpoint().send_proxy {
             self.announce_client(pair, key, version);
         }
@@ -295,17 +295,21 @@ impl<N: Network> Core<N> {
     }
 
     /// Opens the connection. The next token must not change before the connection is inserted.
-    pub(crate) fn open_connection(&mut self, server: &Rc<WorkerServer>, way: Way) -> io::Result<u32> {
+    pub(crate) fn open_connection(
+        &mut self,
+        server: &Rc<WorkerServer>,
+        mode: ConnectMode,
+    ) -> io::Result<u32> {
         // In this order: if the endpoint changes between the two reads, the connection is not kept.
         let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = match way {
-            Way::Port(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
-            Way::Raw if endpoint.tls.is_some() => {
+        let stream = match mode {
+            ConnectMode::Port(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
+            ConnectMode::Raw if endpoint.tls.is_some() => {
                 self.network.connect(&endpoint.without_tls(), token.to_bits())?
             }
-            Way::Spare => self.network.connect_spare(&endpoint, token.to_bits())?,
-            Way::Usual | Way::Raw => self.network.connect(&endpoint, token.to_bits())?,
+            ConnectMode::Spare => self.network.connect_spare(&endpoint, token.to_bits())?,
+            ConnectMode::Usual | ConnectMode::Raw => self.network.connect(&endpoint, token.to_bits())?,
         };
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),

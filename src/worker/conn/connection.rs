@@ -54,7 +54,7 @@ pub struct Connection<S: Transport, R> {
     pub read_at: u64,
     pub write_at: u64,
     /// Unacknowledged bytes when the kernel was last asked.
-    held: u32,
+    unacknowledged: u32,
     /// Generation of the connection's slot, stored here because it takes no extra memory (see `table`).
     generation: u32,
 }
@@ -92,7 +92,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             queued: false,
             read_at: now,
             write_at: now,
-            held: 0,
+            unacknowledged: 0,
             generation: 0,
         }
     }
@@ -297,15 +297,15 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Counts kernel-side progress as activity: the kernel buffers megabytes for a slow peer and does not report
     /// writability until a third has drained. Called when a write deadline is near.
     pub fn note_progress(&mut self, now: u64) {
-        let held = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
-        if std::mem::replace(&mut self.held, held) != held {
+        let unacknowledged = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
+        if std::mem::replace(&mut self.unacknowledged, unacknowledged) != unacknowledged {
             self.write_at = now;
         }
     }
 
     /// Returns the bytes written for the peer but not acknowledged; the kernel's part as of the last `note_progress`.
     pub fn untaken(&self) -> usize {
-        self.output.len() + self.held as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
+        self.output.len() + self.unacknowledged as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
     }
 
     /// Maps `Interrupted` and `WouldBlock` to 0. The latter clears `writable` and sets `write_at`.

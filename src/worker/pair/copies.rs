@@ -14,8 +14,8 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Route, hash_copy};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::held_body::HeldBody;
 use crate::worker::pair::inside::{InsideEnd, InsideSide, InsideTarget};
+use crate::worker::pair::request_body_buffer::HeldBody;
 use crate::worker::pair::{Origin, Pair};
 
 /// Mirrored requests of a pool that run at a time, of all workers.
@@ -88,7 +88,7 @@ impl<N: Network> Core<N> {
         self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
         let copy = &mut self.pairs[copy as usize];
         if let Some(body) = body {
-            copy.exchange.request = RequestHalf::Held;
+            copy.exchange.request = RequestHalf::BodyPending;
             copy.held = Some(Box::new(body));
         }
         self.tools.mirrored.due.push((client, to));

@@ -50,7 +50,7 @@ impl Pair {
             (Binding::Session | Binding::Preferred, _) => false,
         });
         self.origin == Origin::Client
-            && x.request == RequestHalf::Whole
+            && x.request == RequestHalf::NoBody
             && matches!(x.head.method, Method::Get | Method::Head | Method::Options)
             && !(x.head.upgrade || x.tries.probe || is_bound)
     }

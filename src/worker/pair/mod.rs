@@ -1,22 +1,22 @@
 //! One request with its two connections: a client and, once dialed, a backend.
 //!
 //! ```text
-//! request.rs      from a client's bytes to a pair, and the routing decision
-//! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
-//! read_ahead.rs   responses that are read before their client takes them
-//! splice.rs       moves large bodies in the kernel, through pipes.rs
-//! pass_through.rs connections whose TLS goes to the server as it comes
-//! challenge.rs    requests that wait for the file of an ACME challenge
-//! closed.rs       what a closed connection means for its exchange
-//! held_body.rs    request bodies that are held before they go to a server
-//! waiting.rs      requests whose handler waits; wait_begin.rs: what for
-//! tunnel.rs       upgraded connections, and how a drain closes them
-//! inside.rs       internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
-//!                 hedge_table.rs: which requests wait for a second try
-//! finish.rs       ends of exchanges; access_record.rs: counter and access record
-//! counted.rs      what metrics count of a request
-//! phases.rs       the script's on_answer and on_log
-//! script_errors.rs logging of script failures
+//! request.rs             from a client's bytes to a pair, and the routing decision
+//! pump.rs                moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
+//! response_buffer.rs     responses that are read before their client takes them
+//! splice.rs              moves large bodies in the kernel, through pipes.rs
+//! pass_through.rs        connections whose TLS goes to the server as it comes
+//! challenge.rs           requests that wait for the file of an ACME challenge
+//! closed.rs              what a closed connection means for its exchange
+//! request_body_buffer.rs request bodies that are held before they go to a server
+//! waiting.rs             requests whose handler waits; wait_begin.rs: what for
+//! tunnel.rs              upgraded connections, and how a drain closes them
+//! inside.rs              internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
+//!                        hedge_table.rs: which requests wait for a second try
+//! finish.rs              ends of exchanges; access_record.rs: counter and access record
+//! counted.rs             what metrics count of a request
+//! phases.rs              the script's on_answer and on_log
+//! script_errors.rs       logging of script failures
 //! ```
 
 pub(crate) mod access_record;
@@ -28,14 +28,14 @@ pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod hedge;
 pub(crate) mod hedge_table;
-pub(crate) mod held_body;
 pub(crate) mod inside;
 pub(crate) mod pass_through;
 pub(crate) mod phases;
 pub(crate) mod pipes;
 pub(crate) mod pump;
-pub(crate) mod read_ahead;
 pub(crate) mod request;
+pub(crate) mod request_body_buffer;
+pub(crate) mod response_buffer;
 pub(crate) mod script_errors;
 pub(crate) mod splice;
 pub(crate) mod to_client;
@@ -51,7 +51,7 @@ use std::sync::Arc;
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
 use self::hedge_table::HedgeKey;
-use self::held_body::HeldBody;
+use self::request_body_buffer::HeldBody;
 use self::tunnel::Tunnel;
 use self::waiting::HandlerWait;
 use super::backend::queue::QueueWait;

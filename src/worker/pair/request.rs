@@ -214,7 +214,7 @@ impl<N: Network> Core<N> {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Held;
+        x.request = RequestHalf::BodyPending;
         self.fail(pair, Failure::of_request(fault))
     }
 
@@ -223,7 +223,7 @@ impl<N: Network> Core<N> {
         let pair = self.open_unread_pair(key);
         let x = &mut self.pairs[pair as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Held;
+        x.request = RequestHalf::BodyPending;
         self.fail(pair, Failure::HeadTimeout)
     }
 

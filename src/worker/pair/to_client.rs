@@ -15,7 +15,7 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
-use crate::worker::pair::read_ahead::make_room;
+use crate::worker::pair::response_buffer::make_room;
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;

@@ -9,8 +9,8 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
-use crate::worker::pair::held_body::send_held;
 use crate::worker::pair::pump::{READS, Tools};
+use crate::worker::pair::request_body_buffer::send_held;
 use crate::worker::pair::splice::{self, Spliced};
 
 /// Client to server: the request's body.

@@ -17,7 +17,7 @@ use crate::net::Network;
 use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::held_body::{HeldBody, ask_for_body};
+use crate::worker::pair::request_body_buffer::{HeldBody, ask_for_body};
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};

@@ -74,7 +74,7 @@ impl<N: Network> Core<N> {
     /// The deadline for a client that has yet to send request body bytes.
     fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let x = &pair.exchange;
-        let goes_on = matches!(x.request, RequestHalf::Held | RequestHalf::Body);
+        let goes_on = matches!(x.request, RequestHalf::BodyPending | RequestHalf::Body);
         // What is held has to go to the server first.
         let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_leave();
         (goes_on && !held_back && self.waits_for_body(pair.backend())).then(|| {
@@ -95,10 +95,10 @@ impl<N: Network> Core<N> {
         let role = &backend.role;
         if role.state == BackendState::Idle {
             let limit = micros(role.server.idle_timeout.get()).min(role.server.idle_limit.get());
-            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Silent));
+            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Idle));
         }
         if role.state == BackendState::Opening {
-            return Some(Deadline::new(role.since, OPENING, Reason::Silent));
+            return Some(Deadline::new(role.since, OPENING, Reason::Opening));
         }
         let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
@@ -301,18 +301,18 @@ impl<N: Network> Core<N> {
 
     /// Returns the failure if the client has moved too few bytes in a whole window.
     fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
-        let way = deadline.reason.way()?;
+        let direction = deadline.reason.direction()?;
         let client = &self.clients[key];
         let pair = client.role.pair.and_then(|l| self.pairs.get_mut(l as usize))?;
-        let demand = pair.site.min_rate(way)?;
-        let (moved, failure) = match way {
+        let demand = pair.site.min_rate(direction)?;
+        let (moved, failure) = match direction {
             Direction::Sending => (pair.exchange.received, Failure::BodyRate),
             // `untaken` includes framing; the difference is negligible.
             Direction::Taking => {
                 (pair.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate)
             }
         };
-        pair.rate.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
+        pair.rate.is_too_slow(direction, moved, demand, self.tools.now).then_some(failure)
     }
 
     /// Closes a client that sent nothing.
@@ -358,7 +358,7 @@ fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadl
             Deadline::new(since, limits.handshake, Reason::Handshake)
         }
         (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::FirstByte),
-        (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),
+        (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Idle),
         (since, _) => Deadline::new(since, limits.head, Reason::Head),
     }
 }

@@ -291,7 +291,7 @@ impl Pair {
     pub(crate) fn let_go_of_held(&mut self) {
         if let Some(held) = self.held.take()
             && held.end.is_some()
-            && self.exchange.request == RequestHalf::Held
+            && self.exchange.request == RequestHalf::BodyPending
         {
             self.exchange.request = RequestHalf::Done;
         }
