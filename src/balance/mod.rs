@@ -46,7 +46,7 @@ pub use history::Change;
 pub use idle::{Idle, IdleConnections};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
 pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState};
-pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
+pub use queue::{Grant, GrantedServer, Inboxes, Queue, QueuedRequest, Wakes};
 pub use server::Server;
 pub use servers::{Others, Servers, SitePools};
 pub use slot::{Probe, Slot};

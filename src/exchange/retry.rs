@@ -25,9 +25,9 @@ pub enum Next {
 pub struct Tries {
     /// The present connection to the server had carried a request before.
     pub reused: bool,
-    /// The try on a fresh connection was used up: all further ones are on such.
+    /// The try on a fresh connection was used up: all further ones are on such, until the request goes to another pool.
     pub fresh: bool,
-    /// It finds out whether an ejected server answers again.
+    /// The present try began as one that finds out whether an ejected server answers again, known by now or not.
     pub probe: bool,
     /// The request's body is held whole, and can be sent again though it was sent.
     pub keeps_body: bool,

@@ -122,7 +122,7 @@ pub struct Exchange {
     pub failure: Option<Failure>,
     pub times: Times,
     /// The servers tried before the last one, each with why it was left: `app1:server-refused,app2:server-closed`.
-    pub left: Vec<u8>,
+    pub attempts: Vec<u8>,
     /// How many requests waited before it, when it waited for one server, or for any of its pool.
     pub waited_behind: [u16; 2],
     /// Bytes of heads that went to the client.
@@ -175,7 +175,7 @@ impl Exchange {
             phase,
             failure,
             times,
-            left,
+            attempts,
             waited_behind,
             sent_heads,
             sent,
@@ -185,7 +185,7 @@ impl Exchange {
         debug_assert!(places.is_empty(), "left by the exchange before");
         original.iter_mut().for_each(|original| original.is_kept = false);
         id.clear();
-        left.clear();
+        attempts.clear();
         (*client, *scheme, *entrance, *asked_for_body) = (None, Scheme::default(), None, None);
         *request = if whole { RequestHalf::NoBody } else { RequestHalf::BodyPending };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
@@ -215,7 +215,7 @@ impl Exchange {
     pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
         if head.status == 101 {
             // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
-            if self.request.is_open() || !self.head.asked_for(head) {
+            if self.request.is_open() || !self.head.accepts_upgrade(head) {
                 return Err(Failure::of_response(Fault::Status));
             }
             return Ok(ResponseStep::Switch);
@@ -354,13 +354,13 @@ impl Exchange {
     }
 
     /// A server was tried and left.
-    pub fn leaves(&mut self, server: &str, why: &str) {
-        if !self.left.is_empty() {
-            self.left.push(b',');
+    pub fn note_attempt(&mut self, server: &str, why: &str) {
+        if !self.attempts.is_empty() {
+            self.attempts.push(b',');
         }
-        self.left.extend_from_slice(server.as_bytes());
-        self.left.push(b':');
-        self.left.extend_from_slice(why.as_bytes());
+        self.attempts.extend_from_slice(server.as_bytes());
+        self.attempts.push(b':');
+        self.attempts.extend_from_slice(why.as_bytes());
     }
 
     /// A server is left for another: what was measured with it says nothing about the next.

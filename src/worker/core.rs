@@ -288,10 +288,10 @@ impl<N: Network> Core<N> {
                 Ok(step) => step,
                 Err(failure) => self.fail(pair, failure),
             },
-            Outcome::Wait if self.tools.asks.is_some() => self.asked(pair),
+            Outcome::Wait if self.tools.asks.is_some() => self.handle_pump_request(pair),
             Outcome::Again if self.tools.asks.is_some() => {
                 self.queue_client(key);
-                self.asked(pair)
+                self.handle_pump_request(pair)
             }
             Outcome::Wait => Step::Wait,
             Outcome::Again => {

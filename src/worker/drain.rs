@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
-use crate::worker::conn::client::{Arrival, LEAVES};
+use crate::worker::conn::client::{Arrival, REMOVED_LISTENER};
 use crate::worker::conn::table::Token;
 use crate::worker::core::Core;
 use crate::worker::time::timeouts::micros;
@@ -128,8 +128,8 @@ impl<N: Network> Core<N> {
             let token = self.clients.token(key);
             let role = &mut self.clients[key].role;
             if role.listener == number && role.arrival != Arrival::Inside {
-                self.connections.moves(number, LEAVES);
-                role.listener = LEAVES;
+                self.connections.moves(number, REMOVED_LISTENER);
+                role.listener = REMOVED_LISTENER;
                 if role.pair.is_none() && role.lingering().is_none() {
                     idle.push((self.earliest(key, micros(within)), token));
                 }

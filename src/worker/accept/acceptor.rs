@@ -13,7 +13,7 @@ use crate::config::{Config, ListenerConfig};
 use crate::exchange::Entrance;
 use crate::exchange::counters::{ConnectionEnd, Counters};
 use crate::net::{Accepted, Kernel, Listener, Stream};
-use crate::worker::conn::client::LEAVES;
+use crate::worker::conn::client::REMOVED_LISTENER;
 use crate::worker::core::Core;
 use crate::worker::shared::Shared;
 
@@ -100,7 +100,7 @@ impl Acceptor {
         self.next_token -= 1;
         let watched = listener.watch(registry, token);
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-        let (number, ready, closes_by) = ((token % u64::from(LEAVES)) as u8, false, None);
+        let (number, ready, closes_by) = ((token % u64::from(REMOVED_LISTENER)) as u8, false, None);
         let entrance = Entrance::of(&Arc::new(config.clone()));
         let name = config.name.as_str().into();
         let accepting =
@@ -111,7 +111,7 @@ impl Acceptor {
 
     /// The names of the listeners, by number.
     pub fn names(&self) -> Vec<Arc<str>> {
-        let mut names = vec![Arc::from(""); usize::from(LEAVES)];
+        let mut names = vec![Arc::from(""); usize::from(REMOVED_LISTENER)];
         for listener in self.listeners.iter().filter(|listener| listener.closes_by.is_none()) {
             names[usize::from(listener.number)] = listener.name.clone();
         }
@@ -345,7 +345,7 @@ impl Acceptor {
     fn take(&mut self, core: &mut Core<Kernel>, at: usize, Accepted { stream, peer }: Accepted) {
         let Accepting { proxied, deferred, number, closes_by, entrance, .. } = &self.listeners[at];
         let (proxied, deferred) = (*proxied, *deferred);
-        let listener = if closes_by.is_some() { LEAVES } else { *number };
+        let listener = if closes_by.is_some() { REMOVED_LISTENER } else { *number };
         let Some(stream) = secured(stream, entrance.as_deref(), proxied) else { return };
         let client = match proxied {
             true => core.accepted_from_proxy(stream, peer),

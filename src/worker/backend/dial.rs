@@ -111,7 +111,7 @@ impl<N: Network> Core<N> {
         self.uncount_try(pair);
         let place = &mut self.pairs[pair as usize];
         let Some(before) = place.server.clone() else { return self.dial(pair) };
-        place.exchange.leaves(before.name(), "reused-stale");
+        place.exchange.note_attempt(before.name(), "reused-stale");
         place.exchange.forget_server();
         place.is_fresh_try = true;
         if place.route.as_ref().is_some_and(|route| route.stays_with(&before)) {
@@ -184,7 +184,7 @@ impl<N: Network> Core<N> {
     /// A full accept queue, a local shortage and a reused connection that died do not count as a try.
     pub(crate) fn uncount_try(&mut self, pair: u32) {
         let pair = &mut self.pairs[pair as usize];
-        pair.tries = pair.tries.saturating_sub(1);
+        pair.counted_tries = pair.counted_tries.saturating_sub(1);
     }
 
     /// Picks the server of the next try.
@@ -193,7 +193,7 @@ impl<N: Network> Core<N> {
         let place = &mut *self.pairs[pair as usize];
         let Some(route) = &place.route else { return Err(NotPicked::Failed(Failure::Internal)) };
         let failure = place.last_failure.unwrap_or(Failure::NoServer);
-        if place.tries > route.pool.config.retries {
+        if place.counted_tries > route.pool.config.retries {
             return Err(NotPicked::Failed(failure));
         }
         let x = &mut place.exchange;

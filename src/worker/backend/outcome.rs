@@ -64,7 +64,7 @@ impl<N: Network> Core<N> {
         }
         let Some(server) = &pair.server else { return };
         if failure != Failure::AcceptQueueFull {
-            pair.exchange.leaves(server.name(), failure.end().text());
+            pair.exchange.note_attempt(server.name(), failure.end().text());
         }
         pair.tried.add(server.clone());
     }
@@ -75,7 +75,7 @@ impl Pair {
     /// replace a probe or one on a connection that died, are outside of it.
     pub(crate) fn take_retry(&mut self, now: u64) -> bool {
         let Some(route) = &self.route else { return false };
-        self.tries == 0
+        self.counted_tries == 0
             || self.exchange.tries.probe
             || std::mem::take(&mut self.is_fresh_try)
             || route.pool.state.take_retry(route.pool.config.retry_budget, now)
@@ -96,14 +96,14 @@ impl Pair {
     pub(crate) fn take_picked(&mut self, picked: Picked) {
         let Picked { server, slot, probe } = picked;
         // As the log has it: a try that does not count is none.
-        if self.tries > self.exchange.tries.retries {
+        if self.counted_tries > self.exchange.tries.retries {
             self.note_retry();
         }
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);
         self.server = Some(server);
-        self.exchange.tries.retries = self.tries;
-        self.tries = self.tries.saturating_add(1);
+        self.exchange.tries.retries = self.counted_tries;
+        self.counted_tries = self.counted_tries.saturating_add(1);
     }
 
     /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.

@@ -6,7 +6,7 @@
 //! of any request of the server wakes those that wait; as others may have filled the queue, they also look again by
 //! themselves.
 
-use crate::balance::{Grant, GrantedServer, Picked, Waiter, Wakes};
+use crate::balance::{Grant, GrantedServer, Picked, QueuedRequest, Wakes};
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::exchange::record::NEVER;
@@ -68,7 +68,7 @@ impl<N: Network> Core<N> {
         }
         let bound = pair.route.as_ref().and_then(|route| waits_for(route, &pair.tried)).cloned();
         let client = self.clients.token(pair.client).to_bits();
-        let waiter = Waiter { worker: self.sites.worker(), client, tried: pair.tried.keys(), looks };
+        let waiter = QueuedRequest { worker: self.sites.worker(), client, tried: pair.tried.keys(), looks };
         let most = pool.config.queue.most as usize;
         let Some(ticket) = pool.state.queue.enter(waiter, bound.as_ref(), most) else {
             return self.answer_failure(key, Failure::QueueFull, Phase::Connect);

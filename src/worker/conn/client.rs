@@ -17,7 +17,7 @@ pub type Client<S> = Connection<Either<S>, ClientSide>;
 pub const NO_HEAD: u64 = u64::MAX;
 
 /// Instead of the number of a listener that the config does not have any more: the client's next response is the last.
-pub const LEAVES: u8 = u8::MAX;
+pub const REMOVED_LISTENER: u8 = u8::MAX;
 
 pub struct ClientSide {
     pub codec: h1::ClientCodec,
@@ -31,7 +31,7 @@ pub struct ClientSide {
     pub served: bool,
     /// Counted against the limits of its address.
     pub counted: bool,
-    /// The number of its listener, or `LEAVES`.
+    /// The number of its listener, or `REMOVED_LISTENER`.
     pub listener: u8,
     /// State that few clients need.
     extras: Option<Box<ClientExtras>>,

@@ -25,7 +25,7 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, NoServer, Route, pick};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::hedge_table::Hedge;
+use crate::worker::pair::hedge_table::HedgeStage;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::to_client::{end_response, pass_final_head};
@@ -65,18 +65,18 @@ impl Pair {
             return true;
         }
         let hedge = tools.hedges.get(self.hedge);
-        if let Hedge::Runs { number, .. } = hedge {
+        if let HedgeStage::Runs { number, .. } = hedge {
             self.count_hedge(HedgeEnd::First);
             tools.hedges.lost.push(number);
         }
         self.note_time(hedge, tools.now);
-        tools.hedges.set(&mut self.hedge, Hedge::No);
+        tools.hedges.set(&mut self.hedge, HedgeStage::No);
         false
     }
 
     /// Notes how long its server took, or has taken up to now.
-    fn note_time(&self, hedge: Hedge, now: u64) {
-        let (Hedge::Waits { since, .. } | Hedge::Runs { since, .. }) = hedge else { return };
+    fn note_time(&self, hedge: HedgeStage, now: u64) {
+        let (HedgeStage::Waits { since, .. } | HedgeStage::Runs { since, .. }) = hedge else { return };
         if let Some(times) = self.route.as_ref().and_then(|route| route.pool.hedges.as_ref()) {
             times.note(now.saturating_sub(since), now);
         }
@@ -114,7 +114,7 @@ impl<N: Network> Core<N> {
         let (Some(hedge), Some(times)) = (&pool.config.hedge, &pool.hedges) else { return };
         let wait = times.wait(hedge, &pool.state, now);
         let due = wait.map_or(u64::MAX, |wait| now.saturating_add(wait));
-        self.tools.hedges.set(&mut pair.hedge, Hedge::Waits { since: now, due });
+        self.tools.hedges.set(&mut pair.hedge, HedgeStage::Waits { since: now, due });
         if due != u64::MAX {
             let client = self.clients.token(pair.client);
             self.forget_answered();
@@ -135,7 +135,7 @@ impl<N: Network> Core<N> {
     fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
         let key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
         let hedge = self.pairs.get(key as usize)?.hedge;
-        matches!(self.tools.hedges.get(hedge), Hedge::Waits { due, .. } if due == at).then_some(key)
+        matches!(self.tools.hedges.get(hedge), HedgeStage::Waits { due, .. } if due == at).then_some(key)
     }
 
     /// Begins the second tries that are due.
@@ -155,7 +155,7 @@ impl<N: Network> Core<N> {
         let now = self.tools.now;
         let Some(picked) = self.pick_second(key) else { return };
         let pair = &mut *self.pairs[key as usize];
-        let Hedge::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
+        let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         route.pool.state.hedge_begins(now);
         let to = Route { server: None, binding: Binding::Preferred, ..route.clone() };
@@ -164,7 +164,7 @@ impl<N: Network> Core<N> {
         pair.server.iter().for_each(|server| tried.add(server.clone()));
         let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
         let (client, second) = self.open_copy(key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
-        self.set_hedge(key, Hedge::Runs { since, number: client.to_bits() });
+        self.set_hedge(key, HedgeStage::Runs { since, number: client.to_bits() });
         let pair = &mut *self.pairs[second as usize];
         (pair.route, pair.tried) = (Some(to), tried);
         pair.take_picked(picked);
@@ -229,7 +229,7 @@ impl<N: Network> Core<N> {
         let first = self.clients.by_token(Token::from_bits(of))?.role.pair?;
         let pair = self.pairs.get(first as usize)?;
         let hedge = self.tools.hedges.get(pair.hedge);
-        let waits = matches!(hedge, Hedge::Runs { number: own, .. } if own == number);
+        let waits = matches!(hedge, HedgeStage::Runs { number: own, .. } if own == number);
         (waits && pair.exchange.response == ResponseHalf::Waiting).then_some(first)
     }
 
@@ -239,18 +239,18 @@ impl<N: Network> Core<N> {
         let pair = &mut *self.pairs[first as usize];
         let hedge = self.tools.hedges.get(pair.hedge);
         pair.note_time(hedge, now);
-        if let (Some(server), Hedge::Runs { since, .. }) = (pair.server.clone(), hedge) {
+        if let (Some(server), HedgeStage::Runs { since, .. }) = (pair.server.clone(), hedge) {
             if pair.route.as_ref().is_some_and(|route| route.pool.config.reads_latency()) {
                 server.latency.observe(now.saturating_sub(since), now);
             }
-            pair.exchange.leaves(server.name(), "hedged");
+            pair.exchange.note_attempt(server.name(), "hedged");
         }
     }
 
     /// The first pair gets the connection of the second, which ends.
     fn adopt(&mut self, first: u32, second: u32) {
         self.pairs[first as usize].count_hedge(HedgeEnd::Second);
-        self.set_hedge(first, Hedge::No);
+        self.set_hedge(first, HedgeStage::No);
         self.drop_backend(first);
         let backend = self.pairs[second as usize].backend();
         if let Some(backend) = backend
@@ -275,7 +275,7 @@ impl<N: Network> Core<N> {
             (Err(failure), _) => self.fail(first, failure),
             (Ok(()), Some(asks)) => {
                 asks.ends_with_head(whole);
-                self.asked(first)
+                self.handle_pump_request(first)
             }
             (Ok(()), None) => {
                 if whole {
@@ -288,10 +288,10 @@ impl<N: Network> Core<N> {
 
     /// The second try that can take the place of the first, whose server failed.
     pub(crate) fn take_second(&mut self, first: u32) -> Option<u32> {
-        let Hedge::Runs { number, .. } = self.hedge_of(first) else { return None };
+        let HedgeStage::Runs { number, .. } = self.hedge_of(first) else { return None };
         let second = self.clients.by_token(Token::from_bits(number))?.role.pair?;
         self.pairs.get(second as usize)?.backend()?;
-        self.set_hedge(first, Hedge::No);
+        self.set_hedge(first, HedgeStage::No);
         Some(second)
     }
 
@@ -302,7 +302,7 @@ impl<N: Network> Core<N> {
         if failure == Failure::ServerClosed && pair.exchange.tries.reused {
             self.counters.stale();
             if let Some(server) = &pair.server {
-                pair.exchange.leaves(server.name(), "reused-stale");
+                pair.exchange.note_attempt(server.name(), "reused-stale");
             }
         } else {
             if pair.backend().is_some() {
@@ -328,8 +328,8 @@ impl<N: Network> Core<N> {
     fn end_second(&mut self, second: u32) {
         if let Some(first) = self.first_of(second) {
             self.pairs[first as usize].count_hedge(HedgeEnd::First);
-            if let Hedge::Runs { since, .. } = self.hedge_of(first) {
-                self.set_hedge(first, Hedge::Waits { since, due: u64::MAX });
+            if let HedgeStage::Runs { since, .. } = self.hedge_of(first) {
+                self.set_hedge(first, HedgeStage::Waits { since, due: u64::MAX });
             }
         }
         if let Some(client) = self.pairs.get(second as usize).map(|pair| pair.client) {
@@ -342,18 +342,18 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn end_hedge(&mut self, key: u32) {
         let hedge = self.hedge_of(key);
-        self.set_hedge(key, Hedge::No);
-        if let Hedge::Runs { number, .. } = hedge {
+        self.set_hedge(key, HedgeStage::No);
+        if let HedgeStage::Runs { number, .. } = hedge {
             self.pairs[key as usize].count_hedge(HedgeEnd::None);
             self.cancel_inside(number);
         }
     }
 
-    fn hedge_of(&self, key: u32) -> Hedge {
+    fn hedge_of(&self, key: u32) -> HedgeStage {
         self.tools.hedges.get(self.pairs[key as usize].hedge)
     }
 
-    fn set_hedge(&mut self, key: u32, hedge: Hedge) {
+    fn set_hedge(&mut self, key: u32, hedge: HedgeStage) {
         self.tools.hedges.set(&mut self.pairs[key as usize].hedge, hedge);
     }
 

@@ -84,7 +84,7 @@ pub struct Pair {
     pub server: Option<Rc<WorkerServer>>,
     pub tried: Tried,
     /// Servers tried, but for those that do not count (see `uncount_try`).
-    pub tries: u8,
+    pub counted_tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
     /// The present server's, if it has a limit.
@@ -93,9 +93,11 @@ pub struct Pair {
     pub idle_for: u64,
     /// Its second try, in a pool with `hedge`.
     pub hedge: HedgeKey,
-    /// Set while the request finds out whether an ejected server answers again.
+    /// Set while the request finds out whether an ejected server answers again, and taken once that is known
+    /// (`Tries::probe` is about the whole try).
     pub probe: Option<Box<Probe>>,
-    /// The next try replaces one on a reused connection that died: it is outside of the budget.
+    /// The next try replaces one on a reused connection that died: it is outside of the budget, and no longer so once it
+    /// has begun (`Tries::fresh` stays set).
     pub is_fresh_try: bool,
     /// It was counted that its response found no memory to be read ahead.
     pub is_short: bool,
@@ -162,7 +164,7 @@ impl Pair {
             route: None,
             server: None,
             tried: Tried::default(),
-            tries: 0,
+            counted_tries: 0,
             slot: None,
             idle_for: 0,
             hedge: HedgeKey::NONE,
@@ -225,7 +227,7 @@ impl Pair {
             route,
             server,
             tried,
-            tries,
+            counted_tries,
             slot,
             idle_for,
             hedge,
@@ -242,7 +244,7 @@ impl Pair {
         (*of, *source, *target, *origin) = (client, stream, StreamId::ONLY, Origin::Client);
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
-        (*tries, *rate) = (0, RateWindow::default());
+        (*counted_tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try, *is_short) = (0, None, false, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(*hedge == HedgeKey::NONE, "left by the exchange before");
@@ -252,7 +254,7 @@ impl Pair {
     /// The request goes to another pool, where no server has been tried. What it waited in queues counts in all.
     pub(crate) fn forget_tries(&mut self) {
         self.tried.clear();
-        (self.tries, self.last_failure, self.is_fresh_try) = (0, None, false);
+        (self.counted_tries, self.last_failure, self.is_fresh_try) = (0, None, false);
         (self.route, self.server, self.exchange.tries.fresh) = (None, None, false);
     }
 

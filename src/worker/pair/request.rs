@@ -5,7 +5,7 @@ use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Event, Fault, RequestHead, StreamId};
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, Decision, Route, admit};
-use crate::worker::conn::client::{Arrival, LEAVES, NO_HEAD};
+use crate::worker::conn::client::{Arrival, NO_HEAD, REMOVED_LISTENER};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Origin;
@@ -130,7 +130,7 @@ impl<N: Network> Core<N> {
         let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
         let (x, now) = (&mut pair.exchange, self.tools.now);
         x.times.head = x.elapsed(now);
-        x.close_client |= role.listener == LEAVES;
+        x.close_client |= role.listener == REMOVED_LISTENER;
         let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
             Decision::Forward(route) => self.forward(key, route),
@@ -176,7 +176,7 @@ impl<N: Network> Core<N> {
         place.route = Some(route);
         match any {
             Some(server) => {
-                (place.server, place.tries) = (Some(server), 1);
+                (place.server, place.counted_tries) = (Some(server), 1);
                 self.dial_picked(pair)
             }
             None => self.dial(pair),

@@ -251,12 +251,12 @@ fn pass_response_head<S: Transport>(
     match pair.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, pair, tools, pass),
         ResponseStep::Switch => {
-            note_response(&mut backend.role, pair, tools);
+            observe_response(&mut backend.role, pair, tools);
             pass_switch(client, backend, pair, tools);
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            if note_response(&mut backend.role, pair, tools) {
+            if observe_response(&mut backend.role, pair, tools) {
                 return Ok(());
             }
             return pass_final_head(client, pair, tools);
@@ -267,7 +267,7 @@ fn pass_response_head<S: Transport>(
 
 /// A final response tells about its server. Returns true if it is that of a second try.
 #[inline(always)]
-fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
+fn observe_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let now = tools.now;
     if tools.response.fields.has(Name::KeepAlive)
         && let Some(limit) = keep_alive_timeout(&tools.response.fields)

@@ -112,7 +112,7 @@ impl<N: Network> Core<N> {
 
     /// Does what the pump asked for.
     #[cold]
-    pub(crate) fn asked(&mut self, key: u32) -> Step {
+    pub(crate) fn handle_pump_request(&mut self, key: u32) -> Step {
         match self.tools.asks.take().map(|asks| *asks) {
             None => Step::Wait,
             Some(Asks::Wait { wait, call, response }) => {
