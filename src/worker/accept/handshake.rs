@@ -178,16 +178,16 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake with a server failed: says why, since the client only learns that it did.
-    pub(crate) fn note_failed_handshake(&mut self, pair: u32, error: &io::Error) -> Failure {
+    pub(crate) fn note_failed_handshake(&mut self, pair_key: u32, error: &io::Error) -> Failure {
         let why = os_error(error);
-        let place = &self.pairs[pair as usize];
-        if let (Some(route), Some(server)) = (&place.route, &place.server) {
+        let pair = &self.pairs[pair_key as usize];
+        if let (Some(route), Some(server)) = (&pair.route, &pair.server) {
             let name = format!("pool {}: server {}", route.pool.config.name, server.name());
             if let Some(n) = self.handshakes.count_server(&name, self.tools.now) {
                 log::error!("{name}: TLS failed: {why} ({})", counted(n, "time"));
             }
         }
-        self.note_server_failure(pair, &format!("TLS failed: {why}"));
+        self.note_server_failure(pair_key, &format!("TLS failed: {why}"));
         Failure::of_handshake(error)
     }
 }

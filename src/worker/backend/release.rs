@@ -11,8 +11,8 @@ use crate::worker::pair::hedge_table::HedgeKey;
 
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
-    pub(crate) fn release_backend(&mut self, pair: u32) {
-        let pair = &mut *self.pairs[pair as usize];
+    pub(crate) fn release_backend(&mut self, pair_key: u32) {
+        let pair = &mut *self.pairs[pair_key as usize];
         let tunnel = pair.is_tunnel();
         let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
@@ -84,17 +84,17 @@ impl<N: Network> Core<N> {
     }
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
-    pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
-        if self.pairs[pair as usize].hedge != HedgeKey::NONE {
-            self.end_hedge(pair);
+    pub(crate) fn drop_backend(&mut self, pair_key: u32) -> bool {
+        if self.pairs[pair_key as usize].hedge != HedgeKey::NONE {
+            self.end_hedge(pair_key);
         }
-        self.pairs[pair as usize].leave_queue(self.tools.now);
-        let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
+        self.pairs[pair_key as usize].leave_queue(self.tools.now);
+        let Some(key) = self.pairs[pair_key as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;
         let server = role.server.clone();
-        request_ends(&server, &mut self.pairs[pair as usize]);
+        request_ends(&server, &mut self.pairs[pair_key as usize]);
         self.close_backend(key);
         wrote
     }

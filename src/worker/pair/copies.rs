@@ -51,15 +51,15 @@ impl Mirrored {
 impl<N: Network> Core<N> {
     /// Forwards a request, and a copy of it if it is one of those that are mirrored.
     #[cold]
-    pub(crate) fn forward_copied(&mut self, key: u32, route: Route) -> Step {
+    pub(crate) fn forward_copied(&mut self, pair_key: u32, route: Route) -> Step {
         if route.pool.config.mirror.is_some() && !self.tools.draining {
-            self.mirror(key, &route);
+            self.mirror(pair_key, &route);
         }
-        self.forward(key, route)
+        self.forward(pair_key, route)
     }
 
-    fn mirror(&mut self, key: u32, route: &Route) {
-        let pair = &self.pairs[key as usize];
+    fn mirror(&mut self, pair_key: u32, route: &Route) {
+        let pair = &self.pairs[pair_key as usize];
         let Some(mirror) = &route.pool.config.mirror else { return };
         // A connection that becomes a tunnel is more than a request.
         if pair.exchange.head.upgrade || !route.pool.sampler.takes(mirror.share) {
@@ -79,11 +79,11 @@ impl<N: Network> Core<N> {
             counters.mirror_ends(mirror_end(&end));
         };
         let side = InsideSide::new(InsideTarget::Copy, pair.exchange.head.method, done);
-        self.send_soon(key, side, to, body);
+        self.send_soon(pair_key, side, to, body);
     }
 
-    fn send_soon(&mut self, key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
-        let (client, copy) = self.open_copy(key, side, Inside::dropping(MOST), Origin::Copy, &to);
+    fn send_soon(&mut self, pair_key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
+        let (client, copy) = self.open_copy(pair_key, side, Inside::dropping(MOST), Origin::Copy, &to);
         self.forget_mirrored();
         self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
         let copy = &mut self.pairs[copy as usize];
@@ -104,16 +104,16 @@ impl<N: Network> Core<N> {
         to: &Route,
     ) -> (Token, u32) {
         let client = self.connect_inside(stream, side);
-        let key = self.open_pair(client.key, StreamId::ONLY, true);
+        let pair_key = self.open_pair(client.key, StreamId::ONLY, true);
         if to.pool.config.send_proxy.is_some() {
             let original = &self.clients[self.pairs[of as usize].client];
             let address = original.role.relayed().or_else(|| original.stream.local_address());
             address.into_iter().for_each(|address| self.clients[client.key].role.set_relayed(address));
         }
-        if let Some((original, copy)) = self.pairs.get2_mut(of as usize, key as usize) {
+        if let Some((original, copy)) = self.pairs.get2_mut(of as usize, pair_key as usize) {
             copy.take_head(original, origin);
         }
-        (client, key)
+        (client, pair_key)
     }
 
     /// What the turns left to do for copies.
@@ -137,14 +137,14 @@ impl<N: Network> Core<N> {
         self.tools.mirrored.due = due;
     }
 
-    fn send_copy(&mut self, key: u32, mut route: Route) -> Step {
-        let copy = &mut *self.pairs[key as usize];
+    fn send_copy(&mut self, pair_key: u32, mut route: Route) -> Step {
+        let copy = &mut *self.pairs[pair_key as usize];
         if let Some(handlers) = &copy.handlers
             && let Err(error) = hash_copy(&mut copy.exchange, &mut route, &mut handlers.borrow_mut())
         {
             self.tools.errors.log("hash_by", &error, " (of a copy)", self.tools.now);
         }
-        self.forward(key, route)
+        self.forward(pair_key, route)
     }
 
     /// Gives up the copies that have run for too long.

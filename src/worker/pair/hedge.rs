@@ -105,9 +105,9 @@ impl Pair {
 impl<N: Network> Core<N> {
     /// A request was sent to a server of a pool with `hedge`.
     #[cold]
-    pub(crate) fn plan_hedge(&mut self, key: u32) {
+    pub(crate) fn plan_hedge(&mut self, pair_key: u32) {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[key as usize];
+        let pair = &mut *self.pairs[pair_key as usize];
         let Some(pool) = pair.route.as_ref().map(|route| &route.pool).filter(|_| pair.may_hedge()) else {
             return;
         };
@@ -133,9 +133,9 @@ impl<N: Network> Core<N> {
 
     /// The request of this connection, if it waits for a second try at this time.
     fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
-        let key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
-        let hedge = self.pairs.get(key as usize)?.hedge;
-        matches!(self.tools.hedges.get(hedge), HedgeStage::Waits { due, .. } if due == at).then_some(key)
+        let pair_key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
+        let hedge = self.pairs.get(pair_key as usize)?.hedge;
+        matches!(self.tools.hedges.get(hedge), HedgeStage::Waits { due, .. } if due == at).then_some(pair_key)
     }
 
     /// Begins the second tries that are due.
@@ -145,16 +145,16 @@ impl<N: Network> Core<N> {
                 return;
             }
             self.tools.hedges.due.pop();
-            if let Some(key) = self.waiting(client, due) {
-                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(key));
+            if let Some(pair_key) = self.waiting(client, due) {
+                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(pair_key));
             }
         }
     }
 
-    fn begin_hedge(&mut self, key: u32) {
+    fn begin_hedge(&mut self, pair_key: u32) {
         let now = self.tools.now;
-        let Some(picked) = self.pick_second(key) else { return };
-        let pair = &mut *self.pairs[key as usize];
+        let Some(picked) = self.pick_second(pair_key) else { return };
+        let pair = &mut *self.pairs[pair_key as usize];
         let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         route.pool.state.hedge_begins(now);
@@ -163,8 +163,8 @@ impl<N: Network> Core<N> {
         let mut tried = pair.tried.clone();
         pair.server.iter().for_each(|server| tried.add(server.clone()));
         let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
-        let (client, second) = self.open_copy(key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
-        self.set_hedge(key, HedgeStage::Runs { since, number: client.to_bits() });
+        let (client, second) = self.open_copy(pair_key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
+        self.set_hedge(pair_key, HedgeStage::Runs { since, number: client.to_bits() });
         let pair = &mut *self.pairs[second as usize];
         (pair.route, pair.tried) = (Some(to), tried);
         pair.take_picked(picked);
@@ -177,8 +177,8 @@ impl<N: Network> Core<N> {
 
     /// Picks another server that takes requests now and is used as much as the first. Nothing is picked where the
     /// budget is used up: that would take a turn of the balancing from a server that gets nothing for it.
-    fn pick_second(&mut self, key: u32) -> Option<Picked> {
-        let pair = &mut *self.pairs[key as usize];
+    fn pick_second(&mut self, pair_key: u32) -> Option<Picked> {
+        let pair = &mut *self.pairs[pair_key as usize];
         let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
         let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
         if !route.pool.state.may_hedge(share, self.tools.now) {
@@ -340,21 +340,21 @@ impl<N: Network> Core<N> {
 
     /// The request leaves its server without a response.
     #[cold]
-    pub(crate) fn end_hedge(&mut self, key: u32) {
-        let hedge = self.hedge_of(key);
-        self.set_hedge(key, HedgeStage::No);
+    pub(crate) fn end_hedge(&mut self, pair_key: u32) {
+        let hedge = self.hedge_of(pair_key);
+        self.set_hedge(pair_key, HedgeStage::No);
         if let HedgeStage::Runs { number, .. } = hedge {
-            self.pairs[key as usize].count_hedge(HedgeEnd::None);
+            self.pairs[pair_key as usize].count_hedge(HedgeEnd::None);
             self.cancel_inside(number);
         }
     }
 
-    fn hedge_of(&self, key: u32) -> HedgeStage {
-        self.tools.hedges.get(self.pairs[key as usize].hedge)
+    fn hedge_of(&self, pair_key: u32) -> HedgeStage {
+        self.tools.hedges.get(self.pairs[pair_key as usize].hedge)
     }
 
-    fn set_hedge(&mut self, key: u32, hedge: HedgeStage) {
-        self.tools.hedges.set(&mut self.pairs[key as usize].hedge, hedge);
+    fn set_hedge(&mut self, pair_key: u32, hedge: HedgeStage) {
+        self.tools.hedges.set(&mut self.pairs[pair_key as usize].hedge, hedge);
     }
 
     /// Cancels second tries that were too late.

@@ -193,25 +193,25 @@ pub fn close<S: Transport>(
 
 impl<N: Network> Core<N> {
     /// The drain's moment for this tunnel.
-    pub(crate) fn close_tunnel(&mut self, pair: u32) {
-        let pair = &mut self.pairs[pair as usize];
-        let (key, Some(backend)) = (pair.client, pair.backend()) else { return };
-        close(&mut self.clients[key], &mut self.backends[backend], pair, &mut self.tools);
-        self.queue_client(key);
+    pub(crate) fn close_tunnel(&mut self, pair_key: u32) {
+        let pair = &mut self.pairs[pair_key as usize];
+        let (client_key, Some(backend)) = (pair.client, pair.backend()) else { return };
+        close(&mut self.clients[client_key], &mut self.backends[backend], pair, &mut self.tools);
+        self.queue_client(client_key);
     }
 
     /// One side did not do its part of the close in time, or is gone.
     #[cold]
-    pub(crate) fn end_tunnel(&mut self, pair: u32) -> Step {
-        self.pairs[pair as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
-        let key = self.pairs[pair as usize].client;
-        if self.clients[key].hung_up {
+    pub(crate) fn end_tunnel(&mut self, pair_key: u32) -> Step {
+        self.pairs[pair_key as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
+        let client_key = self.pairs[pair_key as usize].client;
+        if self.clients[client_key].hung_up {
             // It has all that it could get. A reset could take that away.
-            self.detach(pair);
-            return self.close_client(key);
+            self.detach(pair_key);
+            return self.close_client(client_key);
         }
-        self.drop_backend(pair);
-        let x = &mut self.pairs[pair as usize].exchange;
+        self.drop_backend(pair_key);
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.response = ResponseHalf::Done;
         x.take_body(true);
         Step::Again
