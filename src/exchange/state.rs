@@ -107,7 +107,7 @@ pub struct Exchange {
     pub own_host: bool,
     pub tries: Tries,
     /// When the server asked for the body that the client holds back.
-    pub asked_for_body: Option<u64>,
+    pub continue_at: Option<u64>,
     /// The client's connection closes after this.
     pub close_client: bool,
     interim: u8,
@@ -166,7 +166,7 @@ impl Exchange {
             response,
             own_host,
             tries,
-            asked_for_body,
+            continue_at,
             close_client,
             interim,
             status,
@@ -186,7 +186,7 @@ impl Exchange {
         original.iter_mut().for_each(|original| original.is_kept = false);
         id.clear();
         attempts.clear();
-        (*client, *scheme, *entrance, *asked_for_body) = (None, Scheme::default(), None, None);
+        (*client, *scheme, *entrance, *continue_at) = (None, Scheme::default(), None, None);
         *request = if whole { RequestHalf::NoBody } else { RequestHalf::BodyPending };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
@@ -271,7 +271,7 @@ impl Exchange {
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
     /// or the client holds the body back and would have to send it for nothing.
     fn ends_request(&self, head: &ResponseHead) -> bool {
-        !head.keep_alive || self.asked_for_body.is_none() && self.expects_continue()
+        !head.keep_alive || self.continue_at.is_none() && self.expects_continue()
     }
 
     /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
@@ -320,10 +320,10 @@ impl Exchange {
 
     /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
     /// of that has come, the server is the one everybody waits for.
-    pub fn awaits_leave(&self) -> bool {
+    pub fn awaits_continue(&self) -> bool {
         self.request == RequestHalf::BodyPending
             && self.response == ResponseHalf::Waiting
-            && self.asked_for_body.is_none()
+            && self.continue_at.is_none()
             && self.expects_continue()
     }
 
@@ -376,7 +376,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::retry::Next;
+    use super::super::retry::FailureAction;
     use super::*;
     use crate::http::Method;
 
@@ -388,8 +388,11 @@ mod tests {
     fn a_connect_failure_goes_to_another_server_whatever_the_method() {
         let refused = Failure::of_connect(&std::io::ErrorKind::ConnectionRefused.into());
         for method in [Method::Get, Method::Post] {
-            assert_eq!(exchange(method).failed(refused, false), Next::Another);
-            assert_eq!(exchange(method).failed(Failure::ConnectTimeout, false), Next::Another);
+            assert_eq!(exchange(method).decide_failure(refused, false), FailureAction::OtherServer);
+            assert_eq!(
+                exchange(method).decide_failure(Failure::ConnectTimeout, false),
+                FailureAction::OtherServer
+            );
         }
     }
 
@@ -402,17 +405,21 @@ mod tests {
             x
         };
         let mut get = reused(Method::Get);
-        assert_eq!(get.failed(closed, true), Next::Fresh);
-        assert_ne!(get.failed(closed, true), Next::Fresh, "only once");
-        assert_eq!(reused(Method::Post).failed(closed, true), Next::Answer);
-        assert_eq!(reused(Method::Post).failed(closed, false), Next::Fresh, "nothing was written");
+        assert_eq!(get.decide_failure(closed, true), FailureAction::NewConnection);
+        assert_ne!(get.decide_failure(closed, true), FailureAction::NewConnection, "only once");
+        assert_eq!(reused(Method::Post).decide_failure(closed, true), FailureAction::Answer);
+        assert_eq!(
+            reused(Method::Post).decide_failure(closed, false),
+            FailureAction::NewConnection,
+            "nothing was written"
+        );
         let mut put = reused(Method::Put);
         put.request = RequestHalf::Body;
-        assert_eq!(put.failed(closed, true), Next::Answer, "the body is gone");
+        assert_eq!(put.decide_failure(closed, true), FailureAction::Answer, "the body is gone");
         let mut late = reused(Method::Get);
         late.times.first_byte = 5;
-        assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
-        assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        assert_eq!(late.decide_failure(closed, true), FailureAction::Answer, "it had begun to respond");
+        assert_eq!(reused(Method::Get).decide_failure(Failure::ResponseTimeout, true), FailureAction::Answer);
     }
 
     #[test]
@@ -439,44 +446,47 @@ mod tests {
             x.begin_body_again();
             x
         };
-        assert_eq!(kept(Method::Put).failed(closed, true), Next::Another);
-        assert_eq!(kept(Method::Post).failed(closed, true), Next::Answer);
+        assert_eq!(kept(Method::Put).decide_failure(closed, true), FailureAction::OtherServer);
+        assert_eq!(kept(Method::Post).decide_failure(closed, true), FailureAction::Answer);
         let mut reused = kept(Method::Put);
         reused.tries.reused = true;
-        assert_eq!(reused.failed(closed, true), Next::Fresh);
+        assert_eq!(reused.decide_failure(closed, true), FailureAction::NewConnection);
         let mut held_back = exchange(Method::Put);
         held_back.request = RequestHalf::BodyPending;
-        assert_eq!(held_back.failed(closed, true), Next::Answer, "nothing is kept of it");
+        assert_eq!(held_back.decide_failure(closed, true), FailureAction::Answer, "nothing is kept of it");
     }
 
     #[test]
     fn a_new_connection_that_closed_is_followed_by_another_server_if_the_request_has_no_body() {
         let closed = Failure::ServerClosed;
-        assert_eq!(exchange(Method::Get).failed(closed, true), Next::Another);
-        assert_eq!(exchange(Method::Post).failed(closed, true), Next::Answer);
-        assert_eq!(exchange(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        assert_eq!(exchange(Method::Get).decide_failure(closed, true), FailureAction::OtherServer);
+        assert_eq!(exchange(Method::Post).decide_failure(closed, true), FailureAction::Answer);
+        assert_eq!(
+            exchange(Method::Get).decide_failure(Failure::ResponseTimeout, true),
+            FailureAction::Answer
+        );
         let mut probe = exchange(Method::Get);
         probe.tries.probe = true;
-        assert_eq!(probe.failed(Failure::ResponseTimeout, true), Next::Another);
+        assert_eq!(probe.decide_failure(Failure::ResponseTimeout, true), FailureAction::OtherServer);
         let head = RequestHead { method: Method::Put, ..RequestHead::default() };
         assert_eq!(
-            Exchange::new(head, false, 0).failed(closed, true),
-            Next::Answer,
+            Exchange::new(head, false, 0).decide_failure(closed, true),
+            FailureAction::Answer,
             "its body is on the way"
         );
         let mut begun = exchange(Method::Get);
         begun.times.first_byte = 5;
-        assert_eq!(begun.failed(closed, true), Next::Answer, "it had begun to respond");
+        assert_eq!(begun.decide_failure(closed, true), FailureAction::Answer, "it had begun to respond");
     }
 
     #[test]
     fn once_a_response_began_what_came_of_it_is_delivered_and_before_that_a_failure_is_an_answer() {
         let mut x = exchange(Method::Get);
-        assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
-        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+        assert_eq!(x.decide_failure(Failure::of_request(Fault::Chunk), true), FailureAction::Answer);
+        assert_eq!(x.decide_failure(Failure::ClientGone, true), FailureAction::Cut);
         x.begin_response(&ResponseHead { status: 200, keep_alive: true, ..ResponseHead::default() });
-        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Deliver);
-        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+        assert_eq!(x.decide_failure(Failure::ResponseCut, true), FailureAction::Deliver);
+        assert_eq!(x.decide_failure(Failure::ClientGone, true), FailureAction::Cut);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use super::{Answered, Forwarded, Outcome, headers};
 use crate::balance::{NamedServer, Servers, SitePools, Tried, Want, WorkerServer, WorkerServers};
 use crate::base::ip_port::IpPort;
 use crate::config::{Config, ListenerConfig};
-use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, RequestHalf, last_hop, plain, scripted};
+use crate::exchange::{
+    Entrance, Exchange, Failure, Ids, Peer, RequestHalf, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::HeadLimits;
 use crate::http::ResponseHead;
 use crate::route::{
@@ -245,11 +247,11 @@ impl OfflineSite {
         match decision {
             Decision::Answer(answer) => {
                 let length = answer.body.len();
-                scripted(&mut head, answer.status, &answer.headers, length, &self.date());
+                script_answer(&mut head, answer.status, &answer.headers, length, &self.date());
                 self.answer(asked, head, answer.body.to_vec(), None)
             }
             Decision::LastHop => {
-                last_hop(&mut head, &self.date());
+                last_hop_answer(&mut head, &self.date());
                 self.answer(asked, head, Vec::new(), None)
             }
             Decision::Abort => Outcome::Closed("the script closed the connection (rsp.abort)"),
@@ -347,7 +349,7 @@ impl OfflineSite {
             return Outcome::Closed(failure.text());
         }
         let mut head = ResponseHead::default();
-        let body = plain(&mut head, failure.status(), failure.text(), &self.date());
+        let body = error_answer(&mut head, failure.status(), failure.text(), &self.date());
         self.answer(asked, head, body, Some(error.unwrap_or_else(|| failure.text().to_owned())))
     }
 

@@ -63,7 +63,7 @@ pub fn admit(
     ids: &mut Ids,
     now: u64,
 ) -> Decision {
-    take_in(x, peer, routes, ids);
+    rewrite_head(x, peer, routes, ids);
     if let Some(entrance) = &x.entrance
         && let Some(challenge) = challenge(entrance, &x.head)
     {
@@ -90,7 +90,7 @@ pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers,
 }
 
 /// Applies forwarding fields of trusted peers, and rewrites the head.
-fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
+fn rewrite_head(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
     let scheme = x.entrance.as_ref().map_or(Scheme::Http, |entrance| entrance.scheme());
     (x.client, x.scheme) = (peer.address(), scheme);

@@ -2,7 +2,7 @@
 //! real clock, the simulation with in-memory connections and a simulated clock.
 //!
 //! ```text
-//!   accepted ─┐                       ┌─► between messages: read a head ─► start (pair/request.rs)
+//!   accepted ─┐                       ┌─► no request: read a head    ─► start (pair/request.rs)
 //!   ready ────┼─► queue ─► turn ──────┼─► under way: pump (pump.rs) ─► dial, release, finish, fail
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
@@ -278,7 +278,7 @@ impl<N: Network> Core<N> {
         match (client.role.pair, client.role.lingering()) {
             (Some(pair), _) => self.pair_turn(key, pair),
             (None, Some(_)) => self.linger(key),
-            (None, None) => self.between_messages(key),
+            (None, None) => self.read_request(key),
         }
     }
 

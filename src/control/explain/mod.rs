@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::balance::{SitePools, Tried, Want, WorkerServers};
 use crate::config::{Address, Config, ListenerConfig};
 use crate::exchange::record::NEVER;
-use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, last_hop, plain, scripted};
+use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, error_answer, last_hop_answer, script_answer};
 use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
@@ -184,13 +184,13 @@ impl Explainer {
                     false => ("the listener redirects to https", "rsp"),
                 };
                 let mut head = ResponseHead::default();
-                scripted(&mut head, answer.status, &answer.headers, answer.body.len(), &date());
+                script_answer(&mut head, answer.status, &answer.headers, answer.body.len(), &date());
                 self.answer(x, head, (by, why), report);
             }
             Decision::Abort => answer(report, 444, "script", "rsp.abort: closed without an answer"),
             Decision::LastHop => {
                 let mut head = ResponseHead::default();
-                last_hop(&mut head, &date());
+                last_hop_answer(&mut head, &date());
                 self.answer(x, head, ("rsp", "OPTIONS with Max-Forwards 0 goes no further"), report);
             }
             Decision::Refuse(failure) => self.refuse(x, failure, report),
@@ -298,7 +298,7 @@ fn answer(report: &mut Explanation, status: u16, by: &str, why: &str) {
 
 fn of_failure(failure: Failure) -> ResponseHead {
     let mut head = ResponseHead::default();
-    plain(&mut head, failure.status(), failure.text(), &date());
+    error_answer(&mut head, failure.status(), failure.text(), &date());
     head
 }
 

@@ -236,7 +236,7 @@ impl<N: Network> Core<N> {
             }
             fallback => {
                 self.pairs[key as usize].forget_tries();
-                self.start_otherwise(key, fallback)
+                self.apply_decision(key, fallback)
             }
         }
     }

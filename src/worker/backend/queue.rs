@@ -160,7 +160,7 @@ impl<N: Network> Core<N> {
                 self.dial_granted(pair_key, Picked { server, slot: Some(slot), probe: None })
             }
         };
-        self.go_on(client, step);
+        self.requeue_after(client, step);
     }
 }
 

@@ -78,6 +78,6 @@ impl<N: Network> Core<N> {
         };
         let (x, routes) = (&mut pair.exchange, &pair.site.routes);
         let decision = admit_further(x, routes, &mut handlers.borrow_mut(), self.tools.now);
-        self.start_otherwise(pair_key, decision)
+        self.apply_decision(pair_key, decision)
     }
 }

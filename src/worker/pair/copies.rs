@@ -130,7 +130,7 @@ impl<N: Network> Core<N> {
             self.guarded_resume(client, |core| {
                 if let Some(pair) = core.clients[client.key].role.pair {
                     let step = core.send_copy(pair, route);
-                    core.go_on(client.key, step);
+                    core.requeue_after(client.key, step);
                 }
             });
         }

@@ -2,7 +2,9 @@
 
 use crate::base::buffer::BLOCK;
 use crate::exchange::end::{End, Party, Phase};
-use crate::exchange::{Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
+use crate::exchange::{
+    Failure, FailureAction, RequestHalf, ResponseHalf, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::RequestFacts;
 use crate::http::{Codec, Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
@@ -42,23 +44,23 @@ impl<N: Network> Core<N> {
         if failure.side() == Party::Server {
             self.pairs[pair_key as usize].rewind_held();
         }
-        let next = self.pairs[pair_key as usize].exchange.failed(failure, wrote);
+        let next = self.pairs[pair_key as usize].exchange.decide_failure(failure, wrote);
         // A kept connection that died says nothing of its server.
-        if of_server && next != Next::Fresh {
+        if of_server && next != FailureAction::NewConnection {
             self.count_failure(pair_key, failure);
         }
         match next {
-            Next::Fresh => self.dial_fresh(pair_key),
-            Next::Another => self.dial_other(pair_key, failure),
-            Next::Answer => self.answer_failure(pair_key, failure, phase),
-            Next::Deliver => self.deliver(pair_key, failure, phase),
-            Next::Cut if self.may_still_read(pair_key) => {
+            FailureAction::NewConnection => self.dial_fresh(pair_key),
+            FailureAction::OtherServer => self.dial_other(pair_key, failure),
+            FailureAction::Answer => self.answer_failure(pair_key, failure, phase),
+            FailureAction::Deliver => self.deliver(pair_key, failure, phase),
+            FailureAction::Cut if self.may_still_read(pair_key) => {
                 self.pairs[pair_key as usize].exchange.ends(failure, phase);
                 let client_key = self.pairs[pair_key as usize].client;
                 self.detach(pair_key);
                 self.begin_linger(client_key)
             }
-            Next::Cut => self.cut(pair_key, failure, phase),
+            FailureAction::Cut => self.cut(pair_key, failure, phase),
         }
     }
 
@@ -99,7 +101,7 @@ impl<N: Network> Core<N> {
         if matches!(failure.status(), 502..=504) && !self.pairs[pair_key as usize].is_inside() {
             self.note_gateway_error(pair_key, failure);
         }
-        let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
+        let body = error_answer(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
         if matches!(failure, Failure::QueueFull | Failure::QueueTimeout) {
             self.tools.response.fields.append(b"Retry-After", RETRY_AFTER);
         }
@@ -115,7 +117,7 @@ impl<N: Network> Core<N> {
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
         x.close_client |= x.request.is_open() || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
-        scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
+        script_answer(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
         if length <= ANSWER_AT_ONCE {
             return self.answer(pair_key, &answer.body);
         }
@@ -134,7 +136,7 @@ impl<N: Network> Core<N> {
         let x = &mut self.pairs[pair_key as usize].exchange;
         x.end = End::Answered;
         x.close_client |= x.request.is_open();
-        last_hop(&mut self.tools.response, &self.tools.date);
+        last_hop_answer(&mut self.tools.response, &self.tools.date);
         self.answer(pair_key, b"")
     }
 
@@ -273,8 +275,8 @@ impl<N: Network> Core<N> {
         self.stop_waiting(pair_key);
         self.reset_tunnel(pair_key);
         self.drop_backend(pair_key);
-        match self.pairs[pair_key as usize].exchange.failed(Failure::Stopped, true) {
-            Next::Deliver => self.deliver(pair_key, Failure::Stopped, phase),
+        match self.pairs[pair_key as usize].exchange.decide_failure(Failure::Stopped, true) {
+            FailureAction::Deliver => self.deliver(pair_key, Failure::Stopped, phase),
             _ => self.answer_failure(pair_key, Failure::Stopped, phase),
         };
         let client = &mut self.clients[client_key];

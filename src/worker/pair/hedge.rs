@@ -170,7 +170,7 @@ impl<N: Network> Core<N> {
         pair.take_picked(picked);
         let begun = self.try_server(second);
         match self.pairs.get(second as usize).and_then(|pair| pair.backend()) {
-            Some(_) => self.go_on(client.key, begun.unwrap_or(Step::Wait)),
+            Some(_) => self.requeue_after(client.key, begun.unwrap_or(Step::Wait)),
             None => self.end_second(second),
         }
     }
@@ -214,7 +214,7 @@ impl<N: Network> Core<N> {
                     core.leave_slow_server(first);
                     core.adopt(first, second);
                     let step = core.pass_adopted(first, head, whole);
-                    core.go_on(client.key, step);
+                    core.requeue_after(client.key, step);
                 });
             }
         }

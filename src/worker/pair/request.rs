@@ -17,7 +17,7 @@ const LOGGED_LINE: usize = 256;
 
 impl<N: Network> Core<N> {
     /// Reads a request head for a client without an exchange.
-    pub(crate) fn between_messages(&mut self, client_key: u32) -> Step {
+    pub(crate) fn read_request(&mut self, client_key: u32) -> Step {
         let client = &mut self.clients[client_key];
         if client.hung_up || !client.stream.is_established() {
             return self.not_ready(client_key);
@@ -134,7 +134,7 @@ impl<N: Network> Core<N> {
         let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
             Decision::Forward(route) => self.forward(pair_key, route),
-            other => self.start_otherwise(pair_key, other),
+            other => self.apply_decision(pair_key, other),
         }
     }
 
@@ -185,7 +185,7 @@ impl<N: Network> Core<N> {
 
     /// Handles decisions other than forwarding, including script failures.
     #[cold]
-    pub(crate) fn start_otherwise(&mut self, pair_key: u32, decision: Decision) -> Step {
+    pub(crate) fn apply_decision(&mut self, pair_key: u32, decision: Decision) -> Step {
         match decision {
             Decision::Forward(route) => self.forward(pair_key, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair_key, *challenge),
@@ -203,7 +203,7 @@ impl<N: Network> Core<N> {
             Decision::Fallback(pool, (function, error), then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);
                 self.tools.errors.log(function, &error, &says, self.tools.now);
-                self.start_otherwise(pair_key, *then)
+                self.apply_decision(pair_key, *then)
             }
         }
     }

@@ -262,10 +262,10 @@ pub fn ask_for_body<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools
     if !x.head.fields.has(Name::Expect) {
         return;
     }
-    if x.awaits_leave() {
+    if x.awaits_continue() {
         let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
         out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
-        x.asked_for_body = Some(tools.now);
+        x.continue_at = Some(tools.now);
     }
     x.head.fields.remove_where(|tag, _| tag == Name::Expect);
 }

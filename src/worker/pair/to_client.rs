@@ -287,7 +287,7 @@ fn pass_interim<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &m
         return;
     }
     if tools.response.status == 100 {
-        pair.exchange.asked_for_body.get_or_insert(tools.now);
+        pair.exchange.continue_at.get_or_insert(tools.now);
     }
     rewrite_interim(&mut tools.response);
     let before = client.output.len();

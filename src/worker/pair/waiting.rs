@@ -244,7 +244,7 @@ impl<N: Network> Core<N> {
 
     fn resume(&mut self, client: u32, number: u64, waited: Waited) {
         if let Some(step) = self.resume_waiting(client, number, waited) {
-            self.go_on(client, step);
+            self.requeue_after(client, step);
         }
     }
 
@@ -276,7 +276,7 @@ impl<N: Network> Core<N> {
         let decision = handlers.borrow_mut().resume_request(call, waited, x, routes, self.tools.now);
         match decision {
             Decision::Wait(wait, call) => self.begin_wait(pair_key, wait, call, None, since),
-            decision => self.start_otherwise(pair_key, decision),
+            decision => self.apply_decision(pair_key, decision),
         }
     }
 

@@ -55,7 +55,7 @@ impl<N: Network> Core<N> {
                 Some(_) => {}
             },
             Stage::Routing | Stage::Buffering if pair.held.as_ref().is_some_and(|held| held.is_filling()) => {
-                let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
+                let since = client.read_at.max(x.times.start).max(x.continue_at.unwrap_or(0));
                 return Some(Deadline::new(since, limits.body, Reason::Body));
             }
             Stage::Routing | Stage::Buffering | Stage::Forwarding(_) | Stage::Delivering(_) => {}
@@ -76,9 +76,9 @@ impl<N: Network> Core<N> {
         let x = &pair.exchange;
         let goes_on = matches!(x.request, RequestHalf::BodyPending | RequestHalf::Body);
         // What is held has to go to the server first.
-        let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_leave();
+        let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_continue();
         (goes_on && !held_back && self.waits_for_body(pair.backend())).then(|| {
-            let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
+            let since = client.read_at.max(x.times.start).max(x.continue_at.unwrap_or(0));
             Deadline::new(since, pair.site.timeouts().body, Reason::Body)
         })
     }
@@ -112,7 +112,7 @@ impl<N: Network> Core<N> {
                 let sent = !x.request.is_open() || !backend.is_flushed();
                 // While the request's body is incomplete, the client is waited for, not the server; except if the
                 // client waits for a 100 (Continue).
-                let sent = sent || backend.role.write_failed || x.awaits_leave();
+                let sent = sent || backend.role.write_failed || x.awaits_continue();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
                     Deadline::new(last, response_wait(pair, limits.response), Reason::Response)
@@ -256,7 +256,7 @@ impl<N: Network> Core<N> {
             }
         }
         let step = self.deadline_passed(key, deadline.reason, failure);
-        self.go_on(key, step);
+        self.requeue_after(key, step);
     }
 
     fn deadline_passed(&mut self, key: u32, reason: Reason, failure: Option<Failure>) -> Step {
@@ -293,7 +293,7 @@ impl<N: Network> Core<N> {
                     self.note_server_failure(pair, &failure.text());
                 }
                 let step = self.fail(pair, failure);
-                self.go_on(client, step);
+                self.requeue_after(client, step);
             }
             _ => self.close_backend(key),
         }
@@ -333,13 +333,6 @@ impl<N: Network> Core<N> {
         match self.clients.get(key).and_then(|c| c.role.pair) {
             Some(pair) => self.fail(pair, failure),
             None => self.close_client(key),
-        }
-    }
-
-    /// Continues a timer's step in the client's turn, which sees to the timers.
-    pub(crate) fn go_on(&mut self, key: u32, step: Step) {
-        if !matches!(step, Step::Gone) {
-            self.queue_client(key);
         }
     }
 }
