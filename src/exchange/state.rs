@@ -3,7 +3,7 @@
 //! ```text
 //!   request:   BodyPending ─► Body ─► Done          (NoBody: a switch to a tunnel opens it again)
 //!                └──────────────┴─► Ending          (the response ends it, whole or not)
-//!   response:  Waiting ─► Body ─► Done           (Judged: between the two, while a handler waits)
+//!   response:  Waiting ─► Body ─► Done           (InHandler: between the two, while a handler waits)
 //!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
 //! ```
@@ -15,9 +15,9 @@
 use std::rc::Rc;
 
 use super::end::Phase;
-use super::entrance::Entrance;
 use super::failure::Failure;
 use super::id::Id;
+use super::listener_context::ListenerContext;
 use super::record::{End, NEVER, Times};
 use super::retry::Tries;
 use crate::base::ip_port::IpPort;
@@ -57,7 +57,7 @@ pub enum ResponseHalf {
     #[default]
     Waiting,
     /// The script's handler waits with the final head.
-    Judged,
+    InHandler,
     Body,
     /// All of it is in the client's output.
     Done,
@@ -68,7 +68,7 @@ pub enum ResponseHalf {
 impl ResponseHalf {
     /// More of it may be read from the server.
     pub fn takes_more(self) -> bool {
-        !matches!(self, ResponseHalf::Done | ResponseHalf::Judged)
+        !matches!(self, ResponseHalf::Done | ResponseHalf::InHandler)
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Exchange {
     /// Over which the client asks.
     pub scheme: Scheme,
     /// Its listener, if that speaks TLS or redirects to it.
-    pub entrance: Option<Rc<Entrance>>,
+    pub listener_context: Option<Rc<ListenerContext>>,
     /// The number of its listener in this worker.
     pub listener: u8,
     pub request: RequestHalf,
@@ -160,7 +160,7 @@ impl Exchange {
             id,
             client,
             scheme,
-            entrance,
+            listener_context,
             listener: _,
             request,
             response,
@@ -186,7 +186,7 @@ impl Exchange {
         original.iter_mut().for_each(|original| original.is_kept = false);
         id.clear();
         attempts.clear();
-        (*client, *scheme, *entrance, *continue_at) = (None, Scheme::default(), None, None);
+        (*client, *scheme, *listener_context, *continue_at) = (None, Scheme::default(), None, None);
         *request = if whole { RequestHalf::NoBody } else { RequestHalf::BodyPending };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
@@ -246,12 +246,12 @@ impl Exchange {
 
     /// It is a connection whose TLS goes to the server as it comes: there is no request.
     pub fn passes_through(&self) -> bool {
-        self.entrance.as_ref().is_some_and(|entrance| entrance.passes_through())
+        self.listener_context.as_ref().is_some_and(|listener_context| listener_context.passes_through())
     }
 
     /// Bytes of a final response are in the client's output or further.
     pub fn has_begun(&self) -> bool {
-        !matches!(self.response, ResponseHalf::Waiting | ResponseHalf::Judged)
+        !matches!(self.response, ResponseHalf::Waiting | ResponseHalf::InHandler)
     }
 
     /// Part of the request's body was taken from the client, or its end.
@@ -349,7 +349,7 @@ impl Exchange {
         match self.response {
             ResponseHalf::Done => !matches!(self.request, RequestHalf::BodyPending | RequestHalf::Body),
             ResponseHalf::Cut => true,
-            ResponseHalf::Waiting | ResponseHalf::Judged | ResponseHalf::Body => false,
+            ResponseHalf::Waiting | ResponseHalf::InHandler | ResponseHalf::Body => false,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::balance::{NamedServer, Servers, SitePools, Tried, Want, WorkerServer,
 use crate::base::ip_port::IpPort;
 use crate::config::{Config, ListenerConfig};
 use crate::exchange::{
-    Entrance, Exchange, Failure, Ids, Peer, RequestHalf, error_answer, last_hop_answer, script_answer,
+    Exchange, Failure, Ids, ListenerContext, Peer, RequestHalf, error_answer, last_hop_answer, script_answer,
 };
 use crate::h1::HeadLimits;
 use crate::http::ResponseHead;
@@ -177,7 +177,7 @@ impl OfflineSite {
     ) -> Result<Box<Forwarded>, String> {
         let mut asked = Asked::default();
         asked.x.begin(true, self.now());
-        asked.x.entrance = Entrance::of(&self.listeners[listener]);
+        asked.x.listener_context = ListenerContext::of(&self.listeners[listener]);
         if let Some(name) = name {
             asked.x.head.fields.append(b"Host", name);
         }
@@ -204,9 +204,9 @@ impl OfflineSite {
         std::mem::swap(&mut x.head, &mut sent.head);
         x.begin(sent.whole, self.now());
         x.listener = asking.listener as u8;
-        x.entrance = self.listeners.get(asking.listener).and_then(Entrance::of);
-        if let (Some(entrance), Some(tls)) = (&mut x.entrance, &asking.tls) {
-            *entrance = Rc::new(Entrance { tls: Some(tls.clone()), ..Entrance::clone(entrance) });
+        x.listener_context = self.listeners.get(asking.listener).and_then(ListenerContext::of);
+        if let (Some(context), Some(tls)) = (&mut x.listener_context, &asking.tls) {
+            *context = Rc::new(ListenerContext { tls: Some(tls.clone()), ..ListenerContext::clone(context) });
         }
         let trusted = self.config.settings.trusted.has(asking.from);
         read.map(|()| Peer::new(asking.from, trusted)).map_err(Failure::of_request)
@@ -364,8 +364,8 @@ impl OfflineSite {
             let done = self.handlers.borrow_mut().on_answer(&mut asked.x, &mut head);
             error = done.err().map(|failed| failed.0).or(error);
         }
-        if let Some(entrance) = &asked.x.entrance {
-            entrance.demand_https(&mut head);
+        if let Some(context) = &asked.x.listener_context {
+            context.add_hsts(&mut head);
         }
         Outcome::Answered(Answered { status: head.status, headers: headers(&head.fields), body, error })
     }

@@ -117,7 +117,7 @@ impl<N: Network> Core<N> {
         let client = &self.clients[key];
         let recent = RECENT.min(within / SHARE.1 * SHARE.0);
         // The first request comes after the handshake.
-        let is_awaited = client.role.served || client.role.entrance().is_some();
+        let is_awaited = client.role.served || client.role.listener_context().is_some();
         if is_awaited { client.read_at + recent } else { 0 }
     }
 
@@ -182,7 +182,7 @@ impl<N: Network> Core<N> {
     /// The handshake is just over, and the first request on its way.
     fn has_just_begun(&self, key: u32) -> bool {
         let client = &self.clients[key];
-        let begins = client.role.entrance().is_some() && !client.role.served && !client.eof;
+        let begins = client.role.listener_context().is_some() && !client.role.served && !client.eof;
         begins && self.tools.now < client.read_at + RECENT
     }
 

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::balance::{SitePools, Tried, Want, WorkerServers};
 use crate::config::{Address, Config, ListenerConfig};
 use crate::exchange::record::NEVER;
-use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, error_answer, last_hop_answer, script_answer};
+use crate::exchange::{
+    Exchange, Failure, Ids, ListenerContext, Peer, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
@@ -235,8 +237,8 @@ impl Explainer {
         {
             report.notes.push(format!("on_answer failed, the answer stays as it was: {}", error.0));
         }
-        if let Some(entrance) = &x.entrance {
-            entrance.demand_https(&mut head);
+        if let Some(context) = &x.listener_context {
+            context.add_hsts(&mut head);
         }
         answer(report, head.status, by, why);
         report.answer_headers = pairs(&head.fields);
@@ -280,14 +282,14 @@ impl Explainer {
 
 /// What the connection tells of itself.
 fn enter(x: &mut Exchange, listener: &Arc<ListenerConfig>, asked: &Asked) {
-    x.entrance = Entrance::of(listener);
+    x.listener_context = ListenerContext::of(listener);
     if listener.tls.is_none() {
         return;
     }
     let sni = asked.host.parse::<IpAddr>().is_err().then(|| asked.host.to_ascii_lowercase());
     let cipher = "TLS13_AES_256_GCM_SHA384".to_owned();
     let tls = Rc::new(TlsInfo { version: "1.3", cipher, sni, ..TlsInfo::default() });
-    x.entrance = Some(Rc::new(Entrance { listener: listener.clone(), tls: Some(tls) }));
+    x.listener_context = Some(Rc::new(ListenerContext { listener: listener.clone(), tls: Some(tls) }));
 }
 
 fn answer(report: &mut Explanation, status: u16, by: &str, why: &str) {

@@ -31,7 +31,7 @@ impl<N: Network> Core<N> {
                 return Err(Failure::of_connect(&error));
             }
         }
-        match self.shake_hands_with_server(key) {
+        match self.continue_server_handshake(key) {
             Some(Ok(true)) => Ok(self.connected(pair_key, key)),
             Some(Ok(false)) => {
                 self.backends[key].role.state = BackendState::Handshaking;

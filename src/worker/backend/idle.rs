@@ -65,7 +65,7 @@ impl<N: Network> Core<N> {
             }
             Err(_) => return self.close_backend(key),
         }
-        match self.shake_hands_with_server(key) {
+        match self.continue_server_handshake(key) {
             Some(Ok(true)) => self.keep_opened(key),
             Some(Ok(false)) => {}
             Some(Err(_)) => self.close_backend(key),

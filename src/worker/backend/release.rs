@@ -102,7 +102,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
-        backend.say_farewell();
+        backend.send_close_notify();
         backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
         let counters = &backend.role.server.counters;

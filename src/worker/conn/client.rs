@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::connection::{Connection, CountsTraffic};
 use super::linger::Lingering;
 use crate::base::buffer::Traffic;
-use crate::exchange::{Entrance, Peer};
+use crate::exchange::{ListenerContext, Peer};
 use crate::h1;
 use crate::net::Either;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
@@ -43,20 +43,20 @@ struct ClientExtras {
     relayed: Option<SocketAddr>,
     lingering: Option<Lingering>,
     inside: Option<InsideSide>,
-    entrance: Option<Rc<Entrance>>,
+    listener_context: Option<Rc<ListenerContext>>,
 }
 
 /// How a client connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
     /// Through a proxy; its PROXY header has not arrived yet.
-    Awaited,
+    ExpectsProxyHeader,
     /// Its ClientHello, by which it is passed through, has not arrived yet.
     Hello,
     /// Directly.
     Direct,
     /// Through a proxy whose PROXY header named the client.
-    Relayed,
+    Proxied,
     /// A request made by this process: no client.
     Inside,
 }
@@ -65,7 +65,7 @@ impl Arrival {
     /// Something comes before any request.
     #[inline]
     pub fn is_before_requests(self) -> bool {
-        matches!(self, Arrival::Awaited | Arrival::Hello)
+        matches!(self, Arrival::ExpectsProxyHeader | Arrival::Hello)
     }
 }
 
@@ -109,12 +109,12 @@ impl ClientSide {
 
     /// Returns its listener, if that does more than accept clients.
     #[inline]
-    pub fn entrance(&self) -> Option<&Rc<Entrance>> {
-        self.extras.as_ref()?.entrance.as_ref()
+    pub fn listener_context(&self) -> Option<&Rc<ListenerContext>> {
+        self.extras.as_ref()?.listener_context.as_ref()
     }
 
-    pub fn set_entrance(&mut self, entrance: Rc<Entrance>) {
-        self.extras.get_or_insert_default().entrance = Some(entrance);
+    pub fn set_listener_context(&mut self, context: Rc<ListenerContext>) {
+        self.extras.get_or_insert_default().listener_context = Some(context);
     }
 
     /// An internal request that ends when the connection to the server is established.

@@ -333,9 +333,9 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
         }
     }
 
-    /// Tells the peer that all was sent, if it was; where something is left, it is to see a cut. Returns false if that
+    /// Tells the peer, with TLS, that all was sent, if it was; where something is left, it is to see a cut. Returns false if that
     /// still has to be written.
-    pub fn say_farewell(&mut self) -> bool {
+    pub fn send_close_notify(&mut self) -> bool {
         !self.is_flushed() || self.stream.farewell()
     }
 

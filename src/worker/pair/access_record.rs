@@ -63,8 +63,8 @@ impl<N: Network> Core<N> {
 /// What the pair knows: all but the time of the end, what else went on, and the names of simple listeners.
 fn record_of(pair: &Pair) -> Record<'_> {
     let x = &pair.exchange;
-    let entrance = x.entrance.as_deref();
-    let tls = entrance.and_then(|entrance| entrance.tls.as_deref());
+    let context = x.listener_context.as_deref();
+    let tls = context.and_then(|context| context.tls.as_deref());
     let text = |tag| x.head.fields.get(tag).unwrap_or_default();
     // The script may have replaced them.
     let (target, host) = x.head.original_target_and_host();
@@ -95,7 +95,7 @@ fn record_of(pair: &Pair) -> Record<'_> {
         id: x.id.as_bytes(),
         left: &x.attempts,
         detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
-        listener: entrance.map_or(b"", |entrance| entrance.listener.name.as_bytes()),
+        listener: context.map_or(b"", |context| context.listener.name.as_bytes()),
         tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
         added: b"",
         sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),

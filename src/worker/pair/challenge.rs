@@ -12,7 +12,7 @@ use crate::worker::shared::challenges::{ChallengeAsk, ChallengeText};
 /// How often it looks, in microseconds.
 const LOOK: u64 = 2_000;
 /// How long it waits at most.
-const MOST: u64 = 2_000_000;
+const CHALLENGE_TIMEOUT: u64 = 2_000_000;
 
 pub struct ChallengeWait {
     text: ChallengeText,
@@ -36,7 +36,7 @@ impl<N: Network> Core<N> {
         let ask = ChallengeAsk { directory, token, text: text.clone() };
         match self.waits.challenges.as_ref().map(|asks| asks.try_send(ask)) {
             Some(Ok(())) => {
-                let wait = ChallengeWait { text, again: now + LOOK, until: now + MOST };
+                let wait = ChallengeWait { text, again: now + LOOK, until: now + CHALLENGE_TIMEOUT };
                 self.pairs[pair_key as usize].stage = Stage::Challenge(Box::new(wait));
                 Step::Wait
             }

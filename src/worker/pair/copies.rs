@@ -23,8 +23,8 @@ const AT_ONCE: u32 = 256;
 /// So many are never cleaned.
 const FEW: usize = 256;
 /// Bytes of a response that are read, and how long a copy may take, in microseconds: a response need not end.
-const MOST: usize = 16 << 20;
-const LONGEST: u64 = 60_000_000;
+const RESPONSE_BYTES: usize = 16 << 20;
+const MIRROR_TIMEOUT: u64 = 60_000_000;
 
 /// One worker's mirrored requests.
 #[derive(Default)]
@@ -83,9 +83,10 @@ impl<N: Network> Core<N> {
     }
 
     fn send_soon(&mut self, pair_key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
-        let (client, copy) = self.open_copy(pair_key, side, Inside::dropping(MOST), Origin::Copy, &to);
+        let (client, copy) =
+            self.open_copy(pair_key, side, Inside::dropping(RESPONSE_BYTES), Origin::Copy, &to);
         self.forget_mirrored();
-        self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
+        self.tools.mirrored.running.push_back((self.tools.now + MIRROR_TIMEOUT, client.to_bits()));
         let copy = &mut self.pairs[copy as usize];
         if let Some(body) = body {
             copy.exchange.request = RequestHalf::BodyPending;
@@ -180,7 +181,7 @@ impl Pair {
         x.head.copy_from(&of.head);
         (x.client, x.scheme, x.own_host, x.id) = (of.client, of.scheme, of.own_host, of.id);
         // For the functions of its pool.
-        (x.listener, x.entrance) = (of.listener, of.entrance.clone());
+        (x.listener, x.listener_context) = (of.listener, of.listener_context.clone());
         x.close_client = true;
         (self.site, self.handlers, self.origin) = (original.site.clone(), original.handlers.clone(), origin);
     }

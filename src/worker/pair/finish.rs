@@ -161,8 +161,8 @@ impl<N: Network> Core<N> {
         }
         let Pair { exchange: x, client, .. } = &mut *self.pairs[pair_key as usize];
         let client_key = *client;
-        if let Some(entrance) = &x.entrance {
-            entrance.demand_https(&mut self.tools.response);
+        if let Some(context) = &x.listener_context {
+            context.add_hsts(&mut self.tools.response);
         }
         (x.status, x.answered_here) = (self.tools.response.status, true);
         x.response = ResponseHalf::Done;
@@ -221,7 +221,7 @@ impl<N: Network> Core<N> {
             return next;
         }
         // Without its farewell, a client could not tell the end from a cut.
-        if at_once && self.clients[client_key].say_farewell() {
+        if at_once && self.clients[client_key].send_close_notify() {
             return self.close_client(client_key);
         }
         self.begin_linger(client_key)

@@ -29,7 +29,7 @@ use crate::worker::pair::hedge_table::HedgeStage;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::to_client::{end_response, pass_final_head};
-use crate::worker::pair::waiting::{Asks, JudgedResponse};
+use crate::worker::pair::waiting::{Asks, HandlerResponse};
 use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Bytes of interim responses to a second try, which nobody gets.
@@ -59,8 +59,8 @@ impl Pair {
     #[cold]
     pub(crate) fn meets_hedge<S: Transport>(&mut self, tools: &mut Tools<S>) -> bool {
         if self.origin == Origin::Hedge {
-            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
-            self.exchange.response = ResponseHalf::Judged;
+            let response = HandlerResponse { head: std::mem::take(&mut tools.response), whole: false };
+            self.exchange.response = ResponseHalf::InHandler;
             tools.asks = Some(Box::new(Asks::Hedged(response)));
             return true;
         }
@@ -203,8 +203,8 @@ impl<N: Network> Core<N> {
     }
 
     /// The head of a second try's response is here: it is the client's, unless another one was first.
-    pub(crate) fn second_wins(&mut self, second: u32, response: JudgedResponse) -> Step {
-        let JudgedResponse { head, whole } = response;
+    pub(crate) fn second_wins(&mut self, second: u32, response: HandlerResponse) -> Step {
+        let HandlerResponse { head, whole } = response;
         match self.first_of(second) {
             None => self.end_second(second),
             Some(first) => {

@@ -56,11 +56,11 @@ impl<N: Network> Core<N> {
             x.head.fields.append(b"Host", name.as_bytes());
         }
         (x.client, x.close_client, x.tries.fresh) = (role.peer.address(), true, true);
-        x.entrance = role.entrance().cloned();
-        let (Some(entrance), Some(handlers)) = (role.entrance(), &pair.handlers) else {
+        x.listener_context = role.listener_context().cloned();
+        let (Some(context), Some(handlers)) = (role.listener_context(), &pair.handlers) else {
             return self.answer_failure(pair_key, Failure::Internal, Phase::Request);
         };
-        let of = (&*entrance.listener, &pair.site.routes);
+        let of = (&*context.listener, &pair.site.routes);
         let route = admit_name(x, &role.peer, of, &mut handlers.borrow_mut(), self.tools.now);
         match route {
             Ok(route) => self.forward(pair_key, route),

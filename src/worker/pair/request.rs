@@ -104,7 +104,7 @@ impl<N: Network> Core<N> {
     /// recorded.
     pub(crate) fn left_early(&mut self, client_key: u32) -> Step {
         let role = &self.clients[client_key].role;
-        if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
+        if role.head_since == NO_HEAD || role.arrival == Arrival::ExpectsProxyHeader {
             return self.close_client(client_key);
         }
         if role.arrival == Arrival::Hello {
@@ -122,8 +122,8 @@ impl<N: Network> Core<N> {
             return self.start_inside(pair_key);
         }
         let role = &self.clients[pair.client].role;
-        if let Some(entrance) = role.entrance() {
-            pair.exchange.entrance = Some(entrance.clone());
+        if let Some(context) = role.listener_context() {
+            pair.exchange.listener_context = Some(context.clone());
         }
         let peer = &role.peer;
         let routes = &pair.site.routes;
@@ -250,7 +250,7 @@ impl<N: Network> Core<N> {
         let x = &mut self.pairs[pair_key as usize].exchange;
         (x.head, x.client) = (head, client.role.peer.address());
         // Where the handshake is over: what was plain HTTP is answered in plain text.
-        x.entrance = client.role.entrance().filter(|entrance| entrance.tls.is_some()).cloned();
+        x.listener_context = client.role.listener_context().filter(|context| context.tls.is_some()).cloned();
         pair_key
     }
 
@@ -264,7 +264,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_client(&mut self, client_key: u32) -> Step {
         if let Some(mut client) = self.clients.remove(client_key) {
-            client.say_farewell();
+            client.send_close_notify();
             client.discard(&mut self.tools.blocks);
             self.per_client.leaves(&client.role);
             if client.role.arrival != Arrival::Inside {

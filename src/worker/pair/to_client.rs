@@ -20,7 +20,7 @@ use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, Spliced};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
-use crate::worker::pair::waiting::{Asks, JudgedResponse};
+use crate::worker::pair::waiting::{Asks, HandlerResponse};
 
 /// Server to client.
 #[inline(always)]
@@ -348,8 +348,8 @@ pub fn pass_judged<S: Transport>(client: &mut Client<S>, pair: &mut Pair, whole:
 
 #[inline(always)]
 fn pass_final<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) {
-    if let Some(entrance) = &pair.exchange.entrance {
-        entrance.demand_https(&mut tools.response);
+    if let Some(context) = &pair.exchange.listener_context {
+        context.add_hsts(&mut tools.response);
     }
     if pair.route.as_ref().is_some_and(|route| route.pool.config.sticky.is_some())
         && let Some(cookie) = pair.session_cookie()
@@ -384,8 +384,8 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
     match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
         Responded::Ok => {}
         Responded::Waits(wait, call) => {
-            x.response = ResponseHalf::Judged;
-            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
+            x.response = ResponseHalf::InHandler;
+            let response = HandlerResponse { head: std::mem::take(&mut tools.response), whole: false };
             tools.asks = Some(Box::new(Asks::Wait { wait, call, response }));
         }
         Responded::Unchanged(error) => {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The frames of a WebSocket are followed from the 101 on, since only then it is known where they end. `Asked` and
-//! `Ending` last at most `CLOSING`, counted from when the client's kernel has everything (`time::deadlines`).
+//! `Ending` last at most `CLOSE_TIMEOUT`, counted from when the client's kernel has everything (`time::deadlines`).
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::worker::pair::pump::Tools;
 use crate::worker::pair::{Pair, Stage};
 
 /// How long a client may take to answer a Close frame, and both sides to take their last bytes.
-pub const CLOSING: Duration = Duration::from_secs(2);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Tunnel {
     from_server: Frames,

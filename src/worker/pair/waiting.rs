@@ -34,14 +34,14 @@ pub struct HandlerWait {
     until: u64,
     /// It has waited as long as a handler may when the present wait is over.
     is_last: bool,
-    response: Option<JudgedResponse>,
+    response: Option<HandlerResponse>,
     /// For the request's body, which may come whole although its client has ended its side.
     reads_body: bool,
     counted: Counted,
 }
 
 /// A response whose head the handler is judging.
-pub struct JudgedResponse {
+pub struct HandlerResponse {
     pub head: ResponseHead,
     /// Nothing follows the head.
     pub whole: bool,
@@ -50,11 +50,11 @@ pub struct JudgedResponse {
 /// What the pump asks the core for.
 pub enum Asks {
     /// A handler of `on_response` waits.
-    Wait { wait: Wait, call: Box<WaitingCall>, response: JudgedResponse },
+    Wait { wait: Wait, call: Box<WaitingCall>, response: HandlerResponse },
     /// A held body is whole, or full.
     Filled,
     /// The head of a second try's response is here.
-    Hedged(JudgedResponse),
+    Hedged(HandlerResponse),
 }
 
 impl Asks {
@@ -178,7 +178,7 @@ impl<N: Network> Core<N> {
         pair_key: u32,
         wait: Wait,
         call: Box<WaitingCall>,
-        response: Option<JudgedResponse>,
+        response: Option<HandlerResponse>,
         since: u64,
     ) -> Step {
         let pair = &self.pairs[pair_key as usize];
@@ -285,10 +285,10 @@ impl<N: Network> Core<N> {
         pair_key: u32,
         call: WaitingCall,
         waited: Option<Waited>,
-        response: JudgedResponse,
+        response: HandlerResponse,
         since: u64,
     ) -> Step {
-        let JudgedResponse { mut head, whole } = response;
+        let HandlerResponse { mut head, whole } = response;
         let pair = &mut *self.pairs[pair_key as usize];
         let Some(handlers) = pair.handlers.clone() else { return self.fail(pair_key, Failure::Internal) };
         let Pair { exchange: x, site, .. } = pair;
@@ -297,7 +297,7 @@ impl<N: Network> Core<N> {
         match responded {
             Responded::Ok => {}
             Responded::Waits(wait, call) => {
-                return self.begin_wait(pair_key, wait, call, Some(JudgedResponse { head, whole }), since);
+                return self.begin_wait(pair_key, wait, call, Some(HandlerResponse { head, whole }), since);
             }
             Responded::Unchanged(error) => {
                 self.tools.errors.log(
@@ -323,7 +323,7 @@ impl<N: Network> Core<N> {
         // What its turn asked for is not another request's.
         self.tools.asks = None;
         let pair = &mut *self.pairs[pair_key as usize];
-        if pair.exchange.response == ResponseHalf::Judged {
+        if pair.exchange.response == ResponseHalf::InHandler {
             pair.exchange.response = ResponseHalf::Waiting;
         }
         let Some(wait) = pair.waiting.take() else { return };

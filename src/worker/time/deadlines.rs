@@ -11,13 +11,13 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::tunnel::CLOSING;
+use crate::worker::pair::tunnel::CLOSE_TIMEOUT;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
 use crate::worker::time::timeouts::{Deadline, Reason, micros};
 
 /// A connection that is opened before it is needed is given up after this time.
-const OPENING: Duration = Duration::from_secs(3);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a probe waits at least for its response.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl<N: Network> Core<N> {
                 }
                 // Time in which the client reads what came before does not count.
                 Some(since) if client.is_flushed() => {
-                    return Some(Deadline::new(since.max(client.write_at), CLOSING, Reason::Closing));
+                    return Some(Deadline::new(since.max(client.write_at), CLOSE_TIMEOUT, Reason::Closing));
                 }
                 Some(_) => {}
             },
@@ -98,7 +98,7 @@ impl<N: Network> Core<N> {
             return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Idle));
         }
         if role.state == BackendState::Opening {
-            return Some(Deadline::new(role.since, OPENING, Reason::Opening));
+            return Some(Deadline::new(role.since, OPEN_TIMEOUT, Reason::Opening));
         }
         let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
@@ -123,7 +123,7 @@ impl<N: Network> Core<N> {
                 Some(Deadline::new(since, limits.gap, Reason::Gap))
             }
             ResponseHalf::Done => upload_deadline(backend, pair),
-            ResponseHalf::Cut | ResponseHalf::Judged => None,
+            ResponseHalf::Cut | ResponseHalf::InHandler => None,
         }
     }
 
@@ -268,7 +268,7 @@ impl<N: Network> Core<N> {
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::Handshake => self.end_handshake(key),
-            Reason::ProxyHeader => self.refuse_headless(key),
+            Reason::ProxyHeader => self.proxy_header_timeout(key),
             Reason::Queue => self.queue_timer(key),
             Reason::Challenge => self.challenge_timer(key),
             Reason::Delivery => self.end_cut_response(key),
@@ -340,10 +340,10 @@ impl<N: Network> Core<N> {
 /// The deadline of a client without a complete request head.
 fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadline {
     match (role.head_since, role.served) {
-        (NO_HEAD, _) if role.arrival == Arrival::Awaited => {
+        (NO_HEAD, _) if role.arrival == Arrival::ExpectsProxyHeader => {
             Deadline::new(read_at, limits.head, Reason::ProxyHeader)
         }
-        (since, _) if role.arrival == Arrival::Awaited => {
+        (since, _) if role.arrival == Arrival::ExpectsProxyHeader => {
             Deadline::new(since, limits.head, Reason::ProxyHeader)
         }
         (since, _) if role.arrival == Arrival::Hello => {
