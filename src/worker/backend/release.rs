@@ -130,13 +130,13 @@ fn request_ends(server: &WorkerServer, pair: &mut Pair) {
     server.request_ends();
     route.pool.requests.ends();
     if pair.slot.is_some() || route.pool.state.queue.count() > 0 {
-        give_way(server, pair);
+        wake_queued(server, pair);
     }
 }
 
 /// The next request may have waited for this one's end.
 #[cold]
-fn give_way(server: &WorkerServer, pair: &mut Pair) {
+fn wake_queued(server: &WorkerServer, pair: &mut Pair) {
     match (pair.slot.take(), &pair.route) {
         (Some(slot), _) => drop(slot),
         (None, Some(route)) => route.pool.state.freed(server.shared()),

@@ -95,7 +95,7 @@ impl<N: Network> Core<N> {
             return self.answer_alert(pair_key, failure, phase);
         }
         self.pairs[pair_key as usize].exchange.ends(failure, phase);
-        self.pairs[pair_key as usize].let_go_of_held();
+        self.pairs[pair_key as usize].release_held_body();
         let x = &mut self.pairs[pair_key as usize].exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
         if matches!(failure.status(), 502..=504) && !self.pairs[pair_key as usize].is_inside() {
@@ -111,7 +111,7 @@ impl<N: Network> Core<N> {
     /// Sends the script's answer.
     #[cold]
     pub(crate) fn answer_scripted(&mut self, pair_key: u32, answer: Answer) -> Step {
-        self.pairs[pair_key as usize].let_go_of_held();
+        self.pairs[pair_key as usize].release_held_body();
         let x = &mut self.pairs[pair_key as usize].exchange;
         x.end = End::Answered;
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
@@ -132,7 +132,7 @@ impl<N: Network> Core<N> {
     /// Answers an OPTIONS request that must not be forwarded.
     #[cold]
     pub(crate) fn answer_last_hop(&mut self, pair_key: u32) -> Step {
-        self.pairs[pair_key as usize].let_go_of_held();
+        self.pairs[pair_key as usize].release_held_body();
         let x = &mut self.pairs[pair_key as usize].exchange;
         x.end = End::Answered;
         x.close_client |= x.request.is_open();
@@ -297,7 +297,7 @@ impl<N: Network> Core<N> {
         self.drop_backend(pair_key);
         let mut pair = self.pairs.remove(pair_key as usize);
         pair.stage = Stage::Routing;
-        pair.let_go();
+        pair.release_servers();
         let client = &mut self.clients[pair.client];
         client.role.pair = None;
         if pair.exchange.has_begun() {

@@ -11,7 +11,7 @@
 //! request_body_buffer.rs request bodies that are held before they go to a server
 //! waiting.rs             requests whose handler waits; wait_begin.rs: what for
 //! tunnel.rs              upgraded connections, and how a drain closes them
-//! inside.rs              internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
+//! inside.rs              internal requests: those of mirror.rs and hedge.rs have a head of another request's;
 //!                        hedge_table.rs: which requests wait for a second try
 //! finish.rs              ends of exchanges; access_record.rs: counter and access record
 //! counted.rs             what metrics count of a request
@@ -23,12 +23,12 @@ pub(crate) mod access_record;
 pub(crate) mod answer_body;
 pub(crate) mod challenge;
 pub(crate) mod closed;
-pub(crate) mod copies;
 pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod hedge;
 pub(crate) mod hedge_table;
 pub(crate) mod inside;
+pub(crate) mod mirror;
 pub(crate) mod pass_through;
 pub(crate) mod phases;
 pub(crate) mod pipes;
@@ -198,14 +198,14 @@ impl Pair {
     }
 
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn release_servers(&mut self) {
         (self.probe, self.slot, self.bound) = (None, None, None);
         self.held = None;
     }
 
     /// What a request may hold to its end.
     #[cold]
-    fn let_go_of_rest(&mut self) {
+    fn release_rest(&mut self) {
         self.held = None;
         self.exchange.places.clear();
     }
@@ -299,7 +299,7 @@ impl Pair {
             self.handlers = None;
         }
         if self.held.is_some() {
-            self.let_go_of_sent();
+            self.release_sent_body();
         }
     }
 }
@@ -332,7 +332,7 @@ impl SparePairs {
     pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
         // A response may come before all of a body has gone to the server.
         if pair.held.is_some() || !pair.exchange.places.is_empty() {
-            pair.let_go_of_rest();
+            pair.release_rest();
         }
         let grew = pair.heads().iter().any(|bytes| *bytes > SPARE_HEAD_BYTES);
         // Its VM may have been replaced.

@@ -283,12 +283,12 @@ impl Pair {
 
     /// A response has begun: a body that went to the server is not sent again.
     #[cold]
-    pub(crate) fn let_go_of_sent(&mut self) {
+    pub(crate) fn release_sent_body(&mut self) {
         self.held.take_if(|held| held.sent);
     }
 
     /// rsp answers itself: a body that is held whole is read from the client's connection, which can go on.
-    pub(crate) fn let_go_of_held(&mut self) {
+    pub(crate) fn release_held_body(&mut self) {
         if let Some(held) = self.held.take()
             && held.end.is_some()
             && self.exchange.request == RequestHalf::BodyPending
