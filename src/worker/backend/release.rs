@@ -21,7 +21,7 @@ impl<N: Network> Core<N> {
         // The last read may have filled its buffer exactly: check whether more bytes follow.
         let look = backend.readable && !backend.read_closed;
         let silent = !look || backend.is_still_idle();
-        self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        self.tools.pipes.give_back(backend.pipe.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
         let clean = !pair.exchange.request.is_open()

@@ -38,7 +38,7 @@ pub struct Connection<S: Transport, R> {
     pub input: Buffer,
     pub output: Output,
     /// A pipe with bytes that follow those of `output`; nothing is added to `output` until it is empty.
-    pub spliced: Option<Box<HeldPipe<S::Pipe>>>,
+    pub pipe: Option<Box<HeldPipe<S::Pipe>>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
@@ -82,7 +82,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             role,
             input: Buffer::default(),
             output: Output::default(),
-            spliced: None,
+            pipe: None,
             readable: false,
             writable,
             read_closed: false,
@@ -177,8 +177,8 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             self.output.consume(blocks, n);
             moved |= n > 0;
         }
-        if self.spliced.is_some() {
-            moved |= self.flush_spliced(blocks, now)?;
+        if self.pipe.is_some() {
+            moved |= self.flush_pipe(blocks, now)?;
         }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.end_writing(now)?;
@@ -208,7 +208,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Returns true if the kernel has taken all output.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty()
-            && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
+            && self.pipe.as_ref().is_none_or(|held| held.bytes == 0)
             && !self.stream.wants_write()
     }
 
@@ -272,21 +272,21 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
 
     /// Returns the number of body bytes that may be added now.
     pub fn room(&self) -> usize {
-        match &self.spliced {
+        match &self.pipe {
             Some(held) if held.bytes > 0 => 0,
             _ => self.output.room().saturating_sub(FRAME_MAX),
         }
     }
 
     #[inline(never)]
-    fn flush_spliced(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
+    fn flush_pipe(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && self.output.is_empty() {
-            let Some(held) = self.spliced.as_mut().filter(|held| held.bytes > 0) else { break };
+            let Some(held) = self.pipe.as_mut().filter(|held| held.bytes > 0) else { break };
             let sent = self.stream.splice_out(&mut held.pipe, held.bytes);
             let n = self.sent(sent, now)?;
             self.role.sent(n, &mut blocks.traffic);
-            if let Some(held) = &mut self.spliced {
+            if let Some(held) = &mut self.pipe {
                 held.bytes -= n;
             }
             moved |= n > 0;
@@ -305,7 +305,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
 
     /// Returns the bytes written for the peer but not acknowledged; the kernel's part as of the last `note_progress`.
     pub fn untaken(&self) -> usize {
-        self.output.len() + self.unacknowledged as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
+        self.output.len() + self.unacknowledged as usize + self.pipe.as_ref().map_or(0, |held| held.bytes)
     }
 
     /// Maps `Interrupted` and `WouldBlock` to 0. The latter clears `writable` and sets `write_at`.
@@ -348,7 +348,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Discards unwritten output.
     pub fn clear_output(&mut self, blocks: &mut BlockPool) {
         self.output.clear(blocks);
-        self.spliced = None;
+        self.pipe = None;
     }
 }
 

@@ -206,7 +206,7 @@ impl<N: Network> Core<N> {
         let (x, client_key) = (&pair.exchange, pair.client);
         let draining = self.tools.draining;
         let client = &mut self.clients[client_key];
-        self.tools.pipes.give_back(client.spliced.take());
+        self.tools.pipes.give_back(client.pipe.take());
         client.role.pair = None;
         client.role.served = true;
         client.role.codec.next_message(pair.source);

@@ -38,7 +38,7 @@ const MADE: u16 = 200;
 
 /// The directions that are spliced.
 #[derive(Clone, Copy, Default)]
-pub struct Spliced {
+pub struct SplicedDirections {
     to_server: bool,
     to_client: bool,
 }
@@ -229,7 +229,7 @@ fn splice<S: Transport, A: CountsTraffic, B: CountsTraffic>(
             Unframed::Later => break,
             Unframed::Over => {
                 *goes_on = false;
-                tools.pipes.give_back(to.spliced.take_if(|held| held.bytes == 0));
+                tools.pipes.give_back(to.pipe.take_if(|held| held.bytes == 0));
                 break;
             }
         }

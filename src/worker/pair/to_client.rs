@@ -17,7 +17,7 @@ use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
 use crate::worker::pair::response_buffer::make_room;
 use crate::worker::pair::script_errors::failure_of;
-use crate::worker::pair::splice::{self, Spliced};
+use crate::worker::pair::splice::{self, SpliceResult};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
 use crate::worker::pair::waiting::{Asks, HandlerResponse};
@@ -54,9 +54,9 @@ fn step<S: Transport>(
 ) -> Result<bool, Failure> {
     if backend.input.is_empty() && !backend.eof {
         match splice::response(client, backend, pair, tools)? {
-            Spliced::No => {}
-            Spliced::Empty => return Ok(false),
-            Spliced::Moved => return Ok(true),
+            SpliceResult::No => {}
+            SpliceResult::Empty => return Ok(false),
+            SpliceResult::Moved => return Ok(true),
         }
         if !fill_backend(backend, pair, tools)? {
             return Ok(false);

@@ -23,7 +23,7 @@ use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::pass_through::Spliced;
+use crate::worker::pair::pass_through::SplicedDirections;
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::{Pair, Stage};
 
@@ -37,7 +37,7 @@ pub struct Tunnel {
     /// When `closing` became `Asked` or `Ending`.
     since: u64,
     /// Of a connection that is passed through.
-    spliced: Spliced,
+    spliced: SplicedDirections,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ enum Closing {
 impl Tunnel {
     fn new(websocket: bool) -> Box<Tunnel> {
         let frames = if websocket { Frames::new() } else { Frames::unknown() };
-        let (closing, since, spliced) = (Closing::Open, 0, Spliced::default());
+        let (closing, since, spliced) = (Closing::Open, 0, SplicedDirections::default());
         Box::new(Tunnel { from_server: frames, from_client: frames, closing, since, spliced })
     }
 
@@ -124,14 +124,14 @@ impl Pair {
     }
 
     /// The directions that are spliced now.
-    pub fn spliced(&self) -> Spliced {
+    pub fn spliced(&self) -> SplicedDirections {
         match &self.stage {
             Stage::Tunnel(_, tunnel) => tunnel.spliced,
-            _ => Spliced::default(),
+            _ => SplicedDirections::default(),
         }
     }
 
-    pub fn set_spliced(&mut self, spliced: Spliced) {
+    pub fn set_spliced(&mut self, spliced: SplicedDirections) {
         if let Stage::Tunnel(_, tunnel) = &mut self.stage {
             tunnel.spliced = spliced;
         }
