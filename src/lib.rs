@@ -23,7 +23,7 @@
 //! | 2 | [`config`] | what the operator said, typed and checked |
 //! | 2 | [`store`] | what scripts share between workers, and what they look up: tables, limits, maps |
 //! | 1 | [`tls`] | TLS without sockets: certificates, tickets, what rustls is told |
-//! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, the small change; `std` only |
+//! | 1 | [`base`] | buffers and their blocks, the timer wheel, the batch queue, small helpers; `std` only |
 //!
 //! ```text
 //!  bytes            plain bytes          events               events            plain bytes      bytes
@@ -38,8 +38,9 @@
 //!    `h1::ClientCodec` decodes a head into a `worker::pair::Pair`, which holds the current `worker::site`.
 //! 3. `route::admit` decides what becomes of it: who the client is (`exchange::forwarded`), fields of one hop, forwarding
 //!    fields and the id (`exchange::rewrite`), the script (`script`), what goes no further (`exchange::forward_rules`).
-//! 4. `worker::backend::dial` asks `route::pick` for a server (`balance`), takes an idle connection or makes one, and
-//!    `h1::BackendCodec` writes the head into the backend's output.
+//! 4. Where nothing limits the choice, `balance::Pool::pick_any` has a server at once; otherwise `worker::backend::dial`
+//!    asks `route::pick` for one. `dial` takes an idle connection or makes one, and `h1::BackendCodec` writes the head into
+//!    the backend's output.
 //! 5. `worker::pair::pump` moves the pair's bytes, `to_server` and `to_client`, as far as sockets and room allow;
 //!    `exchange::state` says what a response head means.
 //! 6. `worker::pair::finish` ends it: `worker::backend::release` keeps or closes the connection to the server,
@@ -50,9 +51,23 @@
 //! connection begins in `worker::accept`, which reserves a connection permit (`worker::shared::permits`), and ends in
 //! `worker::conn`.
 //!
-//! A config is loaded by `script::load` on the control thread; workers run it as a `worker::site`, and may run two side
-//! by side while one takes the place of the other. Requests that no client sent go the same way
-//! (`worker::pair::inside`).
+//! A config is loaded by `script::load`, off the workers' threads; workers run it as a `worker::site`, and may run two
+//! side by side while one takes the place of the other.
+//!
+//! # Beside that walk
+//!
+//! | what | where |
+//! |---|---|
+//! | requests that no client sent | `worker::pair::inside`: the same way, without a client |
+//! | health checks | `worker::backend::checks` |
+//! | a second try while the first goes on (`hedge`) | `worker::pair::hedge`; when: `balance` (`hedges.rs`) |
+//! | copies for another pool (`mirror`) | `worker::pair::mirror` |
+//! | bodies without a copy (`splice`) | `worker::pair::splice` |
+//! | bodies in memory (`buffer_request`, `buffer_response`) | `worker::pair`: `request_body_buffer`, `response_buffer` |
+//! | handlers that wait | `worker::pair::waiting`, `worker::waits` |
+//! | requests that wait for a server | `worker::backend::queue` |
+//! | reloads | `control::reload`; in a worker: `worker::site` |
+//! | time for TLS handshakes | `worker::accept::handshake`; until when: `worker::time::deadlines` |
 
 pub mod balance;
 pub mod base;

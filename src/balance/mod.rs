@@ -6,10 +6,10 @@
 //!            by_hand.rs     what operators set while rsp runs
 //!            slot.rs        what a request holds of its server
 //!            queue.rs       requests that wait; budget.rs: how often they may be tried again
-//!            hedges.rs      when a request is sent a second time, from recent_times.rs; copies.rs: which are copied
+//!            hedges.rs      when a request is sent a second time, from recent_times.rs; mirror.rs: which are copied
 //!            counters.rs    what each worker counts of servers and pools
 //!            ejection.rs    what failures do, counted in outcomes.rs; idle_limit.rs: how long it keeps connections
-//! worker     pool.rs        the servers that may take a request, and the algorithm that chooses one
+//! worker     pool/          the servers that may take a request, and the algorithm that chooses one
 //!            algorithm/     the algorithms
 //!            sessions.rs    tokens of sticky sessions
 //!            worker_server.rs, idle.rs   a server's idle connections
@@ -18,13 +18,13 @@
 pub mod algorithm;
 mod budget;
 mod by_hand;
-mod copies;
 mod counters;
 mod ejection;
 mod hedges;
 mod history;
 mod idle;
 mod idle_limit;
+mod mirror;
 mod outcomes;
 mod pool;
 mod pool_state;
@@ -38,15 +38,15 @@ mod state;
 mod worker_server;
 
 pub use by_hand::{ByHand, ByHandTable};
-pub use copies::{CopyCount, CopyPermit};
 pub use counters::{
     Former, HedgeEnd, MirrorEnd, PHASES, PoolCounters, PoolTotals, REQUEST_BOUNDS, ServerTotals,
 };
 pub use history::Change;
 pub use idle::{Idle, IdleConnections};
+pub use mirror::{CopyCount, CopyPermit};
 pub use pool::{Picked, Pool, Tried, Unavailable, Want, take, take_named};
 pub use pool_state::{KnownNames, MemberChanges, NamedServer, PoolState};
-pub use queue::{Grant, GrantedServer, Inboxes, Queue, Waiter, Wakes};
+pub use queue::{Grant, GrantedServer, Inboxes, Queue, QueuedRequest, Wakes};
 pub use server::Server;
 pub use servers::{Others, Servers, SitePools};
 pub use slot::{Probe, Slot};

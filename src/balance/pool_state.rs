@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::{RecentCount, RequestCounter};
 use super::by_hand::{ByHand, ByHandTable};
-use super::copies::CopyCount;
 use super::counters::{Former, PoolCells, PoolCounters, PoolTotals};
 use super::hedges::HedgeState;
+use super::mirror::CopyCount;
 use super::queue::Queue;
 use super::server::{Server, lock};
 use super::servers::Servers;

@@ -11,7 +11,7 @@ use super::slot::Slot;
 
 /// A request that waits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Waiter {
+pub struct QueuedRequest {
     pub worker: usize,
     /// The worker's name for it.
     pub client: u64,
@@ -63,9 +63,9 @@ pub enum GrantedServer {
 struct Waiting {
     next: u64,
     /// Those that any server may take, by ticket.
-    any: BTreeMap<u64, Waiter>,
+    any: BTreeMap<u64, QueuedRequest>,
     /// Those of one server.
-    bound: HashMap<ServerKey, BTreeMap<u64, Waiter>>,
+    bound: HashMap<ServerKey, BTreeMap<u64, QueuedRequest>>,
 }
 
 pub struct Queue {
@@ -104,7 +104,7 @@ impl Queue {
     }
 
     /// Returns the ticket, or `None` if `most` wait already.
-    pub fn enter(&self, waiter: Waiter, server: Option<&Arc<Server>>, most: usize) -> Option<Ticket> {
+    pub fn enter(&self, waiter: QueuedRequest, server: Option<&Arc<Server>>, most: usize) -> Option<Ticket> {
         let mut waiting = lock(&self.waiting);
         if self.count() >= most {
             return None;
@@ -168,13 +168,13 @@ impl Queue {
         self.turn_away(waiting, bound);
     }
 
-    fn turn_away(&self, waiting: MutexGuard<'_, Waiting>, those: BTreeMap<u64, Waiter>) {
+    fn turn_away(&self, waiting: MutexGuard<'_, Waiting>, those: BTreeMap<u64, QueuedRequest>) {
         self.note_len(&waiting, -(those.len() as isize));
         drop(waiting);
         those.into_iter().for_each(|(ticket, waiter)| self.grant(ticket, waiter, GrantedServer::None));
     }
 
-    fn grant(&self, ticket: u64, waiter: Waiter, server: GrantedServer) {
+    fn grant(&self, ticket: u64, waiter: QueuedRequest, server: GrantedServer) {
         self.inboxes.put(waiter.worker, Grant { client: waiter.client, ticket, server });
     }
 
@@ -186,7 +186,7 @@ impl Queue {
 
 impl Waiting {
     /// What will wake a request that enters now.
-    fn wakes(&self, waiter: &Waiter, bound: bool) -> Wakes {
+    fn wakes(&self, waiter: &QueuedRequest, bound: bool) -> Wakes {
         let first = self.any.values().next();
         match first {
             _ if waiter.looks => Wakes::Time,
@@ -201,7 +201,7 @@ impl Waiting {
     fn first(&self, server: ServerKey, open: bool) -> Option<(u64, bool)> {
         let bound = self.bound.get(&server).and_then(|bound| bound.keys().next());
         // Who has tried others takes what is left.
-        let takes = |(_, waiter): &(&u64, &Waiter)| {
+        let takes = |(_, waiter): &(&u64, &QueuedRequest)| {
             (open || !waiter.tried.is_empty()) && !waiter.tried.contains(&server)
         };
         let any = self.any.iter().find(takes).map(|(ticket, _)| ticket);
@@ -212,7 +212,7 @@ impl Waiting {
         }
     }
 
-    fn take_bound(&mut self, server: ServerKey, ticket: u64) -> Option<Waiter> {
+    fn take_bound(&mut self, server: ServerKey, ticket: u64) -> Option<QueuedRequest> {
         let bound = self.bound.get_mut(&server)?;
         let waiter = bound.remove(&ticket);
         if bound.is_empty() {
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
     use crate::balance::tests::pool_of;
 
-    fn waiter(client: u64) -> Waiter {
-        Waiter { worker: client as usize % 2, client, ..Waiter::default() }
+    fn waiter(client: u64) -> QueuedRequest {
+        QueuedRequest { worker: client as usize % 2, client, ..QueuedRequest::default() }
     }
 
     /// The clients that were granted a server, in the order of their grants, and frees their slots.
@@ -358,7 +358,7 @@ mod tests {
         let [first, second] = [0, 1].map(|at| pool.members()[at].clone());
         let queue = &pool.queue;
         let enter = |client, tried| {
-            let waiter = Waiter { tried, ..waiter(client) };
+            let waiter = QueuedRequest { tried, ..waiter(client) };
             queue.enter(waiter, None, 9).unwrap().wakes
         };
         assert_eq!(enter(0, vec![key(&first)]), Wakes::Look);
@@ -377,7 +377,7 @@ mod tests {
         let pool = pool_of(2, &[None]);
         let server = pool.members()[0].clone();
         let enter = |waiter, server| pool.queue.enter(waiter, server, 9).unwrap().wakes;
-        assert_eq!(enter(Waiter { looks: true, ..waiter(0) }, None), Wakes::Time);
+        assert_eq!(enter(QueuedRequest { looks: true, ..waiter(0) }, None), Wakes::Time);
         assert_eq!(enter(waiter(2), None), Wakes::Time);
         assert_eq!(enter(waiter(4), Some(&server)), Wakes::Look);
         pool.queue.give_up_bound(&server);

@@ -167,7 +167,7 @@ impl<A> Reload<A> {
     }
 
     /// Begins the one that was asked for meanwhile.
-    pub fn go_on(&mut self, known: Option<Arc<Watched>>) -> Result<(), RunError> {
+    pub fn begin_next(&mut self, known: Option<Arc<Watched>>) -> Result<(), RunError> {
         match self.next.take() {
             Some(askers) => {
                 self.askers = askers;

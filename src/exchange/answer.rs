@@ -4,30 +4,30 @@ use crate::http::{Framing, Name, OwnLines, ResponseHead, Version, reason_phrase}
 
 /// `Allow` in rsp's own answers: all methods of RFC 9110 and PATCH, except those that are never forwarded. Only the
 /// server knows which of them a resource supports.
-const PASSED: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Fills `head` for an error answer and returns its body.
-pub fn plain(head: &mut ResponseHead, status: u16, text: &str, date: &[u8]) -> Vec<u8> {
+pub fn error_answer(head: &mut ResponseHead, status: u16, text: &str, date: &[u8]) -> Vec<u8> {
     let body = format!("{status} {}\n{text}\n", reason_phrase(status)).into_bytes();
     start(head, status, body.len());
     head.fields.append(b"Content-Type", b"text/plain");
     head.fields.append(b"Date", date);
     if status == 405 {
         // RFC 9110 section 15.5.6: a 405 must have it.
-        head.fields.append(b"Allow", PASSED);
+        head.fields.append(b"Allow", ALLOW);
     }
     body
 }
 
 /// Fills `head` for the answer to an OPTIONS request with Max-Forwards 0 (RFC 9110 section 9.3.7).
-pub fn last_hop(head: &mut ResponseHead, date: &[u8]) {
+pub fn last_hop_answer(head: &mut ResponseHead, date: &[u8]) {
     start(head, 200, 0);
     head.fields.append(b"Date", date);
-    head.fields.append(b"Allow", PASSED);
+    head.fields.append(b"Allow", ALLOW);
 }
 
 /// Fills `head` for the script's answer. A bodiless status gets no body.
-pub fn scripted(
+pub fn script_answer(
     head: &mut ResponseHead,
     status: u16,
     fields: &[(Vec<u8>, Vec<u8>)],
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn an_error_answer_has_status_and_reason_in_two_lines() {
         let mut head = ResponseHead::default();
-        let body = plain(&mut head, 502, "no server accepted the connection", b"now");
+        let body = error_answer(&mut head, 502, "no server accepted the connection", b"now");
         assert_eq!(body, b"502 Bad Gateway\nno server accepted the connection\n");
         assert_eq!(
             (head.status, head.reason(), head.framing),
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn a_405_lists_the_forwarded_methods() {
         let mut head = ResponseHead::default();
-        plain(&mut head, 405, "no", b"now");
+        error_answer(&mut head, 405, "no", b"now");
         assert!(head.fields.get_by_name(b"allow").is_some());
-        plain(&mut head, 400, "no", b"now");
+        error_answer(&mut head, 400, "no", b"now");
         assert!(head.fields.get_by_name(b"allow").is_none());
     }
 
@@ -85,7 +85,7 @@ mod tests {
     fn a_scripted_answer_keeps_its_own_date_and_a_204_has_no_body() {
         let mut head = ResponseHead::default();
         let headers = vec![(b"date".to_vec(), b"mine".to_vec())];
-        scripted(&mut head, 204, &headers, 0, b"now");
+        script_answer(&mut head, 204, &headers, 0, b"now");
         assert_eq!(format!("{:?}", head.fields), r#"{"date": "mine"}"#);
         assert_eq!(head.framing, Framing::None);
     }

@@ -15,10 +15,11 @@ pub(super) fn remove_hop_by_hop(fields: &mut Fields, hop: Names, nominates: bool
 }
 
 /// Hop-by-hop fields besides `Connection` and those it nominates.
-pub(super) const HOP: Names = Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
+pub(super) const HOP_BY_HOP: Names =
+    Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
 
 /// Removed from every request, including names that servers could mistake for others.
-pub(super) const OF_NO_REQUEST: Names = Names::of(&[
+pub(super) const NEVER_FORWARDED: Names = Names::of(&[
     Name::KeepAlive,
     Name::Lookalike,
     Name::Proxy,
@@ -28,7 +29,7 @@ pub(super) const OF_NO_REQUEST: Names = Names::of(&[
 ]);
 
 /// Tagged names that `Connection` must not remove: framing, routing, forwarding and identity fields.
-const KEPT: Names = Names::of(&[
+const PROTECTED: Names = Names::of(&[
     Name::Connection,
     Name::ContentLength,
     Name::Cookie,
@@ -49,7 +50,7 @@ const KEPT: Names = Names::of(&[
 ]);
 
 fn is_kept(tag: Name, name: &[u8]) -> bool {
-    KEPT.has(tag) || tag == Name::Other && is_protected(name)
+    PROTECTED.has(tag) || tag == Name::Other && is_protected(name)
 }
 
 /// Removes the fields that `Connection` nominates, unless they must be kept.

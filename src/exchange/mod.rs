@@ -4,26 +4,26 @@
 mod answer;
 pub mod counters;
 pub mod end;
-mod entrance;
 mod failure;
 mod forward_rules;
 mod forwarded;
 mod hop;
 pub mod hosts;
 mod id;
+mod listener_context;
 pub mod record;
 mod retry;
 mod rewrite;
 mod state;
 mod trace;
 
-pub use answer::{last_hop, plain, scripted};
-pub use entrance::{Entrance, remove_client_headers};
+pub use answer::{error_answer, last_hop_answer, script_answer};
 pub use failure::Failure;
 pub use forward_rules::{ForwardRule, forward_rule};
 pub use forwarded::{Peer, client as forwarded_client, scheme as forwarded_scheme};
 pub use id::{Id, Ids};
-pub use retry::Next;
+pub use listener_context::{ListenerContext, remove_client_headers};
+pub use retry::FailureAction;
 pub use rewrite::{
     Inbound, interim as rewrite_interim, request as rewrite_request, response as rewrite_response,
 };

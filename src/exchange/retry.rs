@@ -7,11 +7,11 @@ use super::state::{Exchange, RequestHalf};
 
 /// What to do about a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum FailureAction {
     /// Retry once on the same server with a new connection.
-    Fresh,
+    NewConnection,
     /// Retry on another server, as far as the pool's retries go.
-    Another,
+    OtherServer,
     /// Answer with an error.
     Answer,
     /// A response has begun: deliver what was received, then cut it.
@@ -25,9 +25,9 @@ pub enum Next {
 pub struct Tries {
     /// The present connection to the server had carried a request before.
     pub reused: bool,
-    /// The try on a fresh connection was used up: all further ones are on such.
+    /// The try on a fresh connection was used up: all further ones are on such, until the request goes to another pool.
     pub fresh: bool,
-    /// It finds out whether an ejected server answers again.
+    /// The present try began as one that finds out whether an ejected server answers again, known by now or not.
     pub probe: bool,
     /// The request's body is held whole, and can be sent again though it was sent.
     pub keeps_body: bool,
@@ -37,26 +37,26 @@ pub struct Tries {
 
 impl Exchange {
     /// Decides about a failure. `wrote`: bytes of this request were written to the server's socket.
-    pub fn failed(&mut self, failure: Failure, wrote: bool) -> Next {
+    pub fn decide_failure(&mut self, failure: Failure, wrote: bool) -> FailureAction {
         if failure.status() == 0 {
-            return Next::Cut;
+            return FailureAction::Cut;
         }
         if self.has_begun() {
-            return Next::Deliver;
+            return FailureAction::Deliver;
         }
         if failure.side() == Party::Server && !self.request.is_taken() {
             if failure.is_connect_failure() {
-                return Next::Another;
+                return FailureAction::OtherServer;
             }
             if self.may_retry(failure, wrote) {
                 self.tries.fresh = true;
-                return Next::Fresh;
+                return FailureAction::NewConnection;
             }
             if self.may_go_elsewhere(failure) {
-                return Next::Another;
+                return FailureAction::OtherServer;
             }
         }
-        Next::Answer
+        FailureAction::Answer
     }
 
     /// A server process that is being killed may still accept a connection and then close it. An idempotent request
@@ -65,7 +65,7 @@ impl Exchange {
     fn may_go_elsewhere(&self, failure: Failure) -> bool {
         (failure.end() == End::ServerClosed || self.tries.probe && failure == Failure::ResponseTimeout)
             && self.times.first_byte == NEVER
-            && (self.request == RequestHalf::Whole || self.tries.keeps_body)
+            && (self.request == RequestHalf::NoBody || self.tries.keeps_body)
             && self.head.method.is_idempotent()
     }
 

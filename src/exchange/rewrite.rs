@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::hop::{HOP, OF_NO_REQUEST, remove_hop_by_hop};
+use super::hop::{HOP_BY_HOP, NEVER_FORWARDED, remove_hop_by_hop};
 use super::id::{Id, Ids};
 use super::trace;
 use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version};
@@ -33,7 +33,7 @@ pub fn request(head: &mut RequestHead, inbound: &Inbound<'_>, ids: &mut Ids, id:
         head.upgrade = may_upgrade(&head.fields, inbound.upgrades);
     }
     // A balancer in front may forward what its client nominates (CVE-2022-31813), and so lose its own fields.
-    remove_hop_by_hop(&mut head.fields, OF_NO_REQUEST, head.nominates && !inbound.trusted, head.upgrade);
+    remove_hop_by_hop(&mut head.fields, NEVER_FORWARDED, head.nominates && !inbound.trusted, head.upgrade);
     if !inbound.trusted {
         remove_claims(&mut head.fields);
     }
@@ -53,7 +53,8 @@ fn may_upgrade(fields: &Fields, upgrades: &[String]) -> bool {
 /// Adds the forwarding fields.
 #[inline(always)]
 fn add(fields: &mut Fields, inbound: &Inbound<'_>, ids: &mut Ids, id: &mut Id) {
-    if let (Some(peer), None, false) = (inbound.peer, inbound.via, inbound.trace | fields.has_any(CLAIMS))
+    if let (Some(peer), None, false) =
+        (inbound.peer, inbound.via, inbound.trace | fields.has_any(FORWARDING_FIELDS))
         && let Some(host) = host_of(fields)
     {
         let made = ids.make();
@@ -111,7 +112,7 @@ fn add_together(fields: &mut Fields, peer: &IpAddr, scheme: Scheme, host: Span, 
 
 /// Rewrites a final response's fields.
 pub fn response(head: &mut ResponseHead, date: &[u8]) {
-    remove_hop_by_hop(&mut head.fields, HOP, head.nominates, head.status == 101);
+    remove_hop_by_hop(&mut head.fields, HOP_BY_HOP, head.nominates, head.status == 101);
     if !head.fields.has(Name::Date) {
         head.fields.append_tagged(Name::Date, b"Date", date);
     }
@@ -119,11 +120,11 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
 
 /// Rewrites an interim response's fields.
 pub fn interim(head: &mut ResponseHead) {
-    remove_hop_by_hop(&mut head.fields, HOP, head.nominates, false);
+    remove_hop_by_hop(&mut head.fields, HOP_BY_HOP, head.nominates, false);
 }
 
 /// Forwarding fields that only a trusted peer may set.
-const CLAIMS: Names = Names::of(&[
+const FORWARDING_FIELDS: Names = Names::of(&[
     Name::Forwarded,
     Name::XForwardedFor,
     Name::XForwardedHost,
@@ -134,8 +135,8 @@ const CLAIMS: Names = Names::of(&[
 ]);
 
 fn remove_claims(fields: &mut Fields) {
-    if fields.has_any(CLAIMS) {
-        fields.remove_where(|tag, _| CLAIMS.has(tag));
+    if fields.has_any(FORWARDING_FIELDS) {
+        fields.remove_where(|tag, _| FORWARDING_FIELDS.has(tag));
     }
 }
 

@@ -1,9 +1,9 @@
 //! The exchange: two halves apart, joined by what happens between them.
 //!
 //! ```text
-//!   request:   Held ─► Body ─► Done                 (Whole: no body; a switch to a tunnel opens it again)
-//!                └───────┴─► Ending                 (the response ends it, whole or not)
-//!   response:  Waiting ─► Body ─► Done           (Judged: between the two, while a handler waits)
+//!   request:   BodyPending ─► Body ─► Done          (NoBody: a switch to a tunnel opens it again)
+//!                └──────────────┴─► Ending          (the response ends it, whole or not)
+//!   response:  Waiting ─► Body ─► Done           (InHandler: between the two, while a handler waits)
 //!                 │         └───► Cut              (the rest will never come)
 //!                 └ interim heads pass, the state stays
 //! ```
@@ -15,9 +15,9 @@
 use std::rc::Rc;
 
 use super::end::Phase;
-use super::entrance::Entrance;
 use super::failure::Failure;
 use super::id::Id;
+use super::listener_context::ListenerContext;
 use super::record::{End, NEVER, Times};
 use super::retry::Tries;
 use crate::base::ip_port::IpPort;
@@ -28,9 +28,9 @@ use crate::store::Place;
 pub enum RequestHalf {
     /// Nothing follows the head.
     #[default]
-    Whole,
+    NoBody,
     /// A body follows, of which nothing was taken yet: the request can be sent again.
-    Held,
+    BodyPending,
     /// Its body is on the way (or, in a tunnel, the client's bytes).
     Body,
     /// The body goes on only until the response is complete.
@@ -42,7 +42,7 @@ pub enum RequestHalf {
 impl RequestHalf {
     /// More of it may come.
     pub fn is_open(self) -> bool {
-        matches!(self, RequestHalf::Held | RequestHalf::Body | RequestHalf::Ending)
+        matches!(self, RequestHalf::BodyPending | RequestHalf::Body | RequestHalf::Ending)
     }
 
     /// Body bytes were taken from the client: they cannot be sent a second time.
@@ -57,7 +57,7 @@ pub enum ResponseHalf {
     #[default]
     Waiting,
     /// The script's handler waits with the final head.
-    Judged,
+    InHandler,
     Body,
     /// All of it is in the client's output.
     Done,
@@ -68,7 +68,7 @@ pub enum ResponseHalf {
 impl ResponseHalf {
     /// More of it may be read from the server.
     pub fn takes_more(self) -> bool {
-        !matches!(self, ResponseHalf::Done | ResponseHalf::Judged)
+        !matches!(self, ResponseHalf::Done | ResponseHalf::InHandler)
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Exchange {
     /// Over which the client asks.
     pub scheme: Scheme,
     /// Its listener, if that speaks TLS or redirects to it.
-    pub entrance: Option<Rc<Entrance>>,
+    pub listener_context: Option<Rc<ListenerContext>>,
     /// The number of its listener in this worker.
     pub listener: u8,
     pub request: RequestHalf,
@@ -107,7 +107,7 @@ pub struct Exchange {
     pub own_host: bool,
     pub tries: Tries,
     /// When the server asked for the body that the client holds back.
-    pub asked_for_body: Option<u64>,
+    pub continue_at: Option<u64>,
     /// The client's connection closes after this.
     pub close_client: bool,
     interim: u8,
@@ -122,7 +122,7 @@ pub struct Exchange {
     pub failure: Option<Failure>,
     pub times: Times,
     /// The servers tried before the last one, each with why it was left: `app1:server-refused,app2:server-closed`.
-    pub left: Vec<u8>,
+    pub attempts: Vec<u8>,
     /// How many requests waited before it, when it waited for one server, or for any of its pool.
     pub waited_behind: [u16; 2],
     /// Bytes of heads that went to the client.
@@ -160,13 +160,13 @@ impl Exchange {
             id,
             client,
             scheme,
-            entrance,
+            listener_context,
             listener: _,
             request,
             response,
             own_host,
             tries,
-            asked_for_body,
+            continue_at,
             close_client,
             interim,
             status,
@@ -175,7 +175,7 @@ impl Exchange {
             phase,
             failure,
             times,
-            left,
+            attempts,
             waited_behind,
             sent_heads,
             sent,
@@ -185,23 +185,23 @@ impl Exchange {
         debug_assert!(places.is_empty(), "left by the exchange before");
         original.iter_mut().for_each(|original| original.is_kept = false);
         id.clear();
-        left.clear();
-        (*client, *scheme, *entrance, *asked_for_body) = (None, Scheme::default(), None, None);
-        *request = if whole { RequestHalf::Whole } else { RequestHalf::Held };
+        attempts.clear();
+        (*client, *scheme, *listener_context, *continue_at) = (None, Scheme::default(), None, None);
+        *request = if whole { RequestHalf::NoBody } else { RequestHalf::BodyPending };
         (*response, *times) = (ResponseHalf::Waiting, Times { start, ..Times::default() });
         (*end, *phase, *failure, *tries) = (End::default(), Phase::default(), None, Tries::default());
         (*own_host, *close_client, *answered_here) = (false, false, false);
         (*interim, *status, *sent_heads, *sent, *received, *waited_behind) = (0, 0, 0, 0, 0, [0; 2]);
     }
 
-    /// Keeps the head as it is now, for `restore_head`.
-    pub fn keep_head(&mut self) {
+    /// Saves the head as it is now, for `restore_head`.
+    pub fn save_original_head(&mut self) {
         let original = self.original.get_or_insert_default();
         original.head.copy_from(&self.head);
         original.is_kept = true;
     }
 
-    /// The head becomes what it was when it was kept, if it was. A body that was asked for since is not asked for again.
+    /// The head becomes what it was when it was saved, if it was. A body that was asked for since is not asked for again.
     pub fn restore_head(&mut self) {
         let Some(original) = self.original.as_ref().filter(|original| original.is_kept) else { return };
         let expects = self.head.fields.has(Name::Expect);
@@ -215,7 +215,7 @@ impl Exchange {
     pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
         if head.status == 101 {
             // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
-            if self.request.is_open() || !self.head.asked_for(head) {
+            if self.request.is_open() || !self.head.accepts_upgrade(head) {
                 return Err(Failure::of_response(Fault::Status));
             }
             return Ok(ResponseStep::Switch);
@@ -246,12 +246,12 @@ impl Exchange {
 
     /// It is a connection whose TLS goes to the server as it comes: there is no request.
     pub fn passes_through(&self) -> bool {
-        self.entrance.as_ref().is_some_and(|entrance| entrance.passes_through())
+        self.listener_context.as_ref().is_some_and(|listener_context| listener_context.passes_through())
     }
 
     /// Bytes of a final response are in the client's output or further.
     pub fn has_begun(&self) -> bool {
-        !matches!(self.response, ResponseHalf::Waiting | ResponseHalf::Judged)
+        !matches!(self.response, ResponseHalf::Waiting | ResponseHalf::InHandler)
     }
 
     /// Part of the request's body was taken from the client, or its end.
@@ -265,13 +265,13 @@ impl Exchange {
 
     /// The body is held whole: it goes to the next server from its beginning.
     pub fn begin_body_again(&mut self) {
-        (self.request, self.tries.keeps_body) = (RequestHalf::Held, true);
+        (self.request, self.tries.keeps_body) = (RequestHalf::BodyPending, true);
     }
 
     /// Whether a response that comes before the request's body is whole ends that body too: the server will close,
     /// or the client holds the body back and would have to send it for nothing.
     fn ends_request(&self, head: &ResponseHead) -> bool {
-        !head.keep_alive || self.asked_for_body.is_none() && self.expects_continue()
+        !head.keep_alive || self.continue_at.is_none() && self.expects_continue()
     }
 
     /// The request's body ends with the response, whole or not, so the client's connection cannot go on.
@@ -312,7 +312,7 @@ impl Exchange {
     }
 
     /// The request's trailers end here, so nothing announces them to the server.
-    pub fn keep_trailers(&mut self) {
+    pub fn remove_trailer_field(&mut self) {
         if self.head.fields.has(Name::Trailer) {
             self.head.fields.remove_where(|tag, _| tag == Name::Trailer);
         }
@@ -320,10 +320,10 @@ impl Exchange {
 
     /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
     /// of that has come, the server is the one everybody waits for.
-    pub fn awaits_leave(&self) -> bool {
-        self.request == RequestHalf::Held
+    pub fn awaits_continue(&self) -> bool {
+        self.request == RequestHalf::BodyPending
             && self.response == ResponseHalf::Waiting
-            && self.asked_for_body.is_none()
+            && self.continue_at.is_none()
             && self.expects_continue()
     }
 
@@ -347,20 +347,20 @@ impl Exchange {
     /// Nothing more will be read from the server nor sent to it.
     pub fn is_over(&self) -> bool {
         match self.response {
-            ResponseHalf::Done => !matches!(self.request, RequestHalf::Held | RequestHalf::Body),
+            ResponseHalf::Done => !matches!(self.request, RequestHalf::BodyPending | RequestHalf::Body),
             ResponseHalf::Cut => true,
-            ResponseHalf::Waiting | ResponseHalf::Judged | ResponseHalf::Body => false,
+            ResponseHalf::Waiting | ResponseHalf::InHandler | ResponseHalf::Body => false,
         }
     }
 
     /// A server was tried and left.
-    pub fn leaves(&mut self, server: &str, why: &str) {
-        if !self.left.is_empty() {
-            self.left.push(b',');
+    pub fn note_attempt(&mut self, server: &str, why: &str) {
+        if !self.attempts.is_empty() {
+            self.attempts.push(b',');
         }
-        self.left.extend_from_slice(server.as_bytes());
-        self.left.push(b':');
-        self.left.extend_from_slice(why.as_bytes());
+        self.attempts.extend_from_slice(server.as_bytes());
+        self.attempts.push(b':');
+        self.attempts.extend_from_slice(why.as_bytes());
     }
 
     /// A server is left for another: what was measured with it says nothing about the next.
@@ -376,7 +376,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::retry::Next;
+    use super::super::retry::FailureAction;
     use super::*;
     use crate::http::Method;
 
@@ -388,8 +388,11 @@ mod tests {
     fn a_connect_failure_goes_to_another_server_whatever_the_method() {
         let refused = Failure::of_connect(&std::io::ErrorKind::ConnectionRefused.into());
         for method in [Method::Get, Method::Post] {
-            assert_eq!(exchange(method).failed(refused, false), Next::Another);
-            assert_eq!(exchange(method).failed(Failure::ConnectTimeout, false), Next::Another);
+            assert_eq!(exchange(method).decide_failure(refused, false), FailureAction::OtherServer);
+            assert_eq!(
+                exchange(method).decide_failure(Failure::ConnectTimeout, false),
+                FailureAction::OtherServer
+            );
         }
     }
 
@@ -402,17 +405,21 @@ mod tests {
             x
         };
         let mut get = reused(Method::Get);
-        assert_eq!(get.failed(closed, true), Next::Fresh);
-        assert_ne!(get.failed(closed, true), Next::Fresh, "only once");
-        assert_eq!(reused(Method::Post).failed(closed, true), Next::Answer);
-        assert_eq!(reused(Method::Post).failed(closed, false), Next::Fresh, "nothing was written");
+        assert_eq!(get.decide_failure(closed, true), FailureAction::NewConnection);
+        assert_ne!(get.decide_failure(closed, true), FailureAction::NewConnection, "only once");
+        assert_eq!(reused(Method::Post).decide_failure(closed, true), FailureAction::Answer);
+        assert_eq!(
+            reused(Method::Post).decide_failure(closed, false),
+            FailureAction::NewConnection,
+            "nothing was written"
+        );
         let mut put = reused(Method::Put);
         put.request = RequestHalf::Body;
-        assert_eq!(put.failed(closed, true), Next::Answer, "the body is gone");
+        assert_eq!(put.decide_failure(closed, true), FailureAction::Answer, "the body is gone");
         let mut late = reused(Method::Get);
         late.times.first_byte = 5;
-        assert_eq!(late.failed(closed, true), Next::Answer, "it had begun to respond");
-        assert_eq!(reused(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        assert_eq!(late.decide_failure(closed, true), FailureAction::Answer, "it had begun to respond");
+        assert_eq!(reused(Method::Get).decide_failure(Failure::ResponseTimeout, true), FailureAction::Answer);
     }
 
     #[test]
@@ -420,7 +427,7 @@ mod tests {
         let with = |x: &mut Exchange, name: &[u8]| x.head.fields.append(name, b"1");
         let mut x = exchange(Method::Get);
         with(&mut x, b"A");
-        x.keep_head();
+        x.save_original_head();
         with(&mut x, b"B");
         x.restore_head();
         assert!(x.head.fields.get_by_name(b"A").is_some() && x.head.fields.get_by_name(b"B").is_none());
@@ -439,44 +446,47 @@ mod tests {
             x.begin_body_again();
             x
         };
-        assert_eq!(kept(Method::Put).failed(closed, true), Next::Another);
-        assert_eq!(kept(Method::Post).failed(closed, true), Next::Answer);
+        assert_eq!(kept(Method::Put).decide_failure(closed, true), FailureAction::OtherServer);
+        assert_eq!(kept(Method::Post).decide_failure(closed, true), FailureAction::Answer);
         let mut reused = kept(Method::Put);
         reused.tries.reused = true;
-        assert_eq!(reused.failed(closed, true), Next::Fresh);
+        assert_eq!(reused.decide_failure(closed, true), FailureAction::NewConnection);
         let mut held_back = exchange(Method::Put);
-        held_back.request = RequestHalf::Held;
-        assert_eq!(held_back.failed(closed, true), Next::Answer, "nothing is kept of it");
+        held_back.request = RequestHalf::BodyPending;
+        assert_eq!(held_back.decide_failure(closed, true), FailureAction::Answer, "nothing is kept of it");
     }
 
     #[test]
     fn a_new_connection_that_closed_is_followed_by_another_server_if_the_request_has_no_body() {
         let closed = Failure::ServerClosed;
-        assert_eq!(exchange(Method::Get).failed(closed, true), Next::Another);
-        assert_eq!(exchange(Method::Post).failed(closed, true), Next::Answer);
-        assert_eq!(exchange(Method::Get).failed(Failure::ResponseTimeout, true), Next::Answer);
+        assert_eq!(exchange(Method::Get).decide_failure(closed, true), FailureAction::OtherServer);
+        assert_eq!(exchange(Method::Post).decide_failure(closed, true), FailureAction::Answer);
+        assert_eq!(
+            exchange(Method::Get).decide_failure(Failure::ResponseTimeout, true),
+            FailureAction::Answer
+        );
         let mut probe = exchange(Method::Get);
         probe.tries.probe = true;
-        assert_eq!(probe.failed(Failure::ResponseTimeout, true), Next::Another);
+        assert_eq!(probe.decide_failure(Failure::ResponseTimeout, true), FailureAction::OtherServer);
         let head = RequestHead { method: Method::Put, ..RequestHead::default() };
         assert_eq!(
-            Exchange::new(head, false, 0).failed(closed, true),
-            Next::Answer,
+            Exchange::new(head, false, 0).decide_failure(closed, true),
+            FailureAction::Answer,
             "its body is on the way"
         );
         let mut begun = exchange(Method::Get);
         begun.times.first_byte = 5;
-        assert_eq!(begun.failed(closed, true), Next::Answer, "it had begun to respond");
+        assert_eq!(begun.decide_failure(closed, true), FailureAction::Answer, "it had begun to respond");
     }
 
     #[test]
     fn once_a_response_began_what_came_of_it_is_delivered_and_before_that_a_failure_is_an_answer() {
         let mut x = exchange(Method::Get);
-        assert_eq!(x.failed(Failure::of_request(Fault::Chunk), true), Next::Answer);
-        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+        assert_eq!(x.decide_failure(Failure::of_request(Fault::Chunk), true), FailureAction::Answer);
+        assert_eq!(x.decide_failure(Failure::ClientGone, true), FailureAction::Cut);
         x.begin_response(&ResponseHead { status: 200, keep_alive: true, ..ResponseHead::default() });
-        assert_eq!(x.failed(Failure::ResponseCut, true), Next::Deliver);
-        assert_eq!(x.failed(Failure::ClientGone, true), Next::Cut);
+        assert_eq!(x.decide_failure(Failure::ResponseCut, true), FailureAction::Deliver);
+        assert_eq!(x.decide_failure(Failure::ClientGone, true), FailureAction::Cut);
     }
 
     #[test]
@@ -512,7 +522,7 @@ mod tests {
         };
         let refused = Err(Failure::of_response(Fault::Status));
         for (asked, given, request, step) in [
-            ("tcp", "TCP", RequestHalf::Whole, Ok(ResponseStep::Switch)),
+            ("tcp", "TCP", RequestHalf::NoBody, Ok(ResponseStep::Switch)),
             ("tcp", "tcp", RequestHalf::Body, refused),
             ("tcp", "websocket", RequestHalf::Done, refused),
             ("websocket", "tcp", RequestHalf::Done, refused),

@@ -22,10 +22,10 @@ impl Default for Writing {
 }
 
 impl Writing {
-    /// `keeps_trailers`: they are not forwarded.
-    pub(super) fn start(framing: Framing, keeps_trailers: bool) -> Writing {
+    /// `drops_trailers`: they are not forwarded.
+    pub(super) fn start(framing: Framing, drops_trailers: bool) -> Writing {
         match framing {
-            Framing::Chunked if keeps_trailers => Writing::WithoutTrailers,
+            Framing::Chunked if drops_trailers => Writing::WithoutTrailers,
             framing => Writing::Framed(framing),
         }
     }

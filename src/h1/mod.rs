@@ -5,7 +5,7 @@
 //! is framed anew. For servers, not clients, a few unambiguous deviations are accepted (lenient).
 //!
 //! ```text
-//!                Server: faces a client                         BackendCodec: faces a server
+//!             ClientCodec: faces a client                       BackendCodec: faces a server
 //!            decode requests  | encode responses            encode requests | decode responses
 //!            -----------------+-----------------            ----------------+------------------
 //!            Head (scan,      | encode_interim*             encode_head     | Head, after any number

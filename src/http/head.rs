@@ -129,7 +129,7 @@ pub struct RequestHead {
 }
 
 /// Bytes of these numbers.
-const ASKED: usize = 16;
+const ORIGINAL_SPANS: usize = 16;
 
 impl RequestHead {
     /// Becomes the same as `other`. Allocations are kept.
@@ -149,24 +149,24 @@ impl RequestHead {
 
     /// The target and the `Host` as they came.
     #[inline]
-    pub fn asked(&self) -> (&[u8], &[u8]) {
+    pub fn original_target_and_host(&self) -> (&[u8], &[u8]) {
         match self.is_rewritten {
             false => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),
             true => {
-                let [target, host] = self.asked_spans();
+                let [target, host] = self.original_spans();
                 (self.fields.text(target), self.fields.text(host))
             }
         }
     }
 
     /// An empty one stands for a `Host` that did not come.
-    fn asked_spans(&self) -> [Span; 2] {
+    fn original_spans(&self) -> [Span; 2] {
         if !self.is_rewritten {
             let host = self.fields.list().iter().find(|field| field.tag == Name::Host);
             return [self.target, host.map_or(Span::default(), |field| field.value)];
         }
-        let numbers = self.fields.bytes()[..self.target.start as usize].last_chunk::<ASKED>();
-        let (numbers, _) = numbers.map_or(&[0; ASKED][..], |numbers| numbers).as_chunks::<4>();
+        let numbers = self.fields.bytes()[..self.target.start as usize].last_chunk::<ORIGINAL_SPANS>();
+        let (numbers, _) = numbers.map_or(&[0; ORIGINAL_SPANS][..], |numbers| numbers).as_chunks::<4>();
         let number = |at: usize| numbers.get(at).map_or(0, |bytes| u32::from_le_bytes(*bytes));
         [0, 2].map(|at| Span { start: number(at), end: number(at + 1) })
     }
@@ -197,7 +197,7 @@ impl RequestHead {
 
     /// Makes these texts the target, behind the spans of what came.
     fn set_target(&mut self, before: Span, pieces: &[&[u8]], after: Span) {
-        let [target, host] = self.asked_spans();
+        let [target, host] = self.original_spans();
         let numbers = [target.start, target.end, host.start, host.end];
         self.fields.store(numbers.map(u32::to_le_bytes).as_flattened());
         self.target = self.fields.store_between(before, pieces, after);
@@ -217,7 +217,7 @@ impl RequestHead {
     }
 
     /// Whether a 101 switches to the protocol that was requested.
-    pub fn asked_for(&self, switch: &ResponseHead) -> bool {
+    pub fn accepts_upgrade(&self, switch: &ResponseHead) -> bool {
         match (self.fields.get(Name::Upgrade), switch.fields.get(Name::Upgrade)) {
             (Some(asked), Some(given)) => self.upgrade && switch.upgrade && asked.eq_ignore_ascii_case(given),
             _ => false,
@@ -230,9 +230,9 @@ impl RequestHead {
         named(self.fields.get(Name::Host).unwrap_or_default())
     }
 
-    /// The same of the `Host` that came.
-    pub fn asked_host(&self) -> &[u8] {
-        named(self.asked().1)
+    /// The same of the `Host` as it came.
+    pub fn original_host(&self) -> &[u8] {
+        named(self.original_target_and_host().1)
     }
 }
 
@@ -336,7 +336,7 @@ mod tests {
         let mut head = RequestHead::default();
         head.target = head.fields.store(b"/a?b=c?d");
         head.fields.append(b"Host", b"One.:80");
-        assert_eq!(head.asked(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
+        assert_eq!(head.original_target_and_host(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
         for (path, target) in [("/longer/path", "/longer/path?b=c?d"), ("/", "/?b=c?d")] {
             head.set_path(path.as_bytes());
             assert_eq!(head.target(), target.as_bytes());
@@ -349,8 +349,8 @@ mod tests {
         head.set_path(b"/b");
         assert_eq!(head.target(), b"/b");
         head.fields.set(b"Host", b"two");
-        assert_eq!(head.asked(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
-        assert_eq!((head.host(), head.asked_host()), (&b"two"[..], &b"One"[..]));
+        assert_eq!(head.original_target_and_host(), (&b"/a?b=c?d"[..], &b"One.:80"[..]));
+        assert_eq!((head.host(), head.original_host()), (&b"two"[..], &b"One"[..]));
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl OfflineSite {
     }
 
     fn finish(&self, head: &mut ResponseHead, asked: &Asked) {
-        if let Some(entrance) = &asked.x.entrance {
-            entrance.demand_https(head);
+        if let Some(context) = &asked.x.listener_context {
+            context.add_hsts(head);
         }
         if let (Some(route), Some(server)) = (&asked.route, &asked.server)
             && let Some(cookie) = session_cookie(&route.pool, server, asked.x.scheme)

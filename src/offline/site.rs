@@ -10,7 +10,9 @@ use super::{Answered, Forwarded, Outcome, headers};
 use crate::balance::{NamedServer, Servers, SitePools, Tried, Want, WorkerServer, WorkerServers};
 use crate::base::ip_port::IpPort;
 use crate::config::{Config, ListenerConfig};
-use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, RequestHalf, last_hop, plain, scripted};
+use crate::exchange::{
+    Exchange, Failure, Ids, ListenerContext, Peer, RequestHalf, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::HeadLimits;
 use crate::http::ResponseHead;
 use crate::route::{
@@ -175,7 +177,7 @@ impl OfflineSite {
     ) -> Result<Box<Forwarded>, String> {
         let mut asked = Asked::default();
         asked.x.begin(true, self.now());
-        asked.x.entrance = Entrance::of(&self.listeners[listener]);
+        asked.x.listener_context = ListenerContext::of(&self.listeners[listener]);
         if let Some(name) = name {
             asked.x.head.fields.append(b"Host", name);
         }
@@ -202,9 +204,9 @@ impl OfflineSite {
         std::mem::swap(&mut x.head, &mut sent.head);
         x.begin(sent.whole, self.now());
         x.listener = asking.listener as u8;
-        x.entrance = self.listeners.get(asking.listener).and_then(Entrance::of);
-        if let (Some(entrance), Some(tls)) = (&mut x.entrance, &asking.tls) {
-            *entrance = Rc::new(Entrance { tls: Some(tls.clone()), ..Entrance::clone(entrance) });
+        x.listener_context = self.listeners.get(asking.listener).and_then(ListenerContext::of);
+        if let (Some(context), Some(tls)) = (&mut x.listener_context, &asking.tls) {
+            *context = Rc::new(ListenerContext { tls: Some(tls.clone()), ..ListenerContext::clone(context) });
         }
         let trusted = self.config.settings.trusted.has(asking.from);
         read.map(|()| Peer::new(asking.from, trusted)).map_err(Failure::of_request)
@@ -245,11 +247,11 @@ impl OfflineSite {
         match decision {
             Decision::Answer(answer) => {
                 let length = answer.body.len();
-                scripted(&mut head, answer.status, &answer.headers, length, &self.date());
+                script_answer(&mut head, answer.status, &answer.headers, length, &self.date());
                 self.answer(asked, head, answer.body.to_vec(), None)
             }
             Decision::LastHop => {
-                last_hop(&mut head, &self.date());
+                last_hop_answer(&mut head, &self.date());
                 self.answer(asked, head, Vec::new(), None)
             }
             Decision::Abort => Outcome::Closed("the script closed the connection (rsp.abort)"),
@@ -287,7 +289,7 @@ impl OfflineSite {
     }
 
     fn forward(&self, route: Route, asked: &mut Asked, error: Option<String>) -> Outcome {
-        let may_probe = asked.x.request == RequestHalf::Whole && asked.x.head.method.is_idempotent();
+        let may_probe = asked.x.request == RequestHalf::NoBody && asked.x.head.method.is_idempotent();
         let want = Want { now: self.now(), key: route.key, may_probe, in_turn: false };
         let any = if route.server.is_none() { route.pool.pick_any(self.now()) } else { None };
         let picked = match any {
@@ -347,7 +349,7 @@ impl OfflineSite {
             return Outcome::Closed(failure.text());
         }
         let mut head = ResponseHead::default();
-        let body = plain(&mut head, failure.status(), failure.text(), &self.date());
+        let body = error_answer(&mut head, failure.status(), failure.text(), &self.date());
         self.answer(asked, head, body, Some(error.unwrap_or_else(|| failure.text().to_owned())))
     }
 
@@ -362,8 +364,8 @@ impl OfflineSite {
             let done = self.handlers.borrow_mut().on_answer(&mut asked.x, &mut head);
             error = done.err().map(|failed| failed.0).or(error);
         }
-        if let Some(entrance) = &asked.x.entrance {
-            entrance.demand_https(&mut head);
+        if let Some(context) = &asked.x.listener_context {
+            context.add_hsts(&mut head);
         }
         Outcome::Answered(Answered { status: head.status, headers: headers(&head.fields), body, error })
     }

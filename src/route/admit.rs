@@ -15,7 +15,7 @@ use super::{Binding, Handlers, Route, Routes, affinity};
 use crate::balance::Pool;
 use crate::config::{Balance, PoolId};
 use crate::exchange::{
-    Entrance, Exchange, Failure, ForwardRule, Ids, Inbound, Peer, forward_rule, forwarded_client,
+    Exchange, Failure, ForwardRule, Ids, Inbound, ListenerContext, Peer, forward_rule, forwarded_client,
     forwarded_scheme, remove_client_headers, rewrite_request,
 };
 use crate::http::{Fault, Framing, Method, Scheme};
@@ -63,9 +63,9 @@ pub fn admit(
     ids: &mut Ids,
     now: u64,
 ) -> Decision {
-    take_in(x, peer, routes, ids);
-    if let Some(entrance) = &x.entrance
-        && let Some(challenge) = challenge(entrance, &x.head)
+    rewrite_head(x, peer, routes, ids);
+    if let Some(context) = &x.listener_context
+        && let Some(challenge) = challenge(context, &x.head)
     {
         return Decision::Challenge(Box::new(challenge));
     }
@@ -76,9 +76,9 @@ pub fn admit(
 #[inline(always)]
 pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers, now: u64) -> Decision {
     // A proxy in front that ends TLS has done it already.
-    if let Some(entrance) = x.entrance.clone()
+    if let Some(context) = x.listener_context.clone()
         && x.scheme == Scheme::Http
-        && let Some(decision) = redirect(&entrance, x)
+        && let Some(decision) = redirect(&context, x)
     {
         return decision;
     }
@@ -90,9 +90,9 @@ pub fn admit_further(x: &mut Exchange, routes: &Routes, handlers: &mut Handlers,
 }
 
 /// Applies forwarding fields of trusted peers, and rewrites the head.
-fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
+fn rewrite_head(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     let settings = &routes.config.settings;
-    let scheme = x.entrance.as_ref().map_or(Scheme::Http, |entrance| entrance.scheme());
+    let scheme = x.listener_context.as_ref().map_or(Scheme::Http, |context| context.scheme());
     (x.client, x.scheme) = (peer.address(), scheme);
     // A reload may have removed the peer's trust since it connected.
     let trusted = peer.trusted && settings.trusted.has(x.client);
@@ -112,15 +112,15 @@ fn take_in(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
     if !routes.config.client_headers.is_empty() {
         remove_client_headers(&mut x.head.fields, &routes.config.client_headers);
     }
-    if let Some(entrance) = &x.entrance {
-        entrance.name_client(&mut x.head.fields);
+    if let Some(context) = &x.listener_context {
+        context.name_client(&mut x.head.fields);
     }
 }
 
 /// Sends the client to https, where its listener says so. A method other than GET and HEAD stays what it is.
 #[cold]
-fn redirect(entrance: &Entrance, x: &Exchange) -> Option<Decision> {
-    let Ok(url) = entrance.redirect(&x.head)? else {
+fn redirect(context: &ListenerContext, x: &Exchange) -> Option<Decision> {
+    let Ok(url) = context.redirect(&x.head)? else {
         return Some(Decision::Refuse(Failure::of_request(Fault::Host)));
     };
     let status = if matches!(x.head.method, Method::Get | Method::Head) { 301 } else { 308 };

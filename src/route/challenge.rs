@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::exchange::Entrance;
+use crate::exchange::ListenerContext;
 use crate::http::{Method, RequestHead};
 
 const PREFIX: &[u8] = b"/.well-known/acme-challenge/";
@@ -18,8 +18,8 @@ pub struct Challenge {
 }
 
 /// `None` if the request is any other.
-pub(super) fn challenge(entrance: &Entrance, head: &RequestHead) -> Option<Challenge> {
-    let directory = entrance.listener.challenges.as_ref()?;
+pub(super) fn challenge(context: &ListenerContext, head: &RequestHead) -> Option<Challenge> {
+    let directory = context.listener.challenges.as_ref()?;
     let token = head.path().strip_prefix(PREFIX)?;
     let fits = matches!(head.method, Method::Get | Method::Head)
         && (1..=LONGEST).contains(&token.len())
@@ -37,10 +37,10 @@ mod tests {
         let address = Address::Ip("127.0.0.1:80".parse().unwrap());
         let challenges = Some(Path::new("/var/lib/rsp/acme").into());
         let listener = ListenerConfig { challenges, ..ListenerConfig::at(address) };
-        let entrance = Entrance::of(&Arc::new(listener)).unwrap();
+        let context = ListenerContext::of(&Arc::new(listener)).unwrap();
         let mut head = RequestHead { method, ..RequestHead::default() };
         head.target = head.fields.store(target.as_bytes());
-        challenge(&entrance, &head).map(|found| found.token)
+        challenge(&context, &head).map(|found| found.token)
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Handlers {
         now: u64,
     ) -> Result<Asked, ScriptError> {
         if routes.may_fall_back {
-            x.keep_head();
+            x.save_original_head();
         }
         for pool in &routes.with_names {
             drop(pool.servers(now));
@@ -294,7 +294,7 @@ pub(super) fn parts<'a>(
     x: &'a mut Exchange,
     listeners: &'a [Arc<str>],
 ) -> (&'a mut RequestHead, RequestMeta<'a>) {
-    let tls = x.entrance.as_ref().and_then(|entrance| entrance.tls.as_deref());
+    let tls = x.listener_context.as_ref().and_then(|context| context.tls.as_deref());
     let listener = listeners.get(usize::from(x.listener)).map_or("", |name| name);
     let meta = RequestMeta { address: x.client, scheme: x.scheme.text(), id: x.id.as_bytes(), tls, listener };
     (&mut x.head, meta)

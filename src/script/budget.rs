@@ -2,12 +2,12 @@
 //!
 //! The count hook (ffi/calls.rs) checks the time every so many VM instructions once a call takes long
 //! (ffi/watchdog.rs): the watchdog starts it at a tick of the kernel's clock, and a call may have used as much as
-//! that before. The first check only starts the clock, so that a short call costs no system call. A spent budget
-//! stays spent until the call ends, so that `pcall` in the script cannot continue.
+//! that before. The first check only starts the clock, so that a short call costs no system call. An exhausted
+//! budget stays exhausted until the call ends, so that `pcall` in the script cannot continue.
 
 use std::time::Duration;
 
-/// How the message of a spent budget begins.
+/// How the message of an exhausted budget begins.
 pub const OVER_TIME: &str = "ran longer than";
 
 /// Running the config file and its modules.
@@ -56,9 +56,9 @@ impl Budget {
         Budget { started: None, used: self.used + ran, ..self }
     }
 
-    /// Whether the call has to stop, before work that takes at least as long as `ahead`; `now` is called only if
+    /// Returns true if the call has to stop before work that takes at least as long as `ahead`; `now` is called only if
     /// needed. `used` is what the call took, at least, before the first check.
-    pub fn check_with(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
+    pub fn exhausts(&mut self, now: impl FnOnce() -> Duration, used: Duration, ahead: Duration) -> bool {
         let Some(limit) = self.limit else { return false };
         if !self.exhausted {
             let now = now();
@@ -97,7 +97,7 @@ mod tests {
 
     impl Budget {
         fn check(&mut self, now: impl FnOnce() -> Duration) -> bool {
-            self.check_with(now, Duration::ZERO, Duration::ZERO)
+            self.exhausts(now, Duration::ZERO, Duration::ZERO)
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_check_starts_the_clock_and_a_spent_budget_stays_spent() {
+    fn the_first_check_starts_the_clock_and_an_exhausted_budget_stays_exhausted() {
         let mut budget = Budget::default();
         assert!(!budget.check(|| panic!("no clock outside a call")));
         budget.begin(CALL);
@@ -135,20 +135,20 @@ mod tests {
     fn work_that_would_exceed_the_budget_is_refused_before_it_is_done() {
         let mut budget = Budget::default();
         let none = Duration::ZERO;
-        assert!(!budget.check_with(|| panic!("no clock outside a call"), none, Duration::MAX));
+        assert!(!budget.exhausts(|| panic!("no clock outside a call"), none, Duration::MAX));
         budget.begin(CALL);
-        assert!(!budget.check_with(ms(1000), none, CALL));
-        assert!(budget.check_with(ms(1001), none, CALL));
+        assert!(!budget.exhausts(ms(1000), none, CALL));
+        assert!(budget.exhausts(ms(1001), none, CALL));
         assert!(budget.is_exhausted());
         budget.begin(CALL);
-        assert!(budget.check_with(ms(1000), none, Duration::MAX));
+        assert!(budget.exhausts(ms(1000), none, Duration::MAX));
     }
 
     #[test]
     fn what_was_used_before_the_first_check_counts() {
         let mut budget = Budget::default();
         budget.begin(CALL);
-        assert!(!budget.check_with(ms(1000), CALL, Duration::ZERO));
+        assert!(!budget.exhausts(ms(1000), CALL, Duration::ZERO));
         assert!(budget.check(ms(1001)));
     }
 

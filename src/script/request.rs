@@ -220,7 +220,7 @@ fn request_field<'a>(
         b"host" => FieldValue::Text(lower(head.host(), scratch)),
         b"path" => FieldValue::Text(head.path()),
         b"method" => FieldValue::Text(head.method_text()),
-        b"target" => FieldValue::Text(head.asked().0),
+        b"target" => FieldValue::Text(head.original_target_and_host().0),
         b"query" => head.query().map_or(FieldValue::Nil, FieldValue::Text),
         b"headers" => FieldValue::Object(ObjectKind::Headers),
         b"cookies" => FieldValue::Object(ObjectKind::Cookies),

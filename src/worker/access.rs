@@ -44,10 +44,6 @@ impl AccessSender {
         self.sample.is_all() || is_error || self.sample.has(self.random.next())
     }
 
-    pub(crate) fn records(&mut self) -> &mut Sender {
-        &mut self.records
-    }
-
     /// Records wait to be sent.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.records.is_empty()

@@ -2,7 +2,7 @@
 //! real clock, the simulation with in-memory connections and a simulated clock.
 //!
 //! ```text
-//!   accepted ─┐                       ┌─► between messages: read a head ─► start (start.rs)
+//!   accepted ─┐                       ┌─► no request: read a head    ─► start (pair/request.rs)
 //!   ready ────┼─► queue ─► turn ──────┼─► under way: pump (pump.rs) ─► dial, release, finish, fail
 //!   expired ──┘                       └─► lingering: read and drop
 //! ```
@@ -278,38 +278,38 @@ impl<N: Network> Core<N> {
         match (client.role.pair, client.role.lingering()) {
             (Some(pair), _) => self.pair_turn(key, pair),
             (None, Some(_)) => self.linger(key),
-            (None, None) => self.between_messages(key),
+            (None, None) => self.read_request(key),
         }
     }
 
-    fn pair_turn(&mut self, key: u32, pair: u32) -> Step {
-        match self.pump(key, pair) {
-            Outcome::Connected => match self.finish_connect(pair) {
+    fn pair_turn(&mut self, client_key: u32, pair_key: u32) -> Step {
+        match self.pump(client_key, pair_key) {
+            Outcome::Connected => match self.finish_connect(pair_key) {
                 Ok(step) => step,
-                Err(failure) => self.fail(pair, failure),
+                Err(failure) => self.fail(pair_key, failure),
             },
-            Outcome::Wait if self.tools.asks.is_some() => self.asked(pair),
+            Outcome::Wait if self.tools.asks.is_some() => self.handle_pump_request(pair_key),
             Outcome::Again if self.tools.asks.is_some() => {
-                self.queue_client(key);
-                self.asked(pair)
+                self.queue_client(client_key);
+                self.handle_pump_request(pair_key)
             }
             Outcome::Wait => Step::Wait,
             Outcome::Again => {
-                self.queue_client(key);
+                self.queue_client(client_key);
                 Step::Wait
             }
             Outcome::ReleaseBackend => {
-                self.release_backend(pair);
+                self.release_backend(pair_key);
                 Step::Again
             }
-            Outcome::Finished => self.finish(pair),
-            Outcome::Failed(failure) => self.fail(pair, failure),
+            Outcome::Finished => self.finish(pair_key),
+            Outcome::Failed(failure) => self.fail(pair_key, failure),
         }
     }
 
-    fn pump(&mut self, key: u32, pair: u32) -> Outcome {
-        let pair = &mut self.pairs[pair as usize];
-        let client = &mut self.clients[key];
+    fn pump(&mut self, client_key: u32, pair_key: u32) -> Outcome {
+        let pair = &mut self.pairs[pair_key as usize];
+        let client = &mut self.clients[client_key];
         let backend = pair.backend().map(|b| &mut self.backends[b]);
         if client.read_closed && has_left(client, pair) {
             return Outcome::Failed(client_gone(pair));

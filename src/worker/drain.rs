@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
-use crate::worker::conn::client::{Arrival, LEAVES};
+use crate::worker::conn::client::{Arrival, REMOVED_LISTENER};
 use crate::worker::conn::table::Token;
 use crate::worker::core::Core;
 use crate::worker::time::timeouts::micros;
@@ -117,7 +117,7 @@ impl<N: Network> Core<N> {
         let client = &self.clients[key];
         let recent = RECENT.min(within / SHARE.1 * SHARE.0);
         // The first request comes after the handshake.
-        let is_awaited = client.role.served || client.role.entrance().is_some();
+        let is_awaited = client.role.served || client.role.listener_context().is_some();
         if is_awaited { client.read_at + recent } else { 0 }
     }
 
@@ -128,8 +128,8 @@ impl<N: Network> Core<N> {
             let token = self.clients.token(key);
             let role = &mut self.clients[key].role;
             if role.listener == number && role.arrival != Arrival::Inside {
-                self.connections.moves(number, LEAVES);
-                role.listener = LEAVES;
+                self.connections.moves(number, REMOVED_LISTENER);
+                role.listener = REMOVED_LISTENER;
                 if role.pair.is_none() && role.lingering().is_none() {
                     idle.push((self.earliest(key, micros(within)), token));
                 }
@@ -182,7 +182,7 @@ impl<N: Network> Core<N> {
     /// The handshake is just over, and the first request on its way.
     fn has_just_begun(&self, key: u32) -> bool {
         let client = &self.clients[key];
-        let begins = client.role.entrance().is_some() && !client.role.served && !client.eof;
+        let begins = client.role.listener_context().is_some() && !client.role.served && !client.eof;
         begins && self.tools.now < client.read_at + RECENT
     }
 

@@ -80,7 +80,7 @@ impl<N: Network> Core<N> {
 
     /// Continues a client's handshake.
     pub(crate) fn guarded_handshake(&mut self, key: u32) {
-        let handshake = AssertUnwindSafe(|| self.shake_hands(key));
+        let handshake = AssertUnwindSafe(|| self.continue_handshake(key));
         if catch_unwind(handshake).is_err() {
             self.clear_up(Side::Client, key, Some(key));
         }

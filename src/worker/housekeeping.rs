@@ -42,7 +42,7 @@ impl<N: Network> Core<N> {
 
     pub fn flush_access(&mut self) {
         if let Some(access) = &mut self.access {
-            access.records().send_or_keep();
+            access.records.send_or_keep();
         }
     }
 

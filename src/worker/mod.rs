@@ -15,10 +15,12 @@
 //! sessions.rs     what connections do, for the control thread
 //! thread.rs       a worker's thread and its start
 //! shared/         state shared by workers: connection permits, limits per client, gateway error counts
-//! accept/         new clients: the acceptor, admission, PROXY headers
+//! accept/         new clients: the acceptor, admission, TLS handshakes, PROXY headers, the ClientHello
 //! conn/           one connection: socket and buffers, table, client and backend state, lingering close
-//! pair/           one request with its two connections: request, pump, to_server, to_client, splice, finish
-//! backend/        connections to servers: dial, redial, release, dedicated (bound to one client)
+//! pair/           one request with its two connections: request, pump, to_server, to_client, splice, finish; handlers
+//!                 that wait (waiting), second tries (hedge), copies (mirror)
+//! backend/        connections to servers: dial, connect, release, dedicated (bound to one client), idle; requests that
+//!                 wait for a server (queue), what became of a try (outcome), health checks (checks)
 //! time/           deadlines, timeouts, minimum rates
 //! ```
 

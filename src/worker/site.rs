@@ -82,7 +82,8 @@ impl Site {
             heads: Heads::of(settings),
             shortest: timeouts::shortest(&routes.config),
             replaced: Cell::new(false),
-            min_rates: [Direction::Sending, Direction::Taking].map(|way| MinRate::of(settings, way)),
+            min_rates: [Direction::Sending, Direction::Taking]
+                .map(|direction| MinRate::of(settings, direction)),
             routes,
         }
     }

@@ -63,4 +63,11 @@ impl<N: Network> Core<N> {
         }
         self.watch_pair(key);
     }
+
+    /// After a step outside of the client's turn, as a timer makes it: its turn continues, and sees to the timers.
+    pub(crate) fn requeue_after(&mut self, key: u32, step: Step) {
+        if !matches!(step, Step::Gone) {
+            self.queue_client(key);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rsp::balance::{Servers, SitePools};
 use rsp::base::batch::{self, Receiver};
-use rsp::exchange::Entrance;
+use rsp::exchange::ListenerContext;
 use rsp::exchange::record::Record;
 use rsp::script::{Source, load};
 use rsp::worker::{self, Core, SiteParts};
@@ -102,7 +102,7 @@ impl Run {
             balancing: ledger.balancing.clone(),
             pools: Vec::new(),
             made: 0,
-            entrance: None,
+            listener_context: None,
         };
         let site = sites.next(&mut rng, &ledger);
         let mut world = World::new(Rng::new(rng.next()), SERVERS + 1, honest);
@@ -189,7 +189,7 @@ impl Run {
         let (wire, link) = Net::client(&self.world);
         self.passing.connected(number, link);
         if let Some(key) = self.core.accepted(wire, Some(([192, 0, 2, 2], 4711).into())) {
-            self.core.set_listener(key, 1, self.sites.entrance.as_ref());
+            self.core.set_listener(key, 1, self.sites.listener_context.as_ref());
         }
         true
     }
@@ -400,7 +400,7 @@ struct Sites {
     pools: Vec<SitePools>,
     made: u64,
     /// Of clients that are passed through.
-    entrance: Option<Rc<Entrance>>,
+    listener_context: Option<Rc<ListenerContext>>,
 }
 
 impl Sites {
@@ -412,7 +412,7 @@ impl Sites {
         let pool = Arc::make_mut(&mut config.pools[0]);
         (pool.abort_on_close, pool.trailers) = (ledger.aborts, ledger.trailers);
         self.made += 1;
-        self.entrance = Entrance::of(&Arc::new(config.listeners[1].clone()));
+        self.listener_context = ListenerContext::of(&Arc::new(config.listeners[1].clone()));
         if self.made > 1 && rng.one_in(3) {
             pool.servers.remove(rng.below(SERVERS));
         }

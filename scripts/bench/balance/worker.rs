@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use rsp::balance::{
-    Grant, GrantedServer, Picked, Probe, Slot, Tried, Unavailable, Waiter, Want, WorkerServer,
+    Grant, GrantedServer, Picked, Probe, QueuedRequest, Slot, Tried, Unavailable, Want, WorkerServer,
 };
 use rsp::config::Balance;
 
@@ -173,7 +173,8 @@ impl World {
     fn enqueue(&mut self, place: usize) {
         let request = &mut self.requests[place];
         let pool = &self.workers[request.worker].view.pool;
-        let waiter = Waiter { worker: request.worker, client: place as u64, ..Waiter::default() };
+        let waiter =
+            QueuedRequest { worker: request.worker, client: place as u64, ..QueuedRequest::default() };
         let Some(ticket) = pool.state.queue.enter(waiter, None, pool.config.queue.most as usize) else {
             return self.end(place, false);
         };

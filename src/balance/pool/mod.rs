@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use self::choice::Choice;
 use super::budget::RequestCounter;
-use super::copies::Sampler;
 use super::counters::PoolCounters;
 use super::hedges::HedgeTimes;
+use super::mirror::Sampler;
 use super::pool_state::PoolState;
 use super::queue::{ServerKey, key};
 use super::server::Server;

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::balance::{SitePools, Tried, Want, WorkerServers};
 use crate::config::{Address, Config, ListenerConfig};
 use crate::exchange::record::NEVER;
-use crate::exchange::{Entrance, Exchange, Failure, Ids, Peer, last_hop, plain, scripted};
+use crate::exchange::{
+    Exchange, Failure, Ids, ListenerContext, Peer, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::{ClientCodec, HeadLimits};
 use crate::http::{Codec, Fault, Fields, ResponseHead};
 use crate::net::TlsInfo;
@@ -184,13 +186,13 @@ impl Explainer {
                     false => ("the listener redirects to https", "rsp"),
                 };
                 let mut head = ResponseHead::default();
-                scripted(&mut head, answer.status, &answer.headers, answer.body.len(), &date());
+                script_answer(&mut head, answer.status, &answer.headers, answer.body.len(), &date());
                 self.answer(x, head, (by, why), report);
             }
             Decision::Abort => answer(report, 444, "script", "rsp.abort: closed without an answer"),
             Decision::LastHop => {
                 let mut head = ResponseHead::default();
-                last_hop(&mut head, &date());
+                last_hop_answer(&mut head, &date());
                 self.answer(x, head, ("rsp", "OPTIONS with Max-Forwards 0 goes no further"), report);
             }
             Decision::Refuse(failure) => self.refuse(x, failure, report),
@@ -235,8 +237,8 @@ impl Explainer {
         {
             report.notes.push(format!("on_answer failed, the answer stays as it was: {}", error.0));
         }
-        if let Some(entrance) = &x.entrance {
-            entrance.demand_https(&mut head);
+        if let Some(context) = &x.listener_context {
+            context.add_hsts(&mut head);
         }
         answer(report, head.status, by, why);
         report.answer_headers = pairs(&head.fields);
@@ -280,14 +282,14 @@ impl Explainer {
 
 /// What the connection tells of itself.
 fn enter(x: &mut Exchange, listener: &Arc<ListenerConfig>, asked: &Asked) {
-    x.entrance = Entrance::of(listener);
+    x.listener_context = ListenerContext::of(listener);
     if listener.tls.is_none() {
         return;
     }
     let sni = asked.host.parse::<IpAddr>().is_err().then(|| asked.host.to_ascii_lowercase());
     let cipher = "TLS13_AES_256_GCM_SHA384".to_owned();
     let tls = Rc::new(TlsInfo { version: "1.3", cipher, sni, ..TlsInfo::default() });
-    x.entrance = Some(Rc::new(Entrance { listener: listener.clone(), tls: Some(tls) }));
+    x.listener_context = Some(Rc::new(ListenerContext { listener: listener.clone(), tls: Some(tls) }));
 }
 
 fn answer(report: &mut Explanation, status: u16, by: &str, why: &str) {
@@ -298,7 +300,7 @@ fn answer(report: &mut Explanation, status: u16, by: &str, why: &str) {
 
 fn of_failure(failure: Failure) -> ResponseHead {
     let mut head = ResponseHead::default();
-    plain(&mut head, failure.status(), failure.text(), &date());
+    error_answer(&mut head, failure.status(), failure.text(), &date());
     head
 }
 

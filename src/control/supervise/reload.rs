@@ -96,7 +96,7 @@ impl Running<'_> {
         self.stats.note_reload(generation, outcome.as_ref().err().map(|error| error.reason().to_string()));
         let askers = self.reload.end();
         self.answer_reload(askers, outcome);
-        if let Err(error) = self.reload.go_on(self.process.known_names()) {
+        if let Err(error) = self.reload.begin_next(self.process.known_names()) {
             self.end_reload(&Err(error));
         }
     }

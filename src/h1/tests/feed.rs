@@ -51,7 +51,11 @@ impl Codec {
                 // The exchange knows which protocol was requested.
                 let is_switch =
                     decoded.as_ref().is_some_and(|d| d.event == Event::Head) && head.status == 101;
-                if is_switch && !asked_websocket().asked_for(head) { Err(Fault::Status) } else { Ok(decoded) }
+                if is_switch && !asked_websocket().accepts_upgrade(head) {
+                    Err(Fault::Status)
+                } else {
+                    Ok(decoded)
+                }
             }
         }
     }

@@ -140,7 +140,7 @@ pub(super) unsafe extern "C-unwind" fn set_metatable(state: LuaState) -> c_int {
 }
 
 /// Called every `budget::INSTRUCTIONS` VM instructions, or sooner if `watchdog` set it so; after every single one
-/// once the budget is spent, so that no `pcall` continues.
+/// once the budget is exhausted, so that no `pcall` continues.
 pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_Debug) {
     // SAFETY: see above.
     unsafe {
@@ -148,7 +148,7 @@ pub(super) unsafe extern "C-unwind" fn hook(state: LuaState, at: *mut ffi::lua_D
         hook_ran();
         ffi::lua_getinfo(state, c"Sl".as_ptr(), at);
         note_line(at);
-        if !is_exhausted(call, Duration::ZERO) {
+        if !check_budget(call, Duration::ZERO) {
             if ffi::lua_gethookcount(state) != budget::INSTRUCTIONS {
                 // A signal shortened the interval, or this coroutine was stopped in an earlier call.
                 watch_closely(state);
@@ -179,10 +179,10 @@ pub(super) unsafe fn note_exhausted(state: LuaState, call: *mut CallState) {
     }
 }
 
-/// Whether the call has to stop before work that takes at least so long.
-pub(super) unsafe fn is_exhausted(call: *mut CallState, ahead: Duration) -> bool {
+/// Looks at the clock, if needed. Returns true if the call has to stop before work that takes at least so long.
+pub(super) unsafe fn check_budget(call: *mut CallState, ahead: Duration) -> bool {
     // SAFETY: no other reference into the call state is alive in frames above.
-    unsafe { (*call).budget.check_with(cpu_time, used_at_least(), ahead) }
+    unsafe { (*call).budget.exhausts(cpu_time, used_at_least(), ahead) }
 }
 
 /// CPU time of this thread.

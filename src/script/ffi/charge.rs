@@ -10,7 +10,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{CallState, call_state_of, raise};
-use super::calls::{is_exhausted, note_exhausted};
+use super::calls::{check_budget, note_exhausted};
 use super::stack::push_text;
 
 // SAFETY, for every function here: `state` is the running thread of a state made ready by `Machine::new`, the
@@ -53,7 +53,7 @@ unsafe fn look_at_clock(state: LuaState, call: *mut CallState, nanoseconds: i64)
     // SAFETY: see above.
     unsafe {
         (*call).work = 0;
-        if is_exhausted(call, Duration::from_nanos(nanoseconds.unsigned_abs())) {
+        if check_budget(call, Duration::from_nanos(nanoseconds.unsigned_abs())) {
             note_exhausted(state, call);
             raise(state, call);
         }

@@ -6,16 +6,16 @@ use mlua::Lua;
 
 use super::Job;
 use super::call_state::Owner;
-use super::calls::is_exhausted;
+use super::calls::check_budget;
 use crate::config::ScriptLimits;
 use crate::script::offline;
 
 /// What to tell a script whose call has used up its time. Looks at the clock.
-pub fn spent(lua: &Lua) -> Option<String> {
+pub fn exhausted(lua: &Lua) -> Option<String> {
     let owner = lua.app_data_ref::<Owner>()?;
     // SAFETY: the call state lives as long as the Lua state; the budget is touched only by what runs below the call,
     // on this thread, and no reference to it outlives a statement.
-    unsafe { is_exhausted(owner.0, Duration::ZERO).then(|| (*owner.0).budget.text()) }
+    unsafe { check_budget(owner.0, Duration::ZERO).then(|| (*owner.0).budget.text()) }
 }
 
 /// What calls may use.

@@ -72,7 +72,7 @@ unsafe extern "C-unwind" fn is_yieldable(state: LuaState) -> c_int {
 unsafe extern "C-unwind" fn resume(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
-        refuse_spent(state);
+        refuse_if_exhausted(state);
         let results = original(state);
         propagate(state, results);
         results
@@ -107,7 +107,7 @@ unsafe extern "C-unwind" fn wrap(state: LuaState) -> c_int {
 unsafe extern "C-unwind" fn wrapped(state: LuaState) -> c_int {
     // SAFETY: see above; the second upvalue is the coroutine that `wrap` made.
     unsafe {
-        refuse_spent(state);
+        refuse_if_exhausted(state);
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
         ffi::lua_insert(state, 1);
         let results = original(state);
@@ -120,7 +120,7 @@ unsafe extern "C-unwind" fn wrapped(state: LuaState) -> c_int {
         if has_failed(thread) && !was_stopped(thread) {
             ffi::lua_closethread(thread, state);
             ffi::lua_xmove(thread, state, 1);
-            refuse_spent(state);
+            refuse_if_exhausted(state);
         }
         if !out_of_memory && ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
             ffi::luaL_where(state, 1);
@@ -134,7 +134,7 @@ unsafe extern "C-unwind" fn wrapped(state: LuaState) -> c_int {
 unsafe extern "C-unwind" fn close(state: LuaState) -> c_int {
     // SAFETY: see above.
     unsafe {
-        refuse_spent(state);
+        refuse_if_exhausted(state);
         let thread = ffi::lua_tothread(state, 1);
         if !thread.is_null() && is_main(state, thread) {
             refuse(state, "cannot close a running coroutine");
@@ -173,7 +173,7 @@ unsafe fn was_stopped(thread: LuaState) -> bool {
 }
 
 /// In a call that is over budget nothing is resumed or closed.
-unsafe fn refuse_spent(state: LuaState) {
+unsafe fn refuse_if_exhausted(state: LuaState) {
     // SAFETY: see above.
     unsafe {
         let call = call_state_of(state);

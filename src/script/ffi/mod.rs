@@ -10,7 +10,7 @@
 //! `lua_pcall`, in frames that own nothing (only `Copy` data); owned data, texts above all, is in the `CallState`. Safe
 //! code that is called from there is wrapped in `guard`.
 //!
-//! Calls run on a thread of Lua's own (`runners.rs`), so that they may wait: one that waits keeps its thread, and the
+//! Calls run on Lua threads of their own (`runners.rs`), so that they may wait: one that waits keeps its thread, and the
 //! next call gets another.
 
 mod answers;
@@ -25,12 +25,12 @@ mod fields;
 mod globals;
 mod headers;
 mod library;
-mod limits;
 mod memory;
 mod objects;
 mod observe;
 mod packed;
 mod patterns;
+mod rate_limit;
 mod results;
 mod runners;
 mod running;
@@ -54,15 +54,15 @@ use crate::config::{PoolId, ScriptLimits};
 use answers::{abort, redirect, respond};
 use call_state::{CallState, Owner};
 use calls::{enter, set_metatable};
-pub use clock::{is_loading, limits, live_request, monotonic, spent, wall_clock};
+pub use clock::{exhausted, is_loading, limits, live_request, monotonic, wall_clock};
 use fetches::fetch;
 pub use globals::{STANDS_BEFORE, guard_chunk, protect};
 pub use library::watch;
-pub use limits::allow_function;
 use memory::Fill;
 use objects::{make_kind, push_request};
 pub use observe::{Observed, Read};
 pub use packed::PackedScript;
+pub use rate_limit::allow_function;
 pub use results::{Results, Returned};
 use runners::{Runner, Waiting};
 pub use runners::{Suspended, Ticket};

@@ -10,7 +10,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{call_state_of, raise, refuse};
-use super::calls::{is_exhausted, note_exhausted};
+use super::calls::{check_budget, note_exhausted};
 use super::charge::{WORK, charge, charge_bytes, fail, fail_with};
 use super::library::original;
 use super::running::note_caller;
@@ -35,7 +35,7 @@ impl Clock for CallClock {
             let call = call_state_of(self.0);
             mark();
             note_caller(self.0);
-            if is_exhausted(call, Duration::ZERO) { None } else { Some(WORK) }
+            if check_budget(call, Duration::ZERO) { None } else { Some(WORK) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The threads of Lua's that calls run on, and calls that wait.
+//! The Lua threads that calls run on, and calls that wait.
 //!
 //! ```text
 //!            call                  yields
@@ -22,14 +22,14 @@ use crate::script::wait::{Wait, Waited};
 /// Idle threads that are kept for the next calls after calls that waited.
 const SPARE: usize = 64;
 
-/// A thread of Lua's for calls, kept alive in the registry.
+/// A Lua thread for calls, kept alive in the registry.
 pub(super) struct Runner {
     pub(super) thread: LuaState,
     anchor: RegistryIndex,
 }
 
 /// A call that waits.
-struct WaitingCall {
+struct SuspendedCall {
     runner: Runner,
     /// Its number, which its objects hold.
     stamp: u64,
@@ -41,7 +41,7 @@ struct WaitingCall {
 /// The calls that wait.
 #[derive(Default)]
 pub(super) struct Waiting {
-    calls: Slab<WaitingCall>,
+    calls: Slab<SuspendedCall>,
     /// Those whose ticket was dropped.
     given_up: Rc<RefCell<Vec<usize>>>,
 }
@@ -98,7 +98,8 @@ impl Machine {
         subject: &mut Subject<'_>,
         judge: impl FnOnce(Results<'_>, &Directory) -> R,
     ) -> Result<Called<R>, Vec<u8>> {
-        let WaitingCall { runner, stamp, job, function, budget } = self.waiting.calls.remove(ticket.spend());
+        let SuspendedCall { runner, stamp, job, function, budget } =
+            self.waiting.calls.remove(ticket.spend());
         let before = std::mem::replace(&mut self.runner, runner);
         // A thread whose call failed for memory, or waits without a place, is not used again.
         match std::mem::take(&mut self.broken) {
@@ -197,7 +198,7 @@ impl Machine {
             return Err(self.call_state().limits.memory_text().into_bytes());
         };
         let CallState { live: stamp, job, function, .. } = *self.call_state();
-        let waiting = WaitingCall { runner, stamp, job, function, budget };
+        let waiting = SuspendedCall { runner, stamp, job, function, budget };
         let given_up = Some(self.waiting.given_up.clone());
         Ok(Suspended { ticket: Ticket { call: self.waiting.calls.insert(waiting), given_up }, wait })
     }

@@ -1,11 +1,11 @@
 //! Stops long calls without a cost for short ones.
 //!
-//! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the thread of
-//! Lua's that a call begins on runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a signal
-//! that finds a call running sets the hook, which then checks the `budget` until the call ends. Until the hook runs,
-//! each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and where
-//! each instruction is long, few pass between two signals. Lua's own command line stops scripts like this: a signal
-//! handler may call `lua_sethook` on the thread that runs the VM. Coroutines have a hook from the start
+//! A count hook makes Lua check every instruction, which was a fifth of the cost of a small handler. So the Lua thread
+//! that a call begins on runs without one. A timer on this thread's CPU time sends a signal every few milliseconds; a
+//! signal that finds a call running sets the hook, which then checks the `budget` until the call ends. Until the hook
+//! runs, each later signal sets it to fewer instructions: Lua may have lost it if the signal came within a step, and
+//! where each instruction is long, few pass between two signals. Lua's own command line stops scripts like this: a
+//! signal handler may call `lua_sethook` on the thread that runs the VM. Coroutines have a hook from the start
 //! (`coroutines`), since the signal handler cannot know which one runs. If the system refuses the timer, the hook is
 //! always set.
 
@@ -28,9 +28,9 @@ const PERIOD: Duration = Duration::from_millis(5);
 /// The signal of CPU timers; nothing else in the program uses it.
 const SIGNAL: c_int = libc::SIGVTALRM;
 
-/// SignalState by the signal handler and the code that it interrupts, always on the same thread.
+/// Shared by the signal handler and the code that it interrupts, always on the same thread.
 struct SignalState {
-    /// The thread of Lua's that the call began on which runs now, null between calls.
+    /// The Lua thread that the call which runs now began on, null between calls.
     running: AtomicPtr<ffi::lua_State>,
     /// The hook of that thread was changed in this call, or its line was noted.
     hooked: AtomicBool,
@@ -59,7 +59,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// For calls on this thread; sets the hook of these threads of Lua's between calls.
+    /// For calls on this thread; sets the hook of these Lua threads between calls.
     pub(super) fn new(threads: [LuaState; 2]) -> Watchdog {
         let watchdog = Watchdog { timer: Timer::new() };
         threads.into_iter().for_each(|thread| watchdog.rest(thread));
@@ -77,7 +77,7 @@ impl Watchdog {
         threads.into_iter().for_each(|thread| self.rest(thread));
     }
 
-    /// Begins a call on this thread of Lua's. Each thread of the system makes one at a time.
+    /// Begins a call on this Lua thread. Each thread of the system makes one at a time.
     pub(super) fn begin(&self, thread: LuaState) {
         SIGNAL_STATE.with(|shared| shared.running.store(thread, Ordering::Relaxed));
         compiler_fence(Ordering::SeqCst);

@@ -39,7 +39,7 @@ impl<'a> Meter<'a> {
     }
 
     fn look(&self) -> Outcome<()> {
-        ffi::spent(self.lua).map_or(Ok(()), wrong)
+        ffi::exhausted(self.lua).map_or(Ok(()), wrong)
     }
 
     /// Refuses a result of so many bytes that the VM could not hold; call before it is made.

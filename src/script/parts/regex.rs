@@ -49,7 +49,7 @@ impl Expression {
         let sizes = if ffi::is_loading(lua) { &SIZES[..] } else { &SIZES[..IN_HANDLERS] };
         for size in sizes {
             let built = RegexBuilder::new(&pattern).size_limit(*size).dfa_size_limit(2 * size).build();
-            if let Some(why) = ffi::spent(lua) {
+            if let Some(why) = ffi::exhausted(lua) {
                 return wrong(why);
             }
             match built {

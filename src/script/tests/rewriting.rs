@@ -30,10 +30,10 @@ fn path_and_query_are_replaced_apart_and_read_as_replaced() {
 #[test]
 fn what_the_client_asked_for_stays_readable_and_is_what_the_log_shows() {
     let head = after("req.path = '/new' req.host = 'b' assert(req.target == '/static/a%20b?x=1')");
-    assert_eq!(head.asked(), (&b"/static/a%20b?x=1"[..], &b"Example.COM:8080"[..]));
+    assert_eq!(head.original_target_and_host(), (&b"/static/a%20b?x=1"[..], &b"Example.COM:8080"[..]));
     assert_eq!((head.target(), head.fields.get(Name::Host)), (&b"/new?x=1"[..], Some(&b"b"[..])));
     for body in ["req.headers.Host = 'c'", "req.headers.host = nil"] {
-        assert_eq!(after(body).asked().1, b"Example.COM:8080", "{body}");
+        assert_eq!(after(body).original_target_and_host().1, b"Example.COM:8080", "{body}");
     }
     assert!(!after("req.headers.X = 'c'").is_rewritten);
 }

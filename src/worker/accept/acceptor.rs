@@ -10,10 +10,10 @@ use mio::Registry;
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
 use crate::config::{Config, ListenerConfig};
-use crate::exchange::Entrance;
+use crate::exchange::ListenerContext;
 use crate::exchange::counters::{ConnectionEnd, Counters};
 use crate::net::{Accepted, Kernel, Listener, Stream};
-use crate::worker::conn::client::LEAVES;
+use crate::worker::conn::client::REMOVED_LISTENER;
 use crate::worker::core::Core;
 use crate::worker::shared::Shared;
 
@@ -60,7 +60,7 @@ struct Accepting {
     /// Connections are accepted once they have received bytes (TCP_DEFER_ACCEPT).
     deferred: bool,
     /// What else the listener does with its clients.
-    entrance: Option<Rc<Entrance>>,
+    context: Option<Rc<ListenerContext>>,
     ready: bool,
     /// The config does not have it any more: it closes once its queue is empty, or at this time, in microseconds.
     closes_by: Option<u64>,
@@ -100,18 +100,18 @@ impl Acceptor {
         self.next_token -= 1;
         let watched = listener.watch(registry, token);
         let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-        let (number, ready, closes_by) = ((token % u64::from(LEAVES)) as u8, false, None);
-        let entrance = Entrance::of(&Arc::new(config.clone()));
+        let (number, ready, closes_by) = ((token % u64::from(REMOVED_LISTENER)) as u8, false, None);
+        let context = ListenerContext::of(&Arc::new(config.clone()));
         let name = config.name.as_str().into();
         let accepting =
-            Accepting { token, number, name, listener, proxied, deferred, entrance, ready, closes_by };
+            Accepting { token, number, name, listener, proxied, deferred, context, ready, closes_by };
         self.listeners.push(accepting);
         watched
     }
 
     /// The names of the listeners, by number.
     pub fn names(&self) -> Vec<Arc<str>> {
-        let mut names = vec![Arc::from(""); usize::from(LEAVES)];
+        let mut names = vec![Arc::from(""); usize::from(REMOVED_LISTENER)];
         for listener in self.listeners.iter().filter(|listener| listener.closes_by.is_none()) {
             names[usize::from(listener.number)] = listener.name.clone();
         }
@@ -243,9 +243,9 @@ impl Acceptor {
                 NextListener::Kept(position) => {
                     let Some(kept) = before.get_mut(position).and_then(Option::take) else { continue };
                     let (proxied, deferred) = (config.proxy_protocol, config.defer_accept);
-                    let entrance = Entrance::of(&Arc::new(config.clone()));
+                    let context = ListenerContext::of(&Arc::new(config.clone()));
                     let name = config.name.as_str().into();
-                    self.listeners.push(Accepting { name, proxied, deferred, entrance, ..kept });
+                    self.listeners.push(Accepting { name, proxied, deferred, context, ..kept });
                 }
                 NextListener::New(listener) => {
                     if let Err(error) = self.add(listener, config, registry) {
@@ -343,17 +343,17 @@ impl Acceptor {
     }
 
     fn take(&mut self, core: &mut Core<Kernel>, at: usize, Accepted { stream, peer }: Accepted) {
-        let Accepting { proxied, deferred, number, closes_by, entrance, .. } = &self.listeners[at];
+        let Accepting { proxied, deferred, number, closes_by, context, .. } = &self.listeners[at];
         let (proxied, deferred) = (*proxied, *deferred);
-        let listener = if closes_by.is_some() { LEAVES } else { *number };
-        let Some(stream) = secured(stream, entrance.as_deref(), proxied) else { return };
+        let listener = if closes_by.is_some() { REMOVED_LISTENER } else { *number };
+        let Some(stream) = secured(stream, context.as_deref(), proxied) else { return };
         let client = match proxied {
             true => core.accepted_from_proxy(stream, peer),
             false => core.accepted(stream, peer),
         };
         let Some(client) = client else { return };
-        core.set_listener(client, listener, entrance.as_ref());
-        if !proxied && !core.lets_in(client) {
+        core.set_listener(client, listener, context.as_ref());
+        if !proxied && !core.on_connect_allows(client) {
             core.close_client(client);
         } else if deferred {
             core.mark_readable(client);
@@ -384,8 +384,10 @@ impl Acceptor {
 }
 
 /// The connection with TLS around it, if its listener has that. `None`: it is closed.
-fn secured(stream: Stream, entrance: Option<&Entrance>, proxied: bool) -> Option<Stream> {
-    let Some(tls) = entrance.and_then(|entrance| entrance.listener.tls.as_ref()) else { return Some(stream) };
+fn secured(stream: Stream, context: Option<&ListenerContext>, proxied: bool) -> Option<Stream> {
+    let Some(tls) = context.and_then(|context| context.listener.tls.as_ref()) else {
+        return Some(stream);
+    };
     match stream.secured(&tls.server, proxied) {
         Ok(stream) => Some(stream),
         Err(error) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::counted::counted;
 use crate::base::os_error::os_error;
-use crate::exchange::Entrance;
+use crate::exchange::ListenerContext;
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Either, Network};
 use crate::worker::accept::proxy_header::shown;
@@ -19,7 +19,7 @@ impl<N: Network> Core<N> {
     pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         let counted = self.enter(peer)?;
-        self.admit(stream, ClientSide::new(peer, Arrival::Direct, counted))
+        self.register_client(stream, ClientSide::new(peer, Arrival::Direct, counted))
     }
 
     /// Marks a client whose first bytes have probably arrived: it is read without waiting for an event.
@@ -37,21 +37,22 @@ impl<N: Network> Core<N> {
     }
 
     /// Notes the number of a client's listener, and what it does besides accepting.
-    pub fn set_listener(&mut self, key: u32, number: u8, entrance: Option<&Rc<Entrance>>) {
+    pub fn set_listener(&mut self, key: u32, number: u8, context: Option<&Rc<ListenerContext>>) {
         if let Some(client) = self.clients.get_mut(key) {
             self.connections.moves(client.role.listener, number);
             client.role.listener = number;
             self.counters.listener(number).accepted.add(1);
-            if let Some(entrance) = entrance {
-                if entrance.passes_through() && client.role.arrival == Arrival::Direct {
+            if let Some(context) = context {
+                if context.passes_through() && client.role.arrival == Arrival::Direct {
                     client.role.arrival = Arrival::Hello;
                 }
-                client.role.set_entrance(entrance.clone());
+                client.role.set_listener_context(context.clone());
             }
         }
     }
 
-    pub(crate) fn admit(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
+    /// Gives a connection its key and its events. `None` if the kernel does not watch it.
+    pub(crate) fn register_client(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", os_error(&error));
@@ -67,7 +68,7 @@ impl<N: Network> Core<N> {
     /// Asks the script's `on_connect`, before anything is read, or straight after the PROXY header that says who the client
     /// is. Returns false if the client is to be closed.
     #[inline]
-    pub(crate) fn lets_in(&mut self, key: u32) -> bool {
+    pub(crate) fn on_connect_allows(&mut self, key: u32) -> bool {
         !self.sites.current.routes.config.on_connect || self.ask_on_connect(key)
     }
 

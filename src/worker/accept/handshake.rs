@@ -11,7 +11,7 @@ use crate::base::counted::counted;
 use crate::base::log_limit::LogLimit;
 use crate::base::os_error::os_error;
 use crate::exchange::counters::{ConnectionEnd, Handshake};
-use crate::exchange::{Entrance, Failure};
+use crate::exchange::{Failure, ListenerContext};
 use crate::http::Fault;
 use crate::net::{Network, TlsInfo, Transport};
 use crate::worker::accept::proxy_header::shown;
@@ -20,7 +20,7 @@ use crate::worker::core::{Core, Step};
 
 /// What one iteration of the loop spends on handshakes of clients, and the same on those with servers, in microseconds. A
 /// step that has begun is always finished.
-const MOST: u64 = 1_000;
+const HANDSHAKE_BUDGET: u64 = 1_000;
 
 /// Clients whose handshakes can go on, and limits for log lines about those that failed.
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Spent {
         if self.iteration != now {
             (self.iteration, self.time) = (now, 0);
         }
-        self.time < MOST
+        self.time < HANDSHAKE_BUDGET
     }
 }
 
@@ -99,7 +99,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Continues a client's handshake.
-    pub(crate) fn shake_hands(&mut self, key: u32) {
+    pub(crate) fn continue_handshake(&mut self, key: u32) {
         let began = self.stopwatch.read();
         let client = &mut self.clients[key];
         let established = client.is_established();
@@ -124,15 +124,15 @@ impl<N: Network> Core<N> {
             let _ = client.fill(&mut self.tools.blocks, self.tools.now);
             return self.refuse(key, Fault::LacksTls);
         }
-        let (Some(info), Some(entrance)) = (client.stream.tls(), client.role.entrance()) else {
+        let (Some(info), Some(context)) = (client.stream.tls(), client.role.listener_context()) else {
             return Step::Again;
         };
         if has_expired(info) {
             return self.refuse_handshake(key, &io::Error::other("the client's certificate has expired"));
         }
         self.counters.shook_hands(if info.resumed { Handshake::Resumed } else { Handshake::Full });
-        let entrance = Entrance { tls: Some(info.clone()), ..Entrance::clone(entrance) };
-        client.role.set_entrance(Rc::new(entrance));
+        let context = ListenerContext { tls: Some(info.clone()), ..ListenerContext::clone(context) };
+        client.role.set_listener_context(Rc::new(context));
         Step::Again
     }
 
@@ -163,7 +163,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Continues the handshake with a server, if there is one. `None`: in the next iteration.
-    pub(crate) fn shake_hands_with_server(&mut self, key: u32) -> Option<io::Result<bool>> {
+    pub(crate) fn continue_server_handshake(&mut self, key: u32) -> Option<io::Result<bool>> {
         let backend = &mut self.backends[key];
         if backend.stream.is_established() {
             return Some(Ok(true));
@@ -178,16 +178,16 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake with a server failed: says why, since the client only learns that it did.
-    pub(crate) fn note_failed_handshake(&mut self, pair: u32, error: &io::Error) -> Failure {
+    pub(crate) fn note_failed_handshake(&mut self, pair_key: u32, error: &io::Error) -> Failure {
         let why = os_error(error);
-        let place = &self.pairs[pair as usize];
-        if let (Some(route), Some(server)) = (&place.route, &place.server) {
+        let pair = &self.pairs[pair_key as usize];
+        if let (Some(route), Some(server)) = (&pair.route, &pair.server) {
             let name = format!("pool {}: server {}", route.pool.config.name, server.name());
             if let Some(n) = self.handshakes.count_server(&name, self.tools.now) {
                 log::error!("{name}: TLS failed: {why} ({})", counted(n, "time"));
             }
         }
-        self.note_server_failure(pair, &format!("TLS failed: {why}"));
+        self.note_server_failure(pair_key, &format!("TLS failed: {why}"));
         Failure::of_handshake(error)
     }
 }
@@ -207,9 +207,9 @@ mod tests {
     fn an_iteration_spends_a_bounded_time_and_the_next_one_begins_anew() {
         let mut spent = Spent::default();
         assert!(spent.may_go_on(1));
-        spent.time += MOST - 1;
+        spent.time += HANDSHAKE_BUDGET - 1;
         assert!(spent.may_go_on(1), "one more, however long");
-        spent.time += 5 * MOST;
+        spent.time += 5 * HANDSHAKE_BUDGET;
         assert!(!spent.may_go_on(1));
         assert!(spent.may_go_on(2));
     }

@@ -27,7 +27,7 @@ impl<N: Network> Core<N> {
     pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
         let peer = self.peer(address);
         if peer.trusted {
-            return self.admit(stream, ClientSide::new(peer, Arrival::Awaited, false));
+            return self.register_client(stream, ClientSide::new(peer, Arrival::ExpectsProxyHeader, false));
         }
         self.counters.connection_ended(ConnectionEnd::Proxy);
         if let Some(n) = self.refusals.untrusted.count(self.tools.now) {
@@ -47,7 +47,7 @@ impl<N: Network> Core<N> {
                 // The head timeout starts with the head's own first byte.
                 client.role.head_since = NO_HEAD;
                 client.read_at = self.tools.now;
-                if self.believe(key, header.on_behalf) && self.lets_in(key) {
+                if self.apply_proxy_header(key, header.on_behalf) && self.on_connect_allows(key) {
                     self.after_header(key)
                 } else {
                     self.close_client(key)
@@ -63,7 +63,7 @@ impl<N: Network> Core<N> {
     /// What follows the header is a request, or the handshake that comes before one.
     fn after_header(&mut self, key: u32) -> Step {
         let client = &mut self.clients[key];
-        if client.role.entrance().is_some_and(|entrance| entrance.passes_through()) {
+        if client.role.listener_context().is_some_and(|context| context.passes_through()) {
             client.role.arrival = Arrival::Hello;
             return Step::Again;
         }
@@ -77,7 +77,7 @@ impl<N: Network> Core<N> {
 
     /// Applies the address from the header; the connection counts against that address's limits. Returns false if it
     /// exceeds them.
-    fn believe(&mut self, key: u32, on_behalf: OnBehalf) -> bool {
+    fn apply_proxy_header(&mut self, key: u32, on_behalf: OnBehalf) -> bool {
         let stated = match on_behalf {
             OnBehalf::Client { source, .. } => {
                 let address = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -89,7 +89,7 @@ impl<N: Network> Core<N> {
         role.arrival = match on_behalf {
             OnBehalf::Client { destination, .. } => {
                 role.set_relayed(destination);
-                Arrival::Relayed
+                Arrival::Proxied
             }
             OnBehalf::Itself | OnBehalf::Unknown => Arrival::Direct,
         };
@@ -103,7 +103,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The PROXY header did not arrive in time.
-    pub(crate) fn refuse_headless(&mut self, key: u32) -> Step {
+    pub(crate) fn proxy_header_timeout(&mut self, key: u32) -> Step {
         match self.clients.get(key).is_some_and(|client| client.input.is_empty()) {
             // Closed like any client that sends nothing.
             true => self.close_client(key),

@@ -26,7 +26,7 @@ const OUTAGE: u64 = 400_000;
 /// How often the lists of servers are looked at, in microseconds: names may get other addresses.
 const LOOK: u64 = 1_000_000;
 /// Bytes of a response that are read.
-const MOST: usize = 64 * 1024;
+const RESPONSE_BYTES: usize = 64 * 1024;
 
 /// One worker's checks.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl<N: Network> Core<N> {
             },
             method: method_of(health),
             bytes: bytes_of(health, &check.server.endpoint()),
-            most: MOST,
+            most: RESPONSE_BYTES,
             done: Box::new(move |end| results.borrow_mut().push((server, end))),
         };
         self.checks.running += 1;

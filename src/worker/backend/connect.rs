@@ -10,8 +10,8 @@ use crate::worker::core::{Core, Step};
 
 impl<N: Network> Core<N> {
     /// Checks a connection in progress. Returns the failure if it was refused.
-    pub(crate) fn finish_connect(&mut self, pair: u32) -> Result<Step, Failure> {
-        let Some(key) = self.pairs[pair as usize].backend() else { return Ok(Step::Wait) };
+    pub(crate) fn finish_connect(&mut self, pair_key: u32) -> Result<Step, Failure> {
+        let Some(key) = self.pairs[pair_key as usize].backend() else { return Ok(Step::Wait) };
         let backend = &mut self.backends[key];
         let connected = match backend.role.state {
             BackendState::Connecting => backend.stream.connect_result(),
@@ -27,50 +27,50 @@ impl<N: Network> Core<N> {
                 return Ok(Step::Again);
             }
             Err(error) => {
-                self.note_server_failure(pair, &os_error(&error));
+                self.note_server_failure(pair_key, &os_error(&error));
                 return Err(Failure::of_connect(&error));
             }
         }
-        match self.shake_hands_with_server(key) {
-            Some(Ok(true)) => Ok(self.connected(pair, key)),
+        match self.continue_server_handshake(key) {
+            Some(Ok(true)) => Ok(self.connected(pair_key, key)),
             Some(Ok(false)) => {
                 self.backends[key].role.state = BackendState::Handshaking;
                 Ok(Step::Wait)
             }
-            Some(Err(error)) => Err(self.note_failed_handshake(pair, &error)),
+            Some(Err(error)) => Err(self.note_failed_handshake(pair_key, &error)),
             None => {
-                let client = self.pairs[pair as usize].client;
+                let client = self.pairs[pair_key as usize].client;
                 self.queue_client(client);
                 Ok(Step::Wait)
             }
         }
     }
 
-    fn connected(&mut self, pair: u32, key: u32) -> Step {
+    fn connected(&mut self, pair_key: u32, key: u32) -> Step {
         let role = &mut self.backends[key].role;
         let waited = self.tools.now.saturating_sub(role.since);
         (role.state, role.since) = (BackendState::Busy, self.tools.now);
-        let place = &mut self.pairs[pair as usize];
-        place.exchange.times.connected = place.exchange.elapsed(self.tools.now);
-        if place.exchange.passes_through() {
-            return self.begin_passing(pair, key, waited);
+        let pair = &mut self.pairs[pair_key as usize];
+        pair.exchange.times.connected = pair.exchange.elapsed(self.tools.now);
+        if pair.exchange.passes_through() {
+            return self.begin_passing(pair_key, key, waited);
         }
-        match self.clients[place.client].role.only_connects() {
-            true => self.finish_connect_only(pair),
+        match self.clients[pair.client].role.only_connects() {
+            true => self.finish_connect_only(pair_key),
             false => Step::Again,
         }
     }
 
-    pub(crate) fn note_refusal(&mut self, pair: u32, error: &io::Error) {
+    pub(crate) fn note_refusal(&mut self, pair_key: u32, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
             Failure::AcceptQueueFull => {
-                self.uncount_try(pair);
-                self.pairs[pair as usize].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
+                self.uncount_try(pair_key);
+                self.pairs[pair_key as usize].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
             }
-            _ => self.note_server_failure(pair, &os_error(error)),
+            _ => self.note_server_failure(pair_key, &os_error(error)),
         }
-        self.count_failure(pair, failure);
-        self.note_tried(pair, failure);
+        self.count_failure(pair_key, failure);
+        self.note_tried(pair_key, failure);
     }
 }

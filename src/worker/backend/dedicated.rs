@@ -30,8 +30,8 @@ pub(crate) type Kept = HashMap<u32, Vec<u32>>;
 
 impl<N: Network> Core<N> {
     /// Writes the PROXY header into a new connection's output.
-    pub(crate) fn announce_client(&mut self, pair: u32, backend: u32, version: ProxyVersion) {
-        let pair = &self.pairs[pair as usize];
+    pub(crate) fn announce_client(&mut self, pair_key: u32, backend: u32, version: ProxyVersion) {
+        let pair = &self.pairs[pair_key as usize];
         let client = &self.clients[pair.client];
         let announced = pair.exchange.client.map(SocketAddr::from);
         let backend = &mut self.backends[backend];
@@ -61,8 +61,8 @@ impl<N: Network> Core<N> {
 
     /// Returns this client's most recently idle connection to the server that was picked, if idle for at most `max_age`
     /// microseconds.
-    pub(crate) fn take_kept(&mut self, pair: u32, max_age: u64) -> Option<u32> {
-        let Pair { client, exchange, server, .. } = &*self.pairs[pair as usize];
+    pub(crate) fn take_kept(&mut self, pair_key: u32, max_age: u64) -> Option<u32> {
+        let Pair { client, exchange, server, .. } = &*self.pairs[pair_key as usize];
         let (owner, server) = (*client, server.as_ref()?);
         let wanted = Dedicated { owner, announced: exchange.client.map(SocketAddr::from) };
         let (backends, now) = (&self.backends, self.tools.now);

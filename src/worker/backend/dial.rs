@@ -25,7 +25,7 @@ const SAFE_IDLE: u64 = 1_000_000;
 const OTHERS_GIVE_BACK: u64 = 200_000;
 
 /// How a connection to a server is made.
-pub(crate) enum Way {
+pub(crate) enum ConnectMode {
     /// As the config says.
     Usual,
     /// The same for what no client needs: the descriptors in reserve are not for it.
@@ -47,30 +47,30 @@ enum NotPicked {
 
 impl<N: Network> Core<N> {
     /// Picks a server and takes or opens a connection to it.
-    pub(crate) fn dial(&mut self, pair: u32) -> Step {
-        self.dial_next(pair, false)
+    pub(crate) fn dial(&mut self, pair_key: u32) -> Step {
+        self.dial_next(pair_key, false)
     }
 
     /// The same for a request whose server is picked.
-    pub(crate) fn dial_picked(&mut self, pair: u32) -> Step {
-        match self.try_server(pair) {
+    pub(crate) fn dial_picked(&mut self, pair_key: u32) -> Step {
+        match self.try_server(pair_key) {
             Some(step) => step,
-            None => self.dial(pair),
+            None => self.dial(pair_key),
         }
     }
 
     /// The same for a request that has waited: it need not stand behind others.
-    pub(crate) fn dial_in_turn(&mut self, pair: u32) -> Step {
-        self.dial_next(pair, true)
+    pub(crate) fn dial_in_turn(&mut self, pair_key: u32) -> Step {
+        self.dial_next(pair_key, true)
     }
 
-    fn dial_next(&mut self, pair: u32, in_turn: bool) -> Step {
+    fn dial_next(&mut self, pair_key: u32, in_turn: bool) -> Step {
         loop {
-            let step = match self.pick(pair, in_turn) {
-                Ok(()) => self.try_server(pair),
-                Err(NotPicked::Full) => Some(self.enqueue(pair)),
-                Err(NotPicked::Failed(failure)) => Some(self.no_server(pair, failure)),
-                Err(NotPicked::Script(error)) => Some(self.balance_failed(pair, error)),
+            let step = match self.pick(pair_key, in_turn) {
+                Ok(()) => self.try_server(pair_key),
+                Err(NotPicked::Full) => Some(self.enqueue(pair_key)),
+                Err(NotPicked::Failed(failure)) => Some(self.no_server(pair_key, failure)),
+                Err(NotPicked::Script(error)) => Some(self.balance_failed(pair_key, error)),
             };
             if let Some(step) = step {
                 return step;
@@ -79,139 +79,139 @@ impl<N: Network> Core<N> {
     }
 
     /// Dials a server that was granted to a request that waited.
-    pub(crate) fn dial_granted(&mut self, pair: u32, picked: Picked) -> Step {
-        let place = &mut self.pairs[pair as usize];
-        if place.tried.has(&picked.server) {
+    pub(crate) fn dial_granted(&mut self, pair_key: u32, picked: Picked) -> Step {
+        let pair = &mut self.pairs[pair_key as usize];
+        if pair.tried.has(&picked.server) {
             drop(picked);
-            return self.dial_in_turn(pair);
+            return self.dial_in_turn(pair_key);
         }
-        if !place.may_retry(self.tools.now) {
+        if !pair.take_retry(self.tools.now) {
             drop(picked);
-            let failure = place.last_failure.unwrap_or(Failure::NoServer);
-            return self.no_server(pair, failure);
+            let failure = pair.last_failure.unwrap_or(Failure::NoServer);
+            return self.no_server(pair_key, failure);
         }
-        place.take_picked(picked);
-        match self.try_server(pair) {
+        pair.take_picked(picked);
+        match self.try_server(pair_key) {
             Some(step) => step,
-            None => self.dial_in_turn(pair),
+            None => self.dial_in_turn(pair_key),
         }
     }
 
     /// Goes to another server after this one failed.
-    pub(crate) fn dial_other(&mut self, pair: u32, failure: Failure) -> Step {
-        self.note_tried(pair, failure);
-        self.pairs[pair as usize].exchange.forget_server();
-        self.dial(pair)
+    pub(crate) fn dial_other(&mut self, pair_key: u32, failure: Failure) -> Step {
+        self.note_tried(pair_key, failure);
+        self.pairs[pair_key as usize].exchange.forget_server();
+        self.dial(pair_key)
     }
 
     /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
     /// accept for a moment, so another server is preferred. This try is not one of the pool's retries.
-    pub(crate) fn dial_fresh(&mut self, pair: u32) -> Step {
+    pub(crate) fn dial_fresh(&mut self, pair_key: u32) -> Step {
         self.counters.stale();
-        self.uncount_try(pair);
-        let place = &mut self.pairs[pair as usize];
-        let Some(before) = place.server.clone() else { return self.dial(pair) };
-        place.exchange.leaves(before.name(), "reused-stale");
-        place.exchange.forget_server();
-        place.is_fresh_try = true;
-        if place.route.as_ref().is_some_and(|route| route.stays_with(&before)) {
-            return self.dial(pair);
+        self.uncount_try(pair_key);
+        let pair = &mut self.pairs[pair_key as usize];
+        let Some(before) = pair.server.clone() else { return self.dial(pair_key) };
+        pair.exchange.note_attempt(before.name(), "reused-stale");
+        pair.exchange.forget_server();
+        pair.is_fresh_try = true;
+        if pair.route.as_ref().is_some_and(|route| route.stays_with(&before)) {
+            return self.dial(pair_key);
         }
-        place.tried.add(before.clone());
-        match self.pick(pair, false) {
-            Ok(()) => self.dial_picked(pair),
-            Err(NotPicked::Script(error)) => self.balance_failed(pair, error),
+        pair.tried.add(before.clone());
+        match self.pick(pair_key, false) {
+            Ok(()) => self.dial_picked(pair_key),
+            Err(NotPicked::Script(error)) => self.balance_failed(pair_key, error),
             Err(NotPicked::Full | NotPicked::Failed(_)) => {
-                self.pairs[pair as usize].tried.remove(&before);
-                self.dial(pair)
+                self.pairs[pair_key as usize].tried.remove(&before);
+                self.dial(pair_key)
             }
         }
     }
 
     /// Takes or opens a connection to the server that was picked. `None`: it refused.
-    pub(crate) fn try_server(&mut self, pair: u32) -> Option<Step> {
-        let idle = self.take_idle(pair);
+    pub(crate) fn try_server(&mut self, pair_key: u32) -> Option<Step> {
+        let idle = self.take_idle(pair_key);
         let backend = match idle {
             Some(backend) => backend,
-            None => match self.try_connect(pair) {
+            None => match self.try_connect(pair_key) {
                 Ok(backend) => backend,
                 Err(step) => return step,
             },
         };
-        self.attach(pair, backend, idle.is_some());
-        Some(if idle.is_some() { Step::Again } else { self.wait(pair) })
+        self.attach(pair_key, backend, idle.is_some());
+        Some(if idle.is_some() { Step::Again } else { self.wait(pair_key) })
     }
 
     /// Opens a connection for a request's head. If that fails at once, or there is none: what follows, `None` to try
     /// another server.
     #[cold]
-    fn try_connect(&mut self, pair: u32) -> Result<u32, Option<Step>> {
-        let Some(server) = self.pairs[pair as usize].server.clone() else { return Err(None) };
-        let error = match self.connect(pair, &server) {
-            Ok(backend) if self.pairs[pair as usize].exchange.passes_through() => {
-                return Err(Some(self.attach_raw(pair, backend)));
+    fn try_connect(&mut self, pair_key: u32) -> Result<u32, Option<Step>> {
+        let Some(server) = self.pairs[pair_key as usize].server.clone() else { return Err(None) };
+        let error = match self.connect(pair_key, &server) {
+            Ok(backend) if self.pairs[pair_key as usize].exchange.passes_through() => {
+                return Err(Some(self.attach_raw(pair_key, backend)));
             }
             Ok(backend) => return Ok(backend),
             Err(error) => error,
         };
-        let slot = self.pairs[pair as usize].slot.take();
+        let slot = self.pairs[pair_key as usize].slot.take();
         if net::is_shortage(&error) {
-            return Err(Some(self.fail_short(pair)));
+            return Err(Some(self.fail_short(pair_key)));
         }
         // Others that wait would only find its accept queue full too.
         if let (Some(slot), Failure::AcceptQueueFull) = (slot, Failure::of_connect(&error)) {
             slot.give_up();
         }
-        self.note_refusal(pair, &error);
+        self.note_refusal(pair_key, &error);
         Err(None)
     }
 
     /// No server is left: the client gets the last one's failure.
-    fn no_server(&mut self, pair: u32, failure: Failure) -> Step {
+    fn no_server(&mut self, pair_key: u32, failure: Failure) -> Step {
         let phase = if failure == Failure::ServerClosed { Phase::Headers } else { Phase::Connect };
-        self.answer_failure(pair, failure, phase)
+        self.answer_failure(pair_key, failure, phase)
     }
 
     /// No descriptor for the connection: a local shortage, not a failure of the server.
-    fn fail_short(&mut self, pair: u32) -> Step {
-        if self.others && self.put_off(pair, OTHERS_GIVE_BACK) {
-            self.uncount_try(pair);
-            return self.wait(pair);
+    fn fail_short(&mut self, pair_key: u32) -> Step {
+        if self.others && self.put_off(pair_key, OTHERS_GIVE_BACK) {
+            self.uncount_try(pair_key);
+            return self.wait(pair_key);
         }
-        self.answer_failure(pair, Failure::NoDescriptors, Phase::Connect)
+        self.answer_failure(pair_key, Failure::NoDescriptors, Phase::Connect)
     }
 
     /// A full accept queue, a local shortage and a reused connection that died do not count as a try.
-    pub(crate) fn uncount_try(&mut self, pair: u32) {
-        let pair = &mut self.pairs[pair as usize];
-        pair.tries = pair.tries.saturating_sub(1);
+    pub(crate) fn uncount_try(&mut self, pair_key: u32) {
+        let pair = &mut self.pairs[pair_key as usize];
+        pair.counted_tries = pair.counted_tries.saturating_sub(1);
     }
 
     /// Picks the server of the next try.
-    fn pick(&mut self, pair: u32, in_turn: bool) -> Result<(), NotPicked> {
+    fn pick(&mut self, pair_key: u32, in_turn: bool) -> Result<(), NotPicked> {
         let now = self.tools.now;
-        let place = &mut *self.pairs[pair as usize];
-        let Some(route) = &place.route else { return Err(NotPicked::Failed(Failure::Internal)) };
-        let failure = place.last_failure.unwrap_or(Failure::NoServer);
-        if place.tries > route.pool.config.retries {
+        let pair = &mut *self.pairs[pair_key as usize];
+        let Some(route) = &pair.route else { return Err(NotPicked::Failed(Failure::Internal)) };
+        let failure = pair.last_failure.unwrap_or(Failure::NoServer);
+        if pair.counted_tries > route.pool.config.retries {
             return Err(NotPicked::Failed(failure));
         }
-        let x = &mut place.exchange;
-        let may_probe = x.request == RequestHalf::Whole && x.head.method.is_idempotent();
+        let x = &mut pair.exchange;
+        let may_probe = x.request == RequestHalf::NoBody && x.head.method.is_idempotent();
         let want = Want { now, key: route.key, may_probe, in_turn };
-        let handlers = || place.handlers.as_ref().map(|handlers| handlers.borrow_mut());
-        match pick(route, &place.tried, x, &want, handlers) {
-            Ok(picked) if !place.may_retry(now) => {
+        let handlers = || pair.handlers.as_ref().map(|handlers| handlers.borrow_mut());
+        match pick(route, &pair.tried, x, &want, handlers) {
+            Ok(picked) if !pair.take_retry(now) => {
                 drop(picked);
                 Err(NotPicked::Failed(failure))
             }
             Ok(picked) => {
-                place.take_picked(picked);
+                pair.take_picked(picked);
                 Ok(())
             }
             Err(NoServer::Full) => Err(NotPicked::Full),
             // The accept queues of all that are left are full.
-            Err(NoServer::None) if failure == Failure::AcceptQueueFull && !place.is_check() => {
+            Err(NoServer::None) if failure == Failure::AcceptQueueFull && !pair.is_check() => {
                 Err(NotPicked::Full)
             }
             Err(NoServer::None) => Err(NotPicked::Failed(failure)),
@@ -236,15 +236,15 @@ impl<N: Network> Core<N> {
             }
             fallback => {
                 self.pairs[key as usize].forget_tries();
-                self.start_otherwise(key, fallback)
+                self.apply_decision(key, fallback)
             }
         }
     }
 
     /// Takes an idle connection to the server that was picked.
-    fn take_idle(&mut self, pair: u32) -> Option<u32> {
+    fn take_idle(&mut self, pair_key: u32) -> Option<u32> {
         loop {
-            let Pair { exchange, route, server, .. } = &*self.pairs[pair as usize];
+            let Pair { exchange, route, server, .. } = &*self.pairs[pair_key as usize];
             let (Some(route), Some(server)) = (route, server) else { return None };
             if exchange.tries.fresh || route.binding == Binding::Check {
                 return None;
@@ -252,7 +252,7 @@ impl<N: Network> Core<N> {
             let limit = server.idle_limit.get();
             let max_age = if exchange.head.method.is_idempotent() { limit } else { SAFE_IDLE.min(limit / 2) };
             let key = match route.pool.config.send_proxy {
-                Some(_) => self.take_kept(pair, max_age)?,
+                Some(_) => self.take_kept(pair_key, max_age)?,
                 None => server.idle.borrow_mut().take(self.tools.now, max_age)?.connection,
             };
             let backend = &mut self.backends[key];
@@ -269,43 +269,47 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn connect(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        match self.open(pair, server) {
-            Err(error) if net::is_shortage(&error) && !self.pairs[pair as usize].origin.is_extra() => {
+    fn connect(&mut self, pair_key: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        match self.open(pair_key, server) {
+            Err(error) if net::is_shortage(&error) && !self.pairs[pair_key as usize].origin.is_extra() => {
                 self.close_idle();
-                self.open(pair, server)
+                self.open(pair_key, server)
             }
             other => other,
         }
     }
 
-    fn open(&mut self, pair: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        let place = &self.pairs[pair as usize];
-        let way = match self.clients[place.client].role.check_port() {
-            Some(port) => Way::Port(port),
-            None if place.exchange.passes_through() => Way::Raw,
-            None if place.origin.is_extra() => Way::Spare,
-            None => Way::Usual,
+    fn open(&mut self, pair_key: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
+        let pair = &self.pairs[pair_key as usize];
+        let mode = match self.clients[pair.client].role.check_port() {
+            Some(port) => ConnectMode::Port(port),
+            None if pair.exchange.passes_through() => ConnectMode::Raw,
+            None if pair.origin.is_extra() => ConnectMode::Spare,
+            None => ConnectMode::Usual,
         };
-        let key = self.open_connection(server, way)?;
+        let key = self.open_connection(server, mode)?;
         if let Some(version) = server.endpoint().send_proxy {
-            self.announce_client(pair, key, version);
+            self.announce_client(pair_key, key, version);
         }
         Ok(key)
     }
 
     /// Opens the connection. The next token must not change before the connection is inserted.
-    pub(crate) fn open_connection(&mut self, server: &Rc<WorkerServer>, way: Way) -> io::Result<u32> {
+    pub(crate) fn open_connection(
+        &mut self,
+        server: &Rc<WorkerServer>,
+        mode: ConnectMode,
+    ) -> io::Result<u32> {
         // In this order: if the endpoint changes between the two reads, the connection is not kept.
         let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
-        let stream = match way {
-            Way::Port(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
-            Way::Raw if endpoint.tls.is_some() => {
+        let stream = match mode {
+            ConnectMode::Port(port) => self.network.connect(&endpoint.with_port(port), token.to_bits())?,
+            ConnectMode::Raw if endpoint.tls.is_some() => {
                 self.network.connect(&endpoint.without_tls(), token.to_bits())?
             }
-            Way::Spare => self.network.connect_spare(&endpoint, token.to_bits())?,
-            Way::Usual | Way::Raw => self.network.connect(&endpoint, token.to_bits())?,
+            ConnectMode::Spare => self.network.connect_spare(&endpoint, token.to_bits())?,
+            ConnectMode::Usual | ConnectMode::Raw => self.network.connect(&endpoint, token.to_bits())?,
         };
         let role = BackendSide {
             codec: h1::BackendCodec::new(endpoint.strict),
@@ -327,15 +331,14 @@ impl<N: Network> Core<N> {
     }
 
     /// Attaches a backend connection to a pair and writes the request head into its output.
-    fn attach(&mut self, pair: u32, backend: u32, reused: bool) {
-        let key = pair;
-        let pair = &mut *self.pairs[pair as usize];
+    fn attach(&mut self, pair_key: u32, backend: u32, reused: bool) {
+        let pair = &mut *self.pairs[pair_key as usize];
         (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
         let x = &mut pair.exchange;
         x.tries.reused = reused;
         let backend = &mut self.backends[backend];
         let role = &mut backend.role;
-        role.pair = Some(key);
+        role.pair = Some(pair_key);
         pair.idle_for = self.tools.now - role.since;
         role.since = self.tools.now;
         (role.wrote, role.keep_alive) = (false, false);
@@ -355,7 +358,7 @@ impl<N: Network> Core<N> {
         let chunked = x.head.framing == Framing::Chunked;
         let trailers = chunked && pair.route.as_ref().is_some_and(|route| route.pool.config.trailers);
         if chunked && !trailers {
-            x.keep_trailers();
+            x.remove_trailer_field();
         }
         let persistence = if x.head.upgrade { Persistence::Upgrade } else { Persistence::Keep };
         let out = &mut OutputSink { output: &mut backend.output, blocks: &mut self.tools.blocks };
@@ -364,7 +367,7 @@ impl<N: Network> Core<N> {
             role.codec.pass_trailers(&x.head);
         }
         if hedges {
-            self.plan_hedge(key);
+            self.plan_hedge(pair_key);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::balance::{Pool, ServerState};
 use crate::net::{Network, Transport};
-use crate::worker::backend::dial::Way;
+use crate::worker::backend::dial::ConnectMode;
 use crate::worker::conn::backend::BackendState;
 use crate::worker::core::Core;
 
@@ -43,7 +43,7 @@ impl<N: Network> Core<N> {
             let have = server.idle.borrow().len() as u32 + server.opening.get();
             for _ in have..pool.config.min_idle {
                 // The next request finds out what is wrong.
-                let Ok(key) = self.open_connection(server, Way::Spare) else { break };
+                let Ok(key) = self.open_connection(server, ConnectMode::Spare) else { break };
                 server.opening.set(server.opening.get() + 1);
                 self.backends[key].role.state = BackendState::Opening;
                 self.watch_backend(key);
@@ -65,7 +65,7 @@ impl<N: Network> Core<N> {
             }
             Err(_) => return self.close_backend(key),
         }
-        match self.shake_hands_with_server(key) {
+        match self.continue_server_handshake(key) {
             Some(Ok(true)) => self.keep_opened(key),
             Some(Ok(false)) => {}
             Some(Err(_)) => self.close_backend(key),

@@ -13,41 +13,41 @@ use crate::worker::pair::Pair;
 
 impl<N: Network> Core<N> {
     /// A request failed for a reason that speaks against its server.
-    pub(crate) fn note_server_failure(&mut self, pair: u32, why: &dyn fmt::Display) {
+    pub(crate) fn note_server_failure(&mut self, pair_key: u32, why: &dyn fmt::Display) {
         let now = self.tools.now;
-        self.pairs[pair as usize].note_server_failure(why, now);
+        self.pairs[pair_key as usize].note_server_failure(why, now);
     }
 
     /// A try failed; what a refused connection says was noted when it was refused.
-    pub(crate) fn note_failure(&mut self, pair: u32, failure: Failure) {
+    pub(crate) fn note_failure(&mut self, pair_key: u32, failure: Failure) {
         if failure == Failure::Tls
             && let Some(error) = self.tools.refused_certificate.take()
         {
-            self.note_failed_handshake(pair, &error);
+            self.note_failed_handshake(pair_key, &error);
         }
-        let place = &self.pairs[pair as usize];
-        let Some(backend) = place.backend() else { return };
-        let x = &place.exchange;
+        let pair = &self.pairs[pair_key as usize];
+        let Some(backend) = pair.backend() else { return };
+        let x = &pair.exchange;
         match failure {
             Failure::ServerClosed if x.tries.reused => {
                 let server = &self.backends[backend].role.server;
-                server.idle_limit.note_close(place.idle_for, self.tools.now);
+                server.idle_limit.note_close(pair.idle_for, self.tools.now);
             }
             Failure::ServerClosed | Failure::ResponseTimeout if x.is_unanswered() => {
-                self.note_server_failure(pair, &failure.text());
+                self.note_server_failure(pair_key, &failure.text());
             }
             Failure::Response(_) | Failure::TooManyInterim => {
-                self.note_malformed_response(pair, backend, failure);
+                self.note_malformed_response(pair_key, backend, failure);
                 let now = self.tools.now;
-                self.pairs[pair as usize].fail_probe(&failure.text(), now);
+                self.pairs[pair_key as usize].fail_probe(&failure.text(), now);
             }
             _ => {}
         }
     }
 
     /// Counts a failure of a server, whatever becomes of the request.
-    pub(crate) fn count_failure(&self, pair: u32, failure: Failure) {
-        let pair = &self.pairs[pair as usize];
+    pub(crate) fn count_failure(&self, pair_key: u32, failure: Failure) {
+        let pair = &self.pairs[pair_key as usize];
         let Some(server) = pair.server.as_ref().filter(|_| !pair.is_check()) else { return };
         match failure.is_connect_failure() {
             true => server.counters.connect_errors.add(1),
@@ -56,25 +56,26 @@ impl<N: Network> Core<N> {
     }
 
     /// The server of this try is left for another one, or for none.
-    pub(crate) fn note_tried(&mut self, pair: u32, failure: Failure) {
-        let pair = &mut self.pairs[pair as usize];
+    pub(crate) fn note_tried(&mut self, pair_key: u32, failure: Failure) {
+        let pair = &mut self.pairs[pair_key as usize];
         // A full accept queue is the milder failure: keep it.
         if pair.last_failure != Some(Failure::AcceptQueueFull) {
             pair.last_failure = Some(failure);
         }
         let Some(server) = &pair.server else { return };
         if failure != Failure::AcceptQueueFull {
-            pair.exchange.leaves(server.name(), failure.end().text());
+            pair.exchange.note_attempt(server.name(), failure.end().text());
         }
         pair.tried.add(server.clone());
     }
 }
 
 impl Pair {
-    /// Whether one more server may be tried, as far as the pool's budget goes. A probe is replaced whatever that says.
-    pub(crate) fn may_retry(&mut self, now: u64) -> bool {
+    /// Takes one more try from the pool's budget. Returns false if nothing is left of that; the first try, and those that
+    /// replace a probe or one on a connection that died, are outside of it.
+    pub(crate) fn take_retry(&mut self, now: u64) -> bool {
         let Some(route) = &self.route else { return false };
-        self.tries == 0
+        self.counted_tries == 0
             || self.exchange.tries.probe
             || std::mem::take(&mut self.is_fresh_try)
             || route.pool.state.take_retry(route.pool.config.retry_budget, now)
@@ -95,14 +96,14 @@ impl Pair {
     pub(crate) fn take_picked(&mut self, picked: Picked) {
         let Picked { server, slot, probe } = picked;
         // As the log has it: a try that does not count is none.
-        if self.tries > self.exchange.tries.retries {
+        if self.counted_tries > self.exchange.tries.retries {
             self.note_retry();
         }
         self.exchange.tries.probe = probe.is_some();
         (self.slot, self.probe) = (slot, probe);
         self.server = Some(server);
-        self.exchange.tries.retries = self.tries;
-        self.tries = self.tries.saturating_add(1);
+        self.exchange.tries.retries = self.counted_tries;
+        self.counted_tries = self.counted_tries.saturating_add(1);
     }
 
     /// The `Set-Cookie` that ties the client to the server that responds, unless it has that already.

@@ -6,7 +6,7 @@
 //! of any request of the server wakes those that wait; as others may have filled the queue, they also look again by
 //! themselves.
 
-use crate::balance::{Grant, GrantedServer, Picked, Waiter, Wakes};
+use crate::balance::{Grant, GrantedServer, Picked, QueuedRequest, Wakes};
 use crate::exchange::Failure;
 use crate::exchange::end::Phase;
 use crate::exchange::record::NEVER;
@@ -55,10 +55,10 @@ impl QueueWait {
 
 impl<N: Network> Core<N> {
     /// Puts the request into its pool's queue.
-    pub(crate) fn enqueue(&mut self, key: u32) -> Step {
-        let pair = &mut self.pairs[key as usize];
+    pub(crate) fn enqueue(&mut self, pair_key: u32) -> Step {
+        let pair = &mut self.pairs[pair_key as usize];
         let Some(route) = &pair.route else {
-            return self.answer_failure(key, Failure::Internal, Phase::Connect);
+            return self.answer_failure(pair_key, Failure::Internal, Phase::Connect);
         };
         let (pool, now) = (route.pool.clone(), self.tools.now);
         let looks = pair.last_failure == Some(Failure::AcceptQueueFull);
@@ -68,10 +68,10 @@ impl<N: Network> Core<N> {
         }
         let bound = pair.route.as_ref().and_then(|route| waits_for(route, &pair.tried)).cloned();
         let client = self.clients.token(pair.client).to_bits();
-        let waiter = Waiter { worker: self.sites.worker(), client, tried: pair.tried.keys(), looks };
+        let waiter = QueuedRequest { worker: self.sites.worker(), client, tried: pair.tried.keys(), looks };
         let most = pool.config.queue.most as usize;
         let Some(ticket) = pool.state.queue.enter(waiter, bound.as_ref(), most) else {
-            return self.answer_failure(key, Failure::QueueFull, Phase::Connect);
+            return self.answer_failure(pair_key, Failure::QueueFull, Phase::Connect);
         };
         // Positions of several waits add up, as haproxy counts them.
         let ahead = &mut pair.exchange.waited_behind[usize::from(bound.is_none())];
@@ -86,14 +86,14 @@ impl<N: Network> Core<N> {
         if ticket.wakes == Wakes::Look {
             pool.state.look_again(bound.as_ref());
         }
-        self.pairs[key as usize].bound = bound;
-        self.wait(key)
+        self.pairs[pair_key as usize].bound = bound;
+        self.wait(pair_key)
     }
 
     /// Waits for descriptors. Returns false if the request has waited for `most` microseconds in all.
-    pub(crate) fn put_off(&mut self, key: u32, most: u64) -> bool {
+    pub(crate) fn put_off(&mut self, pair_key: u32, most: u64) -> bool {
         let now = self.tools.now;
-        let pair = &mut self.pairs[key as usize];
+        let pair = &mut self.pairs[pair_key as usize];
         let since = pair.waits_since(now);
         let until = since + most;
         if now < until {
@@ -104,17 +104,17 @@ impl<N: Network> Core<N> {
     }
 
     /// Waits for an event, unless the client has already ended its side.
-    pub(crate) fn wait(&self, pair: u32) -> Step {
-        let client = self.clients.get(self.pairs[pair as usize].client);
+    pub(crate) fn wait(&self, pair_key: u32) -> Step {
+        let client = self.clients.get(self.pairs[pair_key as usize].client);
         if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }
     }
 
     /// The request has waited until its deadline: looks again, or gives up.
     pub(crate) fn queue_timer(&mut self, client: u32) -> Step {
-        let Some(key) = self.clients.get(client).and_then(|client| client.role.pair) else {
+        let Some(pair_key) = self.clients.get(client).and_then(|client| client.role.pair) else {
             return Step::Wait;
         };
-        let pair = &mut self.pairs[key as usize];
+        let pair = &mut self.pairs[pair_key as usize];
         let Stage::Queued(wait) = pair.stage else { return Step::Wait };
         if !pair.leave_queue(self.tools.now) {
             // Its turn has come: the grant is in the inbox.
@@ -122,9 +122,9 @@ impl<N: Network> Core<N> {
             return Step::Wait;
         }
         if self.tools.now >= wait.until {
-            return self.answer_failure(key, Failure::QueueTimeout, Phase::Connect);
+            return self.answer_failure(pair_key, Failure::QueueTimeout, Phase::Connect);
         }
-        self.dial_in_turn(key)
+        self.dial_in_turn(pair_key)
     }
 
     /// Gives granted servers to the requests that waited for them. A grant for one that has left is dropped, and goes to
@@ -144,8 +144,8 @@ impl<N: Network> Core<N> {
     }
 
     fn use_grant(&mut self, client: u32, ticket: u64, server: GrantedServer) {
-        let Some(key) = self.clients[client].role.pair else { return };
-        let pair = &mut self.pairs[key as usize];
+        let Some(pair_key) = self.clients[client].role.pair else { return };
+        let pair = &mut self.pairs[pair_key as usize];
         match pair.stage {
             Stage::Queued(wait) if wait.ticket == ticket => {}
             _ => return,
@@ -154,13 +154,13 @@ impl<N: Network> Core<N> {
         (pair.stage, pair.bound) = (Stage::Routing, None);
         let step = match server {
             // Another server of the pool may do, where one was preferred.
-            GrantedServer::None => self.dial_in_turn(key),
+            GrantedServer::None => self.dial_in_turn(pair_key),
             GrantedServer::Server(slot) => {
                 let server = self.sites.servers.borrow_mut().get(slot.server());
-                self.dial_granted(key, Picked { server, slot: Some(slot), probe: None })
+                self.dial_granted(pair_key, Picked { server, slot: Some(slot), probe: None })
             }
         };
-        self.go_on(client, step);
+        self.requeue_after(client, step);
     }
 }
 

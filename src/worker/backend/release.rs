@@ -11,8 +11,8 @@ use crate::worker::pair::hedge_table::HedgeKey;
 
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
-    pub(crate) fn release_backend(&mut self, pair: u32) {
-        let pair = &mut *self.pairs[pair as usize];
+    pub(crate) fn release_backend(&mut self, pair_key: u32) {
+        let pair = &mut *self.pairs[pair_key as usize];
         let tunnel = pair.is_tunnel();
         let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
@@ -21,7 +21,7 @@ impl<N: Network> Core<N> {
         // The last read may have filled its buffer exactly: check whether more bytes follow.
         let look = backend.readable && !backend.read_closed;
         let silent = !look || backend.is_still_idle();
-        self.tools.pipes.give_back(backend.spliced.take_if(|held| held.bytes == 0));
+        self.tools.pipes.give_back(backend.pipe.take_if(|held| held.bytes == 0));
         let flushed = backend.is_flushed();
         let role = &mut backend.role;
         let clean = !pair.exchange.request.is_open()
@@ -84,17 +84,17 @@ impl<N: Network> Core<N> {
     }
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
-    pub(crate) fn drop_backend(&mut self, pair: u32) -> bool {
-        if self.pairs[pair as usize].hedge != HedgeKey::NONE {
-            self.end_hedge(pair);
+    pub(crate) fn drop_backend(&mut self, pair_key: u32) -> bool {
+        if self.pairs[pair_key as usize].hedge != HedgeKey::NONE {
+            self.end_hedge(pair_key);
         }
-        self.pairs[pair as usize].leave_queue(self.tools.now);
-        let Some(key) = self.pairs[pair as usize].leave_backend() else { return false };
+        self.pairs[pair_key as usize].leave_queue(self.tools.now);
+        let Some(key) = self.pairs[pair_key as usize].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;
         let server = role.server.clone();
-        request_ends(&server, &mut self.pairs[pair as usize]);
+        request_ends(&server, &mut self.pairs[pair_key as usize]);
         self.close_backend(key);
         wrote
     }
@@ -102,7 +102,7 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
-        backend.say_farewell();
+        backend.send_close_notify();
         backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
         let counters = &backend.role.server.counters;
@@ -130,13 +130,13 @@ fn request_ends(server: &WorkerServer, pair: &mut Pair) {
     server.request_ends();
     route.pool.requests.ends();
     if pair.slot.is_some() || route.pool.state.queue.count() > 0 {
-        give_way(server, pair);
+        wake_queued(server, pair);
     }
 }
 
 /// The next request may have waited for this one's end.
 #[cold]
-fn give_way(server: &WorkerServer, pair: &mut Pair) {
+fn wake_queued(server: &WorkerServer, pair: &mut Pair) {
     match (pair.slot.take(), &pair.route) {
         (Some(slot), _) => drop(slot),
         (None, Some(route)) => route.pool.state.freed(server.shared()),

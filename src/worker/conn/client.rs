@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::connection::{Connection, CountsTraffic};
 use super::linger::Lingering;
 use crate::base::buffer::Traffic;
-use crate::exchange::{Entrance, Peer};
+use crate::exchange::{ListenerContext, Peer};
 use crate::h1;
 use crate::net::Either;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
@@ -17,7 +17,7 @@ pub type Client<S> = Connection<Either<S>, ClientSide>;
 pub const NO_HEAD: u64 = u64::MAX;
 
 /// Instead of the number of a listener that the config does not have any more: the client's next response is the last.
-pub const LEAVES: u8 = u8::MAX;
+pub const REMOVED_LISTENER: u8 = u8::MAX;
 
 pub struct ClientSide {
     pub codec: h1::ClientCodec,
@@ -31,7 +31,7 @@ pub struct ClientSide {
     pub served: bool,
     /// Counted against the limits of its address.
     pub counted: bool,
-    /// The number of its listener, or `LEAVES`.
+    /// The number of its listener, or `REMOVED_LISTENER`.
     pub listener: u8,
     /// State that few clients need.
     extras: Option<Box<ClientExtras>>,
@@ -43,20 +43,20 @@ struct ClientExtras {
     relayed: Option<SocketAddr>,
     lingering: Option<Lingering>,
     inside: Option<InsideSide>,
-    entrance: Option<Rc<Entrance>>,
+    listener_context: Option<Rc<ListenerContext>>,
 }
 
 /// How a client connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
     /// Through a proxy; its PROXY header has not arrived yet.
-    Awaited,
+    ExpectsProxyHeader,
     /// Its ClientHello, by which it is passed through, has not arrived yet.
     Hello,
     /// Directly.
     Direct,
     /// Through a proxy whose PROXY header named the client.
-    Relayed,
+    Proxied,
     /// A request made by this process: no client.
     Inside,
 }
@@ -65,7 +65,7 @@ impl Arrival {
     /// Something comes before any request.
     #[inline]
     pub fn is_before_requests(self) -> bool {
-        matches!(self, Arrival::Awaited | Arrival::Hello)
+        matches!(self, Arrival::ExpectsProxyHeader | Arrival::Hello)
     }
 }
 
@@ -109,15 +109,14 @@ impl ClientSide {
 
     /// Returns its listener, if that does more than accept clients.
     #[inline]
-    pub fn entrance(&self) -> Option<&Rc<Entrance>> {
-        self.extras.as_ref()?.entrance.as_ref()
+    pub fn listener_context(&self) -> Option<&Rc<ListenerContext>> {
+        self.extras.as_ref()?.listener_context.as_ref()
     }
 
-    pub fn set_entrance(&mut self, entrance: Rc<Entrance>) {
-        self.extras.get_or_insert_default().entrance = Some(entrance);
+    pub fn set_listener_context(&mut self, context: Rc<ListenerContext>) {
+        self.extras.get_or_insert_default().listener_context = Some(context);
     }
 
-    /// Returns the request this connection was made for, if it is internal.
     /// An internal request that ends when the connection to the server is established.
     pub fn only_connects(&self) -> bool {
         matches!(
@@ -136,6 +135,7 @@ impl ClientSide {
         }
     }
 
+    /// Returns the request this connection was made for, if it is internal.
     pub fn inside(&self) -> Option<&InsideSide> {
         self.extras.as_ref()?.inside.as_ref()
     }

@@ -38,7 +38,7 @@ pub struct Connection<S: Transport, R> {
     pub input: Buffer,
     pub output: Output,
     /// A pipe with bytes that follow those of `output`; nothing is added to `output` until it is empty.
-    pub spliced: Option<Box<HeldPipe<S::Pipe>>>,
+    pub pipe: Option<Box<HeldPipe<S::Pipe>>>,
     pub readable: bool,
     pub writable: bool,
     /// The peer's close was reported: read until 0 or an error.
@@ -54,7 +54,7 @@ pub struct Connection<S: Transport, R> {
     pub read_at: u64,
     pub write_at: u64,
     /// Unacknowledged bytes when the kernel was last asked.
-    held: u32,
+    unacknowledged: u32,
     /// Generation of the connection's slot, stored here because it takes no extra memory (see `table`).
     generation: u32,
 }
@@ -82,7 +82,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             role,
             input: Buffer::default(),
             output: Output::default(),
-            spliced: None,
+            pipe: None,
             readable: false,
             writable,
             read_closed: false,
@@ -92,7 +92,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             queued: false,
             read_at: now,
             write_at: now,
-            held: 0,
+            unacknowledged: 0,
             generation: 0,
         }
     }
@@ -177,8 +177,8 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
             self.output.consume(blocks, n);
             moved |= n > 0;
         }
-        if self.spliced.is_some() {
-            moved |= self.flush_spliced(blocks, now)?;
+        if self.pipe.is_some() {
+            moved |= self.flush_pipe(blocks, now)?;
         }
         if self.write_end == WriteEnd::Wanted && self.is_flushed() {
             self.end_writing(now)?;
@@ -208,7 +208,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Returns true if the kernel has taken all output.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty()
-            && self.spliced.as_ref().is_none_or(|held| held.bytes == 0)
+            && self.pipe.as_ref().is_none_or(|held| held.bytes == 0)
             && !self.stream.wants_write()
     }
 
@@ -272,21 +272,21 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
 
     /// Returns the number of body bytes that may be added now.
     pub fn room(&self) -> usize {
-        match &self.spliced {
+        match &self.pipe {
             Some(held) if held.bytes > 0 => 0,
             _ => self.output.room().saturating_sub(FRAME_MAX),
         }
     }
 
     #[inline(never)]
-    fn flush_spliced(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
+    fn flush_pipe(&mut self, blocks: &mut BlockPool, now: u64) -> io::Result<bool> {
         let mut moved = false;
         while self.writable && self.output.is_empty() {
-            let Some(held) = self.spliced.as_mut().filter(|held| held.bytes > 0) else { break };
+            let Some(held) = self.pipe.as_mut().filter(|held| held.bytes > 0) else { break };
             let sent = self.stream.splice_out(&mut held.pipe, held.bytes);
             let n = self.sent(sent, now)?;
             self.role.sent(n, &mut blocks.traffic);
-            if let Some(held) = &mut self.spliced {
+            if let Some(held) = &mut self.pipe {
                 held.bytes -= n;
             }
             moved |= n > 0;
@@ -297,15 +297,15 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Counts kernel-side progress as activity: the kernel buffers megabytes for a slow peer and does not report
     /// writability until a third has drained. Called when a write deadline is near.
     pub fn note_progress(&mut self, now: u64) {
-        let held = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
-        if std::mem::replace(&mut self.held, held) != held {
+        let unacknowledged = u32::try_from(self.stream.unacknowledged()).unwrap_or(u32::MAX);
+        if std::mem::replace(&mut self.unacknowledged, unacknowledged) != unacknowledged {
             self.write_at = now;
         }
     }
 
     /// Returns the bytes written for the peer but not acknowledged; the kernel's part as of the last `note_progress`.
     pub fn untaken(&self) -> usize {
-        self.output.len() + self.held as usize + self.spliced.as_ref().map_or(0, |held| held.bytes)
+        self.output.len() + self.unacknowledged as usize + self.pipe.as_ref().map_or(0, |held| held.bytes)
     }
 
     /// Maps `Interrupted` and `WouldBlock` to 0. The latter clears `writable` and sets `write_at`.
@@ -333,9 +333,9 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
         }
     }
 
-    /// Tells the peer that all was sent, if it was; where something is left, it is to see a cut. Returns false if that
+    /// Tells the peer, with TLS, that all was sent, if it was; where something is left, it is to see a cut. Returns false if that
     /// still has to be written.
-    pub fn say_farewell(&mut self) -> bool {
+    pub fn send_close_notify(&mut self) -> bool {
         !self.is_flushed() || self.stream.farewell()
     }
 
@@ -348,7 +348,7 @@ impl<S: Transport, R: CountsTraffic> Connection<S, R> {
     /// Discards unwritten output.
     pub fn clear_output(&mut self, blocks: &mut BlockPool) {
         self.output.clear(blocks);
-        self.spliced = None;
+        self.pipe = None;
     }
 }
 

@@ -63,11 +63,11 @@ impl<N: Network> Core<N> {
 /// What the pair knows: all but the time of the end, what else went on, and the names of simple listeners.
 fn record_of(pair: &Pair) -> Record<'_> {
     let x = &pair.exchange;
-    let entrance = x.entrance.as_deref();
-    let tls = entrance.and_then(|entrance| entrance.tls.as_deref());
+    let context = x.listener_context.as_deref();
+    let tls = context.and_then(|context| context.tls.as_deref());
     let text = |tag| x.head.fields.get(tag).unwrap_or_default();
     // The script may have replaced them.
-    let (target, host) = x.head.asked();
+    let (target, host) = x.head.original_target_and_host();
     // Of a connection that is passed through, the name in its hello is all that there is of a request.
     let hello = if x.head.method_text.is_empty() { text(Name::Host) } else { b"" };
     Record {
@@ -93,9 +93,9 @@ fn record_of(pair: &Pair) -> Record<'_> {
         pool: pair.route.as_ref().map_or(b"", |route| route.pool.config.name.as_bytes()),
         server: pair.server.as_ref().map_or(b"", |server| server.name().as_bytes()),
         id: x.id.as_bytes(),
-        left: &x.left,
+        left: &x.attempts,
         detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
-        listener: entrance.map_or(b"", |entrance| entrance.listener.name.as_bytes()),
+        listener: context.map_or(b"", |context| context.listener.name.as_bytes()),
         tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
         added: b"",
         sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),

@@ -8,8 +8,8 @@ use crate::net::Transport;
 use crate::script::Body;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
-use crate::worker::pair::held_body::fill_held;
 use crate::worker::pair::pump::Tools;
+use crate::worker::pair::request_body_buffer::fill_held;
 use crate::worker::pair::{Pair, Stage};
 
 /// Pieces of at most a block sent per turn.

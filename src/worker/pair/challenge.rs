@@ -12,7 +12,7 @@ use crate::worker::shared::challenges::{ChallengeAsk, ChallengeText};
 /// How often it looks, in microseconds.
 const LOOK: u64 = 2_000;
 /// How long it waits at most.
-const MOST: u64 = 2_000_000;
+const CHALLENGE_TIMEOUT: u64 = 2_000_000;
 
 pub struct ChallengeWait {
     text: ChallengeText,
@@ -30,27 +30,27 @@ impl ChallengeWait {
 impl<N: Network> Core<N> {
     /// Has the file looked for, and waits.
     #[cold]
-    pub(crate) fn ask_challenge(&mut self, pair: u32, challenge: Challenge) -> Step {
+    pub(crate) fn ask_challenge(&mut self, pair_key: u32, challenge: Challenge) -> Step {
         let Challenge { directory, token } = challenge;
         let (text, now) = (ChallengeText::default(), self.tools.now);
         let ask = ChallengeAsk { directory, token, text: text.clone() };
         match self.waits.challenges.as_ref().map(|asks| asks.try_send(ask)) {
             Some(Ok(())) => {
-                let wait = ChallengeWait { text, again: now + LOOK, until: now + MOST };
-                self.pairs[pair as usize].stage = Stage::Challenge(Box::new(wait));
+                let wait = ChallengeWait { text, again: now + LOOK, until: now + CHALLENGE_TIMEOUT };
+                self.pairs[pair_key as usize].stage = Stage::Challenge(Box::new(wait));
                 Step::Wait
             }
-            _ => self.start_without_challenge(pair),
+            _ => self.start_without_challenge(pair_key),
         }
     }
 
     /// Looks whether the file has been looked for.
     #[cold]
     pub(crate) fn challenge_timer(&mut self, client: u32) -> Step {
-        let Some(key) = self.clients.get(client).and_then(|client| client.role.pair) else {
+        let Some(pair_key) = self.clients.get(client).and_then(|client| client.role.pair) else {
             return Step::Wait;
         };
-        let pair = &mut self.pairs[key as usize];
+        let pair = &mut self.pairs[pair_key as usize];
         let Stage::Challenge(wait) = &mut pair.stage else { return Step::Wait };
         let text = match wait.text.get() {
             Some(text) => text.clone(),
@@ -64,20 +64,20 @@ impl<N: Network> Core<N> {
         match text {
             Some(text) => {
                 let headers = vec![(b"Content-Type".to_vec(), b"text/plain".to_vec())];
-                self.answer_scripted(key, Answer { status: 200, headers, body: Body::new(text) })
+                self.answer_scripted(pair_key, Answer { status: 200, headers, body: Body::new(text) })
             }
-            None => self.start_without_challenge(key),
+            None => self.start_without_challenge(pair_key),
         }
     }
 
     /// There is no such token: the request is one like any other.
-    fn start_without_challenge(&mut self, key: u32) -> Step {
-        let pair = &mut self.pairs[key as usize];
+    fn start_without_challenge(&mut self, pair_key: u32) -> Step {
+        let pair = &mut self.pairs[pair_key as usize];
         let Some(handlers) = &pair.handlers else {
-            return self.fail(key, Failure::Internal);
+            return self.fail(pair_key, Failure::Internal);
         };
         let (x, routes) = (&mut pair.exchange, &pair.site.routes);
         let decision = admit_further(x, routes, &mut handlers.borrow_mut(), self.tools.now);
-        self.start_otherwise(key, decision)
+        self.apply_decision(pair_key, decision)
     }
 }

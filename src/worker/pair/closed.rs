@@ -50,7 +50,7 @@ pub fn phase_of(pair: &Pair, backend: Option<BackendState>) -> Phase {
             None | Some(BackendState::Opening | BackendState::Connecting | BackendState::Handshaking),
         ) => Phase::Connect,
         (ResponseHalf::Waiting, _) if x.request.is_open() => Phase::Body,
-        (ResponseHalf::Waiting | ResponseHalf::Judged, _) => Phase::Headers,
+        (ResponseHalf::Waiting | ResponseHalf::InHandler, _) => Phase::Headers,
     }
 }
 

@@ -47,7 +47,7 @@ impl<N: Network> Core<N> {
             && let Some(hosts) = self.counters.hosts()
         {
             let is_ours = x.own_host && !x.head.is_rewritten;
-            let host = if is_ours { b"" } else { x.head.asked_host() };
+            let host = if is_ours { b"" } else { x.head.original_host() };
             hosts.count(host, status);
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::base::buffer::BLOCK;
 use crate::exchange::end::{End, Party, Phase};
-use crate::exchange::{Failure, Next, RequestHalf, ResponseHalf, last_hop, plain, scripted};
+use crate::exchange::{
+    Failure, FailureAction, RequestHalf, ResponseHalf, error_answer, last_hop_answer, script_answer,
+};
 use crate::h1::RequestFacts;
 use crate::http::{Codec, Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
@@ -21,58 +23,58 @@ const RETRY_AFTER: &[u8] = b"1";
 impl<N: Network> Core<N> {
     /// Handles a failure: retries, answers the client, or cuts the response.
     #[cold]
-    pub(crate) fn fail(&mut self, pair: u32, failure: Failure) -> Step {
-        if self.pairs[pair as usize].exchange.end == End::Drained && failure.side() == Party::Server {
-            return self.end_tunnel(pair);
+    pub(crate) fn fail(&mut self, pair_key: u32, failure: Failure) -> Step {
+        if self.pairs[pair_key as usize].exchange.end == End::Drained && failure.side() == Party::Server {
+            return self.end_tunnel(pair_key);
         }
-        let phase = self.phase(pair);
-        self.stop_waiting(pair);
-        self.note_failure(pair, failure);
-        if self.pairs[pair as usize].origin == Origin::Hedge {
-            return self.second_failed(pair, failure);
+        let phase = self.phase(pair_key);
+        self.stop_waiting(pair_key);
+        self.note_failure(pair_key, failure);
+        if self.pairs[pair_key as usize].origin == Origin::Hedge {
+            return self.second_failed(pair_key, failure);
         }
-        self.reset_tunnel(pair);
+        self.reset_tunnel(pair_key);
         if failure.side() == Party::Server
-            && let Some(second) = self.take_second(pair)
+            && let Some(second) = self.take_second(pair_key)
         {
-            return self.go_on_with_second(pair, second, failure);
+            return self.go_on_with_second(pair_key, second, failure);
         }
-        let of_server = failure.side() == Party::Server && self.pairs[pair as usize].backend().is_some();
-        let wrote = self.drop_backend(pair);
+        let of_server = failure.side() == Party::Server && self.pairs[pair_key as usize].backend().is_some();
+        let wrote = self.drop_backend(pair_key);
         if failure.side() == Party::Server {
-            self.pairs[pair as usize].rewind_held();
+            self.pairs[pair_key as usize].rewind_held();
         }
-        let next = self.pairs[pair as usize].exchange.failed(failure, wrote);
+        let next = self.pairs[pair_key as usize].exchange.decide_failure(failure, wrote);
         // A kept connection that died says nothing of its server.
-        if of_server && next != Next::Fresh {
-            self.count_failure(pair, failure);
+        if of_server && next != FailureAction::NewConnection {
+            self.count_failure(pair_key, failure);
         }
         match next {
-            Next::Fresh => self.dial_fresh(pair),
-            Next::Another => self.dial_other(pair, failure),
-            Next::Answer => self.answer_failure(pair, failure, phase),
-            Next::Deliver => self.deliver(pair, failure, phase),
-            Next::Cut if self.may_still_read(pair) => {
-                self.pairs[pair as usize].exchange.ends(failure, phase);
-                let key = self.pairs[pair as usize].client;
-                self.detach(pair);
-                self.begin_linger(key)
+            FailureAction::NewConnection => self.dial_fresh(pair_key),
+            FailureAction::OtherServer => self.dial_other(pair_key, failure),
+            FailureAction::Answer => self.answer_failure(pair_key, failure, phase),
+            FailureAction::Deliver => self.deliver(pair_key, failure, phase),
+            FailureAction::Cut if self.may_still_read(pair_key) => {
+                self.pairs[pair_key as usize].exchange.ends(failure, phase);
+                let client_key = self.pairs[pair_key as usize].client;
+                self.detach(pair_key);
+                self.begin_linger(client_key)
             }
-            Next::Cut => self.cut(pair, failure, phase),
+            FailureAction::Cut => self.cut(pair_key, failure, phase),
         }
     }
 
     /// No response to this request was begun, but the client may not have read an earlier one: closing with unread
     /// input would reset the connection and destroy it.
-    fn may_still_read(&self, pair: u32) -> bool {
-        let pair = &self.pairs[pair as usize];
+    fn may_still_read(&self, pair_key: u32) -> bool {
+        let pair = &self.pairs[pair_key as usize];
         let client = &self.clients[pair.client];
         !pair.exchange.has_begun() && client.role.served && !client.hung_up
     }
 
     /// Delivers what was received of a cut response, then closes the connection.
-    fn deliver(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
-        let pair = &mut self.pairs[pair as usize];
+    fn deliver(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut self.pairs[pair_key as usize];
         pair.exchange.ends(failure, phase);
         pair.exchange.cut_response();
         pair.stage = Stage::Delivering(None);
@@ -81,46 +83,46 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    pub(crate) fn phase(&self, pair: u32) -> Phase {
-        let pair = &self.pairs[pair as usize];
+    pub(crate) fn phase(&self, pair_key: u32) -> Phase {
+        let pair = &self.pairs[pair_key as usize];
         phase_of(pair, pair.backend().and_then(|b| self.backends.get(b)).map(|b| b.role.state))
     }
 
     /// Answers the client with the failure's status.
     #[cold]
-    pub(crate) fn answer_failure(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
-        if self.pairs[pair as usize].exchange.passes_through() {
-            return self.answer_alert(pair, failure, phase);
+    pub(crate) fn answer_failure(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
+        if self.pairs[pair_key as usize].exchange.passes_through() {
+            return self.answer_alert(pair_key, failure, phase);
         }
-        self.pairs[pair as usize].exchange.ends(failure, phase);
-        self.pairs[pair as usize].let_go_of_held();
-        let x = &mut self.pairs[pair as usize].exchange;
+        self.pairs[pair_key as usize].exchange.ends(failure, phase);
+        self.pairs[pair_key as usize].release_held_body();
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
-        if matches!(failure.status(), 502..=504) && !self.pairs[pair as usize].is_inside() {
-            self.note_gateway_error(pair, failure);
+        if matches!(failure.status(), 502..=504) && !self.pairs[pair_key as usize].is_inside() {
+            self.note_gateway_error(pair_key, failure);
         }
-        let body = plain(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
+        let body = error_answer(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
         if matches!(failure, Failure::QueueFull | Failure::QueueTimeout) {
             self.tools.response.fields.append(b"Retry-After", RETRY_AFTER);
         }
-        self.answer(pair, &body)
+        self.answer(pair_key, &body)
     }
 
     /// Sends the script's answer.
     #[cold]
-    pub(crate) fn answer_scripted(&mut self, pair: u32, answer: Answer) -> Step {
-        self.pairs[pair as usize].let_go_of_held();
-        let x = &mut self.pairs[pair as usize].exchange;
+    pub(crate) fn answer_scripted(&mut self, pair_key: u32, answer: Answer) -> Step {
+        self.pairs[pair_key as usize].release_held_body();
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.end = End::Answered;
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
         x.close_client |= x.request.is_open() || x.head.method == Method::Connect;
         let (fields, length) = (&answer.headers, answer.body.len());
-        scripted(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
+        script_answer(&mut self.tools.response, answer.status, fields, length, &self.tools.date);
         if length <= ANSWER_AT_ONCE {
-            return self.answer(pair, &answer.body);
+            return self.answer(pair_key, &answer.body);
         }
-        if self.answer_head(pair) {
-            let pair = &mut self.pairs[pair as usize];
+        if self.answer_head(pair_key) {
+            let pair = &mut self.pairs[pair_key as usize];
             pair.exchange.response = ResponseHalf::Body;
             pair.stage = Stage::Delivering(Some(Box::new(AnswerBody::new(answer.body))));
         }
@@ -129,38 +131,38 @@ impl<N: Network> Core<N> {
 
     /// Answers an OPTIONS request that must not be forwarded.
     #[cold]
-    pub(crate) fn answer_last_hop(&mut self, pair: u32) -> Step {
-        self.pairs[pair as usize].let_go_of_held();
-        let x = &mut self.pairs[pair as usize].exchange;
+    pub(crate) fn answer_last_hop(&mut self, pair_key: u32) -> Step {
+        self.pairs[pair_key as usize].release_held_body();
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.end = End::Answered;
         x.close_client |= x.request.is_open();
-        last_hop(&mut self.tools.response, &self.tools.date);
-        self.answer(pair, b"")
+        last_hop_answer(&mut self.tools.response, &self.tools.date);
+        self.answer(pair_key, b"")
     }
 
     /// Writes rsp's own response, whose head is in `Tools::response`, into the client's output.
-    fn answer(&mut self, pair: u32, body: &[u8]) -> Step {
-        if self.answer_head(pair) {
-            let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
+    fn answer(&mut self, pair_key: u32, body: &[u8]) -> Step {
+        if self.answer_head(pair_key) {
+            let Pair { exchange: x, client, .. } = &mut *self.pairs[pair_key as usize];
             x.sent += body.len() as u64;
-            let key = *client;
-            self.sink(key).1.put(body);
+            let client_key = *client;
+            self.sink(client_key).1.put(body);
         }
         Step::Again
     }
 
     /// Writes the head of rsp's own response. Returns true if a body follows.
-    fn answer_head(&mut self, pair: u32) -> bool {
+    fn answer_head(&mut self, pair_key: u32) -> bool {
         let draining = self.tools.draining;
-        let config = &self.pairs[pair as usize].site.routes.config;
+        let config = &self.pairs[pair_key as usize].site.routes.config;
         let (changes, keeps) = (config.on_answer, config.on_log);
         if changes {
-            self.ask_on_answer(pair);
+            self.ask_on_answer(pair_key);
         }
-        let Pair { exchange: x, client, .. } = &mut *self.pairs[pair as usize];
-        let key = *client;
-        if let Some(entrance) = &x.entrance {
-            entrance.demand_https(&mut self.tools.response);
+        let Pair { exchange: x, client, .. } = &mut *self.pairs[pair_key as usize];
+        let client_key = *client;
+        if let Some(context) = &x.listener_context {
+            context.add_hsts(&mut self.tools.response);
         }
         (x.status, x.answered_here) = (self.tools.response.status, true);
         x.response = ResponseHalf::Done;
@@ -171,20 +173,20 @@ impl<N: Network> Core<N> {
         let facts = RequestFacts::of(&x.head);
         let persistence = x.persistence(draining);
         let has_body = !is_head && self.tools.response.framing != Framing::None;
-        if self.clients[key].is_flushed() {
+        if self.clients[client_key].is_flushed() {
             // The write timeout starts here, not at the client's last write.
-            self.clients[key].write_at = self.tools.now;
+            self.clients[client_key].write_at = self.tools.now;
         }
-        let before = self.clients[key].output.len();
+        let before = self.clients[client_key].output.len();
         let head = std::mem::take(&mut self.tools.response);
-        let (codec, mut out) = self.sink(key);
+        let (codec, mut out) = self.sink(client_key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
-        let pair = &mut self.pairs[pair as usize];
+        let pair = &mut self.pairs[pair_key as usize];
         if keeps {
-            pair.keep_head(&self.tools.response);
+            pair.save_sent_head(&self.tools.response);
         }
-        pair.exchange.sent_heads += (self.clients[key].output.len() - before) as u32;
+        pair.exchange.sent_heads += (self.clients[client_key].output.len() - before) as u32;
         pair.stage = Stage::Delivering(None);
         pair.exchange.close_client |= persistence == Persistence::Close;
         pair.response_begins();
@@ -192,19 +194,19 @@ impl<N: Network> Core<N> {
     }
 
     /// The response is written: records it, then continues with the next request or closes the connection.
-    pub(crate) fn finish(&mut self, pair: u32) -> Step {
-        if self.pairs[pair as usize].exchange.response == ResponseHalf::Cut
-            && let Some(step) = self.finish_by_reset(pair)
+    pub(crate) fn finish(&mut self, pair_key: u32) -> Step {
+        if self.pairs[pair_key as usize].exchange.response == ResponseHalf::Cut
+            && let Some(step) = self.finish_by_reset(pair_key)
         {
             return step;
         }
-        self.release_backend(pair);
-        let mut pair = self.pairs.remove(pair as usize);
+        self.release_backend(pair_key);
+        let mut pair = self.pairs.remove(pair_key as usize);
         self.record(&mut pair);
-        let (x, key) = (&pair.exchange, pair.client);
+        let (x, client_key) = (&pair.exchange, pair.client);
         let draining = self.tools.draining;
-        let client = &mut self.clients[key];
-        self.tools.pipes.give_back(client.spliced.take());
+        let client = &mut self.clients[client_key];
+        self.tools.pipes.give_back(client.pipe.take());
         client.role.pair = None;
         client.role.served = true;
         client.role.codec.next_message(pair.source);
@@ -219,19 +221,19 @@ impl<N: Network> Core<N> {
             return next;
         }
         // Without its farewell, a client could not tell the end from a cut.
-        if at_once && self.clients[key].say_farewell() {
-            return self.close_client(key);
+        if at_once && self.clients[client_key].send_close_notify() {
+            return self.close_client(client_key);
         }
-        self.begin_linger(key)
+        self.begin_linger(client_key)
     }
 
     /// For a cut body that is delimited by the connection's close. Returns `None` if the framing shows the cut.
     #[cold]
-    fn finish_by_reset(&mut self, pair: u32) -> Option<Step> {
-        let key = self.pairs[pair as usize].client;
-        match self.clients[key].stream.unacknowledged() {
-            _ if self.clients[key].role.codec.shows_cut() => None,
-            0 => Some(self.end_cut_response(key)),
+    fn finish_by_reset(&mut self, pair_key: u32) -> Option<Step> {
+        let client_key = self.pairs[pair_key as usize].client;
+        match self.clients[client_key].stream.unacknowledged() {
+            _ if self.clients[client_key].role.codec.shows_cut() => None,
+            0 => Some(self.end_cut_response(client_key)),
             // A reset would discard what the kernel still holds for the client.
             _ => Some(Step::Wait),
         }
@@ -239,27 +241,27 @@ impl<N: Network> Core<N> {
 
     /// Resets a client after it has read all of a cut response, or has taken too long to.
     #[cold]
-    pub(crate) fn end_cut_response(&mut self, key: u32) -> Step {
-        let Some(pair) = self.clients[key].role.pair else { return self.close_client(key) };
+    pub(crate) fn end_cut_response(&mut self, client_key: u32) -> Step {
+        let Some(pair) = self.clients[client_key].role.pair else { return self.close_client(client_key) };
         self.detach(pair);
-        self.reset_client(key)
+        self.reset_client(client_key)
     }
 
     /// Closes both connections so that a cut response is not taken for a complete one.
     #[cold]
-    pub(crate) fn cut(&mut self, pair: u32, failure: Failure, phase: Phase) -> Step {
-        let x = &mut self.pairs[pair as usize].exchange;
+    pub(crate) fn cut(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.ends(failure, phase);
-        let (begun, key) = (x.has_begun(), self.pairs[pair as usize].client);
-        self.reset_tunnel(pair);
-        self.detach(pair);
+        let (begun, client_key) = (x.has_begun(), self.pairs[pair_key as usize].client);
+        self.reset_tunnel(pair_key);
+        self.detach(pair_key);
         // Undelivered bytes are of no use any more, and a plain close would make a close-delimited body look complete.
-        if begun { self.reset_client(key) } else { self.close_client(key) }
+        if begun { self.reset_client(client_key) } else { self.close_client(client_key) }
     }
 
     /// A cut tunnel has no framing that would show the server the cut.
-    fn reset_tunnel(&mut self, pair: u32) {
-        let pair = &self.pairs[pair as usize];
+    fn reset_tunnel(&mut self, pair_key: u32) {
+        let pair = &self.pairs[pair_key as usize];
         if let Some(backend) = pair.backend().filter(|_| pair.is_tunnel()) {
             self.backends[backend].stream.reset_on_close();
         }
@@ -268,33 +270,34 @@ impl<N: Network> Core<N> {
     /// Cuts a request at shutdown. Only what the kernel takes now is delivered, of the response or of an answer that
     /// reports the shutdown.
     #[cold]
-    pub(crate) fn cut_short(&mut self, pair: u32) {
-        let (phase, key) = (self.phase(pair), self.pairs[pair as usize].client);
-        self.stop_waiting(pair);
-        self.reset_tunnel(pair);
-        self.drop_backend(pair);
-        match self.pairs[pair as usize].exchange.failed(Failure::Stopped, true) {
-            Next::Deliver => self.deliver(pair, Failure::Stopped, phase),
-            _ => self.answer_failure(pair, Failure::Stopped, phase),
+    pub(crate) fn cut_short(&mut self, pair_key: u32) {
+        let (phase, client_key) = (self.phase(pair_key), self.pairs[pair_key as usize].client);
+        self.stop_waiting(pair_key);
+        self.reset_tunnel(pair_key);
+        self.drop_backend(pair_key);
+        match self.pairs[pair_key as usize].exchange.decide_failure(Failure::Stopped, true) {
+            FailureAction::Deliver => self.deliver(pair_key, Failure::Stopped, phase),
+            _ => self.answer_failure(pair_key, Failure::Stopped, phase),
         };
-        let client = &mut self.clients[key];
+        let client = &mut self.clients[client_key];
         let gone = client.flush(&mut self.tools.blocks, self.tools.now).is_err();
-        let whole = client.is_flushed() && self.pairs[pair as usize].exchange.response == ResponseHalf::Done;
+        let whole =
+            client.is_flushed() && self.pairs[pair_key as usize].exchange.response == ResponseHalf::Done;
         if !(whole || gone || client.role.codec.shows_cut()) {
-            return self.queue_client(key);
+            return self.queue_client(client_key);
         }
-        self.detach(pair);
-        self.close_without_linger(key);
+        self.detach(pair_key);
+        self.close_without_linger(client_key);
     }
 
     /// Detaches an exchange that ends early from its connections, and records it.
     #[cold]
-    pub(crate) fn detach(&mut self, pair: u32) {
-        self.stop_waiting(pair);
-        self.drop_backend(pair);
-        let mut pair = self.pairs.remove(pair as usize);
+    pub(crate) fn detach(&mut self, pair_key: u32) {
+        self.stop_waiting(pair_key);
+        self.drop_backend(pair_key);
+        let mut pair = self.pairs.remove(pair_key as usize);
         pair.stage = Stage::Routing;
-        pair.let_go();
+        pair.release_servers();
         let client = &mut self.clients[pair.client];
         client.role.pair = None;
         if pair.exchange.has_begun() {
@@ -308,12 +311,12 @@ impl<N: Network> Core<N> {
 
     /// Removes what is left of a pair after a panic.
     #[cold]
-    pub(crate) fn abandon(&mut self, key: u32) {
-        let pair = self.clients.get(key).and_then(|c| c.role.pair);
+    pub(crate) fn abandon(&mut self, client_key: u32) {
+        let pair = self.clients.get(client_key).and_then(|c| c.role.pair);
         if let Some(pair) = pair.filter(|l| self.pairs.contains(*l as usize)) {
             let phase = self.phase(pair);
             self.cut(pair, Failure::Internal, phase);
         }
-        self.close_client(key);
+        self.close_client(client_key);
     }
 }

@@ -25,11 +25,11 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, NoServer, Route, pick};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::hedge_table::Hedge;
+use crate::worker::pair::hedge_table::HedgeStage;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::to_client::{end_response, pass_final_head};
-use crate::worker::pair::waiting::{Asks, JudgedResponse};
+use crate::worker::pair::waiting::{Asks, HandlerResponse};
 use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Bytes of interim responses to a second try, which nobody gets.
@@ -50,7 +50,7 @@ impl Pair {
             (Binding::Session | Binding::Preferred, _) => false,
         });
         self.origin == Origin::Client
-            && x.request == RequestHalf::Whole
+            && x.request == RequestHalf::NoBody
             && matches!(x.head.method, Method::Get | Method::Head | Method::Options)
             && !(x.head.upgrade || x.tries.probe || is_bound)
     }
@@ -59,24 +59,24 @@ impl Pair {
     #[cold]
     pub(crate) fn meets_hedge<S: Transport>(&mut self, tools: &mut Tools<S>) -> bool {
         if self.origin == Origin::Hedge {
-            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
-            self.exchange.response = ResponseHalf::Judged;
+            let response = HandlerResponse { head: std::mem::take(&mut tools.response), whole: false };
+            self.exchange.response = ResponseHalf::InHandler;
             tools.asks = Some(Box::new(Asks::Hedged(response)));
             return true;
         }
         let hedge = tools.hedges.get(self.hedge);
-        if let Hedge::Runs { number, .. } = hedge {
+        if let HedgeStage::Runs { number, .. } = hedge {
             self.count_hedge(HedgeEnd::First);
             tools.hedges.lost.push(number);
         }
         self.note_time(hedge, tools.now);
-        tools.hedges.set(&mut self.hedge, Hedge::No);
+        tools.hedges.set(&mut self.hedge, HedgeStage::No);
         false
     }
 
     /// Notes how long its server took, or has taken up to now.
-    fn note_time(&self, hedge: Hedge, now: u64) {
-        let (Hedge::Waits { since, .. } | Hedge::Runs { since, .. }) = hedge else { return };
+    fn note_time(&self, hedge: HedgeStage, now: u64) {
+        let (HedgeStage::Waits { since, .. } | HedgeStage::Runs { since, .. }) = hedge else { return };
         if let Some(times) = self.route.as_ref().and_then(|route| route.pool.hedges.as_ref()) {
             times.note(now.saturating_sub(since), now);
         }
@@ -105,16 +105,16 @@ impl Pair {
 impl<N: Network> Core<N> {
     /// A request was sent to a server of a pool with `hedge`.
     #[cold]
-    pub(crate) fn plan_hedge(&mut self, key: u32) {
+    pub(crate) fn plan_hedge(&mut self, pair_key: u32) {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[key as usize];
+        let pair = &mut *self.pairs[pair_key as usize];
         let Some(pool) = pair.route.as_ref().map(|route| &route.pool).filter(|_| pair.may_hedge()) else {
             return;
         };
         let (Some(hedge), Some(times)) = (&pool.config.hedge, &pool.hedges) else { return };
         let wait = times.wait(hedge, &pool.state, now);
         let due = wait.map_or(u64::MAX, |wait| now.saturating_add(wait));
-        self.tools.hedges.set(&mut pair.hedge, Hedge::Waits { since: now, due });
+        self.tools.hedges.set(&mut pair.hedge, HedgeStage::Waits { since: now, due });
         if due != u64::MAX {
             let client = self.clients.token(pair.client);
             self.forget_answered();
@@ -133,9 +133,9 @@ impl<N: Network> Core<N> {
 
     /// The request of this connection, if it waits for a second try at this time.
     fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
-        let key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
-        let hedge = self.pairs.get(key as usize)?.hedge;
-        matches!(self.tools.hedges.get(hedge), Hedge::Waits { due, .. } if due == at).then_some(key)
+        let pair_key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
+        let hedge = self.pairs.get(pair_key as usize)?.hedge;
+        matches!(self.tools.hedges.get(hedge), HedgeStage::Waits { due, .. } if due == at).then_some(pair_key)
     }
 
     /// Begins the second tries that are due.
@@ -145,17 +145,17 @@ impl<N: Network> Core<N> {
                 return;
             }
             self.tools.hedges.due.pop();
-            if let Some(key) = self.waiting(client, due) {
-                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(key));
+            if let Some(pair_key) = self.waiting(client, due) {
+                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(pair_key));
             }
         }
     }
 
-    fn begin_hedge(&mut self, key: u32) {
+    fn begin_hedge(&mut self, pair_key: u32) {
         let now = self.tools.now;
-        let Some(picked) = self.pick_second(key) else { return };
-        let pair = &mut *self.pairs[key as usize];
-        let Hedge::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
+        let Some(picked) = self.pick_second(pair_key) else { return };
+        let pair = &mut *self.pairs[pair_key as usize];
+        let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         route.pool.state.hedge_begins(now);
         let to = Route { server: None, binding: Binding::Preferred, ..route.clone() };
@@ -163,22 +163,22 @@ impl<N: Network> Core<N> {
         let mut tried = pair.tried.clone();
         pair.server.iter().for_each(|server| tried.add(server.clone()));
         let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
-        let (client, second) = self.open_copy(key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
-        self.set_hedge(key, Hedge::Runs { since, number: client.to_bits() });
+        let (client, second) = self.open_copy(pair_key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
+        self.set_hedge(pair_key, HedgeStage::Runs { since, number: client.to_bits() });
         let pair = &mut *self.pairs[second as usize];
         (pair.route, pair.tried) = (Some(to), tried);
         pair.take_picked(picked);
         let begun = self.try_server(second);
         match self.pairs.get(second as usize).and_then(|pair| pair.backend()) {
-            Some(_) => self.go_on(client.key, begun.unwrap_or(Step::Wait)),
+            Some(_) => self.requeue_after(client.key, begun.unwrap_or(Step::Wait)),
             None => self.end_second(second),
         }
     }
 
     /// Picks another server that takes requests now and is used as much as the first. Nothing is picked where the
     /// budget is used up: that would take a turn of the balancing from a server that gets nothing for it.
-    fn pick_second(&mut self, key: u32) -> Option<Picked> {
-        let pair = &mut *self.pairs[key as usize];
+    fn pick_second(&mut self, pair_key: u32) -> Option<Picked> {
+        let pair = &mut *self.pairs[pair_key as usize];
         let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
         let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
         if !route.pool.state.may_hedge(share, self.tools.now) {
@@ -203,8 +203,8 @@ impl<N: Network> Core<N> {
     }
 
     /// The head of a second try's response is here: it is the client's, unless another one was first.
-    pub(crate) fn second_wins(&mut self, second: u32, response: JudgedResponse) -> Step {
-        let JudgedResponse { head, whole } = response;
+    pub(crate) fn second_wins(&mut self, second: u32, response: HandlerResponse) -> Step {
+        let HandlerResponse { head, whole } = response;
         match self.first_of(second) {
             None => self.end_second(second),
             Some(first) => {
@@ -214,7 +214,7 @@ impl<N: Network> Core<N> {
                     core.leave_slow_server(first);
                     core.adopt(first, second);
                     let step = core.pass_adopted(first, head, whole);
-                    core.go_on(client.key, step);
+                    core.requeue_after(client.key, step);
                 });
             }
         }
@@ -229,7 +229,7 @@ impl<N: Network> Core<N> {
         let first = self.clients.by_token(Token::from_bits(of))?.role.pair?;
         let pair = self.pairs.get(first as usize)?;
         let hedge = self.tools.hedges.get(pair.hedge);
-        let waits = matches!(hedge, Hedge::Runs { number: own, .. } if own == number);
+        let waits = matches!(hedge, HedgeStage::Runs { number: own, .. } if own == number);
         (waits && pair.exchange.response == ResponseHalf::Waiting).then_some(first)
     }
 
@@ -239,18 +239,18 @@ impl<N: Network> Core<N> {
         let pair = &mut *self.pairs[first as usize];
         let hedge = self.tools.hedges.get(pair.hedge);
         pair.note_time(hedge, now);
-        if let (Some(server), Hedge::Runs { since, .. }) = (pair.server.clone(), hedge) {
+        if let (Some(server), HedgeStage::Runs { since, .. }) = (pair.server.clone(), hedge) {
             if pair.route.as_ref().is_some_and(|route| route.pool.config.reads_latency()) {
                 server.latency.observe(now.saturating_sub(since), now);
             }
-            pair.exchange.leaves(server.name(), "hedged");
+            pair.exchange.note_attempt(server.name(), "hedged");
         }
     }
 
     /// The first pair gets the connection of the second, which ends.
     fn adopt(&mut self, first: u32, second: u32) {
         self.pairs[first as usize].count_hedge(HedgeEnd::Second);
-        self.set_hedge(first, Hedge::No);
+        self.set_hedge(first, HedgeStage::No);
         self.drop_backend(first);
         let backend = self.pairs[second as usize].backend();
         if let Some(backend) = backend
@@ -275,7 +275,7 @@ impl<N: Network> Core<N> {
             (Err(failure), _) => self.fail(first, failure),
             (Ok(()), Some(asks)) => {
                 asks.ends_with_head(whole);
-                self.asked(first)
+                self.handle_pump_request(first)
             }
             (Ok(()), None) => {
                 if whole {
@@ -288,10 +288,10 @@ impl<N: Network> Core<N> {
 
     /// The second try that can take the place of the first, whose server failed.
     pub(crate) fn take_second(&mut self, first: u32) -> Option<u32> {
-        let Hedge::Runs { number, .. } = self.hedge_of(first) else { return None };
+        let HedgeStage::Runs { number, .. } = self.hedge_of(first) else { return None };
         let second = self.clients.by_token(Token::from_bits(number))?.role.pair?;
         self.pairs.get(second as usize)?.backend()?;
-        self.set_hedge(first, Hedge::No);
+        self.set_hedge(first, HedgeStage::No);
         Some(second)
     }
 
@@ -302,7 +302,7 @@ impl<N: Network> Core<N> {
         if failure == Failure::ServerClosed && pair.exchange.tries.reused {
             self.counters.stale();
             if let Some(server) = &pair.server {
-                pair.exchange.leaves(server.name(), "reused-stale");
+                pair.exchange.note_attempt(server.name(), "reused-stale");
             }
         } else {
             if pair.backend().is_some() {
@@ -328,8 +328,8 @@ impl<N: Network> Core<N> {
     fn end_second(&mut self, second: u32) {
         if let Some(first) = self.first_of(second) {
             self.pairs[first as usize].count_hedge(HedgeEnd::First);
-            if let Hedge::Runs { since, .. } = self.hedge_of(first) {
-                self.set_hedge(first, Hedge::Waits { since, due: u64::MAX });
+            if let HedgeStage::Runs { since, .. } = self.hedge_of(first) {
+                self.set_hedge(first, HedgeStage::Waits { since, due: u64::MAX });
             }
         }
         if let Some(client) = self.pairs.get(second as usize).map(|pair| pair.client) {
@@ -340,21 +340,21 @@ impl<N: Network> Core<N> {
 
     /// The request leaves its server without a response.
     #[cold]
-    pub(crate) fn end_hedge(&mut self, key: u32) {
-        let hedge = self.hedge_of(key);
-        self.set_hedge(key, Hedge::No);
-        if let Hedge::Runs { number, .. } = hedge {
-            self.pairs[key as usize].count_hedge(HedgeEnd::None);
+    pub(crate) fn end_hedge(&mut self, pair_key: u32) {
+        let hedge = self.hedge_of(pair_key);
+        self.set_hedge(pair_key, HedgeStage::No);
+        if let HedgeStage::Runs { number, .. } = hedge {
+            self.pairs[pair_key as usize].count_hedge(HedgeEnd::None);
             self.cancel_inside(number);
         }
     }
 
-    fn hedge_of(&self, key: u32) -> Hedge {
-        self.tools.hedges.get(self.pairs[key as usize].hedge)
+    fn hedge_of(&self, pair_key: u32) -> HedgeStage {
+        self.tools.hedges.get(self.pairs[pair_key as usize].hedge)
     }
 
-    fn set_hedge(&mut self, key: u32, hedge: Hedge) {
-        self.tools.hedges.set(&mut self.pairs[key as usize].hedge, hedge);
+    fn set_hedge(&mut self, pair_key: u32, hedge: HedgeStage) {
+        self.tools.hedges.set(&mut self.pairs[pair_key as usize].hedge, hedge);
     }
 
     /// Cancels second tries that were too late.

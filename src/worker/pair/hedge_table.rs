@@ -7,7 +7,7 @@ use slab::Slab;
 
 /// What a request does about a second try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hedge {
+pub enum HedgeStage {
     No,
     /// Sent to its server `since`, in microseconds; `due`: when to begin a second try, if ever.
     Waits {
@@ -21,7 +21,7 @@ pub enum Hedge {
     },
 }
 
-/// Where a pair's `Hedge` is, so that pairs of other pools are no larger.
+/// Where a pair's `HedgeStage` is, so that pairs of other pools are no larger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HedgeKey(u32);
 
@@ -32,8 +32,8 @@ impl HedgeKey {
 /// One worker's second tries.
 #[derive(Default)]
 pub struct Hedges {
-    /// All that are not `Hedge::No`.
-    table: Slab<Hedge>,
+    /// All that are not `HedgeStage::No`.
+    table: Slab<HedgeStage>,
     /// When to begin one, and its client's connection. Most of these requests have their response by then.
     pub due: BinaryHeap<Reverse<(u64, u64)>>,
     /// Second tries whose responses were too late: internal requests.
@@ -41,17 +41,17 @@ pub struct Hedges {
 }
 
 impl Hedges {
-    pub fn get(&self, key: HedgeKey) -> Hedge {
-        self.table.get(key.0 as usize).copied().unwrap_or(Hedge::No)
+    pub fn get(&self, key: HedgeKey) -> HedgeStage {
+        self.table.get(key.0 as usize).copied().unwrap_or(HedgeStage::No)
     }
 
-    pub fn set(&mut self, key: &mut HedgeKey, hedge: Hedge) {
+    pub fn set(&mut self, key: &mut HedgeKey, hedge: HedgeStage) {
         match (hedge, self.table.get_mut(key.0 as usize)) {
-            (Hedge::No, Some(_)) => {
+            (HedgeStage::No, Some(_)) => {
                 self.table.remove(key.0 as usize);
                 *key = HedgeKey::NONE;
             }
-            (Hedge::No, None) => {}
+            (HedgeStage::No, None) => {}
             (hedge, Some(place)) => *place = hedge,
             (hedge, None) => *key = HedgeKey(self.table.insert(hedge) as u32),
         }

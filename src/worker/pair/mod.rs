@@ -1,41 +1,41 @@
 //! One request with its two connections: a client and, once dialed, a backend.
 //!
 //! ```text
-//! request.rs      from a client's bytes to a pair, and the routing decision
-//! pump.rs         moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
-//! read_ahead.rs   responses that are read before their client takes them
-//! splice.rs       moves large bodies in the kernel, through pipes.rs
-//! pass_through.rs connections whose TLS goes to the server as it comes
-//! challenge.rs    requests that wait for the file of an ACME challenge
-//! closed.rs       what a closed connection means for its exchange
-//! held_body.rs    request bodies that are held before they go to a server
-//! waiting.rs      requests whose handler waits; wait_begin.rs: what for
-//! tunnel.rs       upgraded connections, and how a drain closes them
-//! inside.rs       internal requests: those of copies.rs (`mirror`) and hedge.rs have a head of another request's;
-//!                 hedge_table.rs: which requests wait for a second try
-//! finish.rs       ends of exchanges; access_record.rs: counter and access record
-//! counted.rs      what metrics count of a request
-//! phases.rs       the script's on_answer and on_log
-//! script_errors.rs logging of script failures
+//! request.rs             from a client's bytes to a pair, and the routing decision
+//! pump.rs                moves the bytes of a pair: to_server.rs, to_client.rs, answer_body.rs
+//! response_buffer.rs     responses that are read before their client takes them
+//! splice.rs              moves large bodies in the kernel, through pipes.rs
+//! pass_through.rs        connections whose TLS goes to the server as it comes
+//! challenge.rs           requests that wait for the file of an ACME challenge
+//! closed.rs              what a closed connection means for its exchange
+//! request_body_buffer.rs request bodies that are held before they go to a server
+//! waiting.rs             requests whose handler waits; wait_begin.rs: what for
+//! tunnel.rs              upgraded connections, and how a drain closes them
+//! inside.rs              internal requests: those of mirror.rs and hedge.rs have a head of another request's;
+//!                        hedge_table.rs: which requests wait for a second try
+//! finish.rs              ends of exchanges; access_record.rs: counter and access record
+//! counted.rs             what metrics count of a request
+//! phases.rs              the script's on_answer and on_log
+//! script_errors.rs       logging of script failures
 //! ```
 
 pub(crate) mod access_record;
 pub(crate) mod answer_body;
 pub(crate) mod challenge;
 pub(crate) mod closed;
-pub(crate) mod copies;
 pub(crate) mod counted;
 pub(crate) mod finish;
 pub(crate) mod hedge;
 pub(crate) mod hedge_table;
-pub(crate) mod held_body;
 pub(crate) mod inside;
+pub(crate) mod mirror;
 pub(crate) mod pass_through;
 pub(crate) mod phases;
 pub(crate) mod pipes;
 pub(crate) mod pump;
-pub(crate) mod read_ahead;
 pub(crate) mod request;
+pub(crate) mod request_body_buffer;
+pub(crate) mod response_buffer;
 pub(crate) mod script_errors;
 pub(crate) mod splice;
 pub(crate) mod to_client;
@@ -51,7 +51,7 @@ use std::sync::Arc;
 use self::answer_body::AnswerBody;
 use self::challenge::ChallengeWait;
 use self::hedge_table::HedgeKey;
-use self::held_body::HeldBody;
+use self::request_body_buffer::HeldBody;
 use self::tunnel::Tunnel;
 use self::waiting::HandlerWait;
 use super::backend::queue::QueueWait;
@@ -84,7 +84,7 @@ pub struct Pair {
     pub server: Option<Rc<WorkerServer>>,
     pub tried: Tried,
     /// Servers tried, but for those that do not count (see `uncount_try`).
-    pub tries: u8,
+    pub counted_tries: u8,
     /// Why the last try failed.
     pub last_failure: Option<Failure>,
     /// The present server's, if it has a limit.
@@ -93,9 +93,11 @@ pub struct Pair {
     pub idle_for: u64,
     /// Its second try, in a pool with `hedge`.
     pub hedge: HedgeKey,
-    /// Set while the request finds out whether an ejected server answers again.
+    /// Set while the request finds out whether an ejected server answers again, and taken once that is known
+    /// (`Tries::probe` is about the whole try).
     pub probe: Option<Box<Probe>>,
-    /// The next try replaces one on a reused connection that died: it is outside of the budget.
+    /// The next try replaces one on a reused connection that died: it is outside of the budget, and no longer so once it
+    /// has begun (`Tries::fresh` stays set).
     pub is_fresh_try: bool,
     /// It was counted that its response found no memory to be read ahead.
     pub is_short: bool,
@@ -162,7 +164,7 @@ impl Pair {
             route: None,
             server: None,
             tried: Tried::default(),
-            tries: 0,
+            counted_tries: 0,
             slot: None,
             idle_for: 0,
             hedge: HedgeKey::NONE,
@@ -196,14 +198,14 @@ impl Pair {
     }
 
     /// Gives back what the pair holds of servers at an early end: it may lie unused for long.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn release_servers(&mut self) {
         (self.probe, self.slot, self.bound) = (None, None, None);
         self.held = None;
     }
 
     /// What a request may hold to its end.
     #[cold]
-    fn let_go_of_rest(&mut self) {
+    fn release_rest(&mut self) {
         self.held = None;
         self.exchange.places.clear();
     }
@@ -225,7 +227,7 @@ impl Pair {
             route,
             server,
             tried,
-            tries,
+            counted_tries,
             slot,
             idle_for,
             hedge,
@@ -242,7 +244,7 @@ impl Pair {
         (*of, *source, *target, *origin) = (client, stream, StreamId::ONLY, Origin::Client);
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
-        (*tries, *rate) = (0, RateWindow::default());
+        (*counted_tries, *rate) = (0, RateWindow::default());
         (*idle_for, *waits_since, *is_fresh_try, *is_short) = (0, None, false, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(*hedge == HedgeKey::NONE, "left by the exchange before");
@@ -252,7 +254,7 @@ impl Pair {
     /// The request goes to another pool, where no server has been tried. What it waited in queues counts in all.
     pub(crate) fn forget_tries(&mut self) {
         self.tried.clear();
-        (self.tries, self.last_failure, self.is_fresh_try) = (0, None, false);
+        (self.counted_tries, self.last_failure, self.is_fresh_try) = (0, None, false);
         (self.route, self.server, self.exchange.tries.fresh) = (None, None, false);
     }
 
@@ -297,7 +299,7 @@ impl Pair {
             self.handlers = None;
         }
         if self.held.is_some() {
-            self.let_go_of_sent();
+            self.release_sent_body();
         }
     }
 }
@@ -330,7 +332,7 @@ impl SparePairs {
     pub fn put(&mut self, mut pair: Box<Pair>, sites: &Sites) {
         // A response may come before all of a body has gone to the server.
         if pair.held.is_some() || !pair.exchange.places.is_empty() {
-            pair.let_go_of_rest();
+            pair.release_rest();
         }
         let grew = pair.heads().iter().any(|bytes| *bytes > SPARE_HEAD_BYTES);
         // Its VM may have been replaced.

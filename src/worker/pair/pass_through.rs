@@ -38,7 +38,7 @@ const MADE: u16 = 200;
 
 /// The directions that are spliced.
 #[derive(Clone, Copy, Default)]
-pub struct Spliced {
+pub struct SplicedDirections {
     to_server: bool,
     to_client: bool,
 }
@@ -46,8 +46,8 @@ pub struct Spliced {
 impl<N: Network> Core<N> {
     /// Begins to pass a client through that asked for this host.
     pub(crate) fn pass_through(&mut self, client: u32, name: Option<&str>) -> Step {
-        let key = self.open_pair(client, StreamId::ONLY, true);
-        let pair = &mut self.pairs[key as usize];
+        let pair_key = self.open_pair(client, StreamId::ONLY, true);
+        let pair = &mut self.pairs[pair_key as usize];
         let role = &self.clients[client].role;
         let x = &mut pair.exchange;
         // What was read into it last is none of this.
@@ -56,39 +56,39 @@ impl<N: Network> Core<N> {
             x.head.fields.append(b"Host", name.as_bytes());
         }
         (x.client, x.close_client, x.tries.fresh) = (role.peer.address(), true, true);
-        x.entrance = role.entrance().cloned();
-        let (Some(entrance), Some(handlers)) = (role.entrance(), &pair.handlers) else {
-            return self.answer_failure(key, Failure::Internal, Phase::Request);
+        x.listener_context = role.listener_context().cloned();
+        let (Some(context), Some(handlers)) = (role.listener_context(), &pair.handlers) else {
+            return self.answer_failure(pair_key, Failure::Internal, Phase::Request);
         };
-        let of = (&*entrance.listener, &pair.site.routes);
+        let of = (&*context.listener, &pair.site.routes);
         let route = admit_name(x, &role.peer, of, &mut handlers.borrow_mut(), self.tools.now);
         match route {
-            Ok(route) => self.forward(key, route),
-            Err(NoRoute::Failure(failure)) => self.answer_failure(key, failure, Phase::Request),
+            Ok(route) => self.forward(pair_key, route),
+            Err(NoRoute::Failure(failure)) => self.answer_failure(pair_key, failure, Phase::Request),
             Err(NoRoute::ScriptFailed((function, error))) => {
                 self.tools.errors.log(function, &error, "", self.tools.now);
-                self.answer_failure(key, Failure::Script, Phase::Request)
+                self.answer_failure(pair_key, Failure::Script, Phase::Request)
             }
         }
     }
 
     /// Attaches a new connection to a server, which gets nothing that the client does not send.
-    pub(crate) fn attach_raw(&mut self, key: u32, backend: u32) -> Step {
-        let pair = &mut *self.pairs[key as usize];
+    pub(crate) fn attach_raw(&mut self, pair_key: u32, backend: u32) -> Step {
+        let pair = &mut *self.pairs[pair_key as usize];
         (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
         let role = &mut self.backends[backend].role;
-        (role.pair, role.since) = (Some(key), self.tools.now);
+        (role.pair, role.since) = (Some(pair_key), self.tools.now);
         role.server.request_begins();
         if let Some(route) = &pair.route {
             route.pool.requests.begins();
         }
-        self.wait(key)
+        self.wait(pair_key)
     }
 
     /// The connection to the server is established, after so many microseconds.
-    pub(crate) fn begin_passing(&mut self, key: u32, backend: u32, waited: u64) -> Step {
+    pub(crate) fn begin_passing(&mut self, pair_key: u32, backend: u32, waited: u64) -> Step {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[key as usize];
+        let pair = &mut *self.pairs[pair_key as usize];
         if pair.tells_of_server() {
             pair.note_response(MADE, waited, now);
         }
@@ -108,15 +108,15 @@ impl<N: Network> Core<N> {
 
     /// Tells a client that it is not passed through. There is no answer that it could read.
     #[cold]
-    pub(crate) fn answer_alert(&mut self, key: u32, failure: Failure, phase: Phase) -> Step {
-        let pair = &mut *self.pairs[key as usize];
+    pub(crate) fn answer_alert(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut *self.pairs[pair_key as usize];
         pair.exchange.ends(failure, phase);
         pair.exchange.response = ResponseHalf::Done;
         pair.stage = Stage::Delivering(None);
         pair.response_begins();
         let client = pair.client;
         if matches!(failure.status(), 502..=504) {
-            self.note_gateway_error(key, failure);
+            self.note_gateway_error(pair_key, failure);
         }
         let alert = match failure {
             Failure::UnknownName | Failure::Script => Alert::UnrecognizedName,
@@ -229,7 +229,7 @@ fn splice<S: Transport, A: CountsTraffic, B: CountsTraffic>(
             Unframed::Later => break,
             Unframed::Over => {
                 *goes_on = false;
-                tools.pipes.give_back(to.spliced.take_if(|held| held.bytes == 0));
+                tools.pipes.give_back(to.pipe.take_if(|held| held.bytes == 0));
                 break;
             }
         }

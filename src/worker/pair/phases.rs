@@ -6,9 +6,9 @@ use crate::net::Network;
 use crate::worker::core::Core;
 
 impl Pair {
-    /// Keeps the head of the response that goes to the client, for `on_log`.
+    /// Saves the head of the response that goes to the client, for `on_log`.
     #[cold]
-    pub(crate) fn keep_head(&mut self, head: &ResponseHead) {
+    pub(crate) fn save_sent_head(&mut self, head: &ResponseHead) {
         self.sent_head.get_or_insert_default().copy_from(head);
     }
 }
@@ -17,8 +17,8 @@ impl<N: Network> Core<N> {
     /// Lets the script change rsp's own answer, whose head is in `Tools::response`. Where no request was understood, there
     /// is none to tell it about.
     #[cold]
-    pub(crate) fn ask_on_answer(&mut self, pair: u32) {
-        let Pair { exchange: x, handlers, origin, .. } = &mut *self.pairs[pair as usize];
+    pub(crate) fn ask_on_answer(&mut self, pair_key: u32) {
+        let Pair { exchange: x, handlers, origin, .. } = &mut *self.pairs[pair_key as usize];
         let asks = *origin == Origin::Client;
         let Some(handlers) = handlers.as_ref().filter(|_| asks && !x.head.method_text.is_empty()) else {
             return;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Maximum number of pipes in the process, in use and spare; beyond it, bodies are copied.
-const MOST: usize = 128;
+const MAX_PIPES: usize = 128;
 const SPARE: usize = 16;
 /// Minimum for each worker.
 const LEAST: usize = 4;
@@ -34,13 +34,13 @@ pub struct Pipes<P> {
     pub least: Option<u64>,
     /// The kernel refused to splice; pipes stay disabled.
     impossible: bool,
-    /// This worker's share of `MOST`.
+    /// This worker's share of `MAX_PIPES`.
     most: usize,
 }
 
 impl<P> Pipes<P> {
     pub fn new(least: Option<u64>) -> Pipes<P> {
-        Pipes { spare: Vec::new(), out: Rc::default(), least, impossible: false, most: MOST }
+        Pipes { spare: Vec::new(), out: Rc::default(), least, impossible: false, most: MAX_PIPES }
     }
 
     /// Applies the setting of a new config.
@@ -55,7 +55,7 @@ impl<P> Pipes<P> {
 
     /// Divides the pipes among this many workers.
     pub fn share(&mut self, workers: usize) {
-        self.most = (MOST / workers).max(LEAST);
+        self.most = (MAX_PIPES / workers).max(LEAST);
     }
 
     /// Returns an empty pipe, or `None` if the limit is reached or none can be made; then bytes are copied.
@@ -111,15 +111,15 @@ mod tests {
                 Ok(made)
             })
         };
-        let mut held: Vec<_> = (0..MOST).map(|_| borrow(&mut pipes)).collect();
+        let mut held: Vec<_> = (0..MAX_PIPES).map(|_| borrow(&mut pipes)).collect();
         assert!(held.iter().all(Option::is_some) && borrow(&mut pipes).is_none());
         pipes.give_back(held.pop().flatten());
-        assert_eq!((pipes.out(), pipes.spare.len()), (MOST - 1, 1));
+        assert_eq!((pipes.out(), pipes.spare.len()), (MAX_PIPES - 1, 1));
         let mut full = borrow(&mut pipes).unwrap();
-        assert_eq!(full.pipe, MOST as u32, "the spare one");
+        assert_eq!(full.pipe, MAX_PIPES as u32, "the spare one");
         full.bytes = 5;
         pipes.give_back(Some(full));
-        assert_eq!((pipes.out(), pipes.spare.len()), (MOST - 1, 0), "one with bytes is not kept");
+        assert_eq!((pipes.out(), pipes.spare.len()), (MAX_PIPES - 1, 0), "one with bytes is not kept");
         drop(held);
         assert_eq!(pipes.out(), 0);
         pipes.share(256);

@@ -21,8 +21,8 @@ use crate::net::Transport;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::pair::answer_body::send_answer;
-use crate::worker::pair::copies::Mirrored;
 use crate::worker::pair::hedge_table::Hedges;
+use crate::worker::pair::mirror::Mirrored;
 use crate::worker::pair::pass_through;
 use crate::worker::pair::pipes::Pipes;
 use crate::worker::pair::script_errors::ScriptErrors;
@@ -90,7 +90,7 @@ pub enum Outcome {
     Wait,
     /// The connection in progress may be established.
     Connected,
-    /// The budget is spent.
+    /// The budget is exhausted.
     Again,
     /// The server's response is complete; part of it is still to be written to the client.
     ReleaseBackend,

@@ -5,7 +5,7 @@ use crate::exchange::{Failure, RequestHalf};
 use crate::http::{Codec, Event, Fault, RequestHead, StreamId};
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, Decision, Route, admit};
-use crate::worker::conn::client::{Arrival, LEAVES, NO_HEAD};
+use crate::worker::conn::client::{Arrival, NO_HEAD, REMOVED_LISTENER};
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Origin;
@@ -17,23 +17,23 @@ const LOGGED_LINE: usize = 256;
 
 impl<N: Network> Core<N> {
     /// Reads a request head for a client without an exchange.
-    pub(crate) fn between_messages(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
+    pub(crate) fn read_request(&mut self, client_key: u32) -> Step {
+        let client = &mut self.clients[client_key];
         if client.hung_up || !client.stream.is_established() {
-            return self.not_ready(key);
+            return self.not_ready(client_key);
         }
         if client.input.is_empty() && !client.eof {
             match client.fill(&mut self.tools.blocks, self.tools.now) {
                 Ok(true) => {}
-                Ok(false) => return self.nothing_came(key),
-                Err(_) => return self.left_early(key),
+                Ok(false) => return self.nothing_came(client_key),
+                Err(_) => return self.left_early(client_key),
             }
         }
         if !client.input.is_empty() {
             client.role.head_since = client.role.head_since.min(self.tools.now);
         }
         if client.role.arrival.is_before_requests() {
-            return self.read_preamble(key);
+            return self.read_preamble(client_key);
         }
         let (bytes, eof, limits) = (client.input.bytes(), client.eof, &self.sites.current.heads.request);
         let (head, trailers) = (&mut self.spare.next.exchange.head, &mut self.tools.trailers);
@@ -46,20 +46,20 @@ impl<N: Network> Core<N> {
             Ok(Some(step)) => {
                 client.input.consume(&mut self.tools.blocks, step.consumed);
                 match step.event {
-                    Event::Head => self.start(key, step.stream, step.end),
-                    _ => self.skip(key),
+                    Event::Head => self.start(client_key, step.stream, step.end),
+                    _ => self.skip(client_key),
                 }
             }
-            Ok(None) => self.more_of_head(key),
-            Err(Fault::CutHead) => self.left_early(key),
-            Err(fault) => self.refuse(key, fault),
+            Ok(None) => self.more_of_head(client_key),
+            Err(Fault::CutHead) => self.left_early(client_key),
+            Err(fault) => self.refuse(client_key, fault),
         }
     }
 
     /// Skips an empty line before a request; it does not start one.
     #[cold]
-    fn skip(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
+    fn skip(&mut self, client_key: u32) -> Step {
+        let client = &mut self.clients[client_key];
         if client.input.is_empty() {
             client.role.head_since = NO_HEAD;
         }
@@ -68,85 +68,85 @@ impl<N: Network> Core<N> {
 
     /// A filter may have an answer of its own to what it has read.
     #[cold]
-    fn nothing_came(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
+    fn nothing_came(&mut self, client_key: u32) -> Step {
+        let client = &mut self.clients[client_key];
         if client.stream.wants_write() && client.flush(&mut self.tools.blocks, self.tools.now).is_err() {
-            return self.left_early(key);
+            return self.left_early(client_key);
         }
         Step::Wait
     }
 
     /// Closes a client that is gone, or continues its handshake.
     #[cold]
-    fn not_ready(&mut self, key: u32) -> Step {
-        match self.clients[key].stream.is_established() {
-            true => self.left_early(key),
-            false => self.queue_handshake(key),
+    fn not_ready(&mut self, client_key: u32) -> Step {
+        match self.clients[client_key].stream.is_established() {
+            true => self.left_early(client_key),
+            false => self.queue_handshake(client_key),
         }
     }
 
     /// The head is incomplete: reads more, or waits.
-    pub(crate) fn more_of_head(&mut self, key: u32) -> Step {
-        let client = &mut self.clients[key];
+    pub(crate) fn more_of_head(&mut self, client_key: u32) -> Step {
+        let client = &mut self.clients[client_key];
         if client.eof {
-            return self.left_early(key);
+            return self.left_early(client_key);
         }
         // The head may be longer than a block.
         client.input.grow(self.sites.current.heads.request.bytes);
         match client.fill(&mut self.tools.blocks, self.tools.now) {
             Ok(true) => Step::Again,
             Ok(false) => Step::Wait,
-            Err(_) => self.left_early(key),
+            Err(_) => self.left_early(client_key),
         }
     }
 
     /// A client that closes between requests is just closed; within a head, it has started a request, which is
     /// recorded.
-    pub(crate) fn left_early(&mut self, key: u32) -> Step {
-        let role = &self.clients[key].role;
-        if role.head_since == NO_HEAD || role.arrival == Arrival::Awaited {
-            return self.close_client(key);
+    pub(crate) fn left_early(&mut self, client_key: u32) -> Step {
+        let role = &self.clients[client_key].role;
+        if role.head_since == NO_HEAD || role.arrival == Arrival::ExpectsProxyHeader {
+            return self.close_client(client_key);
         }
         if role.arrival == Arrival::Hello {
-            return self.left_within_hello(key);
+            return self.left_within_hello(client_key);
         }
-        let pair = self.open_unread_pair(key);
-        self.cut(pair, Failure::RequestGone, Phase::Request)
+        let pair_key = self.open_unread_pair(client_key);
+        self.cut(pair_key, Failure::RequestGone, Phase::Request)
     }
 
     /// Starts the request whose head is in the next pair.
-    fn start(&mut self, key: u32, stream: StreamId, whole: bool) -> Step {
-        let key = self.open_pair(key, stream, whole);
-        let pair = &mut self.pairs[key as usize];
+    fn start(&mut self, client_key: u32, stream: StreamId, whole: bool) -> Step {
+        let pair_key = self.open_pair(client_key, stream, whole);
+        let pair = &mut self.pairs[pair_key as usize];
         if pair.is_inside() {
-            return self.start_inside(key);
+            return self.start_inside(pair_key);
         }
         let role = &self.clients[pair.client].role;
-        if let Some(entrance) = role.entrance() {
-            pair.exchange.entrance = Some(entrance.clone());
+        if let Some(context) = role.listener_context() {
+            pair.exchange.listener_context = Some(context.clone());
         }
         let peer = &role.peer;
         let routes = &pair.site.routes;
-        let Some(handlers) = &pair.handlers else { return self.fail(key, Failure::Internal) };
+        let Some(handlers) = &pair.handlers else { return self.fail(pair_key, Failure::Internal) };
         let (x, now) = (&mut pair.exchange, self.tools.now);
         x.times.head = x.elapsed(now);
-        x.close_client |= role.listener == LEAVES;
+        x.close_client |= role.listener == REMOVED_LISTENER;
         let decision = admit(x, peer, routes, &mut handlers.borrow_mut(), &mut self.ids, now);
         match decision {
-            Decision::Forward(route) => self.forward(key, route),
-            other => self.start_otherwise(key, other),
+            Decision::Forward(route) => self.forward(pair_key, route),
+            other => self.apply_decision(pair_key, other),
         }
     }
 
     /// Starts an internal request: its route is known and its head is trusted.
     #[cold]
-    fn start_inside(&mut self, key: u32) -> Step {
-        let pair = &mut self.pairs[key as usize];
+    fn start_inside(&mut self, pair_key: u32) -> Step {
+        let pair = &mut self.pairs[pair_key as usize];
         pair.exchange.close_client = true;
         // There is no client to switch protocols with.
         pair.exchange.head.upgrade = false;
         let Some(side) = self.clients[pair.client].role.inside() else {
-            return self.fail(key, Failure::Internal);
+            return self.fail(pair_key, Failure::Internal);
         };
         let route = match &side.target {
             InsideTarget::Fetch(fetching) => {
@@ -164,107 +164,107 @@ impl<N: Network> Core<N> {
             InsideTarget::Copy | InsideTarget::Hedge { .. } => None,
         };
         match route {
-            Some(route) => self.forward(key, route),
-            None => self.fail(key, Failure::NoServer),
+            Some(route) => self.forward(pair_key, route),
+            None => self.fail(pair_key, Failure::NoServer),
         }
     }
 
-    pub(crate) fn forward(&mut self, pair: u32, route: Route) -> Step {
+    pub(crate) fn forward(&mut self, pair_key: u32, route: Route) -> Step {
         route.pool.requests.add();
         let any = if route.server.is_none() { route.pool.pick_any(self.tools.now) } else { None };
-        let place = &mut *self.pairs[pair as usize];
-        place.route = Some(route);
+        let pair = &mut *self.pairs[pair_key as usize];
+        pair.route = Some(route);
         match any {
             Some(server) => {
-                (place.server, place.tries) = (Some(server), 1);
-                self.dial_picked(pair)
+                (pair.server, pair.counted_tries) = (Some(server), 1);
+                self.dial_picked(pair_key)
             }
-            None => self.dial(pair),
+            None => self.dial(pair_key),
         }
     }
 
     /// Handles decisions other than forwarding, including script failures.
     #[cold]
-    pub(crate) fn start_otherwise(&mut self, pair: u32, decision: Decision) -> Step {
+    pub(crate) fn apply_decision(&mut self, pair_key: u32, decision: Decision) -> Step {
         match decision {
-            Decision::Forward(route) => self.forward(pair, route),
-            Decision::Challenge(challenge) => self.ask_challenge(pair, *challenge),
-            Decision::Copy(route) => self.forward_copied(pair, route),
-            Decision::Buffer(route) => self.buffer_request(pair, route),
-            Decision::Wait(wait, call) => self.wait_for_request(pair, wait, call),
-            Decision::Answer(answer) => self.answer_scripted(pair, *answer),
-            Decision::Abort => self.fail(pair, Failure::Aborted),
-            Decision::LastHop => self.answer_last_hop(pair),
-            Decision::Refuse(failure) => self.answer_failure(pair, failure, Phase::Request),
+            Decision::Forward(route) => self.forward(pair_key, route),
+            Decision::Challenge(challenge) => self.ask_challenge(pair_key, *challenge),
+            Decision::Copy(route) => self.forward_copied(pair_key, route),
+            Decision::Buffer(route) => self.buffer_request(pair_key, route),
+            Decision::Wait(wait, call) => self.wait_for_request(pair_key, wait, call),
+            Decision::Answer(answer) => self.answer_scripted(pair_key, *answer),
+            Decision::Abort => self.fail(pair_key, Failure::Aborted),
+            Decision::LastHop => self.answer_last_hop(pair_key),
+            Decision::Refuse(failure) => self.answer_failure(pair_key, failure, Phase::Request),
             Decision::ScriptFailed((function, error)) => {
                 self.tools.errors.log(function, &error, "", self.tools.now);
-                self.fail(pair, failure_of(&error))
+                self.fail(pair_key, failure_of(&error))
             }
             Decision::Fallback(pool, (function, error), then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);
                 self.tools.errors.log(function, &error, &says, self.tools.now);
-                self.start_otherwise(pair, *then)
+                self.apply_decision(pair_key, *then)
             }
         }
     }
 
     /// Answers and records a request whose head cannot be parsed.
-    pub(crate) fn refuse(&mut self, key: u32, fault: Fault) -> Step {
-        self.note_malformed_request(key, fault);
-        let pair = self.open_unread_pair(key);
-        let x = &mut self.pairs[pair as usize].exchange;
+    pub(crate) fn refuse(&mut self, client_key: u32, fault: Fault) -> Step {
+        self.note_malformed_request(client_key, fault);
+        let pair_key = self.open_unread_pair(client_key);
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Held;
-        self.fail(pair, Failure::of_request(fault))
+        x.request = RequestHalf::BodyPending;
+        self.fail(pair_key, Failure::of_request(fault))
     }
 
     /// Answers a request whose head did not arrive in time.
-    pub(crate) fn refuse_late(&mut self, key: u32) -> Step {
-        let pair = self.open_unread_pair(key);
-        let x = &mut self.pairs[pair as usize].exchange;
+    pub(crate) fn refuse_late(&mut self, client_key: u32) -> Step {
+        let pair_key = self.open_unread_pair(client_key);
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.close_client = true;
-        x.request = RequestHalf::Held;
-        self.fail(pair, Failure::HeadTimeout)
+        x.request = RequestHalf::BodyPending;
+        self.fail(pair_key, Failure::HeadTimeout)
     }
 
     /// Opens a pair for this client's request; its head was read last.
-    pub(crate) fn open_pair(&mut self, key: u32, stream: StreamId, whole: bool) -> u32 {
-        let role = &mut self.clients[key].role;
+    pub(crate) fn open_pair(&mut self, client_key: u32, stream: StreamId, whole: bool) -> u32 {
+        let role = &mut self.clients[client_key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
-        pair.begin(key, stream, whole, start);
+        pair.begin(client_key, stream, whole, start);
         pair.exchange.listener = role.listener;
         if role.arrival == Arrival::Inside {
             pair.origin = Origin::Inside;
         }
-        let pair = self.pairs.insert(pair) as u32;
-        role.pair = Some(pair);
-        pair
+        let pair_key = self.pairs.insert(pair) as u32;
+        role.pair = Some(pair_key);
+        pair_key
     }
 
     /// Opens a pair for an unparsable request, of which only the first line is known.
-    fn open_unread_pair(&mut self, key: u32) -> u32 {
-        let pair = self.open_pair(key, StreamId::ONLY, true);
-        let (client, mut head) = (&self.clients[key], RequestHead::default());
+    fn open_unread_pair(&mut self, client_key: u32) -> u32 {
+        let pair_key = self.open_pair(client_key, StreamId::ONLY, true);
+        let (client, mut head) = (&self.clients[client_key], RequestHead::default());
         head.target = head.fields.store(first_line(client.input.bytes()));
-        let x = &mut self.pairs[pair as usize].exchange;
+        let x = &mut self.pairs[pair_key as usize].exchange;
         (x.head, x.client) = (head, client.role.peer.address());
         // Where the handshake is over: what was plain HTTP is answered in plain text.
-        x.entrance = client.role.entrance().filter(|entrance| entrance.tls.is_some()).cloned();
-        pair
+        x.listener_context = client.role.listener_context().filter(|context| context.tls.is_some()).cloned();
+        pair_key
     }
 
-    pub(crate) fn sink(&mut self, key: u32) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {
-        let client = &mut self.clients[key];
+    pub(crate) fn sink(&mut self, client_key: u32) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {
+        let client = &mut self.clients[client_key];
         let out = OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks };
         (&mut client.role.codec, out)
     }
 
     /// Closes a client connection that has no exchange.
     #[cold]
-    pub(crate) fn close_client(&mut self, key: u32) -> Step {
-        if let Some(mut client) = self.clients.remove(key) {
-            client.say_farewell();
+    pub(crate) fn close_client(&mut self, client_key: u32) -> Step {
+        if let Some(mut client) = self.clients.remove(client_key) {
+            client.send_close_notify();
             client.discard(&mut self.tools.blocks);
             self.per_client.leaves(&client.role);
             if client.role.arrival != Arrival::Inside {
@@ -272,9 +272,9 @@ impl<N: Network> Core<N> {
             }
             self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
                 crate::worker::conn::table::Side::Client,
-                key,
+                client_key,
             ));
-            self.close_kept(key);
+            self.close_kept(client_key);
             if let Some(inside) = client.role.take_inside() {
                 self.inside -= 1;
                 inside.finish(client.stream.inside().map(Inside::collect).unwrap_or_default());
@@ -285,11 +285,11 @@ impl<N: Network> Core<N> {
 
     /// Closes it with a reset instead of an orderly end.
     #[cold]
-    pub(crate) fn reset_client(&mut self, key: u32) -> Step {
-        if let Some(client) = self.clients.get_mut(key) {
+    pub(crate) fn reset_client(&mut self, client_key: u32) -> Step {
+        if let Some(client) = self.clients.get_mut(client_key) {
             client.stream.reset_on_close();
         }
-        self.close_client(key)
+        self.close_client(client_key)
     }
 }
 

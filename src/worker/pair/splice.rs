@@ -26,10 +26,10 @@ use crate::worker::pair::pump::Tools;
 
 /// Bytes moved in one step: a pipe's capacity. Then the other direction runs. (Half of it costs a tenth more per byte,
 /// twice of it saves nothing.)
-const MOST: u64 = 256 * 1024;
+const SPLICE_BYTES: u64 = 256 * 1024;
 
 /// The result of one splice.
-pub enum Spliced {
+pub enum SpliceResult {
     /// Not possible: copy.
     No,
     /// The socket is empty.
@@ -43,12 +43,12 @@ pub fn response<S: Transport>(
     backend: &mut Backend<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
-) -> Result<Spliced, Failure> {
+) -> Result<SpliceResult, Failure> {
     let left = backend.role.codec.known_rest(pair.target);
     match fit(backend, client, left, &tools.pipes) {
-        Eligibility::Not => return Ok(Spliced::No),
-        _ if pair.reads_rest_ahead(left) => return Ok(Spliced::No),
-        Eligibility::Later => return Ok(Spliced::Empty),
+        Eligibility::Not => return Ok(SpliceResult::No),
+        _ if pair.reads_rest_ahead(left) => return Ok(SpliceResult::No),
+        Eligibility::Later => return Ok(SpliceResult::Empty),
         Eligibility::Now => {}
     }
     tools.reads += 1;
@@ -56,7 +56,7 @@ pub fn response<S: Transport>(
     let n = match received.map_err(|_| closed_early(pair))? {
         Received::Bytes(n) => n,
         Received::End if is_cut(backend, pair) => return Err(closed_early(pair)),
-        other => return Ok(other.spliced()),
+        other => return Ok(other.result()),
     };
     pair.exchange.sent += n as u64;
     backend.role.received(n, &mut tools.blocks.traffic);
@@ -65,7 +65,7 @@ pub fn response<S: Transport>(
     if backend.role.codec.pass(pair.target, n as u64) {
         pair.exchange.response = ResponseHalf::Done;
     }
-    Ok(Spliced::Moved)
+    Ok(SpliceResult::Moved)
 }
 
 /// Client to server. A failed write is detected by the flush that follows.
@@ -74,25 +74,25 @@ pub fn request<S: Transport>(
     backend: &mut Backend<S>,
     pair: &mut Pair,
     tools: &mut Tools<S>,
-) -> Result<Spliced, Failure> {
+) -> Result<SpliceResult, Failure> {
     let left = client.role.codec.known_rest(pair.source);
     match fit(client, backend, left, &tools.pipes) {
-        Eligibility::Not => return Ok(Spliced::No),
-        Eligibility::Later => return Ok(Spliced::Empty),
+        Eligibility::Not => return Ok(SpliceResult::No),
+        Eligibility::Later => return Ok(SpliceResult::Empty),
         Eligibility::Now => {}
     }
     tools.reads += 1;
     let received = fill(client, backend, left, &mut tools.pipes, tools.now);
     let n = match received.map_err(|_| client_gone(pair))? {
         Received::Bytes(n) => n,
-        other => return Ok(other.spliced()),
+        other => return Ok(other.result()),
     };
     pair.exchange.received += n as u64;
     client.role.received(n, &mut tools.blocks.traffic);
     backend.role.wrote = true;
     backend.role.codec.frame_body(pair.target, n);
     pair.exchange.take_body(client.role.codec.pass(pair.source, n as u64));
-    Ok(Spliced::Moved)
+    Ok(SpliceResult::Moved)
 }
 
 /// What became of bytes without framing.
@@ -140,7 +140,7 @@ fn fit<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     left: u64,
     pipes: &Pipes<S::Pipe>,
 ) -> Eligibility {
-    let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.spliced.is_some()))
+    let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.pipe.is_some()))
         && from.stream.can_splice()
         && to.stream.can_splice();
     match worth {
@@ -168,11 +168,11 @@ enum Received {
 }
 
 impl Received {
-    fn spliced(self) -> Spliced {
+    fn result(self) -> SpliceResult {
         match self {
-            Received::Nothing => Spliced::Empty,
-            Received::NoPipe => Spliced::No,
-            Received::Bytes(_) | Received::End | Received::Again => Spliced::Moved,
+            Received::Nothing => SpliceResult::Empty,
+            Received::NoPipe => SpliceResult::No,
+            Received::Bytes(_) | Received::End | Received::Again => SpliceResult::Moved,
         }
     }
 }
@@ -188,12 +188,12 @@ fn fill<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     if !from.readable {
         return Ok(Received::Nothing);
     }
-    let Some(mut held) = to.spliced.take().or_else(|| pipes.borrow(S::new_pipe)) else {
+    let Some(mut held) = to.pipe.take().or_else(|| pipes.borrow(S::new_pipe)) else {
         return Ok(Received::NoPipe);
     };
-    let received = from.stream.splice_in(&mut held.pipe, left.min(MOST) as usize);
+    let received = from.stream.splice_in(&mut held.pipe, left.min(SPLICE_BYTES) as usize);
     held.bytes = *received.as_ref().unwrap_or(&0);
-    to.spliced = Some(held);
+    to.pipe = Some(held);
     match received {
         Ok(0) => {
             (from.eof, from.readable) = (true, false);

@@ -15,12 +15,12 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools};
-use crate::worker::pair::read_ahead::make_room;
+use crate::worker::pair::response_buffer::make_room;
 use crate::worker::pair::script_errors::failure_of;
-use crate::worker::pair::splice::{self, Spliced};
+use crate::worker::pair::splice::{self, SpliceResult};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
-use crate::worker::pair::waiting::{Asks, JudgedResponse};
+use crate::worker::pair::waiting::{Asks, HandlerResponse};
 
 /// Server to client.
 #[inline(always)]
@@ -54,9 +54,9 @@ fn step<S: Transport>(
 ) -> Result<bool, Failure> {
     if backend.input.is_empty() && !backend.eof {
         match splice::response(client, backend, pair, tools)? {
-            Spliced::No => {}
-            Spliced::Empty => return Ok(false),
-            Spliced::Moved => return Ok(true),
+            SpliceResult::No => {}
+            SpliceResult::Empty => return Ok(false),
+            SpliceResult::Moved => return Ok(true),
         }
         if !fill_backend(backend, pair, tools)? {
             return Ok(false);
@@ -251,12 +251,12 @@ fn pass_response_head<S: Transport>(
     match pair.exchange.response_head(&tools.response)? {
         ResponseStep::Interim { pass } => pass_interim(client, pair, tools, pass),
         ResponseStep::Switch => {
-            note_response(&mut backend.role, pair, tools);
+            observe_response(&mut backend.role, pair, tools);
             pass_switch(client, backend, pair, tools);
         }
         ResponseStep::Final => {
             backend.role.keep_alive = tools.response.keep_alive;
-            if note_response(&mut backend.role, pair, tools) {
+            if observe_response(&mut backend.role, pair, tools) {
                 return Ok(());
             }
             return pass_final_head(client, pair, tools);
@@ -267,7 +267,7 @@ fn pass_response_head<S: Transport>(
 
 /// A final response tells about its server. Returns true if it is that of a second try.
 #[inline(always)]
-fn note_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
+fn observe_response<S: Transport>(role: &mut BackendSide, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let now = tools.now;
     if tools.response.fields.has(Name::KeepAlive)
         && let Some(limit) = keep_alive_timeout(&tools.response.fields)
@@ -287,7 +287,7 @@ fn pass_interim<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &m
         return;
     }
     if tools.response.status == 100 {
-        pair.exchange.asked_for_body.get_or_insert(tools.now);
+        pair.exchange.continue_at.get_or_insert(tools.now);
     }
     rewrite_interim(&mut tools.response);
     let before = client.output.len();
@@ -310,7 +310,7 @@ fn pass_switch<S: Transport>(
     client.role.codec.encode_switch(&tools.response, out);
     note_head(client, pair, before);
     if pair.site.routes.config.on_log {
-        pair.keep_head(&tools.response);
+        pair.save_sent_head(&tools.response);
     }
     pair.begin_tunnel();
     pair.response_begins();
@@ -348,8 +348,8 @@ pub fn pass_judged<S: Transport>(client: &mut Client<S>, pair: &mut Pair, whole:
 
 #[inline(always)]
 fn pass_final<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) {
-    if let Some(entrance) = &pair.exchange.entrance {
-        entrance.demand_https(&mut tools.response);
+    if let Some(context) = &pair.exchange.listener_context {
+        context.add_hsts(&mut tools.response);
     }
     if pair.route.as_ref().is_some_and(|route| route.pool.config.sticky.is_some())
         && let Some(cookie) = pair.session_cookie()
@@ -357,7 +357,7 @@ fn pass_final<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut
         tools.response.fields.append(b"Set-Cookie", cookie.as_bytes());
     }
     if pair.site.routes.config.on_log {
-        pair.keep_head(&tools.response);
+        pair.save_sent_head(&tools.response);
     }
     let x = &mut pair.exchange;
     x.begin_response(&tools.response);
@@ -384,8 +384,8 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
     match handlers.borrow_mut().on_response(x, &mut tools.response, &site.routes.config) {
         Responded::Ok => {}
         Responded::Waits(wait, call) => {
-            x.response = ResponseHalf::Judged;
-            let response = JudgedResponse { head: std::mem::take(&mut tools.response), whole: false };
+            x.response = ResponseHalf::InHandler;
+            let response = HandlerResponse { head: std::mem::take(&mut tools.response), whole: false };
             tools.asks = Some(Box::new(Asks::Wait { wait, call, response }));
         }
         Responded::Unchanged(error) => {

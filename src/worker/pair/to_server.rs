@@ -9,9 +9,9 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::client_gone;
-use crate::worker::pair::held_body::send_held;
 use crate::worker::pair::pump::{READS, Tools};
-use crate::worker::pair::splice::{self, Spliced};
+use crate::worker::pair::request_body_buffer::send_held;
+use crate::worker::pair::splice::{self, SpliceResult};
 
 /// Client to server: the request's body.
 #[inline(always)]
@@ -57,9 +57,9 @@ fn pass_on<S: Transport>(
 ) -> Result<bool, Failure> {
     if client.input.is_empty() && !client.eof {
         return match splice::request(client, backend, pair, tools)? {
-            Spliced::No => fill_client(client, pair, tools),
-            Spliced::Empty => Ok(false),
-            Spliced::Moved => Ok(true),
+            SpliceResult::No => fill_client(client, pair, tools),
+            SpliceResult::Empty => Ok(false),
+            SpliceResult::Moved => Ok(true),
         };
     }
     let (head, trailers) = (&mut pair.exchange.head, &mut tools.trailers);

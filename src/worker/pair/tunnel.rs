@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The frames of a WebSocket are followed from the 101 on, since only then it is known where they end. `Asked` and
-//! `Ending` last at most `CLOSING`, counted from when the client's kernel has everything (`time::deadlines`).
+//! `Ending` last at most `CLOSE_TIMEOUT`, counted from when the client's kernel has everything (`time::deadlines`).
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::pass_through::Spliced;
+use crate::worker::pair::pass_through::SplicedDirections;
 use crate::worker::pair::pump::Tools;
 use crate::worker::pair::{Pair, Stage};
 
 /// How long a client may take to answer a Close frame, and both sides to take their last bytes.
-pub const CLOSING: Duration = Duration::from_secs(2);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Tunnel {
     from_server: Frames,
@@ -37,7 +37,7 @@ pub struct Tunnel {
     /// When `closing` became `Asked` or `Ending`.
     since: u64,
     /// Of a connection that is passed through.
-    spliced: Spliced,
+    spliced: SplicedDirections,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ enum Closing {
 impl Tunnel {
     fn new(websocket: bool) -> Box<Tunnel> {
         let frames = if websocket { Frames::new() } else { Frames::unknown() };
-        let (closing, since, spliced) = (Closing::Open, 0, Spliced::default());
+        let (closing, since, spliced) = (Closing::Open, 0, SplicedDirections::default());
         Box::new(Tunnel { from_server: frames, from_client: frames, closing, since, spliced })
     }
 
@@ -124,14 +124,14 @@ impl Pair {
     }
 
     /// The directions that are spliced now.
-    pub fn spliced(&self) -> Spliced {
+    pub fn spliced(&self) -> SplicedDirections {
         match &self.stage {
             Stage::Tunnel(_, tunnel) => tunnel.spliced,
-            _ => Spliced::default(),
+            _ => SplicedDirections::default(),
         }
     }
 
-    pub fn set_spliced(&mut self, spliced: Spliced) {
+    pub fn set_spliced(&mut self, spliced: SplicedDirections) {
         if let Stage::Tunnel(_, tunnel) = &mut self.stage {
             tunnel.spliced = spliced;
         }
@@ -193,25 +193,25 @@ pub fn close<S: Transport>(
 
 impl<N: Network> Core<N> {
     /// The drain's moment for this tunnel.
-    pub(crate) fn close_tunnel(&mut self, pair: u32) {
-        let pair = &mut self.pairs[pair as usize];
-        let (key, Some(backend)) = (pair.client, pair.backend()) else { return };
-        close(&mut self.clients[key], &mut self.backends[backend], pair, &mut self.tools);
-        self.queue_client(key);
+    pub(crate) fn close_tunnel(&mut self, pair_key: u32) {
+        let pair = &mut self.pairs[pair_key as usize];
+        let (client_key, Some(backend)) = (pair.client, pair.backend()) else { return };
+        close(&mut self.clients[client_key], &mut self.backends[backend], pair, &mut self.tools);
+        self.queue_client(client_key);
     }
 
     /// One side did not do its part of the close in time, or is gone.
     #[cold]
-    pub(crate) fn end_tunnel(&mut self, pair: u32) -> Step {
-        self.pairs[pair as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
-        let key = self.pairs[pair as usize].client;
-        if self.clients[key].hung_up {
+    pub(crate) fn end_tunnel(&mut self, pair_key: u32) -> Step {
+        self.pairs[pair_key as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
+        let client_key = self.pairs[pair_key as usize].client;
+        if self.clients[client_key].hung_up {
             // It has all that it could get. A reset could take that away.
-            self.detach(pair);
-            return self.close_client(key);
+            self.detach(pair_key);
+            return self.close_client(client_key);
         }
-        self.drop_backend(pair);
-        let x = &mut self.pairs[pair as usize].exchange;
+        self.drop_backend(pair_key);
+        let x = &mut self.pairs[pair_key as usize].exchange;
         x.response = ResponseHalf::Done;
         x.take_body(true);
         Step::Again

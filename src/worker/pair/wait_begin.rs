@@ -31,7 +31,7 @@ impl<N: Network> Core<N> {
     pub(crate) fn start_wait(
         &mut self,
         waiter: Waiter,
-        of: SiteHandlers<'_>,
+        site: SiteHandlers<'_>,
         wait: Wait,
         since: u64,
     ) -> (u64, u64, bool) {
@@ -49,8 +49,8 @@ impl<N: Network> Core<N> {
         let number = self.waits.begin(waiter, until, kind);
         match wait {
             Wait::Sleep(_) => {}
-            Wait::Fetch(fetch) => self.fetch(of, number, *fetch),
-            Wait::Resolve(name) => self.resolve(of.0, number, name),
+            Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
+            Wait::Resolve(name) => self.resolve(site.0, number, name),
             Wait::Check(check) => self.check(number, *check),
             // Begun by `begin_wait`.
             Wait::Body(_) => {}

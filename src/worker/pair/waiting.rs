@@ -17,7 +17,7 @@ use crate::net::Network;
 use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::held_body::{HeldBody, ask_for_body};
+use crate::worker::pair::request_body_buffer::{HeldBody, ask_for_body};
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
@@ -34,14 +34,14 @@ pub struct HandlerWait {
     until: u64,
     /// It has waited as long as a handler may when the present wait is over.
     is_last: bool,
-    response: Option<JudgedResponse>,
+    response: Option<HandlerResponse>,
     /// For the request's body, which may come whole although its client has ended its side.
     reads_body: bool,
     counted: Counted,
 }
 
 /// A response whose head the handler is judging.
-pub struct JudgedResponse {
+pub struct HandlerResponse {
     pub head: ResponseHead,
     /// Nothing follows the head.
     pub whole: bool,
@@ -50,11 +50,11 @@ pub struct JudgedResponse {
 /// What the pump asks the core for.
 pub enum Asks {
     /// A handler of `on_response` waits.
-    Wait { wait: Wait, call: Box<WaitingCall>, response: JudgedResponse },
+    Wait { wait: Wait, call: Box<WaitingCall>, response: HandlerResponse },
     /// A held body is whole, or full.
     Filled,
     /// The head of a second try's response is here.
-    Hedged(JudgedResponse),
+    Hedged(HandlerResponse),
 }
 
 impl Asks {
@@ -106,31 +106,31 @@ impl HandlerWait {
 impl<N: Network> Core<N> {
     /// The handler of a request waits for the first time.
     #[cold]
-    pub(crate) fn wait_for_request(&mut self, key: u32, wait: Wait, call: Box<WaitingCall>) -> Step {
-        self.begin_wait(key, wait, call, None, self.tools.now)
+    pub(crate) fn wait_for_request(&mut self, pair_key: u32, wait: Wait, call: Box<WaitingCall>) -> Step {
+        self.begin_wait(pair_key, wait, call, None, self.tools.now)
     }
 
     /// Does what the pump asked for.
     #[cold]
-    pub(crate) fn asked(&mut self, key: u32) -> Step {
+    pub(crate) fn handle_pump_request(&mut self, pair_key: u32) -> Step {
         match self.tools.asks.take().map(|asks| *asks) {
             None => Step::Wait,
             Some(Asks::Wait { wait, call, response }) => {
-                self.begin_wait(key, wait, call, Some(response), self.tools.now)
+                self.begin_wait(pair_key, wait, call, Some(response), self.tools.now)
             }
-            Some(Asks::Filled) => self.body_is_held(key),
-            Some(Asks::Hedged(response)) => self.second_wins(key, response),
+            Some(Asks::Filled) => self.body_is_held(pair_key),
+            Some(Asks::Hedged(response)) => self.second_wins(pair_key, response),
         }
     }
 
     /// A pool with `buffer_request` takes the request once its body is whole, or as much of it as is held.
     #[cold]
-    pub(crate) fn buffer_request(&mut self, key: u32, route: Route) -> Step {
+    pub(crate) fn buffer_request(&mut self, pair_key: u32, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
-        if !self.hold_body(key, most) {
-            return self.forward_copied(key, route);
+        if !self.hold_body(pair_key, most) {
+            return self.forward_copied(pair_key, route);
         }
-        let pair = &mut self.pairs[key as usize];
+        let pair = &mut self.pairs[pair_key as usize];
         pair.stage = Stage::Buffering;
         if let Some(held) = &mut pair.held {
             held.route = Some(route);
@@ -139,8 +139,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Begins to hold the request's body. Returns false if there is nothing to wait for.
-    fn hold_body(&mut self, key: u32, most: usize) -> bool {
-        let pair = &mut *self.pairs[key as usize];
+    fn hold_body(&mut self, pair_key: u32, most: usize) -> bool {
+        let pair = &mut *self.pairs[pair_key as usize];
         if !pair.exchange.request.is_open() {
             return false;
         }
@@ -157,17 +157,17 @@ impl<N: Network> Core<N> {
     }
 
     /// The body is whole, or as much of it is here as may be held.
-    fn body_is_held(&mut self, key: u32) -> Step {
-        let pair = &mut *self.pairs[key as usize];
+    fn body_is_held(&mut self, pair_key: u32) -> Step {
+        let pair = &mut *self.pairs[pair_key as usize];
         if let Some(wait) = &pair.waiting {
             let ended = (wait.number, Waited::Body(body_of(pair)));
             self.waits.results().borrow_mut().push(ended);
-            return self.wait(key);
+            return self.wait(pair_key);
         }
         match pair.held.as_mut().and_then(|held| held.route.take()) {
             Some(route) => {
                 pair.stage = Stage::Routing;
-                self.forward_copied(key, route)
+                self.forward_copied(pair_key, route)
             }
             None => Step::Wait,
         }
@@ -175,16 +175,16 @@ impl<N: Network> Core<N> {
 
     fn begin_wait(
         &mut self,
-        key: u32,
+        pair_key: u32,
         wait: Wait,
         call: Box<WaitingCall>,
-        response: Option<JudgedResponse>,
+        response: Option<HandlerResponse>,
         since: u64,
     ) -> Step {
-        let pair = &self.pairs[key as usize];
+        let pair = &self.pairs[pair_key as usize];
         let Some(counted) = self.waits.count.add(pair.site.settings().script.waiting as usize) else {
             give_up(pair.handlers.as_ref(), *call);
-            return self.fail(key, Failure::TooManyWaiting);
+            return self.fail(pair_key, Failure::TooManyWaiting);
         };
         let client = self.clients.token(pair.client);
         let (site, handlers) = (pair.site.clone(), pair.handlers.clone());
@@ -193,16 +193,16 @@ impl<N: Network> Core<N> {
             self.start_wait(Waiter::Client(client), (&site, handlers.as_ref()), wait, since);
         let reads_body = body.is_some();
         let waiting = HandlerWait { number, call, since, until, is_last, response, reads_body, counted };
-        self.pairs[key as usize].waiting = Some(Box::new(waiting));
+        self.pairs[pair_key as usize].waiting = Some(Box::new(waiting));
         match body {
             // Not at once: a handler that asks again and again would fill the stack.
-            Some(most) if !self.hold_body(key, most) => {
-                let body = body_of(&self.pairs[key as usize]);
+            Some(most) if !self.hold_body(pair_key, most) => {
+                let body = body_of(&self.pairs[pair_key as usize]);
                 self.waits.results().borrow_mut().push((number, Waited::Body(body)));
-                self.wait(key)
+                self.wait(pair_key)
             }
             Some(_) => Step::Again,
-            None => self.wait(key),
+            None => self.wait(pair_key),
         }
     }
 
@@ -244,54 +244,60 @@ impl<N: Network> Core<N> {
 
     fn resume(&mut self, client: u32, number: u64, waited: Waited) {
         if let Some(step) = self.resume_waiting(client, number, waited) {
-            self.go_on(client, step);
+            self.requeue_after(client, step);
         }
     }
 
     /// `None` if the request does not wait for this any more.
     fn resume_waiting(&mut self, client: u32, number: u64, waited: Waited) -> Option<Step> {
-        let key = self.clients.get(client).and_then(|client| client.role.pair)?;
-        let pair = &mut self.pairs[key as usize];
+        let pair_key = self.clients.get(client).and_then(|client| client.role.pair)?;
+        let pair = &mut self.pairs[pair_key as usize];
         let wait = pair.waiting.take_if(|wait| wait.number == number)?;
         let HandlerWait { call, since, until, is_last, response, counted, .. } = *wait;
         // It may wait again: as one handler.
         drop(counted);
         let waited = if is_last && self.tools.now >= until { None } else { Some(waited) };
         Some(match response {
-            None => self.resume_request(key, *call, waited, since),
-            Some(response) => self.resume_response(key, *call, waited, response, since),
+            None => self.resume_request(pair_key, *call, waited, since),
+            Some(response) => self.resume_response(pair_key, *call, waited, response, since),
         })
     }
 
-    fn resume_request(&mut self, key: u32, call: WaitingCall, waited: Option<Waited>, since: u64) -> Step {
-        let pair = &mut *self.pairs[key as usize];
-        let Some(handlers) = pair.handlers.clone() else { return self.fail(key, Failure::Internal) };
+    fn resume_request(
+        &mut self,
+        pair_key: u32,
+        call: WaitingCall,
+        waited: Option<Waited>,
+        since: u64,
+    ) -> Step {
+        let pair = &mut *self.pairs[pair_key as usize];
+        let Some(handlers) = pair.handlers.clone() else { return self.fail(pair_key, Failure::Internal) };
         let (x, routes) = (&mut pair.exchange, &pair.site.routes);
         let decision = handlers.borrow_mut().resume_request(call, waited, x, routes, self.tools.now);
         match decision {
-            Decision::Wait(wait, call) => self.begin_wait(key, wait, call, None, since),
-            decision => self.start_otherwise(key, decision),
+            Decision::Wait(wait, call) => self.begin_wait(pair_key, wait, call, None, since),
+            decision => self.apply_decision(pair_key, decision),
         }
     }
 
     fn resume_response(
         &mut self,
-        key: u32,
+        pair_key: u32,
         call: WaitingCall,
         waited: Option<Waited>,
-        response: JudgedResponse,
+        response: HandlerResponse,
         since: u64,
     ) -> Step {
-        let JudgedResponse { mut head, whole } = response;
-        let pair = &mut *self.pairs[key as usize];
-        let Some(handlers) = pair.handlers.clone() else { return self.fail(key, Failure::Internal) };
+        let HandlerResponse { mut head, whole } = response;
+        let pair = &mut *self.pairs[pair_key as usize];
+        let Some(handlers) = pair.handlers.clone() else { return self.fail(pair_key, Failure::Internal) };
         let Pair { exchange: x, site, .. } = pair;
         let config = &site.routes.config;
         let responded = handlers.borrow_mut().resume_response(call, waited, x, &mut head, config);
         match responded {
             Responded::Ok => {}
             Responded::Waits(wait, call) => {
-                return self.begin_wait(key, wait, call, Some(JudgedResponse { head, whole }), since);
+                return self.begin_wait(pair_key, wait, call, Some(HandlerResponse { head, whole }), since);
             }
             Responded::Unchanged(error) => {
                 self.tools.errors.log(
@@ -303,7 +309,7 @@ impl<N: Network> Core<N> {
             }
             Responded::Failed(error) => {
                 self.tools.errors.log("on_response", &error, "", self.tools.now);
-                return self.fail(key, failure_of(&error));
+                return self.fail(pair_key, failure_of(&error));
             }
         }
         self.tools.response = head;
@@ -313,11 +319,11 @@ impl<N: Network> Core<N> {
 
     /// The request ends before its handler: what that waits for is cancelled.
     #[cold]
-    pub(crate) fn stop_waiting(&mut self, key: u32) {
+    pub(crate) fn stop_waiting(&mut self, pair_key: u32) {
         // What its turn asked for is not another request's.
         self.tools.asks = None;
-        let pair = &mut *self.pairs[key as usize];
-        if pair.exchange.response == ResponseHalf::Judged {
+        let pair = &mut *self.pairs[pair_key as usize];
+        if pair.exchange.response == ResponseHalf::InHandler {
             pair.exchange.response = ResponseHalf::Waiting;
         }
         let Some(wait) = pair.waiting.take() else { return };

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Requests that may wait for the thread. Beyond that a request is routed as if there were no file.
-const MOST: usize = 64;
+const MAX_WAITING: usize = 64;
 
 /// What the file says; `None`: there is none. Not set before it was looked for.
 pub(crate) type ChallengeText = Arc<OnceLock<Option<Vec<u8>>>>;
@@ -28,7 +28,7 @@ pub(super) struct Challenges {
 
 impl Challenges {
     pub(super) fn new() -> Challenges {
-        let (sender, receiver) = sync_channel(MOST);
+        let (sender, receiver) = sync_channel(MAX_WAITING);
         Challenges { sender, receiver: Mutex::new(Some(receiver)) }
     }
 

@@ -103,8 +103,8 @@ fn lock(counts: &Mutex<HashMap<Kind, Count>>) -> MutexGuard<'_, HashMap<Kind, Co
 
 impl<N: Network> Core<N> {
     /// Counts a request that is answered with a gateway error.
-    pub(crate) fn note_gateway_error(&mut self, pair: u32, failure: Failure) {
-        let pair = &self.pairs[pair as usize];
+    pub(crate) fn note_gateway_error(&mut self, pair_key: u32, failure: Failure) {
+        let pair = &self.pairs[pair_key as usize];
         let Some(route) = &pair.route else { return };
         let server = pair.server.as_ref().filter(|_| failure.side() == Party::Server);
         let (pool, server) = (route.pool.config.name.clone(), server.map(|server| server.name().to_string()));

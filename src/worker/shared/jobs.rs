@@ -10,7 +10,7 @@ use mio::Waker;
 use crate::worker::waits::Reply;
 
 /// Jobs that may wait for a thread.
-const MOST: usize = 64;
+const MAX_WAITING: usize = 64;
 
 /// What is to be done, and for whom.
 pub struct Job {
@@ -48,7 +48,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     pub(super) fn new() -> Jobs {
-        let (sender, receiver) = sync_channel(MOST);
+        let (sender, receiver) = sync_channel(MAX_WAITING);
         Jobs { sender, receiver: Mutex::new(Some(receiver)) }
     }
 

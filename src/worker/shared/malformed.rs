@@ -77,8 +77,8 @@ impl<N: Network> Core<N> {
 
     /// A server's response cannot be read.
     #[cold]
-    pub(crate) fn note_malformed_response(&self, pair: u32, backend: u32, failure: Failure) {
-        let (Failure::Response(fault), pair) = (failure, &self.pairs[pair as usize]) else { return };
+    pub(crate) fn note_malformed_response(&self, pair_key: u32, backend: u32, failure: Failure) {
+        let (Failure::Response(fault), pair) = (failure, &self.pairs[pair_key as usize]) else { return };
         if !self.observed || pair.is_inside() {
             return;
         }

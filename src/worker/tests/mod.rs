@@ -285,7 +285,7 @@ fn a_panic_in_a_function_that_belongs_to_no_request_ends_that_alone() {
     core.expire();
     assert_eq!(core.sites.periodic.next(), 3 * time, "both have failed, and rsp.every is due again");
     let key = core.accepted(Wire::new(&[]), None).expect("a client");
-    assert!(!core.lets_in(key));
+    assert!(!core.on_connect_allows(key));
     fails.set(false);
-    assert!(core.lets_in(key));
+    assert!(core.on_connect_allows(key));
 }

@@ -11,13 +11,13 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::tunnel::CLOSING;
+use crate::worker::pair::tunnel::CLOSE_TIMEOUT;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
 use crate::worker::time::timeouts::{Deadline, Reason, micros};
 
 /// A connection that is opened before it is needed is given up after this time.
-const OPENING: Duration = Duration::from_secs(3);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a probe waits at least for its response.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
@@ -50,12 +50,12 @@ impl<N: Network> Core<N> {
                 }
                 // Time in which the client reads what came before does not count.
                 Some(since) if client.is_flushed() => {
-                    return Some(Deadline::new(since.max(client.write_at), CLOSING, Reason::Closing));
+                    return Some(Deadline::new(since.max(client.write_at), CLOSE_TIMEOUT, Reason::Closing));
                 }
                 Some(_) => {}
             },
             Stage::Routing | Stage::Buffering if pair.held.as_ref().is_some_and(|held| held.is_filling()) => {
-                let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
+                let since = client.read_at.max(x.times.start).max(x.continue_at.unwrap_or(0));
                 return Some(Deadline::new(since, limits.body, Reason::Body));
             }
             Stage::Routing | Stage::Buffering | Stage::Forwarding(_) | Stage::Delivering(_) => {}
@@ -74,11 +74,11 @@ impl<N: Network> Core<N> {
     /// The deadline for a client that has yet to send request body bytes.
     fn body_deadline(&self, client: &Client<N::Stream>, pair: &Pair) -> Option<Deadline> {
         let x = &pair.exchange;
-        let goes_on = matches!(x.request, RequestHalf::Held | RequestHalf::Body);
+        let goes_on = matches!(x.request, RequestHalf::BodyPending | RequestHalf::Body);
         // What is held has to go to the server first.
-        let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_leave();
+        let held_back = pair.held.is_some() || client.input.is_empty() && x.awaits_continue();
         (goes_on && !held_back && self.waits_for_body(pair.backend())).then(|| {
-            let since = client.read_at.max(x.times.start).max(x.asked_for_body.unwrap_or(0));
+            let since = client.read_at.max(x.times.start).max(x.continue_at.unwrap_or(0));
             Deadline::new(since, pair.site.timeouts().body, Reason::Body)
         })
     }
@@ -95,10 +95,10 @@ impl<N: Network> Core<N> {
         let role = &backend.role;
         if role.state == BackendState::Idle {
             let limit = micros(role.server.idle_timeout.get()).min(role.server.idle_limit.get());
-            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Silent));
+            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Idle));
         }
         if role.state == BackendState::Opening {
-            return Some(Deadline::new(role.since, OPENING, Reason::Silent));
+            return Some(Deadline::new(role.since, OPEN_TIMEOUT, Reason::Opening));
         }
         let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
@@ -112,7 +112,7 @@ impl<N: Network> Core<N> {
                 let sent = !x.request.is_open() || !backend.is_flushed();
                 // While the request's body is incomplete, the client is waited for, not the server; except if the
                 // client waits for a 100 (Continue).
-                let sent = sent || backend.role.write_failed || x.awaits_leave();
+                let sent = sent || backend.role.write_failed || x.awaits_continue();
                 sent.then(|| {
                     let last = backend.write_at.max(backend.role.since).max(backend.read_at);
                     Deadline::new(last, response_wait(pair, limits.response), Reason::Response)
@@ -123,7 +123,7 @@ impl<N: Network> Core<N> {
                 Some(Deadline::new(since, limits.gap, Reason::Gap))
             }
             ResponseHalf::Done => upload_deadline(backend, pair),
-            ResponseHalf::Cut | ResponseHalf::Judged => None,
+            ResponseHalf::Cut | ResponseHalf::InHandler => None,
         }
     }
 
@@ -256,7 +256,7 @@ impl<N: Network> Core<N> {
             }
         }
         let step = self.deadline_passed(key, deadline.reason, failure);
-        self.go_on(key, step);
+        self.requeue_after(key, step);
     }
 
     fn deadline_passed(&mut self, key: u32, reason: Reason, failure: Option<Failure>) -> Step {
@@ -268,7 +268,7 @@ impl<N: Network> Core<N> {
             Reason::Linger => self.end_linger(key),
             Reason::Head => self.refuse_late(key),
             Reason::Handshake => self.end_handshake(key),
-            Reason::ProxyHeader => self.refuse_headless(key),
+            Reason::ProxyHeader => self.proxy_header_timeout(key),
             Reason::Queue => self.queue_timer(key),
             Reason::Challenge => self.challenge_timer(key),
             Reason::Delivery => self.end_cut_response(key),
@@ -293,7 +293,7 @@ impl<N: Network> Core<N> {
                     self.note_server_failure(pair, &failure.text());
                 }
                 let step = self.fail(pair, failure);
-                self.go_on(client, step);
+                self.requeue_after(client, step);
             }
             _ => self.close_backend(key),
         }
@@ -301,18 +301,18 @@ impl<N: Network> Core<N> {
 
     /// Returns the failure if the client has moved too few bytes in a whole window.
     fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
-        let way = deadline.reason.way()?;
+        let direction = deadline.reason.direction()?;
         let client = &self.clients[key];
         let pair = client.role.pair.and_then(|l| self.pairs.get_mut(l as usize))?;
-        let demand = pair.site.min_rate(way)?;
-        let (moved, failure) = match way {
+        let demand = pair.site.min_rate(direction)?;
+        let (moved, failure) = match direction {
             Direction::Sending => (pair.exchange.received, Failure::BodyRate),
             // `untaken` includes framing; the difference is negligible.
             Direction::Taking => {
                 (pair.exchange.sent.saturating_sub(client.untaken() as u64), Failure::WriteRate)
             }
         };
-        pair.rate.is_too_slow(way, moved, demand, self.tools.now).then_some(failure)
+        pair.rate.is_too_slow(direction, moved, demand, self.tools.now).then_some(failure)
     }
 
     /// Closes a client that sent nothing.
@@ -335,22 +335,15 @@ impl<N: Network> Core<N> {
             None => self.close_client(key),
         }
     }
-
-    /// Continues a timer's step in the client's turn, which sees to the timers.
-    pub(crate) fn go_on(&mut self, key: u32, step: Step) {
-        if !matches!(step, Step::Gone) {
-            self.queue_client(key);
-        }
-    }
 }
 
 /// The deadline of a client without a complete request head.
 fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadline {
     match (role.head_since, role.served) {
-        (NO_HEAD, _) if role.arrival == Arrival::Awaited => {
+        (NO_HEAD, _) if role.arrival == Arrival::ExpectsProxyHeader => {
             Deadline::new(read_at, limits.head, Reason::ProxyHeader)
         }
-        (since, _) if role.arrival == Arrival::Awaited => {
+        (since, _) if role.arrival == Arrival::ExpectsProxyHeader => {
             Deadline::new(since, limits.head, Reason::ProxyHeader)
         }
         (since, _) if role.arrival == Arrival::Hello => {
@@ -358,7 +351,7 @@ fn between_requests(role: &ClientSide, read_at: u64, limits: &Timeouts) -> Deadl
             Deadline::new(since, limits.handshake, Reason::Handshake)
         }
         (NO_HEAD, false) => Deadline::new(read_at, limits.head, Reason::FirstByte),
-        (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Silent),
+        (NO_HEAD, true) => Deadline::new(read_at, limits.idle, Reason::Idle),
         (since, _) => Deadline::new(since, limits.head, Reason::Head),
     }
 }

@@ -49,7 +49,7 @@ pub struct RateWindow {
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    way: Direction,
+    direction: Direction,
     at: u64,
     moved: u64,
 }
@@ -57,11 +57,11 @@ struct Mark {
 impl RateWindow {
     /// Checks a client that is being waited for and has moved `moved` bytes of this exchange. Returns true if it moved
     /// too few in the window that ends now.
-    pub fn is_too_slow(&mut self, way: Direction, moved: u64, demand: MinRate, now: u64) -> bool {
-        let mark = Mark { way, at: now, moved };
+    pub fn is_too_slow(&mut self, direction: Direction, moved: u64, demand: MinRate, now: u64) -> bool {
+        let mark = Mark { direction, at: now, moved };
         // After a long time without checks, something other than the client was waited for.
         let broken = now - std::mem::replace(&mut self.looked, now) > demand.window / 2;
-        let Some(began) = self.began.filter(|began| began.way == way && !broken) else {
+        let Some(began) = self.began.filter(|began| began.direction == direction && !broken) else {
             self.began = Some(mark);
             return false;
         };

@@ -55,7 +55,9 @@ pub enum Reason {
     /// A PROXY header is incomplete.
     ProxyHeader,
     /// An idle connection: closed without a response.
-    Silent,
+    Idle,
+    /// A connection to a server that is opened before it is needed is not established.
+    Opening,
     /// A connection that never sent anything.
     FirstByte,
     /// The client keeps sending after its last response.
@@ -80,7 +82,8 @@ impl Reason {
             Reason::Head
             | Reason::Handshake
             | Reason::ProxyHeader
-            | Reason::Silent
+            | Reason::Idle
+            | Reason::Opening
             | Reason::FirstByte
             | Reason::Linger
             | Reason::Delivery
@@ -96,7 +99,7 @@ impl Reason {
     }
 
     /// Returns the direction in which a minimum rate applies, if one does.
-    pub fn way(self) -> Option<Direction> {
+    pub fn direction(self) -> Option<Direction> {
         match self {
             Reason::Body => Some(Direction::Sending),
             Reason::Write => Some(Direction::Taking),
@@ -139,7 +142,7 @@ impl Deadline {
             reason if reason.is_for_kernel() => self.wait,
             _ => u64::MAX,
         };
-        if let Some(demand) = self.reason.way().and_then(min_rate) {
+        if let Some(demand) = self.reason.direction().and_then(min_rate) {
             often = often.min(demand.window);
         }
         self.at().min(now.saturating_add(often / CHECKS))

@@ -1,7 +1,7 @@
 //! Which servers a pool offers, and in which order.
 
 use super::*;
-use crate::balance::Waiter;
+use crate::balance::QueuedRequest;
 use crate::balance::tests::{config, pool_of};
 use crate::balance::{Administrative, ByHand};
 use crate::config::Eject;
@@ -55,7 +55,7 @@ fn a_first_try_is_picked_at_once_only_if_any_server_may_take_it() {
     let (plain, tried) = (pool(3), Tried::default());
     assert_eq!([any(&plain), any(&plain)], [Some("s0".to_owned()), Some("s1".to_owned())]);
     assert_eq!(picks(&plain, &tried, 0, 2), ["s2", "s0"], "the rotation is the same");
-    let waits = plain.state.queue.enter(Waiter::default(), None, 1).unwrap();
+    let waits = plain.state.queue.enter(QueuedRequest::default(), None, 1).unwrap();
     assert_eq!(any(&plain), None, "others wait");
     assert!(plain.state.queue.leave(waits.number, None) && any(&plain).is_some());
     eject(&plain, 0);

@@ -41,7 +41,7 @@ impl Pair {
 #[cold]
 pub fn make_room<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let Some(most) = pair.ahead() else { return false };
-    let in_pipe = client.spliced.as_ref().is_some_and(|held| held.bytes > 0);
+    let in_pipe = client.pipe.as_ref().is_some_and(|held| held.bytes > 0);
     if in_pipe || client.output.reserved() >= most {
         return false;
     }

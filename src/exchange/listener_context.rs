@@ -9,20 +9,20 @@ use crate::http::{Fields, RequestHead, ResponseHead, Scheme, is_same};
 use crate::net::TlsInfo;
 
 #[derive(Clone, Debug)]
-pub struct Entrance {
+pub struct ListenerContext {
     pub listener: Arc<ListenerConfig>,
     /// What was agreed on in the handshake; `None` before, and without TLS.
     pub tls: Option<Rc<TlsInfo>>,
 }
 
-impl Entrance {
+impl ListenerContext {
     /// `None` for a listener that only accepts.
-    pub fn of(listener: &Arc<ListenerConfig>) -> Option<Rc<Entrance>> {
+    pub fn of(listener: &Arc<ListenerConfig>) -> Option<Rc<ListenerContext>> {
         let special = listener.tls.is_some()
             || listener.redirect.is_some()
             || listener.sni.is_some()
             || listener.challenges.is_some();
-        special.then(|| Rc::new(Entrance { listener: listener.clone(), tls: None }))
+        special.then(|| Rc::new(ListenerContext { listener: listener.clone(), tls: None }))
     }
 
     /// Clients speak TLS with the server, not with rsp.
@@ -48,7 +48,7 @@ impl Entrance {
     }
 
     /// Strict-Transport-Security (RFC 6797), unless the response has it.
-    pub fn demand_https(&self, response: &mut ResponseHead) {
+    pub fn add_hsts(&self, response: &mut ResponseHead) {
         const NAME: &[u8] = b"Strict-Transport-Security";
         let age = self.listener.tls.as_ref().and_then(|tls| tls.hsts);
         if let Some(age) = age
@@ -82,10 +82,10 @@ mod tests {
     use super::*;
     use crate::config::Address;
 
-    fn entrance(redirect: Option<u16>) -> Entrance {
+    fn listener_context(redirect: Option<u16>) -> ListenerContext {
         let address = Address::Ip("127.0.0.1:80".parse().unwrap());
         let listener = ListenerConfig { redirect, ..ListenerConfig::at(address) };
-        Entrance { listener: Arc::new(listener), tls: None }
+        ListenerContext { listener: Arc::new(listener), tls: None }
     }
 
     fn head(host: &str, target: &str) -> RequestHead {
@@ -98,21 +98,21 @@ mod tests {
     #[test]
     fn a_redirect_keeps_host_and_target_and_names_an_unusual_port() {
         let to = |port, host, target| {
-            let to = entrance(Some(port)).redirect(&head(host, target)).unwrap();
+            let to = listener_context(Some(port)).redirect(&head(host, target)).unwrap();
             to.map(|url| String::from_utf8(url).unwrap())
         };
         assert_eq!(to(443, "a.example", "/b?c=d"), Ok("https://a.example/b?c=d".into()));
         assert_eq!(to(8443, "a.example:80", "/"), Ok("https://a.example:8443/".into()));
         assert_eq!(to(443, "[::1]:8080", "/"), Ok("https://[::1]/".into()));
         assert_eq!(to(443, "", "/"), Err(()));
-        assert!(entrance(None).redirect(&head("a", "/")).is_none());
+        assert!(listener_context(None).redirect(&head("a", "/")).is_none());
     }
 
     #[test]
-    fn a_listener_that_only_accepts_is_no_entrance() {
-        let plain = entrance(None).listener;
-        assert!(Entrance::of(&plain).is_none());
-        assert!(Entrance::of(&entrance(Some(443)).listener).is_some());
+    fn a_listener_that_only_accepts_has_no_context() {
+        let plain = listener_context(None).listener;
+        assert!(ListenerContext::of(&plain).is_none());
+        assert!(ListenerContext::of(&listener_context(Some(443)).listener).is_some());
     }
 
     #[test]

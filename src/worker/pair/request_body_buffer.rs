@@ -262,10 +262,10 @@ pub fn ask_for_body<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools
     if !x.head.fields.has(Name::Expect) {
         return;
     }
-    if x.awaits_leave() {
+    if x.awaits_continue() {
         let out = &mut OutputSink { output: &mut client.output, blocks: &mut tools.blocks };
         out.put(b"HTTP/1.1 100 Continue\r\n\r\n");
-        x.asked_for_body = Some(tools.now);
+        x.continue_at = Some(tools.now);
     }
     x.head.fields.remove_where(|tag, _| tag == Name::Expect);
 }
@@ -283,15 +283,15 @@ impl Pair {
 
     /// A response has begun: a body that went to the server is not sent again.
     #[cold]
-    pub(crate) fn let_go_of_sent(&mut self) {
+    pub(crate) fn release_sent_body(&mut self) {
         self.held.take_if(|held| held.sent);
     }
 
     /// rsp answers itself: a body that is held whole is read from the client's connection, which can go on.
-    pub(crate) fn let_go_of_held(&mut self) {
+    pub(crate) fn release_held_body(&mut self) {
         if let Some(held) = self.held.take()
             && held.end.is_some()
-            && self.exchange.request == RequestHalf::Held
+            && self.exchange.request == RequestHalf::BodyPending
         {
             self.exchange.request = RequestHalf::Done;
         }

@@ -14,8 +14,8 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Route, hash_copy};
 use crate::worker::conn::table::Token;
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::held_body::HeldBody;
 use crate::worker::pair::inside::{InsideEnd, InsideSide, InsideTarget};
+use crate::worker::pair::request_body_buffer::HeldBody;
 use crate::worker::pair::{Origin, Pair};
 
 /// Mirrored requests of a pool that run at a time, of all workers.
@@ -23,8 +23,8 @@ const AT_ONCE: u32 = 256;
 /// So many are never cleaned.
 const FEW: usize = 256;
 /// Bytes of a response that are read, and how long a copy may take, in microseconds: a response need not end.
-const MOST: usize = 16 << 20;
-const LONGEST: u64 = 60_000_000;
+const RESPONSE_BYTES: usize = 16 << 20;
+const MIRROR_TIMEOUT: u64 = 60_000_000;
 
 /// One worker's mirrored requests.
 #[derive(Default)]
@@ -51,15 +51,15 @@ impl Mirrored {
 impl<N: Network> Core<N> {
     /// Forwards a request, and a copy of it if it is one of those that are mirrored.
     #[cold]
-    pub(crate) fn forward_copied(&mut self, key: u32, route: Route) -> Step {
+    pub(crate) fn forward_copied(&mut self, pair_key: u32, route: Route) -> Step {
         if route.pool.config.mirror.is_some() && !self.tools.draining {
-            self.mirror(key, &route);
+            self.mirror(pair_key, &route);
         }
-        self.forward(key, route)
+        self.forward(pair_key, route)
     }
 
-    fn mirror(&mut self, key: u32, route: &Route) {
-        let pair = &self.pairs[key as usize];
+    fn mirror(&mut self, pair_key: u32, route: &Route) {
+        let pair = &self.pairs[pair_key as usize];
         let Some(mirror) = &route.pool.config.mirror else { return };
         // A connection that becomes a tunnel is more than a request.
         if pair.exchange.head.upgrade || !route.pool.sampler.takes(mirror.share) {
@@ -79,16 +79,17 @@ impl<N: Network> Core<N> {
             counters.mirror_ends(mirror_end(&end));
         };
         let side = InsideSide::new(InsideTarget::Copy, pair.exchange.head.method, done);
-        self.send_soon(key, side, to, body);
+        self.send_soon(pair_key, side, to, body);
     }
 
-    fn send_soon(&mut self, key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
-        let (client, copy) = self.open_copy(key, side, Inside::dropping(MOST), Origin::Copy, &to);
+    fn send_soon(&mut self, pair_key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
+        let (client, copy) =
+            self.open_copy(pair_key, side, Inside::dropping(RESPONSE_BYTES), Origin::Copy, &to);
         self.forget_mirrored();
-        self.tools.mirrored.running.push_back((self.tools.now + LONGEST, client.to_bits()));
+        self.tools.mirrored.running.push_back((self.tools.now + MIRROR_TIMEOUT, client.to_bits()));
         let copy = &mut self.pairs[copy as usize];
         if let Some(body) = body {
-            copy.exchange.request = RequestHalf::Held;
+            copy.exchange.request = RequestHalf::BodyPending;
             copy.held = Some(Box::new(body));
         }
         self.tools.mirrored.due.push((client, to));
@@ -104,16 +105,16 @@ impl<N: Network> Core<N> {
         to: &Route,
     ) -> (Token, u32) {
         let client = self.connect_inside(stream, side);
-        let key = self.open_pair(client.key, StreamId::ONLY, true);
+        let pair_key = self.open_pair(client.key, StreamId::ONLY, true);
         if to.pool.config.send_proxy.is_some() {
             let original = &self.clients[self.pairs[of as usize].client];
             let address = original.role.relayed().or_else(|| original.stream.local_address());
             address.into_iter().for_each(|address| self.clients[client.key].role.set_relayed(address));
         }
-        if let Some((original, copy)) = self.pairs.get2_mut(of as usize, key as usize) {
+        if let Some((original, copy)) = self.pairs.get2_mut(of as usize, pair_key as usize) {
             copy.take_head(original, origin);
         }
-        (client, key)
+        (client, pair_key)
     }
 
     /// What the turns left to do for copies.
@@ -130,21 +131,21 @@ impl<N: Network> Core<N> {
             self.guarded_resume(client, |core| {
                 if let Some(pair) = core.clients[client.key].role.pair {
                     let step = core.send_copy(pair, route);
-                    core.go_on(client.key, step);
+                    core.requeue_after(client.key, step);
                 }
             });
         }
         self.tools.mirrored.due = due;
     }
 
-    fn send_copy(&mut self, key: u32, mut route: Route) -> Step {
-        let copy = &mut *self.pairs[key as usize];
+    fn send_copy(&mut self, pair_key: u32, mut route: Route) -> Step {
+        let copy = &mut *self.pairs[pair_key as usize];
         if let Some(handlers) = &copy.handlers
             && let Err(error) = hash_copy(&mut copy.exchange, &mut route, &mut handlers.borrow_mut())
         {
             self.tools.errors.log("hash_by", &error, " (of a copy)", self.tools.now);
         }
-        self.forward(key, route)
+        self.forward(pair_key, route)
     }
 
     /// Gives up the copies that have run for too long.
@@ -180,7 +181,7 @@ impl Pair {
         x.head.copy_from(&of.head);
         (x.client, x.scheme, x.own_host, x.id) = (of.client, of.scheme, of.own_host, of.id);
         // For the functions of its pool.
-        (x.listener, x.entrance) = (of.listener, of.entrance.clone());
+        (x.listener, x.listener_context) = (of.listener, of.listener_context.clone());
         x.close_client = true;
         (self.site, self.handlers, self.origin) = (original.site.clone(), original.handlers.clone(), origin);
     }
