@@ -175,11 +175,12 @@ impl AccessWriter {
     }
 
     fn write(&mut self, mut batch: &[u8]) {
-        let zero = self.clock.wall_at_zero();
+        let (zero, mut count) = (self.clock.wall_at_zero(), 0);
         while let Some(record) = Record::read(&mut batch) {
             (self.line)(&record, zero + record.times.start, &mut self.lines);
+            count += 1;
         }
-        self.output.write(&self.lines);
+        self.output.write(&self.lines, count);
         self.lines.clear();
         self.lines.shrink_to(4 * BATCH_SIZE);
     }

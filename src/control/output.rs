@@ -38,10 +38,10 @@ impl LogOutput {
         Ok(LogOutput::Syslog(SyslogOutput::open(daemon, losses)))
     }
 
-    /// Writes whole lines.
-    pub fn write(&mut self, text: &[u8]) {
+    /// Writes so many whole lines.
+    pub fn write(&mut self, text: &[u8], lines: u64) {
         match self {
-            LogOutput::File(file) => file.write(text),
+            LogOutput::File(file) => file.write(text, lines),
             LogOutput::Syslog(daemon) => daemon.write(text),
         }
     }
@@ -145,31 +145,37 @@ impl FileOutput {
         Ok(FileOutput { path, file, piece, losses, mid_line: false })
     }
 
-    fn write(&mut self, mut text: &[u8]) {
+    fn write(&mut self, mut text: &[u8], mut lines: u64) {
         if text.is_empty() {
             return;
         }
         while !text.is_empty() {
-            match self.write_piece(text) {
-                Ok(written) => text = &text[written..],
-                Err((written, error)) => return self.losses.failed(count_lines(&text[written..]), &error),
+            let (written, error) = self.write_piece(text);
+            let done = if written == text.len() { lines } else { count_lines(&text[..written]) };
+            self.losses.wrote(done);
+            (text, lines) = (&text[written..], lines.saturating_sub(done));
+            if let Some(error) = error {
+                return self.losses.failed(lines, &error);
             }
         }
         self.losses.say("writing works again, ");
     }
 
-    /// On failure returns how many bytes were written before it.
-    fn write_piece(&mut self, text: &[u8]) -> Result<usize, (usize, io::Error)> {
+    /// Returns how many bytes were written, and what ended it before the piece was.
+    fn write_piece(&mut self, text: &[u8]) -> (usize, Option<io::Error>) {
         if self.mid_line {
-            write_all(&mut self.file, b"\n").map_err(|(_, error)| (0, error))?;
+            if let Err((_, error)) = write_all(&mut self.file, b"\n") {
+                return (0, Some(error));
+            }
             self.mid_line = false;
         }
         let piece = first_lines(text, self.piece);
-        let written = write_all(&mut self.file, piece).map(|()| piece.len());
-        let lines = &piece[..*written.as_ref().unwrap_or_else(|(written, _)| written)];
-        self.mid_line = lines.last().is_some_and(|byte| *byte != b'\n');
-        self.losses.wrote(count_lines(lines));
-        written
+        let (written, error) = match write_all(&mut self.file, piece) {
+            Ok(()) => (piece.len(), None),
+            Err((written, error)) => (written, Some(error)),
+        };
+        self.mid_line = piece[..written].last().is_some_and(|byte| *byte != b'\n');
+        (written, error)
     }
 
     /// On failure the old file stays in use.
@@ -285,7 +291,7 @@ mod tests {
     }
 
     fn put(output: &mut FileOutput, line: &str) {
-        output.write(line.as_bytes());
+        output.write(line.as_bytes(), count_lines(line.as_bytes()));
     }
 
     fn settled(output: &FileOutput) -> u64 {

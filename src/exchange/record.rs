@@ -134,6 +134,9 @@ pub struct Record<'a> {
     pub sni: &'a [u8],
     /// What the script adds (`base::named_values`). Not written at all where it is empty.
     pub added: &'a [u8],
+    /// All texts but `added`, one behind the other, where the record was read from a batch: what holds for all of them
+    /// is found in one pass.
+    pub texts: &'a [u8],
 }
 
 const TEXTS: usize = 13;
@@ -218,8 +221,10 @@ impl<'a> Record<'a> {
     pub fn read(batch: &mut &'a [u8]) -> Option<Record<'a>> {
         let (fixed, mut rest) = batch.split_first_chunk::<FIXED>()?;
         let (fixed, has_more, lengths) = Record::read_fixed(fixed)?;
+        let all = rest;
         let [method, target, host, referer, user_agent, pool, server, id, left, more @ ..] =
             take_texts(&mut rest, lengths)?;
+        let texts = &all[..all.len() - rest.len()];
         let [detail, listener, tls_version, sni] = more;
         let mut added: &[u8] = b"";
         if has_more {
@@ -242,6 +247,7 @@ impl<'a> Record<'a> {
             tls_version,
             sni,
             added,
+            texts,
             ..fixed
         })
     }
@@ -383,6 +389,7 @@ mod tests {
             tls_version: b"1.3",
             sni: b"a.example",
             added: b"",
+            texts: b"",
         }
     }
 
@@ -402,9 +409,13 @@ mod tests {
             r.write(&mut batch);
         }
         let mut rest = &batch[..];
-        assert_eq!(Record::read(&mut rest), Some(record(b"/1")));
-        assert_eq!(Record::read(&mut rest), Some(second));
-        assert_eq!(Record::read(&mut rest), Some(third));
+        for (record, texts) in [
+            (record(b"/1"), "GET/1hcurlweb127.0.0.1:83xhttps1.3a.example"),
+            (second, "GET/2hcurlweb127.0.0.1:83xhttps1.3a.example"),
+            (third, "GEThcurlweb127.0.0.1:83xmalformedhttps1.3a.example"),
+        ] {
+            assert_eq!(Record::read(&mut rest), Some(Record { texts: texts.as_bytes(), ..record }));
+        }
         assert_eq!(Record::read(&mut rest), None);
         assert!(rest.is_empty());
     }

@@ -8,15 +8,21 @@ use crate::control::escape;
 use crate::exchange::end::Party;
 use crate::exchange::record::{End, Record, known};
 
-/// `,"KEY":"VALUE"`; null if the text is empty. Keys are constants, so that each piece is copied as one.
+/// `,"KEY":"VALUE"`; null if the text is empty. A text that is known to be plain is copied as it is. Keys are constants, so that each piece is copied as one.
 macro_rules! text {
-    ($key:literal, $text:expr, $out:expr) => {{
+    ($key:literal, $text:expr, $out:expr) => {
+        text!($key, $text, false, $out)
+    };
+    ($key:literal, $text:expr, $is_plain:expr, $out:expr) => {{
         let (text, out): (&[u8], &mut Vec<u8>) = ($text, $out);
         if text.is_empty() {
             out.extend_from_slice(concat!(",\"", $key, "\":null").as_bytes());
         } else {
             out.extend_from_slice(concat!(",\"", $key, "\":\"").as_bytes());
-            string(text, out);
+            match $is_plain {
+                true => out.extend_from_slice(text),
+                false => string(text, out),
+            }
             out.push(b'"');
         }
     }};
@@ -29,13 +35,14 @@ pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     six_digits((start % 1_000_000) as u32, out);
     out.push(b'Z');
     client(record, out);
-    text!("listener", record.listener, out);
-    text!("tls_version", record.tls_version, out);
-    text!("sni", record.sni, out);
-    text!("method", record.method, out);
+    let is_plain = is_plain(record.texts) && !record.texts.is_empty();
+    text!("listener", record.listener, is_plain, out);
+    text!("tls_version", record.tls_version, is_plain, out);
+    text!("sni", record.sni, is_plain, out);
+    text!("method", record.method, is_plain, out);
     out.extend_from_slice(if record.https { b",\"scheme\":\"https\"" } else { b",\"scheme\":\"http\"" });
-    text!("host", record.host, out);
-    target(record, out);
+    text!("host", record.host, is_plain, out);
+    target(record, is_plain, out);
     out.extend_from_slice(match record.version {
         10 => b",\"version\":\"1.0\",\"status\":",
         11 => b",\"version\":\"1.1\",\"status\":",
@@ -46,12 +53,12 @@ pub fn line(record: &Record<'_>, start: u64, stamp: &mut Stamp, out: &mut Vec<u8
     number(record.sent, out);
     out.extend_from_slice(b",\"received\":");
     number(record.received, out);
-    server(record, out);
+    server(record, is_plain, out);
     times(record, out);
     ending(record, out);
-    text!("id", record.id, out);
-    text!("referer", record.referer, out);
-    text!("user_agent", record.user_agent, out);
+    text!("id", record.id, is_plain, out);
+    text!("referer", record.referer, is_plain, out);
+    text!("user_agent", record.user_agent, is_plain, out);
     added(record, out);
     out.extend_from_slice(b"}\n");
 }
@@ -73,17 +80,18 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 /// Of a malformed request its first line, escaped as in the other formats: it may be anything.
-fn target(record: &Record<'_>, out: &mut Vec<u8>) {
-    let mut line = Vec::new();
-    if record.is_malformed() {
-        escape::shortened(record.target, FIRST_LINE, &mut line);
+fn target(record: &Record<'_>, is_plain: bool, out: &mut Vec<u8>) {
+    if !record.is_malformed() {
+        return text!("target", record.target, is_plain, out);
     }
-    text!("target", if record.is_malformed() { &line } else { record.target }, out);
+    let mut line = Vec::new();
+    escape::shortened(record.target, FIRST_LINE, &mut line);
+    text!("target", &line, out);
 }
 
-fn server(record: &Record<'_>, out: &mut Vec<u8>) {
-    text!("pool", record.pool, out);
-    text!("server", record.server, out);
+fn server(record: &Record<'_>, is_plain: bool, out: &mut Vec<u8>) {
+    text!("pool", record.pool, is_plain, out);
+    text!("server", record.server, is_plain, out);
     out.extend_from_slice(match record.reused {
         None => b",\"reused\":null,\"retries\":",
         Some(true) => b",\"reused\":true,\"retries\":",
@@ -161,16 +169,21 @@ const KINDS: [u8; 256] = {
 
 /// Nearly all texts are printable ASCII without quotes and backslashes.
 fn string(text: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text);
-    // Up to the end of a block.
-    out.extend_from_slice(&[b' '; BLOCK - 1]);
-    let is_plain = out[start..].as_chunks::<BLOCK>().0.iter().all(|block| special(block) == 0);
-    out.truncate(start + text.len());
-    if !is_plain {
-        out.truncate(start);
-        escaped(text, out);
+    match is_plain(text) {
+        true => out.extend_from_slice(text),
+        false => escaped(text, out),
     }
+}
+
+/// No byte has to be written in another way.
+fn is_plain(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    blocks.iter().all(|block| special(block) == 0)
+        && match text.last_chunk::<BLOCK>() {
+            // Some of it for the second time.
+            Some(last) => special(last) == 0,
+            None => rest.iter().all(|byte| KINDS[usize::from(*byte)] == PLAIN && byte.is_ascii()),
+        }
 }
 
 /// Bytes that the processor looks at as one.

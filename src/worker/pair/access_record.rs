@@ -98,6 +98,7 @@ fn record_of(pair: &Pair) -> Record<'_> {
         listener: context.map_or(b"", |context| context.listener.name.as_bytes()),
         tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
         added: b"",
+        texts: b"",
         sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),
     }
 }
