@@ -123,7 +123,6 @@ impl Wheel {
     }
 
     /// Moves `base` to now. All armed entries lie ahead.
-    #[cold]
     fn rebase(&mut self) {
         let passed = (self.tick - self.base) as u32;
         self.base = self.tick;

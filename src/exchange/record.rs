@@ -295,13 +295,11 @@ struct Fixed<B> {
 }
 
 impl Fixed<[u8; FIXED]> {
-    #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
         self.len += N;
     }
 
-    #[inline(always)]
     fn put_numbers<const N: usize, const SIZE: usize, T: Copy>(
         &mut self,
         numbers: &[T; N],
@@ -312,7 +310,6 @@ impl Fixed<[u8; FIXED]> {
 }
 
 impl Fixed<&[u8; FIXED]> {
-    #[inline(always)]
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let mut taken = [0; N];
         taken.copy_from_slice(&self.bytes[self.len..self.len + N]);
@@ -320,7 +317,6 @@ impl Fixed<&[u8; FIXED]> {
         taken
     }
 
-    #[inline(always)]
     fn take_numbers<const N: usize, const SIZE: usize, T: Copy + Default>(
         &mut self,
         read: impl Fn([u8; SIZE]) -> T,

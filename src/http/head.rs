@@ -148,7 +148,6 @@ impl RequestHead {
     }
 
     /// The target and the `Host` as they came.
-    #[inline]
     pub fn original_target_and_host(&self) -> (&[u8], &[u8]) {
         match self.is_rewritten {
             false => (self.target(), self.fields.get(Name::Host).unwrap_or_default()),

@@ -300,7 +300,6 @@ impl Script {
     }
 
     /// Hands over the places that calls have taken since; the request holds them until it ends.
-    #[inline]
     pub fn take_places(&self, into: &mut Vec<Place>) {
         self.entered.take(into);
     }

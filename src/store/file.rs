@@ -70,7 +70,6 @@ impl<T> WatchedFile<T> {
     }
 
     /// What is there now.
-    #[inline]
     pub fn current(&self) -> Arc<T> {
         lock(&self.current).clone()
     }

@@ -45,13 +45,11 @@ impl Rate {
     }
 
     /// No bucket is emptier than empty: one that was emptied under another rate fills at this one.
-    #[inline]
     fn capped(&self, FullAt(at): FullAt, now: u64) -> FullAt {
         FullAt(at.min(now.saturating_add(self.depth())))
     }
 
     /// When the bucket is full again after one more request, or how long that has to wait.
-    #[inline]
     pub fn take(&self, full_at: Option<FullAt>, now: u64) -> Result<FullAt, u64> {
         let full_at = full_at.map_or(now, |at| self.capped(at, now).0.max(now)).saturating_add(self.interval);
         match full_at.saturating_sub(now) {
@@ -116,7 +114,6 @@ pub struct Limiter {
 
 impl Limiter {
     /// Takes one request of this key, or says how many nanoseconds it has to wait.
-    #[inline]
     pub fn allow(&self, key: &[u8], now: u64) -> Option<u64> {
         let table = &self.limit.table;
         let wait = table.access(table.key(key), now, self.bounds, |entry| {
@@ -136,7 +133,6 @@ impl Limiter {
         wait.and_then(|wait| self.refuse(wait))
     }
 
-    #[cold]
     fn refuse(&self, wait: u64) -> Option<u64> {
         let counter = if self.dry_run { &self.limit.would_refuse } else { &self.limit.refused };
         counter.fetch_add(1, Relaxed);

@@ -82,7 +82,6 @@ impl<V: Entry> Table<V> {
         }
     }
 
-    #[inline]
     pub fn key(&self, text: &[u8]) -> Key {
         let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         hasher.write(text);
@@ -121,7 +120,6 @@ impl<V: Entry> Table<V> {
     }
 
     /// Uses an entry, in one step for all workers: `work` gets it unless it has expired, and says what becomes of it.
-    #[inline]
     pub fn access<R>(
         &self,
         key: Key,
@@ -180,12 +178,10 @@ impl<V: Entry> Table<V> {
         all
     }
 
-    #[inline]
     fn index(&self, key: Key) -> usize {
         key.part as usize & (self.parts.len() - 1)
     }
 
-    #[inline]
     fn lock(&self, index: usize) -> MutexGuard<'_, Part<V>> {
         // A panic below would be in `work`, which has changed nothing yet.
         self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,7 +287,6 @@ impl<V: Entry> Part<V> {
         }
     }
 
-    #[inline]
     fn find(&self, key: Key) -> Option<u32> {
         self.index.find(key.hash, |slot| self.slots[*slot as usize].key == key).copied()
     }
@@ -362,7 +357,6 @@ impl<V: Entry> Part<V> {
         (oldest != NONE && keep != Some(oldest)).then(|| (self.remove(oldest), false))
     }
 
-    #[inline]
     fn touch(&mut self, slot: u32) {
         if self.newest != slot {
             self.unlink(slot);

@@ -238,7 +238,6 @@ impl<S: Transport> Write for Records<'_, S> {
 impl<S: Transport> Transport for Tls<S> {
     type Pipe = S::Pipe;
 
-    #[inline(never)]
     fn recv(&mut self, space: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
         match self.state {
@@ -258,12 +257,10 @@ impl<S: Transport> Transport for Tls<S> {
         }
     }
 
-    #[inline(never)]
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.send_parts(&[IoSlice::new(bytes)])
     }
 
-    #[inline(never)]
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.state {
             State::Open => {}

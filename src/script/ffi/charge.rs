@@ -48,7 +48,6 @@ pub(super) unsafe fn charge_each(state: LuaState, bytes: usize, nanoseconds: i64
     unsafe { charge(state, (bytes as i64).saturating_mul(nanoseconds)) }
 }
 
-#[cold]
 unsafe fn look_at_clock(state: LuaState, call: *mut CallState, nanoseconds: i64) {
     // SAFETY: see above.
     unsafe {

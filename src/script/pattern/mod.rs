@@ -207,7 +207,6 @@ impl<'t, C: Clock> Matcher<'t, C> {
         self.steps >= 0 || self.ask_clock()
     }
 
-    #[cold]
     fn ask_clock(&mut self) -> bool {
         match self.clock.more() {
             Some(more) => self.steps = more,

@@ -220,7 +220,6 @@ impl<N: Network> Core<N> {
     }
 
     /// The fallback pool takes the request of a client, if that is not the one whose function failed.
-    #[cold]
     fn balance_failed(&mut self, key: u32, error: ScriptError) -> Step {
         let Pair { exchange: x, site, handlers, route, origin, .. } = &mut *self.pairs[key as usize];
         let decision = match (route, handlers) {

@@ -82,7 +82,6 @@ impl Pair {
     }
 
     /// The request goes from the server that it has to another one.
-    #[cold]
     fn note_retry(&self) {
         if let Some(server) = &self.server {
             server.counters.redispatched.add(1);

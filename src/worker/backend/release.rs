@@ -64,7 +64,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes the server's oldest idle connection if it has too many, and arms the timer of this one.
-    #[cold]
     fn limit_idle(&mut self, key: u32, is_full: bool) {
         let server = &self.backends[key].role.server;
         let oldest = if is_full { server.idle.borrow_mut().take_oldest() } else { None };

@@ -63,7 +63,6 @@ pub enum Arrival {
 
 impl Arrival {
     /// Something comes before any request.
-    #[inline]
     pub fn is_before_requests(self) -> bool {
         matches!(self, Arrival::ExpectsProxyHeader | Arrival::Hello)
     }
@@ -108,7 +107,6 @@ impl ClientSide {
     }
 
     /// Returns its listener, if that does more than accept clients.
-    #[inline]
     pub fn listener_context(&self) -> Option<&Rc<ListenerContext>> {
         self.extras.as_ref()?.listener_context.as_ref()
     }
@@ -154,7 +152,6 @@ impl ClientSide {
 
     /// Returns the state of a lingering close: the response is written, and input is read and dropped so that a reset
     /// does not destroy the response (RFC 9112 section 9.6).
-    #[inline]
     pub fn lingering(&self) -> Option<&Lingering> {
         self.extras.as_ref()?.lingering.as_ref()
     }

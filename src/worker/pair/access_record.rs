@@ -23,7 +23,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    #[cold]
     fn note_inside_end(&mut self, pair: &Pair) {
         if self.observed && pair.origin == Origin::Copy {
             self.count_copy(pair);

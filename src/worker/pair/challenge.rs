@@ -29,7 +29,6 @@ impl ChallengeWait {
 
 impl<N: Network> Core<N> {
     /// Has the file looked for, and waits.
-    #[cold]
     pub(crate) fn ask_challenge(&mut self, pair_key: u32, challenge: Challenge) -> Step {
         let Challenge { directory, token } = challenge;
         let (text, now) = (ChallengeText::default(), self.tools.now);
@@ -45,7 +44,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Looks whether the file has been looked for.
-    #[cold]
     pub(crate) fn challenge_timer(&mut self, client: u32) -> Step {
         let Some(pair_key) = self.clients.get(client).and_then(|client| client.role.pair) else {
             return Step::Wait;

@@ -53,7 +53,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Counts the copy of a request, which is none of a client's.
-    #[cold]
     pub(crate) fn count_copy(&self, pair: &Pair) {
         count_at_pool(pair, pair.exchange.logged_status(), self.tools.now);
     }
@@ -67,7 +66,6 @@ impl<N: Network> Core<N> {
 }
 
 /// Counts a request at its pool, and at its server if it got a response there; says whether it did.
-#[inline(always)]
 fn count_at_pool(pair: &Pair, status: u16, now: u64) -> bool {
     let x = &pair.exchange;
     let server = pair.server.as_ref().filter(|_| has_response(x));
@@ -94,7 +92,6 @@ fn phases(times: &Times, total: u32) -> [u32; 4] {
 }
 
 /// Counts who broke off what, as haproxy does: requests that no server got at their listener, the others at theirs.
-#[cold]
 fn count_abnormal(pair: &Pair, listener: &ListenerCounters) {
     let x = &pair.exchange;
     match (x.end.side(), &pair.server) {

@@ -89,7 +89,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers the client with the failure's status.
-    #[cold]
     pub(crate) fn answer_failure(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
         if self.pairs[pair_key as usize].exchange.passes_through() {
             return self.answer_alert(pair_key, failure, phase);
@@ -109,7 +108,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Sends the script's answer.
-    #[cold]
     pub(crate) fn answer_scripted(&mut self, pair_key: u32, answer: Answer) -> Step {
         self.pairs[pair_key as usize].release_held_body();
         let x = &mut self.pairs[pair_key as usize].exchange;
@@ -130,7 +128,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers an OPTIONS request that must not be forwarded.
-    #[cold]
     pub(crate) fn answer_last_hop(&mut self, pair_key: u32) -> Step {
         self.pairs[pair_key as usize].release_held_body();
         let x = &mut self.pairs[pair_key as usize].exchange;
@@ -228,7 +225,6 @@ impl<N: Network> Core<N> {
     }
 
     /// For a cut body that is delimited by the connection's close. Returns `None` if the framing shows the cut.
-    #[cold]
     fn finish_by_reset(&mut self, pair_key: u32) -> Option<Step> {
         let client_key = self.pairs[pair_key as usize].client;
         match self.clients[client_key].stream.unacknowledged() {
@@ -240,7 +236,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Resets a client after it has read all of a cut response, or has taken too long to.
-    #[cold]
     pub(crate) fn end_cut_response(&mut self, client_key: u32) -> Step {
         let Some(pair) = self.clients[client_key].role.pair else { return self.close_client(client_key) };
         self.detach(pair);
@@ -248,7 +243,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes both connections so that a cut response is not taken for a complete one.
-    #[cold]
     pub(crate) fn cut(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
         let x = &mut self.pairs[pair_key as usize].exchange;
         x.ends(failure, phase);
@@ -269,7 +263,6 @@ impl<N: Network> Core<N> {
 
     /// Cuts a request at shutdown. Only what the kernel takes now is delivered, of the response or of an answer that
     /// reports the shutdown.
-    #[cold]
     pub(crate) fn cut_short(&mut self, pair_key: u32) {
         let (phase, client_key) = (self.phase(pair_key), self.pairs[pair_key as usize].client);
         self.stop_waiting(pair_key);
@@ -291,7 +284,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Detaches an exchange that ends early from its connections, and records it.
-    #[cold]
     pub(crate) fn detach(&mut self, pair_key: u32) {
         self.stop_waiting(pair_key);
         self.drop_backend(pair_key);
@@ -310,7 +302,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Removes what is left of a pair after a panic.
-    #[cold]
     pub(crate) fn abandon(&mut self, client_key: u32) {
         let pair = self.clients.get(client_key).and_then(|c| c.role.pair);
         if let Some(pair) = pair.filter(|l| self.pairs.contains(*l as usize)) {

@@ -204,7 +204,6 @@ impl Pair {
     }
 
     /// What a request may hold to its end.
-    #[cold]
     fn release_rest(&mut self) {
         self.held = None;
         self.exchange.places.clear();

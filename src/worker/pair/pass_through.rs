@@ -107,7 +107,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Tells a client that it is not passed through. There is no answer that it could read.
-    #[cold]
     pub(crate) fn answer_alert(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
         let pair = &mut *self.pairs[pair_key as usize];
         pair.exchange.ends(failure, phase);

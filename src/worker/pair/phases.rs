@@ -7,7 +7,6 @@ use crate::worker::core::Core;
 
 impl Pair {
     /// Saves the head of the response that goes to the client, for `on_log`.
-    #[cold]
     pub(crate) fn save_sent_head(&mut self, head: &ResponseHead) {
         self.sent_head.get_or_insert_default().copy_from(head);
     }
@@ -16,7 +15,6 @@ impl Pair {
 impl<N: Network> Core<N> {
     /// Lets the script change rsp's own answer, whose head is in `Tools::response`. Where no request was understood, there
     /// is none to tell it about.
-    #[cold]
     pub(crate) fn ask_on_answer(&mut self, pair_key: u32) {
         let Pair { exchange: x, handlers, origin, .. } = &mut *self.pairs[pair_key as usize];
         let asks = *origin == Origin::Client;
@@ -29,7 +27,6 @@ impl<N: Network> Core<N> {
     }
 
     /// Lets the script of the current site add fields to the line of a request that has ended.
-    #[cold]
     pub(crate) fn ask_on_log(&mut self, pair: &mut Pair) {
         let Some(access) = &mut self.access else { return };
         access.fields.clear();

@@ -73,7 +73,6 @@ impl<P> Pipes<P> {
     }
 
     /// Keeps an empty pipe for reuse; one that holds bytes is closed.
-    #[inline]
     pub fn give_back(&mut self, held: Option<Box<HeldPipe<P>>>) {
         if let Some(held) = held {
             self.keep(held);

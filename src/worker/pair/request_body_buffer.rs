@@ -199,7 +199,6 @@ fn filled<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) {
 }
 
 /// Sends what is held to the server, as far as there is room. Returns true if anything moved.
-#[cold]
 pub fn send_held<S: Transport>(
     client: &mut Client<S>,
     backend: &mut Backend<S>,
@@ -282,7 +281,6 @@ impl Pair {
     }
 
     /// A response has begun: a body that went to the server is not sent again.
-    #[cold]
     pub(crate) fn release_sent_body(&mut self) {
         self.held.take_if(|held| held.sent);
     }

@@ -38,7 +38,6 @@ impl Pair {
 }
 
 /// Makes room in a client's output that has none. Returns false if nothing may be read ahead, or there is no memory.
-#[cold]
 pub fn make_room<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &mut Tools<S>) -> bool {
     let Some(most) = pair.ahead() else { return false };
     let in_pipe = client.pipe.as_ref().is_some_and(|held| held.bytes > 0);

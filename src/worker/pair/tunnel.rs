@@ -201,7 +201,6 @@ impl<N: Network> Core<N> {
     }
 
     /// One side did not do its part of the close in time, or is gone.
-    #[cold]
     pub(crate) fn end_tunnel(&mut self, pair_key: u32) -> Step {
         self.pairs[pair_key as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
         let client_key = self.pairs[pair_key as usize].client;

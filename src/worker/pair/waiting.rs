@@ -105,7 +105,6 @@ impl HandlerWait {
 
 impl<N: Network> Core<N> {
     /// The handler of a request waits for the first time.
-    #[cold]
     pub(crate) fn wait_for_request(&mut self, pair_key: u32, wait: Wait, call: Box<WaitingCall>) -> Step {
         self.begin_wait(pair_key, wait, call, None, self.tools.now)
     }
@@ -124,7 +123,6 @@ impl<N: Network> Core<N> {
     }
 
     /// A pool with `buffer_request` takes the request once its body is whole, or as much of it as is held.
-    #[cold]
     pub(crate) fn buffer_request(&mut self, pair_key: u32, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
         if !self.hold_body(pair_key, most) {

@@ -62,7 +62,6 @@ impl MalformedLog {
 
 impl<N: Network> Core<N> {
     /// A client's head cannot be read.
-    #[cold]
     pub(crate) fn note_malformed_request(&self, key: u32, fault: Fault) {
         if !self.observed || matches!(fault, Fault::CutHead | Fault::CutBody) {
             return;
@@ -76,7 +75,6 @@ impl<N: Network> Core<N> {
     }
 
     /// A server's response cannot be read.
-    #[cold]
     pub(crate) fn note_malformed_response(&self, pair_key: u32, backend: u32, failure: Failure) {
         let (Failure::Response(fault), pair) = (failure, &self.pairs[pair_key as usize]) else { return };
         if !self.observed || pair.is_inside() {
