@@ -232,7 +232,7 @@ impl OfflineSite {
                     self.resume(&wait, *call, asked, since.get_or_insert(self.now()), waits)
                 }
                 Decision::Fallback(_, (_, failed), then) => {
-                    error = Some(failed.0);
+                    error.get_or_insert(failed.0);
                     *then
                 }
                 ends => return self.end(ends, asked, error),
@@ -332,14 +332,16 @@ impl OfflineSite {
             let handlers = &mut self.handlers.borrow_mut();
             balance_failed(&mut asked.x, route, failed, &self.routes, handlers)
         };
+        let (mut decision, mut error) = (decision, None);
+        while let Decision::Fallback(_, (_, failed), then) = decision {
+            error.get_or_insert(failed.0);
+            decision = *then;
+        }
         match decision {
-            Decision::Fallback(_, (_, failed), then) => match *then {
-                Decision::Forward(route) | Decision::Copy(route) | Decision::Buffer(route) => {
-                    self.forward(route, asked, Some(failed.0))
-                }
-                ends => self.end(ends, asked, Some(failed.0)),
-            },
-            ends => self.end(ends, asked, None),
+            Decision::Forward(route) | Decision::Copy(route) | Decision::Buffer(route) => {
+                self.forward(route, asked, error)
+            }
+            ends => self.end(ends, asked, error),
         }
     }
 

@@ -229,12 +229,18 @@ pub(super) fn script_failed(
     };
     x.restore_head();
     let mut route = Route::to(pool);
-    match hashed == Some(pool.id) {
-        true => bind_session(x, &mut route),
-        // A key that cannot be had is a missing one.
-        false => _ = bind(x, &mut route, handlers),
+    let second = match hashed == Some(pool.id) {
+        true => {
+            bind_session(x, &mut route);
+            None
+        }
+        false => bind(x, &mut route, handlers).err(),
+    };
+    let mut then = buffered(x, route, routes);
+    if let Some(error) = second {
+        // A key that cannot be had is a missing one: the pool takes the request all the same.
+        then = Decision::Fallback(pool.clone(), ("hash_by", error), Box::new(then));
     }
-    let then = buffered(x, route, routes);
     Decision::Fallback(pool.clone(), failed, Box::new(then))
 }
 

@@ -159,3 +159,21 @@ fn a_hash_by_function_that_fails_is_named_in_the_log_and_leaves_the_request_as_i
     let log = rsp.log();
     assert!(log.contains("hash_by: ") && !log.contains("on_request: "), "{log}");
 }
+
+#[test]
+fn a_hash_by_function_of_the_fallback_pool_that_fails_too_is_logged_and_the_pool_takes_the_request() {
+    let (origin, spare) = (Origin::named("never"), Origin::named("spare"));
+    let rsp = Rsp::start(&on_any_port(&format!(
+        "rsp.pool {{ name = 'web', servers = {{ {:?} }}, balance = function() error('broken') end }}
+         rsp.pool {{ name = 'spare', servers = {{ {:?} }}, balance = 'hash',
+           hash_by = function(req) error('no key') end }}
+         rsp.settings {{ fallback = 'spare' }}
+         rsp.on_request(function(req) return 'web' end)",
+        origin.address, spare.address
+    )));
+    assert_eq!(get(rsp.address(), "/").text(), "spare");
+    rsp.wait_for_log("broken (the fallback pool spare takes the request)");
+    rsp.wait_for_log("no key (the fallback pool spare takes the request)");
+    let log = rsp.log();
+    assert!(log.contains("balance: ") && log.contains("hash_by: "), "{log}");
+}
