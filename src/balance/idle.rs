@@ -17,14 +17,15 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// Returns true if there are more than `most` now.
-    pub fn put(&mut self, idle: Idle, most: u32) -> bool {
+    /// Returns how many there are now.
+    pub fn put(&mut self, idle: Idle) -> usize {
         self.list.push_back(idle);
-        self.list.len() > most as usize
+        self.list.len()
     }
 
-    pub fn take_oldest(&mut self) -> Option<u32> {
-        self.list.pop_front().map(|idle| idle.connection)
+    /// The one that has been idle for longest.
+    pub fn oldest(&self) -> Option<u32> {
+        self.list.front().map(|idle| idle.connection)
     }
 
     /// Takes the most recently used connection, if it is idle for less than `max_age` microseconds.
@@ -56,13 +57,9 @@ mod tests {
     fn the_most_recent_idle_connection_is_taken_first_unless_too_old() {
         let mut idle = IdleConnections::default();
         for (connection, since) in [(1, 10), (2, 20), (3, 30)] {
-            assert!(!idle.put(Idle { connection, since }, 3));
+            assert_eq!(idle.put(Idle { connection, since }), connection as usize);
         }
-        assert!(idle.put(Idle { connection: 3, since: 30 }, 3), "three at most");
-        assert_eq!(idle.take_oldest(), Some(1));
-        assert_eq!(idle.take(40, u64::MAX).map(|i| i.connection), Some(3));
-        idle.put(Idle { connection: 1, since: 10 }, 3);
-        idle.list.rotate_right(1);
+        assert_eq!(idle.oldest(), Some(1));
         assert_eq!(idle.take(40, u64::MAX).map(|i| i.connection), Some(3));
         assert_eq!(idle.take(40, 20), None, "20 is not less than 20");
         assert!(idle.forget(1));

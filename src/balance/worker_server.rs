@@ -74,6 +74,11 @@ impl Candidate for WorkerServer {
 }
 
 impl WorkerServer {
+    /// More connections are idle than are to be kept.
+    pub fn has_surplus(&self) -> bool {
+        self.idle.borrow().len() > self.max_idle.get() as usize
+    }
+
     /// The process's object.
     pub fn shared(&self) -> &Arc<Server> {
         &self.server

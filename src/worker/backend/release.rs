@@ -3,7 +3,7 @@
 use crate::balance::{Idle, WorkerServer};
 use crate::net::Network;
 use crate::route::Binding;
-use crate::worker::conn::backend::BackendState;
+use crate::worker::conn::backend::{BackendState, SURPLUS};
 use crate::worker::conn::table::{Side, Token};
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
@@ -48,30 +48,43 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Keeps a connection for any client. Beyond `max_idle`, the oldest one is closed.
+    /// Keeps a connection for any client.
     pub(crate) fn keep_idle(&mut self, key: u32) {
         let role = &mut self.backends[key].role;
         (role.state, role.since) = (BackendState::Idle, self.tools.now);
         let idle = Idle { connection: key, since: role.since };
         let server = &role.server;
         server.counters.idle.add(1);
-        let is_full = server.idle.borrow_mut().put(idle, server.max_idle.get());
+        let count = server.idle.borrow_mut().put(idle);
         // A learnt limit may be shorter than all timeouts.
-        if is_full || server.idle_limit.get() != u64::MAX {
-            return self.limit_idle(key, is_full);
+        if count > server.max_idle.get() as usize || server.idle_limit.get() != u64::MAX {
+            return self.limit_idle(key);
         }
         self.watch_backend(key);
     }
 
-    /// Closes the server's oldest idle connection if it has too many, and arms the timer of this one.
-    fn limit_idle(&mut self, key: u32, is_full: bool) {
-        let server = &self.backends[key].role.server;
-        let oldest = if is_full { server.idle.borrow_mut().take_oldest() } else { None };
-        if let Some(oldest) = oldest {
-            self.close_backend(oldest);
+    /// Closes the connection if the server's are not to be kept, or arms its timer.
+    #[cold]
+    fn limit_idle(&mut self, key: u32) {
+        match self.backends[key].role.server.max_idle.get() {
+            0 => self.close_backend(key),
+            _ => self.arm_backend(key),
         }
-        if oldest != Some(key) {
-            self.arm_backend(key);
+    }
+
+    /// A connection has been idle for long enough: it is closed, or in its place the one that has been idle for longest,
+    /// where the server only has too many.
+    pub(crate) fn end_idle(&mut self, key: u32) {
+        let role = &self.backends[key].role;
+        let until = role.since.saturating_add(role.idle_limit());
+        let is_surplus = role.is_surplus() && until > self.tools.now;
+        let oldest = role.server.idle.borrow().oldest().filter(|oldest| is_surplus && *oldest != key);
+        self.close_backend(oldest.unwrap_or(key));
+        if oldest.is_some() {
+            // The timer of the one that was closed is gone with it: who is still too many looks again.
+            let role = &self.backends[key].role;
+            let again = if role.is_surplus() { until.min(self.tools.now + SURPLUS) } else { until };
+            self.wheel.arm(Token::timer_of(Side::Backend, key), again);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::base::buffer::Traffic;
 use crate::h1;
 use crate::net::Either;
 use crate::worker::backend::dedicated::Dedicated;
+use crate::worker::time::timeouts::micros;
 
 pub type Backend<S> = Connection<Either<S>, BackendSide>;
 
@@ -54,7 +55,27 @@ impl CountsTraffic for BackendSide {
     }
 }
 
+/// For how long more connections than `max_idle` stay, in microseconds: where there are many requests at once, their
+/// responses come together and the next requests shortly after.
+pub const SURPLUS: u64 = 100_000;
+
 impl BackendSide {
+    /// For how long the connection may be idle, in microseconds.
+    pub fn idle_limit(&self) -> u64 {
+        micros(self.server.idle_timeout.get()).min(self.server.idle_limit.get())
+    }
+
+    /// Until when it may be.
+    pub fn idle_until(&self) -> u64 {
+        let limit = self.idle_limit();
+        self.since.saturating_add(if self.is_surplus() { limit.min(SURPLUS) } else { limit })
+    }
+
+    /// It or another idle connection to the server is to be closed.
+    pub fn is_surplus(&self) -> bool {
+        self.state == BackendState::Idle && self.dedicated.is_none() && self.server.has_surplus()
+    }
+
     /// Returns true if the connection may serve a further request, as far as its server goes.
     pub fn may_be_kept(&self) -> bool {
         self.server.may_keep(self.endpoint_version)

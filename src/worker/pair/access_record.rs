@@ -23,6 +23,7 @@ impl<N: Network> Core<N> {
         }
     }
 
+    #[cold]
     fn note_inside_end(&mut self, pair: &Pair) {
         if self.observed && pair.origin == Origin::Copy {
             self.count_copy(pair);
@@ -83,7 +84,6 @@ fn record_of(pair: &Pair) -> Record<'_> {
         sent_heads: x.sent_heads,
         sent: x.sent,
         received: x.received,
-        load: Load::default(),
         method: x.head.method_text(),
         target,
         host,
@@ -96,9 +96,8 @@ fn record_of(pair: &Pair) -> Record<'_> {
         detail: x.failure.and_then(Failure::detail).unwrap_or_default().as_bytes(),
         listener: context.map_or(b"", |context| context.listener.name.as_bytes()),
         tls_version: tls.map_or(b"", |tls| tls.version.as_bytes()),
-        added: b"",
-        texts: b"",
         sni: tls.and_then(|tls| tls.sni.as_deref()).map_or(hello, str::as_bytes),
+        ..Record::default()
     }
 }
 

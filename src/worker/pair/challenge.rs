@@ -29,6 +29,7 @@ impl ChallengeWait {
 
 impl<N: Network> Core<N> {
     /// Has the file looked for, and waits.
+    #[cold]
     pub(crate) fn ask_challenge(&mut self, pair_key: u32, challenge: Challenge) -> Step {
         let Challenge { directory, token } = challenge;
         let (text, now) = (ChallengeText::default(), self.tools.now);

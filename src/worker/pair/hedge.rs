@@ -104,6 +104,7 @@ impl Pair {
 
 impl<N: Network> Core<N> {
     /// A request was sent to a server of a pool with `hedge`.
+    #[cold]
     pub(crate) fn plan_hedge(&mut self, pair_key: u32) {
         let now = self.tools.now;
         let pair = &mut *self.pairs[pair_key as usize];
@@ -338,6 +339,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The request leaves its server without a response.
+    #[cold]
     pub(crate) fn end_hedge(&mut self, pair_key: u32) {
         let hedge = self.hedge_of(pair_key);
         self.set_hedge(pair_key, HedgeStage::No);

@@ -153,6 +153,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The connection of a check that needs no more than that is established.
+    #[cold]
     pub(crate) fn finish_connect_only(&mut self, pair_key: u32) -> Step {
         let client_key = self.pairs[pair_key as usize].client;
         self.detach(pair_key);

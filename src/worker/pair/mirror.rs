@@ -50,6 +50,7 @@ impl Mirrored {
 
 impl<N: Network> Core<N> {
     /// Forwards a request, and a copy of it if it is one of those that are mirrored.
+    #[cold]
     pub(crate) fn forward_copied(&mut self, pair_key: u32, route: Route) -> Step {
         if route.pool.config.mirror.is_some() && !self.tools.draining {
             self.mirror(pair_key, &route);
@@ -117,6 +118,7 @@ impl<N: Network> Core<N> {
     }
 
     /// What the turns left to do for copies.
+    #[cold]
     pub(crate) fn run_copies(&mut self) {
         self.cancel_lost();
         self.send_copies();

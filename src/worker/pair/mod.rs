@@ -204,6 +204,7 @@ impl Pair {
     }
 
     /// What a request may hold to its end.
+    #[cold]
     fn release_rest(&mut self) {
         self.held = None;
         self.exchange.places.clear();

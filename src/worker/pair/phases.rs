@@ -7,6 +7,7 @@ use crate::worker::core::Core;
 
 impl Pair {
     /// Saves the head of the response that goes to the client, for `on_log`.
+    #[cold]
     pub(crate) fn save_sent_head(&mut self, head: &ResponseHead) {
         self.sent_head.get_or_insert_default().copy_from(head);
     }

@@ -281,6 +281,7 @@ impl Pair {
     }
 
     /// A response has begun: a body that went to the server is not sent again.
+    #[cold]
     pub(crate) fn release_sent_body(&mut self) {
         self.held.take_if(|held| held.sent);
     }

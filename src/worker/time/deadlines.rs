@@ -14,7 +14,7 @@ use crate::worker::core::{Core, Step};
 use crate::worker::pair::tunnel::CLOSE_TIMEOUT;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
-use crate::worker::time::timeouts::{Deadline, Reason, micros};
+use crate::worker::time::timeouts::{Deadline, Reason};
 
 /// A connection that is opened before it is needed is given up after this time.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,8 +94,7 @@ impl<N: Network> Core<N> {
         let backend = self.backends.get(key)?;
         let role = &backend.role;
         if role.state == BackendState::Idle {
-            let limit = micros(role.server.idle_timeout.get()).min(role.server.idle_limit.get());
-            return Some(Deadline::at_time(role.since.saturating_add(limit), Reason::Idle));
+            return Some(Deadline::at_time(role.idle_until(), Reason::Idle));
         }
         if role.state == BackendState::Opening {
             return Some(Deadline::new(role.since, OPEN_TIMEOUT, Reason::Opening));
@@ -295,7 +294,7 @@ impl<N: Network> Core<N> {
                 let step = self.fail(pair, failure);
                 self.requeue_after(client, step);
             }
-            _ => self.close_backend(key),
+            _ => self.end_idle(key),
         }
     }
 
