@@ -319,10 +319,11 @@ fn second_tries_are_counted_by_who_won() {
     for _ in 0..3 {
         assert_eq!(get(rsp.address(), "/").text(), "fast");
     }
-    until("they are counted", || metric(&admin, "rsp_hedges_total{pool=\"web\",won=\"second\"}") == 3.0);
+    // A request is counted after its response was written.
+    until("they are counted", || metric(&admin, "rsp_request_seconds_count{pool=\"web\"}") == 3.0);
+    assert_eq!(metric(&admin, "rsp_hedges_total{pool=\"web\",won=\"second\"}"), 3.0);
     assert_eq!(metric(&admin, "rsp_requests_total{pool=\"web\",server=\"s2\",class=\"2xx\"}"), 3.0);
     assert_eq!(metric(&admin, "rsp_requests_total{pool=\"web\",server=\"s1\",class=\"2xx\"}"), 0.0);
-    assert_eq!(metric(&admin, "rsp_request_seconds_count{pool=\"web\"}"), 3.0);
     assert_eq!(metric(&admin, "rsp_server_in_flight{pool=\"web\",server=\"s1\"}"), 0.0);
     assert_eq!(metric(&admin, "rsp_retries_total{pool=\"web\"}"), 0.0);
 }

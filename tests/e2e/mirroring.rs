@@ -91,12 +91,12 @@ fn copies_count_at_the_shadow_pool_and_are_in_no_access_log() {
     let all = Mirrored::start(&quoted(&shadow.address), "mirror = { pool = 'shadow' }");
     (0..3).for_each(|_| assert_eq!(get(all.rsp.address(), "/").status(), 200));
     until("copies are answered", || all.count("answered") == 3.0);
+    until("requests are counted", || all.metric("rsp_ends_total{reason=\"complete\"}") == 3.0);
     let of = |pool: &str, server: &str| {
         all.metric(&format!("rsp_requests_total{{pool=\"{pool}\",server=\"{server}\",class=\"2xx\"}}"))
     };
     assert_eq!((of("web", &all.origin.address), of("shadow", &shadow.address), of("", "")), (3.0, 3.0, 0.0));
     assert_eq!(all.metric("rsp_request_seconds_count{pool=\"shadow\"}"), 3.0);
-    assert_eq!(all.metric("rsp_ends_total{reason=\"complete\"}"), 3.0);
     let in_flight = format!("rsp_server_in_flight{{pool=\"shadow\",server=\"{}\"}}", shadow.address);
     assert_eq!(all.metric(&in_flight), 0.0);
     let log = || all.rsp.directory().read("access.log");

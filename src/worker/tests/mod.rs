@@ -207,6 +207,32 @@ fn a_panic_at_an_idle_connection_closes_only_it() {
 }
 
 #[test]
+fn connections_beyond_max_idle_serve_the_next_requests_and_are_closed_soon_after_the_last() {
+    let config = b"rsp.listen '127.0.0.1:1'\nrsp.pool { servers = { '127.0.0.1:2' }, max_idle = 1 }";
+    let server = || Wire::new(&[Came::Bytes(RESPONSE), Came::Nothing, Came::Bytes(RESPONSE)]);
+    let mut core = running(config, (0..4).map(|_| server()).collect());
+    for clients in [4, 8] {
+        (0..4).for_each(|_| _ = arrives(&mut core, REQUEST));
+        core.turns();
+        for token in core.network.tokens.clone() {
+            core.ready(token, BOTH);
+        }
+        core.turns();
+        // Another connection would have failed.
+        assert_eq!(core.counts(), (clients, 4, 0));
+    }
+    let mut now = 0;
+    for (until, kept) in [(SECOND / 20, 4), (SECOND, 1), (3 * SECOND, 1), (5 * SECOND, 0)] {
+        while now < until {
+            now += SECOND / 20;
+            core.set_clock(now, b"now");
+            core.expire();
+        }
+        assert_eq!(core.counts(), (8, kept, 0), "{now}");
+    }
+}
+
+#[test]
 fn a_connection_made_after_a_shortage_gets_its_events() {
     let server = || Wire::new(&[Came::Bytes(RESPONSE)]);
     let (mut core, first) = asked(vec![server(), server()]);
