@@ -158,6 +158,9 @@ fn the_busiest_hosts_are_told_by_name_and_the_others_together() {
     };
     (0..8).for_each(|_| _ = ask("Busy.Example:80"));
     (0..10).for_each(|number| _ = ask(&format!("{number}.example")));
+    let of_hosts = |(name, _): &(String, f64)| name.starts_with("rsp_host_requests_total");
+    let count = || observed.metrics().into_iter().filter(of_hosts).map(|(_, count)| count).sum::<f64>();
+    until("all are counted", || count() == 18.0);
     let metrics = observed.metrics();
     assert_eq!(metrics["rsp_host_requests_total{host=\"busy.example\",class=\"2xx\"}"], 8.0);
     let hosts: Vec<_> =
