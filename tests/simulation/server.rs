@@ -334,10 +334,6 @@ impl Server {
                 && let Some(current) = &self.current
             {
                 self.came.more(&self.out[self.sent..self.sent + n], current, ledger);
-                if extra && self.sent + n + 1 == self.out.len() {
-                    // A filter took all but the byte too many.
-                    ledger.sent_whole(current.request.id, current.attempt);
-                }
             }
             self.sent += n;
             moved = n > 0;
