@@ -8,7 +8,8 @@ use crate::control::escape;
 use crate::exchange::end::Party;
 use crate::exchange::record::{End, Record, known};
 
-/// `,"KEY":"VALUE"`; null if the text is empty. A text that is known to be plain is copied as it is. Keys are constants, so that each piece is copied as one.
+/// `,"KEY":"VALUE"`; null if the text is empty. A text that is known to be plain is copied as it is. Keys are constants,
+/// so that each piece is copied as one.
 macro_rules! text {
     ($key:literal, $text:expr, $out:expr) => {
         text!($key, $text, false, $out)

@@ -72,8 +72,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// A connection has been idle for long enough: it is closed, or in its place the one that has been idle for longest,
-    /// where the server only has too many.
+    /// An idle connection's time is over: closes it; if the server merely has more idle connections than `max_idle`, closes
+    /// the oldest of them instead.
     pub(crate) fn end_idle(&mut self, key: u32) {
         let role = &self.backends[key].role;
         let until = role.since.saturating_add(role.idle_limit());
@@ -81,7 +81,7 @@ impl<N: Network> Core<N> {
         let oldest = role.server.idle.borrow().oldest().filter(|oldest| is_surplus && *oldest != key);
         self.close_backend(oldest.unwrap_or(key));
         if oldest.is_some() {
-            // The timer of the one that was closed is gone with it: who is still too many looks again.
+            // Closing the oldest also dropped its timer, so this one checks again while there are still too many.
             let role = &self.backends[key].role;
             let again = if role.is_surplus() { until.min(self.tools.now + SURPLUS) } else { until };
             self.wheel.arm(Token::timer_of(Side::Backend, key), again);

@@ -55,8 +55,8 @@ impl CountsTraffic for BackendSide {
     }
 }
 
-/// For how long more connections than `max_idle` stay, in microseconds: where there are many requests at once, their
-/// responses come together and the next requests shortly after.
+/// How long idle connections beyond `max_idle` are kept, in microseconds: with many requests in flight, responses arrive
+/// together and the next requests follow shortly after.
 pub const SURPLUS: u64 = 100_000;
 
 impl BackendSide {
