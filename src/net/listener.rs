@@ -143,6 +143,9 @@ fn by_address(sockets: Vec<Socket>) -> io::Result<Vec<Vec<Socket>>> {
 fn set_listening(socket: &SockRef<'_>, wanted: &config::ListenerConfig) -> io::Result<()> {
     if socket.domain()? != Domain::UNIX {
         socket.set_tcp_nodelay(true)?;
+        if let Some(address) = socket.local_addr()?.as_socket() {
+            options::stop_pacing_within_machine(SockRef::from(&**socket), address);
+        }
         options::set(SockRef::from(&**socket), &wanted.sockets);
         options::defer_accept(socket, wanted.defer_accept)?;
     }
@@ -200,6 +203,7 @@ fn tcp_socket(address: SocketAddr, wanted: &config::ListenerConfig) -> io::Resul
     }
     // Accepted sockets inherit these (Linux), which saves system calls.
     socket.set_tcp_nodelay(true)?;
+    options::stop_pacing_within_machine(SockRef::from(&socket), address);
     options::set(SockRef::from(&socket), &wanted.sockets);
     if wanted.defer_accept {
         options::defer_accept(&SockRef::from(&socket), true)?;
@@ -412,6 +416,7 @@ mod tests {
         let Stream::Tcp(accepted) = listener.accept().unwrap().stream else { panic!("no TCP") };
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().unwrap());
+        assert!(!accepted.tcp_congestion().unwrap().starts_with(b"bbr"), "paced within the machine");
         assert_eq!(accepted.recv_buffer_size().unwrap(), 16384);
         assert_eq!(accepted.send_buffer_size().unwrap(), 32768);
     }
@@ -474,7 +479,9 @@ mod tests {
         assert_eq!(accepted.len(), 5);
         assert!(accepted[1].peer.unwrap().is_ipv4() && accepted[2].peer.is_none(), "by turns");
         let Stream::Tcp(first) = &accepted[0].stream else { panic!("no TCP") };
-        assert_eq!(SockRef::from(first).recv_buffer_size().unwrap(), 16384);
+        let first = SockRef::from(first);
+        assert_eq!(first.recv_buffer_size().unwrap(), 16384);
+        assert!(!first.tcp_congestion().unwrap().starts_with(b"bbr"), "paced within the machine");
         drop(workers);
         assert!(path.exists(), "the file is systemd's");
         fs::remove_file(&path).unwrap();
