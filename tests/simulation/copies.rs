@@ -10,8 +10,8 @@ pub const SHADOW: usize = 3;
 pub const COPY: usize = 1000;
 
 impl Ledger {
-    /// The shadow server sees the head of a copy.
-    pub fn copied(&mut self, id: u64) {
+    /// The shadow server sees the head of a copy. Gives its attempt.
+    pub fn copied(&mut self, id: u64) -> usize {
         let entry = self.entry(id);
         let Request { body, page, inside, kept, .. } = entry.request;
         let has_all = kept || matches!(body, Body::None | Body::Length(0));
@@ -19,6 +19,7 @@ impl Ledger {
         entry.copies += 1;
         // It is sent again where a kept connection dies.
         assert!(entry.copies <= 2, "{} copies of request {id}", entry.copies);
+        COPY
     }
 
     /// A client gets the response of this attempt.

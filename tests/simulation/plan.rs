@@ -142,6 +142,11 @@ impl Reply {
         Frames::new(response_key(id, attempt), self.len, false)
     }
 
+    /// Only the end of the connection ends it.
+    pub fn ends_by_close(&self) -> bool {
+        self.shape == Shape::UntilClose || self.switch
+    }
+
     /// A response that comes before the request's body is whole ends that body.
     pub fn ends_request(&self, request: &Request) -> bool {
         let has_body = match request.body {

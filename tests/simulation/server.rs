@@ -116,8 +116,7 @@ impl Server {
             return;
         }
         // A body that only the end of the connection ends is cut by a reset; a plain end would be its end.
-        let mid_body = |c: &Current| !c.sent && (c.reply.shape == Shape::UntilClose || c.reply.switch);
-        let mid_body = self.current.as_ref().is_some_and(mid_body);
+        let mid_body = self.current.as_ref().is_some_and(|c| !c.sent && c.reply.ends_by_close());
         if reset || mid_body {
             world.peer_reset(self.link)
         } else {
@@ -205,13 +204,7 @@ impl Server {
         let request = ledger.request(id);
         assert_eq!(verb, request.verb.text());
         check_request(head, &request);
-        let attempt = match self.number == SHADOW {
-            true => {
-                ledger.copied(id);
-                COPY
-            }
-            false => ledger.arrived(id),
-        };
+        let attempt = if self.number == SHADOW { ledger.copied(id) } else { ledger.arrived(id) };
         let reply = ledger.reply(id, attempt);
         let framing = match request.body {
             // Only after the 101, which is sent at once.
@@ -224,8 +217,8 @@ impl Server {
         }
         self.current = Some(Current { request, attempt, reply, read: false, answered: false, sent: false });
         self.begin(&request, &reply);
-        let until_close = reply.shape == Shape::UntilClose || reply.switch;
-        let refuses = self.deaf || reply.early && !reply.keep && !until_close && request.body != Body::None;
+        let says_close = reply.early && !reply.keep && !reply.ends_by_close();
+        let refuses = self.deaf || says_close && request.body != Body::None;
         if refuses && !world.links[self.link].tcp && world.rng.one_in(2) {
             self.deaf = true;
             world.peer_refuse(self.link);
@@ -290,7 +283,7 @@ impl Server {
         let (request, reply) = (&current.request, current.reply);
         let mut bytes = response(request, &reply, current.attempt);
         let share = |share: usize| bytes.len() * share / 16;
-        let until_close = reply.shape == Shape::UntilClose || reply.switch;
+        let until_close = reply.ends_by_close();
         let (len, then) = match reply.fault {
             Fault::None | Fault::Deaf => (bytes.len(), Then::Next { close: !reply.keep }),
             Fault::CloseFirst { reset } => (0, Then::End { reset }),
@@ -334,6 +327,11 @@ impl Server {
                 && let Some(current) = &self.current
             {
                 self.came.more(&self.out[self.sent..self.sent + n], current, ledger);
+                let is_extra = self.then == (Then::Next { close: false }) && extra;
+                if is_extra && self.sent + n + 1 == self.out.len() {
+                    // What is left is the byte too many.
+                    ledger.sent_whole(current.request.id, current.attempt);
+                }
             }
             self.sent += n;
             moved = n > 0;
