@@ -249,13 +249,8 @@ impl<N: Network> Core<N> {
     /// Closes idle connections of servers that moved or that the current site does not have.
     pub(crate) fn close_stale_idle(&mut self) {
         for key in self.backends.keys() {
-            let backend = &mut self.backends[key];
-            let role = &backend.role;
+            let role = &self.backends[key].role;
             if role.state == BackendState::Idle && !role.may_be_kept() {
-                // Unread bytes (a TLS ticket) would make the close a reset, and the server may still be reading the end
-                // of a request that it has answered.
-                backend.readable = true;
-                backend.is_still_idle();
                 self.close_backend(key);
             }
         }

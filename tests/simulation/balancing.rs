@@ -25,6 +25,7 @@ pub struct Balancing {
     eject: Option<Eject>,
     pub health: Option<HealthKind>,
     min_idle: u32,
+    max_idle: u32,
     weights: bool,
     backup: bool,
     buffer_request: Option<u64>,
@@ -72,6 +73,7 @@ impl Balancing {
             buffer_memory: if rng.one_in(3) { rng.below(150_000) as u64 } else { 256 << 20 },
             hedge: rng.one_in(3).then(|| Duration::from_millis(rng.pick(&[1, 5, 50, 500]))),
             mirror: rng.one_in(3).then(|| rng.pick(&[1.0, 0.5])),
+            max_idle: rng.pick(&[0, 1, 64, 64]),
         }
     }
 
@@ -94,7 +96,8 @@ impl Balancing {
     pub fn set(&self, pool: &mut PoolConfig) {
         pool.balance = self.balance;
         pool.hash_by = (self.balance == Balance::Hash).then_some(HashBy::Path);
-        (pool.queue, pool.retries, pool.min_idle) = (self.queue, self.retries, self.min_idle);
+        (pool.queue, pool.retries) = (self.queue, self.retries);
+        (pool.min_idle, pool.max_idle) = (self.min_idle, self.max_idle.max(self.min_idle));
         (pool.buffer_request, pool.buffer_response) = (self.buffer_request, self.buffer_response);
         pool.eject = self.eject.clone();
         pool.hedge = self.hedge.map(|after| Hedge { after: HedgeAfter::Time(after), budget: 1.0 });

@@ -114,6 +114,11 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_backend(&mut self, key: u32) {
         let Some(mut backend) = self.backends.remove(key) else { return };
+        if matches!(backend.role.state, BackendState::Idle | BackendState::Busy) {
+            // Unread bytes (a TLS ticket) would make the close a reset, and the server may still be reading the end of an
+            // earlier request that it has answered.
+            backend.is_still_idle();
+        }
         backend.send_close_notify();
         backend.discard(&mut self.tools.blocks);
         self.wheel.disarm(Token::timer_of(Side::Backend, key));
