@@ -1,5 +1,5 @@
 //! Servers that answer before they have read the whole request: the body is still forwarded to them (RFC 9112 section
-//! 9.3), and the client's connection can be reused.
+//! 9.3), and the client's connection can be reused; the server's is closed after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,44 @@ fn the_server_gets_the_whole_body_and_the_client_connection_is_reused() {
     client.send(vec![b'b'; SIZE - 1000]);
     until("the server has all of it", || got.load(Ordering::SeqCst) == SIZE);
     assert_eq!(client.get("/").text(), "after");
-    assert_eq!(origin.connection_count(), 1, "the server's connection goes on too");
+    assert_eq!(origin.connection_count(), 2, "the next request does not wait behind the body");
+}
+
+#[test]
+fn a_request_does_not_wait_behind_a_body_that_its_server_has_answered_but_not_read() {
+    const PART: usize = 100_000;
+    // The second one waits with the response while the body goes on.
+    for wait in ["", "rsp.log('info', 'judged') rsp.sleep('100ms')"] {
+        let (gate, whole) = (Gate::new(), Arc::<AtomicUsize>::default());
+        let (reads, ended) = (gate.clone(), whole.clone());
+        let origin = Origin::run(move |visit| {
+            if visit.head().is_some_and(|head| head.method() == "GET") {
+                visit.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
+                return visit.wait_for_end();
+            }
+            visit.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+            reads.wait();
+            let came = visit.wire.body(Framing::Exact(PART as u64), &mut |_| ()).is_ok();
+            let at_end = matches!(visit.wire.read_some(&mut [0; 1]), Ok(0));
+            ended.store(1 + usize::from(came && at_end), Ordering::SeqCst);
+        });
+        let script = format!("rsp.on_response(function(req, res) {wait} end)");
+        let rsp = Rsp::start(&format!("{}{script}", balanced(&[&origin.address])));
+        let mut client = Client::connect(rsp.address());
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {PART}\r\n\r\n"));
+        match wait {
+            "" => assert_eq!(client.response().status(), 202),
+            _ => rsp.wait_for_log("judged"),
+        }
+        client.send(vec![b'b'; PART]);
+        if !wait.is_empty() {
+            assert_eq!(client.response().status(), 202);
+        }
+        assert_eq!(client.get("/").text(), "after");
+        gate.open();
+        until("the server came to an end", || whole.load(Ordering::SeqCst) > 0);
+        assert_eq!(whole.load(Ordering::SeqCst), 2, "the whole body, then the end of the connection");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::OutputSink;
 use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
-use crate::worker::pair::pump::{READS, Tools};
+use crate::worker::pair::pump::{READS, Tools, is_early};
 use crate::worker::pair::response_buffer::make_room;
 use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, SpliceResult};
@@ -146,7 +146,7 @@ fn pass_response<S: Transport>(
         Event::Head => {
             pass_response_head(client, backend, pair, tools)?;
             if tools.asks.is_some() {
-                return wait_with_head(backend, step, tools);
+                return wait_with_head(backend, pair, step, tools);
             }
             // Most small responses are complete after one read.
             let (rest, here) = (backend.role.codec.known_rest(pair.target), backend.input.len() - consumed);
@@ -160,9 +160,7 @@ fn pass_response<S: Transport>(
         Event::Body(range) if pair.is_tunnel() => pass_tunnel(client, backend, pair, range.clone(), tools)?,
         Event::Body(range) => pass_body(client, backend, pair, (range.clone(), consumed), tools)?,
         // An empty line before a response is not part of it: a server that closes after it has not begun to respond.
-        Event::Nothing if pair.exchange.is_unanswered() => {
-            pair.exchange.times.first_byte = NEVER;
-        }
+        Event::Nothing if pair.exchange.is_unanswered() => pair.exchange.times.first_byte = NEVER,
         Event::Nothing | Event::Trailers => {}
     }
     backend.input.consume(&mut tools.blocks, consumed);
@@ -176,12 +174,14 @@ fn pass_response<S: Transport>(
 #[cold]
 fn wait_with_head<S: Transport>(
     backend: &mut Backend<S>,
+    pair: &Pair,
     step: &Decoded,
     tools: &mut Tools<S>,
 ) -> Result<(), Failure> {
     if let Some(asks) = &mut tools.asks {
         asks.ends_with_head(step.end);
     }
+    let _ = step.end && is_early(backend, pair);
     backend.input.consume(&mut tools.blocks, step.consumed);
     Ok(())
 }
