@@ -92,6 +92,31 @@ fn a_server_that_never_answers_fails_three_requests_and_no_more() {
 }
 
 #[test]
+fn a_probe_fails_that_gets_an_interim_response_and_no_other() {
+    let hints = Arc::new(AtomicBool::new(false));
+    let sends = hints.clone();
+    let bad = Origin::run(move |visit| {
+        if visit.head().is_some() && sends.load(Ordering::SeqCst) {
+            visit.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+            visit.wait_for_end();
+        }
+    });
+    let (_good, rsp) = beside(&bad.address, "eject = { pause = '200ms' }, timeouts = { response = '300ms' }");
+    assert_eq!(statuses(&rsp, 6), [200; 6]);
+    expect_ejected(&rsp, 1);
+    hints.store(true, Ordering::SeqCst);
+    until("one probes it", || {
+        let mut client = Client::connect(rsp.address());
+        client.ask("/");
+        let status = client.head().status();
+        status == 103 && client.response().status() == 504
+    });
+    rsp.wait_for_log(
+        "web/s1 stays ejected for 400ms: the probe failed: the server did not begin to respond in time",
+    );
+}
+
+#[test]
 fn a_server_that_answers_500_is_ejected_only_where_the_config_says_so() {
     let bad = Origin::answering("HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n");
     let (_good, rsp) = beside(&bad.address, "");

@@ -36,6 +36,11 @@ impl<N: Network> Core<N> {
             Failure::ServerClosed | Failure::ResponseTimeout if x.is_unanswered() => {
                 self.note_server_failure(pair_key, &failure.text());
             }
+            // An interim response is not the one that a probe waits for.
+            Failure::ServerClosed | Failure::ResponseTimeout => {
+                let now = self.tools.now;
+                self.pairs[pair_key as usize].fail_probe(&failure.text(), now);
+            }
             Failure::Response(_) | Failure::TooManyInterim => {
                 self.note_malformed_response(pair_key, backend, failure);
                 let now = self.tools.now;

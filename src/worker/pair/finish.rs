@@ -93,9 +93,12 @@ impl<N: Network> Core<N> {
         if self.pairs[pair_key as usize].exchange.passes_through() {
             return self.answer_alert(pair_key, failure, phase);
         }
-        self.pairs[pair_key as usize].exchange.ends(failure, phase);
-        self.pairs[pair_key as usize].release_held_body();
-        let x = &mut self.pairs[pair_key as usize].exchange;
+        let pair = &mut *self.pairs[pair_key as usize];
+        pair.exchange.ends(failure, phase);
+        pair.release_held_body();
+        // It has come to nothing, if it is still there.
+        pair.probe = None;
+        let x = &mut pair.exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
         if matches!(failure.status(), 502..=504) && !self.pairs[pair_key as usize].is_inside() {
             self.note_gateway_error(pair_key, failure);
