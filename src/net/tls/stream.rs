@@ -268,10 +268,13 @@ impl<S: Transport> Transport for Tls<S> {
             State::Handshake | State::Failed => return Err(ErrorKind::NotConnected.into()),
         }
         let sealed = self.session.seal(parts)?;
+        let waiting = self.session.waiting();
         match self.write_records() {
-            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Err(error)
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(sealed)
             }
+            // An error says that none of it has gone out; where some has, the next call meets the error again.
+            Err(error) if self.session.waiting() == waiting => Err(error),
             _ => Ok(sealed),
         }
     }

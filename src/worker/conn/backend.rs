@@ -50,7 +50,8 @@ impl CountsTraffic for BackendSide {
         traffic.server_in += bytes as u64;
     }
 
-    fn sent(&self, bytes: usize, traffic: &mut Traffic) {
+    fn sent(&mut self, bytes: usize, traffic: &mut Traffic) {
+        self.wrote |= bytes > 0;
         traffic.server_out += bytes as u64;
     }
 }

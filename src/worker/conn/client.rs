@@ -75,7 +75,7 @@ impl CountsTraffic for ClientSide {
         }
     }
 
-    fn sent(&self, bytes: usize, traffic: &mut Traffic) {
+    fn sent(&mut self, bytes: usize, traffic: &mut Traffic) {
         if self.arrival != Arrival::Inside {
             traffic.client_out += bytes as u64;
         }

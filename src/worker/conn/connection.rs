@@ -72,7 +72,7 @@ impl<S: Transport, R> HasGeneration for Connection<S, R> {
 /// Counts the bytes of one side of a pair.
 pub trait CountsTraffic {
     fn received(&self, bytes: usize, traffic: &mut Traffic);
-    fn sent(&self, bytes: usize, traffic: &mut Traffic);
+    fn sent(&mut self, bytes: usize, traffic: &mut Traffic);
 }
 
 impl<S: Transport, R: CountsTraffic> Connection<S, R> {

@@ -213,7 +213,6 @@ pub fn send_held<S: Transport>(
         let frame = backend.role.codec.frame_body(pair.target, piece.len());
         let parts = [frame.before(), piece, frame.after()];
         pair.exchange.take_body(false);
-        backend.role.wrote = true;
         let (length, more) = (piece.len(), piece.len() < left.len());
         if backend.send_body(&mut tools.blocks, parts, more, tools.now).is_err() {
             writing_failed(backend, tools);

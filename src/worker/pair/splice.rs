@@ -89,7 +89,6 @@ pub fn request<S: Transport>(
     };
     pair.exchange.received += n as u64;
     client.role.received(n, &mut tools.blocks.traffic);
-    backend.role.wrote = true;
     backend.role.codec.frame_body(pair.target, n);
     pair.exchange.take_body(client.role.codec.pass(pair.source, n as u64));
     Ok(SpliceResult::Moved)

@@ -119,7 +119,6 @@ fn pass_request<S: Transport>(
         }
         x.take_body(false);
         let parts = [frame.before(), body, frame.after()];
-        backend.role.wrote = true;
         let more = client.input.len() > step.consumed;
         if backend.send_body(&mut tools.blocks, parts, more, tools.now).is_err() {
             writing_failed(backend, tools);
@@ -170,10 +169,7 @@ pub fn flush_backend<S: Transport>(backend: &mut Backend<S>, tools: &mut Tools<S
         return false;
     }
     match backend.flush(&mut tools.blocks, tools.now) {
-        Ok(moved) => {
-            backend.role.wrote |= moved;
-            moved
-        }
+        Ok(moved) => moved,
         Err(_) => {
             writing_failed(backend, tools);
             true

@@ -3,10 +3,11 @@
 mod drain;
 mod inside;
 mod memory;
+mod retries;
 mod sites;
 mod turns;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
@@ -34,9 +35,13 @@ enum Came {
     Nothing,
 }
 
-/// A connection whose reads follow a script, then block; writes take everything.
+/// A connection whose reads follow a script, then block.
 struct Wire {
     comes: VecDeque<Came>,
+    /// How much each write takes at most (0: it fails); those after them take everything.
+    takes: VecDeque<usize>,
+    /// What was written.
+    taken: Rc<RefCell<Vec<u8>>>,
     panics_when_dropped: bool,
     /// Unacknowledged bytes, as reported to the core.
     unacknowledged: usize,
@@ -44,7 +49,13 @@ struct Wire {
 
 impl Wire {
     fn new(comes: &[Came]) -> Wire {
-        Wire { comes: comes.iter().copied().collect(), panics_when_dropped: false, unacknowledged: 0 }
+        Wire {
+            comes: comes.iter().copied().collect(),
+            takes: VecDeque::new(),
+            taken: Rc::default(),
+            panics_when_dropped: false,
+            unacknowledged: 0,
+        }
     }
 }
 
@@ -69,11 +80,18 @@ impl Transport for Wire {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
+        let most = match self.takes.pop_front() {
+            Some(0) => return Err(ErrorKind::ConnectionReset.into()),
+            most => most.unwrap_or(usize::MAX),
+        };
+        let taken = bytes.len().min(most);
+        self.taken.borrow_mut().extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(parts.iter().map(|part| part.len()).sum())
+        let all: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+        self.send(&all)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
