@@ -199,6 +199,18 @@ fn the_write_side_is_shut_down_after_what_was_sent_and_its_end() {
 }
 
 #[test]
+fn a_write_fails_only_if_nothing_of_it_went_out_and_the_next_call_does_in_any_case() {
+    for (room, taken) in [(0, None), (10, Some(18))] {
+        let side = plain_side();
+        let (mut ours, _theirs) = connected(&side.server, &client(&side.ca, None), usize::MAX);
+        ours.socket().outgoing.borrow_mut().bytes.clear();
+        (ours.socket().room, ours.socket().broken) = (room, true);
+        assert_eq!(ours.send(b"a long enough text").ok(), taken);
+        assert!(ours.wants_write() && ours.flush().is_err());
+    }
+}
+
+#[test]
 fn nothing_is_said_before_a_reset() {
     let side = plain_side();
     let (mut ours, _theirs) = connected(&side.server, &client(&side.ca, None), usize::MAX);

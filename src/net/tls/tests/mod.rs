@@ -34,6 +34,8 @@ struct Wire {
     most: usize,
     /// Bytes that the other direction holds.
     room: usize,
+    /// A write that finds no room fails.
+    broken: bool,
 }
 
 /// Both ends of a connection whose reads and writes have at most so many bytes.
@@ -44,6 +46,7 @@ fn wires(most: usize) -> (Wire, Wire) {
         outgoing: Rc::clone(outgoing),
         most,
         room: usize::MAX,
+        broken: false,
     };
     (end(&back, &there), end(&there, &back))
 }
@@ -64,7 +67,11 @@ impl Transport for Wire {
         let mut outgoing = self.outgoing.borrow_mut();
         let n = bytes.len().min(self.most).min(self.room.saturating_sub(outgoing.bytes.len()));
         outgoing.bytes.extend(&bytes[..n]);
-        if n == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        match n {
+            0 if self.broken => Err(ErrorKind::ConnectionReset.into()),
+            0 => Err(ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
     }
 
     fn send_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
