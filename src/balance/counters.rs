@@ -62,7 +62,6 @@ pub struct PhaseTimes {
 pub const PHASES: usize = 4;
 
 impl PhaseTimes {
-    #[inline]
     pub fn add(&self, times: [u32; PHASES]) {
         self.requests.add(1);
         for (at, time) in times.into_iter().enumerate() {

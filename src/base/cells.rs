@@ -9,19 +9,16 @@ pub struct Count(AtomicU64);
 
 impl Count {
     /// Only its one writer calls this.
-    #[inline]
     pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
     /// Only its one writer calls this.
-    #[inline]
     pub fn subtract(&self, less: u64) {
         self.0.store(self.0.load(Relaxed).saturating_sub(less), Relaxed);
     }
 
     /// Only its one writer calls this.
-    #[inline]
     pub fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
@@ -38,7 +35,6 @@ pub struct Most(AtomicU64);
 
 impl Most {
     /// Only its one writer calls this.
-    #[inline]
     pub fn raise(&self, value: u64) {
         if value > self.0.load(Relaxed) {
             self.0.store(value, Relaxed);
@@ -72,7 +68,6 @@ impl Classes {
     }
 }
 
-#[inline]
 pub fn class_of(status: u16) -> usize {
     usize::from(status / 100).min(CLASSES - 1)
 }
@@ -98,7 +93,6 @@ impl<const N: usize> Default for Histogram<N> {
 
 impl<const N: usize> Histogram<N> {
     /// Only its one writer calls this. Small values, which are the many, find their place first.
-    #[inline]
     pub fn observe(&self, bounds: &[u64; N], value: u64) {
         let place = bounds.iter().position(|bound| value <= *bound);
         match place {

@@ -118,7 +118,6 @@ fn rewrite_head(x: &mut Exchange, peer: &Peer, routes: &Routes, ids: &mut Ids) {
 }
 
 /// Sends the client to https, where its listener says so. A method other than GET and HEAD stays what it is.
-#[cold]
 fn redirect(context: &ListenerContext, x: &Exchange) -> Option<Decision> {
     let Ok(url) = context.redirect(&x.head)? else {
         return Some(Decision::Refuse(Failure::of_request(Fault::Host)));
@@ -199,7 +198,6 @@ pub(super) fn bind(x: &mut Exchange, route: &mut Route, handlers: &mut Handlers)
 }
 
 /// The `balance` function of the route's pool failed.
-#[cold]
 pub fn balance_failed(
     x: &mut Exchange,
     route: &Route,
@@ -216,7 +214,6 @@ pub fn balance_failed(
 
 /// The fallback pool, if there is one, takes the request as it came. `hashed`: the pool whose `hash_by` failed; that of the
 /// fallback pool itself is not called again.
-#[cold]
 pub(super) fn script_failed(
     x: &mut Exchange,
     failed: FailedCall,

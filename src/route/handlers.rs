@@ -104,7 +104,6 @@ impl Handlers {
         }
     }
 
-    #[cold]
     fn request_waits(&self, suspended: Suspended, began: Option<u64>) -> Asked {
         let ran = began.zip(self.now()).map_or(0, |(began, now)| now.saturating_sub(began));
         let (wait, call) = WaitingCall::new(suspended, None, ran);
@@ -235,7 +234,6 @@ impl Handlers {
     }
 
     /// A call has ended: its request holds the places that it took. Counts it, and what it took.
-    #[inline]
     pub(super) fn note_call<T>(
         &self,
         handler: Handler,
@@ -251,7 +249,6 @@ impl Handlers {
     }
 
     /// Counts a call that took so many microseconds.
-    #[inline]
     pub(super) fn count_call(&self, handler: Handler, took: u64, error: Option<&ScriptError>) {
         let Some(counters) = &self.counters else { return };
         let script = counters.script(handler);

@@ -88,7 +88,6 @@ impl Handlers {
     }
 
     /// The same of a call that has not waited, where somebody wants to know.
-    #[cold]
     pub(super) fn note_ran<T>(
         &self,
         handler: Handler,

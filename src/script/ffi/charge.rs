@@ -24,7 +24,6 @@ pub(super) const WORK: i64 = 20_000;
 const BYTES_A_NANOSECOND: usize = 8;
 
 /// Raises if there is no budget left for work that takes at least so many nanoseconds.
-#[inline]
 pub(super) unsafe fn charge(state: LuaState, nanoseconds: i64) {
     // SAFETY: see above.
     unsafe {

@@ -26,7 +26,6 @@ const REFUSED: u32 = 15;
 
 impl Machine {
     /// After a call that took long, or failed for memory: only such a call can have found the VM full.
-    #[cold]
     pub(super) fn look_at_memory(&mut self, out_of_memory: bool) {
         let most = self.call_state().limits.memory;
         self.fill = match self.fill {

@@ -127,7 +127,6 @@ impl Machine {
     }
 
     /// A call waits, or has failed: its message.
-    #[cold]
     pub(super) fn stopped(&mut self, status: i32) -> Result<Suspended, Vec<u8>> {
         // A script that caught the failure and finished has exceeded its budget all the same.
         let exhausted = self.call_state().budget.is_exhausted();
@@ -173,7 +172,6 @@ impl Machine {
     }
 
     /// Tries again to get a thread for calls.
-    #[cold]
     pub(super) fn mend(&mut self) -> Result<(), Vec<u8>> {
         self.broken = false;
         self.renew_runner();

@@ -31,7 +31,6 @@ const LONGEST_TTL: f64 = 100.0 * 365.0 * 86400.0;
 pub(in crate::script) struct Entered(RefCell<Vec<Place>>);
 
 impl Entered {
-    #[inline]
     pub(in crate::script) fn take(&self, into: &mut Vec<Place>) {
         let mut entered = self.0.borrow_mut();
         if !entered.is_empty() {
