@@ -167,6 +167,7 @@ fn both_ways<S: Transport>(
     moved |= flush_backend(backend, tools) && pair.exchange.request.is_open();
     moved |= to_client(client, backend, pair, tools)?;
     if pair.exchange.response == ResponseHalf::Done && is_early(backend, pair) {
+        backend.role.keep_alive = false;
         moved |= watch_upload(backend, pair, tools)?;
     }
     Ok(moved)
@@ -175,12 +176,8 @@ fn both_ways<S: Transport>(
 /// Returns true if the server's response, which is whole, came before all of the request had gone to the server. The
 /// connection is not kept then: the next request would have to wait until the server has read the rest of this one, or
 /// come to a server that reads no more.
-pub fn is_early<S: Transport>(backend: &mut Backend<S>, pair: &Pair) -> bool {
-    let early = pair.exchange.request.is_open() || !backend.is_flushed();
-    if early {
-        backend.role.keep_alive = false;
-    }
-    early
+pub fn is_early<S: Transport>(backend: &Backend<S>, pair: &Pair) -> bool {
+    pair.exchange.request.is_open() || !backend.is_flushed()
 }
 
 /// Continues the upload after the response is complete, until the server closes. A tunnel whose server ended its side

@@ -181,7 +181,9 @@ fn wait_with_head<S: Transport>(
     if let Some(asks) = &mut tools.asks {
         asks.ends_with_head(step.end);
     }
-    let _ = step.end && is_early(backend, pair);
+    if step.end && is_early(backend, pair) {
+        backend.role.keep_alive = false;
+    }
     backend.input.consume(&mut tools.blocks, step.consumed);
     Ok(())
 }
