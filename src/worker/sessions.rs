@@ -153,7 +153,7 @@ impl<N: Network> Core<N> {
 /// Since when a request is in a queue, and until when.
 fn queued(pair: &Pair) -> Option<(u64, Option<u64>)> {
     match pair.stage {
-        Stage::Queued(ref wait) => Some((wait.since(), wait.limit())),
+        Stage::Queued(ref wait) => pair.waits_since.map(|since| (since.get(), wait.limit())),
         _ => None,
     }
 }

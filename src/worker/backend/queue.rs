@@ -28,8 +28,6 @@ const NO_TICKET: u64 = u64::MAX;
 /// A request that waits for a server.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueWait {
-    /// When it began to wait.
-    since: u64,
     /// Its number in the pool's queue; `NO_TICKET` while it waits for descriptors.
     ticket: u64,
     /// When to look again, if not only when a server becomes free.
@@ -41,10 +39,6 @@ pub struct QueueWait {
 impl QueueWait {
     pub fn deadline(&self) -> u64 {
         self.again.min(self.until)
-    }
-
-    pub fn since(&self) -> u64 {
-        self.since
     }
 
     /// When it has waited too long, if ever.
@@ -76,13 +70,13 @@ impl<N: Network> Core<N> {
         // Positions of several waits add up, as haproxy counts them.
         let ahead = &mut pair.exchange.waited_behind[usize::from(bound.is_none())];
         *ahead = ahead.saturating_add(u16::try_from(ticket.ahead).unwrap_or(u16::MAX));
-        let since = pair.waits_since(now);
+        let since = pair.begins_to_wait(now);
         let again = match ticket.wakes {
             Wakes::Time => now + ((now - since) / 2).clamp(SHORTEST, LONGEST),
             Wakes::Look | Wakes::Freed => u64::MAX,
         };
         let until = since + micros(pool.config.queue.timeout);
-        pair.stage = Stage::Queued(QueueWait { since, ticket: ticket.number, again, until });
+        pair.stage = Stage::Queued(QueueWait { ticket: ticket.number, again, until });
         if ticket.wakes == Wakes::Look {
             pool.state.look_again(bound.as_ref());
         }
@@ -94,11 +88,11 @@ impl<N: Network> Core<N> {
     pub(crate) fn put_off(&mut self, pair_key: u32, most: u64) -> bool {
         let now = self.tools.now;
         let pair = &mut self.pairs[pair_key as usize];
-        let since = pair.waits_since(now);
+        let since = pair.begins_to_wait(now);
         let until = since + most;
         if now < until {
             let again = until.min(now + ((now - since) / 2).clamp(SHORTEST, LONGEST));
-            pair.stage = Stage::Queued(QueueWait { since, ticket: NO_TICKET, again, until: u64::MAX });
+            pair.stage = Stage::Queued(QueueWait { ticket: NO_TICKET, again, until: u64::MAX });
         }
         now < until
     }
@@ -180,8 +174,8 @@ impl Pair {
     }
 
     fn note_queued(&mut self, now: u64) {
-        if let Stage::Queued(wait) = self.stage {
-            let waited = now.saturating_sub(wait.since).min(u64::from(NEVER) - 1) as u32;
+        if let (Stage::Queued(_), Some(since)) = (&self.stage, self.waits_since) {
+            let waited = now.saturating_sub(since.get()).min(u64::from(NEVER) - 1) as u32;
             self.exchange.times.queued = waited;
         }
     }

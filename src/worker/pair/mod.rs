@@ -184,8 +184,8 @@ impl Pair {
         size_of::<Pair>() + self.heads().iter().sum::<usize>()
     }
 
-    /// When it first waited for a server: now, if it has not yet.
-    pub(crate) fn waits_since(&mut self, now: u64) -> u64 {
+    /// The request waits for a server. Returns since when: now, if it has not waited before.
+    pub(crate) fn begins_to_wait(&mut self, now: u64) -> u64 {
         let since = *self.waits_since.get_or_insert(NonZeroU64::new(now).unwrap_or(NonZeroU64::MIN));
         since.get().min(now)
     }
