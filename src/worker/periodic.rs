@@ -26,9 +26,6 @@ struct Task {
     call: Box<WaitingCall>,
     site: Rc<Site>,
     handlers: SharedHandlers,
-    since: u64,
-    until: u64,
-    is_last: bool,
 }
 
 impl Default for Periodic {
@@ -102,10 +99,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Continues a function whose wait is over.
-    pub(crate) fn resume_task(&mut self, number: u64, waited: Waited) {
+    pub(crate) fn resume_task(&mut self, number: u64, waited: Option<Waited>, since: u64) {
         let Some(task) = self.sites.periodic.waiting.remove(&number) else { return };
-        let Task { function, call, site, handlers, since, until, is_last } = task;
-        let waited = if is_last && self.tools.now >= until { None } else { Some(waited) };
+        let Task { function, call, site, handlers } = task;
         let step = handlers.borrow_mut().resume_task(function, *call, waited);
         self.task_stepped(function, step, site, handlers, since);
     }
@@ -126,8 +122,8 @@ impl<N: Network> Core<N> {
             }
             TaskStep::Waits(wait, call) => {
                 let of = (&site, Some(&handlers));
-                let (number, until, is_last) = self.start_wait(Waiter::Task, of, wait, since);
-                let task = Task { function, call, site, handlers, since, until, is_last };
+                let number = self.start_wait(Waiter::Task, of, wait, since);
+                let task = Task { function, call, site, handlers };
                 self.sites.periodic.waiting.insert(number, task);
             }
         }

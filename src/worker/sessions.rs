@@ -101,11 +101,11 @@ impl<N: Network> Core<N> {
         let of_backend =
             pair.and_then(|pair| pair.backend()).and_then(|backend| self.backend_deadline(backend));
         let deadline = of_client.into_iter().chain(of_backend).min_by_key(Deadline::at);
-        let handler = pair.and_then(|pair| pair.waiting.as_ref());
+        let handler = pair.and_then(|pair| self.waits.get(pair.waiting.as_ref()?.number()));
         let queued = pair.and_then(|pair| queued(pair));
         let since = deadline.and_then(|deadline| deadline.since()).unwrap_or(client.read_at);
         let until = deadline.map(|deadline| deadline.at());
-        let (since, until) = handler.map_or((since, until), |wait| (wait.since(), Some(wait.until())));
+        let (since, until) = handler.map_or((since, until), |wait| (wait.since, Some(wait.until)));
         let (since, until) = queued.map_or((since, until), |(since, until)| (since, until));
         let address = client.role.peer.address();
         let x = pair.map(|pair| &pair.exchange);

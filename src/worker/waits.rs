@@ -42,10 +42,16 @@ pub(crate) enum Waiter {
 }
 
 /// One wait.
+#[derive(Clone, Copy)]
 pub(crate) struct RunningWait {
     pub waiter: Waiter,
-    due: u64,
     pub kind: WaitKind,
+    /// When its handler first waited, in microseconds.
+    pub since: u64,
+    /// When it is over at the latest.
+    pub until: u64,
+    /// The handler has waited as long as it may when this one is over.
+    pub is_last: bool,
 }
 
 /// What is waited for.
@@ -94,11 +100,16 @@ impl Reply {
 
 impl Waits {
     /// Begins a wait and returns its number.
-    pub fn begin(&mut self, waiter: Waiter, due: u64, kind: WaitKind) -> u64 {
+    pub fn begin(&mut self, wait: RunningWait) -> u64 {
         self.last += 1;
-        self.running.insert(self.last, RunningWait { waiter, due, kind });
-        self.due.insert((due, self.last));
+        self.due.insert((wait.until, self.last));
+        self.running.insert(self.last, wait);
         self.last
+    }
+
+    /// A wait that is not over.
+    pub fn get(&self, number: u64) -> Option<&RunningWait> {
+        self.running.get(&number)
     }
 
     /// The internal request of a wait has begun.
@@ -111,7 +122,7 @@ impl Waits {
     /// Ends a wait, unless it has ended before.
     pub fn end(&mut self, number: u64) -> Option<RunningWait> {
         let wait = self.running.remove(&number)?;
-        self.due.remove(&(wait.due, number));
+        self.due.remove(&(wait.until, number));
         Some(wait)
     }
 
@@ -157,15 +168,16 @@ impl Waits {
 mod tests {
     use super::*;
 
-    fn client() -> Waiter {
-        Waiter::Client(Token::from_bits(0))
+    fn wait(until: u64, kind: WaitKind) -> RunningWait {
+        let waiter = Waiter::Client(Token::from_bits(0));
+        RunningWait { waiter, kind, since: 0, until, is_last: false }
     }
 
     #[test]
     fn a_wait_ends_once() {
         let mut waits = Waits::default();
         let (first, second) =
-            (waits.begin(client(), 20, WaitKind::Sleep), waits.begin(client(), 10, WaitKind::Resolve));
+            (waits.begin(wait(20, WaitKind::Sleep)), waits.begin(wait(10, WaitKind::Resolve)));
         assert_eq!((waits.next(), waits.overdue(9), waits.overdue(10)), (Some(10), None, Some(second)));
         assert_eq!(waits.end(second).unwrap().kind, WaitKind::Resolve);
         assert!(waits.end(second).is_none());
@@ -179,7 +191,7 @@ mod tests {
         let mut waits = Waits::default();
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let number = waits.begin(client(), 10, WaitKind::Resolve);
+        let number = waits.begin(wait(10, WaitKind::Resolve));
         let reply = waits.reply(number, waker);
         assert!(!waits.has_ended());
         std::thread::spawn(move || reply.send(Waited::Slept)).join().unwrap();

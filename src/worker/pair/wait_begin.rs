@@ -13,7 +13,7 @@ use crate::worker::pair::inside::{Fetching, InsideEnd, InsideRequest, InsideTarg
 use crate::worker::shared::jobs::{Job, Work};
 use crate::worker::site::{SharedHandlers, Site};
 use crate::worker::time::timeouts::micros;
-use crate::worker::waits::{WaitKind, Waiter};
+use crate::worker::waits::{RunningWait, WaitKind, Waiter};
 
 /// What a fetched response may have beside its body: head and framing, in bytes.
 const HEAD_MOST: usize = 64 * 1024;
@@ -26,15 +26,14 @@ const RESOLVE_TIMEOUT: u64 = 5_000_000;
 type SiteHandlers<'a> = (&'a Rc<Site>, Option<&'a SharedHandlers>);
 
 impl<N: Network> Core<N> {
-    /// Starts a wait of a handler of this site that first waited at `since`. Returns its number, when it is over at the
-    /// latest, and whether the handler may not wait any longer then.
+    /// Starts a wait of a handler of this site that first waited at `since`. Returns its number.
     pub(crate) fn start_wait(
         &mut self,
         waiter: Waiter,
         site: SiteHandlers<'_>,
         wait: Wait,
         since: u64,
-    ) -> (u64, u64, bool) {
+    ) -> u64 {
         let now = self.tools.now;
         let (most, kind) = match &wait {
             Wait::Sleep(time) => (micros(*time), WaitKind::Sleep),
@@ -46,7 +45,7 @@ impl<N: Network> Core<N> {
         };
         let last = since + micros(LONGEST_WAIT);
         let (until, is_last) = (last.min(now + most), last < now + most);
-        let number = self.waits.begin(waiter, until, kind);
+        let number = self.waits.begin(RunningWait { waiter, kind, since, until, is_last });
         match wait {
             Wait::Sleep(_) => {}
             Wait::Fetch(fetch) => self.fetch(site, number, *fetch),
@@ -55,7 +54,7 @@ impl<N: Network> Core<N> {
             // Begun by `begin_wait`.
             Wait::Body(_) => {}
         }
-        (number, until, is_last)
+        number
     }
 
     fn fetch(&mut self, (site, handlers): SiteHandlers<'_>, number: u64, fetch: Fetch) {

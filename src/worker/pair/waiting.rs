@@ -22,18 +22,13 @@ use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::site::SharedHandlers;
-use crate::worker::waits::{WaitKind, Waiter};
+use crate::worker::waits::{RunningWait, WaitKind, Waiter};
 
 /// A request whose handler waits.
 pub struct HandlerWait {
+    /// The present wait's.
     number: u64,
     call: Box<WaitingCall>,
-    /// When it first waited, in microseconds.
-    since: u64,
-    /// When the present wait is over at the latest.
-    until: u64,
-    /// It has waited as long as a handler may when the present wait is over.
-    is_last: bool,
     response: Option<HandlerResponse>,
     /// For the request's body, which may come whole although its client has ended its side.
     reads_body: bool,
@@ -88,18 +83,13 @@ impl Drop for Counted {
 }
 
 impl HandlerWait {
-    /// When the handler first waited, in microseconds.
-    pub fn since(&self) -> u64 {
-        self.since
+    /// The number of the present wait.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     pub fn reads_body(&self) -> bool {
         self.reads_body
-    }
-
-    /// Until when it waits now, at the longest.
-    pub fn until(&self) -> u64 {
-        self.until
     }
 }
 
@@ -187,10 +177,9 @@ impl<N: Network> Core<N> {
         let client = self.clients.token(pair.client);
         let (site, handlers) = (pair.site.clone(), pair.handlers.clone());
         let body = if let Wait::Body(most) = wait { Some(most) } else { None };
-        let (number, until, is_last) =
-            self.start_wait(Waiter::Client(client), (&site, handlers.as_ref()), wait, since);
+        let number = self.start_wait(Waiter::Client(client), (&site, handlers.as_ref()), wait, since);
         let reads_body = body.is_some();
-        let waiting = HandlerWait { number, call, since, until, is_last, response, reads_body, counted };
+        let waiting = HandlerWait { number, call, response, reads_body, counted };
         self.pairs[pair_key as usize].waiting = Some(Box::new(waiting));
         match body {
             // Not at once: a handler that asks again and again would fill the stack.
@@ -211,7 +200,7 @@ impl<N: Network> Core<N> {
         }
         for (number, waited) in self.waits.take_ended() {
             if let Some(wait) = self.waits.end(number) {
-                self.continue_waiter(wait.waiter, number, waited);
+                self.continue_waiter(wait, number, waited);
             }
         }
         while let Some(number) = self.waits.overdue(self.tools.now) {
@@ -227,34 +216,42 @@ impl<N: Network> Core<N> {
                     Waited::Fetched(Err(late()))
                 }
             };
-            self.continue_waiter(wait.waiter, number, waited);
+            self.continue_waiter(wait, number, waited);
         }
     }
 
-    fn continue_waiter(&mut self, waiter: Waiter, number: u64, waited: Waited) {
-        match waiter {
+    fn continue_waiter(&mut self, wait: RunningWait, number: u64, waited: Waited) {
+        // `None`: it has waited as long as it may.
+        let waited = if wait.is_last && self.tools.now >= wait.until { None } else { Some(waited) };
+        let since = wait.since;
+        match wait.waiter {
             Waiter::Client(client) => {
-                self.guarded_resume(client, |core| core.resume(client.key, number, waited));
+                self.guarded_resume(client, |core| core.resume(client.key, number, waited, since));
             }
-            Waiter::Task => self.guarded_task(|core| core.resume_task(number, waited)),
+            Waiter::Task => self.guarded_task(|core| core.resume_task(number, waited, since)),
         }
     }
 
-    fn resume(&mut self, client: u32, number: u64, waited: Waited) {
-        if let Some(step) = self.resume_waiting(client, number, waited) {
+    fn resume(&mut self, client: u32, number: u64, waited: Option<Waited>, since: u64) {
+        if let Some(step) = self.resume_waiting(client, number, waited, since) {
             self.requeue_after(client, step);
         }
     }
 
     /// `None` if the request does not wait for this any more.
-    fn resume_waiting(&mut self, client: u32, number: u64, waited: Waited) -> Option<Step> {
+    fn resume_waiting(
+        &mut self,
+        client: u32,
+        number: u64,
+        waited: Option<Waited>,
+        since: u64,
+    ) -> Option<Step> {
         let pair_key = self.clients.get(client).and_then(|client| client.role.pair)?;
         let pair = &mut self.pairs[pair_key as usize];
         let wait = pair.waiting.take_if(|wait| wait.number == number)?;
-        let HandlerWait { call, since, until, is_last, response, counted, .. } = *wait;
+        let HandlerWait { call, response, counted, .. } = *wait;
         // It may wait again: as one handler.
         drop(counted);
-        let waited = if is_last && self.tools.now >= until { None } else { Some(waited) };
         Some(match response {
             None => self.resume_request(pair_key, *call, waited, since),
             Some(response) => self.resume_response(pair_key, *call, waited, response, since),
