@@ -14,7 +14,6 @@ use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
 use crate::worker::core::{Core, Step};
-use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
@@ -230,8 +229,8 @@ impl<N: Network> Core<N> {
         };
         match decision {
             Decision::ScriptFailed((function, error)) => {
-                self.tools.errors.log(function, &error, "", self.tools.now);
-                self.no_server(key, failure_of(&error))
+                let failure = self.tools.errors.failed(function, &error, self.tools.now);
+                self.no_server(key, failure)
             }
             fallback => {
                 self.pairs[key as usize].forget_tries();

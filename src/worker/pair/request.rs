@@ -10,7 +10,6 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Origin;
 use crate::worker::pair::inside::InsideTarget;
-use crate::worker::pair::script_errors::failure_of;
 
 /// Bytes of an unparsable request's first line that are kept for the log.
 const LOGGED_LINE: usize = 256;
@@ -197,8 +196,8 @@ impl<N: Network> Core<N> {
             Decision::LastHop => self.answer_last_hop(pair_key),
             Decision::Refuse(failure) => self.answer_failure(pair_key, failure, Phase::Request),
             Decision::ScriptFailed((function, error)) => {
-                self.tools.errors.log(function, &error, "", self.tools.now);
-                self.fail(pair_key, failure_of(&error))
+                let failure = self.tools.errors.failed(function, &error, self.tools.now);
+                self.fail(pair_key, failure)
             }
             Decision::Fallback(pool, (function, error), then) => {
                 let says = format!(" (the fallback pool {} takes the request)", pool.config.name);

@@ -38,6 +38,17 @@ impl ScriptErrors {
         }
     }
 
+    /// Logs a failure that fails its request too. Returns with what.
+    pub fn failed(&mut self, function: &'static str, error: &ScriptError, now: u64) -> Failure {
+        self.log(function, error, "", now);
+        if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script }
+    }
+
+    /// Logs that `on_response` failed, and that the response is passed on all the same.
+    pub fn response_unchanged(&mut self, error: &ScriptError, now: u64) {
+        self.log("on_response", error, " (the response passes as it came)", now);
+    }
+
     /// Returns the number of failures for a log line, if one is due.
     fn count(&mut self, function: &'static str, place: &str, message: &str, now: u64) -> Option<u64> {
         let is_same = |known: &Known| known.function == function && known.place == place;
@@ -70,11 +81,6 @@ impl Known {
         self.messages.push((hash, limit));
         times
     }
-}
-
-/// What a failed call means for its request.
-pub fn failure_of(error: &ScriptError) -> Failure {
-    if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script }
 }
 
 fn repeat_suffix(times: u64) -> String {

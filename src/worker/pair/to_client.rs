@@ -16,7 +16,6 @@ use crate::worker::pair::Pair;
 use crate::worker::pair::closed::{closed_early, is_cut};
 use crate::worker::pair::pump::{READS, Tools, is_early};
 use crate::worker::pair::response_buffer::make_room;
-use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::splice::{self, SpliceResult};
 use crate::worker::pair::to_server::flush_backend;
 use crate::worker::pair::tunnel;
@@ -390,13 +389,8 @@ fn ask_script<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) -> Result<(),
             let response = HandlerResponse { head: std::mem::take(&mut tools.response), whole: false };
             tools.asks = Some(Box::new(Asks::Wait { wait, call, response }));
         }
-        Responded::Unchanged(error) => {
-            tools.errors.log("on_response", &error, " (the response passes as it came)", tools.now);
-        }
-        Responded::Failed(error) => {
-            tools.errors.log("on_response", &error, "", tools.now);
-            return Err(failure_of(&error));
-        }
+        Responded::Unchanged(error) => tools.errors.response_unchanged(&error, tools.now),
+        Responded::Failed(error) => return Err(tools.errors.failed("on_response", &error, tools.now)),
     }
     Ok(())
 }

@@ -18,7 +18,6 @@ use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{TIMEOUT, Wait, Waited};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::request_body_buffer::{HeldBody, ask_for_body};
-use crate::worker::pair::script_errors::failure_of;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::site::SharedHandlers;
@@ -294,17 +293,10 @@ impl<N: Network> Core<N> {
             Responded::Waits(wait, call) => {
                 return self.begin_wait(pair_key, wait, call, Some(HandlerResponse { head, whole }), since);
             }
-            Responded::Unchanged(error) => {
-                self.tools.errors.log(
-                    "on_response",
-                    &error,
-                    " (the response passes as it came)",
-                    self.tools.now,
-                );
-            }
+            Responded::Unchanged(error) => self.tools.errors.response_unchanged(&error, self.tools.now),
             Responded::Failed(error) => {
-                self.tools.errors.log("on_response", &error, "", self.tools.now);
-                return self.fail(pair_key, failure_of(&error));
+                let failure = self.tools.errors.failed("on_response", &error, self.tools.now);
+                return self.fail(pair_key, failure);
             }
         }
         self.tools.response = head;
