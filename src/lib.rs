@@ -38,7 +38,7 @@
 //!    `h1::ClientCodec` decodes a head into a `worker::pair::Pair`, which holds the current `worker::site`.
 //! 3. `route::admit` decides what becomes of it: who the client is (`exchange::forwarded`), fields of one hop, forwarding
 //!    fields and the id (`exchange::rewrite`), the script (`script`), what goes no further (`exchange::forward_rules`).
-//! 4. Where nothing limits the choice, `balance::Pool::pick_any` has a server at once; otherwise `worker::backend::dial`
+//! 4. Where nothing limits the choice, `route::Route::pick_any` has a server at once; otherwise `worker::backend::dial`
 //!    asks `route::pick` for one. `dial` takes an idle connection or makes one, and `h1::BackendCodec` writes the head into
 //!    the backend's output.
 //! 5. `worker::pair::pump` moves the pair's bytes, `to_server` and `to_client`, as far as sockets and room allow;

@@ -291,8 +291,7 @@ impl OfflineSite {
     fn forward(&self, route: Route, asked: &mut Asked, error: Option<String>) -> Outcome {
         let may_probe = asked.x.request == RequestHalf::NoBody && asked.x.head.method.is_idempotent();
         let want = Want { now: self.now(), key: route.key, may_probe, in_turn: false };
-        let any = if route.server.is_none() { route.pool.pick_any(self.now()) } else { None };
-        let picked = match any {
+        let picked = match route.pick_any(self.now()) {
             Some(server) => Ok(server),
             None => pick(&route, &Tried::default(), &mut asked.x, &want, || Some(self.handlers.borrow_mut()))
                 .map(|picked| picked.server),

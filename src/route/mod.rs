@@ -106,6 +106,11 @@ impl Route {
         self.key.is_some() || self.server.as_ref().is_some_and(|bound| Rc::ptr_eq(bound, server))
     }
 
+    /// Takes a server of the pool at once, where nothing limits the choice (`Pool::pick_any`); otherwise `pick` chooses.
+    pub fn pick_any(&self, now: u64) -> Option<Rc<WorkerServer>> {
+        if self.server.is_none() { self.pool.pick_any(now) } else { None }
+    }
+
     /// Returns a route to the server that the pool's balancing picks.
     fn to(pool: &Rc<Pool>) -> Route {
         Route { pool: pool.clone(), server: None, binding: Binding::Preferred, key: None }

@@ -170,7 +170,7 @@ impl<N: Network> Core<N> {
 
     pub(crate) fn forward(&mut self, pair_key: u32, route: Route) -> Step {
         route.pool.requests.add();
-        let any = if route.server.is_none() { route.pool.pick_any(self.tools.now) } else { None };
+        let any = route.pick_any(self.tools.now);
         let pair = &mut *self.pairs[pair_key as usize];
         pair.route = Some(route);
         match any {
