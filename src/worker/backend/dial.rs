@@ -329,23 +329,12 @@ impl<N: Network> Core<N> {
     }
 
     /// Attaches a backend connection to a pair and writes the request head into its output.
-    fn attach(&mut self, pair_key: u32, backend: u32, reused: bool) {
-        let pair = &mut *self.pairs[pair_key as usize];
-        (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
+    fn attach(&mut self, pair_key: u32, backend_key: u32, reused: bool) {
+        let (pair, backend) = (&mut *self.pairs[pair_key as usize], &mut self.backends[backend_key]);
+        let role = &mut backend.role;
+        pair.join(role, (pair_key, backend_key), self.tools.now);
         let x = &mut pair.exchange;
         x.tries.reused = reused;
-        let backend = &mut self.backends[backend];
-        let role = &mut backend.role;
-        role.pair = Some(pair_key);
-        pair.idle_for = self.tools.now - role.since;
-        role.since = self.tools.now;
-        (role.wrote, role.keep_alive) = (false, false);
-        let mut hedges = false;
-        if let Some(route) = pair.route.as_ref().filter(|route| route.binding != Binding::Check) {
-            role.server.request_begins();
-            route.pool.requests.begins();
-            hedges = route.pool.hedges.is_some();
-        }
         if x.own_host || !x.head.fields.has(Name::Host) {
             x.name_host(role.server.endpoint().host());
         }
@@ -364,8 +353,30 @@ impl<N: Network> Core<N> {
         if trailers {
             role.codec.pass_trailers(&x.head);
         }
-        if hedges {
+        if pair.route.as_ref().is_some_and(|route| route.pool.hedges.is_some()) {
             self.plan_hedge(pair_key);
+        }
+    }
+
+    /// Attaches a new connection for bytes that are passed through: its server gets nothing that the client does not send.
+    fn attach_raw(&mut self, pair_key: u32, backend_key: u32) -> Step {
+        let role = &mut self.backends[backend_key].role;
+        self.pairs[pair_key as usize].join(role, (pair_key, backend_key), self.tools.now);
+        self.wait(pair_key)
+    }
+}
+
+impl Pair {
+    /// Takes a connection, whose server and pool have one more request.
+    fn join(&mut self, role: &mut BackendSide, (own_key, backend_key): (u32, u32), now: u64) {
+        (self.stage, self.waits_since) = (Stage::Forwarding(backend_key), None);
+        role.pair = Some(own_key);
+        self.idle_for = now - role.since;
+        role.since = now;
+        (role.wrote, role.keep_alive) = (false, false);
+        if let Some(route) = self.route.as_ref().filter(|route| route.binding != Binding::Check) {
+            role.server.request_begins();
+            route.pool.requests.begins();
         }
     }
 }

@@ -72,19 +72,6 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Attaches a new connection to a server, which gets nothing that the client does not send.
-    pub(crate) fn attach_raw(&mut self, pair_key: u32, backend: u32) -> Step {
-        let pair = &mut *self.pairs[pair_key as usize];
-        (pair.stage, pair.waits_since) = (Stage::Forwarding(backend), None);
-        let role = &mut self.backends[backend].role;
-        (role.pair, role.since) = (Some(pair_key), self.tools.now);
-        role.server.request_begins();
-        if let Some(route) = &pair.route {
-            route.pool.requests.begins();
-        }
-        self.wait(pair_key)
-    }
-
     /// The connection to the server is established, after so many microseconds.
     pub(crate) fn begin_passing(&mut self, pair_key: u32, backend: u32, waited: u64) -> Step {
         let now = self.tools.now;
