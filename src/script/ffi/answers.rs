@@ -7,6 +7,7 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{CallState, call_state_of, guard, raise, refuse};
+use super::header_table::{HeaderTable, read_headers};
 use super::stack::{integer_at, registry, text_at, written_at};
 use crate::script::answer::{self, AnswerBuilder, RespondKey};
 use crate::script::request::ObjectKind;
@@ -66,7 +67,7 @@ pub(super) unsafe fn read_entry(state: LuaState, call: *mut CallState) {
                 })
             }
             Some(RespondKey::Headers) => {
-                read_headers(state, call);
+                read_headers::<AnswerBuilder>(state, call);
                 Some(())
             }
             None => None,
@@ -77,41 +78,13 @@ pub(super) unsafe fn read_entry(state: LuaState, call: *mut CallState) {
     }
 }
 
-/// The `headers` table at 3: values are texts, or sequences of texts for repeated fields.
-pub(super) unsafe fn read_headers(state: LuaState, call: *mut CallState) {
-    // SAFETY: see above.
-    unsafe {
-        if ffi::lua_type(state, 3) != ffi::LUA_TTABLE {
-            refuse(state, "rsp.respond: headers: expected a table");
-        }
-        ffi::lua_pushnil(state);
-        while ffi::lua_next(state, 3) != 0 {
-            let Some(name) = text_at(state, 4) else {
-                refuse(state, "rsp.respond: headers: names are strings")
-            };
-            if ffi::lua_type(state, 5) == ffi::LUA_TTABLE {
-                for at in 1..=ffi::lua_rawlen(state, 5) as i64 {
-                    ffi::lua_rawgeti(state, 5, at);
-                    read_header(state, call, name, 6);
-                    ffi::lua_settop(state, 5);
-                }
-            } else {
-                read_header(state, call, name, 5);
-            }
-            ffi::lua_settop(state, 4);
-        }
-    }
-}
+impl HeaderTable for AnswerBuilder {
+    const NO_TABLE: &str = "rsp.respond: headers: expected a table";
+    const NO_NAME: &str = "rsp.respond: headers: names are strings";
+    const NO_VALUE: &str = "rsp.respond: headers: values are strings, numbers or lists of them";
 
-pub(super) unsafe fn read_header(state: LuaState, call: *mut CallState, name: &[u8], index: c_int) {
-    // SAFETY: see above.
-    unsafe {
-        let Some(value) = written_at(state, index) else {
-            refuse(state, "rsp.respond: headers: values are strings, numbers or lists of them")
-        };
-        if guard(call, |call| call.builder.add_header(name, value)).is_none() {
-            raise(state, call);
-        }
+    fn add(call: &mut CallState, name: &[u8], value: &[u8]) -> Result<(), String> {
+        call.builder.add_header(name, value)
     }
 }
 

@@ -7,7 +7,8 @@ use mlua::ffi;
 
 use super::LuaState;
 use super::call_state::{CallState, call_state_of, guard, raise, refuse};
-use super::stack::{push_text, text_at, written_at};
+use super::header_table::{HeaderTable, read_headers};
+use super::stack::{push_text, text_at};
 use super::waits::{amount_at, need_wait, push_reason, wait_for};
 use crate::script::wait::{FetchBuilder, FetchKey, Fetched, Waited};
 
@@ -51,7 +52,7 @@ unsafe fn read_entry(state: LuaState, call: *mut CallState) {
         let done = match key {
             FetchKey::Pool => set_pool(state, call),
             FetchKey::Headers => {
-                read_headers(state, call);
+                read_headers::<FetchBuilder>(state, call);
                 Some(())
             }
             FetchKey::Timeout | FetchKey::MaxBody => {
@@ -87,41 +88,13 @@ unsafe fn set_pool(state: LuaState, call: *mut CallState) -> Option<()> {
     }
 }
 
-/// The `headers` table at 3: values are texts, or sequences of texts for repeated fields.
-unsafe fn read_headers(state: LuaState, call: *mut CallState) {
-    // SAFETY: see above.
-    unsafe {
-        if ffi::lua_type(state, 3) != ffi::LUA_TTABLE {
-            refuse(state, "rsp.fetch: headers: expected a table");
-        }
-        ffi::lua_pushnil(state);
-        while ffi::lua_next(state, 3) != 0 {
-            let Some(name) = text_at(state, 4) else {
-                refuse(state, "rsp.fetch: headers: names are strings")
-            };
-            if ffi::lua_type(state, 5) == ffi::LUA_TTABLE {
-                for at in 1..=ffi::lua_rawlen(state, 5) as i64 {
-                    ffi::lua_rawgeti(state, 5, at);
-                    read_header(state, call, name, 6);
-                    ffi::lua_settop(state, 5);
-                }
-            } else {
-                read_header(state, call, name, 5);
-            }
-            ffi::lua_settop(state, 4);
-        }
-    }
-}
+impl HeaderTable for FetchBuilder {
+    const NO_TABLE: &str = "rsp.fetch: headers: expected a table";
+    const NO_NAME: &str = "rsp.fetch: headers: names are strings";
+    const NO_VALUE: &str = "rsp.fetch: headers: values are strings, numbers or lists of them";
 
-unsafe fn read_header(state: LuaState, call: *mut CallState, name: &[u8], index: c_int) {
-    // SAFETY: see above.
-    unsafe {
-        let Some(value) = written_at(state, index) else {
-            refuse(state, "rsp.fetch: headers: values are strings, numbers or lists of them")
-        };
-        if guard(call, |call| call.fetch.add_header(name, value)).is_none() {
-            raise(state, call);
-        }
+    fn add(call: &mut CallState, name: &[u8], value: &[u8]) -> Result<(), String> {
+        call.fetch.add_header(name, value)
     }
 }
 

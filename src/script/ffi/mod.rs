@@ -23,6 +23,7 @@ mod coroutines;
 mod fetches;
 mod fields;
 mod globals;
+mod header_table;
 mod headers;
 mod library;
 mod memory;
