@@ -71,14 +71,8 @@ pub(super) fn picked(server: &WorkerServer, report: &mut Explanation) {
 
 fn name(balance: Balance) -> &'static str {
     match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::LeastLatency => "least_latency",
-        Balance::Random => "random",
-        Balance::First => "first",
-        Balance::SourceHash => "source_hash",
-        Balance::Hash => "hash",
         Balance::Function => "a function",
+        named => named.text(),
     }
 }
 
