@@ -19,13 +19,17 @@ pub(super) const HOP_BY_HOP: Names =
     Names::of(&[Name::KeepAlive, Name::ProxyConnection, Name::Te, Name::Upgrade]);
 
 /// Removed from every request, including names that servers could mistake for others.
-pub(super) const NEVER_FORWARDED: Names = Names::of(&[
-    Name::KeepAlive,
-    Name::Lookalike,
-    Name::Proxy,
-    Name::ProxyConnection,
-    Name::Te,
-    Name::Upgrade,
+pub(super) const NEVER_FORWARDED: Names = HOP_BY_HOP.with(Names::of(&[Name::Lookalike, Name::Proxy]));
+
+/// Forwarding fields that only a trusted peer may set.
+pub(super) const FORWARDING_FIELDS: Names = Names::of(&[
+    Name::Forwarded,
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedOther,
+    Name::XForwardedProto,
+    Name::XRealIp,
+    Name::XRequestId,
 ]);
 
 /// Tagged names that `Connection` must not remove: framing, routing, forwarding and identity fields.
@@ -35,19 +39,13 @@ const PROTECTED: Names = Names::of(&[
     Name::Cookie,
     Name::Date,
     Name::Expect,
-    Name::Forwarded,
     Name::Host,
     Name::MaxForwards,
     Name::TransferEncoding,
     Name::Upgrade,
     Name::Via,
-    Name::XForwardedFor,
-    Name::XForwardedHost,
-    Name::XForwardedOther,
-    Name::XForwardedProto,
-    Name::XRealIp,
-    Name::XRequestId,
-]);
+])
+.with(FORWARDING_FIELDS);
 
 fn is_kept(tag: Name, name: &[u8]) -> bool {
     PROTECTED.has(tag) || tag == Name::Other && is_protected(name)

@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::hop::{HOP_BY_HOP, NEVER_FORWARDED, remove_hop_by_hop};
+use super::hop::{FORWARDING_FIELDS, HOP_BY_HOP, NEVER_FORWARDED, remove_hop_by_hop};
 use super::id::{Id, Ids};
 use super::trace;
-use crate::http::{Fields, Name, Names, RequestHead, ResponseHead, Scheme, Span, Version};
+use crate::http::{Fields, Name, RequestHead, ResponseHead, Scheme, Span, Version};
 
 /// What is known about a request besides its head.
 pub struct Inbound<'a> {
@@ -122,17 +122,6 @@ pub fn response(head: &mut ResponseHead, date: &[u8]) {
 pub fn interim(head: &mut ResponseHead) {
     remove_hop_by_hop(&mut head.fields, HOP_BY_HOP, head.nominates, false);
 }
-
-/// Forwarding fields that only a trusted peer may set.
-const FORWARDING_FIELDS: Names = Names::of(&[
-    Name::Forwarded,
-    Name::XForwardedFor,
-    Name::XForwardedHost,
-    Name::XForwardedOther,
-    Name::XForwardedProto,
-    Name::XRealIp,
-    Name::XRequestId,
-]);
 
 fn remove_claims(fields: &mut Fields) {
     if fields.has_any(FORWARDING_FIELDS) {

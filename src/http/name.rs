@@ -227,6 +227,11 @@ impl Names {
         Names(bits)
     }
 
+    /// Those of both sets.
+    pub const fn with(self, others: Names) -> Names {
+        Names(self.0 | others.0)
+    }
+
     pub const fn has(self, name: Name) -> bool {
         self.0 & 1 << name as u32 != 0
     }
