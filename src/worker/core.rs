@@ -9,8 +9,6 @@
 
 use std::sync::Arc;
 
-use slab::Slab;
-
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::exchange::Ids;
@@ -24,11 +22,12 @@ use crate::worker::backend::dedicated::Kept;
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
-use crate::worker::conn::table::{Side, Table, Token};
+use crate::worker::conn::table::{AnyToken, BackendKey, ClientKey, ConnectionKey, Table};
 use crate::worker::drain::Closings;
+use crate::worker::pair::SparePairs;
 use crate::worker::pair::closed::{client_gone, has_left};
 use crate::worker::pair::pump::{self, Outcome, Tools};
-use crate::worker::pair::{Pair, SparePairs};
+use crate::worker::pair::table::{PairKey, Pairs};
 use crate::worker::shared::Shared;
 use crate::worker::shared::connection_counts::ConnectionCounts;
 use crate::worker::shared::gateway_errors::GatewayErrors;
@@ -49,9 +48,9 @@ pub struct Ready {
 
 pub struct Core<N: Network> {
     pub network: N,
-    pub(crate) clients: Table<Client<N::Stream>>,
-    pub(crate) backends: Table<Backend<N::Stream>>,
-    pub(crate) pairs: Slab<Box<Pair>>,
+    pub(crate) clients: Table<ClientKey, Client<N::Stream>>,
+    pub(crate) backends: Table<BackendKey, Backend<N::Stream>>,
+    pub(crate) pairs: Pairs,
     pub(crate) spare: SparePairs,
     pub(crate) sites: Sites,
     pub(crate) tools: Tools<N::Stream>,
@@ -72,8 +71,8 @@ pub struct Core<N: Network> {
     pub(crate) observed: bool,
     pub(crate) stopwatch: Stopwatch,
     /// The ready queue.
-    queue: Vec<(Side, u32)>,
-    turning: Vec<(Side, u32)>,
+    queue: Vec<ConnectionKey>,
+    turning: Vec<ConnectionKey>,
     /// There are other workers that may free descriptors.
     pub(crate) others: bool,
     pub(crate) checks: Checks,
@@ -108,9 +107,9 @@ impl<N: Network> Core<N> {
         let (stopwatch, now) = Stopwatch::start(clock);
         Core {
             network,
-            clients: Table::new(Side::Client),
-            backends: Table::new(Side::Backend),
-            pairs: Slab::new(),
+            clients: Table::new(),
+            backends: Table::new(),
+            pairs: Pairs::default(),
             tools: Tools::new(&sites.current, now),
             spare: SparePairs::new(&sites),
             observed: false,
@@ -187,29 +186,32 @@ impl<N: Network> Core<N> {
 
     /// Records an event's readiness and queues the connection. Events of closed connections are ignored.
     pub fn ready(&mut self, token: u64, ready: Ready) {
-        let token = Token::from_bits(token);
-        let queued = match token.side {
-            Side::Client => self.clients.by_token(token).map(|c| mark(c, ready)),
-            Side::Backend => self.backends.by_token(token).map(|b| mark(b, ready)),
+        let (key, queued) = match AnyToken::from_bits(token) {
+            AnyToken::Client(token) => {
+                (ConnectionKey::Client(token.key), self.clients.by_token(token).map(|c| mark(c, ready)))
+            }
+            AnyToken::Backend(token) => {
+                (ConnectionKey::Backend(token.key), self.backends.by_token(token).map(|b| mark(b, ready)))
+            }
         };
         if queued == Some(false) {
-            self.queue.push((token.side, token.key));
+            self.queue.push(key);
         }
     }
 
-    pub(crate) fn queue_client(&mut self, key: u32) {
+    pub(crate) fn queue_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key)
             && !std::mem::replace(&mut client.queued, true)
         {
-            self.queue.push((Side::Client, key));
+            self.queue.push(ConnectionKey::Client(key));
         }
     }
 
-    pub(crate) fn queue_backend(&mut self, key: u32) {
+    pub(crate) fn queue_backend(&mut self, key: BackendKey) {
         if let Some(backend) = self.backends.get_mut(key)
             && !std::mem::replace(&mut backend.queued, true)
         {
-            self.queue.push((Side::Backend, key));
+            self.queue.push(ConnectionKey::Backend(key));
         }
     }
 
@@ -237,23 +239,23 @@ impl<N: Network> Core<N> {
     }
 
     /// Runs one connection's turn. Sets `client` before the turn runs, for cleanup after a panic.
-    pub(crate) fn turn(&mut self, side: Side, key: u32, client: &mut Option<u32>) {
-        *client = match side {
-            Side::Client => self.client_event(key),
-            Side::Backend => self.backend_event(key),
+    pub(crate) fn turn(&mut self, key: ConnectionKey, client: &mut Option<ClientKey>) {
+        *client = match key {
+            ConnectionKey::Client(key) => self.client_event(key),
+            ConnectionKey::Backend(key) => self.backend_event(key),
         };
         if let Some(client) = *client {
             self.client_turn(client);
         }
     }
 
-    fn client_event(&mut self, key: u32) -> Option<u32> {
+    fn client_event(&mut self, key: ClientKey) -> Option<ClientKey> {
         self.clients.get_mut(key)?.queued = false;
         Some(key)
     }
 
     /// An event of a backend runs its client's turn. An idle one that received something is closed.
-    fn backend_event(&mut self, key: u32) -> Option<u32> {
+    fn backend_event(&mut self, key: BackendKey) -> Option<ClientKey> {
         let backend = self.backends.get_mut(key)?;
         backend.queued = false;
         match (backend.role.state, backend.role.pair) {
@@ -268,12 +270,12 @@ impl<N: Network> Core<N> {
                 }
                 None
             }
-            (_, Some(pair)) => Some(self.pairs.get(pair as usize)?.client),
+            (_, Some(pair)) => Some(self.pairs.get(pair)?.client),
         }
     }
 
     /// Not inlined into the loop: the compiler would hoist the state that failure paths need.
-    pub(crate) fn step(&mut self, key: u32) -> Step {
+    pub(crate) fn step(&mut self, key: ClientKey) -> Step {
         let Some(client) = self.clients.get(key) else { return Step::Gone };
         match (client.role.pair, client.role.lingering()) {
             (Some(pair), _) => self.pair_turn(key, pair),
@@ -282,7 +284,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn pair_turn(&mut self, client_key: u32, pair_key: u32) -> Step {
+    fn pair_turn(&mut self, client_key: ClientKey, pair_key: PairKey) -> Step {
         match self.pump(client_key, pair_key) {
             Outcome::Connected => match self.finish_connect(pair_key) {
                 Ok(step) => step,
@@ -307,8 +309,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn pump(&mut self, client_key: u32, pair_key: u32) -> Outcome {
-        let pair = &mut self.pairs[pair_key as usize];
+    fn pump(&mut self, client_key: ClientKey, pair_key: PairKey) -> Outcome {
+        let pair = &mut self.pairs[pair_key];
         let client = &mut self.clients[client_key];
         let backend = pair.backend().map(|b| &mut self.backends[b]);
         if client.read_closed && has_left(client, pair) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
 use crate::worker::conn::client::{Arrival, REMOVED_LISTENER};
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::{ClientKey, ClientToken};
 use crate::worker::core::Core;
 use crate::worker::time::timeouts::micros;
 
@@ -48,7 +48,7 @@ impl Draining {
 #[derive(Default)]
 pub(crate) struct Closings {
     /// Earliest first.
-    moments: VecDeque<(u64, Token)>,
+    moments: VecDeque<(u64, ClientToken)>,
     /// When the last tunnel is closed.
     last: u64,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Closings {
 impl Closings {
     /// Spreads these clients evenly over `window`, beginning at once: a few do not delay the stop much, and one not at
     /// all. Each has an earliest moment; what is left of the window after the last of these is for all.
-    fn spread(&mut self, clients: Vec<(u64, Token)>, now: u64, window: u64) {
+    fn spread(&mut self, clients: Vec<(u64, ClientToken)>, now: u64, window: u64) {
         let latest = clients.iter().map(|(earliest, _)| earliest.saturating_sub(now)).max().unwrap_or(0);
         let gap = window.saturating_sub(latest) / clients.len().max(1) as u64;
         let moments = clients.into_iter().enumerate();
@@ -65,13 +65,13 @@ impl Closings {
         self.moments.make_contiguous().sort_by_key(|(at, _)| *at);
     }
 
-    fn add(&mut self, at: u64, client: Token) {
+    fn add(&mut self, at: u64, client: ClientToken) {
         let place = self.moments.partition_point(|(other, _)| *other <= at);
         self.moments.insert(place, (at, client));
     }
 
     /// Closes a tunnel that only begins now together with the last of the others.
-    pub(crate) fn add_last(&mut self, now: u64, client: Token) {
+    pub(crate) fn add_last(&mut self, now: u64, client: ClientToken) {
         self.add(self.last.max(now), client);
     }
 
@@ -80,7 +80,7 @@ impl Closings {
         self.moments.front().map(|(at, _)| *at)
     }
 
-    fn due(&mut self, now: u64) -> Option<Token> {
+    fn due(&mut self, now: u64) -> Option<ClientToken> {
         let is_due = self.next().is_some_and(|at| at <= now);
         if is_due { self.moments.pop_front().map(|(_, client)| client) } else { None }
     }
@@ -97,7 +97,7 @@ impl<N: Network> Core<N> {
         for key in self.clients.keys() {
             let token = self.clients.token(key);
             let role = &self.clients[key].role;
-            match role.pair.map(|pair| self.pairs[pair as usize].is_tunnel()) {
+            match role.pair.map(|pair| self.pairs[pair].is_tunnel()) {
                 Some(true) => tunnels.push((0, token)),
                 None if role.lingering().is_none() && role.arrival != Arrival::Inside => {
                     idle.push((self.earliest(key, within), token));
@@ -113,7 +113,7 @@ impl<N: Network> Core<N> {
     }
 
     /// When an idle client may be closed at the earliest, in microseconds.
-    fn earliest(&self, key: u32, within: u64) -> u64 {
+    fn earliest(&self, key: ClientKey, within: u64) -> u64 {
         let client = &self.clients[key];
         let recent = RECENT.min(within / SHARE.1 * SHARE.0);
         // The first request comes after the handshake.
@@ -150,10 +150,10 @@ impl<N: Network> Core<N> {
 
     /// Closes a client that is idle or has a tunnel. A request that is in the kernel without having been reported is
     /// served.
-    pub(crate) fn close_unless_busy(&mut self, key: u32) {
+    pub(crate) fn close_unless_busy(&mut self, key: ClientKey) {
         let client = &mut self.clients[key];
         if let Some(pair) = client.role.pair {
-            return if self.pairs[pair as usize].is_tunnel() {
+            return if self.pairs[pair].is_tunnel() {
                 self.close_tunnel(pair)
             };
         }
@@ -180,14 +180,14 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake is just over, and the first request on its way.
-    fn has_just_begun(&self, key: u32) -> bool {
+    fn has_just_begun(&self, key: ClientKey) -> bool {
         let client = &self.clients[key];
         let begins = client.role.listener_context().is_some() && !client.role.served && !client.eof;
         begins && self.tools.now < client.read_at + RECENT
     }
 
     /// Reads what is in the kernel; a filter may find no data in it.
-    fn look_for_a_request(&mut self, key: u32) {
+    fn look_for_a_request(&mut self, key: ClientKey) {
         let client = &mut self.clients[key];
         for _ in 0..LOOKS {
             if !client.input.is_empty() || client.eof {

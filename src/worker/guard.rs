@@ -6,50 +6,50 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::base::ip_port::IpPort;
 use crate::net::Network;
 use crate::script::ScriptError;
-use crate::worker::conn::table::{Side, Token};
+use crate::worker::conn::table::{BackendKey, ClientKey, ClientToken, ConnectionKey};
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
     /// Runs the turns of these connections. After a panic in one of them the rest still run.
-    pub(crate) fn guarded_turns(&mut self, turning: &[(Side, u32)]) {
+    pub(crate) fn guarded_turns(&mut self, turning: &[ConnectionKey]) {
         let (mut rest, mut client) = (turning.iter(), None);
         loop {
             let turns = AssertUnwindSafe(|| {
-                for (side, key) in rest.by_ref() {
+                for key in rest.by_ref() {
                     client = None;
-                    self.turn(*side, *key, &mut client);
+                    self.turn(*key, &mut client);
                 }
             });
             if catch_unwind(turns).is_ok() {
                 return;
             }
-            let (side, key) = turning[turning.len() - rest.len() - 1];
-            self.clear_up(side, key, client);
+            let key = turning[turning.len() - rest.len() - 1];
+            self.clear_up(key, client);
         }
     }
 
     /// Runs a connection's timer.
-    pub(crate) fn guarded_timer(&mut self, side: Side, key: u32) {
-        let client = match side {
-            Side::Client => Some(key),
-            Side::Backend => self.client_of(key),
+    pub(crate) fn guarded_timer(&mut self, key: ConnectionKey) {
+        let client = match key {
+            ConnectionKey::Client(client) => Some(client),
+            ConnectionKey::Backend(backend) => self.client_of(backend),
         };
-        let timer = AssertUnwindSafe(|| match side {
-            Side::Client => self.client_timer(key),
-            Side::Backend => self.backend_timer(key),
+        let timer = AssertUnwindSafe(|| match key {
+            ConnectionKey::Client(client) => self.client_timer(client),
+            ConnectionKey::Backend(backend) => self.backend_timer(backend),
         });
         if catch_unwind(timer).is_err() {
-            self.clear_up(side, key, client);
+            self.clear_up(key, client);
         }
     }
 
     /// Continues this connection's request, which has waited.
-    pub(crate) fn guarded_resume(&mut self, client: Token, resume: impl FnOnce(&mut Core<N>)) {
+    pub(crate) fn guarded_resume(&mut self, client: ClientToken, resume: impl FnOnce(&mut Core<N>)) {
         if self.clients.by_token(client).is_none() {
             return;
         }
         if catch_unwind(AssertUnwindSafe(|| resume(self))).is_err() {
-            self.clear_up(Side::Client, client.key, Some(client.key));
+            self.clear_up(ConnectionKey::Client(client.key), Some(client.key));
         }
     }
 
@@ -71,35 +71,37 @@ impl<N: Network> Core<N> {
     }
 
     /// Runs a drain's moment for a client.
-    pub(crate) fn guarded_closing(&mut self, key: u32) {
+    pub(crate) fn guarded_closing(&mut self, key: ClientKey) {
         let closing = AssertUnwindSafe(|| self.close_unless_busy(key));
         if catch_unwind(closing).is_err() {
-            self.clear_up(Side::Client, key, Some(key));
+            self.clear_up(ConnectionKey::Client(key), Some(key));
         }
     }
 
     /// Continues a client's handshake.
-    pub(crate) fn guarded_handshake(&mut self, key: u32) {
+    pub(crate) fn guarded_handshake(&mut self, key: ClientKey) {
         let handshake = AssertUnwindSafe(|| self.continue_handshake(key));
         if catch_unwind(handshake).is_err() {
-            self.clear_up(Side::Client, key, Some(key));
+            self.clear_up(ConnectionKey::Client(key), Some(key));
         }
     }
 
     /// Returns the client that this backend is serving.
-    pub(crate) fn client_of(&self, backend: u32) -> Option<u32> {
+    pub(crate) fn client_of(&self, backend: BackendKey) -> Option<ClientKey> {
         let pair = self.backends.get(backend)?.role.pair?;
-        Some(self.pairs.get(pair as usize)?.client)
+        Some(self.pairs.get(pair)?.client)
     }
 
-    fn clear_up(&mut self, side: Side, key: u32, client: Option<u32>) {
+    fn clear_up(&mut self, key: ConnectionKey, client: Option<ClientKey>) {
         log::error!("internal fault while serving a client: its connection is closed");
         if let Some(client) = client {
             self.abandon(client);
         }
         // A backend without a pair is not closed with a client.
-        if side == Side::Backend && self.backends.get(key).is_some_and(|b| b.role.pair.is_none()) {
-            self.close_backend(key);
+        if let ConnectionKey::Backend(backend) = key
+            && self.backends.get(backend).is_some_and(|b| b.role.pair.is_none())
+        {
+            self.close_backend(backend);
         }
     }
 }

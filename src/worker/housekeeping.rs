@@ -84,7 +84,7 @@ impl<N: Network> Core<N> {
     pub fn footprint(&self) -> Footprint {
         let heads = [&self.tools.response.fields, &self.tools.trailers];
         let spare = self.spare.iter().map(Pair::footprint);
-        let running = self.pairs.iter().map(|(_, pair)| pair.footprint());
+        let running = self.pairs.iter().map(Pair::footprint);
         Footprint {
             slots: self.clients.footprint() + self.backends.footprint(),
             timers: self.wheel.footprint(),

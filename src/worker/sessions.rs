@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::conn::client::Arrival;
-use super::conn::table::{Side, Token};
+use super::conn::table::{AnyToken, ClientKey, Key};
 use super::core::Core;
 use super::pair::{Pair, Stage};
 use super::time::timeouts::{Deadline, Reason};
@@ -80,7 +80,7 @@ impl<N: Network> Core<N> {
         let (mut sessions, end) = (Vec::new(), self.clients.slots());
         let mut key = from;
         while key < end && sessions.len() < PIECE && key - from < SLOTS {
-            sessions.extend(self.session(key));
+            sessions.extend(self.session(ClientKey::of(key)));
             key += 1;
         }
         Sessions { now: self.tools.now, sessions, next: (key < end).then_some(key) }
@@ -88,21 +88,24 @@ impl<N: Network> Core<N> {
 
     /// Tells of one connection.
     pub(crate) fn session_of(&self, token: u64) -> Option<Session> {
-        self.session(Token::from_bits(token).key).filter(|session| session.token == token)
+        match AnyToken::from_bits(token) {
+            AnyToken::Client(client) => self.session(client.key).filter(|session| session.token == token),
+            AnyToken::Backend(_) => None,
+        }
     }
 
-    fn session(&self, key: u32) -> Option<Session> {
+    fn session(&self, key: ClientKey) -> Option<Session> {
         let client = self.clients.get(key)?;
         if client.role.arrival == Arrival::Inside {
             return None;
         }
-        let pair = client.role.pair.and_then(|pair| self.pairs.get(pair as usize));
+        let pair = client.role.pair.and_then(|pair| self.pairs.get(pair));
         let of_client = self.client_deadline(key);
         let of_backend =
             pair.and_then(|pair| pair.backend()).and_then(|backend| self.backend_deadline(backend));
         let deadline = of_client.into_iter().chain(of_backend).min_by_key(Deadline::at);
         let handler = pair.and_then(|pair| self.waits.get(pair.waiting.as_ref()?.number()));
-        let queued = pair.and_then(|pair| queued(pair));
+        let queued = pair.and_then(queued);
         let since = deadline.and_then(|deadline| deadline.since()).unwrap_or(client.read_at);
         let until = deadline.map(|deadline| deadline.at());
         let (since, until) = handler.map_or((since, until), |wait| (wait.since, Some(wait.until)));
@@ -134,8 +137,8 @@ impl<N: Network> Core<N> {
 
     /// Closes a client's connection, as a shutdown would. Returns false if it is gone.
     pub(crate) fn shut_session(&mut self, token: u64) -> bool {
-        let token = Token::from_bits(token);
-        let found = token.side == Side::Client && self.clients.by_token(token).is_some();
+        let AnyToken::Client(token) = AnyToken::from_bits(token) else { return false };
+        let found = self.clients.by_token(token).is_some();
         let is_client = found && self.clients[token.key].role.arrival != Arrival::Inside;
         if is_client {
             match self.clients[token.key].role.pair {

@@ -213,7 +213,7 @@ impl<N: Network> Core<N> {
         self.tools.buffers = self.tools.buffers.limited(self.sites.current.settings().buffer_memory as usize);
         self.tools.pipes.set_least(self.sites.current.settings().splice);
         self.spare.renew(&self.sites);
-        for (_, pair) in &mut self.pairs {
+        for pair in self.pairs.iter_mut() {
             if pair.exchange.has_begun() {
                 pair.handlers = None;
             }

@@ -5,6 +5,7 @@
 //! pipeline, nearly all, cost no extra reading.
 
 use crate::net::Network;
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 
 /// Steps per turn; a request answered at once takes two.
@@ -43,7 +44,7 @@ impl Stopwatch {
 }
 
 impl<N: Network> Core<N> {
-    pub(crate) fn client_turn(&mut self, key: u32) {
+    pub(crate) fn client_turn(&mut self, key: ClientKey) {
         let mut began = None;
         let mut waits = false;
         for _ in 0..STEPS {
@@ -65,7 +66,7 @@ impl<N: Network> Core<N> {
     }
 
     /// After a step outside of the client's turn, as a timer makes it: its turn continues, and sees to the timers.
-    pub(crate) fn requeue_after(&mut self, key: u32, step: Step) {
+    pub(crate) fn requeue_after(&mut self, key: ClientKey, step: Step) {
         if !matches!(step, Step::Gone) {
             self.queue_client(key);
         }

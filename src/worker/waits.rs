@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::Waker;
 
 use crate::script::Waited;
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::ClientToken;
 use crate::worker::pair::waiting::WaitingCount;
 use crate::worker::shared::challenges::ChallengeSender;
 use crate::worker::shared::jobs::JobSender;
@@ -36,7 +36,7 @@ pub(crate) struct Waits {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waiter {
     /// The request of this client.
-    Client(Token),
+    Client(ClientToken),
     /// `on_start`, or a function of `rsp.every`.
     Task,
 }
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn wait(until: u64, kind: WaitKind) -> RunningWait {
-        let waiter = Waiter::Client(Token::from_bits(0));
+        let waiter = Waiter::Client(ClientToken::from_bits(0));
         RunningWait { waiter, kind, since: 0, until, is_last: false }
     }
 

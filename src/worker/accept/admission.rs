@@ -12,18 +12,19 @@ use crate::net::{Either, Network};
 use crate::worker::accept::proxy_header::shown;
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
     /// Registers an accepted connection. Returns the client's key, or `None` if it was refused.
-    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
+    pub fn accepted(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<ClientKey> {
         let peer = self.peer(address);
         let counted = self.enter(peer)?;
         self.register_client(stream, ClientSide::new(peer, Arrival::Direct, counted))
     }
 
     /// Marks a client whose first bytes have probably arrived: it is read without waiting for an event.
-    pub fn mark_readable(&mut self, key: u32) {
+    pub fn mark_readable(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.readable = true;
             self.queue_client(key);
@@ -37,7 +38,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Notes the number of a client's listener, and what it does besides accepting.
-    pub fn set_listener(&mut self, key: u32, number: u8, context: Option<&Rc<ListenerContext>>) {
+    pub fn set_listener(&mut self, key: ClientKey, number: u8, context: Option<&Rc<ListenerContext>>) {
         if let Some(client) = self.clients.get_mut(key) {
             self.connections.moves(client.role.listener, number);
             client.role.listener = number;
@@ -52,7 +53,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Gives a connection its key and its events. `None` if the kernel does not watch it.
-    pub(crate) fn register_client(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<u32> {
+    pub(crate) fn register_client(&mut self, mut stream: N::Stream, role: ClientSide) -> Option<ClientKey> {
         let token = self.clients.next_token();
         if let Err(error) = self.network.watch(&mut stream, token.to_bits()) {
             log::error!("cannot watch a new connection: {}", os_error(&error));
@@ -68,13 +69,13 @@ impl<N: Network> Core<N> {
     /// Asks the script's `on_connect`, before anything is read, or straight after the PROXY header that says who the client
     /// is. Returns false if the client is to be closed.
     #[inline]
-    pub(crate) fn on_connect_allows(&mut self, key: u32) -> bool {
+    pub(crate) fn on_connect_allows(&mut self, key: ClientKey) -> bool {
         !self.sites.current.routes.config.on_connect || self.ask_on_connect(key)
     }
 
     /// Nobody gets past a function that fails.
     #[cold]
-    fn ask_on_connect(&mut self, key: u32) -> bool {
+    fn ask_on_connect(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else { return false };
         let (address, listener) = (client.role.peer.address(), client.role.listener);
         match self.guarded_on_connect(address, listener) {

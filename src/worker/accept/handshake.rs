@@ -15,8 +15,9 @@ use crate::exchange::{Failure, ListenerContext};
 use crate::http::Fault;
 use crate::net::{Network, TlsInfo, Transport};
 use crate::worker::accept::proxy_header::shown;
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::{BackendKey, ClientKey, ClientToken};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 
 /// What one iteration of the loop spends on handshakes of clients, and the same on those with servers, in microseconds. A
 /// step that has begun is always finished.
@@ -26,9 +27,9 @@ const HANDSHAKE_BUDGET: u64 = 1_000;
 #[derive(Default)]
 pub(crate) struct Handshakes {
     /// In order. Their `queued` is set, so each is there once.
-    waiting: VecDeque<Token>,
+    waiting: VecDeque<ClientToken>,
     /// Those that were answered: the signature is spent, and would be for nothing if they waited behind all others.
-    answered: VecDeque<Token>,
+    answered: VecDeque<ClientToken>,
     clients: Spent,
     servers: Spent,
     of_clients: LogLimit,
@@ -63,7 +64,7 @@ impl Handshakes {
         !self.waiting.is_empty() || !self.answered.is_empty()
     }
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<ClientToken> {
         self.answered.pop_front().or_else(|| self.waiting.pop_front())
     }
 
@@ -77,7 +78,7 @@ impl Handshakes {
 
 impl<N: Network> Core<N> {
     /// This client's handshake can go on: it does when its turn comes.
-    pub(crate) fn queue_handshake(&mut self, key: u32) -> Step {
+    pub(crate) fn queue_handshake(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         if !std::mem::replace(&mut client.queued, true) {
             let Handshakes { waiting, answered, .. } = &mut self.handshakes;
@@ -99,7 +100,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Continues a client's handshake.
-    pub(crate) fn continue_handshake(&mut self, key: u32) {
+    pub(crate) fn continue_handshake(&mut self, key: ClientKey) {
         let began = self.stopwatch.read();
         let client = &mut self.clients[key];
         let established = client.is_established();
@@ -116,7 +117,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake is over.
-    fn begin_requests(&mut self, key: u32) -> Step {
+    fn begin_requests(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         client.read_at = self.tools.now;
         if client.stream.lacks_tls() {
@@ -136,7 +137,7 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    pub(crate) fn refuse_handshake(&mut self, key: u32, error: &io::Error) -> Step {
+    pub(crate) fn refuse_handshake(&mut self, key: ClientKey, error: &io::Error) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
         self.counters.shook_hands(Handshake::Failed);
         // Whoever only connects and closes again is a port scan or a check of a balancer in front.
@@ -156,14 +157,14 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake took too long.
-    pub(crate) fn end_handshake(&mut self, key: u32) -> Step {
+    pub(crate) fn end_handshake(&mut self, key: ClientKey) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
         self.counters.shook_hands(Handshake::Failed);
         self.close_client(key)
     }
 
     /// Continues the handshake with a server, if there is one. `None`: in the next iteration.
-    pub(crate) fn continue_server_handshake(&mut self, key: u32) -> Option<io::Result<bool>> {
+    pub(crate) fn continue_server_handshake(&mut self, key: BackendKey) -> Option<io::Result<bool>> {
         let backend = &mut self.backends[key];
         if backend.stream.is_established() {
             return Some(Ok(true));
@@ -178,9 +179,9 @@ impl<N: Network> Core<N> {
     }
 
     /// The handshake with a server failed: says why, since the client only learns that it did.
-    pub(crate) fn note_failed_handshake(&mut self, pair_key: u32, error: &io::Error) -> Failure {
+    pub(crate) fn note_failed_handshake(&mut self, pair_key: PairKey, error: &io::Error) -> Failure {
         let why = os_error(error);
-        let pair = &self.pairs[pair_key as usize];
+        let pair = &self.pairs[pair_key];
         if let (Some(route), Some(server)) = (&pair.route, &pair.server) {
             let name = format!("pool {}: server {}", route.pool.config.name, server.name());
             if let Some(n) = self.handshakes.count_server(&name, self.tools.now) {

@@ -8,19 +8,20 @@ use crate::net::Network;
 use crate::tls::{Alert, ClientHello, HelloFault};
 use crate::worker::conn::client::Arrival;
 use crate::worker::conn::connection::OutputSink;
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 
 impl<N: Network> Core<N> {
     /// Reads what comes before any request, of a client that must send it.
     #[cold]
-    pub(crate) fn read_preamble(&mut self, key: u32) -> Step {
+    pub(crate) fn read_preamble(&mut self, key: ClientKey) -> Step {
         match self.clients[key].role.arrival {
             Arrival::Hello => self.read_hello(key),
             _ => self.read_proxy_header(key),
         }
     }
 
-    fn read_hello(&mut self, key: u32) -> Step {
+    fn read_hello(&mut self, key: ClientKey) -> Step {
         match ClientHello::read(self.clients[key].input.bytes()) {
             Ok(Some(hello)) => self.pass_through(key, hello.name.as_deref()),
             Ok(None) => self.more_of_head(key),
@@ -32,11 +33,11 @@ impl<N: Network> Core<N> {
     }
 
     /// The client closed before its hello was whole.
-    pub(crate) fn left_within_hello(&mut self, key: u32) -> Step {
+    pub(crate) fn left_within_hello(&mut self, key: ClientKey) -> Step {
         self.refuse_handshake(key, &ErrorKind::UnexpectedEof.into())
     }
 
-    fn refuse_hello(&mut self, key: u32, fault: HelloFault) -> Step {
+    fn refuse_hello(&mut self, key: ClientKey, fault: HelloFault) -> Step {
         let client = &mut self.clients[key];
         let out = &mut OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks };
         out.put(&Alert::DecodeError.record());

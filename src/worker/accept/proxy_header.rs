@@ -12,6 +12,7 @@ use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Network, Transport};
 use crate::proxy::{self, OnBehalf};
 use crate::worker::conn::client::{Arrival, ClientSide, NO_HEAD};
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 
 /// Rate limits for the log lines of connections closed because of the PROXY protocol, or by the script.
@@ -24,7 +25,11 @@ pub(crate) struct Refusals {
 
 impl<N: Network> Core<N> {
     /// Registers a connection accepted on a listener with `proxy_protocol`. Returns the client's key.
-    pub fn accepted_from_proxy(&mut self, stream: N::Stream, address: Option<SocketAddr>) -> Option<u32> {
+    pub fn accepted_from_proxy(
+        &mut self,
+        stream: N::Stream,
+        address: Option<SocketAddr>,
+    ) -> Option<ClientKey> {
         let peer = self.peer(address);
         if peer.trusted {
             return self.register_client(stream, ClientSide::new(peer, Arrival::ExpectsProxyHeader, false));
@@ -39,7 +44,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Parses the PROXY header once it is complete. The bytes that follow belong to the client.
-    pub(crate) fn read_proxy_header(&mut self, key: u32) -> Step {
+    pub(crate) fn read_proxy_header(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         match proxy::read(client.input.bytes()) {
             Ok(Some(header)) => {
@@ -61,7 +66,7 @@ impl<N: Network> Core<N> {
     }
 
     /// What follows the header is a request, or the handshake that comes before one.
-    fn after_header(&mut self, key: u32) -> Step {
+    fn after_header(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         if client.role.listener_context().is_some_and(|context| context.passes_through()) {
             client.role.arrival = Arrival::Hello;
@@ -77,7 +82,7 @@ impl<N: Network> Core<N> {
 
     /// Applies the address from the header; the connection counts against that address's limits. Returns false if it
     /// exceeds them.
-    fn apply_proxy_header(&mut self, key: u32, on_behalf: OnBehalf) -> bool {
+    fn apply_proxy_header(&mut self, key: ClientKey, on_behalf: OnBehalf) -> bool {
         let stated = match on_behalf {
             OnBehalf::Client { source, .. } => {
                 let address = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -103,7 +108,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The PROXY header did not arrive in time.
-    pub(crate) fn proxy_header_timeout(&mut self, key: u32) -> Step {
+    pub(crate) fn proxy_header_timeout(&mut self, key: ClientKey) -> Step {
         match self.clients.get(key).is_some_and(|client| client.input.is_empty()) {
             // Closed like any client that sends nothing.
             true => self.close_client(key),
@@ -111,7 +116,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn refuse_proxied(&mut self, key: u32, why: &str) -> Step {
+    fn refuse_proxied(&mut self, key: ClientKey, why: &str) -> Step {
         self.counters.connection_ended(ConnectionEnd::Proxy);
         if let Some(n) = self.refusals.bad.count(self.tools.now) {
             let from = shown(self.clients.get(key).and_then(|client| client.role.peer.address()));

@@ -6,12 +6,14 @@ use crate::base::os_error::os_error;
 use crate::exchange::Failure;
 use crate::net::{Network, Transport};
 use crate::worker::conn::backend::BackendState;
+use crate::worker::conn::table::BackendKey;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 
 impl<N: Network> Core<N> {
     /// Checks a connection in progress. Returns the failure if it was refused.
-    pub(crate) fn finish_connect(&mut self, pair_key: u32) -> Result<Step, Failure> {
-        let Some(key) = self.pairs[pair_key as usize].backend() else { return Ok(Step::Wait) };
+    pub(crate) fn finish_connect(&mut self, pair_key: PairKey) -> Result<Step, Failure> {
+        let Some(key) = self.pairs[pair_key].backend() else { return Ok(Step::Wait) };
         let backend = &mut self.backends[key];
         let connected = match backend.role.state {
             BackendState::Connecting => backend.stream.connect_result(),
@@ -39,18 +41,18 @@ impl<N: Network> Core<N> {
             }
             Some(Err(error)) => Err(self.note_failed_handshake(pair_key, &error)),
             None => {
-                let client = self.pairs[pair_key as usize].client;
+                let client = self.pairs[pair_key].client;
                 self.queue_client(client);
                 Ok(Step::Wait)
             }
         }
     }
 
-    fn connected(&mut self, pair_key: u32, key: u32) -> Step {
+    fn connected(&mut self, pair_key: PairKey, key: BackendKey) -> Step {
         let role = &mut self.backends[key].role;
         let waited = self.tools.now.saturating_sub(role.since);
         (role.state, role.since) = (BackendState::Busy, self.tools.now);
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         pair.exchange.times.connected = pair.exchange.elapsed(self.tools.now);
         if pair.exchange.passes_through() {
             return self.begin_passing(pair_key, key, waited);
@@ -61,12 +63,12 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(crate) fn note_refusal(&mut self, pair_key: u32, error: &io::Error) {
+    pub(crate) fn note_refusal(&mut self, pair_key: PairKey, error: &io::Error) {
         let failure = Failure::of_connect(error);
         match failure {
             Failure::AcceptQueueFull => {
                 self.uncount_try(pair_key);
-                self.pairs[pair_key as usize].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
+                self.pairs[pair_key].fail_probe(&Failure::AcceptQueueFull.text(), self.tools.now);
             }
             _ => self.note_server_failure(pair_key, &os_error(error)),
         }

@@ -10,8 +10,10 @@ use crate::config::ProxyVersion;
 use crate::net::{Network, Transport};
 use crate::proxy;
 use crate::worker::conn::connection::OutputSink;
+use crate::worker::conn::table::{BackendKey, ClientKey};
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
+use crate::worker::pair::table::PairKey;
 
 /// Idle connections kept per client, for a client that alternates between servers. The oldest is closed for a fifth.
 pub const KEPT: usize = 4;
@@ -20,18 +22,18 @@ pub const KEPT: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Dedicated {
     /// The client's connection.
-    pub owner: u32,
+    pub owner: ClientKey,
     /// The client's address as sent in the PROXY header.
     pub announced: Option<SocketAddr>,
 }
 
 /// Idle dedicated connections by their client's key. Kept outside of the clients, since most have none.
-pub(crate) type Kept = HashMap<u32, Vec<u32>>;
+pub(crate) type Kept = HashMap<ClientKey, Vec<BackendKey>>;
 
 impl<N: Network> Core<N> {
     /// Writes the PROXY header into a new connection's output.
-    pub(crate) fn announce_client(&mut self, pair_key: u32, backend: u32, version: ProxyVersion) {
-        let pair = &self.pairs[pair_key as usize];
+    pub(crate) fn announce_client(&mut self, pair_key: PairKey, backend: BackendKey, version: ProxyVersion) {
+        let pair = &self.pairs[pair_key];
         let client = &self.clients[pair.client];
         let announced = pair.exchange.client.map(SocketAddr::from);
         let backend = &mut self.backends[backend];
@@ -61,8 +63,8 @@ impl<N: Network> Core<N> {
 
     /// Returns this client's most recently idle connection to the server that was picked, if idle for at most `max_age`
     /// microseconds.
-    pub(crate) fn take_kept(&mut self, pair_key: u32, max_age: u64) -> Option<u32> {
-        let Pair { client, exchange, server, .. } = &*self.pairs[pair_key as usize];
+    pub(crate) fn take_kept(&mut self, pair_key: PairKey, max_age: u64) -> Option<BackendKey> {
+        let Pair { client, exchange, server, .. } = &self.pairs[pair_key];
         let (owner, server) = (*client, server.as_ref()?);
         let wanted = Dedicated { owner, announced: exchange.client.map(SocketAddr::from) };
         let (backends, now) = (&self.backends, self.tools.now);
@@ -77,7 +79,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Keeps an idle connection for its owner.
-    pub(crate) fn keep(&mut self, key: u32, owner: u32) {
+    pub(crate) fn keep(&mut self, key: BackendKey, owner: ClientKey) {
         let kept = self.kept.entry(owner).or_default();
         kept.push(key);
         if kept.len() > KEPT {
@@ -87,7 +89,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Forgets an idle connection that closed.
-    pub(crate) fn forget_kept(&mut self, key: u32, owner: u32) {
+    pub(crate) fn forget_kept(&mut self, key: BackendKey, owner: ClientKey) {
         // The owner may have been removed already.
         if let Some(kept) = self.kept.get_mut(&owner) {
             kept.retain(|kept| *kept != key);
@@ -95,7 +97,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes the connections kept for a client that closes.
-    pub(crate) fn close_kept(&mut self, owner: u32) {
+    pub(crate) fn close_kept(&mut self, owner: ClientKey) {
         if self.kept.is_empty() {
             return;
         }

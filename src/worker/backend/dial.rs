@@ -13,7 +13,9 @@ use crate::route::{Binding, Decision, NoServer, balance_failed, pick};
 use crate::script::ScriptError;
 use crate::worker::conn::backend::{BackendSide, BackendState};
 use crate::worker::conn::connection::{Connection, OutputSink};
+use crate::worker::conn::table::{BackendKey, Key};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Non-idempotent requests reuse only connections idle for less than this (microseconds): the server may be about to
@@ -46,12 +48,12 @@ enum NotPicked {
 
 impl<N: Network> Core<N> {
     /// Picks a server and takes or opens a connection to it.
-    pub(crate) fn dial(&mut self, pair_key: u32) -> Step {
+    pub(crate) fn dial(&mut self, pair_key: PairKey) -> Step {
         self.dial_next(pair_key, false)
     }
 
     /// The same for a request whose server is picked.
-    pub(crate) fn dial_picked(&mut self, pair_key: u32) -> Step {
+    pub(crate) fn dial_picked(&mut self, pair_key: PairKey) -> Step {
         match self.try_server(pair_key) {
             Some(step) => step,
             None => self.dial(pair_key),
@@ -59,11 +61,11 @@ impl<N: Network> Core<N> {
     }
 
     /// The same for a request that has waited: it need not stand behind others.
-    pub(crate) fn dial_in_turn(&mut self, pair_key: u32) -> Step {
+    pub(crate) fn dial_in_turn(&mut self, pair_key: PairKey) -> Step {
         self.dial_next(pair_key, true)
     }
 
-    fn dial_next(&mut self, pair_key: u32, in_turn: bool) -> Step {
+    fn dial_next(&mut self, pair_key: PairKey, in_turn: bool) -> Step {
         loop {
             let step = match self.pick(pair_key, in_turn) {
                 Ok(()) => self.try_server(pair_key),
@@ -78,8 +80,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Dials a server that was granted to a request that waited.
-    pub(crate) fn dial_granted(&mut self, pair_key: u32, picked: Picked) -> Step {
-        let pair = &mut self.pairs[pair_key as usize];
+    pub(crate) fn dial_granted(&mut self, pair_key: PairKey, picked: Picked) -> Step {
+        let pair = &mut self.pairs[pair_key];
         if pair.tried.has(&picked.server) {
             drop(picked);
             return self.dial_in_turn(pair_key);
@@ -97,18 +99,18 @@ impl<N: Network> Core<N> {
     }
 
     /// Goes to another server after this one failed.
-    pub(crate) fn dial_other(&mut self, pair_key: u32, failure: Failure) -> Step {
+    pub(crate) fn dial_other(&mut self, pair_key: PairKey, failure: Failure) -> Step {
         self.note_tried(pair_key, failure);
-        self.pairs[pair_key as usize].exchange.forget_server();
+        self.pairs[pair_key].exchange.forget_server();
         self.dial(pair_key)
     }
 
     /// Opens a new connection after a reused one died. The server itself may be down, and one being killed may still
     /// accept for a moment, so another server is preferred. This try is not one of the pool's retries.
-    pub(crate) fn dial_fresh(&mut self, pair_key: u32) -> Step {
+    pub(crate) fn dial_fresh(&mut self, pair_key: PairKey) -> Step {
         self.counters.stale();
         self.uncount_try(pair_key);
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Some(before) = pair.server.clone() else { return self.dial(pair_key) };
         pair.exchange.note_attempt(before.name(), "reused-stale");
         pair.exchange.forget_server();
@@ -121,14 +123,14 @@ impl<N: Network> Core<N> {
             Ok(()) => self.dial_picked(pair_key),
             Err(NotPicked::Script(error)) => self.balance_failed(pair_key, error),
             Err(NotPicked::Full | NotPicked::Failed(_)) => {
-                self.pairs[pair_key as usize].tried.remove(&before);
+                self.pairs[pair_key].tried.remove(&before);
                 self.dial(pair_key)
             }
         }
     }
 
     /// Takes or opens a connection to the server that was picked. `None`: it refused.
-    pub(crate) fn try_server(&mut self, pair_key: u32) -> Option<Step> {
+    pub(crate) fn try_server(&mut self, pair_key: PairKey) -> Option<Step> {
         let idle = self.take_idle(pair_key);
         let backend = match idle {
             Some(backend) => backend,
@@ -144,16 +146,16 @@ impl<N: Network> Core<N> {
     /// Opens a connection for a request's head. If that fails at once, or there is none: what follows, `None` to try
     /// another server.
     #[cold]
-    fn try_connect(&mut self, pair_key: u32) -> Result<u32, Option<Step>> {
-        let Some(server) = self.pairs[pair_key as usize].server.clone() else { return Err(None) };
+    fn try_connect(&mut self, pair_key: PairKey) -> Result<BackendKey, Option<Step>> {
+        let Some(server) = self.pairs[pair_key].server.clone() else { return Err(None) };
         let error = match self.connect(pair_key, &server) {
-            Ok(backend) if self.pairs[pair_key as usize].exchange.passes_through() => {
+            Ok(backend) if self.pairs[pair_key].exchange.passes_through() => {
                 return Err(Some(self.attach_raw(pair_key, backend)));
             }
             Ok(backend) => return Ok(backend),
             Err(error) => error,
         };
-        let slot = self.pairs[pair_key as usize].slot.take();
+        let slot = self.pairs[pair_key].slot.take();
         if net::is_shortage(&error) {
             return Err(Some(self.fail_short(pair_key)));
         }
@@ -166,13 +168,13 @@ impl<N: Network> Core<N> {
     }
 
     /// No server is left: the client gets the last one's failure.
-    fn no_server(&mut self, pair_key: u32, failure: Failure) -> Step {
+    fn no_server(&mut self, pair_key: PairKey, failure: Failure) -> Step {
         let phase = if failure == Failure::ServerClosed { Phase::Headers } else { Phase::Connect };
         self.answer_failure(pair_key, failure, phase)
     }
 
     /// No descriptor for the connection: a local shortage, not a failure of the server.
-    fn fail_short(&mut self, pair_key: u32) -> Step {
+    fn fail_short(&mut self, pair_key: PairKey) -> Step {
         if self.others && self.put_off(pair_key, OTHERS_GIVE_BACK) {
             self.uncount_try(pair_key);
             return self.wait(pair_key);
@@ -181,15 +183,15 @@ impl<N: Network> Core<N> {
     }
 
     /// A full accept queue, a local shortage and a reused connection that died do not count as a try.
-    pub(crate) fn uncount_try(&mut self, pair_key: u32) {
-        let pair = &mut self.pairs[pair_key as usize];
+    pub(crate) fn uncount_try(&mut self, pair_key: PairKey) {
+        let pair = &mut self.pairs[pair_key];
         pair.counted_tries = pair.counted_tries.saturating_sub(1);
     }
 
     /// Picks the server of the next try.
-    fn pick(&mut self, pair_key: u32, in_turn: bool) -> Result<(), NotPicked> {
+    fn pick(&mut self, pair_key: PairKey, in_turn: bool) -> Result<(), NotPicked> {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Some(route) = &pair.route else { return Err(NotPicked::Failed(Failure::Internal)) };
         let failure = pair.last_failure.unwrap_or(Failure::NoServer);
         if pair.counted_tries > route.pool.config.retries {
@@ -219,8 +221,8 @@ impl<N: Network> Core<N> {
     }
 
     /// The fallback pool takes the request of a client, if that is not the one whose function failed.
-    fn balance_failed(&mut self, key: u32, error: ScriptError) -> Step {
-        let Pair { exchange: x, site, handlers, route, origin, .. } = &mut *self.pairs[key as usize];
+    fn balance_failed(&mut self, key: PairKey, error: ScriptError) -> Step {
+        let Pair { exchange: x, site, handlers, route, origin, .. } = &mut self.pairs[key];
         let decision = match (route, handlers) {
             (Some(route), Some(handlers)) if *origin == Origin::Client && !x.passes_through() => {
                 balance_failed(x, route, error, &site.routes, &mut handlers.borrow_mut())
@@ -233,16 +235,16 @@ impl<N: Network> Core<N> {
                 self.no_server(key, failure)
             }
             fallback => {
-                self.pairs[key as usize].forget_tries();
+                self.pairs[key].forget_tries();
                 self.apply_decision(key, fallback)
             }
         }
     }
 
     /// Takes an idle connection to the server that was picked.
-    fn take_idle(&mut self, pair_key: u32) -> Option<u32> {
+    fn take_idle(&mut self, pair_key: PairKey) -> Option<BackendKey> {
         loop {
-            let Pair { exchange, route, server, .. } = &*self.pairs[pair_key as usize];
+            let Pair { exchange, route, server, .. } = &self.pairs[pair_key];
             let (Some(route), Some(server)) = (route, server) else { return None };
             if exchange.tries.fresh || route.binding == Binding::Check {
                 return None;
@@ -251,7 +253,7 @@ impl<N: Network> Core<N> {
             let max_age = if exchange.head.method.is_idempotent() { limit } else { SAFE_IDLE.min(limit / 2) };
             let key = match route.pool.config.send_proxy {
                 Some(_) => self.take_kept(pair_key, max_age)?,
-                None => server.idle.borrow_mut().take(self.tools.now, max_age)?.connection,
+                None => BackendKey::of(server.idle.borrow_mut().take(self.tools.now, max_age)?.connection),
             };
             let backend = &mut self.backends[key];
             backend.role.state = BackendState::Busy;
@@ -267,9 +269,9 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn connect(&mut self, pair_key: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
+    fn connect(&mut self, pair_key: PairKey, server: &Rc<WorkerServer>) -> io::Result<BackendKey> {
         match self.open(pair_key, server) {
-            Err(error) if net::is_shortage(&error) && !self.pairs[pair_key as usize].origin.is_extra() => {
+            Err(error) if net::is_shortage(&error) && !self.pairs[pair_key].origin.is_extra() => {
                 self.close_idle();
                 self.open(pair_key, server)
             }
@@ -277,8 +279,8 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn open(&mut self, pair_key: u32, server: &Rc<WorkerServer>) -> io::Result<u32> {
-        let pair = &self.pairs[pair_key as usize];
+    fn open(&mut self, pair_key: PairKey, server: &Rc<WorkerServer>) -> io::Result<BackendKey> {
+        let pair = &self.pairs[pair_key];
         let mode = match self.clients[pair.client].role.check_port() {
             Some(port) => ConnectMode::Port(port),
             None if pair.exchange.passes_through() => ConnectMode::Raw,
@@ -297,7 +299,7 @@ impl<N: Network> Core<N> {
         &mut self,
         server: &Rc<WorkerServer>,
         mode: ConnectMode,
-    ) -> io::Result<u32> {
+    ) -> io::Result<BackendKey> {
         // In this order: if the endpoint changes between the two reads, the connection is not kept.
         let (endpoint_version, endpoint) = (server.endpoint_version(), server.endpoint());
         let token = self.backends.next_token();
@@ -329,8 +331,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Attaches a backend connection to a pair and writes the request head into its output.
-    fn attach(&mut self, pair_key: u32, backend_key: u32, reused: bool) {
-        let (pair, backend) = (&mut *self.pairs[pair_key as usize], &mut self.backends[backend_key]);
+    fn attach(&mut self, pair_key: PairKey, backend_key: BackendKey, reused: bool) {
+        let (pair, backend) = (&mut self.pairs[pair_key], &mut self.backends[backend_key]);
         let role = &mut backend.role;
         pair.join(role, (pair_key, backend_key), self.tools.now);
         let x = &mut pair.exchange;
@@ -359,16 +361,16 @@ impl<N: Network> Core<N> {
     }
 
     /// Attaches a new connection for bytes that are passed through: its server gets nothing that the client does not send.
-    fn attach_raw(&mut self, pair_key: u32, backend_key: u32) -> Step {
+    fn attach_raw(&mut self, pair_key: PairKey, backend_key: BackendKey) -> Step {
         let role = &mut self.backends[backend_key].role;
-        self.pairs[pair_key as usize].join(role, (pair_key, backend_key), self.tools.now);
+        self.pairs[pair_key].join(role, (pair_key, backend_key), self.tools.now);
         self.wait(pair_key)
     }
 }
 
 impl Pair {
     /// Takes a connection, whose server and pool have one more request.
-    fn join(&mut self, role: &mut BackendSide, (own_key, backend_key): (u32, u32), now: u64) {
+    fn join(&mut self, role: &mut BackendSide, (own_key, backend_key): (PairKey, BackendKey), now: u64) {
         (self.stage, self.waits_since) = (Stage::Forwarding(backend_key), None);
         role.pair = Some(own_key);
         self.idle_for = now - role.since;

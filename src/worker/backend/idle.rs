@@ -8,6 +8,7 @@ use crate::balance::{Pool, ServerState};
 use crate::net::{Network, Transport};
 use crate::worker::backend::dial::ConnectMode;
 use crate::worker::conn::backend::BackendState;
+use crate::worker::conn::table::BackendKey;
 use crate::worker::core::Core;
 
 impl<N: Network> Core<N> {
@@ -52,7 +53,7 @@ impl<N: Network> Core<N> {
     }
 
     /// An event of a connection that is opened before it is needed.
-    pub(crate) fn opening_event(&mut self, key: u32) {
+    pub(crate) fn opening_event(&mut self, key: BackendKey) {
         let backend = &mut self.backends[key];
         if !backend.writable && !backend.hung_up {
             return;
@@ -73,7 +74,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn keep_opened(&mut self, key: u32) {
+    fn keep_opened(&mut self, key: BackendKey) {
         let opening = &self.backends[key].role.server.opening;
         opening.set(opening.get().saturating_sub(1));
         self.keep_idle(key);

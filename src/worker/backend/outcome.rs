@@ -10,22 +10,23 @@ use crate::net::Network;
 use crate::route::{Binding, session_cookie};
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
+use crate::worker::pair::table::PairKey;
 
 impl<N: Network> Core<N> {
     /// A request failed for a reason that speaks against its server.
-    pub(crate) fn note_server_failure(&mut self, pair_key: u32, why: &dyn fmt::Display) {
+    pub(crate) fn note_server_failure(&mut self, pair_key: PairKey, why: &dyn fmt::Display) {
         let now = self.tools.now;
-        self.pairs[pair_key as usize].note_server_failure(why, now);
+        self.pairs[pair_key].note_server_failure(why, now);
     }
 
     /// A try failed; what a refused connection says was noted when it was refused.
-    pub(crate) fn note_failure(&mut self, pair_key: u32, failure: Failure) {
+    pub(crate) fn note_failure(&mut self, pair_key: PairKey, failure: Failure) {
         if failure == Failure::Tls
             && let Some(error) = self.tools.refused_certificate.take()
         {
             self.note_failed_handshake(pair_key, &error);
         }
-        let pair = &self.pairs[pair_key as usize];
+        let pair = &self.pairs[pair_key];
         let Some(backend) = pair.backend() else { return };
         let x = &pair.exchange;
         match failure {
@@ -39,20 +40,20 @@ impl<N: Network> Core<N> {
             // An interim response is not the one that a probe waits for.
             Failure::ServerClosed | Failure::ResponseTimeout => {
                 let now = self.tools.now;
-                self.pairs[pair_key as usize].fail_probe(&failure.text(), now);
+                self.pairs[pair_key].fail_probe(&failure.text(), now);
             }
             Failure::Response(_) | Failure::TooManyInterim => {
                 self.note_malformed_response(pair_key, backend, failure);
                 let now = self.tools.now;
-                self.pairs[pair_key as usize].fail_probe(&failure.text(), now);
+                self.pairs[pair_key].fail_probe(&failure.text(), now);
             }
             _ => {}
         }
     }
 
     /// Counts a failure of a server, whatever becomes of the request.
-    pub(crate) fn count_failure(&self, pair_key: u32, failure: Failure) {
-        let pair = &self.pairs[pair_key as usize];
+    pub(crate) fn count_failure(&self, pair_key: PairKey, failure: Failure) {
+        let pair = &self.pairs[pair_key];
         let Some(server) = pair.server.as_ref().filter(|_| !pair.is_check()) else { return };
         match failure.is_connect_failure() {
             true => server.counters.connect_errors.add(1),
@@ -61,8 +62,8 @@ impl<N: Network> Core<N> {
     }
 
     /// The server of this try is left for another one, or for none.
-    pub(crate) fn note_tried(&mut self, pair_key: u32, failure: Failure) {
-        let pair = &mut self.pairs[pair_key as usize];
+    pub(crate) fn note_tried(&mut self, pair_key: PairKey, failure: Failure) {
+        let pair = &mut self.pairs[pair_key];
         // A full accept queue is the milder failure: keep it.
         if pair.last_failure != Some(Failure::AcceptQueueFull) {
             pair.last_failure = Some(failure);

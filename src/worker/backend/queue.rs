@@ -12,8 +12,9 @@ use crate::exchange::end::Phase;
 use crate::exchange::record::NEVER;
 use crate::net::Network;
 use crate::route::waits_for;
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::{ClientKey, ClientToken};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::timeouts::micros;
 
@@ -49,8 +50,8 @@ impl QueueWait {
 
 impl<N: Network> Core<N> {
     /// Puts the request into its pool's queue.
-    pub(crate) fn enqueue(&mut self, pair_key: u32) -> Step {
-        let pair = &mut self.pairs[pair_key as usize];
+    pub(crate) fn enqueue(&mut self, pair_key: PairKey) -> Step {
+        let pair = &mut self.pairs[pair_key];
         let Some(route) = &pair.route else {
             return self.answer_failure(pair_key, Failure::Internal, Phase::Connect);
         };
@@ -80,14 +81,14 @@ impl<N: Network> Core<N> {
         if ticket.wakes == Wakes::Look {
             pool.state.look_again(bound.as_ref());
         }
-        self.pairs[pair_key as usize].bound = bound;
+        self.pairs[pair_key].bound = bound;
         self.wait(pair_key)
     }
 
     /// Waits for descriptors. Returns false if the request has waited for `most` microseconds in all.
-    pub(crate) fn put_off(&mut self, pair_key: u32, most: u64) -> bool {
+    pub(crate) fn put_off(&mut self, pair_key: PairKey, most: u64) -> bool {
         let now = self.tools.now;
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let since = pair.begins_to_wait(now);
         let until = since + most;
         if now < until {
@@ -98,17 +99,17 @@ impl<N: Network> Core<N> {
     }
 
     /// Waits for an event, unless the client has already ended its side.
-    pub(crate) fn wait(&self, pair_key: u32) -> Step {
-        let client = self.clients.get(self.pairs[pair_key as usize].client);
+    pub(crate) fn wait(&self, pair_key: PairKey) -> Step {
+        let client = self.clients.get(self.pairs[pair_key].client);
         if client.is_some_and(|client| client.read_closed) { Step::Again } else { Step::Wait }
     }
 
     /// The request has waited until its deadline: looks again, or gives up.
-    pub(crate) fn queue_timer(&mut self, client: u32) -> Step {
+    pub(crate) fn queue_timer(&mut self, client: ClientKey) -> Step {
         let Some(pair_key) = self.clients.get(client).and_then(|client| client.role.pair) else {
             return Step::Wait;
         };
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Stage::Queued(wait) = pair.stage else { return Step::Wait };
         if !pair.leave_queue(self.tools.now) {
             // Its turn has come: the grant is in the inbox.
@@ -133,13 +134,13 @@ impl<N: Network> Core<N> {
 
     fn take_grant(&mut self, grant: Grant) {
         let Grant { client, ticket, server } = grant;
-        let token = Token::from_bits(client);
+        let token = ClientToken::from_bits(client);
         self.guarded_resume(token, |core| core.use_grant(token.key, ticket, server));
     }
 
-    fn use_grant(&mut self, client: u32, ticket: u64, server: GrantedServer) {
+    fn use_grant(&mut self, client: ClientKey, ticket: u64, server: GrantedServer) {
         let Some(pair_key) = self.clients[client].role.pair else { return };
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         match pair.stage {
             Stage::Queued(wait) if wait.ticket == ticket => {}
             _ => return,

@@ -4,15 +4,16 @@ use crate::balance::{Idle, WorkerServer};
 use crate::net::Network;
 use crate::route::Binding;
 use crate::worker::conn::backend::{BackendState, SURPLUS};
-use crate::worker::conn::table::{Side, Token};
+use crate::worker::conn::table::{BackendKey, Key};
 use crate::worker::core::Core;
 use crate::worker::pair::Pair;
 use crate::worker::pair::hedge_table::HedgeKey;
+use crate::worker::pair::table::PairKey;
 
 impl<N: Network> Core<N> {
     /// The server's response is complete: keeps the connection for the next request if it can be reused.
-    pub(crate) fn release_backend(&mut self, pair_key: u32) {
-        let pair = &mut *self.pairs[pair_key as usize];
+    pub(crate) fn release_backend(&mut self, pair_key: PairKey) {
+        let pair = &mut self.pairs[pair_key];
         let tunnel = pair.is_tunnel();
         let Some(key) = pair.leave_backend() else { return };
         let backend = &mut self.backends[key];
@@ -49,10 +50,10 @@ impl<N: Network> Core<N> {
     }
 
     /// Keeps a connection for any client.
-    pub(crate) fn keep_idle(&mut self, key: u32) {
+    pub(crate) fn keep_idle(&mut self, key: BackendKey) {
         let role = &mut self.backends[key].role;
         (role.state, role.since) = (BackendState::Idle, self.tools.now);
-        let idle = Idle { connection: key, since: role.since };
+        let idle = Idle { connection: key.slot(), since: role.since };
         let server = &role.server;
         server.counters.idle.add(1);
         let count = server.idle.borrow_mut().put(idle);
@@ -65,7 +66,7 @@ impl<N: Network> Core<N> {
 
     /// Closes the connection if the server's are not to be kept, or arms its timer.
     #[cold]
-    fn limit_idle(&mut self, key: u32) {
+    fn limit_idle(&mut self, key: BackendKey) {
         match self.backends[key].role.server.max_idle.get() {
             0 => self.close_backend(key),
             _ => self.arm_backend(key),
@@ -74,45 +75,46 @@ impl<N: Network> Core<N> {
 
     /// An idle connection's time is over: closes it; if the server merely has more idle connections than `max_idle`, closes
     /// the oldest of them instead.
-    pub(crate) fn end_idle(&mut self, key: u32) {
+    pub(crate) fn end_idle(&mut self, key: BackendKey) {
         let role = &self.backends[key].role;
         let until = role.since.saturating_add(role.idle_limit());
         let is_surplus = role.is_surplus() && until > self.tools.now;
-        let oldest = role.server.idle.borrow().oldest().filter(|oldest| is_surplus && *oldest != key);
+        let oldest = role.server.idle.borrow().oldest().map(BackendKey::of);
+        let oldest = oldest.filter(|oldest| is_surplus && *oldest != key);
         self.close_backend(oldest.unwrap_or(key));
         if oldest.is_some() {
             // Closing the oldest also dropped its timer, so this one checks again while there are still too many.
             let role = &self.backends[key].role;
             let again = if role.is_surplus() { until.min(self.tools.now + SURPLUS) } else { until };
-            self.wheel.arm(Token::timer_of(Side::Backend, key), again);
+            self.wheel.arm(key.timer(), again);
         }
     }
 
     /// The server closed an idle connection.
-    pub(crate) fn note_idle_close(&mut self, key: u32) {
+    pub(crate) fn note_idle_close(&mut self, key: BackendKey) {
         let role = &self.backends[key].role;
         let now = self.tools.now;
         role.server.idle_limit.note_close(now.saturating_sub(role.since), now);
     }
 
     /// Detaches the connection from a failed pair and closes it. Returns true if request bytes were written on it.
-    pub(crate) fn drop_backend(&mut self, pair_key: u32) -> bool {
-        if self.pairs[pair_key as usize].hedge != HedgeKey::NONE {
+    pub(crate) fn drop_backend(&mut self, pair_key: PairKey) -> bool {
+        if self.pairs[pair_key].hedge != HedgeKey::NONE {
             self.end_hedge(pair_key);
         }
-        self.pairs[pair_key as usize].leave_queue(self.tools.now);
-        let Some(key) = self.pairs[pair_key as usize].leave_backend() else { return false };
+        self.pairs[pair_key].leave_queue(self.tools.now);
+        let Some(key) = self.pairs[pair_key].leave_backend() else { return false };
         let role = &mut self.backends[key].role;
         role.pair = None;
         let wrote = role.wrote;
         let server = role.server.clone();
-        request_ends(&server, &mut self.pairs[pair_key as usize]);
+        request_ends(&server, &mut self.pairs[pair_key]);
         self.close_backend(key);
         wrote
     }
 
     #[cold]
-    pub(crate) fn close_backend(&mut self, key: u32) {
+    pub(crate) fn close_backend(&mut self, key: BackendKey) {
         let Some(mut backend) = self.backends.remove(key) else { return };
         if matches!(backend.role.state, BackendState::Idle | BackendState::Busy) {
             // Unread bytes (a TLS ticket) would make the close a reset, and the server may still be reading the end of an
@@ -121,7 +123,7 @@ impl<N: Network> Core<N> {
         }
         backend.send_close_notify();
         backend.discard(&mut self.tools.blocks);
-        self.wheel.disarm(Token::timer_of(Side::Backend, key));
+        self.wheel.disarm(key.timer());
         let counters = &backend.role.server.counters;
         counters.connections.subtract(1);
         if backend.role.state == BackendState::Idle {
@@ -134,7 +136,7 @@ impl<N: Network> Core<N> {
             }
             (BackendState::Idle, Some(dedicated)) => self.forget_kept(key, dedicated.owner),
             (BackendState::Idle, None) => {
-                backend.role.server.idle.borrow_mut().forget(key);
+                backend.role.server.idle.borrow_mut().forget(key.slot());
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ use crate::base::buffer::Traffic;
 use crate::h1;
 use crate::net::Either;
 use crate::worker::backend::dedicated::Dedicated;
+use crate::worker::pair::table::PairKey;
 use crate::worker::time::timeouts::micros;
 
 pub type Backend<S> = Connection<Either<S>, BackendSide>;
@@ -32,7 +33,7 @@ pub struct BackendSide {
     /// `Server::endpoint_version` when the connection was opened.
     pub endpoint_version: u32,
     pub state: BackendState,
-    pub pair: Option<u32>,
+    pub pair: Option<PairKey>,
     /// Set if a PROXY header bound the connection to one client.
     pub dedicated: Option<Box<Dedicated>>,
     /// When the present state began, in microseconds.

@@ -10,6 +10,7 @@ use crate::exchange::{ListenerContext, Peer};
 use crate::h1;
 use crate::net::Either;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
+use crate::worker::pair::table::PairKey;
 
 pub type Client<S> = Connection<Either<S>, ClientSide>;
 
@@ -24,7 +25,7 @@ pub struct ClientSide {
     pub peer: Peer,
     pub arrival: Arrival,
     /// The exchange in progress. HTTP/1 has one at a time.
-    pub pair: Option<u32>,
+    pub pair: Option<PairKey>,
     /// When the present head's first byte arrived, in microseconds; `NO_HEAD` if none has.
     pub head_since: u64,
     /// A request was answered on this connection.

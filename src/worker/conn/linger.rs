@@ -9,6 +9,7 @@
 use crate::exchange::counters::ConnectionEnd;
 use crate::net::{Network, Transport};
 use crate::worker::conn::connection::WriteEnd;
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 
 const TOTAL: u64 = 10_000_000;
@@ -34,7 +35,7 @@ impl Lingering {
 impl<N: Network> Core<N> {
     /// Shuts down the write side and closes without waiting. Input that has arrived is dropped first: closing a socket
     /// with unread bytes resets it, and the client may lose the response.
-    pub(crate) fn close_without_linger(&mut self, key: u32) -> Step {
+    pub(crate) fn close_without_linger(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         let _ = client.stream.shutdown_write();
         for _ in 0..READS {
@@ -47,7 +48,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Shuts down the write side after the response is written.
-    pub(crate) fn begin_linger(&mut self, key: u32) -> Step {
+    pub(crate) fn begin_linger(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         client.write_end = WriteEnd::Wanted;
         // This fails if the peer is already gone; the next read reports that.
@@ -58,7 +59,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Reads and drops input within the bounds.
-    pub(crate) fn linger(&mut self, key: u32) -> Step {
+    pub(crate) fn linger(&mut self, key: ClientKey) -> Step {
         let client = &mut self.clients[key];
         let _ = client.flush(&mut self.tools.blocks, self.tools.now);
         for _ in 0..READS {
@@ -85,7 +86,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The client kept sending past the bounds.
-    pub(crate) fn end_linger(&mut self, key: u32) -> Step {
+    pub(crate) fn end_linger(&mut self, key: ClientKey) -> Step {
         self.counters.connection_ended(ConnectionEnd::Lingered);
         self.close_client(key)
     }

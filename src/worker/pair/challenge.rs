@@ -5,8 +5,10 @@ use crate::exchange::Failure;
 use crate::net::Network;
 use crate::route::{Challenge, admit_further};
 use crate::script::{Answer, Body};
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Stage;
+use crate::worker::pair::table::PairKey;
 use crate::worker::shared::challenges::{ChallengeAsk, ChallengeText};
 
 /// How often it looks, in microseconds.
@@ -30,14 +32,14 @@ impl ChallengeWait {
 impl<N: Network> Core<N> {
     /// Has the file looked for, and waits.
     #[cold]
-    pub(crate) fn ask_challenge(&mut self, pair_key: u32, challenge: Challenge) -> Step {
+    pub(crate) fn ask_challenge(&mut self, pair_key: PairKey, challenge: Challenge) -> Step {
         let Challenge { directory, token } = challenge;
         let (text, now) = (ChallengeText::default(), self.tools.now);
         let ask = ChallengeAsk { directory, token, text: text.clone() };
         match self.waits.challenges.as_ref().map(|asks| asks.try_send(ask)) {
             Some(Ok(())) => {
                 let wait = ChallengeWait { text, again: now + LOOK, until: now + CHALLENGE_TIMEOUT };
-                self.pairs[pair_key as usize].stage = Stage::Challenge(Box::new(wait));
+                self.pairs[pair_key].stage = Stage::Challenge(Box::new(wait));
                 Step::Wait
             }
             _ => self.start_without_challenge(pair_key),
@@ -45,11 +47,11 @@ impl<N: Network> Core<N> {
     }
 
     /// Looks whether the file has been looked for.
-    pub(crate) fn challenge_timer(&mut self, client: u32) -> Step {
+    pub(crate) fn challenge_timer(&mut self, client: ClientKey) -> Step {
         let Some(pair_key) = self.clients.get(client).and_then(|client| client.role.pair) else {
             return Step::Wait;
         };
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Stage::Challenge(wait) = &mut pair.stage else { return Step::Wait };
         let text = match wait.text.get() {
             Some(text) => text.clone(),
@@ -70,8 +72,8 @@ impl<N: Network> Core<N> {
     }
 
     /// There is no such token: the request is one like any other.
-    fn start_without_challenge(&mut self, pair_key: u32) -> Step {
-        let pair = &mut self.pairs[pair_key as usize];
+    fn start_without_challenge(&mut self, pair_key: PairKey) -> Step {
+        let pair = &mut self.pairs[pair_key];
         let Some(handlers) = &pair.handlers else {
             return self.fail(pair_key, Failure::Internal);
         };

@@ -9,9 +9,11 @@ use crate::h1::RequestFacts;
 use crate::http::{Codec, Framing, Method, Persistence, Sink};
 use crate::net::{Network, Transport};
 use crate::script::Answer;
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::answer_body::AnswerBody;
 use crate::worker::pair::closed::phase_of;
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::{Origin, Pair, Stage};
 
 /// Larger scripted bodies are sent as room becomes available: a client's output holds little more than a block.
@@ -23,14 +25,14 @@ const RETRY_AFTER: &[u8] = b"1";
 impl<N: Network> Core<N> {
     /// Handles a failure: retries, answers the client, or cuts the response.
     #[cold]
-    pub(crate) fn fail(&mut self, pair_key: u32, failure: Failure) -> Step {
-        if self.pairs[pair_key as usize].exchange.end == End::Drained && failure.side() == Party::Server {
+    pub(crate) fn fail(&mut self, pair_key: PairKey, failure: Failure) -> Step {
+        if self.pairs[pair_key].exchange.end == End::Drained && failure.side() == Party::Server {
             return self.end_tunnel(pair_key);
         }
         let phase = self.phase(pair_key);
         self.stop_waiting(pair_key);
         self.note_failure(pair_key, failure);
-        if self.pairs[pair_key as usize].origin == Origin::Hedge {
+        if self.pairs[pair_key].origin == Origin::Hedge {
             return self.second_failed(pair_key, failure);
         }
         self.reset_tunnel(pair_key);
@@ -39,12 +41,12 @@ impl<N: Network> Core<N> {
         {
             return self.go_on_with_second(pair_key, second, failure);
         }
-        let of_server = failure.side() == Party::Server && self.pairs[pair_key as usize].backend().is_some();
+        let of_server = failure.side() == Party::Server && self.pairs[pair_key].backend().is_some();
         let wrote = self.drop_backend(pair_key);
         if failure.side() == Party::Server {
-            self.pairs[pair_key as usize].rewind_held();
+            self.pairs[pair_key].rewind_held();
         }
-        let next = self.pairs[pair_key as usize].exchange.decide_failure(failure, wrote);
+        let next = self.pairs[pair_key].exchange.decide_failure(failure, wrote);
         // A kept connection that died says nothing of its server.
         if of_server && next != FailureAction::NewConnection {
             self.count_failure(pair_key, failure);
@@ -55,8 +57,8 @@ impl<N: Network> Core<N> {
             FailureAction::Answer => self.answer_failure(pair_key, failure, phase),
             FailureAction::Deliver => self.deliver(pair_key, failure, phase),
             FailureAction::Cut if self.may_still_read(pair_key) => {
-                self.pairs[pair_key as usize].exchange.ends(failure, phase);
-                let client_key = self.pairs[pair_key as usize].client;
+                self.pairs[pair_key].exchange.ends(failure, phase);
+                let client_key = self.pairs[pair_key].client;
                 self.detach(pair_key);
                 self.begin_linger(client_key)
             }
@@ -66,15 +68,15 @@ impl<N: Network> Core<N> {
 
     /// No response to this request was begun, but the client may not have read an earlier one: closing with unread
     /// input would reset the connection and destroy it.
-    fn may_still_read(&self, pair_key: u32) -> bool {
-        let pair = &self.pairs[pair_key as usize];
+    fn may_still_read(&self, pair_key: PairKey) -> bool {
+        let pair = &self.pairs[pair_key];
         let client = &self.clients[pair.client];
         !pair.exchange.has_begun() && client.role.served && !client.hung_up
     }
 
     /// Delivers what was received of a cut response, then closes the connection.
-    fn deliver(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
-        let pair = &mut self.pairs[pair_key as usize];
+    fn deliver(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut self.pairs[pair_key];
         pair.exchange.ends(failure, phase);
         pair.exchange.cut_response();
         pair.stage = Stage::Delivering(None);
@@ -83,24 +85,24 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    pub(crate) fn phase(&self, pair_key: u32) -> Phase {
-        let pair = &self.pairs[pair_key as usize];
+    pub(crate) fn phase(&self, pair_key: PairKey) -> Phase {
+        let pair = &self.pairs[pair_key];
         phase_of(pair, pair.backend().and_then(|b| self.backends.get(b)).map(|b| b.role.state))
     }
 
     /// Answers the client with the failure's status.
-    pub(crate) fn answer_failure(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
-        if self.pairs[pair_key as usize].exchange.passes_through() {
+    pub(crate) fn answer_failure(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
+        if self.pairs[pair_key].exchange.passes_through() {
             return self.answer_alert(pair_key, failure, phase);
         }
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         pair.exchange.ends(failure, phase);
         pair.release_held_body();
         // It has come to nothing, if it is still there.
         pair.probe = None;
         let x = &mut pair.exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
-        if matches!(failure.status(), 502..=504) && !self.pairs[pair_key as usize].is_inside() {
+        if matches!(failure.status(), 502..=504) && !self.pairs[pair_key].is_inside() {
             self.note_gateway_error(pair_key, failure);
         }
         let body = error_answer(&mut self.tools.response, failure.status(), failure.text(), &self.tools.date);
@@ -111,9 +113,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Sends the script's answer.
-    pub(crate) fn answer_scripted(&mut self, pair_key: u32, answer: Answer) -> Step {
-        self.pairs[pair_key as usize].release_held_body();
-        let x = &mut self.pairs[pair_key as usize].exchange;
+    pub(crate) fn answer_scripted(&mut self, pair_key: PairKey, answer: Answer) -> Step {
+        self.pairs[pair_key].release_held_body();
+        let x = &mut self.pairs[pair_key].exchange;
         x.end = End::Answered;
         // Bytes after a CONNECT may be meant for a tunnel, so they are never parsed as a request.
         x.close_client |= x.request.is_open() || x.head.method == Method::Connect;
@@ -123,7 +125,7 @@ impl<N: Network> Core<N> {
             return self.answer(pair_key, &answer.body);
         }
         if self.answer_head(pair_key) {
-            let pair = &mut self.pairs[pair_key as usize];
+            let pair = &mut self.pairs[pair_key];
             pair.exchange.response = ResponseHalf::Body;
             pair.stage = Stage::Delivering(Some(Box::new(AnswerBody::new(answer.body))));
         }
@@ -131,9 +133,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers an OPTIONS request that must not be forwarded.
-    pub(crate) fn answer_last_hop(&mut self, pair_key: u32) -> Step {
-        self.pairs[pair_key as usize].release_held_body();
-        let x = &mut self.pairs[pair_key as usize].exchange;
+    pub(crate) fn answer_last_hop(&mut self, pair_key: PairKey) -> Step {
+        self.pairs[pair_key].release_held_body();
+        let x = &mut self.pairs[pair_key].exchange;
         x.end = End::Answered;
         x.close_client |= x.request.is_open();
         last_hop_answer(&mut self.tools.response, &self.tools.date);
@@ -141,9 +143,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Writes rsp's own response, whose head is in `Tools::response`, into the client's output.
-    fn answer(&mut self, pair_key: u32, body: &[u8]) -> Step {
+    fn answer(&mut self, pair_key: PairKey, body: &[u8]) -> Step {
         if self.answer_head(pair_key) {
-            let Pair { exchange: x, client, .. } = &mut *self.pairs[pair_key as usize];
+            let Pair { exchange: x, client, .. } = &mut self.pairs[pair_key];
             x.sent += body.len() as u64;
             let client_key = *client;
             self.sink(client_key).1.put(body);
@@ -152,14 +154,14 @@ impl<N: Network> Core<N> {
     }
 
     /// Writes the head of rsp's own response. Returns true if a body follows.
-    fn answer_head(&mut self, pair_key: u32) -> bool {
+    fn answer_head(&mut self, pair_key: PairKey) -> bool {
         let draining = self.tools.draining;
-        let config = &self.pairs[pair_key as usize].site.routes.config;
+        let config = &self.pairs[pair_key].site.routes.config;
         let (changes, keeps) = (config.on_answer, config.on_log);
         if changes {
             self.ask_on_answer(pair_key);
         }
-        let Pair { exchange: x, client, .. } = &mut *self.pairs[pair_key as usize];
+        let Pair { exchange: x, client, .. } = &mut self.pairs[pair_key];
         let client_key = *client;
         if let Some(context) = &x.listener_context {
             context.add_hsts(&mut self.tools.response);
@@ -182,7 +184,7 @@ impl<N: Network> Core<N> {
         let (codec, mut out) = self.sink(client_key);
         let (_, persistence) = codec.encode_head(facts, &head, persistence, &mut out);
         self.tools.response = head;
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         if keeps {
             pair.save_sent_head(&self.tools.response);
         }
@@ -194,14 +196,14 @@ impl<N: Network> Core<N> {
     }
 
     /// The response is written: records it, then continues with the next request or closes the connection.
-    pub(crate) fn finish(&mut self, pair_key: u32) -> Step {
-        if self.pairs[pair_key as usize].exchange.response == ResponseHalf::Cut
+    pub(crate) fn finish(&mut self, pair_key: PairKey) -> Step {
+        if self.pairs[pair_key].exchange.response == ResponseHalf::Cut
             && let Some(step) = self.finish_by_reset(pair_key)
         {
             return step;
         }
         self.release_backend(pair_key);
-        let mut pair = self.pairs.remove(pair_key as usize);
+        let mut pair = self.pairs.remove(pair_key);
         self.record(&mut pair);
         let (x, client_key) = (&pair.exchange, pair.client);
         let draining = self.tools.draining;
@@ -228,8 +230,8 @@ impl<N: Network> Core<N> {
     }
 
     /// For a cut body that is delimited by the connection's close. Returns `None` if the framing shows the cut.
-    fn finish_by_reset(&mut self, pair_key: u32) -> Option<Step> {
-        let client_key = self.pairs[pair_key as usize].client;
+    fn finish_by_reset(&mut self, pair_key: PairKey) -> Option<Step> {
+        let client_key = self.pairs[pair_key].client;
         match self.clients[client_key].stream.unacknowledged() {
             _ if self.clients[client_key].role.codec.shows_cut() => None,
             0 => Some(self.end_cut_response(client_key)),
@@ -239,17 +241,17 @@ impl<N: Network> Core<N> {
     }
 
     /// Resets a client after it has read all of a cut response, or has taken too long to.
-    pub(crate) fn end_cut_response(&mut self, client_key: u32) -> Step {
+    pub(crate) fn end_cut_response(&mut self, client_key: ClientKey) -> Step {
         let Some(pair) = self.clients[client_key].role.pair else { return self.close_client(client_key) };
         self.detach(pair);
         self.reset_client(client_key)
     }
 
     /// Closes both connections so that a cut response is not taken for a complete one.
-    pub(crate) fn cut(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
-        let x = &mut self.pairs[pair_key as usize].exchange;
+    pub(crate) fn cut(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
+        let x = &mut self.pairs[pair_key].exchange;
         x.ends(failure, phase);
-        let (begun, client_key) = (x.has_begun(), self.pairs[pair_key as usize].client);
+        let (begun, client_key) = (x.has_begun(), self.pairs[pair_key].client);
         self.reset_tunnel(pair_key);
         self.detach(pair_key);
         // Undelivered bytes are of no use any more, and a plain close would make a close-delimited body look complete.
@@ -257,8 +259,8 @@ impl<N: Network> Core<N> {
     }
 
     /// A cut tunnel has no framing that would show the server the cut.
-    fn reset_tunnel(&mut self, pair_key: u32) {
-        let pair = &self.pairs[pair_key as usize];
+    fn reset_tunnel(&mut self, pair_key: PairKey) {
+        let pair = &self.pairs[pair_key];
         if let Some(backend) = pair.backend().filter(|_| pair.is_tunnel()) {
             self.backends[backend].stream.reset_on_close();
         }
@@ -266,19 +268,18 @@ impl<N: Network> Core<N> {
 
     /// Cuts a request at shutdown. Only what the kernel takes now is delivered, of the response or of an answer that
     /// reports the shutdown.
-    pub(crate) fn cut_short(&mut self, pair_key: u32) {
-        let (phase, client_key) = (self.phase(pair_key), self.pairs[pair_key as usize].client);
+    pub(crate) fn cut_short(&mut self, pair_key: PairKey) {
+        let (phase, client_key) = (self.phase(pair_key), self.pairs[pair_key].client);
         self.stop_waiting(pair_key);
         self.reset_tunnel(pair_key);
         self.drop_backend(pair_key);
-        match self.pairs[pair_key as usize].exchange.decide_failure(Failure::Stopped, true) {
+        match self.pairs[pair_key].exchange.decide_failure(Failure::Stopped, true) {
             FailureAction::Deliver => self.deliver(pair_key, Failure::Stopped, phase),
             _ => self.answer_failure(pair_key, Failure::Stopped, phase),
         };
         let client = &mut self.clients[client_key];
         let gone = client.flush(&mut self.tools.blocks, self.tools.now).is_err();
-        let whole =
-            client.is_flushed() && self.pairs[pair_key as usize].exchange.response == ResponseHalf::Done;
+        let whole = client.is_flushed() && self.pairs[pair_key].exchange.response == ResponseHalf::Done;
         if !(whole || gone || client.role.codec.shows_cut()) {
             return self.queue_client(client_key);
         }
@@ -287,10 +288,10 @@ impl<N: Network> Core<N> {
     }
 
     /// Detaches an exchange that ends early from its connections, and records it.
-    pub(crate) fn detach(&mut self, pair_key: u32) {
+    pub(crate) fn detach(&mut self, pair_key: PairKey) {
         self.stop_waiting(pair_key);
         self.drop_backend(pair_key);
-        let mut pair = self.pairs.remove(pair_key as usize);
+        let mut pair = self.pairs.remove(pair_key);
         pair.stage = Stage::Routing;
         pair.release_servers();
         let client = &mut self.clients[pair.client];
@@ -305,9 +306,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Removes what is left of a pair after a panic.
-    pub(crate) fn abandon(&mut self, client_key: u32) {
+    pub(crate) fn abandon(&mut self, client_key: ClientKey) {
         let pair = self.clients.get(client_key).and_then(|c| c.role.pair);
-        if let Some(pair) = pair.filter(|l| self.pairs.contains(*l as usize)) {
+        if let Some(pair) = pair.filter(|l| self.pairs.contains(*l)) {
             let phase = self.phase(pair);
             self.cut(pair, Failure::Internal, phase);
         }

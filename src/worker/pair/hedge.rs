@@ -23,11 +23,12 @@ use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::http::{Method, ResponseHead};
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, NoServer, Route, pick};
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::{BackendKey, ClientToken};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::hedge_table::HedgeStage;
 use crate::worker::pair::inside::{InsideSide, InsideTarget};
 use crate::worker::pair::pump::Tools;
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::to_client::{end_response, pass_final_head};
 use crate::worker::pair::waiting::{Asks, HandlerResponse};
 use crate::worker::pair::{Origin, Pair, Stage};
@@ -89,7 +90,7 @@ impl Pair {
     }
 
     /// Takes over the connection to the server of the second try.
-    fn take_over(&mut self, second: &mut Pair, backend: u32) {
+    fn take_over(&mut self, second: &mut Pair, backend: BackendKey) {
         let later = second.exchange.times.start.saturating_sub(self.exchange.times.start) as u32;
         let moved = |time: u32| if time == NEVER { NEVER } else { time.saturating_add(later) };
         let times = second.exchange.times;
@@ -105,9 +106,9 @@ impl Pair {
 impl<N: Network> Core<N> {
     /// A request was sent to a server of a pool with `hedge`.
     #[cold]
-    pub(crate) fn plan_hedge(&mut self, pair_key: u32) {
+    pub(crate) fn plan_hedge(&mut self, pair_key: PairKey) {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Some(pool) = pair.route.as_ref().map(|route| &route.pool).filter(|_| pair.may_hedge()) else {
             return;
         };
@@ -132,9 +133,9 @@ impl<N: Network> Core<N> {
     }
 
     /// The request of this connection, if it waits for a second try at this time.
-    fn waiting(&mut self, client: u64, at: u64) -> Option<u32> {
-        let pair_key = self.clients.by_token(Token::from_bits(client))?.role.pair?;
-        let hedge = self.pairs.get(pair_key as usize)?.hedge;
+    fn waiting(&mut self, client: u64, at: u64) -> Option<PairKey> {
+        let pair_key = self.clients.by_token(ClientToken::from_bits(client))?.role.pair?;
+        let hedge = self.pairs.get(pair_key)?.hedge;
         matches!(self.tools.hedges.get(hedge), HedgeStage::Waits { due, .. } if due == at).then_some(pair_key)
     }
 
@@ -146,15 +147,15 @@ impl<N: Network> Core<N> {
             }
             self.tools.hedges.due.pop();
             if let Some(pair_key) = self.waiting(client, due) {
-                self.guarded_resume(Token::from_bits(client), |core| core.begin_hedge(pair_key));
+                self.guarded_resume(ClientToken::from_bits(client), |core| core.begin_hedge(pair_key));
             }
         }
     }
 
-    fn begin_hedge(&mut self, pair_key: u32) {
+    fn begin_hedge(&mut self, pair_key: PairKey) {
         let now = self.tools.now;
         let Some(picked) = self.pick_second(pair_key) else { return };
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         route.pool.state.hedge_begins(now);
@@ -165,11 +166,11 @@ impl<N: Network> Core<N> {
         let side = InsideSide::new(InsideTarget::Hedge { of }, pair.exchange.head.method, |_| {});
         let (client, second) = self.open_copy(pair_key, side, Inside::dropping(INTERIM), Origin::Hedge, &to);
         self.set_hedge(pair_key, HedgeStage::Runs { since, number: client.to_bits() });
-        let pair = &mut *self.pairs[second as usize];
+        let pair = &mut self.pairs[second];
         (pair.route, pair.tried) = (Some(to), tried);
         pair.take_picked(picked);
         let begun = self.try_server(second);
-        match self.pairs.get(second as usize).and_then(|pair| pair.backend()) {
+        match self.pairs.get(second).and_then(|pair| pair.backend()) {
             Some(_) => self.requeue_after(client.key, begun.unwrap_or(Step::Wait)),
             None => self.end_second(second),
         }
@@ -177,8 +178,8 @@ impl<N: Network> Core<N> {
 
     /// Picks another server that takes requests now and is used as much as the first. Nothing is picked where the
     /// budget is used up: that would take a turn of the balancing from a server that gets nothing for it.
-    fn pick_second(&mut self, pair_key: u32) -> Option<Picked> {
-        let pair = &mut *self.pairs[pair_key as usize];
+    fn pick_second(&mut self, pair_key: PairKey) -> Option<Picked> {
+        let pair = &mut self.pairs[pair_key];
         let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
         let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
         if !route.pool.state.may_hedge(share, self.tools.now) {
@@ -203,13 +204,13 @@ impl<N: Network> Core<N> {
     }
 
     /// The head of a second try's response is here: it is the client's, unless another one was first.
-    pub(crate) fn second_wins(&mut self, second: u32, response: HandlerResponse) -> Step {
+    pub(crate) fn second_wins(&mut self, second: PairKey, response: HandlerResponse) -> Step {
         let HandlerResponse { head, whole } = response;
         match self.first_of(second) {
             None => self.end_second(second),
             Some(first) => {
                 // What goes wrong from here on is the first's, which has a client.
-                let client = self.clients.token(self.pairs[first as usize].client);
+                let client = self.clients.token(self.pairs[first].client);
                 self.guarded_resume(client, |core| {
                     core.leave_slow_server(first);
                     core.adopt(first, second);
@@ -222,21 +223,21 @@ impl<N: Network> Core<N> {
     }
 
     /// The request of which this is the second try, if it still waits for it.
-    fn first_of(&mut self, second: u32) -> Option<u32> {
-        let client = self.pairs.get(second as usize)?.client;
+    fn first_of(&mut self, second: PairKey) -> Option<PairKey> {
+        let client = self.pairs.get(second)?.client;
         let number = self.clients.token(client).to_bits();
         let InsideTarget::Hedge { of } = self.clients.get(client)?.role.inside()?.target else { return None };
-        let first = self.clients.by_token(Token::from_bits(of))?.role.pair?;
-        let pair = self.pairs.get(first as usize)?;
+        let first = self.clients.by_token(ClientToken::from_bits(of))?.role.pair?;
+        let pair = self.pairs.get(first)?;
         let hedge = self.tools.hedges.get(pair.hedge);
         let waits = matches!(hedge, HedgeStage::Runs { number: own, .. } if own == number);
         (waits && pair.exchange.response == ResponseHalf::Waiting).then_some(first)
     }
 
     /// The server was slower than another one, which is no failure.
-    fn leave_slow_server(&mut self, first: u32) {
+    fn leave_slow_server(&mut self, first: PairKey) {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[first as usize];
+        let pair = &mut self.pairs[first];
         let hedge = self.tools.hedges.get(pair.hedge);
         pair.note_time(hedge, now);
         if let (Some(server), HedgeStage::Runs { since, .. }) = (pair.server.clone(), hedge) {
@@ -248,13 +249,13 @@ impl<N: Network> Core<N> {
     }
 
     /// The first pair gets the connection of the second, which ends.
-    fn adopt(&mut self, first: u32, second: u32) {
-        self.pairs[first as usize].count_hedge(HedgeEnd::Second);
+    fn adopt(&mut self, first: PairKey, second: PairKey) {
+        self.pairs[first].count_hedge(HedgeEnd::Second);
         self.set_hedge(first, HedgeStage::No);
         self.drop_backend(first);
-        let backend = self.pairs[second as usize].backend();
+        let backend = self.pairs[second].backend();
         if let Some(backend) = backend
-            && let Some((pair, second)) = self.pairs.get2_mut(first as usize, second as usize)
+            && let Some((pair, second)) = self.pairs.get2_mut(first, second)
         {
             pair.take_over(second, backend);
             let role = &mut self.backends[backend].role;
@@ -266,9 +267,9 @@ impl<N: Network> Core<N> {
         self.end_second(second);
     }
 
-    fn pass_adopted(&mut self, first: u32, head: ResponseHead, whole: bool) -> Step {
+    fn pass_adopted(&mut self, first: PairKey, head: ResponseHead, whole: bool) -> Step {
         self.tools.response = head;
-        let pair = &mut *self.pairs[first as usize];
+        let pair = &mut self.pairs[first];
         let client = &mut self.clients[pair.client];
         let passed = pass_final_head(client, pair, &mut self.tools);
         match (passed, &mut self.tools.asks) {
@@ -287,18 +288,18 @@ impl<N: Network> Core<N> {
     }
 
     /// The second try that can take the place of the first, whose server failed.
-    pub(crate) fn take_second(&mut self, first: u32) -> Option<u32> {
+    pub(crate) fn take_second(&mut self, first: PairKey) -> Option<PairKey> {
         let HedgeStage::Runs { number, .. } = self.hedge_of(first) else { return None };
-        let second = self.clients.by_token(Token::from_bits(number))?.role.pair?;
-        self.pairs.get(second as usize)?.backend()?;
+        let second = self.clients.by_token(ClientToken::from_bits(number))?.role.pair?;
+        self.pairs.get(second)?.backend()?;
         self.set_hedge(first, HedgeStage::No);
         Some(second)
     }
 
     /// The first server failed; the second try is on its way. A kept connection that died says nothing of its server,
     /// which may be tried once more if the second fails too.
-    pub(crate) fn go_on_with_second(&mut self, first: u32, second: u32, failure: Failure) -> Step {
-        let pair = &mut *self.pairs[first as usize];
+    pub(crate) fn go_on_with_second(&mut self, first: PairKey, second: PairKey, failure: Failure) -> Step {
+        let pair = &mut self.pairs[first];
         if failure == Failure::ServerClosed && pair.exchange.tries.reused {
             self.counters.stale();
             if let Some(server) = &pair.server {
@@ -315,9 +316,9 @@ impl<N: Network> Core<N> {
     }
 
     /// A second try failed: the first goes on alone.
-    pub(crate) fn second_failed(&mut self, second: u32, failure: Failure) -> Step {
-        let is_stale = failure == Failure::ServerClosed && self.pairs[second as usize].exchange.tries.reused;
-        if failure.side() == Party::Server && self.pairs[second as usize].backend().is_some() && !is_stale {
+    pub(crate) fn second_failed(&mut self, second: PairKey, failure: Failure) -> Step {
+        let is_stale = failure == Failure::ServerClosed && self.pairs[second].exchange.tries.reused;
+        if failure.side() == Party::Server && self.pairs[second].backend().is_some() && !is_stale {
             self.count_failure(second, failure);
         }
         self.end_second(second);
@@ -325,14 +326,14 @@ impl<N: Network> Core<N> {
     }
 
     /// Ends the pair of a second try, whatever it has.
-    fn end_second(&mut self, second: u32) {
+    fn end_second(&mut self, second: PairKey) {
         if let Some(first) = self.first_of(second) {
-            self.pairs[first as usize].count_hedge(HedgeEnd::First);
+            self.pairs[first].count_hedge(HedgeEnd::First);
             if let HedgeStage::Runs { since, .. } = self.hedge_of(first) {
                 self.set_hedge(first, HedgeStage::Waits { since, due: u64::MAX });
             }
         }
-        if let Some(client) = self.pairs.get(second as usize).map(|pair| pair.client) {
+        if let Some(client) = self.pairs.get(second).map(|pair| pair.client) {
             self.detach(second);
             self.close_client(client);
         }
@@ -340,21 +341,21 @@ impl<N: Network> Core<N> {
 
     /// The request leaves its server without a response.
     #[cold]
-    pub(crate) fn end_hedge(&mut self, pair_key: u32) {
+    pub(crate) fn end_hedge(&mut self, pair_key: PairKey) {
         let hedge = self.hedge_of(pair_key);
         self.set_hedge(pair_key, HedgeStage::No);
         if let HedgeStage::Runs { number, .. } = hedge {
-            self.pairs[pair_key as usize].count_hedge(HedgeEnd::None);
+            self.pairs[pair_key].count_hedge(HedgeEnd::None);
             self.cancel_inside(number);
         }
     }
 
-    fn hedge_of(&self, pair_key: u32) -> HedgeStage {
-        self.tools.hedges.get(self.pairs[pair_key as usize].hedge)
+    fn hedge_of(&self, pair_key: PairKey) -> HedgeStage {
+        self.tools.hedges.get(self.pairs[pair_key].hedge)
     }
 
-    fn set_hedge(&mut self, pair_key: u32, hedge: HedgeStage) {
-        self.tools.hedges.set(&mut self.pairs[pair_key as usize].hedge, hedge);
+    fn set_hedge(&mut self, pair_key: PairKey, hedge: HedgeStage) {
+        self.tools.hedges.set(&mut self.pairs[pair_key].hedge, hedge);
     }
 
     /// Cancels second tries that were too late.

@@ -14,8 +14,9 @@ use crate::net::{Collected, Either, Inside, Network};
 use crate::route::Route;
 use crate::worker::conn::client::{Arrival, ClientSide};
 use crate::worker::conn::connection::Connection;
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::ClientToken;
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 use crate::worker::site::{SharedHandlers, Site};
 
 /// An internal request.
@@ -141,7 +142,7 @@ impl<N: Network> Core<N> {
     }
 
     /// Makes the connection of a request.
-    pub(crate) fn connect_inside(&mut self, stream: Inside, side: InsideSide) -> Token {
+    pub(crate) fn connect_inside(&mut self, stream: Inside, side: InsideSide) -> ClientToken {
         let mut role = ClientSide::new(Peer::new(None, false), Arrival::Inside, false);
         role.set_inside(side);
         let token = self.clients.next_token();
@@ -154,15 +155,15 @@ impl<N: Network> Core<N> {
 
     /// The connection of a check that needs no more than that is established.
     #[cold]
-    pub(crate) fn finish_connect_only(&mut self, pair_key: u32) -> Step {
-        let client_key = self.pairs[pair_key as usize].client;
+    pub(crate) fn finish_connect_only(&mut self, pair_key: PairKey) -> Step {
+        let client_key = self.pairs[pair_key].client;
         self.detach(pair_key);
         self.close_client(client_key)
     }
 
     /// Cancels a request, unless it has ended.
     pub fn cancel_inside(&mut self, number: u64) {
-        let token = Token::from_bits(number);
+        let token = ClientToken::from_bits(number);
         let Some(client) = self.clients.by_token(token) else { return };
         match client.role.pair {
             Some(pair) => {

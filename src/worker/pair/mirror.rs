@@ -12,10 +12,11 @@ use crate::exchange::{Failure, RequestHalf};
 use crate::http::StreamId;
 use crate::net::{Inside, Network, Transport};
 use crate::route::{Route, hash_copy};
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::ClientToken;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::inside::{InsideEnd, InsideSide, InsideTarget};
 use crate::worker::pair::request_body_buffer::HeldBody;
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::{Origin, Pair};
 
 /// Mirrored requests of a pool that run at a time, of all workers.
@@ -30,7 +31,7 @@ const MIRROR_TIMEOUT: u64 = 60_000_000;
 #[derive(Default)]
 pub struct Mirrored {
     /// To be sent after the present turns.
-    due: Vec<(Token, Route)>,
+    due: Vec<(ClientToken, Route)>,
     /// Until when each may run, the first one first. Some have ended.
     running: VecDeque<(u64, u64)>,
     /// With so many, those that have ended are looked for everywhere.
@@ -51,15 +52,15 @@ impl Mirrored {
 impl<N: Network> Core<N> {
     /// Forwards a request, and a copy of it if it is one of those that are mirrored.
     #[cold]
-    pub(crate) fn forward_copied(&mut self, pair_key: u32, route: Route) -> Step {
+    pub(crate) fn forward_copied(&mut self, pair_key: PairKey, route: Route) -> Step {
         if route.pool.config.mirror.is_some() && !self.tools.draining {
             self.mirror(pair_key, &route);
         }
         self.forward(pair_key, route)
     }
 
-    fn mirror(&mut self, pair_key: u32, route: &Route) {
-        let pair = &self.pairs[pair_key as usize];
+    fn mirror(&mut self, pair_key: PairKey, route: &Route) {
+        let pair = &self.pairs[pair_key];
         let Some(mirror) = &route.pool.config.mirror else { return };
         // A connection that becomes a tunnel is more than a request.
         if pair.exchange.head.upgrade || !route.pool.sampler.takes(mirror.share) {
@@ -82,12 +83,12 @@ impl<N: Network> Core<N> {
         self.send_soon(pair_key, side, to, body);
     }
 
-    fn send_soon(&mut self, pair_key: u32, side: InsideSide, to: Route, body: Option<HeldBody>) {
+    fn send_soon(&mut self, pair_key: PairKey, side: InsideSide, to: Route, body: Option<HeldBody>) {
         let (client, copy) =
             self.open_copy(pair_key, side, Inside::dropping(RESPONSE_BYTES), Origin::Copy, &to);
         self.forget_mirrored();
         self.tools.mirrored.running.push_back((self.tools.now + MIRROR_TIMEOUT, client.to_bits()));
-        let copy = &mut self.pairs[copy as usize];
+        let copy = &mut self.pairs[copy];
         if let Some(body) = body {
             copy.exchange.request = RequestHalf::BodyPending;
             copy.held = Some(Box::new(body));
@@ -98,20 +99,20 @@ impl<N: Network> Core<N> {
     /// Opens the pair of a request with the head of this one. Gives its connection as well.
     pub(crate) fn open_copy(
         &mut self,
-        of: u32,
+        of: PairKey,
         side: InsideSide,
         stream: Inside,
         origin: Origin,
         to: &Route,
-    ) -> (Token, u32) {
+    ) -> (ClientToken, PairKey) {
         let client = self.connect_inside(stream, side);
         let pair_key = self.open_pair(client.key, StreamId::ONLY, true);
         if to.pool.config.send_proxy.is_some() {
-            let original = &self.clients[self.pairs[of as usize].client];
+            let original = &self.clients[self.pairs[of].client];
             let address = original.role.relayed().or_else(|| original.stream.local_address());
             address.into_iter().for_each(|address| self.clients[client.key].role.set_relayed(address));
         }
-        if let Some((original, copy)) = self.pairs.get2_mut(of as usize, pair_key as usize) {
+        if let Some((original, copy)) = self.pairs.get2_mut(of, pair_key) {
             copy.take_head(original, origin);
         }
         (client, pair_key)
@@ -138,8 +139,8 @@ impl<N: Network> Core<N> {
         self.tools.mirrored.due = due;
     }
 
-    fn send_copy(&mut self, pair_key: u32, mut route: Route) -> Step {
-        let copy = &mut *self.pairs[pair_key as usize];
+    fn send_copy(&mut self, pair_key: PairKey, mut route: Route) -> Step {
+        let copy = &mut self.pairs[pair_key];
         if let Some(handlers) = &copy.handlers
             && let Err(error) = hash_copy(&mut copy.exchange, &mut route, &mut handlers.borrow_mut())
         {
@@ -163,7 +164,7 @@ impl<N: Network> Core<N> {
     fn forget_mirrored(&mut self) {
         let Mirrored { running, clean_at, .. } = &mut self.tools.mirrored;
         let clients = &mut self.clients;
-        let mut ended = |number: u64| clients.by_token(Token::from_bits(number)).is_none();
+        let mut ended = |number: u64| clients.by_token(ClientToken::from_bits(number)).is_none();
         while running.front().is_some_and(|(_, number)| ended(*number)) {
             running.pop_front();
         }

@@ -38,6 +38,7 @@ pub(crate) mod request_body_buffer;
 pub(crate) mod response_buffer;
 pub(crate) mod script_errors;
 pub(crate) mod splice;
+pub(crate) mod table;
 pub(crate) mod to_client;
 pub(crate) mod to_server;
 pub(crate) mod tunnel;
@@ -61,6 +62,7 @@ use crate::balance::{Probe, Server, Slot, Tried, WorkerServer};
 use crate::exchange::{Exchange, Failure};
 use crate::http::{ResponseHead, StreamId};
 use crate::route::Route;
+use crate::worker::conn::table::{BackendKey, ClientKey};
 
 /// One exchange with its two connections and the state of its tries.
 pub struct Pair {
@@ -69,7 +71,7 @@ pub struct Pair {
     pub site: Rc<Site>,
     /// The script functions of its site; `None` once no more of them can be called for it.
     pub handlers: Option<SharedHandlers>,
-    pub client: u32,
+    pub client: ClientKey,
     /// The stream on the client's connection, and the one on the backend's.
     pub source: StreamId,
     pub target: StreamId,
@@ -140,9 +142,9 @@ pub enum Stage {
     /// No server takes it now.
     Queued(QueueWait),
     /// Has a connection to a server, whose state says whether it is established.
-    Forwarding(u32),
+    Forwarding(BackendKey),
     /// Both directions are bytes, after a 101.
-    Tunnel(u32, Box<Tunnel>),
+    Tunnel(BackendKey, Box<Tunnel>),
     /// No server is needed any more: the rest of the response goes to the client. Holds what is left of a scripted
     /// body that is too large for the client's output.
     Delivering(Option<Box<AnswerBody>>),
@@ -154,7 +156,7 @@ impl Pair {
             exchange: Exchange::default(),
             site: sites.current.clone(),
             handlers: Some(sites.handlers.clone()),
-            client: 0,
+            client: ClientKey::default(),
             source: StreamId::ONLY,
             target: StreamId::ONLY,
             origin: Origin::Client,
@@ -211,7 +213,7 @@ impl Pair {
     }
 
     /// Resets the pair for a new request, whose head is already in the exchange.
-    pub fn begin(&mut self, client: u32, stream: StreamId, whole: bool, start: u64) {
+    pub fn begin(&mut self, client: ClientKey, stream: StreamId, whole: bool, start: u64) {
         // Lists every field, so that one added later is not forgotten here.
         let Pair {
             exchange,
@@ -264,7 +266,7 @@ impl Pair {
     }
 
     /// The connection to the server, once there is one.
-    pub fn backend(&self) -> Option<u32> {
+    pub fn backend(&self) -> Option<BackendKey> {
         match self.stage {
             Stage::Forwarding(backend) | Stage::Tunnel(backend, _) => Some(backend),
             Stage::Routing
@@ -280,7 +282,7 @@ impl Pair {
     }
 
     /// Lets go of the connection to the server, after the response or to try another one.
-    pub fn leave_backend(&mut self) -> Option<u32> {
+    pub fn leave_backend(&mut self) -> Option<BackendKey> {
         let backend = self.backend()?;
         self.stage = Stage::Routing;
         if self.exchange.has_begun() {

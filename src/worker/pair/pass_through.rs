@@ -22,10 +22,12 @@ use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::Client;
 use crate::worker::conn::connection::Connection;
 use crate::worker::conn::connection::CountsTraffic;
+use crate::worker::conn::table::{BackendKey, ClientKey};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::closed::{client_gone, closed_early};
 use crate::worker::pair::pump::{READS, Tools, watch_upload};
 use crate::worker::pair::splice::{self, Unframed};
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::to_client::to_client;
 use crate::worker::pair::to_server::{flush_backend, to_server, writing_failed};
 use crate::worker::pair::{Pair, Stage};
@@ -45,9 +47,9 @@ pub struct SplicedDirections {
 
 impl<N: Network> Core<N> {
     /// Begins to pass a client through that asked for this host.
-    pub(crate) fn pass_through(&mut self, client: u32, name: Option<&str>) -> Step {
+    pub(crate) fn pass_through(&mut self, client: ClientKey, name: Option<&str>) -> Step {
         let pair_key = self.open_pair(client, StreamId::ONLY, true);
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let role = &self.clients[client].role;
         let x = &mut pair.exchange;
         // What was read into it last is none of this.
@@ -73,9 +75,9 @@ impl<N: Network> Core<N> {
     }
 
     /// The connection to the server is established, after so many microseconds.
-    pub(crate) fn begin_passing(&mut self, pair_key: u32, backend: u32, waited: u64) -> Step {
+    pub(crate) fn begin_passing(&mut self, pair_key: PairKey, backend: BackendKey, waited: u64) -> Step {
         let now = self.tools.now;
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         if pair.tells_of_server() {
             pair.note_response(MADE, waited, now);
         }
@@ -94,8 +96,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Tells a client that it is not passed through. There is no answer that it could read.
-    pub(crate) fn answer_alert(&mut self, pair_key: u32, failure: Failure, phase: Phase) -> Step {
-        let pair = &mut *self.pairs[pair_key as usize];
+    pub(crate) fn answer_alert(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
+        let pair = &mut self.pairs[pair_key];
         pair.exchange.ends(failure, phase);
         pair.exchange.response = ResponseHalf::Done;
         pair.stage = Stage::Delivering(None);

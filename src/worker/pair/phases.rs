@@ -4,6 +4,7 @@ use super::{Origin, Pair};
 use crate::http::{ResponseHead, reason_phrase};
 use crate::net::Network;
 use crate::worker::core::Core;
+use crate::worker::pair::table::PairKey;
 
 impl Pair {
     /// Saves the head of the response that goes to the client, for `on_log`.
@@ -16,8 +17,8 @@ impl Pair {
 impl<N: Network> Core<N> {
     /// Lets the script change rsp's own answer, whose head is in `Tools::response`. Where no request was understood, there
     /// is none to tell it about.
-    pub(crate) fn ask_on_answer(&mut self, pair_key: u32) {
-        let Pair { exchange: x, handlers, origin, .. } = &mut *self.pairs[pair_key as usize];
+    pub(crate) fn ask_on_answer(&mut self, pair_key: PairKey) {
+        let Pair { exchange: x, handlers, origin, .. } = &mut self.pairs[pair_key];
         let asks = *origin == Origin::Client;
         let Some(handlers) = handlers.as_ref().filter(|_| asks && !x.head.method_text.is_empty()) else {
             return;

@@ -7,16 +7,18 @@ use crate::net::{Inside, Network, Transport};
 use crate::route::{Binding, Decision, Route, admit};
 use crate::worker::conn::client::{Arrival, NO_HEAD, REMOVED_LISTENER};
 use crate::worker::conn::connection::OutputSink;
+use crate::worker::conn::table::{ClientKey, Key};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::Origin;
 use crate::worker::pair::inside::InsideTarget;
+use crate::worker::pair::table::PairKey;
 
 /// Bytes of an unparsable request's first line that are kept for the log.
 const LOGGED_LINE: usize = 256;
 
 impl<N: Network> Core<N> {
     /// Reads a request head for a client without an exchange.
-    pub(crate) fn read_request(&mut self, client_key: u32) -> Step {
+    pub(crate) fn read_request(&mut self, client_key: ClientKey) -> Step {
         let client = &mut self.clients[client_key];
         if client.hung_up || !client.stream.is_established() {
             return self.not_ready(client_key);
@@ -57,7 +59,7 @@ impl<N: Network> Core<N> {
 
     /// Skips an empty line before a request; it does not start one.
     #[cold]
-    fn skip(&mut self, client_key: u32) -> Step {
+    fn skip(&mut self, client_key: ClientKey) -> Step {
         let client = &mut self.clients[client_key];
         if client.input.is_empty() {
             client.role.head_since = NO_HEAD;
@@ -67,7 +69,7 @@ impl<N: Network> Core<N> {
 
     /// A filter may have an answer of its own to what it has read.
     #[cold]
-    fn nothing_came(&mut self, client_key: u32) -> Step {
+    fn nothing_came(&mut self, client_key: ClientKey) -> Step {
         let client = &mut self.clients[client_key];
         if client.stream.wants_write() && client.flush(&mut self.tools.blocks, self.tools.now).is_err() {
             return self.left_early(client_key);
@@ -77,7 +79,7 @@ impl<N: Network> Core<N> {
 
     /// Closes a client that is gone, or continues its handshake.
     #[cold]
-    fn not_ready(&mut self, client_key: u32) -> Step {
+    fn not_ready(&mut self, client_key: ClientKey) -> Step {
         match self.clients[client_key].stream.is_established() {
             true => self.left_early(client_key),
             false => self.queue_handshake(client_key),
@@ -85,7 +87,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The head is incomplete: reads more, or waits.
-    pub(crate) fn more_of_head(&mut self, client_key: u32) -> Step {
+    pub(crate) fn more_of_head(&mut self, client_key: ClientKey) -> Step {
         let client = &mut self.clients[client_key];
         if client.eof {
             return self.left_early(client_key);
@@ -101,7 +103,7 @@ impl<N: Network> Core<N> {
 
     /// A client that closes between requests is just closed; within a head, it has started a request, which is
     /// recorded.
-    pub(crate) fn left_early(&mut self, client_key: u32) -> Step {
+    pub(crate) fn left_early(&mut self, client_key: ClientKey) -> Step {
         let role = &self.clients[client_key].role;
         if role.head_since == NO_HEAD || role.arrival == Arrival::ExpectsProxyHeader {
             return self.close_client(client_key);
@@ -114,9 +116,9 @@ impl<N: Network> Core<N> {
     }
 
     /// Starts the request whose head is in the next pair.
-    fn start(&mut self, client_key: u32, stream: StreamId, whole: bool) -> Step {
+    fn start(&mut self, client_key: ClientKey, stream: StreamId, whole: bool) -> Step {
         let pair_key = self.open_pair(client_key, stream, whole);
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         if pair.is_inside() {
             return self.start_inside(pair_key);
         }
@@ -139,8 +141,8 @@ impl<N: Network> Core<N> {
 
     /// Starts an internal request: its route is known and its head is trusted.
     #[cold]
-    fn start_inside(&mut self, pair_key: u32) -> Step {
-        let pair = &mut self.pairs[pair_key as usize];
+    fn start_inside(&mut self, pair_key: PairKey) -> Step {
+        let pair = &mut self.pairs[pair_key];
         pair.exchange.close_client = true;
         // There is no client to switch protocols with.
         pair.exchange.head.upgrade = false;
@@ -168,10 +170,10 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(crate) fn forward(&mut self, pair_key: u32, route: Route) -> Step {
+    pub(crate) fn forward(&mut self, pair_key: PairKey, route: Route) -> Step {
         route.pool.requests.add();
         let any = route.pick_any(self.tools.now);
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         pair.route = Some(route);
         match any {
             Some(server) => {
@@ -184,7 +186,7 @@ impl<N: Network> Core<N> {
 
     /// Handles decisions other than forwarding, including script failures.
     #[cold]
-    pub(crate) fn apply_decision(&mut self, pair_key: u32, decision: Decision) -> Step {
+    pub(crate) fn apply_decision(&mut self, pair_key: PairKey, decision: Decision) -> Step {
         match decision {
             Decision::Forward(route) => self.forward(pair_key, route),
             Decision::Challenge(challenge) => self.ask_challenge(pair_key, *challenge),
@@ -208,26 +210,26 @@ impl<N: Network> Core<N> {
     }
 
     /// Answers and records a request whose head cannot be parsed.
-    pub(crate) fn refuse(&mut self, client_key: u32, fault: Fault) -> Step {
+    pub(crate) fn refuse(&mut self, client_key: ClientKey, fault: Fault) -> Step {
         self.note_malformed_request(client_key, fault);
         let pair_key = self.open_unread_pair(client_key);
-        let x = &mut self.pairs[pair_key as usize].exchange;
+        let x = &mut self.pairs[pair_key].exchange;
         x.close_client = true;
         x.request = RequestHalf::BodyPending;
         self.fail(pair_key, Failure::of_request(fault))
     }
 
     /// Answers a request whose head did not arrive in time.
-    pub(crate) fn refuse_late(&mut self, client_key: u32) -> Step {
+    pub(crate) fn refuse_late(&mut self, client_key: ClientKey) -> Step {
         let pair_key = self.open_unread_pair(client_key);
-        let x = &mut self.pairs[pair_key as usize].exchange;
+        let x = &mut self.pairs[pair_key].exchange;
         x.close_client = true;
         x.request = RequestHalf::BodyPending;
         self.fail(pair_key, Failure::HeadTimeout)
     }
 
     /// Opens a pair for this client's request; its head was read last.
-    pub(crate) fn open_pair(&mut self, client_key: u32, stream: StreamId, whole: bool) -> u32 {
+    pub(crate) fn open_pair(&mut self, client_key: ClientKey, stream: StreamId, whole: bool) -> PairKey {
         let role = &mut self.clients[client_key].role;
         let start = std::mem::replace(&mut role.head_since, NO_HEAD).min(self.tools.now);
         let mut pair = self.spare.take(&self.sites);
@@ -236,24 +238,24 @@ impl<N: Network> Core<N> {
         if role.arrival == Arrival::Inside {
             pair.origin = Origin::Inside;
         }
-        let pair_key = self.pairs.insert(pair) as u32;
+        let pair_key = self.pairs.insert(pair);
         role.pair = Some(pair_key);
         pair_key
     }
 
     /// Opens a pair for an unparsable request, of which only the first line is known.
-    fn open_unread_pair(&mut self, client_key: u32) -> u32 {
+    fn open_unread_pair(&mut self, client_key: ClientKey) -> PairKey {
         let pair_key = self.open_pair(client_key, StreamId::ONLY, true);
         let (client, mut head) = (&self.clients[client_key], RequestHead::default());
         head.target = head.fields.store(first_line(client.input.bytes()));
-        let x = &mut self.pairs[pair_key as usize].exchange;
+        let x = &mut self.pairs[pair_key].exchange;
         (x.head, x.client) = (head, client.role.peer.address());
         // Where the handshake is over: what was plain HTTP is answered in plain text.
         x.listener_context = client.role.listener_context().filter(|context| context.tls.is_some()).cloned();
         pair_key
     }
 
-    pub(crate) fn sink(&mut self, client_key: u32) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {
+    pub(crate) fn sink(&mut self, client_key: ClientKey) -> (&mut crate::h1::ClientCodec, OutputSink<'_>) {
         let client = &mut self.clients[client_key];
         let out = OutputSink { output: &mut client.output, blocks: &mut self.tools.blocks };
         (&mut client.role.codec, out)
@@ -261,7 +263,7 @@ impl<N: Network> Core<N> {
 
     /// Closes a client connection that has no exchange.
     #[cold]
-    pub(crate) fn close_client(&mut self, client_key: u32) -> Step {
+    pub(crate) fn close_client(&mut self, client_key: ClientKey) -> Step {
         if let Some(mut client) = self.clients.remove(client_key) {
             client.send_close_notify();
             client.discard(&mut self.tools.blocks);
@@ -269,10 +271,7 @@ impl<N: Network> Core<N> {
             if client.role.arrival != Arrival::Inside {
                 self.connections.leaves(client.role.listener);
             }
-            self.wheel.disarm(crate::worker::conn::table::Token::timer_of(
-                crate::worker::conn::table::Side::Client,
-                client_key,
-            ));
+            self.wheel.disarm(client_key.timer());
             self.close_kept(client_key);
             if let Some(inside) = client.role.take_inside() {
                 self.inside -= 1;
@@ -284,7 +283,7 @@ impl<N: Network> Core<N> {
 
     /// Closes it with a reset instead of an orderly end.
     #[cold]
-    pub(crate) fn reset_client(&mut self, client_key: u32) -> Step {
+    pub(crate) fn reset_client(&mut self, client_key: ClientKey) -> Step {
         if let Some(client) = self.clients.get_mut(client_key) {
             client.stream.reset_on_close();
         }

@@ -25,6 +25,7 @@ use crate::worker::conn::connection::OutputSink;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::pass_through::SplicedDirections;
 use crate::worker::pair::pump::Tools;
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::{Pair, Stage};
 
 /// How long a client may take to answer a Close frame, and both sides to take their last bytes.
@@ -193,24 +194,24 @@ pub fn close<S: Transport>(
 
 impl<N: Network> Core<N> {
     /// The drain's moment for this tunnel.
-    pub(crate) fn close_tunnel(&mut self, pair_key: u32) {
-        let pair = &mut self.pairs[pair_key as usize];
+    pub(crate) fn close_tunnel(&mut self, pair_key: PairKey) {
+        let pair = &mut self.pairs[pair_key];
         let (client_key, Some(backend)) = (pair.client, pair.backend()) else { return };
         close(&mut self.clients[client_key], &mut self.backends[backend], pair, &mut self.tools);
         self.queue_client(client_key);
     }
 
     /// One side did not do its part of the close in time, or is gone.
-    pub(crate) fn end_tunnel(&mut self, pair_key: u32) -> Step {
-        self.pairs[pair_key as usize].exchange.ends(Failure::Drained, Phase::Tunnel);
-        let client_key = self.pairs[pair_key as usize].client;
+    pub(crate) fn end_tunnel(&mut self, pair_key: PairKey) -> Step {
+        self.pairs[pair_key].exchange.ends(Failure::Drained, Phase::Tunnel);
+        let client_key = self.pairs[pair_key].client;
         if self.clients[client_key].hung_up {
             // It has all that it could get. A reset could take that away.
             self.detach(pair_key);
             return self.close_client(client_key);
         }
         self.drop_backend(pair_key);
-        let x = &mut self.pairs[pair_key as usize].exchange;
+        let x = &mut self.pairs[pair_key].exchange;
         x.response = ResponseHalf::Done;
         x.take_body(true);
         Step::Again

@@ -16,8 +16,10 @@ use crate::http::{Framing, ResponseHead};
 use crate::net::Network;
 use crate::route::{Decision, Responded, Route, WaitingCall};
 use crate::script::{TIMEOUT, Wait, Waited};
+use crate::worker::conn::table::ClientKey;
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::request_body_buffer::{HeldBody, ask_for_body};
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::to_client::pass_judged;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::site::SharedHandlers;
@@ -94,13 +96,13 @@ impl HandlerWait {
 
 impl<N: Network> Core<N> {
     /// The handler of a request waits for the first time.
-    pub(crate) fn wait_for_request(&mut self, pair_key: u32, wait: Wait, call: Box<WaitingCall>) -> Step {
+    pub(crate) fn wait_for_request(&mut self, pair_key: PairKey, wait: Wait, call: Box<WaitingCall>) -> Step {
         self.begin_wait(pair_key, wait, call, None, self.tools.now)
     }
 
     /// Does what the pump asked for.
     #[cold]
-    pub(crate) fn handle_pump_request(&mut self, pair_key: u32) -> Step {
+    pub(crate) fn handle_pump_request(&mut self, pair_key: PairKey) -> Step {
         match self.tools.asks.take().map(|asks| *asks) {
             None => Step::Wait,
             Some(Asks::Wait { wait, call, response }) => {
@@ -112,12 +114,12 @@ impl<N: Network> Core<N> {
     }
 
     /// A pool with `buffer_request` takes the request once its body is whole, or as much of it as is held.
-    pub(crate) fn buffer_request(&mut self, pair_key: u32, route: Route) -> Step {
+    pub(crate) fn buffer_request(&mut self, pair_key: PairKey, route: Route) -> Step {
         let most = route.pool.config.buffer_request.map_or(0, |most| most as usize);
         if !self.hold_body(pair_key, most) {
             return self.forward_copied(pair_key, route);
         }
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         pair.stage = Stage::Buffering;
         if let Some(held) = &mut pair.held {
             held.route = Some(route);
@@ -126,8 +128,8 @@ impl<N: Network> Core<N> {
     }
 
     /// Begins to hold the request's body. Returns false if there is nothing to wait for.
-    fn hold_body(&mut self, pair_key: u32, most: usize) -> bool {
-        let pair = &mut *self.pairs[pair_key as usize];
+    fn hold_body(&mut self, pair_key: PairKey, most: usize) -> bool {
+        let pair = &mut self.pairs[pair_key];
         if !pair.exchange.request.is_open() {
             return false;
         }
@@ -144,8 +146,8 @@ impl<N: Network> Core<N> {
     }
 
     /// The body is whole, or as much of it is here as may be held.
-    fn body_is_held(&mut self, pair_key: u32) -> Step {
-        let pair = &mut *self.pairs[pair_key as usize];
+    fn body_is_held(&mut self, pair_key: PairKey) -> Step {
+        let pair = &mut self.pairs[pair_key];
         if let Some(wait) = &pair.waiting {
             let ended = (wait.number, Waited::Body(body_of(pair)));
             self.waits.results().borrow_mut().push(ended);
@@ -162,13 +164,13 @@ impl<N: Network> Core<N> {
 
     fn begin_wait(
         &mut self,
-        pair_key: u32,
+        pair_key: PairKey,
         wait: Wait,
         call: Box<WaitingCall>,
         response: Option<HandlerResponse>,
         since: u64,
     ) -> Step {
-        let pair = &self.pairs[pair_key as usize];
+        let pair = &self.pairs[pair_key];
         let Some(counted) = self.waits.count.add(pair.site.settings().script.waiting as usize) else {
             give_up(pair.handlers.as_ref(), *call);
             return self.fail(pair_key, Failure::TooManyWaiting);
@@ -179,11 +181,11 @@ impl<N: Network> Core<N> {
         let number = self.start_wait(Waiter::Client(client), (&site, handlers.as_ref()), wait, since);
         let reads_body = body.is_some();
         let waiting = HandlerWait { number, call, response, reads_body, counted };
-        self.pairs[pair_key as usize].waiting = Some(Box::new(waiting));
+        self.pairs[pair_key].waiting = Some(Box::new(waiting));
         match body {
             // Not at once: a handler that asks again and again would fill the stack.
             Some(most) if !self.hold_body(pair_key, most) => {
-                let body = body_of(&self.pairs[pair_key as usize]);
+                let body = body_of(&self.pairs[pair_key]);
                 self.waits.results().borrow_mut().push((number, Waited::Body(body)));
                 self.wait(pair_key)
             }
@@ -231,7 +233,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    fn resume(&mut self, client: u32, number: u64, waited: Option<Waited>, since: u64) {
+    fn resume(&mut self, client: ClientKey, number: u64, waited: Option<Waited>, since: u64) {
         if let Some(step) = self.resume_waiting(client, number, waited, since) {
             self.requeue_after(client, step);
         }
@@ -240,13 +242,13 @@ impl<N: Network> Core<N> {
     /// `None` if the request does not wait for this any more.
     fn resume_waiting(
         &mut self,
-        client: u32,
+        client: ClientKey,
         number: u64,
         waited: Option<Waited>,
         since: u64,
     ) -> Option<Step> {
         let pair_key = self.clients.get(client).and_then(|client| client.role.pair)?;
-        let pair = &mut self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let wait = pair.waiting.take_if(|wait| wait.number == number)?;
         let HandlerWait { call, response, counted, .. } = *wait;
         // It may wait again: as one handler.
@@ -259,12 +261,12 @@ impl<N: Network> Core<N> {
 
     fn resume_request(
         &mut self,
-        pair_key: u32,
+        pair_key: PairKey,
         call: WaitingCall,
         waited: Option<Waited>,
         since: u64,
     ) -> Step {
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Some(handlers) = pair.handlers.clone() else { return self.fail(pair_key, Failure::Internal) };
         let (x, routes) = (&mut pair.exchange, &pair.site.routes);
         let decision = handlers.borrow_mut().resume_request(call, waited, x, routes, self.tools.now);
@@ -276,14 +278,14 @@ impl<N: Network> Core<N> {
 
     fn resume_response(
         &mut self,
-        pair_key: u32,
+        pair_key: PairKey,
         call: WaitingCall,
         waited: Option<Waited>,
         response: HandlerResponse,
         since: u64,
     ) -> Step {
         let HandlerResponse { mut head, whole } = response;
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         let Some(handlers) = pair.handlers.clone() else { return self.fail(pair_key, Failure::Internal) };
         let Pair { exchange: x, site, .. } = pair;
         let config = &site.routes.config;
@@ -306,10 +308,10 @@ impl<N: Network> Core<N> {
 
     /// The request ends before its handler: what that waits for is cancelled.
     #[cold]
-    pub(crate) fn stop_waiting(&mut self, pair_key: u32) {
+    pub(crate) fn stop_waiting(&mut self, pair_key: PairKey) {
         // What its turn asked for is not another request's.
         self.tools.asks = None;
-        let pair = &mut *self.pairs[pair_key as usize];
+        let pair = &mut self.pairs[pair_key];
         if pair.exchange.response == ResponseHalf::InHandler {
             pair.exchange.response = ResponseHalf::Waiting;
         }

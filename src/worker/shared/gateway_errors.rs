@@ -11,6 +11,7 @@ use crate::exchange::Failure;
 use crate::exchange::end::Party;
 use crate::net::Network;
 use crate::worker::core::Core;
+use crate::worker::pair::table::PairKey;
 
 /// Pool name and reason, counted separately; both are bounded in number.
 type Kind = (String, Failure);
@@ -103,8 +104,8 @@ fn lock(counts: &Mutex<HashMap<Kind, Count>>) -> MutexGuard<'_, HashMap<Kind, Co
 
 impl<N: Network> Core<N> {
     /// Counts a request that is answered with a gateway error.
-    pub(crate) fn note_gateway_error(&mut self, pair_key: u32, failure: Failure) {
-        let pair = &self.pairs[pair_key as usize];
+    pub(crate) fn note_gateway_error(&mut self, pair_key: PairKey, failure: Failure) {
+        let pair = &self.pairs[pair_key];
         let Some(route) = &pair.route else { return };
         let server = pair.server.as_ref().filter(|_| failure.side() == Party::Server);
         let (pool, server) = (route.pool.config.name.clone(), server.map(|server| server.name().to_string()));

@@ -10,7 +10,9 @@ use crate::exchange::Failure;
 use crate::h1::HeadLimits;
 use crate::http::Fault;
 use crate::net::Network;
+use crate::worker::conn::table::{BackendKey, ClientKey};
 use crate::worker::core::Core;
+use crate::worker::pair::table::PairKey;
 
 /// Messages that are kept.
 const KEPT: usize = 16;
@@ -62,7 +64,7 @@ impl MalformedLog {
 
 impl<N: Network> Core<N> {
     /// A client's head cannot be read.
-    pub(crate) fn note_malformed_request(&self, key: u32, fault: Fault) {
+    pub(crate) fn note_malformed_request(&self, key: ClientKey, fault: Fault) {
         if !self.observed || matches!(fault, Fault::CutHead | Fault::CutBody) {
             return;
         }
@@ -75,8 +77,8 @@ impl<N: Network> Core<N> {
     }
 
     /// A server's response cannot be read.
-    pub(crate) fn note_malformed_response(&self, pair_key: u32, backend: u32, failure: Failure) {
-        let (Failure::Response(fault), pair) = (failure, &self.pairs[pair_key as usize]) else { return };
+    pub(crate) fn note_malformed_response(&self, pair_key: PairKey, backend: BackendKey, failure: Failure) {
+        let (Failure::Response(fault), pair) = (failure, &self.pairs[pair_key]) else { return };
         if !self.observed || pair.is_inside() {
             return;
         }
@@ -92,7 +94,7 @@ impl<N: Network> Core<N> {
         });
     }
 
-    fn malformed_with(&self, client: u32, fault: Fault) -> Malformed {
+    fn malformed_with(&self, client: ClientKey, fault: Fault) -> Malformed {
         let role = &self.clients[client].role;
         Malformed {
             number: 0,

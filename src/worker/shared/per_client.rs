@@ -26,16 +26,16 @@ const MOST_CLIENTS: usize = 65_536;
 
 /// An IPv4 address, or the /64 of an IPv6 one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ClientKey {
+pub enum ClientNetwork {
     Four(u32),
     Six(u64),
 }
 
-impl ClientKey {
-    pub fn of(address: IpPort) -> ClientKey {
+impl ClientNetwork {
+    pub fn of(address: IpPort) -> ClientNetwork {
         match address.ip.to_canonical() {
-            IpAddr::V4(ip) => ClientKey::Four(ip.to_bits()),
-            IpAddr::V6(ip) => ClientKey::Six((ip.to_bits() >> 64) as u64),
+            IpAddr::V4(ip) => ClientNetwork::Four(ip.to_bits()),
+            IpAddr::V6(ip) => ClientNetwork::Six((ip.to_bits() >> 64) as u64),
         }
     }
 }
@@ -53,7 +53,7 @@ pub struct ClientCounts(Arc<Mutex<ClientTable>>);
 
 #[derive(Default)]
 struct ClientTable {
-    entries: HashMap<ClientKey, ClientEntry>,
+    entries: HashMap<ClientNetwork, ClientEntry>,
     swept: u64,
     refused: LogLimit,
 }
@@ -66,14 +66,14 @@ impl ClientCounts {
     /// Uncounts a client that closed or was not registered.
     pub fn leaves(&self, client: &ClientSide) {
         if let (true, Some(address)) = (client.counted, client.peer.address()) {
-            self.table().leaves(ClientKey::of(address));
+            self.table().leaves(ClientNetwork::of(address));
         }
     }
 }
 
 impl ClientTable {
     /// Counts a new connection: true if counted, false if the table is full, or the limit it exceeds.
-    fn enters(&mut self, place: ClientKey, limits: &PerClient, now: u64) -> Result<bool, ConnectionEnd> {
+    fn enters(&mut self, place: ClientNetwork, limits: &PerClient, now: u64) -> Result<bool, ConnectionEnd> {
         if !self.entries.contains_key(&place) && !self.has_room(now) {
             return Ok(false);
         }
@@ -93,7 +93,7 @@ impl ClientTable {
         Ok(true)
     }
 
-    fn leaves(&mut self, place: ClientKey) {
+    fn leaves(&mut self, place: ClientNetwork) {
         if let Some(entry) = self.entries.get_mut(&place) {
             entry.connections = entry.connections.saturating_sub(1);
         }
@@ -116,7 +116,7 @@ impl<N: Network> Core<N> {
         let (Some(address), false, true) = (peer.address(), peer.trusted, limits.any()) else {
             return Some(false);
         };
-        let entered = self.per_client.table().enters(ClientKey::of(address), &limits, self.tools.now);
+        let entered = self.per_client.table().enters(ClientNetwork::of(address), &limits, self.tools.now);
         match entered {
             Ok(counted) => Some(counted),
             Err(end) => {
@@ -145,8 +145,8 @@ mod tests {
 
     const NONE: PerClient = PerClient { connections: None, new_a_second: None };
 
-    fn place(text: &str) -> ClientKey {
-        ClientKey::of(IpPort::new(text.parse().unwrap(), 1))
+    fn place(text: &str) -> ClientNetwork {
+        ClientNetwork::of(IpPort::new(text.parse().unwrap(), 1))
     }
 
     #[test]
@@ -187,13 +187,13 @@ mod tests {
         let limits = PerClient { connections: Some(1), new_a_second: Some(1) };
         let many = MOST_CLIENTS as u32 + 100;
         let counted =
-            |per_client: &mut ClientTable, n| per_client.enters(ClientKey::Four(n), &limits, 0).unwrap();
+            |per_client: &mut ClientTable, n| per_client.enters(ClientNetwork::Four(n), &limits, 0).unwrap();
         assert_eq!((0..many).filter(|n| counted(&mut per_client, *n)).count(), MOST_CLIENTS);
-        assert_eq!(per_client.enters(ClientKey::Four(7), &limits, 0), Err(ConnectionEnd::TooMany));
+        assert_eq!(per_client.enters(ClientNetwork::Four(7), &limits, 0), Err(ConnectionEnd::TooMany));
         for n in 0..many {
-            per_client.leaves(ClientKey::Four(n));
+            per_client.leaves(ClientNetwork::Four(n));
         }
-        assert!(per_client.enters(ClientKey::Four(many), &limits, 2 * SECOND).unwrap());
+        assert!(per_client.enters(ClientNetwork::Four(many), &limits, 2 * SECOND).unwrap());
         assert_eq!(per_client.entries.len(), 1);
     }
 }

@@ -5,7 +5,7 @@ use crate::base::buffer::BLOCK;
 use crate::net::Stream;
 use crate::worker::conn::backend::Backend;
 use crate::worker::conn::client::Client;
-use crate::worker::conn::table::Table;
+use crate::worker::conn::table::{BackendKey, ClientKey, Table};
 use crate::worker::pair::Pair;
 
 /// Bytes of a descriptor and its kind.
@@ -33,8 +33,8 @@ const LARGE: &[u8] = &{
 fn an_idle_client_takes_less_than_one_hundred_and_sixty_bytes() {
     // mio's sockets are larger in builds with debug assertions.
     let besides = |slot: usize| slot - size_of::<Stream>() + SOCKET + TIMER;
-    let client = besides(Table::<Client<Stream>>::SLOT);
-    let server = besides(Table::<Backend<Stream>>::SLOT);
+    let client = besides(Table::<ClientKey, Client<Stream>>::SLOT);
+    let server = besides(Table::<BackendKey, Backend<Stream>>::SLOT);
     println!("{client} bytes an idle client, {server} an idle server, {} an exchange", size_of::<Pair>());
     assert!(client <= 156, "{client}");
     assert!(server <= 156, "{server}");
@@ -47,7 +47,7 @@ fn memory_kept_after_four_thousand_concurrent_requests_is_bounded() {
     for request in [REQUEST, LARGE] {
         let server = || Wire::new(&[Came::Bytes(RESPONSE)]);
         let (mut core, _) = asked((0..CROWD + 1).map(|_| server()).collect());
-        let clients: Vec<Token> = (0..CROWD).map(|_| arrives(&mut core, request)).collect();
+        let clients: Vec<ClientToken> = (0..CROWD).map(|_| arrives(&mut core, request)).collect();
         core.turns();
         assert_eq!(core.counts(), (CROWD + 1, CROWD + 1, CROWD + 1));
         let most = core.footprint();
@@ -56,7 +56,7 @@ fn memory_kept_after_four_thousand_concurrent_requests_is_bounded() {
         }
         core.turns();
         let gone = Ready { read_closed: true, hung_up: true, ..BOTH };
-        for token in clients.into_iter().map(Token::to_bits).chain(core.network.tokens.clone()) {
+        for token in clients.into_iter().map(ClientToken::to_bits).chain(core.network.tokens.clone()) {
             core.ready(token, gone);
         }
         core.turns();

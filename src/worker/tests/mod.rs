@@ -18,7 +18,7 @@ use crate::config::Endpoint;
 use crate::net::{Network, Transport};
 use crate::route::CallClock;
 use crate::script::{Source, load};
-use crate::worker::conn::table::Token;
+use crate::worker::conn::table::{BackendKey, ClientToken, Token};
 use crate::worker::core::{Core, Ready};
 use crate::worker::site::{SiteParts, Sites};
 
@@ -170,7 +170,7 @@ fn running(config: &[u8], servers: Vec<Wire>) -> Core<Net> {
 }
 
 /// The same with a client whose request has begun to connect to the first server.
-fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
+fn asked(servers: Vec<Wire>) -> (Core<Net>, Token<BackendKey>) {
     let mut core = over(servers);
     let server = core.backends.next_token();
     arrives(&mut core, REQUEST);
@@ -180,11 +180,11 @@ fn asked(servers: Vec<Wire>) -> (Core<Net>, Token) {
 }
 
 /// A client connects and sends these bytes; its turn has not run.
-fn arrives(core: &mut Core<Net>, bytes: &'static [u8]) -> Token {
+fn arrives(core: &mut Core<Net>, bytes: &'static [u8]) -> ClientToken {
     arrives_by(core, Wire::new(&[Came::Bytes(bytes)]))
 }
 
-fn arrives_by(core: &mut Core<Net>, wire: Wire) -> Token {
+fn arrives_by(core: &mut Core<Net>, wire: Wire) -> ClientToken {
     let client = core.clients.next_token();
     core.accepted(wire, None);
     core.ready(client.to_bits(), BOTH);

@@ -9,8 +9,9 @@ use crate::exchange::{Failure, RequestHalf, ResponseHalf};
 use crate::net::{Network, Transport};
 use crate::worker::conn::backend::{Backend, BackendState};
 use crate::worker::conn::client::{Arrival, Client, ClientSide, NO_HEAD};
-use crate::worker::conn::table::{Side, Token};
+use crate::worker::conn::table::{BackendKey, ClientKey, ConnectionKey, Key};
 use crate::worker::core::{Core, Step};
+use crate::worker::pair::table::PairKey;
 use crate::worker::pair::tunnel::CLOSE_TIMEOUT;
 use crate::worker::pair::{Pair, Stage};
 use crate::worker::time::min_rate::Direction;
@@ -23,13 +24,13 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 
 impl<N: Network> Core<N> {
-    pub(crate) fn client_deadline(&self, key: u32) -> Option<Deadline> {
+    pub(crate) fn client_deadline(&self, key: ClientKey) -> Option<Deadline> {
         let client = self.clients.get(key)?;
         if let Some(lingering) = client.role.lingering() {
             return Some(Deadline::at_time(lingering.ends(client.read_at), Reason::Linger));
         }
         let limits = self.sites.current.timeouts();
-        match client.role.pair.and_then(|pair| self.pairs.get(pair as usize)) {
+        match client.role.pair.and_then(|pair| self.pairs.get(pair)) {
             Some(pair) => self.pair_deadline(client, pair),
             None if !client.stream.is_established() => {
                 Some(Deadline::new(client.read_at, limits.handshake, Reason::Handshake))
@@ -84,13 +85,13 @@ impl<N: Network> Core<N> {
     }
 
     /// Returns true if the server could take more of the request's body, so that only the client is waited for.
-    fn waits_for_body(&self, backend: Option<u32>) -> bool {
+    fn waits_for_body(&self, backend: Option<BackendKey>) -> bool {
         backend
             .and_then(|b| self.backends.get(b))
             .is_some_and(|b| b.role.state == BackendState::Busy && b.is_flushed() && !b.role.write_failed)
     }
 
-    pub(crate) fn backend_deadline(&self, key: u32) -> Option<Deadline> {
+    pub(crate) fn backend_deadline(&self, key: BackendKey) -> Option<Deadline> {
         let backend = self.backends.get(key)?;
         let role = &backend.role;
         if role.state == BackendState::Idle {
@@ -99,7 +100,7 @@ impl<N: Network> Core<N> {
         if role.state == BackendState::Opening {
             return Some(Deadline::new(role.since, OPEN_TIMEOUT, Reason::Opening));
         }
-        let pair = role.pair.and_then(|pair| self.pairs.get(pair as usize))?;
+        let pair = role.pair.and_then(|pair| self.pairs.get(pair))?;
         let limits = &pair.route.as_ref()?.pool.config.timeouts;
         if matches!(role.state, BackendState::Connecting | BackendState::Handshaking) {
             return Some(Deadline::new(role.since, limits.connect, Reason::Connect));
@@ -137,52 +138,52 @@ impl<N: Network> Core<N> {
     }
 
     /// Arms the timer for the exact deadline.
-    fn arm_client(&mut self, key: u32) {
+    fn arm_client(&mut self, key: ClientKey) {
         if let Some(deadline) = self.client_deadline(key) {
             let pair = self.clients.get(key).and_then(|client| client.role.pair);
             let look = self.next_check(&deadline, pair);
-            self.wheel.arm(Token::timer_of(Side::Client, key), look);
+            self.wheel.arm(key.timer(), look);
         }
     }
 
-    pub(crate) fn arm_backend(&mut self, key: u32) {
+    pub(crate) fn arm_backend(&mut self, key: BackendKey) {
         if let Some(deadline) = self.backend_deadline(key) {
             let pair = self.backends.get(key).and_then(|backend| backend.role.pair);
             let look = self.next_check(&deadline, pair);
-            self.wheel.arm(Token::timer_of(Side::Backend, key), look);
+            self.wheel.arm(key.timer(), look);
         }
     }
 
-    fn next_check(&self, deadline: &Deadline, pair: Option<u32>) -> u64 {
-        let site = pair.and_then(|pair| self.pairs.get(pair as usize)).map(|pair| &pair.site);
+    fn next_check(&self, deadline: &Deadline, pair: Option<PairKey>) -> u64 {
+        let site = pair.and_then(|pair| self.pairs.get(pair)).map(|pair| &pair.site);
         let site = site.unwrap_or(&self.sites.current);
         deadline.next_check(self.tools.now, |direction| site.min_rate(direction))
     }
 
     /// Updates a client's timer after its state changed. Usually the armed timer fires before any deadline that begins
     /// now, so the deadline is not derived: the timer does that, once for all requests until then.
-    pub(crate) fn watch_client(&mut self, key: u32) {
-        self.watch(Side::Client, key);
+    pub(crate) fn watch_client(&mut self, key: ClientKey) {
+        self.watch(ConnectionKey::Client(key));
     }
 
-    pub(crate) fn watch_backend(&mut self, key: u32) {
-        self.watch(Side::Backend, key);
+    pub(crate) fn watch_backend(&mut self, key: BackendKey) {
+        self.watch(ConnectionKey::Backend(key));
     }
 
     #[inline(always)]
-    fn watch(&mut self, side: Side, key: u32) {
-        if !self.wheel.comes_soon(Token::timer_of(side, key)) {
-            self.arm_soon(side, key);
+    fn watch(&mut self, key: ConnectionKey) {
+        if !self.wheel.comes_soon(key.timer()) {
+            self.arm_soon(key);
         }
     }
 
     /// Arms the timer for its deadline, but no later than what a deadline that begins now may need.
-    fn arm_soon(&mut self, side: Side, key: u32) {
-        match side {
-            Side::Client => self.arm_client(key),
-            Side::Backend => self.arm_backend(key),
+    fn arm_soon(&mut self, key: ConnectionKey) {
+        match key {
+            ConnectionKey::Client(client) => self.arm_client(client),
+            ConnectionKey::Backend(backend) => self.arm_backend(backend),
         }
-        self.wheel.arm(Token::timer_of(side, key), self.soonest());
+        self.wheel.arm(key.timer(), self.soonest());
     }
 
     /// The time or the timeouts have changed.
@@ -196,10 +197,10 @@ impl<N: Network> Core<N> {
     }
 
     /// Updates the timers of both connections of a client's pair after a turn.
-    pub(crate) fn watch_pair(&mut self, key: u32) {
+    pub(crate) fn watch_pair(&mut self, key: ClientKey) {
         self.watch_client(key);
         let Some(client) = self.clients.get(key) else { return };
-        let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l as usize)) else { return };
+        let Some(pair) = client.role.pair.and_then(|l| self.pairs.get(l)) else { return };
         match pair.backend() {
             Some(backend) if !pair.exchange.tries.probe => self.watch_backend(backend),
             other => self.arm_pair(key, other),
@@ -207,7 +208,7 @@ impl<N: Network> Core<N> {
     }
 
     /// The same for waits that may be shorter than all timeouts.
-    fn arm_pair(&mut self, client: u32, backend: Option<u32>) {
+    fn arm_pair(&mut self, client: ClientKey, backend: Option<BackendKey>) {
         match backend {
             // A probe waits less long than other requests.
             Some(backend) => self.arm_backend(backend),
@@ -229,8 +230,7 @@ impl<N: Network> Core<N> {
     /// Handles all deadlines that have passed.
     pub fn expire(&mut self) {
         while let Some(timer) = self.wheel.pop(self.tools.now) {
-            let (side, key) = Token::of_timer(timer);
-            self.guarded_timer(side, key);
+            self.guarded_timer(ConnectionKey::of_timer(timer));
         }
         self.run_checks();
         self.run_waits();
@@ -240,7 +240,7 @@ impl<N: Network> Core<N> {
         self.run_periodic();
     }
 
-    pub(crate) fn client_timer(&mut self, key: u32) {
+    pub(crate) fn client_timer(&mut self, key: ClientKey) {
         let Some(mut deadline) = self.client_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
             self.clients[key].note_progress(self.tools.now);
@@ -258,7 +258,7 @@ impl<N: Network> Core<N> {
         self.requeue_after(key, step);
     }
 
-    fn deadline_passed(&mut self, key: u32, reason: Reason, failure: Option<Failure>) -> Step {
+    fn deadline_passed(&mut self, key: ClientKey, reason: Reason, failure: Option<Failure>) -> Step {
         if let Some(failure) = failure {
             return self.fail_client(key, failure);
         }
@@ -276,7 +276,7 @@ impl<N: Network> Core<N> {
         }
     }
 
-    pub(crate) fn backend_timer(&mut self, key: u32) {
+    pub(crate) fn backend_timer(&mut self, key: BackendKey) {
         let Some(mut deadline) = self.backend_deadline(key) else { return };
         if deadline.reason.is_for_kernel() {
             self.backends[key].note_progress(self.tools.now);
@@ -299,10 +299,10 @@ impl<N: Network> Core<N> {
     }
 
     /// Returns the failure if the client has moved too few bytes in a whole window.
-    fn too_slow(&mut self, key: u32, deadline: &Deadline) -> Option<Failure> {
+    fn too_slow(&mut self, key: ClientKey, deadline: &Deadline) -> Option<Failure> {
         let direction = deadline.reason.direction()?;
         let client = &self.clients[key];
-        let pair = client.role.pair.and_then(|l| self.pairs.get_mut(l as usize))?;
+        let pair = client.role.pair.and_then(|l| self.pairs.get_mut(l))?;
         let demand = pair.site.min_rate(direction)?;
         let (moved, failure) = match direction {
             Direction::Sending => (pair.exchange.received, Failure::BodyRate),
@@ -315,20 +315,20 @@ impl<N: Network> Core<N> {
     }
 
     /// Closes a client that sent nothing.
-    fn close_silent(&mut self, key: u32) -> Step {
+    fn close_silent(&mut self, key: ClientKey) -> Step {
         self.counters.connection_ended(ConnectionEnd::Silent);
         self.close_client(key)
     }
 
     /// The tunnel was not closed in time.
-    fn end_clients_tunnel(&mut self, key: u32) -> Step {
+    fn end_clients_tunnel(&mut self, key: ClientKey) -> Step {
         match self.clients.get(key).and_then(|c| c.role.pair) {
             Some(pair) => self.end_tunnel(pair),
             None => self.close_client(key),
         }
     }
 
-    fn fail_client(&mut self, key: u32, failure: Failure) -> Step {
+    fn fail_client(&mut self, key: ClientKey, failure: Failure) -> Step {
         match self.clients.get(key).and_then(|c| c.role.pair) {
             Some(pair) => self.fail(pair, failure),
             None => self.close_client(key),
