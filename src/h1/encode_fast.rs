@@ -5,8 +5,8 @@
 //! Returns `None` for anything else, and `encode` writes the head from the beginning.
 
 use super::encode::{ConnectionLine, Length};
-use super::framing;
-use crate::http::{Field, Fields, Name, Names, OwnLines, RequestHead, ResponseHead, Span};
+use super::{framing, own_lines};
+use crate::http::{CodecNote, Field, Fields, Name, Names, RequestHead, ResponseHead, Span};
 
 /// Writes a request head including its length and connection fields.
 pub(super) fn request(
@@ -25,7 +25,7 @@ pub(super) fn request(
         return None;
     }
     let copy = Copy { free, len: 0, start };
-    let len = copy.all(end + 11, &head.fields, left_out(head.own, &head.fields, length)?, connection)?;
+    let len = copy.all(end + 11, &head.fields, left_out(head.note, &head.fields, length)?, connection)?;
     // Whatever the version was.
     *free.get_mut(end - start + 8)? = b'1';
     Some(len)
@@ -48,7 +48,7 @@ pub(super) fn response(
     Copy { free, len: 0, start: 0 }.all(
         end + 2,
         &head.fields,
-        left_out(head.own, &head.fields, length)?,
+        left_out(head.note, &head.fields, length)?,
         connection,
     )
 }
@@ -122,10 +122,10 @@ impl Copy<'_> {
 /// The Connection line, empty if there is none. `None` if more has to be left out, or if the length field is not the
 /// one to send.
 #[inline(always)]
-fn left_out(own: OwnLines, fields: &Fields, length: Length) -> Option<Span> {
+fn left_out(note: CodecNote, fields: &Fields, length: Length) -> Option<Span> {
     let noted = match length {
-        Length::Exact(n) => own.connection(Some(n)),
-        Length::Unstated => own.connection(None),
+        Length::Exact(n) => own_lines::connection(note, Some(n)),
+        Length::Unstated => own_lines::connection(note, None),
         Length::Received | Length::Chunked => None,
     };
     if noted.is_some() && fields.is_serialized() {

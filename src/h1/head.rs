@@ -33,7 +33,7 @@ pub(super) fn request(input: &[u8], fields: usize, head: &mut RequestHead) -> Re
     head.framing = framing::of_request(head.version, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version);
     head.nominates = notes.options.nominate();
-    head.own = notes.own_lines();
+    head.note = notes.own_lines();
     head.is_rewritten = false;
     head.upgrade = notes.options.wants_upgrade(head.version) && may_upgrade(head, &notes);
     Ok(Some(len))
@@ -151,7 +151,7 @@ pub(super) fn judge_response(to_head: bool, head: &mut ResponseHead) -> Result<(
     head.framing = framing::of_response(head.version, to_head, head.status, notes.lengths)?;
     head.keep_alive = notes.options.keeps_alive(head.version) && head.framing != Framing::UntilClose;
     head.nominates = notes.options.nominate();
-    head.own = notes.own_lines();
+    head.note = notes.own_lines();
     head.upgrade = notes.options.wants_upgrade(head.version);
     Ok(())
 }

@@ -38,6 +38,7 @@ mod head;
 mod head_end;
 mod lenient;
 mod locate;
+mod own_lines;
 mod simd;
 mod target;
 mod trailers;

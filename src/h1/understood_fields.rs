@@ -5,8 +5,8 @@
 
 use super::connection_options::Options;
 use super::framing::BodyLength;
-use super::target;
-use crate::http::{Fault, Field, Fields, Name, Names, OwnLines, Span, Version};
+use super::{own_lines, target};
+use crate::http::{CodecNote, Fault, Field, Fields, Name, Names, Span, Version};
 
 const NOTED: Names =
     Names::of(&[Name::ContentLength, Name::TransferEncoding, Name::Connection, Name::Upgrade, Name::Host]);
@@ -16,7 +16,7 @@ pub(super) struct UnderstoodFields {
     pub(super) lengths: BodyLength,
     pub(super) options: Options,
     hosts: usize,
-    /// The last Connection line, and whether it or the length do not fit `OwnLines`.
+    /// The last Connection line, and whether it or the length are not of the usual form (`own_lines`).
     connection: Span,
     unusual: bool,
     /// The first malformed field.
@@ -51,7 +51,7 @@ impl UnderstoodFields {
     }
 
     fn note_content_length(&mut self, value: &[u8]) {
-        // A longer one does not fit `OwnLines`.
+        // A longer one does not fit the note.
         self.unusual |= matches!(value, [b'0', _, ..]) || value.len() > 9;
         if let Err(fault) = self.lengths.note_content_length(value) {
             self.fault.get_or_insert(fault);
@@ -63,10 +63,10 @@ impl UnderstoodFields {
         self.hosts += if target::is_authority(value) { 1 } else { 2 };
     }
 
-    pub(super) fn own_lines(&self) -> OwnLines {
+    pub(super) fn own_lines(&self) -> CodecNote {
         match self.unusual {
-            false => OwnLines::usual(self.connection, self.lengths.length()),
-            true => OwnLines::default(),
+            false => own_lines::note_usual(self.connection, self.lengths.length()),
+            true => CodecNote::NONE,
         }
     }
 

@@ -238,7 +238,7 @@ impl Fields {
     /// Adds the field whose line is the end of the bytes.
     fn add_line(&mut self, tag: Name, start: usize, name: usize) {
         let (colon, end) = (start + name, self.bytes.len() - 2);
-        // `OwnLines` no longer names all lines of these fields.
+        // The `CodecNote` of the head no longer tells of all of these.
         self.edited |= matches!(tag, Name::Connection | Name::ContentLength | Name::TransferEncoding);
         self.add(Field { tag, plain: true, name: Span::new(start, colon), value: Span::new(colon + 2, end) });
     }

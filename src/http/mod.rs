@@ -13,7 +13,7 @@ mod status;
 pub use codec::{After, Codec, Decoded, Event, Framing, HeadLimits, Persistence, Sink, StreamId};
 pub use fault::Fault;
 pub use fields::{Field, Fields, Span};
-pub use head::{Method, OwnLines, RequestHead, ResponseHead, Scheme, Version};
+pub use head::{CodecNote, Method, RequestHead, ResponseHead, Scheme, Version};
 pub use name::{Name, Names, is_same, is_word};
 pub use pairs::{arguments, cookies, keep_alive_timeout, percent_decode, remove_cookie, set_cookie};
 pub use protected_names::is_protected;
