@@ -186,7 +186,7 @@ pub struct Counters {
     ends: [AtomicU64; End::ALL.len()],
     connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
     stale: AtomicU64,
-    /// What rsp answered itself, and what nobody did.
+    /// Answers of rsp itself, and requests that nobody answered.
     pub own: Classes,
     traffic: [Count; 4],
     handshakes: [Count; Handshake::ALL.len()],
@@ -232,7 +232,7 @@ impl Counters {
         add_one(&self.stale);
     }
 
-    pub fn shook_hands(&self, how: Handshake) {
+    pub fn handshake_ended(&self, how: Handshake) {
         self.handshakes[how as usize].add(1);
     }
 
@@ -284,7 +284,7 @@ impl Counters {
         self.hosts.get()
     }
 
-    /// How many did.
+    /// How many reused connections did.
     pub fn stale_count(&self) -> u64 {
         read(&self.stale)
     }
@@ -313,8 +313,8 @@ impl Counters {
         ends.chain(connection_ends).chain([(STALE, read(&self.stale))])
     }
 
-    /// The abnormal ends as one phrase: `2 client-cut-request, 1 server-closed`. Empty if there were none.
-    pub fn troubles(&self) -> String {
+    /// The abnormal ends as text: `2 client-cut-request, 1 server-closed`. Empty if there were none.
+    pub fn abnormal_ends(&self) -> String {
         let normal = [End::Complete.text(), End::Answered.text(), STALE];
         let told = self.all().filter(|(word, count)| *count > 0 && !normal.contains(word));
         told.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
@@ -327,7 +327,7 @@ fn add(sums: &[AtomicU64], counts: &[AtomicU64]) {
     }
 }
 
-/// There is only one writer, so a load and a store suffice.
+/// There is only one writer, so a load and a store are enough.
 fn add_one(count: &AtomicU64) {
     count.store(read(count) + 1, Ordering::Relaxed);
 }
@@ -346,12 +346,12 @@ mod tests {
         for end in [End::Complete, End::Complete, End::Answered] {
             counters.ended(end);
         }
-        assert_eq!(counters.troubles(), "");
+        assert_eq!(counters.abnormal_ends(), "");
         counters.ended(End::ServerClosed);
         counters.ended(End::ClientCutRequest);
         counters.ended(End::ClientCutRequest);
         counters.connection_ended(ConnectionEnd::TooMany);
-        assert_eq!(counters.troubles(), "2 client-cut-request, 1 server-closed, 1 client-too-many");
+        assert_eq!(counters.abnormal_ends(), "2 client-cut-request, 1 server-closed, 1 client-too-many");
         assert_eq!((counters.of(End::ClientCutRequest), counters.of(End::Stopped)), (2, 0));
         assert!(counters.all().any(|count| count == ("complete", 2)));
     }
@@ -361,7 +361,7 @@ mod tests {
         let counters = [Counters::default(), Counters::default()];
         counters.iter().for_each(|counters| counters.ended(End::ServerClosed));
         counters[1].connection_ended(ConnectionEnd::Silent);
-        assert_eq!(Counters::total(&counters).troubles(), "2 server-closed, 1 client-silent");
+        assert_eq!(Counters::total(&counters).abnormal_ends(), "2 server-closed, 1 client-silent");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Failure {
     BodyRate,
     WriteRate,
     Script,
-    /// The script wants the connection closed.
+    /// The script had the connection closed without an answer.
     Aborted,
     /// The script's VM has no memory left for the call.
     ScriptMemory,

@@ -21,7 +21,7 @@ const WORDS: usize = LONGEST.div_ceil(8);
 const WAYS: usize = 8;
 /// Places for each host that is to be told.
 const PLACES: u32 = 8;
-/// So warm a place can get.
+/// The largest heat of a place.
 const WARMEST: u32 = 1 << 20;
 
 type Counts = [u64; CLASSES];
@@ -160,7 +160,7 @@ struct Reading {
 pub struct BusiestHosts {
     told: HashMap<String, Counts>,
     others: Counts,
-    /// How busy hosts were of late, told or not.
+    /// How busy hosts were recently, told or not.
     heat: HashMap<String, f64>,
     /// Of each worker and place: what was read last.
     seen: Vec<Vec<Seen>>,
@@ -222,7 +222,7 @@ impl BusiestHosts {
         self.told.retain(|name, _| names.contains(&name));
         names.iter().for_each(|name| _ = self.told.entry((*name).clone()).or_default());
         let heat = |(told, heat, name): (bool, f64, String)| (name, if told { heat / BUSIER } else { heat });
-        // Those that are as good as forgotten need not be remembered.
+        // Hosts with hardly any heat left are dropped.
         self.heat = ranks.into_iter().take(most * PLACES as usize).map(heat).collect();
     }
 

@@ -20,14 +20,15 @@ pub enum FailureAction {
     Cut,
 }
 
-/// What the tries of a request came to so far.
+/// What is known about the tries of a request so far.
 #[derive(Clone, Copy, Default)]
 pub struct Tries {
     /// The present connection to the server had carried a request before.
     pub reused: bool,
-    /// The try on a fresh connection was used up: all further ones are on such, until the request goes to another pool.
+    /// All further tries are on new connections, until the request goes to another pool: one on a reused connection
+    /// failed, or its bytes are passed through.
     pub fresh: bool,
-    /// The present try began as one that finds out whether an ejected server answers again, known by now or not.
+    /// The present try began as a probe of an ejected server, whether its outcome is known by now or not.
     pub probe: bool,
     /// The request's body is held whole, and can be sent again though it was sent.
     pub keeps_body: bool,

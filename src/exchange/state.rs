@@ -84,7 +84,7 @@ pub enum ResponseStep {
     Final,
 }
 
-/// Interim responses one request may get; more look like a server gone wild.
+/// Interim responses one request may get: a server that sends more is faulty.
 const MAX_INTERIM: u8 = 100;
 
 #[derive(Default)]
@@ -93,9 +93,9 @@ pub struct Exchange {
     /// The head before the script ran, for a fallback pool.
     pub original: Option<Box<OriginalHead>>,
     pub id: Id,
-    /// Who asks, as far as that is believed; the port is 0 where it is not known. `None` on a Unix socket.
+    /// The client's address, from its connection or a trusted proxy; the port is 0 if unknown. `None` on a Unix socket.
     pub client: Option<IpPort>,
-    /// Over which the client asks.
+    /// Of the request's URI.
     pub scheme: Scheme,
     /// Its listener, if that speaks TLS or redirects to it.
     pub listener_context: Option<Rc<ListenerContext>>,
@@ -103,33 +103,33 @@ pub struct Exchange {
     pub listener: u8,
     pub request: RequestHalf,
     pub response: ResponseHalf,
-    /// The client sent no `Host`: the one that stands in the head is ours, and names the server of the present try.
+    /// The client sent no `Host`: the one in the head was added by rsp and names the server of the present try.
     pub own_host: bool,
     pub tries: Tries,
-    /// When the server asked for the body that the client holds back.
+    /// When the client was told to send the body that it held back, with a 100 (Continue).
     pub continue_at: Option<u64>,
-    /// The client's connection closes after this.
+    /// The client's connection closes after this exchange.
     pub close_client: bool,
     interim: u8,
     pub status: u16,
-    /// rsp made the answer itself, or the script did.
+    /// The response is rsp's own or the script's, and no server's.
     pub answered_here: bool,
-    /// How it ends, once that is not simply complete.
+    /// Why it ended; `Complete` until something else is known.
     pub end: End,
-    /// How far it had come by then.
+    /// The phase in which it ended, if abnormally.
     pub phase: Phase,
-    /// What went wrong, where anything did.
+    /// The failure that ended it, if one did.
     pub failure: Option<Failure>,
     pub times: Times,
     /// The servers tried before the last one, each with why it was left: `app1:server-refused,app2:server-closed`.
     pub attempts: Vec<u8>,
-    /// How many requests waited before it, when it waited for one server, or for any of its pool.
+    /// How many requests were before it in queues: of one server, and of its pool.
     pub waited_behind: [u16; 2],
     /// Bytes of heads that went to the client.
     pub sent_heads: u32,
     pub sent: u64,
     pub received: u64,
-    /// Of `rsp.concurrency`, held until it ends.
+    /// Its places in `rsp.concurrency`, held until it ends.
     pub places: Vec<Place>,
 }
 
@@ -211,10 +211,10 @@ impl Exchange {
         }
     }
 
-    /// What to make of a response head that arrived.
+    /// Says what a response head means for the exchange.
     pub fn response_head(&mut self, head: &ResponseHead) -> Result<ResponseStep, Failure> {
         if head.status == 101 {
-            // RFC 9110 section 7.8: to what was asked for, and once all of the request was there.
+            // RFC 9110 section 7.8: only to a protocol that was requested, and after the whole request.
             if self.request.is_open() || !self.head.accepts_upgrade(head) {
                 return Err(Failure::of_response(Fault::Status));
             }
@@ -282,7 +282,7 @@ impl Exchange {
         self.close_client = true;
     }
 
-    /// No byte of any response came but empty lines, which are none of it.
+    /// No byte of a response has come. Empty lines before it do not count.
     pub fn is_unanswered(&self) -> bool {
         self.response == ResponseHalf::Waiting && self.interim == 0
     }
@@ -318,8 +318,8 @@ impl Exchange {
         }
     }
 
-    /// The client waits for the server's word before it sends its body (RFC 9110 section 10.1.1): as long as nothing
-    /// of that has come, the server is the one everybody waits for.
+    /// The client waits for a 100 (Continue) before it sends its body (RFC 9110 section 10.1.1). Until some of the body
+    /// has come, the server is waited for and not the client.
     pub fn awaits_continue(&self) -> bool {
         self.request == RequestHalf::BodyPending
             && self.response == ResponseHalf::Waiting
@@ -331,15 +331,15 @@ impl Exchange {
         self.head.fields.get(Name::Expect).is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// It ends otherwise than well. What comes after the first reason (a client that does not wait for the answer
-    /// that tells it) is a consequence and does not replace it.
+    /// Notes an abnormal end. The first reason stays: a later one, such as a client that does not wait for the error
+    /// answer, is its consequence.
     pub fn ends(&mut self, failure: Failure, phase: Phase) {
         if self.end.is_normal() {
             (self.end, self.phase, self.failure) = (failure.end(), phase, Some(failure));
         }
     }
 
-    /// The status for the log, which is never none: where nobody was answered, the end has one.
+    /// The status for the log: that of the answer, or the one that stands for this end where there was none.
     pub fn logged_status(&self) -> u16 {
         if self.status == 0 { self.end.unanswered() } else { self.status }
     }
@@ -363,7 +363,7 @@ impl Exchange {
         self.attempts.extend_from_slice(why.as_bytes());
     }
 
-    /// A server is left for another: what was measured with it says nothing about the next.
+    /// Another server is tried: forgets what was measured with the one before.
     pub fn forget_server(&mut self) {
         (self.times.connected, self.times.first_byte) = (NEVER, NEVER);
     }

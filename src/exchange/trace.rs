@@ -12,7 +12,7 @@ use super::id::Ids;
 use crate::http::Fields;
 
 const PARENT: &[u8] = b"traceparent";
-/// What the vendors on the way say about a trace: nothing without a trace.
+/// Vendors' own data about a trace, which means nothing without `traceparent`.
 const STATE: &[u8] = b"tracestate";
 
 /// The length of version 00. Later versions may append more, behind another `-`.

@@ -340,7 +340,7 @@ fn log_abnormal_ends(counters: &Counters) {
     if cut > 0 {
         log::info!("{} cut", counted(cut, "connection"));
     }
-    let abnormal = counters.troubles();
+    let abnormal = counters.abnormal_ends();
     if !abnormal.is_empty() {
         log::info!("Abnormal ends since start: {abnormal}");
     }

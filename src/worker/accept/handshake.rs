@@ -131,7 +131,7 @@ impl<N: Network> Core<N> {
         if has_expired(info) {
             return self.refuse_handshake(key, &io::Error::other("the client's certificate has expired"));
         }
-        self.counters.shook_hands(if info.resumed { Handshake::Resumed } else { Handshake::Full });
+        self.counters.handshake_ended(if info.resumed { Handshake::Resumed } else { Handshake::Full });
         let context = ListenerContext { tls: Some(info.clone()), ..ListenerContext::clone(context) };
         client.role.set_listener_context(Rc::new(context));
         Step::Again
@@ -139,7 +139,7 @@ impl<N: Network> Core<N> {
 
     pub(crate) fn refuse_handshake(&mut self, key: ClientKey, error: &io::Error) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
-        self.counters.shook_hands(Handshake::Failed);
+        self.counters.handshake_ended(Handshake::Failed);
         // Whoever only connects and closes again is a port scan or a check of a balancer in front.
         if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
             return self.close_client(key);
@@ -159,7 +159,7 @@ impl<N: Network> Core<N> {
     /// The handshake took too long.
     pub(crate) fn end_handshake(&mut self, key: ClientKey) -> Step {
         self.counters.connection_ended(ConnectionEnd::Handshake);
-        self.counters.shook_hands(Handshake::Failed);
+        self.counters.handshake_ended(Handshake::Failed);
         self.close_client(key)
     }
 

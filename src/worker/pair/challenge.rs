@@ -30,7 +30,7 @@ impl ChallengeWait {
 }
 
 impl<N: Network> Core<N> {
-    /// Has the file looked for, and waits.
+    /// Has another thread look for the file, and waits.
     #[cold]
     pub(crate) fn ask_challenge(&mut self, pair_key: PairKey, challenge: Challenge) -> Step {
         let Challenge { directory, token } = challenge;

@@ -33,9 +33,9 @@ use crate::worker::pair::to_client::{end_response, pass_final_head};
 use crate::worker::pair::waiting::{Asks, HandlerResponse};
 use crate::worker::pair::{Origin, Pair, Stage};
 
-/// Bytes of interim responses to a second try, which nobody gets.
+/// How many bytes of interim responses to a second try are read; they are dropped.
 const INTERIM: usize = 1 << 20;
-/// So many entries are never cleaned.
+/// With at most so many entries, those of answered requests are not looked for.
 const FEW: usize = 256;
 
 impl Pair {

@@ -21,7 +21,7 @@ use crate::worker::pair::{Origin, Pair};
 
 /// Mirrored requests of a pool that run at a time, of all workers.
 const AT_ONCE: u32 = 256;
-/// So many are never cleaned.
+/// With at most so many, those that have ended are not looked for.
 const FEW: usize = 256;
 /// Bytes of a response that are read, and how long a copy may take, in microseconds: a response need not end.
 const RESPONSE_BYTES: usize = 16 << 20;
@@ -176,7 +176,7 @@ impl<N: Network> Core<N> {
 }
 
 impl Pair {
-    /// Becomes the same request.
+    /// Gets the head of the original.
     fn take_head(&mut self, original: &Pair, origin: Origin) {
         let (x, of) = (&mut self.exchange, &original.exchange);
         x.head.copy_from(&of.head);

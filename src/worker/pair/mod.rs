@@ -101,8 +101,8 @@ pub struct Pair {
     /// The next try replaces one on a reused connection that died: it is outside of the budget, and no longer so once it
     /// has begun (`Tries::fresh` stays set).
     pub is_fresh_try: bool,
-    /// It was counted that its response found no memory to be read ahead.
-    pub is_short: bool,
+    /// A lack of memory for reading its response ahead was counted.
+    pub counted_shortage: bool,
     /// When it first waited for a server, until it has one.
     pub waits_since: Option<NonZeroU64>,
     /// The server in whose queue it waits.
@@ -172,7 +172,7 @@ impl Pair {
             hedge: HedgeKey::NONE,
             probe: None,
             is_fresh_try: false,
-            is_short: false,
+            counted_shortage: false,
             waits_since: None,
             bound: None,
             last_failure: None,
@@ -235,7 +235,7 @@ impl Pair {
             hedge,
             probe,
             is_fresh_try,
-            is_short,
+            counted_shortage,
             waits_since,
             bound,
             last_failure,
@@ -247,7 +247,7 @@ impl Pair {
         (*stage, *route, *server, *last_failure) = (Stage::Routing, None, None, None);
         tried.clear();
         (*counted_tries, *rate) = (0, RateWindow::default());
-        (*idle_for, *waits_since, *is_fresh_try, *is_short) = (0, None, false, false);
+        (*idle_for, *waits_since, *is_fresh_try, *counted_shortage) = (0, None, false, false);
         debug_assert!(waiting.is_none() && held.is_none(), "left by the exchange before");
         debug_assert!(*hedge == HedgeKey::NONE, "left by the exchange before");
         debug_assert!(probe.is_none() && slot.is_none() && bound.is_none(), "left by the exchange before");

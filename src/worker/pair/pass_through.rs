@@ -35,8 +35,8 @@ use crate::worker::pair::{Pair, Stage};
 /// Bytes copied in one turn from which on a direction is spliced: a whole record of TLS.
 const BULK: u64 = 16 * 1024;
 
-/// A connection was made: what `least_latency` and ejection make of it.
-const MADE: u16 = 200;
+/// The status as which a connection that was made counts, for `least_latency` and ejection.
+const CONNECTED: u16 = 200;
 
 /// The directions that are spliced.
 #[derive(Clone, Copy, Default)]
@@ -52,7 +52,7 @@ impl<N: Network> Core<N> {
         let pair = &mut self.pairs[pair_key];
         let role = &self.clients[client].role;
         let x = &mut pair.exchange;
-        // What was read into it last is none of this.
+        // It may hold what was read for an earlier request.
         x.head = RequestHead::default();
         if let Some(name) = name {
             x.head.fields.append(b"Host", name.as_bytes());
@@ -79,14 +79,14 @@ impl<N: Network> Core<N> {
         let now = self.tools.now;
         let pair = &mut self.pairs[pair_key];
         if pair.tells_of_server() {
-            pair.note_response(MADE, waited, now);
+            pair.note_response(CONNECTED, waited, now);
         }
         let (client, backend) = (&mut self.clients[pair.client], &mut self.backends[backend]);
         backend.role.state = BackendState::Passing;
         client.role.codec.switch();
         backend.role.codec.switch();
         pair.begin_tunnel();
-        pair.exchange.status = MADE;
+        pair.exchange.status = CONNECTED;
         pair.response_begins();
         if self.tools.draining {
             let token = self.clients.token(pair.client);
@@ -95,7 +95,7 @@ impl<N: Network> Core<N> {
         Step::Again
     }
 
-    /// Tells a client that it is not passed through. There is no answer that it could read.
+    /// Refuses a client that expects to be passed through: with a TLS alert, since it could not read an answer.
     pub(crate) fn answer_alert(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
         let pair = &mut self.pairs[pair_key];
         pair.exchange.ends(failure, phase);
@@ -189,7 +189,7 @@ fn is_copied<S: Transport, R>(spliced: bool, from: &Connection<S, R>) -> bool {
     !spliced || !from.input.is_empty() || from.eof
 }
 
-/// What one direction came to.
+/// The result of one direction.
 #[derive(Default)]
 struct Done {
     bytes: u64,

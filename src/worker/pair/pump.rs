@@ -39,7 +39,7 @@ pub const READS: u32 = 4;
 /// Rounds of both directions per turn.
 const ROUNDS: usize = 2;
 
-/// What the pump needs besides the pair, kept as one struct so that no turn has to assemble it.
+/// What the pump needs besides the pair, in one struct so that it is not assembled for every turn.
 pub struct Tools<S: Transport> {
     pub blocks: BlockPool,
     pub pipes: Pipes<S::Pipe>,
@@ -58,7 +58,7 @@ pub struct Tools<S: Transport> {
     pub asks: Option<Box<Asks>>,
     pub hedges: Hedges,
     pub mirrored: Mirrored,
-    /// A server's words about the certificate that it was shown, for the log.
+    /// The error with which a server refused rsp's certificate, for the log.
     pub refused_certificate: Option<io::Error>,
 }
 

@@ -29,7 +29,7 @@ pub struct HeldBody {
     bytes: Vec<u8>,
     /// Bytes that went to the server.
     passed: usize,
-    /// All of it did, and the end.
+    /// All of it did, and the body's end.
     sent: bool,
     /// Nothing of the request follows; these are its trailers.
     end: Option<Option<Box<Fields>>>,
@@ -62,7 +62,7 @@ impl HeldBody {
         self.end.as_ref().map(|_| &self.bytes[..])
     }
 
-    /// The same once more, if it is whole and there is memory to spare.
+    /// Returns a copy of it, if it is whole and there is memory for one.
     pub fn copy(&self) -> Option<HeldBody> {
         let mut copy =
             HeldBody { reserved: self.reserved.beside(), ..HeldBody::new(&BufferMemory::default()) };
@@ -87,7 +87,7 @@ impl HeldBody {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Room for more, up to `most` bytes in all. Where no memory is left, it is as full as it gets.
+    /// Makes room for more, up to `most` bytes in all; nothing if no memory is left. Returns the room.
     fn make_room(&mut self, most: usize) -> usize {
         if self.reserved.bytes() == self.bytes.len() {
             self.grow(most);
@@ -190,7 +190,7 @@ fn hold<S: Transport>(
     Ok(())
 }
 
-/// The held body is whole or full: whoever wants it goes on.
+/// The held body is whole or full: the core continues what waits for it.
 fn filled<S: Transport>(pair: &mut Pair, tools: &mut Tools<S>) {
     if let Some(held) = &mut pair.held {
         held.fills = None;

@@ -45,7 +45,7 @@ pub fn make_room<S: Transport>(client: &mut Client<S>, pair: &mut Pair, tools: &
         return false;
     }
     if !client.output.reserve(&tools.buffers) {
-        if !std::mem::replace(&mut pair.is_short, true) {
+        if !std::mem::replace(&mut pair.counted_shortage, true) {
             tools.buffers.note_short(BodyOf::Response);
         }
         return false;

@@ -139,7 +139,7 @@ fn fit<S: Transport, A: CountsTraffic, B: CountsTraffic>(
     left: u64,
     pipes: &Pipes<S::Pipe>,
 ) -> Eligibility {
-    let worth = pipes.least.is_some_and(|least| left >= worth_from(least, to.pipe.is_some()))
+    let worth = pipes.least.is_some_and(|least| left >= least_to_splice(least, to.pipe.is_some()))
         && from.stream.can_splice()
         && to.stream.can_splice();
     match worth {
@@ -152,7 +152,7 @@ fn fit<S: Transport, A: CountsTraffic, B: CountsTraffic>(
 
 /// Returns the least number of remaining bytes to splice. Once a body is spliced, only what one read can copy is not:
 /// that read is short and so finds the socket empty, which a splice would leave unknown.
-fn worth_from(least: u64, begun: bool) -> u64 {
+fn least_to_splice(least: u64, begun: bool) -> u64 {
     if begun { least.clamp(1, BLOCK as u64) } else { least.max(1) }
 }
 

@@ -107,18 +107,18 @@ fn fill_backend<S: Transport>(
     tools.reads += 1;
     match backend.fill(&mut tools.blocks, tools.now) {
         Ok(came) => Ok(came),
-        Err(error) => not_read(error, backend, pair, tools),
+        Err(error) => read_failed(error, backend, pair, tools),
     }
 }
 
 #[cold]
-fn not_read<S: Transport>(
+fn read_failed<S: Transport>(
     error: io::Error,
     backend: &mut Backend<S>,
     pair: &Pair,
     tools: &mut Tools<S>,
 ) -> Result<bool, Failure> {
-    // A server of TLS 1.3 judges rsp's certificate when for rsp the handshake is over.
+    // In TLS 1.3 a server checks rsp's certificate after the handshake is over for rsp.
     if pair.exchange.response == ResponseHalf::Waiting && net::is_refused_certificate(&error) {
         tools.refused_certificate = Some(error);
         return Err(Failure::Tls);

@@ -126,7 +126,7 @@ fn pass_request<S: Transport>(
     }
     client.input.consume(&mut tools.blocks, step.consumed);
     if end && tunnel && client.stream.was_truncated() && !pair.has_client_closed() {
-        // The server would take the cut for the end.
+        // The server would take the cut for the body's end.
         return Err(Failure::ClientGone);
     }
     if end {

@@ -44,7 +44,7 @@ pub struct Tunnel {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Closing {
     Open,
-    /// At the server's next frame.
+    /// To be closed at the server's next frame.
     Due,
     /// The client was sent a Close frame, and gets nothing after it.
     Asked,
@@ -74,7 +74,7 @@ impl Tunnel {
         matches!(self.closing, Closing::Asked | Closing::Ending).then_some(self.since)
     }
 
-    /// The client has said its last: it is not asked, or has answered.
+    /// The client has sent its Close frame, unasked or as an answer.
     fn has_client_closed(&self) -> bool {
         self.from_client.is_closed()
     }
@@ -138,7 +138,7 @@ impl Pair {
         }
     }
 
-    /// The drain's moment has come for it.
+    /// It is to be closed at the server's next frame.
     fn is_due(&self) -> bool {
         matches!(&self.stage, Stage::Tunnel(_, tunnel) if tunnel.closing == Closing::Due)
     }
@@ -206,7 +206,7 @@ impl<N: Network> Core<N> {
         self.pairs[pair_key].exchange.ends(Failure::Drained, Phase::Tunnel);
         let client_key = self.pairs[pair_key].client;
         if self.clients[client_key].hung_up {
-            // It has all that it could get. A reset could take that away.
+            // It has got all there was, which a reset could destroy.
             self.detach(pair_key);
             return self.close_client(client_key);
         }

@@ -31,7 +31,7 @@ pub struct HandlerWait {
     number: u64,
     call: Box<WaitingCall>,
     response: Option<HandlerResponse>,
-    /// For the request's body, which may come whole although its client has ended its side.
+    /// It waits for the request's body, which may be complete although its client has ended its side.
     reads_body: bool,
     counted: Counted,
 }
