@@ -1,4 +1,4 @@
-//! LuaState shared by the C functions of a VM, layouts of its objects, and conversion of a refusal into a Lua error.
+//! State shared by the C functions of a VM, layouts of its objects, and conversion of a refusal into a Lua error.
 //!
 //! Safe code is called through `guard`, which stores a refusal as message and stops a panic before it crosses Lua's
 //! frames; `raise` then raises the message.
@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use mlua::ffi;
+use mlua::{Function, Lua, ffi};
 
 use super::fields::{HOSTS, TEXTS};
 use super::observe::Observed;
@@ -31,7 +31,7 @@ use crate::store::{BasicAuth, Limiter};
 // function runs below `lua_pcall` and may raise, so its frame owns nothing; C functions are entered with at least
 // LUA_MINSTACK free slots.
 
-/// LuaState of the C functions of a VM: the extra space of every Lua thread holds its address.
+/// State of the C functions of a VM: the extra space of every Lua thread holds its address.
 pub(super) struct CallState {
     /// Number of the running call, 0 between calls. Objects of other calls have ended.
     pub(super) live: u64,
@@ -125,6 +125,27 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // SAFETY: the pointer came from `Box::into_raw` in `Machine::new`, and is dropped only here.
         drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
+/// Returns a function for configs. Its upvalue is the number under which `keep` has put what it works on into the call
+/// state.
+pub(super) fn numbered_function(
+    lua: &Lua,
+    function: ffi::lua_CFunction,
+    keep: impl FnOnce(&mut CallState) -> usize,
+) -> mlua::Result<Function> {
+    let Some(owner) = lua.app_data_ref::<Owner>() else {
+        return Err(mlua::Error::runtime("internal fault of rsp"));
+    };
+    // SAFETY: the call state lives as long as the Lua state, and no other reference into it is alive while a config calls
+    // the function of rsp's that makes this one. The closure runs protected and owns nothing.
+    unsafe {
+        let number = keep(&mut *owner.0) as i64;
+        lua.exec_raw((), |state| {
+            ffi::lua_pushinteger(state, number);
+            ffi::lua_pushcclosure(state, function, 1);
+        })
     }
 }
 

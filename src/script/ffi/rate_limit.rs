@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use mlua::{Function, Lua, ffi};
 
 use super::LuaState;
-use super::call_state::{Owner, call_state_of, guard, raise, refuse};
+use super::call_state::{call_state_of, guard, numbered_function, raise, refuse};
 use super::clock::monotonic;
 use super::stack::written_at;
 use crate::script::parts::LONGEST_KEY;
@@ -18,20 +18,10 @@ use crate::store::Limiter;
 
 /// The function `allow` of a limit; its upvalue is the limit's number.
 pub fn allow_function(lua: &Lua, limiter: Limiter) -> mlua::Result<Function> {
-    let Some(owner) = lua.app_data_ref::<Owner>() else {
-        return Err(mlua::Error::runtime("internal fault of rsp"));
-    };
-    // SAFETY: the call state lives as long as the Lua state, and no other reference into it is alive while a config
-    // calls `rsp.rate`. The closure runs protected and owns nothing.
-    unsafe {
-        let limits = &mut (*owner.0).limiters;
-        limits.push(limiter);
-        let number = limits.len() as i64 - 1;
-        lua.exec_raw((), |state| {
-            ffi::lua_pushinteger(state, number);
-            ffi::lua_pushcclosure(state, allow, 1);
-        })
-    }
+    numbered_function(lua, allow, |call| {
+        call.limiters.push(limiter);
+        call.limiters.len() - 1
+    })
 }
 
 unsafe extern "C-unwind" fn allow(state: LuaState) -> c_int {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mlua::{Function, Lua, ffi};
 
 use super::LuaState;
-use super::call_state::{CallState, Owner, call_state_of, guard, raise, refuse};
+use super::call_state::{CallState, call_state_of, guard, numbered_function, raise, refuse};
 use super::clock::monotonic;
 use super::objects::{check_live, kind_at, own, subject};
 use super::stack::{push_text, text_at, type_name};
@@ -182,20 +182,10 @@ unsafe extern "C-unwind" fn body_came(state: LuaState, _: c_int, _: ffi::lua_KCo
 
 /// The function that checks a password: `check(user, password)` is true, false, or nil where too many are being checked.
 pub fn check_function(lua: &Lua, users: Arc<BasicAuth>) -> mlua::Result<Function> {
-    let Some(owner) = lua.app_data_ref::<Owner>() else {
-        return Err(mlua::Error::runtime("internal fault of rsp"));
-    };
-    // SAFETY: the call state lives as long as the Lua state, and no other reference into it is alive while a config
-    // calls `rsp.basic_auth`. The closure runs protected and owns nothing.
-    unsafe {
-        let all = &mut (*owner.0).users;
-        all.push(users);
-        let number = all.len() as i64 - 1;
-        lua.exec_raw((), |state| {
-            ffi::lua_pushinteger(state, number);
-            ffi::lua_pushcclosure(state, check, 1);
-        })
-    }
+    numbered_function(lua, check, |call| {
+        call.users.push(users);
+        call.users.len() - 1
+    })
 }
 
 unsafe extern "C-unwind" fn check(state: LuaState) -> c_int {
