@@ -17,6 +17,7 @@
 //! counted.rs             what metrics count of a request
 //! phases.rs              the script's on_answer and on_log
 //! script_errors.rs       logging of script failures
+//! table.rs               the pairs of a worker by their keys
 //! ```
 
 pub(crate) mod access_record;
