@@ -11,6 +11,9 @@ use crate::config::{Hedge, HedgeAfter};
 
 /// The quantile of `HedgeAfter::P95`.
 const P95: f64 = 0.95;
+/// How often a request with a learnt wait is looked at for the budget, after twice the time each: after 1, 2, 4 and 8 times
+/// the wait.
+const LOOKS: u32 = 4;
 
 /// What the workers know together.
 pub(super) struct HedgeState {
@@ -30,8 +33,9 @@ impl HedgeState {
 }
 
 impl PoolState {
-    /// Whether the budget has one more second try.
-    pub fn may_hedge(&self, share: f64, now: u64) -> bool {
+    /// Whether the budget has one more second try, for a request that has been looked at `looks` times before.
+    pub fn may_hedge(&self, hedge: &Hedge, looks: u32, now: u64) -> bool {
+        let share = hedge.budget * part_of_budget(hedge, looks);
         within(share, 0.0, &self.requests, &self.hedges.begun, now / 1_000_000)
     }
 
@@ -73,6 +77,17 @@ impl HedgeTimes {
     }
 }
 
+/// The part of the budget that is there for a request at its first look, and after so many: a half, three quarters, seven
+/// eighths, all. So where many are a little slow at once, something is left for those that take much longer.
+fn part_of_budget(hedge: &Hedge, looks: u32) -> f64 {
+    if looks_again(hedge, looks) { 1.0 - 0.5_f64.powi(looks as i32 + 1) } else { 1.0 }
+}
+
+/// Whether a request for which the budget had nothing at this look may have something later.
+pub fn looks_again(hedge: &Hedge, looks: u32) -> bool {
+    hedge.after == HedgeAfter::P95 && looks + 1 < LOOKS
+}
+
 /// A budget of less than five in a hundred would be used up by requests that are only a little slow.
 fn share_that_waits(budget: f64) -> f64 {
     P95.max(1.0 - budget)
@@ -88,8 +103,9 @@ mod tests {
     #[test]
     fn second_tries_are_a_share_of_the_requests_without_a_floor() {
         let pool = pool_of(2, &[None]);
+        let hedge = Hedge { after: HedgeAfter::Time(Duration::from_millis(20)), budget: 0.02 };
         let take = |now| {
-            let may = pool.may_hedge(0.02, now);
+            let may = pool.may_hedge(&hedge, 0, now);
             may.then(|| pool.hedge_begins(now)).is_some()
         };
         assert!(!take(50_000_000), "there was no request");
@@ -101,6 +117,26 @@ mod tests {
         let taken = (0..20).filter(|_| take(50_500_000)).count();
         assert_eq!(taken, 4);
         assert!(!take(80_000_000), "those requests are long ago");
+    }
+
+    #[test]
+    fn a_part_of_the_budget_is_for_those_that_take_much_longer_than_the_learnt_wait() {
+        let pool = pool_of(1, &[None]);
+        pool.request_counter(0).tick(50);
+        (0..800).for_each(|_| pool.request_counter(0).add());
+        let hedge = Hedge { after: HedgeAfter::P95, budget: 0.01 };
+        let mut all = 0;
+        let taken = [0, 1, 2, 3].map(|looks| {
+            while pool.may_hedge(&hedge, looks, 50_000_000) {
+                pool.hedge_begins(50_000_000);
+                all += 1;
+            }
+            all
+        });
+        assert_eq!(taken, [4, 6, 7, 8]);
+        assert!(looks_again(&hedge, 2) && !looks_again(&hedge, 3));
+        let fixed = Hedge { after: HedgeAfter::Time(Duration::from_millis(20)), ..hedge };
+        assert!(!looks_again(&fixed, 0));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub use by_hand::{ByHand, ByHandTable};
 pub use counters::{
     Former, HedgeEnd, MirrorEnd, PHASES, PoolCounters, PoolTotals, REQUEST_BOUNDS, ServerTotals,
 };
+pub use hedges::looks_again;
 pub use history::Change;
 pub use idle::{Idle, IdleConnections};
 pub use mirror::{CopyCount, CopyPermit};

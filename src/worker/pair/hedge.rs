@@ -16,7 +16,7 @@
 use std::cmp::Reverse;
 use std::rc::Rc;
 
-use crate::balance::{HedgeEnd, Picked, ServerState, Want};
+use crate::balance::{HedgeEnd, Picked, ServerState, Want, looks_again};
 use crate::exchange::end::Party;
 use crate::exchange::record::NEVER;
 use crate::exchange::{Failure, RequestHalf, ResponseHalf};
@@ -115,12 +115,16 @@ impl<N: Network> Core<N> {
         let (Some(hedge), Some(times)) = (&pool.config.hedge, &pool.hedges) else { return };
         let wait = times.wait(hedge, &pool.state, now);
         let due = wait.map_or(u64::MAX, |wait| now.saturating_add(wait));
-        self.tools.hedges.set(&mut pair.hedge, HedgeStage::Waits { since: now, due });
+        self.tools.hedges.set(&mut pair.hedge, HedgeStage::Waits { since: now, due, looks: 0 });
         if due != u64::MAX {
-            let client = self.clients.token(pair.client);
             self.forget_answered();
-            self.tools.hedges.due.push(Reverse((due, client.to_bits())));
+            self.push_due(pair_key, due);
         }
+    }
+
+    fn push_due(&mut self, pair_key: PairKey, due: u64) {
+        let client = self.clients.token(self.pairs[pair_key].client);
+        self.tools.hedges.due.push(Reverse((due, client.to_bits())));
     }
 
     /// Forgets requests that have their response, if they are most of those that wait.
@@ -154,9 +158,15 @@ impl<N: Network> Core<N> {
 
     fn begin_hedge(&mut self, pair_key: PairKey) {
         let now = self.tools.now;
+        let HedgeStage::Waits { since, due, looks } = self.tools.hedges.get(self.pairs[pair_key].hedge)
+        else {
+            return;
+        };
+        if !self.has_budget(pair_key, looks) {
+            return self.look_again(pair_key, due + (due - since), looks);
+        }
         let Some(picked) = self.pick_second(pair_key) else { return };
         let pair = &mut self.pairs[pair_key];
-        let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge) else { return };
         let Some(route) = &pair.route else { return };
         route.pool.state.hedge_begins(now);
         let to = Route { server: None, binding: Binding::Preferred, ..route.clone() };
@@ -176,15 +186,31 @@ impl<N: Network> Core<N> {
         }
     }
 
-    /// Picks another server that takes requests now and is used as much as the first. Nothing is picked where the
-    /// budget is used up: that would take a turn of the balancing from a server that gets nothing for it.
+    /// To be asked before a server is picked: that takes a turn of the balancing from a server.
+    fn has_budget(&self, pair_key: PairKey, looks: u32) -> bool {
+        self.pairs[pair_key].route.as_ref().is_some_and(|route| {
+            let hedge = route.pool.config.hedge.as_ref();
+            hedge.is_some_and(|hedge| route.pool.state.may_hedge(hedge, looks, self.tools.now))
+        })
+    }
+
+    /// Looks at it once more after twice the time, where the budget may have something for it then.
+    fn look_again(&mut self, pair_key: PairKey, at: u64, looks: u32) {
+        let pair = &mut self.pairs[pair_key];
+        let hedge = pair.route.as_ref().and_then(|route| route.pool.config.hedge.as_ref());
+        if let HedgeStage::Waits { since, .. } = self.tools.hedges.get(pair.hedge)
+            && hedge.is_some_and(|hedge| looks_again(hedge, looks))
+        {
+            let next = HedgeStage::Waits { since, due: at, looks: looks + 1 };
+            self.tools.hedges.set(&mut pair.hedge, next);
+            self.push_due(pair_key, at);
+        }
+    }
+
+    /// Picks another server that takes requests now and is used as much as the first.
     fn pick_second(&mut self, pair_key: PairKey) -> Option<Picked> {
         let pair = &mut self.pairs[pair_key];
         let (route, first) = (pair.route.as_ref()?, pair.server.clone()?);
-        let share = route.pool.config.hedge.as_ref().map_or(0.0, |hedge| hedge.budget);
-        if !route.pool.state.may_hedge(share, self.tools.now) {
-            return None;
-        }
         let mut tried = pair.tried.clone();
         tried.add(first.clone());
         let to = Route { server: None, ..route.clone() };
@@ -330,7 +356,7 @@ impl<N: Network> Core<N> {
         if let Some(first) = self.first_of(second) {
             self.pairs[first].count_hedge(HedgeEnd::First);
             if let HedgeStage::Runs { since, .. } = self.hedge_of(first) {
-                self.set_hedge(first, HedgeStage::Waits { since, due: u64::MAX });
+                self.set_hedge(first, HedgeStage::Waits { since, due: u64::MAX, looks: 0 });
             }
         }
         if let Some(client) = self.pairs.get(second).map(|pair| pair.client) {

@@ -9,10 +9,12 @@ use slab::Slab;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HedgeStage {
     No,
-    /// Sent to its server `since`, in microseconds; `due`: when to begin a second try, if ever.
+    /// Sent to its server `since`, in microseconds; `due`: when to begin a second try, if ever; `looks`: how often the
+    /// budget had nothing for it.
     Waits {
         since: u64,
         due: u64,
+        looks: u32,
     },
     /// The second try is this internal request.
     Runs {
