@@ -27,8 +27,9 @@ pub fn set(socket: SockRef<'_>, options: &SocketOptions) {
 
 /// Gives connections within this machine Reno's congestion control where they would have BBR's: those of a listener on
 /// a loopback address, and those to a server there. There is nothing to congest, and BBR sends by a timer: a body of
-/// 1 MiB costs up to three times the CPU time with it. To be called before `listen` or `connect`, since a connection
-/// that began to pace goes on with it. Reno is always there, and every user may choose it (tcp(7),
+/// 1 MiB costs up to three times the CPU time with it. A connection that began to pace goes
+/// on with it, so this is called before `connect`, and before `listen` where the listener is not inherited: what waits in
+/// its queue by then is paced. Reno is always there, and every user may choose it (tcp(7),
 /// tcp_allowed_congestion_control).
 pub fn stop_pacing_within_machine(socket: SockRef<'_>, address: SocketAddr) {
     let is_paced = || socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"));

@@ -46,8 +46,10 @@ fn the_server_gets_the_whole_body_and_the_client_connection_is_reused() {
 #[test]
 fn a_request_does_not_wait_behind_a_body_that_its_server_has_answered_but_not_read() {
     const PART: usize = 100_000;
-    // The second one waits with the response while the body goes on.
-    for wait in ["", "rsp.log('info', 'judged') rsp.sleep('100ms')"] {
+    // The others wait with the response while the body goes on.
+    const WAITS: &str = "rsp.log('info', 'judged') rsp.sleep('100ms')";
+    for (wait, body) in [("", ""), (WAITS, ""), (WAITS, "taken")] {
+        let accepted = format!("HTTP/1.1 202 Accepted\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         let (gate, whole) = (Gate::new(), Arc::<AtomicUsize>::default());
         let (reads, ended) = (gate.clone(), whole.clone());
         let origin = Origin::run(move |visit| {
@@ -55,7 +57,7 @@ fn a_request_does_not_wait_behind_a_body_that_its_server_has_answered_but_not_re
                 visit.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter");
                 return visit.wait_for_end();
             }
-            visit.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+            visit.send(&accepted);
             reads.wait();
             let came = visit.wire.body(Framing::Exact(PART as u64), &mut |_| ()).is_ok();
             let at_end = matches!(visit.wire.read_some(&mut [0; 1]), Ok(0));

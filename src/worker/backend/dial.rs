@@ -157,6 +157,8 @@ impl<N: Network> Core<N> {
         };
         let slot = self.pairs[pair_key].slot.take();
         if net::is_shortage(&error) {
+            // It says nothing of the server, which the next request may probe.
+            self.pairs[pair_key].probe = None;
             return Err(Some(self.fail_short(pair_key)));
         }
         // Others that wait would only find its accept queue full too.

@@ -1,7 +1,7 @@
 //! Releases a server connection after its exchange: keeps it idle if it can be reused, else closes it.
 
 use crate::balance::{Idle, WorkerServer};
-use crate::net::Network;
+use crate::net::{Network, Transport};
 use crate::route::Binding;
 use crate::worker::conn::backend::{BackendState, SURPLUS};
 use crate::worker::conn::table::{BackendKey, Key};
@@ -116,9 +116,11 @@ impl<N: Network> Core<N> {
     #[cold]
     pub(crate) fn close_backend(&mut self, key: BackendKey) {
         let Some(mut backend) = self.backends.remove(key) else { return };
-        if matches!(backend.role.state, BackendState::Idle | BackendState::Busy) {
-            // Unread bytes (a TLS ticket) would make the close a reset, and the server may still be reading the end of an
-            // earlier request that it has answered.
+        let exchanged = matches!(backend.role.state, BackendState::Idle | BackendState::Busy);
+        if exchanged && !backend.eof && backend.stream.is_established() {
+            // An unread TLS ticket would make the close a reset, and the server may still be reading the end of an earlier
+            // request that it has answered. It may have come since the last events.
+            backend.readable = true;
             backend.is_still_idle();
         }
         backend.send_close_notify();

@@ -92,14 +92,14 @@ impl<N: Network> Core<N> {
 
     /// Answers the client with the failure's status.
     pub(crate) fn answer_failure(&mut self, pair_key: PairKey, failure: Failure, phase: Phase) -> Step {
-        if self.pairs[pair_key].exchange.passes_through() {
-            return self.answer_alert(pair_key, failure, phase);
-        }
         let pair = &mut self.pairs[pair_key];
-        pair.exchange.ends(failure, phase);
-        pair.release_held_body();
         // It has come to nothing, if it is still there.
         pair.probe = None;
+        if pair.exchange.passes_through() {
+            return self.answer_alert(pair_key, failure, phase);
+        }
+        pair.exchange.ends(failure, phase);
+        pair.release_held_body();
         let x = &mut pair.exchange;
         x.close_client |= failure.end() == End::BadRequest || x.request.is_open();
         if matches!(failure.status(), 502..=504) && !self.pairs[pair_key].is_inside() {

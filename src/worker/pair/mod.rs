@@ -259,6 +259,7 @@ impl Pair {
         self.tried.clear();
         (self.counted_tries, self.last_failure, self.is_fresh_try) = (0, None, false);
         (self.route, self.server, self.exchange.tries.fresh) = (None, None, false);
+        self.probe = None;
     }
 
     /// The request is internal: no client of ours waits for its response.

@@ -25,7 +25,7 @@ use crate::worker::conn::connection::CountsTraffic;
 use crate::worker::conn::table::{BackendKey, ClientKey};
 use crate::worker::core::{Core, Step};
 use crate::worker::pair::closed::{client_gone, closed_early};
-use crate::worker::pair::pump::{READS, Tools, watch_upload};
+use crate::worker::pair::pump::{READS, Tools, is_early, watch_upload};
 use crate::worker::pair::splice::{self, Unframed};
 use crate::worker::pair::table::PairKey;
 use crate::worker::pair::to_client::to_client;
@@ -68,8 +68,8 @@ impl<N: Network> Core<N> {
             Ok(route) => self.forward(pair_key, route),
             Err(NoRoute::Failure(failure)) => self.answer_failure(pair_key, failure, Phase::Request),
             Err(NoRoute::ScriptFailed((function, error))) => {
-                self.tools.errors.log(function, &error, "", self.tools.now);
-                self.answer_failure(pair_key, Failure::Script, Phase::Request)
+                let failure = self.tools.errors.failed(function, &error, self.tools.now);
+                self.answer_failure(pair_key, failure, Phase::Request)
             }
         }
     }
@@ -129,8 +129,7 @@ pub fn both_ways<S: Transport>(
     moved |= flush_backend(backend, tools) && pair.exchange.request.is_open();
     moved |= pass_to_client(client, backend, pair, tools, &mut spliced.to_client)?;
     pair.set_spliced(spliced);
-    let x = &pair.exchange;
-    if x.response == ResponseHalf::Done && (x.request.is_open() || !backend.is_flushed()) {
+    if pair.exchange.response == ResponseHalf::Done && is_early(backend, pair) {
         moved |= watch_upload(backend, pair, tools)?;
     }
     Ok(moved)

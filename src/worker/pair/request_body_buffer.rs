@@ -27,7 +27,7 @@ const PIECE: usize = 4096;
 pub struct HeldBody {
     /// Room for `reserved` bytes.
     bytes: Vec<u8>,
-    /// Bytes that went to the server.
+    /// Bytes that went into the output of the connection to the server.
     passed: usize,
     /// All of it did, and the body's end.
     sent: bool,
@@ -279,7 +279,7 @@ impl Pair {
         }
     }
 
-    /// A response has begun: a body that went to the server is not sent again.
+    /// A response has begun: a body of which all was passed on is not sent again.
     #[cold]
     pub(crate) fn release_sent_body(&mut self) {
         self.held.take_if(|held| held.sent);

@@ -38,7 +38,7 @@ impl ScriptErrors {
         }
     }
 
-    /// Logs a failure that fails its request too. Returns with what.
+    /// Logs a failed call and returns the failure of its request.
     pub fn failed(&mut self, function: &'static str, error: &ScriptError, now: u64) -> Failure {
         self.log(function, error, "", now);
         if error.is_short_of_memory() { Failure::ScriptMemory } else { Failure::Script }

@@ -180,7 +180,8 @@ fn wait_with_head<S: Transport>(
     if let Some(asks) = &mut tools.asks {
         asks.ends_with_head(step.end);
     }
-    if step.end && is_early(backend, pair) {
+    // The rest of the response may be here already, but is looked at after the handler.
+    if is_early(backend, pair) {
         backend.role.keep_alive = false;
     }
     backend.input.consume(&mut tools.blocks, step.consumed);
