@@ -372,6 +372,7 @@ impl<N: Network> Core<N> {
 
 impl Pair {
     /// Takes a connection, whose server and pool have one more request.
+    #[inline(always)]
     fn join(&mut self, role: &mut BackendSide, (own_key, backend_key): (PairKey, BackendKey), now: u64) {
         (self.stage, self.waits_since) = (Stage::Forwarding(backend_key), None);
         role.pair = Some(own_key);
